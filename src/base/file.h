@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Whole files: read with a bound, written so that a reader sees the old or the new content only. */
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Reads a whole file (also a pipe or /proc, whose size is unknown before the end). The result is
+ * NUL-terminated behind *ret_size bytes; free it. -EFBIG when it is larger than max bytes.
+ */
+int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
+
+/* Writes beside `path`, then renames over it. The temporary name starts with a dot. */
+int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
+                      struct error *err);
+
+/* Creates a directory and its parents with mode 0755; an existing one is fine. */
+int file_make_directory(const char *path, struct error *err);

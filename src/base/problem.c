@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/problem.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/text.h"
+
+void problems_deinit(struct problems *problems)
+{
+    for (size_t i = 0; i < problems->n_items; i++) {
+        free(problems->items[i].path);
+        free(problems->items[i].text);
+    }
+    free(problems->items);
+    free(problems->source);
+    *problems = (struct problems)PROBLEMS_INIT;
+}
+
+int problems_set_source(struct problems *problems, const char *source)
+{
+    char *copy = strdup(source);
+
+    if (!copy)
+        return -ENOMEM;
+    free(problems->source);
+    problems->source = copy;
+    return 0;
+}
+
+static void push(struct problems *problems, enum problem_severity severity, struct position at,
+                 const char *path, char *text)
+{
+    cleanup_free char *owned_text = text;
+    cleanup_free char *owned_path = strdup(path);
+    struct problem *problem = NULL;
+
+    if (owned_text && owned_path)
+        problem = array_push(&problems->items, &problems->n_items, &problems->capacity,
+                             sizeof(*problem));
+    if (!problem) {
+        problems->failed = true;
+        return;
+    }
+    problem->severity = severity;
+    problem->at = at;
+    problem->path = TAKE_PTR(owned_path);
+    problem->text = TAKE_PTR(owned_text);
+}
+
+void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
+                 const char *path, const char *format, ...)
+{
+    va_list args;
+    char *text = NULL;
+
+    if (!problems)
+        return;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    push(problems, severity, at, path, text);
+}
+
+static bool holds(const struct problems *problems, const struct problem *wanted)
+{
+    for (size_t i = 0; i < problems->n_items; i++) {
+        const struct problem *p = &problems->items[i];
+
+        if (p->at.line == wanted->at.line && p->at.column == wanted->at.column &&
+            str_equal(p->path, wanted->path) && str_equal(p->text, wanted->text))
+            return true;
+    }
+    return false;
+}
+
+void problems_merge(struct problems *to, const struct problems *from)
+{
+    for (size_t i = 0; i < from->n_items; i++) {
+        const struct problem *p = &from->items[i];
+
+        if (!holds(to, p))
+            push(to, p->severity, p->at, p->path, strdup(p->text));
+    }
+    to->failed |= from->failed;
+}
+
+size_t problems_count(const struct problems *problems, enum problem_severity severity)
+{
+    size_t n = severity == PROBLEM_ERROR && problems->failed ? 1 : 0;
+
+    for (size_t i = 0; i < problems->n_items; i++)
+        n += problems->items[i].severity == severity;
+    return n;
+}
+
+static bool comes_after(struct position a, struct position b)
+{
+    return a.line != b.line ? a.line > b.line : a.column > b.column;
+}
+
+void problems_sort(struct problems *problems)
+{
+    /* Insertion keeps equal places in order of addition; a file has a handful of problems. */
+    for (size_t i = 1; i < problems->n_items; i++) {
+        struct problem moving = problems->items[i];
+        size_t j = i;
+
+        for (; j > 0 && comes_after(problems->items[j - 1].at, moving.at); j--)
+            problems->items[j] = problems->items[j - 1];
+        problems->items[j] = moving;
+    }
+}
+
+void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
+                    size_t size)
+{
+    char place[32] = "";
+
+    if (problem->at.line)
+        snprintf(place, sizeof(place), ":%u:%u", problem->at.line, problem->at.column);
+    snprintf(buffer, size, "%s%s%s%s%s%s", problems->source ? problems->source : "", place,
+             problems->source || *place ? ": " : "", problem->path, *problem->path ? ": " : "",
+             problem->text);
+}
+
+const char *problem_severity_name(enum problem_severity severity)
+{
+    static const char *const names[] = {"note", "warning", "error"};
+
+    return names[severity];
+}

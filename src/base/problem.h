@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What is wrong with something a person wrote: every problem of a file at once, each with its place.
+ *
+ * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem has
+ * no place in a file (a command-line flag, an environment variable, the machine itself).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+
+struct position {
+    unsigned line;   /* from 1; 0 = nowhere */
+    unsigned column; /* from 1, in characters */
+};
+
+enum problem_severity {
+    PROBLEM_NOTE,    /* worth knowing; changes no exit status */
+    PROBLEM_WARNING, /* works, but probably not as meant */
+    PROBLEM_ERROR,   /* cannot be honoured */
+};
+
+struct problem {
+    enum problem_severity severity;
+    struct position at;
+    char *path; /* "sharing.timeSlicing.resources[0].replicas", or "" */
+    char *text; /* one sentence that says what to write instead */
+};
+
+struct problems {
+    char *source; /* the file's name as it is shown; NULL = none */
+    struct problem *items;
+    size_t n_items, capacity;
+    bool failed; /* a problem was lost for want of memory: treat as an error */
+};
+
+#define PROBLEMS_INIT                                                                              \
+    {                                                                                              \
+        .source = NULL                                                                             \
+    }
+
+void problems_deinit(struct problems *problems);
+#define cleanup_problems cleanup(problems_deinit)
+
+/* Names the file that positions refer to. 0, or -ENOMEM. */
+int problems_set_source(struct problems *problems, const char *source);
+
+/* problems may be NULL ("I do not care"). */
+void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
+                 const char *path, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Copies every problem of `from` that `to` does not already hold (same place, path and text). */
+void problems_merge(struct problems *to, const struct problems *from);
+
+size_t problems_count(const struct problems *problems, enum problem_severity severity);
+
+/* By position, then by order of addition. */
+void problems_sort(struct problems *problems);
+
+/* One line, without a line feed; `buffer` is always terminated. */
+void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
+                    size_t size);
+
+const char *problem_severity_name(enum problem_severity severity);

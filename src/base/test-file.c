@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+static char folder[64]; /* of the running test */
+
+static int make_folder(void **state)
+{
+    assert_int_equal(str_copy(folder, sizeof(folder), "/tmp/gpuslice-test-XXXXXX"), 0);
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    return remove(path);
+}
+
+static int remove_folder(void **state)
+{
+    return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A path in the test's folder; valid until the next call. */
+static const char *in_folder(const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static void assert_content(const char *path, const char *expected)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+
+    assert_int_equal(file_read(path, 4096, &data, &size, NULL), 0);
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal(data, expected);
+}
+
+static unsigned count_entries(void)
+{
+    DIR *directory = opendir(folder);
+    unsigned n = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory))
+        n++;
+    closedir(directory);
+    return n - 2; /* . and .. */
+}
+
+static void test_written_and_read(void **state)
+{
+    const char *path = in_folder("a");
+    struct stat status;
+
+    assert_int_equal(file_write_atomic(path, "old", 3, 0600, NULL), 0);
+    assert_content(path, "old");
+    assert_int_equal(file_write_atomic(path, "", 0, 0644, NULL), 0);
+    assert_content(path, "");
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0644);
+    assert_int_equal(count_entries(), 1);
+}
+
+static void test_a_failed_write_leaves_nothing_behind(void **state)
+{
+    struct error err = ERROR_INIT;
+    const char *path = in_folder("taken");
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(file_write_atomic(path, "x", 1, 0600, &err), -EISDIR);
+    assert_true(str_starts_with(error_text(&err), "cannot write "));
+    assert_int_equal(count_entries(), 1);
+
+    path = in_folder("no/such/folder");
+    assert_int_equal(file_write_atomic(path, "x", 1, 0600, &err), -ENOENT);
+    assert_true(str_ends_with(error_text(&err), "no/such/folder: No such file or directory"));
+}
+
+static void test_reading_is_bounded(void **state)
+{
+    cleanup_free char *data = NULL;
+    struct error err = ERROR_INIT;
+    const char *path = in_folder("big");
+    size_t size = 77;
+
+    assert_int_equal(file_write_atomic(path, "12345678", 8, 0600, NULL), 0);
+    assert_int_equal(file_read(path, 7, &data, &size, &err), -EFBIG);
+    assert_true(str_ends_with(error_text(&err), "big is larger than 7 bytes"));
+    assert_null(data);
+    assert_int_equal(size, 77);
+    assert_int_equal(file_read(path, 8, &data, &size, NULL), 0);
+    assert_int_equal(size, 8);
+}
+
+static void test_what_cannot_be_read_is_said(void **state)
+{
+    struct error err = ERROR_INIT;
+    char *data = NULL;
+    size_t size;
+
+    assert_int_equal(file_read(in_folder("absent"), 10, &data, &size, &err), -ENOENT);
+    assert_true(str_ends_with(error_text(&err), "absent: No such file or directory"));
+    assert_int_equal(file_read(folder, 10, &data, &size, &err), -EISDIR);
+    assert_true(str_starts_with(error_text(&err), "cannot read "));
+    assert_null(data);
+}
+
+static void test_files_without_a_size_are_read_whole(void **state)
+{
+    cleanup_free char *data = NULL;
+    size_t size = 0;
+
+    assert_int_equal(file_read("/proc/self/status", 1 << 20, &data, &size, NULL), 0);
+    assert_true(size > 100);
+    assert_int_equal(strlen(data), size);
+    assert_non_null(strstr(data, "\nPid:"));
+}
+
+static void test_directories_with_their_parents(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct stat status;
+
+    assert_int_equal(file_make_directory(in_folder("a/b/c"), NULL), 0);
+    assert_int_equal(file_make_directory(in_folder("a/b/c"), NULL), 0);
+    assert_int_equal(file_make_directory(in_folder("a/b/d/"), NULL), 0);
+    assert_int_equal(stat(in_folder("a/b/d"), &status), 0);
+    assert_true(S_ISDIR(status.st_mode));
+
+    assert_int_equal(file_write_atomic(in_folder("file"), "", 0, 0600, NULL), 0);
+    assert_int_equal(file_make_directory(in_folder("file/below"), &err), -ENOTDIR);
+    assert_true(str_starts_with(error_text(&err), "cannot create directory "));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_written_and_read, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_failed_write_leaves_nothing_behind, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_reading_is_bounded, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_read_is_said, make_folder,
+                                        remove_folder),
+        cmocka_unit_test(test_files_without_a_size_are_read_whole),
+        cmocka_unit_test_setup_teardown(test_directories_with_their_parents, make_folder,
+                                        remove_folder),
+    };
+
+    return cmocka_run_group_tests_name("file", tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/problem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct position nowhere = {0, 0};
+
+static void assert_line(const struct problems *problems, size_t i, const char *expected)
+{
+    char line[256];
+
+    assert_true(i < problems->n_items);
+    problem_format(problems, &problems->items[i], line, sizeof(line));
+    assert_string_equal(line, expected);
+}
+
+static void test_a_problem_is_one_line(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    problem_add(&problems, PROBLEM_ERROR, nowhere, "--config", "no such file");
+    problem_add(&problems, PROBLEM_ERROR, (struct position){3, 7}, "", "not YAML");
+    assert_line(&problems, 0, "--config: no such file");
+    assert_line(&problems, 1, ":3:7: not YAML");
+
+    assert_int_equal(problems_set_source(&problems, "any.yaml"), 0);
+    problem_add(&problems, PROBLEM_WARNING, (struct position){12, 5}, "sharing.mps",
+                "unknown key %s", "x");
+    assert_line(&problems, 0, "any.yaml: --config: no such file");
+    assert_line(&problems, 1, "any.yaml:3:7: not YAML");
+    assert_line(&problems, 2, "any.yaml:12:5: sharing.mps: unknown key x");
+}
+
+static void test_a_small_buffer_is_still_terminated(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    char line[8];
+
+    problem_add(&problems, PROBLEM_ERROR, (struct position){1, 1}, "path", "text");
+    problem_format(&problems, &problems.items[0], line, sizeof(line));
+    assert_string_equal(line, ":1:1: p");
+}
+
+static void test_counted_by_severity(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    problem_add(&problems, PROBLEM_NOTE, nowhere, "", "a");
+    problem_add(&problems, PROBLEM_WARNING, nowhere, "", "b");
+    problem_add(&problems, PROBLEM_WARNING, nowhere, "", "c");
+    assert_int_equal(problems_count(&problems, PROBLEM_NOTE), 1);
+    assert_int_equal(problems_count(&problems, PROBLEM_WARNING), 2);
+    assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 0);
+
+    problems.failed = true; /* a problem lost for want of memory must not look like success */
+    assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 1);
+    problem_add(NULL, PROBLEM_ERROR, nowhere, "", "nobody cares");
+}
+
+static void test_sorted_by_place_then_by_order(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    static const struct {
+        struct position at;
+        const char *text;
+    } added[] = {{{9, 1}, "e"}, {{2, 8}, "d"}, {{2, 3}, "b"}, {{2, 3}, "c"}, {{0, 0}, "a"}};
+
+    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
+        problem_add(&problems, PROBLEM_ERROR, added[i].at, "", "%s", added[i].text);
+    problems_sort(&problems);
+    for (size_t i = 0; i < problems.n_items; i++) {
+        const char expected[] = {(char)('a' + i), '\0'};
+
+        assert_string_equal(problems.items[i].text, expected);
+    }
+}
+
+static void test_merging_takes_each_once(void **state)
+{
+    cleanup_problems struct problems to = PROBLEMS_INIT, from = PROBLEMS_INIT;
+
+    problem_add(&to, PROBLEM_ERROR, (struct position){1, 1}, "a", "same");
+    problem_add(&from, PROBLEM_ERROR, (struct position){1, 1}, "a", "same");
+    problem_add(&from, PROBLEM_ERROR, (struct position){1, 1}, "a", "other text");
+    problem_add(&from, PROBLEM_WARNING, (struct position){1, 1}, "b", "same");
+    problem_add(&from, PROBLEM_ERROR, (struct position){1, 2}, "a", "same");
+    problems_merge(&to, &from);
+    problems_merge(&to, &from);
+    assert_int_equal(to.n_items, 4);
+    assert_int_equal(from.n_items, 4);
+    assert_line(&to, 1, ":1:1: a: other text");
+
+    from.failed = true;
+    problems_merge(&to, &from);
+    assert_true(to.failed);
+    problems_deinit(&from);
+}
+
+static void test_severities_have_names(void **state)
+{
+    assert_string_equal(problem_severity_name(PROBLEM_NOTE), "note");
+    assert_string_equal(problem_severity_name(PROBLEM_WARNING), "warning");
+    assert_string_equal(problem_severity_name(PROBLEM_ERROR), "error");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_problem_is_one_line),
+        cmocka_unit_test(test_a_small_buffer_is_still_terminated),
+        cmocka_unit_test(test_counted_by_severity),
+        cmocka_unit_test(test_sorted_by_place_then_by_order),
+        cmocka_unit_test(test_merging_takes_each_once),
+        cmocka_unit_test(test_severities_have_names),
+    };
+
+    return cmocka_run_group_tests_name("problem", tests, NULL, NULL);
+}

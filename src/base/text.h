@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A growing text, and the few questions about strings that libc leaves open.
+ *
+ * `data` is NUL-terminated once anything was added and NULL before; text_string() is never NULL.
+ * Adding may fail only for want of memory: the text then remembers it and every later addition is
+ * refused, so a long run of additions needs one check at its end (text_failed).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+
+struct text {
+    char *data;
+    size_t length;   /* without the NUL */
+    size_t capacity; /* bytes behind data */
+    bool failed;     /* an addition found no memory */
+};
+
+#define TEXT_INIT                                                                                  \
+    {                                                                                              \
+        .data = NULL                                                                               \
+    }
+
+void text_deinit(struct text *text);
+
+/* Forgets the content, keeps the memory. */
+void text_clear(struct text *text);
+
+void text_add(struct text *text, const char *string);
+void text_add_bytes(struct text *text, const void *bytes, size_t length);
+void text_add_char(struct text *text, char c);
+void text_addf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* True when an addition was lost. */
+bool text_failed(const struct text *text);
+
+/* Borrowed; "" when nothing was added. */
+const char *text_string(const struct text *text);
+
+/* Hands the memory over (free it) and empties the text; NULL when an addition was lost. */
+char *text_take(struct text *text);
+
+#define cleanup_text cleanup(text_deinit)
+
+bool str_equal(const char *a, const char *b);
+bool str_starts_with(const char *string, const char *prefix);
+bool str_ends_with(const char *string, const char *suffix);
+
+/* Copies into a fixed buffer; returns -ENAMETOOLONG (and copies nothing) when it does not fit. */
+int str_copy(char *to, size_t size, const char *from);
+
+/* The candidate nearest to word by edit distance, or NULL when none is near enough to suggest. */
+const char *str_suggest(const char *word, const char *const *candidates, size_t n_candidates);
+
+/* `*` matches any run of characters, everything else is literal, anchored at both ends. */
+bool str_glob(const char *pattern, const char *string);
