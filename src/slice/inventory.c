@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/inventory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+
+void inventory_deinit(struct inventory *inventory)
+{
+    free(inventory->gpus);
+    free(inventory->links);
+    *inventory = (struct inventory)INVENTORY_INIT;
+}
+
+/* A copy of n items, NULL for none. */
+static int copy_items(void *ret_items_p, const void *items, size_t n, size_t item_size)
+{
+    void *copy = NULL;
+
+    if (items && n > 0) {
+        copy = reallocarray(NULL, n, item_size);
+        if (!copy)
+            return -ENOMEM;
+        memcpy(copy, items, n * item_size);
+    }
+    memcpy(ret_items_p, &copy, sizeof(copy));
+    return 0;
+}
+
+int inventory_copy(struct inventory *to, const struct inventory *from)
+{
+    cleanup_free struct gpu *gpus = NULL;
+    cleanup_free struct gpu_link *links = NULL;
+    size_t n = from->n_gpus;
+    int r;
+
+    r = copy_items(&gpus, from->gpus, n, sizeof(*gpus));
+    if (r == 0)
+        r = copy_items(&links, from->links, n * n, sizeof(*links));
+    if (r < 0)
+        return r;
+    *to = *from;
+    to->gpus = TAKE_PTR(gpus);
+    to->links = TAKE_PTR(links);
+    return 0;
+}
+
+const struct gpu *inventory_find(const struct inventory *inventory, const char *uuid)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++)
+        if (*uuid && strcasecmp(inventory->gpus[i].uuid, uuid) == 0)
+            return &inventory->gpus[i];
+    return NULL;
+}
+
+struct gpu_link inventory_link(const struct inventory *inventory, size_t a, size_t b)
+{
+    if (!inventory->links || a >= inventory->n_gpus || b >= inventory->n_gpus)
+        return (struct gpu_link){.path = GPU_PATH_UNKNOWN};
+    return inventory->links[a * inventory->n_gpus + b];
+}
+
+bool gpu_is_display(const struct gpu *gpu)
+{
+    return str_equal(gpu->model, "DGX Display") || str_equal(gpu->model, "NVIDIA DGX Display");
+}

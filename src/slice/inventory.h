@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What a node has: its GPUs as plain values, read once from the driver (gpu/) and never changed.
+ *
+ * GPUs are sorted by their NVML index. A GPU that the driver counts but cannot describe stays in
+ * the list with `unusable` set, so that the plan can leave it out and say why.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+enum { GPU_UUID_SIZE = 96, GPU_NAME_SIZE = 96, PCI_ADDRESS_SIZE = 32 };
+
+/* Nearest common ancestor of two GPUs on PCIe, nearest first (NVML's topology levels). */
+enum gpu_path {
+    GPU_PATH_SAME_BOARD,
+    GPU_PATH_SINGLE_SWITCH,
+    GPU_PATH_SEVERAL_SWITCHES,
+    GPU_PATH_HOST_BRIDGE,
+    GPU_PATH_SAME_CPU,
+    GPU_PATH_ACROSS_CPUS,
+    GPU_PATH_UNKNOWN,
+};
+
+struct gpu_link {
+    uint8_t path;      /* enum gpu_path */
+    uint8_t n_nvlinks; /* direct NVLinks between the two, 0...18 */
+};
+
+/* PCI class of a GPU, the upper 16 bits of the class code, that NVIDIA's gpu.mode label looks at.
+ */
+enum { PCI_CLASS_VGA = 0x0300, PCI_CLASS_3D = 0x0302 };
+
+struct gpu {
+    unsigned index;            /* NVML index */
+    char uuid[GPU_UUID_SIZE];  /* "GPU-..."; "" when unusable and unknown */
+    char model[GPU_NAME_SIZE]; /* NVML product name, "Tesla V100-SXM2-16GB" */
+    char unusable[160];        /* why it cannot be used, a sentence's end; "" = usable */
+
+    int minor;                          /* /dev/nvidia<minor>; -1 unknown */
+    char pci_address[PCI_ADDRESS_SIZE]; /* "0000:00:1b.0", lower case, 4-digit domain, as sysfs has
+                                           it */
+    uint32_t pci_device_id;             /* NVML form: device << 16 | vendor, 0x1db110de */
+    uint32_t pci_subsystem_id;
+    uint16_t pci_class; /* PCI_CLASS_*; 0 unknown */
+    int numa_node;      /* -1 unknown */
+
+    uint64_t mem_total_bytes;    /* NVML v2 total; 0 unknown */
+    uint64_t mem_reserved_bytes; /* NVML v2 reserved: the driver's own */
+    unsigned cc_major, cc_minor; /* CUDA compute capability; 0.0 unknown */
+
+    bool mig_capable;          /* answers the MIG mode query */
+    bool mig_enabled;          /* current mode */
+    unsigned n_nvswitch_links; /* NVLinks that end in an NVSwitch */
+
+    bool fabric_completed;   /* fabric registration completed with success */
+    char fabric_cluster[40]; /* cluster UUID, "" or all zero = none */
+    uint32_t fabric_clique;
+};
+
+struct inventory {
+    char driver_version[80]; /* "550.163.01" */
+    int cuda_version;        /* 12040 = 12.4; 0 unknown */
+    char machine[128];       /* DMI product name, raw; "" unknown */
+    struct gpu *gpus;        /* sorted by index */
+    size_t n_gpus;
+    struct gpu_link *links; /* n_gpus x n_gpus, row-major; NULL when nothing is known */
+};
+
+#define INVENTORY_INIT \
+    {                  \
+        .gpus = NULL   \
+    }
+
+void inventory_deinit(struct inventory *inventory);
+#define cleanup_inventory cleanup(inventory_deinit)
+
+/* Deep copy into an empty inventory. 0 or -ENOMEM. */
+int inventory_copy(struct inventory *to, const struct inventory *from);
+
+/* The GPU of that UUID (compared without case), or NULL. */
+const struct gpu *inventory_find(const struct inventory *inventory, const char *uuid);
+
+/* a and b are positions in `gpus`; unknown path and no links when nothing is known. */
+struct gpu_link inventory_link(const struct inventory *inventory, size_t a, size_t b);
+
+/* The small graphics card of a DGX Station: NVML lists it, nobody computes on it. */
+bool gpu_is_display(const struct gpu *gpu);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Node labels as gpu-feature-discovery writes them, for whole GPUs; from the same numbers as the
+ * plan.
+ *
+ * A node without a GPU gets none. Labels describe one model: on a node with several it is the one
+ * with the most GPUs, then the one with the lowest index (gpu-feature-discovery takes any), and
+ * that is said. Values are valid: at most 63 characters, letters or digits at both ends.
+ *
+ * Left to others: the timestamp (a clock), vgpu.* (the PCI configuration space), MIG devices
+ * (later).
+ */
+
+#include "slice/plan.h"
+
+enum { LABEL_VALUE_SIZE = 64 }; /* Kubernetes' limit of 63 characters, and a NUL */
+
+/* Fills plan->labels from its resources and GPUs; called by plan_make last. 0 or -ENOMEM. */
+int label_make(struct plan *plan, const struct inventory *inventory, const struct policy *policy,
+               struct problems *problems);
+
+/* The label's value, or NULL. The key is whole: "nvidia.com/gpu.count". */
+const char *label_find(const struct plan *plan, const char *key);
+
+/*
+ * A label value out of a model or machine name: keeps [A-Za-z0-9-_. ], joins words by '-', and cuts
+ * what is too long for `size` (at most LABEL_VALUE_SIZE) or may not stand at an end. "" when
+ * nothing is left.
+ */
+void label_sanitise(const char *name, char *buffer, size_t size);
+
+/* "volta" for 7.0; "undefined" for what NVIDIA has not named. */
+const char *label_family(unsigned cc_major, unsigned cc_minor);

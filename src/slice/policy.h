@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * How the operator wants GPUs to be sliced: the part of the configuration that a plan depends on,
+ * typed and validated. config/ fills it; nothing here knows YAML. Places in the file travel along,
+ * so that the plan's problems can name them.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/problem.h"
+
+enum { RESOURCE_NAME_SIZE = 64 }; /* the kubelet's limit of 63 characters, and a NUL */
+
+enum mig_strategy { MIG_STRATEGY_NONE, MIG_STRATEGY_SINGLE, MIG_STRATEGY_MIXED };
+
+enum sharing_strategy { SHARING_NONE, SHARING_TIME_SLICING, SHARING_MPS };
+
+enum isolation { ISOLATION_BY_SHARING, ISOLATION_ISOLATED, ISOLATION_COOPERATIVE };
+enum memory_mode { MEMORY_ENFORCED, MEMORY_OBSERVE, MEMORY_NONE };
+enum compute_mode { COMPUTE_ELASTIC, COMPUTE_STRICT, COMPUTE_NONE };
+
+/* One item of a `devices:` list. */
+struct device_ref {
+    enum { DEVICE_REF_INDEX, DEVICE_REF_MIG_INDEX, DEVICE_REF_UUID } kind;
+    unsigned index, mig_index;
+    char uuid[96];
+    struct position at;
+};
+
+/* `devices:` of a sharing entry. */
+struct device_selector {
+    enum { DEVICES_ALL, DEVICES_COUNT, DEVICES_LIST } kind;
+    unsigned count; /* DEVICES_COUNT: that many, lowest indices first */
+    struct device_ref *refs;
+    size_t n_refs;
+    struct position at;
+};
+
+/* One entry of sharing.timeSlicing.resources or sharing.mps.resources. */
+struct sharing_entry {
+    enum sharing_strategy strategy;
+    char name[RESOURCE_NAME_SIZE];   /* with its domain: "nvidia.com/gpu" */
+    char rename[RESOURCE_NAME_SIZE]; /* effective: explicit, or name + ".shared" by renameByDefault;
+                                        "" = none */
+    struct device_selector devices;
+    unsigned replicas; /* >= 2 */
+    struct position at;
+    char path[64]; /* "sharing.timeSlicing.resources[0]" */
+};
+
+/* One entry of resources.gpus or resources.mig: models (or profiles) that get a name of their own.
+ */
+struct resource_rule {
+    char pattern[128];             /* `*` matches any run; on the product name or the MIG profile */
+    char name[RESOURCE_NAME_SIZE]; /* with its domain */
+    struct position at;
+};
+
+/* One entry of gpuslice.slices: unequal slices, the same on every GPU that no sharing entry took.
+ */
+struct slice_size {
+    char name[RESOURCE_NAME_SIZE]; /* resource: "nvidia.com/gpu-half" for the name `half` */
+    unsigned share_permille;       /* 1...1000 */
+    uint64_t mem_bytes;            /* 0 = by share */
+    unsigned count;                /* per GPU, >= 1 */
+    struct position at;
+};
+
+struct policy {
+    enum mig_strategy mig_strategy;
+    struct resource_rule *gpu_rules, *mig_rules;
+    size_t n_gpu_rules, n_mig_rules;
+    struct sharing_entry *sharing; /* in file order, time slicing before MPS */
+    size_t n_sharing;
+    bool time_slicing_fail_multi, mps_fail_multi; /* failRequestsGreaterThanOne */
+    struct slice_size *slices;
+    size_t n_slices;
+    enum isolation isolation;
+    enum memory_mode memory;
+    enum compute_mode compute;
+    bool mig_on_demand;
+};
+
+#define POLICY_INIT     \
+    {                   \
+        .sharing = NULL \
+    }
+
+void policy_deinit(struct policy *policy);

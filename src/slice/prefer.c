@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/prefer.h"
+
+#include <errno.h>
+
+#include "slice/align.h"
+
+struct request {
+    const struct plan *plan;
+    const struct plan_resource *resource;
+    const struct inventory *inventory;
+    enum allocation_policy policy;
+    const char *
+        *free_ids;  /* per slice of the resource: its id as the kubelet sent it, NULL = not free */
+    bool *required; /* per slice of the resource */
+    size_t n_free;
+    const char **ids; /* the answer */
+    size_t n_ids, size;
+};
+
+/* The slice's position in the resource, or n_slices when the plan does not know the id. */
+static size_t slice_position(const struct request *q, const char *id)
+{
+    const struct slice *slice = plan_find(q->resource, id);
+
+    return slice ? (size_t)(slice - q->resource->slices) : q->resource->n_slices;
+}
+
+static void take(struct request *q, size_t i)
+{
+    q->ids[q->n_ids++] = q->free_ids[i];
+    q->free_ids[i] = NULL;
+}
+
+/* An id that the plan does not know stays in the answer: the kubelet has given it out already. */
+static void add_required(struct request *q, const char *const *required, size_t n_required)
+{
+    for (size_t k = 0; k < n_required && q->n_ids < q->size; k++) {
+        size_t i = slice_position(q, required[k]);
+
+        if (i < q->resource->n_slices) {
+            if (q->required[i])
+                continue;
+            q->required[i] = true;
+        }
+        q->ids[q->n_ids++] = required[k];
+    }
+}
+
+static void add_available(struct request *q, const char *const *available, size_t n_available)
+{
+    for (size_t k = 0; k < n_available; k++) {
+        size_t i = slice_position(q, available[k]);
+
+        if (i == q->resource->n_slices || q->required[i] || q->free_ids[i])
+            continue;
+        q->free_ids[i] = available[k];
+        q->n_free++;
+    }
+}
+
+/* ---- Shared GPUs: one slice after the other ---- */
+
+struct load {
+    unsigned in_use, n_free, n_picked; /* slices of one GPU; picked in this call */
+    size_t next;                       /* its lowest slice that may be free */
+};
+
+static bool comes_before(const struct load *a, const struct load *b, enum allocation_policy policy)
+{
+    if (a->in_use != b->in_use)
+        return policy == ALLOCATION_PACKED ? a->in_use > b->in_use : a->in_use < b->in_use;
+    return a->n_picked < b->n_picked;
+}
+
+static void count_loads(const struct request *q, struct load *loads)
+{
+    for (size_t i = q->resource->n_slices; i-- > 0;) {
+        struct load *load = &loads[q->resource->slices[i].gpu];
+
+        load->next = i;
+        if (q->free_ids[i])
+            load->n_free++;
+        else
+            load->in_use++;
+    }
+}
+
+static int pick_by_load(struct request *q)
+{
+    cleanup_free struct load *loads = calloc(q->plan->n_gpus + 1, sizeof(*loads));
+
+    if (!loads)
+        return -ENOMEM;
+    count_loads(q, loads);
+    while (q->n_ids < q->size) {
+        struct load *best = NULL;
+
+        for (size_t g = 0; g < q->plan->n_gpus; g++)
+            if (loads[g].n_free > 0 && (!best || comes_before(&loads[g], best, q->policy)))
+                best = &loads[g];
+        while (!q->free_ids[best->next])
+            best->next++;
+        take(q, best->next);
+        best->n_free--;
+        best->in_use++;
+        best->n_picked++;
+    }
+    return 0;
+}
+
+/* ---- Whole GPUs: the set with the best links ---- */
+
+/* One GPU that takes part. */
+struct node {
+    size_t slice;    /* its only one, a position in the resource */
+    size_t position; /* in the inventory */
+};
+
+/* The inventory's GPU of a slice; false when it is lost, or nothing is known of any. */
+static bool find_node(const struct request *q, size_t slice, struct node *ret_node)
+{
+    const char *uuid = q->plan->gpus[q->resource->slices[slice].gpu].gpu.uuid;
+    const struct gpu *gpu = q->inventory ? inventory_find(q->inventory, uuid) : NULL;
+
+    if (!gpu || *gpu->unusable)
+        return false;
+    *ret_node = (struct node){slice, (size_t)(gpu - q->inventory->gpus)};
+    return true;
+}
+
+/* Lists the free GPUs, then the required ones, without those that are lost. */
+static size_t list_nodes(const struct request *q, struct node *nodes, size_t *ret_n_free)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->resource->n_slices; i++)
+        if (q->free_ids[i])
+            n += find_node(q, i, &nodes[n]);
+    *ret_n_free = n;
+    for (size_t i = 0; i < q->resource->n_slices; i++)
+        if (q->required[i])
+            n += find_node(q, i, &nodes[n]);
+    return n;
+}
+
+static void fill_scores(const struct inventory *inventory, const struct node *nodes, size_t n,
+                        unsigned *scores)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            size_t a = nodes[i].position, b = nodes[j].position;
+
+            scores[i * n + j] = align_score(&inventory->gpus[a], &inventory->gpus[b],
+                                            inventory_link(inventory, a, b));
+        }
+    }
+}
+
+/* Takes the best of the GPUs that can be judged; all of them when they do not suffice. */
+static int take_linked(struct request *q)
+{
+    cleanup_free struct node *nodes = calloc(q->resource->n_slices + 1, sizeof(*nodes));
+    cleanup_free bool *chosen = calloc(q->resource->n_slices + 1, sizeof(*chosen));
+    cleanup_free unsigned *scores = NULL;
+    size_t n, n_free, n_wanted = q->size - q->n_ids;
+    int r;
+
+    if (!nodes || !chosen)
+        return -ENOMEM;
+    n = list_nodes(q, nodes, &n_free);
+    scores = calloc(n * n + 1, sizeof(*scores));
+    if (!scores)
+        return -ENOMEM;
+    fill_scores(q->inventory, nodes, n, scores);
+    r = align_choose(scores, n_free, n - n_free, n_wanted < n_free ? n_wanted : n_free, chosen);
+    for (size_t i = 0; i < n_free && r == 0; i++)
+        if (chosen[i])
+            take(q, nodes[i].slice);
+    return r;
+}
+
+static int pick_by_links(struct request *q)
+{
+    int r = take_linked(q);
+
+    for (size_t i = 0; i < q->resource->n_slices && r == 0 && q->n_ids < q->size; i++)
+        if (q->free_ids[i])
+            take(q, i);
+    return r;
+}
+
+int prefer(const struct plan *plan, const struct plan_resource *resource,
+           const struct inventory *inventory, enum allocation_policy policy,
+           const char *const *available, size_t n_available, const char *const *required,
+           size_t n_required, size_t size, const char **ret_ids)
+{
+    cleanup_free const char **free_ids = calloc(resource->n_slices + 1, sizeof(*free_ids));
+    cleanup_free bool *is_required = calloc(resource->n_slices + 1, sizeof(*is_required));
+    struct request q = {plan,        resource, inventory, policy, free_ids,
+                        is_required, 0,        ret_ids,   0,      size};
+
+    if (!free_ids || !is_required)
+        return -ENOMEM;
+    add_required(&q, required, n_required);
+    add_available(&q, available, n_available);
+    if (q.n_free < q.size - q.n_ids)
+        return PREFER_TOO_FEW;
+    return resource->sharing == SHARING_NONE ? pick_by_links(&q) : pick_by_load(&q);
+}

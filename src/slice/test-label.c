@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/label.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "slice/name.h"
+#include "slice/test-machine.h"
+
+/* key without the domain; value NULL = there is no such label */
+static void assert_label(const struct world *w, const char *key, const char *value)
+{
+    char whole[80];
+    const char *found;
+
+    snprintf(whole, sizeof(whole), NAME_DOMAIN "%s", key);
+    found = label_find(w->plan, whole);
+    if (value && !found)
+        fail_msg("no label %s", key);
+    if (value)
+        assert_string_equal(found, value);
+    else
+        assert_null(found);
+}
+
+static void test_guide_1_whole(void **state)
+{
+    static const char *const expected = "nvidia.com/cuda.driver-version.full=550.163.01\n"
+                                        "nvidia.com/cuda.driver-version.major=550\n"
+                                        "nvidia.com/cuda.driver-version.minor=163\n"
+                                        "nvidia.com/cuda.driver-version.revision=01\n"
+                                        "nvidia.com/cuda.driver.major=550\n"
+                                        "nvidia.com/cuda.driver.minor=163\n"
+                                        "nvidia.com/cuda.driver.rev=01\n"
+                                        "nvidia.com/cuda.runtime-version.full=12.4\n"
+                                        "nvidia.com/cuda.runtime-version.major=12\n"
+                                        "nvidia.com/cuda.runtime-version.minor=4\n"
+                                        "nvidia.com/cuda.runtime.major=12\n"
+                                        "nvidia.com/cuda.runtime.minor=4\n"
+                                        "nvidia.com/gpu.compute.major=7\n"
+                                        "nvidia.com/gpu.compute.minor=0\n"
+                                        "nvidia.com/gpu.count=4\n"
+                                        "nvidia.com/gpu.family=volta\n"
+                                        "nvidia.com/gpu.machine=p3.8xlarge\n"
+                                        "nvidia.com/gpu.memory=16384\n"
+                                        "nvidia.com/gpu.mode=compute\n"
+                                        "nvidia.com/gpu.product=Tesla-V100-SXM2-16GB-SHARED\n"
+                                        "nvidia.com/gpu.replicas=4\n"
+                                        "nvidia.com/gpu.sharing-strategy=time-slicing\n"
+                                        "nvidia.com/mig.capable=false\n"
+                                        "nvidia.com/mps.capable=false\n";
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 4);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+    struct text text = TEXT_INIT;
+
+    for (size_t i = 0; i < w.plan->n_labels; i++)
+        text_addf(&text, "%s=%s\n", w.plan->labels[i].key, w.plan->labels[i].value);
+    assert_string_equal(text_string(&text), expected);
+    text_deinit(&text);
+    world_end(&w);
+}
+
+static void test_sharing_labels(void **state)
+{
+    static const struct {
+        enum sharing_strategy strategy; /* SHARING_NONE: no entry */
+        const char *rename;
+        bool mig_parent; /* every GPU, strategy none */
+        const char *product, *replicas, *sharing, *mps_capable;
+    } table[] = {
+        {SHARING_NONE, "", false, "NVIDIA-A100-SXM4-40GB", "1", "none", "false"},
+        {SHARING_TIME_SLICING, "", false, "NVIDIA-A100-SXM4-40GB-SHARED", "3", "time-slicing",
+         "false"},
+        {SHARING_TIME_SLICING, "nvidia.com/gpu.shared", false, "NVIDIA-A100-SXM4-40GB", "3",
+         "time-slicing", "false"},
+        {SHARING_MPS, "", false, "NVIDIA-A100-SXM4-40GB-SHARED", "3", "mps", "true"},
+        {SHARING_TIME_SLICING, "", true, "NVIDIA-A100-SXM4-40GB", "0", "none", "false"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry = entry_all(table[i].strategy, NAME_GPU, 3);
+        struct world w = world_make(machine_p4d(), &entry, table[i].strategy ? 1 : 0);
+
+        snprintf(entry.rename, sizeof(entry.rename), "%s", table[i].rename);
+        for (size_t g = 0; g < 8; g++)
+            w.machine.gpus[g].mig_enabled = table[i].mig_parent;
+        plan_again(&w);
+        assert_label(&w, "gpu.product", table[i].product);
+        assert_label(&w, "gpu.replicas", table[i].replicas);
+        assert_label(&w, "gpu.sharing-strategy", table[i].sharing);
+        assert_label(&w, "mps.capable", table[i].mps_capable);
+        assert_label(&w, "mig.capable", "true");
+        assert_label(&w, "gpu.count", "8");
+        world_end(&w);
+    }
+}
+
+static void test_unequal_slices(void **state)
+{
+    struct slice_size sizes[] = {
+        {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 1},
+        {.name = "nvidia.com/gpu-eighth", .share_permille = 125, .count = 4}};
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+    w.policy.slices = sizes;
+    w.policy.n_slices = 2;
+    plan_again(&w);
+    assert_label(&w, "gpu.replicas", "5");
+    assert_label(&w, "gpu.sharing-strategy", "time-slicing");
+    assert_label(&w, "gpu.product", "Tesla-V100-SXM2-16GB");
+    world_end(&w);
+}
+
+static void test_driver_versions(void **state)
+{
+    static const struct {
+        const char *version, *major, *minor, *revision;
+    } table[] = {
+        {"550.163.01", "550", "163", "01"},
+        {"522.06", "522", "06", ""},
+        {"522", NULL, NULL, NULL},
+        {"", NULL, NULL, NULL},
+        {"1.2.3.4", NULL, NULL, NULL},
+        {"1..2", NULL, NULL, NULL},
+        {"unknown.unknown", NULL, NULL, NULL},
+        {"1.2.", NULL, NULL, NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+        snprintf(w.machine.driver_version, sizeof(w.machine.driver_version), "%s",
+                 table[i].version);
+        plan_again(&w);
+        assert_label(&w, "cuda.driver-version.full", table[i].major ? table[i].version : NULL);
+        assert_label(&w, "cuda.driver-version.major", table[i].major);
+        assert_label(&w, "cuda.driver.minor", table[i].minor);
+        assert_label(&w, "cuda.driver-version.revision", table[i].revision);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "is not of the form"),
+                         table[i].major ? 0 : 1);
+        assert_label(&w, "gpu.count", "4");
+        world_end(&w);
+    }
+}
+
+static void test_unknown_facts_have_no_label(void **state)
+{
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+    w.machine.cuda_version = 0;
+    w.machine.machine[0] = '\0';
+    for (size_t i = 0; i < 4; i++) {
+        w.machine.gpus[i].cc_major = 0;
+        w.machine.gpus[i].mem_total_bytes = 0;
+        w.machine.gpus[i].model[0] = '\0';
+    }
+    plan_again(&w);
+    assert_label(&w, "cuda.runtime.major", NULL);
+    assert_label(&w, "gpu.machine", "unknown");
+    assert_label(&w, "gpu.family", NULL);
+    assert_label(&w, "gpu.compute.major", NULL);
+    assert_label(&w, "gpu.memory", NULL);
+    assert_label(&w, "gpu.product", "unknown");
+    world_end(&w);
+}
+
+static void test_mode(void **state)
+{
+    static const struct {
+        uint16_t first, others;
+        const char *mode;
+    } table[] = {{PCI_CLASS_3D, PCI_CLASS_3D, "compute"},
+                 {PCI_CLASS_VGA, PCI_CLASS_VGA, "graphics"},
+                 {PCI_CLASS_VGA, PCI_CLASS_3D, "unknown"},
+                 {0, 0, "unknown"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+        for (size_t g = 0; g < 4; g++)
+            w.machine.gpus[g].pci_class = g ? table[i].others : table[i].first;
+        plan_again(&w);
+        assert_label(&w, "gpu.mode", table[i].mode);
+        world_end(&w);
+    }
+}
+
+static void test_clique(void **state)
+{
+#define CLUSTER "6a2b0c4e-0000-4000-8000-000000000001"
+    static const struct {
+        bool completed;
+        const char *cluster[2];
+        unsigned clique[2];
+        const char *label;
+    } table[] = {
+        {true, {CLUSTER, CLUSTER}, {7, 7}, CLUSTER ".7"},
+        {true, {CLUSTER, ""}, {7, 9}, CLUSTER ".7"}, /* a GPU outside the fabric does not count */
+        {true, {CLUSTER, CLUSTER}, {7, 8}, NULL},
+        {true, {CLUSTER, "6a2b"}, {7, 7}, NULL},
+        {false, {CLUSTER, CLUSTER}, {7, 7}, NULL},
+        {true, {"00000000-0000-0000-0000-000000000000", ""}, {0, 0}, NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct world w = world_make(machine_p4d(), NULL, 0);
+
+        for (size_t g = 0; g < 8; g++) {
+            struct gpu *gpu = &w.machine.gpus[g];
+
+            gpu->fabric_completed = table[i].completed;
+            snprintf(gpu->fabric_cluster, sizeof(gpu->fabric_cluster), "%s",
+                     table[i].cluster[g / 4]);
+            gpu->fabric_clique = table[i].clique[g / 4];
+        }
+        plan_again(&w);
+        assert_label(&w, "gpu.clique", table[i].label);
+        world_end(&w);
+    }
+}
+
+static void test_several_models(void **state)
+{
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+    snprintf(w.machine.gpus[0].model, GPU_NAME_SIZE, "Tesla T4");
+    plan_again(&w);
+    assert_label(&w, "gpu.product", "Tesla-V100-SXM2-16GB");
+    assert_label(&w, "gpu.count", "3");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "describe 'Tesla V100"), 1);
+    snprintf(w.machine.gpus[1].model, GPU_NAME_SIZE, "Tesla T4");
+    plan_again(&w);
+    assert_label(&w, "gpu.product", "Tesla-T4"); /* two and two: the lowest index */
+    snprintf(w.machine.gpus[2].model, GPU_NAME_SIZE, "NVIDIA DGX Display");
+    snprintf(w.machine.gpus[3].unusable, 16, "it is lost");
+    plan_again(&w);
+    assert_label(&w, "gpu.count", "2");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "several GPU models"), 0);
+    world_end(&w);
+}
+
+static void test_mig(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_MPS, NAME_GPU, 2);
+    struct world w = world_make(machine_p4d(), &entry, 1);
+
+    w.machine.gpus[0].mig_enabled = true;
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_label(&w, "mig.strategy", "mixed");
+    assert_label(&w, "gpu.count", "8");
+    assert_label(&w, "gpu.replicas", "2"); /* of the GPUs that are whole */
+    assert_label(&w, "mps.capable", "false");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "mps.capable is false"), 1);
+    w.policy.mig_strategy = MIG_STRATEGY_NONE;
+    plan_again(&w);
+    assert_label(&w, "mig.strategy", NULL);
+    world_end(&w);
+}
+
+static void test_nothing_without_a_gpu(void **state)
+{
+    struct world w = world_make(machine_make(1, "Tesla T4", 15360, GPU_PATH_UNKNOWN), NULL, 0);
+
+    assert_true(w.plan->n_labels > 0);
+    snprintf(w.machine.gpus[0].unusable, 16, "it is lost");
+    plan_again(&w);
+    assert_int_equal(w.plan->n_labels, 0);
+    world_end(&w);
+}
+
+static void test_values_are_cut_validly(void **state)
+{
+    static const struct {
+        const char *name, *value;
+    } table[] = {
+        {"Tesla V100-SXM2-16GB", "Tesla-V100-SXM2-16GB"},
+        {"NVIDIA  A100 \t 80GB PCIe ", "NVIDIA-A100-80GB-PCIe"},
+        {"Standard PC (Q35 + ICH9, 2009)", "Standard-PC-Q35-ICH9-2009"},
+        {"p3.8xlarge\n", "p3.8xlarge"},
+        {" -._x_.- ", "x"},
+        {"()", ""},
+        {"", ""},
+        {"\xc3\xa4 b", "b"},
+        {"a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23456789",
+         "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23"},
+        {"a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g2-456789",
+         "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g2"},
+        {"a23456789 b23456789 c23456789 d23456789 e23456789 f23456789 g23 56789",
+         "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        char value[LABEL_VALUE_SIZE];
+
+        label_sanitise(table[i].name, value, sizeof(value));
+        assert_string_equal(value, table[i].value);
+    }
+}
+
+static void test_long_model_keeps_its_suffix(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 2);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    for (size_t i = 0; i < 4; i++)
+        snprintf(w.machine.gpus[i].model, GPU_NAME_SIZE, "%070d", 1);
+    plan_again(&w);
+    assert_label(&w, "gpu.product",
+                 "00000000000000000000000000000000000000000000000000000000-SHARED");
+    world_end(&w);
+}
+
+static void test_families(void **state)
+{
+    static const struct {
+        unsigned major, minor;
+        const char *family;
+    } table[] = {
+        {1, 3, "tesla"},   {2, 1, "fermi"},      {3, 7, "kepler"},     {4, 0, "undefined"},
+        {5, 2, "maxwell"}, {6, 1, "pascal"},     {7, 0, "volta"},      {7, 4, "volta"},
+        {7, 5, "turing"},  {8, 0, "ampere"},     {8, 8, "ampere"},     {8, 9, "ada-lovelace"},
+        {9, 0, "hopper"},  {10, 3, "blackwell"}, {11, 0, "undefined"}, {12, 0, "blackwell"},
+        {13, 0, "rubin"},  {99, 0, "undefined"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        assert_string_equal(label_family(table[i].major, table[i].minor), table[i].family);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_guide_1_whole),
+        cmocka_unit_test(test_sharing_labels),
+        cmocka_unit_test(test_unequal_slices),
+        cmocka_unit_test(test_driver_versions),
+        cmocka_unit_test(test_unknown_facts_have_no_label),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_clique),
+        cmocka_unit_test(test_several_models),
+        cmocka_unit_test(test_mig),
+        cmocka_unit_test(test_nothing_without_a_gpu),
+        cmocka_unit_test(test_values_are_cut_validly),
+        cmocka_unit_test(test_long_model_keeps_its_suffix),
+        cmocka_unit_test(test_families),
+    };
+
+    return cmocka_run_group_tests_name("slice/label", tests, NULL, NULL);
+}

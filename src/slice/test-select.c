@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/select.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "slice/name.h"
+#include "slice/test-machine.h"
+
+enum { N_GPUS = 5 };
+
+/* GPU 2 is left out, GPU 4 is of another model. */
+static void make_gpus(struct plan_gpu gpus[N_GPUS])
+{
+    memset(gpus, 0, N_GPUS * sizeof(gpus[0]));
+    for (unsigned i = 0; i < N_GPUS; i++) {
+        gpus[i].gpu.index = i;
+        snprintf(gpus[i].gpu.uuid, GPU_UUID_SIZE, "%s", machine_uuid(i));
+        snprintf(gpus[i].base, RESOURCE_NAME_SIZE, i == 4 ? "nvidia.com/t4" : NAME_GPU);
+    }
+    snprintf(gpus[2].left_out, sizeof(gpus[2].left_out), "it is lost");
+}
+
+/* "01.3." -> the GPUs reached; how many problems, and the words of one. */
+static void assert_reached(struct device_selector devices, const char *expected, size_t n_problems,
+                           enum problem_severity severity, const char *words)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 2);
+    struct problems problems = PROBLEMS_INIT;
+    struct plan_gpu gpus[N_GPUS];
+    bool reached[N_GPUS];
+
+    make_gpus(gpus);
+    entry.devices = devices;
+    select_gpus(&entry, gpus, N_GPUS, &problems, reached);
+    for (size_t i = 0; i < N_GPUS; i++)
+        assert_int_equal(reached[i], expected[i] != '.');
+    assert_int_equal(problems.n_items, n_problems);
+    if (words)
+        assert_int_equal(problems_with(&problems, severity, words), 1);
+    problems_deinit(&problems);
+}
+
+static void test_all_and_count(void **state)
+{
+    assert_reached((struct device_selector){.kind = DEVICES_ALL}, "01.3.", 0, 0, NULL);
+    assert_reached((struct device_selector){.kind = DEVICES_COUNT, .count = 2}, "01...", 0, 0,
+                   NULL);
+    assert_reached((struct device_selector){.kind = DEVICES_COUNT, .count = 3}, "01.3.", 0, 0,
+                   NULL);
+    assert_reached((struct device_selector){.kind = DEVICES_COUNT, .count = 4}, "01.3.", 1,
+                   PROBLEM_WARNING, "asks for 4 GPUs, but this node has 3 of nvidia.com/gpu");
+    assert_reached((struct device_selector){.kind = DEVICES_LIST}, ".....", 1, PROBLEM_WARNING,
+                   "write 'all'");
+}
+
+static void test_one_reference(void **state)
+{
+    static const struct {
+        struct device_ref ref;
+        const char *reached;
+        const char *words;
+    } table[] = {
+        {{.kind = DEVICE_REF_INDEX, .index = 3}, "...3.", NULL},
+        {{.kind = DEVICE_REF_UUID, .uuid = "GPU-00000000-0000-0000-0000-000000000001"},
+         ".1...",
+         NULL},
+        {{.kind = DEVICE_REF_UUID, .uuid = "gpu-00000000-0000-0000-0000-000000000001"},
+         ".1...",
+         NULL},
+        {{.kind = DEVICE_REF_INDEX, .index = 5}, ".....", "GPU 5 in devices is not on this node"},
+        {{.kind = DEVICE_REF_UUID, .uuid = "GPU-x"},
+         ".....",
+         "GPU-x in devices is not on this node"},
+        {{.kind = DEVICE_REF_INDEX, .index = 2}, ".....", "is left out: it is lost"},
+        {{.kind = DEVICE_REF_INDEX, .index = 4},
+         ".....",
+         "is a nvidia.com/t4, not a nvidia.com/gpu"},
+        {{.kind = DEVICE_REF_MIG_INDEX, .index = 0, .mig_index = 1},
+         ".....",
+         "MIG device 0:1 in devices is passed over"},
+        {{.kind = DEVICE_REF_UUID, .uuid = "MIG-77"}, ".....", "MIG-77 in devices is passed over"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct device_ref ref = table[i].ref;
+
+        assert_reached((struct device_selector){.kind = DEVICES_LIST, .refs = &ref, .n_refs = 1},
+                       table[i].reached, table[i].words != NULL, PROBLEM_WARNING, table[i].words);
+    }
+}
+
+static void test_twice_is_noted(void **state)
+{
+    struct device_ref refs[] = {
+        {.kind = DEVICE_REF_INDEX, .index = 1},
+        {.kind = DEVICE_REF_UUID, .uuid = "GPU-00000000-0000-0000-0000-000000000001"}};
+
+    assert_reached((struct device_selector){.kind = DEVICES_LIST, .refs = refs, .n_refs = 2},
+                   ".1...", 1, PROBLEM_NOTE, "named twice");
+}
+
+static void test_format(void **state)
+{
+    static const struct {
+        bool chosen[N_GPUS];
+        size_t size;
+        const char *text;
+    } table[] = {
+        {{true, true, false, true, false}, 32, "GPUs 0, 1, 3"},
+        {{false, false, false, true, false}, 32, "GPU 3"},
+        {{true, true, true, true, true}, 14, "GPUs 0, 1..."},
+    };
+    struct plan_gpu gpus[N_GPUS];
+
+    make_gpus(gpus);
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        char buffer[32];
+
+        select_format(gpus, table[i].chosen, N_GPUS, buffer, table[i].size);
+        assert_int_equal(strncmp(buffer, table[i].text, 9), 0);
+        assert_true(strlen(buffer) < table[i].size);
+        if (table[i].size > 20)
+            assert_string_equal(buffer, table[i].text);
+        else
+            assert_string_equal(buffer + strlen(buffer) - 3, "...");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_and_count),
+        cmocka_unit_test(test_one_reference),
+        cmocka_unit_test(test_twice_is_noted),
+        cmocka_unit_test(test_format),
+    };
+
+    return cmocka_run_group_tests_name("slice/select", tests, NULL, NULL);
+}
