@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "config/manifest.h"
+#include "config/nodeinfo.h"
+#include "config/options.h"
+#include "config/overrides.h"
+#include "slice/name.h"
+
+/* What NVIDIA's Helm chart sets; their plugin itself has no default and refuses to start. */
+#define STANDARD_MPS_ROOT "/run/nvidia/mps"
+
+DEFINE_CLEANUP(struct config *, config_free)
+#define cleanup_config cleanup(config_free_p)
+
+void config_free(struct config *config)
+{
+    if (!config)
+        return;
+    schema_free_texts(&config_schema, config);
+    policy_deinit(&config->policy);
+    free(config->imex_channel_ids);
+    extra_labels_free(config->labels, config->n_labels);
+    extra_taints_free(config->taints, config->n_taints);
+    free(config);
+}
+
+static int set_text(char **slot, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (!copy)
+        return -ENOMEM;
+    free(*slot);
+    *slot = copy;
+    return 0;
+}
+
+/* Defaults that depend on other options. */
+static int fill_in(struct reader *reader, struct config *config, const struct sharing_entry *mps)
+{
+    int r = 0;
+
+    if (!*config->dev_root)
+        r = set_text(&config->dev_root, config->driver_root);
+    if (r < 0 || !mps || *config->mps_root)
+        return r;
+    reader_say_at(reader, PROBLEM_NOTE, mps->at, mps->path,
+                  "MPS needs flags.mpsRoot (--mps-root), which nothing sets; %s is taken",
+                  STANDARD_MPS_ROOT);
+    return set_text(&config->mps_root, STANDARD_MPS_ROOT);
+}
+
+static const struct sharing_entry *first_mps(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->n_sharing; i++)
+        if (policy->sharing[i].strategy == SHARING_MPS)
+            return &policy->sharing[i];
+    return NULL;
+}
+
+/* Unequal slices and sharing entries divide the GPUs between them; entries come first. */
+static void check_slices(struct reader *reader, const struct policy *policy)
+{
+    for (size_t i = 0; policy->n_slices && i < policy->n_sharing; i++) {
+        const struct sharing_entry *entry = &policy->sharing[i];
+        bool all = entry->devices.kind == DEVICES_ALL && str_equal(entry->name, NAME_GPU);
+
+        reader_say_at(reader, all ? PROBLEM_WARNING : PROBLEM_NOTE, policy->slices[0].at,
+                      "gpuslice.slices",
+                      all ? "no GPU is left for these slices: %s at line %u shares all of them"
+                          : "these slices are for the GPUs that %s at line %u leaves",
+                      entry->path, entry->at.line);
+    }
+}
+
+static int finish(struct reader *reader, struct config *config)
+{
+    const struct sharing_entry *mps = first_mps(&config->policy);
+
+    if (mps && config->policy.mig_strategy == MIG_STRATEGY_MIXED)
+        reader_say_at(reader, PROBLEM_ERROR, mps->at, mps->path,
+                      "MPS cannot share MIG devices: use migStrategy none or single, or share by "
+                      "timeSlicing");
+    check_slices(reader, &config->policy);
+    return fill_in(reader, config, mps);
+}
+
+static int read_document(struct reader *reader, const char *data, size_t size, const char *key,
+                         struct config *config)
+{
+    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
+    int r = manifest_read(reader, data, size, key, &manifest);
+
+    if (r < 0 || !manifest.config)
+        return r;
+    return schema_read(reader, &config_schema, "", manifest.config, config);
+}
+
+static int read_all(struct reader *reader, const char *data, size_t size, const char *key,
+                    const struct config_overrides *overrides, struct config **ret_config)
+{
+    cleanup_config struct config *config = calloc(1, sizeof(*config));
+    int r;
+
+    if (!config)
+        return -ENOMEM;
+    r = schema_set_defaults(&config_schema, OPTION_CONFIG, config);
+    if (r == 0)
+        r = read_document(reader, data, size, key, config);
+    if (r == 0)
+        r = config_overrides_apply(overrides, config);
+    if (r == 0)
+        r = finish(reader, config);
+    if (r < 0)
+        return r;
+    *ret_config = TAKE_PTR(config);
+    return 0;
+}
+
+static int fail(const struct problems *problems, size_t n_errors, struct error *err)
+{
+    char line[400];
+
+    for (size_t i = 0; i < problems->n_items; i++) {
+        if (problems->items[i].severity != PROBLEM_ERROR)
+            continue;
+        problem_format(problems, &problems->items[i], line, sizeof(line));
+        if (n_errors > 1)
+            return error_set(err, -EBADMSG, "%s (and %zu more)", line, n_errors - 1);
+        return error_set(err, -EBADMSG, "%s", line);
+    }
+    return error_set(err, -EBADMSG, "the configuration has errors");
+}
+
+int config_parse(const char *data, size_t size, const char *source, const char *key,
+                 enum config_strictness strictness, const struct config_overrides *overrides,
+                 struct problems *problems, struct config **ret_config, struct error *err)
+{
+    cleanup_problems struct problems unseen = PROBLEMS_INIT;
+    cleanup_config struct config *config = NULL;
+    struct reader reader = {.problems = problems ? problems : &unseen, .strictness = strictness};
+    size_t before = problems_count(reader.problems, PROBLEM_ERROR), n_errors;
+    int r = source ? problems_set_source(reader.problems, source) : 0;
+
+    if (r == 0)
+        r = read_all(&reader, data, size, key && *key ? key : NULL, overrides, &config);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot read %s", source ? source : "the configuration");
+    problems_sort(reader.problems);
+    n_errors = problems_count(reader.problems, PROBLEM_ERROR) - before;
+    if (n_errors)
+        return fail(reader.problems, n_errors, err);
+    *ret_config = TAKE_PTR(config);
+    return 0;
+}
+
+int config_load(const char *path, const char *key, enum config_strictness strictness,
+                const struct config_overrides *overrides, struct problems *problems,
+                struct config **ret_config, struct error *err)
+{
+    cleanup_free char *data = NULL;
+    size_t size = 0;
+    int r = 0;
+
+    if (path && *path)
+        r = file_read(path, YAML_MAX_BYTES, &data, &size, err);
+    if (r < 0)
+        return r;
+    return config_parse(data ? data : "", size, path && *path ? path : NULL, key, strictness,
+                        overrides, problems, ret_config, err);
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/devices.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "config/kind.h"
+#include "config/quantity.h"
+
+enum { INDEX_MAX = 65535, REFS_MAX = 1024 };
+
+struct list {
+    struct device_selector *selector;
+    size_t capacity;
+};
+
+static bool read_index(const char *text, size_t length, unsigned *ret_index)
+{
+    char digits[8];
+    int64_t value;
+
+    if (length == 0 || length >= sizeof(digits) || (length > 1 && *text == '0'))
+        return false; /* 010 is eight to some and ten to others */
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    if (strspn(digits, "0123456789") != length ||
+        quantity_integer(digits, 0, INDEX_MAX, &value, NULL) < 0)
+        return false;
+    *ret_index = (unsigned)value;
+    return true;
+}
+
+/* 8-4-4-4-12 hexadecimal digits; returns what stands behind, or NULL. */
+static const char *skip_uuid(const char *text)
+{
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == '-' ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
+            return NULL;
+    return text + strlen(form);
+}
+
+/* "/<gi>/<ci>" behind the legacy name of a MIG device. */
+static bool is_instance_pair(const char *text)
+{
+    const char *slash = *text == '/' ? strchr(text + 1, '/') : NULL;
+    unsigned index;
+
+    return slash && read_index(text + 1, (size_t)(slash - text - 1), &index) &&
+           read_index(slash + 1, strlen(slash + 1), &index);
+}
+
+static bool is_uuid(const char *text)
+{
+    const char *end;
+
+    if (str_starts_with(text, "MIG-GPU-")) {
+        end = skip_uuid(text + strlen("MIG-GPU-"));
+        return end && is_instance_pair(end);
+    }
+    if (!str_starts_with(text, "GPU-") && !str_starts_with(text, "MIG-"))
+        return false;
+    end = skip_uuid(text + strlen("GPU-"));
+    return end && !*end;
+}
+
+static bool read_ref(const char *text, struct device_ref *ref)
+{
+    const char *colon = strchr(text, ':');
+
+    if (read_index(text, strlen(text), &ref->index)) {
+        ref->kind = DEVICE_REF_INDEX;
+        return true;
+    }
+    if (colon && read_index(text, (size_t)(colon - text), &ref->index) &&
+        read_index(colon + 1, strlen(colon + 1), &ref->mig_index)) {
+        ref->kind = DEVICE_REF_MIG_INDEX;
+        return true;
+    }
+    ref->kind = DEVICE_REF_UUID;
+    return is_uuid(text) && str_copy(ref->uuid, sizeof(ref->uuid), text) == 0;
+}
+
+static bool same_ref(const struct device_ref *a, const struct device_ref *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == DEVICE_REF_UUID)
+        return strcasecmp(a->uuid, b->uuid) == 0;
+    return a->index == b->index && (a->kind == DEVICE_REF_INDEX || a->mig_index == b->mig_index);
+}
+
+static int read_item(struct reader *reader, const struct yaml *node, void *context)
+{
+    struct list *list = context;
+    struct device_selector *selector = list->selector;
+    struct device_ref ref = {.at = node->at}, *new;
+
+    if (node->kind != YAML_SCALAR || !read_ref(node->text, &ref)) {
+        reader_error(reader, node->at,
+                     "%s names no device; write an index (0), a MIG device (0:1) or a UUID as "
+                     "nvidia-smi -L shows it (GPU-... or MIG-...)",
+                     show_node(node).text);
+        return 0;
+    }
+    for (size_t i = 0; i < selector->n_refs; i++) {
+        if (same_ref(&selector->refs[i], &ref)) {
+            reader_warning(reader, node->at, "%s is listed twice (first at line %u)",
+                           show_node(node).text, selector->refs[i].at.line);
+            return 0;
+        }
+    }
+    new = array_push(&selector->refs, &selector->n_refs, &list->capacity, sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    *new = ref;
+    return 0;
+}
+
+static int read_list(struct reader *reader, const struct yaml *node,
+                     struct device_selector *selector)
+{
+    struct list list = {.selector = selector};
+
+    selector->kind = DEVICES_LIST;
+    if (node->n_children > REFS_MAX) {
+        reader_error(reader, node->at, "more than %d devices in one list; no node has so many",
+                     REFS_MAX);
+        return 0;
+    }
+    if (node->n_children == 0)
+        reader_warning(reader, node->at,
+                       "an empty list chooses no GPU, so the entry does nothing; write all, or "
+                       "list indices");
+    return schema_read_list(reader, node, "devices", read_item, &list);
+}
+
+static int read_devices(struct reader *reader, const struct option *option, const struct yaml *node,
+                        void *slot)
+{
+    struct device_selector *selector = slot;
+    int64_t count;
+
+    selector->at = node->at;
+    if (node->kind == YAML_LIST)
+        return read_list(reader, node, selector);
+    if (node->kind == YAML_SCALAR && str_equal(node->text, "all")) {
+        selector->kind = DEVICES_ALL;
+        return 0;
+    }
+    if (node->kind == YAML_SCALAR && !node->quoted && strspn(node->text, "+-.0123456789") > 0 &&
+        strspn(node->text, "+-._0123456789eE") == strlen(node->text)) {
+        if (read_integer(reader, node, 1, INDEX_MAX, &count)) {
+            selector->kind = DEVICES_COUNT;
+            selector->count = (unsigned)count;
+        }
+        return 0;
+    }
+    reader_error(reader, node->at,
+                 "expected all, a count such as 2, or a list such as [0, 1], got %s",
+                 show_node(node).text);
+    return 0;
+}
+
+const struct kind kind_devices = {.read = read_devices, .takes_null = true};
+
+/* A GPU by index lies in "all" and in every count above it; UUIDs are known to the machine only. */
+static bool reaches_ref(const struct device_selector *selector, const struct device_ref *ref)
+{
+    switch (selector->kind) {
+    case DEVICES_ALL:
+        return true;
+    case DEVICES_COUNT:
+        return ref->kind == DEVICE_REF_INDEX && ref->index < selector->count;
+    case DEVICES_LIST:
+        for (size_t i = 0; i < selector->n_refs; i++)
+            if (same_ref(&selector->refs[i], ref))
+                return true;
+        return false;
+    }
+    return false;
+}
+
+bool devices_overlap(const struct device_selector *a, const struct device_selector *b)
+{
+    if (a->kind != DEVICES_LIST && b->kind != DEVICES_LIST)
+        return true;
+    if (a->kind != DEVICES_LIST)
+        return devices_overlap(b, a);
+    for (size_t i = 0; i < a->n_refs; i++)
+        if (reaches_ref(b, &a->refs[i]))
+            return true;
+    return false;
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* `imex.channelIDs`: channels between nodes; the driver knows only channel 0 for containers. */
+
+#include "config/schema.h"
+
+/* Slot: the pair imex_channel_ids, n_imex_channel_ids of struct config. */
+extern const struct kind kind_channels;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/kubename.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGIT "0123456789"
+
+enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253 };
+
+/* One part of a name: begins and ends with one of `ends`, holds `ends` and `inner`. */
+static bool is_part(const char *text, size_t length, const char *ends, const char *inner)
+{
+    if (length == 0 || length > LABEL_MAX || !strchr(ends, text[0]) ||
+        !strchr(ends, text[length - 1]))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!strchr(ends, text[i]) && !strchr(inner, text[i]))
+            return false;
+    return true;
+}
+
+bool kubename_is_dns_label(const char *text)
+{
+    return is_part(text, strlen(text), LOWER DIGIT, "-");
+}
+
+static bool is_dns_subdomain(const char *text, size_t length)
+{
+    const char *end = text + length;
+
+    if (length > SUBDOMAIN_MAX)
+        return false;
+    for (;;) {
+        const char *dot = memchr(text, '.', (size_t)(end - text));
+
+        if (!is_part(text, (size_t)((dot ? dot : end) - text), LOWER DIGIT, "-"))
+            return false;
+        if (!dot)
+            return true;
+        text = dot + 1;
+    }
+}
+
+int kubename_check_key(const char *key, struct error *err)
+{
+    const char *slash = strchr(key, '/');
+    const char *name = slash ? slash + 1 : key;
+
+    if (slash && !is_dns_subdomain(key, (size_t)(slash - key)))
+        return error_set(err, -EINVAL, "'%.80s' is no key: before the '/' stands a DNS name", key);
+    if (!is_part(name, strlen(name), LOWER UPPER DIGIT, "-_."))
+        return error_set(err, -EINVAL,
+                         "'%.80s' is no key: write up to %d letters, digits and inner '-', '_' or "
+                         "'.', after a DNS name and '/' if wanted",
+                         key, LABEL_MAX);
+    return 0;
+}
+
+int kubename_check_value(const char *value, struct error *err)
+{
+    if (*value && !is_part(value, strlen(value), LOWER UPPER DIGIT, "-_."))
+        return error_set(err, -EINVAL,
+                         "'%.80s' is no label value: write up to %d letters, digits and inner "
+                         "'-', '_' or '.'",
+                         value, LABEL_MAX);
+    return 0;
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Every option of NVIDIA's v1 schema, of NVIDIA's programs and of ours: the one table. */
+
+#include "config/schema.h"
+
+extern const struct schema config_schema;

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* `resources:`, names of their own for models of GPUs and for MIG profiles. */
+
+#include "config/schema.h"
+
+/* Slot: struct policy. */
+extern const struct kind kind_gpu_rules;
+extern const struct kind kind_mig_rules;

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/schema.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/array.h"
+#include "base/text.h"
+
+static size_t append_path(struct reader *reader, const char *step)
+{
+    size_t before = reader->path_length, room = sizeof(reader->path) - before;
+    int n = snprintf(reader->path + before, room, "%s", step);
+
+    reader->path_length += n < (int)room ? (size_t)n : room - 1;
+    return before;
+}
+
+size_t reader_enter(struct reader *reader, const char *key)
+{
+    size_t before = reader->path_length;
+
+    if (before)
+        append_path(reader, ".");
+    append_path(reader, show(key).text);
+    return before;
+}
+
+size_t reader_enter_item(struct reader *reader, size_t index)
+{
+    char step[24];
+
+    snprintf(step, sizeof(step), "[%zu]", index);
+    return append_path(reader, step);
+}
+
+void reader_leave(struct reader *reader, size_t path_length)
+{
+    reader->path_length = path_length;
+    reader->path[path_length] = '\0';
+}
+
+__attribute__((format(printf, 5, 0))) static void say(struct reader *reader,
+                                                      enum problem_severity severity,
+                                                      struct position at, const char *path,
+                                                      const char *format, va_list args)
+{
+    char sentence[512];
+
+    if (reader->n_problems > READER_MAX_PROBLEMS)
+        return;
+    if (reader->n_problems++ == READER_MAX_PROBLEMS) {
+        problem_add(reader->problems, PROBLEM_ERROR, at, "",
+                    "more than %d problems; the rest is not shown", READER_MAX_PROBLEMS);
+        return;
+    }
+    vsnprintf(sentence, sizeof(sentence), format, args);
+    problem_add(reader->problems, severity, at, path, "%s", sentence);
+}
+
+void reader_say_at(struct reader *reader, enum problem_severity severity, struct position at,
+                   const char *path, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(reader, severity, at, path, format, args);
+    va_end(args);
+}
+
+void reader_say(struct reader *reader, enum problem_severity severity, struct position at,
+                const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(reader, severity, at, reader->path, format, args);
+    va_end(args);
+}
+
+static bool in_our_section(const struct reader *reader)
+{
+    return strncasecmp(reader->path, "gpuslice.", strlen("gpuslice.")) == 0;
+}
+
+enum problem_severity reader_lenient(const struct reader *reader)
+{
+    return reader->strictness == CONFIG_CHECK || in_our_section(reader) ? PROBLEM_ERROR
+                                                                        : PROBLEM_WARNING;
+}
+
+struct shown show(const char *text)
+{
+    struct shown shown;
+    size_t n = 0, room = sizeof(shown.text) - 4;
+
+    for (; *text && n < room; text++)
+        shown.text[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
+    if (*text) { /* not in the middle of a UTF-8 character */
+        while (n > 0 && ((unsigned char)shown.text[n - 1] & 0xc0) == 0x80)
+            n--;
+        if (n > 0 && (unsigned char)shown.text[n - 1] >= 0xc0)
+            n--;
+        memcpy(shown.text + n, "...", 3);
+        n += 3;
+    }
+    shown.text[n] = '\0';
+    return shown;
+}
+
+struct shown show_node(const struct yaml *node)
+{
+    static const char *const names[] = {
+        [YAML_NULL] = "nothing", [YAML_LIST] = "a list", [YAML_MAP] = "a map"};
+    struct shown shown;
+    char text[60];
+
+    if (node->kind != YAML_SCALAR) {
+        snprintf(shown.text, sizeof(shown.text), "%s", names[node->kind]);
+        return shown;
+    }
+    snprintf(text, sizeof(text), "%.56s", show(node->text).text);
+    snprintf(shown.text, sizeof(shown.text), "%s'%s'", node->quoted ? "the text " : "", text);
+    return shown;
+}
+
+static bool is_before(struct position a, struct position b)
+{
+    return a.line != b.line ? a.line < b.line : a.column < b.column;
+}
+
+void reader_check_alias(struct reader *reader, const struct yaml *node,
+                        struct position container_at)
+{
+    struct position at = node->key ? node->key_at : container_at;
+
+    if (node->key && is_before(node->key_at, container_at))
+        reader_warning(reader, container_at,
+                       "taken from line %u by a merge key '<<'; write it out, since not every tool "
+                       "reads merge keys",
+                       node->key_at.line);
+    else if (is_before(node->at, at))
+        reader_warning(reader, at,
+                       "taken from line %u by an alias; write it out, since not every tool reads "
+                       "aliases",
+                       node->at.line);
+}
+
+/* The first step of path below prefix: its length, or 0 when path is not below prefix. */
+static size_t step_below(const char *path, const char *prefix)
+{
+    if (!path || !str_starts_with(path, prefix))
+        return 0;
+    return strcspn(path + strlen(prefix), ".");
+}
+
+enum match { MATCH_NONE, MATCH_SECTION, MATCH_OPTION };
+
+/* Finds the row, or a row of the section, that `key` names. Letter by letter wins over any case. */
+static enum match find(const struct schema *schema, const char *prefix, const char *key,
+                       bool any_case, size_t *ret_index)
+{
+    for (size_t i = 0; i < schema->n_options; i++) {
+        const char *path = schema->options[i].path;
+        size_t length = step_below(path, prefix);
+        const char *step = length ? path + strlen(prefix) : "";
+
+        if (length == 0 || length != strlen(key) ||
+            (any_case ? strncasecmp(step, key, length) : strncmp(step, key, length)) != 0)
+            continue;
+        *ret_index = i;
+        return step[length] == '.' ? MATCH_SECTION : MATCH_OPTION;
+    }
+    return MATCH_NONE;
+}
+
+/* Where a known key of another section belongs: its row, or NULL. */
+static const struct option *find_elsewhere(const struct schema *schema, const char *key)
+{
+    for (size_t i = 0; i < schema->n_options; i++) {
+        const char *path = schema->options[i].path;
+        const char *dot = path ? strrchr(path, '.') : NULL;
+
+        if (dot && strcasecmp(dot + 1, key) == 0)
+            return &schema->options[i];
+    }
+    return NULL;
+}
+
+/* The keys of one section, each once. */
+struct key_list {
+    char names[SCHEMA_MAX_OPTIONS][OPTION_KEY_SIZE];
+    const char *pointers[SCHEMA_MAX_OPTIONS];
+    size_t n;
+};
+
+static void list_keys(const struct schema *schema, const char *prefix, struct key_list *list)
+{
+    list->n = 0;
+    for (size_t i = 0; i < schema->n_options; i++) {
+        size_t length = step_below(schema->options[i].path, prefix);
+        char *name = list->names[list->n];
+        bool known = false;
+
+        if (length == 0 || length >= OPTION_KEY_SIZE)
+            continue;
+        snprintf(name, OPTION_KEY_SIZE, "%.*s", (int)length,
+                 schema->options[i].path + strlen(prefix));
+        for (size_t j = 0; j < list->n && !known; j++)
+            known = str_equal(list->names[j], name);
+        if (!known)
+            list->pointers[list->n++] = name;
+    }
+}
+
+static void say_known_keys(struct reader *reader, const struct key_list *list, struct position at)
+{
+    char known[300];
+    size_t n = 0;
+
+    for (size_t i = 0; i < list->n && n < sizeof(known); i++)
+        n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "", list->names[i]);
+    reader_say(reader, reader_lenient(reader), at, "unknown key; known here: %s", known);
+}
+
+static void say_unknown(struct reader *reader, const struct schema *schema, const char *prefix,
+                        const struct yaml *child)
+{
+    const struct option *elsewhere;
+    struct key_list list;
+    const char *near;
+
+    if (reader->n_problems > READER_MAX_PROBLEMS)
+        return;
+    list_keys(schema, prefix, &list);
+    near = str_suggest(child->key, list.pointers, list.n);
+    elsewhere = near ? NULL : find_elsewhere(schema, child->key);
+    if (near)
+        reader_say(reader, reader_lenient(reader), child->key_at, "unknown key; did you mean '%s'?",
+                   near);
+    else if (elsewhere)
+        reader_say(reader, reader_lenient(reader), child->key_at,
+                   "unknown key here; it belongs at %s", elsewhere->path);
+    else
+        say_known_keys(reader, &list, child->key_at);
+}
+
+static int read_option(struct reader *reader, const struct option *option, const struct yaml *node,
+                       void *target)
+{
+    if (node->kind == YAML_NULL && !option->kind->takes_null)
+        return 0; /* as NVIDIA reads it: not given */
+    return option->kind->read(reader, option, node, (char *)target + option->offset);
+}
+
+/* Looks a key up as NVIDIA would; a spelling that only NVIDIA's reading saves is warned about. */
+static enum match match_key(struct reader *reader, const struct schema *schema, const char *prefix,
+                            const struct yaml *child, size_t *ret_index)
+{
+    enum match match = find(schema, prefix, child->key, false, ret_index);
+    const char *step;
+
+    if (match == MATCH_NONE && !schema->exact_keys && !in_our_section(reader)) {
+        match = find(schema, prefix, child->key, true, ret_index);
+        step = match ? schema->options[*ret_index].path + strlen(prefix) : "";
+        if (match != MATCH_NONE)
+            reader_warning(reader, child->key_at, "write this key as '%.*s'",
+                           (int)strcspn(step, "."), step);
+    }
+    if (match == MATCH_NONE)
+        say_unknown(reader, schema, prefix, child);
+    return match;
+}
+
+/* Two spellings of one key: what was first stays. */
+static bool say_repeated(struct reader *reader, const struct yaml *child, unsigned first_line)
+{
+    if (first_line == 0)
+        return false;
+    reader_say(reader, reader_lenient(reader), child->key_at,
+               "the same key in another spelling stands at line %u, which counts", first_line);
+    return true;
+}
+
+static int read_child(struct reader *reader, const struct schema *schema, const char *prefix,
+                      const struct yaml *child, unsigned seen[], void *target)
+{
+    char below[OPTION_KEY_SIZE * 3];
+    enum match match;
+    size_t i;
+
+    /* The path of an unknown key is its own, but how strictly it is taken is its section's. */
+    match = match_key(reader, schema, prefix, child, &i);
+    if (match == MATCH_NONE || say_repeated(reader, child, seen[i]))
+        return 0;
+    seen[i] = child->key_at.line;
+    if (match == MATCH_OPTION)
+        return read_option(reader, &schema->options[i], child, target);
+    if (child->kind == YAML_NULL)
+        return 0;
+    snprintf(below, sizeof(below), "%s%.*s.", prefix,
+             (int)step_below(schema->options[i].path, prefix),
+             schema->options[i].path + strlen(prefix));
+    return schema_read(reader, schema, below, child, target);
+}
+
+static void say_missing(struct reader *reader, const struct schema *schema, const char *prefix,
+                        const struct yaml *node)
+{
+    for (size_t i = 0; i < schema->n_options; i++) {
+        const struct option *option = &schema->options[i];
+        const struct yaml *child;
+
+        if (!option->required || step_below(option->path, prefix) == 0)
+            continue;
+        child = yaml_get(node, option->path + strlen(prefix));
+        if (!child || (child->kind == YAML_NULL && !option->kind->takes_null))
+            reader_error(reader, child ? child->key_at : node->at, "'%s' is missing: %s",
+                         option->path + strlen(prefix), option->help);
+    }
+}
+
+int schema_read(struct reader *reader, const struct schema *schema, const char *prefix,
+                const struct yaml *node, void *target)
+{
+    unsigned seen[SCHEMA_MAX_OPTIONS] = {0}; /* the line of the key; a section's by its first row */
+
+    assert(schema->n_options <= SCHEMA_MAX_OPTIONS);
+    if (node->kind != YAML_MAP) {
+        reader_error(reader, node->at, "expected a map (key: value), got %s", show_node(node).text);
+        return 0;
+    }
+    for (size_t i = 0; i < node->n_children; i++) {
+        const struct yaml *child = &node->children[i];
+        size_t before = reader_enter(reader, child->key);
+        int r;
+
+        reader_check_alias(reader, child, node->at);
+        r = read_child(reader, schema, prefix, child, seen, target);
+        reader_leave(reader, before);
+        if (r < 0)
+            return r;
+    }
+    say_missing(reader, schema, prefix, node);
+    return 0;
+}
+
+int schema_set_defaults(const struct schema *schema, enum option_target target_kind, void *target)
+{
+    for (size_t i = 0; i < schema->n_options; i++) {
+        const struct option *option = &schema->options[i];
+        int r;
+
+        if (!option->standard || option->target != target_kind)
+            continue;
+        r = option->kind->parse(option, option->standard, (char *)target + option->offset, NULL);
+        assert(r != -EINVAL);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+void schema_free_texts(const struct schema *schema, void *target)
+{
+    for (size_t i = 0; i < schema->n_options; i++) {
+        char **slot = (char **)(void *)((char *)target + schema->options[i].offset);
+
+        if (!schema->options[i].kind->owns_text || schema->options[i].target != OPTION_CONFIG)
+            continue;
+        free(*slot);
+        *slot = NULL;
+    }
+}
+
+int schema_read_list(struct reader *reader, const struct yaml *node, const char *item_name,
+                     int (*read_item)(struct reader *reader, const struct yaml *item,
+                                      void *context),
+                     void *context)
+{
+    if (node->kind != YAML_LIST) {
+        reader_error(reader, node->at, "expected a list of %s (- ...), got %s", item_name,
+                     show_node(node).text);
+        return 0;
+    }
+    for (size_t i = 0; i < node->n_children; i++) {
+        size_t before = reader_enter_item(reader, i);
+        int r;
+
+        reader_check_alias(reader, &node->children[i], node->at);
+        r = read_item(reader, &node->children[i], context);
+        reader_leave(reader, before);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

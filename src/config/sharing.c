@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/sharing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "config/devices.h"
+#include "config/kind.h"
+#include "slice/name.h"
+
+/* One of the two sections as it stands in the file. */
+struct section {
+    bool rename_by_default, fail_multi;
+    struct sharing_entry *entries;
+    size_t n_entries, capacity;
+    enum sharing_strategy strategy;
+    bool has_resources;
+    struct position at; /* where the section's value stands; line 0 = absent */
+};
+
+struct sections {
+    struct section time_slicing, mps;
+};
+
+/* The kubelet's own limit on a message is reached by some hundred thousand devices of a node. */
+static const struct bounds replica_bounds = {2, 10000};
+
+enum { ENTRIES_MAX = 256 };
+
+static const struct option entry_options[] = {
+    {.path = "name",
+     .kind = &kind_resource,
+     .offset = offsetof(struct sharing_entry, name),
+     .required = true,
+     .help = "write the resource to share, such as name: nvidia.com/gpu"},
+    {.path = "rename",
+     .kind = &kind_resource,
+     .offset = offsetof(struct sharing_entry, rename),
+     .help = "the name that the slices get"},
+    {.path = "devices",
+     .kind = &kind_devices,
+     .offset = offsetof(struct sharing_entry, devices),
+     .help = "all, a count, or a list of indices and UUIDs"},
+    {.path = "replicas",
+     .kind = &kind_count,
+     .offset = offsetof(struct sharing_entry, replicas),
+     .detail = &replica_bounds,
+     .required = true,
+     .help = "write how many slices each GPU gets, such as replicas: 4"},
+};
+
+static const struct schema entry_schema = {entry_options, ARRAY_SIZE(entry_options), true};
+
+void sharing_entry_deinit(struct sharing_entry *entry)
+{
+    free(entry->devices.refs);
+    entry->devices.refs = NULL;
+}
+
+static int read_entry(struct reader *reader, const struct yaml *node, void *context)
+{
+    struct section *section = context;
+    struct sharing_entry *entry =
+        array_push(&section->entries, &section->n_entries, &section->capacity, sizeof(*entry));
+
+    if (!entry)
+        return -ENOMEM;
+    entry->strategy = section->strategy;
+    entry->at = node->at;
+    entry->devices.at = node->at;
+    snprintf(entry->path, sizeof(entry->path), "%.63s", reader->path);
+    return schema_read(reader, &entry_schema, "", node, entry);
+}
+
+static int read_entries(struct reader *reader, const struct option *option, const struct yaml *node,
+                        void *slot)
+{
+    struct section *section = slot;
+
+    section->has_resources = true;
+    if (node->kind == YAML_NULL || (node->kind == YAML_LIST && node->n_children == 0)) {
+        reader_error(reader, node->key_at,
+                     "no resources; list what to share, such as - {name: nvidia.com/gpu, "
+                     "replicas: 4}");
+        return 0;
+    }
+    if (node->n_children > ENTRIES_MAX) {
+        reader_error(reader, node->at, "more than %d entries in one list", ENTRIES_MAX);
+        return 0;
+    }
+    return schema_read_list(reader, node, "resources", read_entry, section);
+}
+
+static const struct kind kind_entries = {.read = read_entries, .takes_null = true};
+
+static const struct option section_options[] = {
+    {.path = "renameByDefault",
+     .kind = &kind_bool,
+     .offset = offsetof(struct section, rename_by_default),
+     .help = "slices are named after the resource with .shared behind"},
+    {.path = "failRequestsGreaterThanOne",
+     .kind = &kind_bool,
+     .offset = offsetof(struct section, fail_multi),
+     .help = "a container may hold one slice only"},
+    {.path = "resources", .kind = &kind_entries, .offset = 0, .help = "what to share"},
+};
+
+static const struct schema section_schema = {section_options, ARRAY_SIZE(section_options), true};
+
+/* `mps: null` counts as absent for NVIDIA, `timeSlicing: null` as a section without resources. */
+static int read_section(struct reader *reader, const struct option *option, const struct yaml *node,
+                        void *slot)
+{
+    struct section *section = slot;
+    int r;
+
+    if (node->kind == YAML_NULL && section->strategy == SHARING_MPS)
+        return 0;
+    section->at = node->key_at;
+    if (node->kind != YAML_NULL) {
+        r = schema_read(reader, &section_schema, "", node, section);
+        if (r < 0 || node->kind != YAML_MAP)
+            return r;
+    }
+    if (!section->has_resources)
+        reader_error(reader, node->key_at,
+                     "no resources; write a list 'resources:' below it, or leave %s out",
+                     option->path);
+    return 0;
+}
+
+static const struct kind kind_section = {.read = read_section, .takes_null = true};
+
+static const struct option sections_options[] = {
+    {.path = "timeSlicing",
+     .kind = &kind_section,
+     .offset = offsetof(struct sections, time_slicing),
+     .help = "slices whose programs take turns on the GPU"},
+    {.path = "mps",
+     .kind = &kind_section,
+     .offset = offsetof(struct sections, mps),
+     .help = "slices whose programs run at the same time"},
+};
+
+static const struct schema sections_schema = {sections_options, ARRAY_SIZE(sections_options),
+                                              false};
+
+static void sections_deinit(struct sections *sections)
+{
+    struct section *both[] = {&sections->time_slicing, &sections->mps};
+
+    for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+        for (size_t j = 0; j < both[i]->n_entries; j++)
+            sharing_entry_deinit(&both[i]->entries[j]);
+        free(both[i]->entries);
+    }
+}
+#define cleanup_sections cleanup(sections_deinit)
+
+/* NVIDIA's plugin drops names of one's own and choices of devices; `gpuslice check` says so. */
+static void note_difference(struct reader *reader, const struct section *section,
+                            const struct sharing_entry *entry)
+{
+    const char *suffix = section->rename_by_default ? NAME_SHARED : "";
+
+    if (reader->strictness != CONFIG_CHECK || !*entry->name)
+        return;
+    if (*entry->rename)
+        reader_say_at(reader, PROBLEM_NOTE, entry->at, entry->path,
+                      "these slices are %s here, where NVIDIA's plugin would name them %s%s",
+                      entry->rename, entry->name, suffix);
+    if (entry->devices.kind != DEVICES_ALL)
+        reader_say_at(reader, PROBLEM_NOTE, entry->devices.at, entry->path,
+                      "only the chosen devices are shared here, where NVIDIA's plugin would share "
+                      "all of %s",
+                      entry->name);
+}
+
+static void rename_entry(struct reader *reader, const struct section *section,
+                         struct sharing_entry *entry)
+{
+    struct error err = ERROR_INIT;
+
+    if (str_equal(entry->rename, entry->name))
+        *entry->rename = '\0'; /* said, and no change */
+    note_difference(reader, section, entry);
+    if (!*entry->rename && *entry->name && section->rename_by_default &&
+        name_shared(entry->name, entry->rename, &err) < 0)
+        reader_say_at(reader, PROBLEM_ERROR, entry->at, entry->path,
+                      "%s; write a shorter 'rename:'", error_text(&err));
+}
+
+static void rename_entries(struct reader *reader, struct section *section)
+{
+    for (size_t i = 0; i < section->n_entries; i++)
+        rename_entry(reader, section, &section->entries[i]);
+}
+
+/* Says which of two entries counts where both reach a GPU; the plan decides alike. */
+static void say_overlap(struct reader *reader, const struct sharing_entry *winner,
+                        const struct sharing_entry *loser)
+{
+    const char *why = winner->strategy == loser->strategy ? "the first entry" : "MPS";
+
+    reader_say_at(reader, reader_lenient(reader), loser->at, loser->path,
+                  "shares GPUs of %s that %s at line %u, column %u shares too; on those %s counts: "
+                  "keep one of the two, or give each its own 'devices:'",
+                  loser->name, winner->path, winner->at.line, winner->at.column, why);
+}
+
+/* The first of n entries that shares a GPU with `entry` for sure, or NULL. */
+static const struct sharing_entry *find_overlap(const struct sharing_entry *entries, size_t n,
+                                                const struct sharing_entry *entry)
+{
+    for (size_t i = 0; i < n && *entry->name; i++)
+        if (str_equal(entries[i].name, entry->name) &&
+            devices_overlap(&entries[i].devices, &entry->devices))
+            return &entries[i];
+    return NULL;
+}
+
+/* Each entry is compared with those that outrank it: MPS, and earlier ones of its own section. */
+static void check_overlaps(struct reader *reader, const struct section *section,
+                           const struct section *outranking)
+{
+    for (size_t i = 0; i < section->n_entries; i++) {
+        const struct sharing_entry *loser = &section->entries[i], *winner = NULL;
+
+        if (outranking)
+            winner = find_overlap(outranking->entries, outranking->n_entries, loser);
+        if (!winner)
+            winner = find_overlap(section->entries, i, loser);
+        if (winner)
+            say_overlap(reader, winner, loser);
+    }
+}
+
+static int move_entries(struct policy *policy, struct sections *sections)
+{
+    struct section *both[] = {&sections->time_slicing, &sections->mps};
+    size_t n = sections->time_slicing.n_entries + sections->mps.n_entries;
+
+    if (n == 0)
+        return 0;
+    policy->sharing = calloc(n, sizeof(*policy->sharing));
+    if (!policy->sharing)
+        return -ENOMEM;
+    for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+        for (size_t j = 0; j < both[i]->n_entries; j++)
+            policy->sharing[policy->n_sharing++] = both[i]->entries[j];
+        both[i]->n_entries = 0; /* what the entries own has moved */
+    }
+    return 0;
+}
+
+static int read_sharing(struct reader *reader, const struct option *option, const struct yaml *node,
+                        void *slot)
+{
+    struct policy *policy = slot;
+    cleanup_sections struct sections sections = {
+        .time_slicing = {.strategy = SHARING_TIME_SLICING},
+        .mps = {.strategy = SHARING_MPS, .fail_multi = true},
+    };
+    int r = schema_read(reader, &sections_schema, "", node, &sections);
+
+    if (r < 0)
+        return r;
+    rename_entries(reader, &sections.time_slicing);
+    rename_entries(reader, &sections.mps);
+    check_overlaps(reader, &sections.mps, NULL);
+    check_overlaps(reader, &sections.time_slicing, &sections.mps);
+    if (reader->strictness == CONFIG_CHECK && sections.mps.at.line && sections.time_slicing.at.line)
+        reader_note(reader, sections.time_slicing.at,
+                    "both mps and timeSlicing hold here, where NVIDIA's plugin would ignore "
+                    "timeSlicing");
+    policy->time_slicing_fail_multi = sections.time_slicing.fail_multi;
+    policy->mps_fail_multi = sections.mps.fail_multi;
+    return move_entries(policy, &sections);
+}
+
+const struct kind kind_sharing = {.read = read_sharing};
