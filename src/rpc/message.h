@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * nanopb messages to bytes and back.
+ *
+ * Encoding only reads, so a message may be built of borrowed strings and arrays. Decoding owns what
+ * it gives: release it with message_release. Input is bounded: at most MESSAGE_MAX_FIELDS fields in
+ * all (nanopb itself stops a repeated field at 65,535 entries), so that a few megabytes of empty
+ * strings cannot become hundreds of megabytes; a string with a NUL inside is refused, because C
+ * would read it as another string than the peer does.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <pb.h>
+
+#include "base/cleanup.h"
+
+enum { MESSAGE_MAX_FIELDS = 1 << 18, MESSAGE_MAX_ENTRIES = UINT16_MAX };
+
+/* Encodes into new memory (free it; never NULL on success). 0, -ENOMEM, or -EINVAL. */
+int message_encode(const pb_msgdesc_t *fields, const void *message, void **ret_data,
+                   size_t *ret_size);
+
+/*
+ * Decodes into `message`, which needs no initialisation. On failure it is left empty and needs no
+ * release. 0, -EBADMSG (not this message), -E2BIG (too many fields), or -ENOMEM.
+ */
+int message_decode(const pb_msgdesc_t *fields, const void *data, size_t size, void *message);
+
+/* Frees what message_decode (or the functions below) put into it. An empty one is fine. */
+void message_release(const pb_msgdesc_t *fields, void *message);
+
+/*
+ * Gives a repeated field n zeroed entries: message_entries(&m.devices, &m.devices_count, n,
+ * sizeof(*m.devices)). n may be 0. 0, -E2BIG over MESSAGE_MAX_ENTRIES, or -ENOMEM.
+ */
+int message_entries(void *ret_items, pb_size_t *ret_count, size_t n, size_t item_size);
+
+/* nanopb's strings may be NULL; never NULL. */
+static inline const char *message_text(const char *string)
+{
+    return string ? string : "";
+}
+
+/* nanopb's strings have no const, but encoding only reads: lends a constant to a message. */
+static inline char *message_lend(const char *string)
+{
+    return (char *)(uintptr_t)string;
+}
+
+/*
+ * An owning local of a message type:
+ *
+ *     DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateRequest)
+ *     cleanup(v1beta1_AllocateRequest_release_p) v1beta1_AllocateRequest request = ..._init_zero;
+ */
+#define DEFINE_MESSAGE_CLEANUP(type)                   \
+    static inline void type##_release_p(type *message) \
+    {                                                  \
+        message_release(type##_fields, message);       \
+    }
