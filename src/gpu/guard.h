@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Somebody watches over each call into the driver, because it may hang for ever.
+ *
+ * Two processes share a page and one timerfd per lane (a thread of the helper that makes driver
+ * calls). Before a call the lane writes the call's name into the page and arms its timer; behind
+ * the call it disarms it. Neither wakes anybody. Only a call that overruns its deadline lets the
+ * timer fire, and the other process, which polls the timer, learns from the page which call it was.
+ *
+ * A thread without a guard (tools, tests) pays one comparison per call.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum guard_lane { GUARD_CALLS, GUARD_EVENTS };
+enum { GUARD_LANES = 2, GUARD_CALL_SIZE = 64, GUARD_UUID_SIZE = 96 };
+
+/* What a lane is doing. `turn` is odd while a call is in flight. */
+struct guard_slot {
+    _Atomic uint32_t turn;
+    char call[GUARD_CALL_SIZE];
+    char uuid[GUARD_UUID_SIZE]; /* "" = no device; "#3" = the device of that index */
+};
+
+/* The shared page. */
+struct guard_page {
+    struct guard_slot slots[GUARD_LANES];
+};
+
+struct guard {
+    struct guard_slot *slot;
+    int timer_fd;
+    uint64_t deadline_ms;
+};
+
+/* Takes a lane over, also from a process that was in the middle of a call. */
+void guard_init(struct guard *guard, struct guard_slot *slot, int timer_fd, uint64_t deadline_ms);
+
+/* Puts this thread's calls under a guard, which must outlive the thread; NULL = none. */
+void guard_thread(struct guard *guard);
+
+/*
+ * Around one driver call of this thread. more_ms is time that the call may rightfully take besides;
+ * GUARD_SLOW is three deadlines, for calls that may initialise a cold GPU (seconds for each).
+ */
+#define GUARD_SLOW UINT64_MAX
+void guard_enter(const char *call, const char *uuid, uint64_t more_ms);
+void guard_leave(void);
+
+/*
+ * For the watching process, when the timer could be read. True when the lane still is in a call,
+ * with its name and device (GUARD_CALL_SIZE and GUARD_UUID_SIZE bytes); false when it came back
+ * meanwhile.
+ */
+bool guard_overrun(const struct guard_slot *slot, char *ret_call, char *ret_uuid);

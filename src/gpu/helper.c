@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "gpu/gpu.h"
+#include "gpu/guard.h"
+#include "gpu/record.h"
+#include "gpu/zeropages.h"
+
+enum {
+    BACKOFF_FIRST_MS = 1000,
+    BACKOFF_MAX_MS = 60000,
+    /* Long, because each return of the wait is a wake-up; the probe rounds look after the rest. */
+    EVENT_WAIT_MS = 600000,
+    EVENT_STACK_BYTES = 256 << 10,
+};
+
+/* What the last round said of a device, so that only news is sent. */
+struct device {
+    char uuid[GPU_UUID_SIZE];
+    bool reported;
+    int outcome;
+    enum gpu_recovery recovery;
+};
+
+struct options {
+    const char *library; /* NULL = by the loader's search */
+    uint64_t deadline_ms, probe_ms;
+    uint64_t backoff_ms; /* before the next new session; 0 = the last one was whole */
+    const char
+        *avoid; /* "2,5": indices of devices that hung, left alone in this session; or NULL */
+    uint64_t avoid_ms; /* for so long */
+};
+
+/*
+ * Two threads. The events thread owns nothing but its guard: it reads `driver`, which stays open
+ * from before it starts until the process is executed anew, and sends to the socket, whose packets
+ * are whole. `trouble` is all it tells the other one.
+ */
+struct helper {
+    struct options options;
+    struct guard guards[GUARD_LANES];
+    struct gpu_driver *driver;
+    struct device *devices;
+    size_t n_devices;
+    bool incomplete; /* a device of this session does not answer: a new session is due */
+    uint64_t opened_ms;
+    uint64_t round_ms; /* when the next round is due */
+    int trouble_fd;    /* eventfd: the wait for events failed */
+    _Atomic int trouble_outcome;
+};
+
+static const struct gpu_backend *const backend = &gpu_nvml;
+
+static uint64_t option_number(const char *text, uint64_t fallback)
+{
+    char *end;
+    uint64_t value = strtoull(text, &end, 10);
+
+    return end == text || *end ? fallback : value;
+}
+
+static struct options parse_options(int argc, char *argv[])
+{
+    struct options options = {.deadline_ms = 10000, .probe_ms = 60000};
+
+    for (int i = 2; i < argc; i++) {
+        const char *value = strchr(argv[i], '=');
+
+        value = value ? value + 1 : "";
+        if (str_starts_with(argv[i], "--library="))
+            options.library = value;
+        else if (str_starts_with(argv[i], "--deadline-ms="))
+            options.deadline_ms = option_number(value, options.deadline_ms);
+        else if (str_starts_with(argv[i], "--probe-ms="))
+            options.probe_ms = option_number(value, options.probe_ms);
+        else if (str_starts_with(argv[i], "--backoff-ms="))
+            options.backoff_ms = option_number(value, 0);
+        else if (str_starts_with(argv[i], "--avoid="))
+            options.avoid = value;
+        else if (str_starts_with(argv[i], "--avoid-ms="))
+            options.avoid_ms = option_number(value, 0);
+    }
+    return options;
+}
+
+/* Nobody reads our records any more: there is no reason to be. */
+static void send_or_exit(enum record_type type, struct record *record)
+{
+    if (record_send(HELPER_SOCKET, type, record) < 0)
+        _exit(0);
+}
+
+static void send_reason(enum record_type type, const char *uuid, const struct error *err)
+{
+    struct record record = {.version = 0};
+
+    snprintf(record.reason.uuid, sizeof(record.reason.uuid), "%s", uuid);
+    snprintf(record.reason.reason, sizeof(record.reason.reason), "%.255s", error_text(err));
+    send_or_exit(type, &record);
+}
+
+static void send_inventory(const struct inventory *inventory)
+{
+    struct record record = {.version = 0};
+
+    memcpy(record.inventory.driver_version, inventory->driver_version,
+           sizeof(record.inventory.driver_version));
+    record.inventory.cuda_version = inventory->cuda_version;
+    record.inventory.n_gpus = (uint32_t)inventory->n_gpus;
+    send_or_exit(RECORD_INVENTORY, &record);
+    for (uint32_t i = 0; i < inventory->n_gpus; i++) {
+        record.gpu.position = i;
+        record.gpu.gpu = inventory->gpus[i];
+        send_or_exit(RECORD_GPU, &record);
+        memset(&record.links, 0, sizeof(record.links));
+        record.links.position = i;
+        memcpy(record.links.links, inventory->links + i * inventory->n_gpus,
+               inventory->n_gpus * sizeof(*inventory->links));
+        send_or_exit(RECORD_LINKS, &record);
+    }
+}
+
+static uint64_t grow_backoff(uint64_t backoff_ms)
+{
+    if (!backoff_ms)
+        return BACKOFF_FIRST_MS;
+    return backoff_ms >= BACKOFF_MAX_MS / 2 ? BACKOFF_MAX_MS : backoff_ms * 2;
+}
+
+/* Ends this session by executing the program anew; see helper.h. Devices that were to be avoided
+   get another chance. */
+static void start_anew(struct helper *helper)
+{
+    char deadline[40], probe[40], backoff[40];
+    char library[4096];
+    char *argv[8] = {(char *)"gpuslice-driver", (char *)HELPER_PART, deadline, probe, backoff};
+
+    snprintf(deadline, sizeof(deadline), "--deadline-ms=%" PRIu64, helper->options.deadline_ms);
+    snprintf(probe, sizeof(probe), "--probe-ms=%" PRIu64, helper->options.probe_ms);
+    snprintf(backoff, sizeof(backoff), "--backoff-ms=%" PRIu64,
+             grow_backoff(helper->options.backoff_ms));
+    if (helper->options.library) {
+        snprintf(library, sizeof(library), "--library=%s", helper->options.library);
+        argv[5] = library;
+    }
+    execv("/proc/self/exe", argv);
+    _exit(1); /* the agent starts another */
+}
+
+static struct device *find_device(struct helper *helper, const char *uuid)
+{
+    for (size_t i = 0; i < helper->n_devices; i++)
+        if (strcasecmp(helper->devices[i].uuid, uuid) == 0)
+            return &helper->devices[i];
+    return NULL;
+}
+
+static void send_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
+                       const char *reason)
+{
+    struct record record = {.version = 0};
+
+    snprintf(record.probe.uuid, sizeof(record.probe.uuid), "%s", uuid);
+    record.probe.outcome = outcome;
+    record.probe.probe = *probe;
+    snprintf(record.probe.reason, sizeof(record.probe.reason), "%.255s", reason);
+    send_or_exit(RECORD_PROBE, &record);
+}
+
+/* Probes one device; the agent hears of it when it asked or when something changed. */
+static void probe_device(struct helper *helper, struct device *device, bool asked)
+{
+    struct gpu_probe probe = GPU_PROBE_INIT;
+    struct error err = ERROR_INIT;
+    int r = backend->probe(helper->driver, device->uuid, &probe, &err);
+
+    if (r)
+        helper->incomplete = true;
+    if (asked || !device->reported || device->outcome != r || device->recovery != probe.recovery)
+        send_probe(device->uuid, r, &probe, r ? error_text(&err) : "");
+    device->reported = true;
+    device->outcome = r;
+    device->recovery = probe.recovery;
+}
+
+/* A device that this session does not have is not asked for: it may be one whose calls hang. */
+static void answer_request(struct helper *helper, const char *uuid)
+{
+    static const struct gpu_probe nothing = GPU_PROBE_INIT;
+    struct device *device = find_device(helper, uuid);
+
+    if (device) {
+        probe_device(helper, device, true);
+        return;
+    }
+    helper->incomplete = true;
+    send_probe(uuid, -ENXIO, &nothing, "the driver does not show it at present");
+}
+
+static void probe_all(struct helper *helper)
+{
+    for (size_t i = 0; i < helper->n_devices; i++)
+        probe_device(helper, &helper->devices[i], false);
+    helper->round_ms = clock_now_ms() + helper->options.probe_ms;
+}
+
+static void watch_all(struct helper *helper)
+{
+    for (size_t i = 0; i < helper->n_devices; i++) {
+        struct error err = ERROR_INIT;
+        int r = backend->watch(helper->driver, helper->devices[i].uuid, &err);
+
+        if (r)
+            send_reason(RECORD_UNWATCHED, helper->devices[i].uuid, &err);
+        if (r == GPU_LOST)
+            helper->incomplete = true;
+    }
+}
+
+/* Waits until something may be done: 1 = the agent wrote, 2 = the events thread did, 0 = time's up.
+ */
+static int wait_until(struct helper *helper, uint64_t due_ms)
+{
+    struct pollfd fds[2] = {{.fd = HELPER_SOCKET, .events = POLLIN},
+                            {.fd = helper->trouble_fd, .events = POLLIN}};
+    uint64_t now_ms = clock_now_ms();
+    uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+
+    if (poll(fds, ARRAY_SIZE(fds), wait_ms > INT_MAX ? INT_MAX : (int)wait_ms) <= 0)
+        return 0;
+    return fds[0].revents ? 1 : 2;
+}
+
+/* The driver may appear late (a fresh node) and come back (an upgrade): tried until it opens. */
+static void open_driver(struct helper *helper)
+{
+    char said[sizeof(((struct error *)NULL)->message)] = "";
+    uint64_t backoff_ms = BACKOFF_FIRST_MS;
+
+    for (;;) {
+        struct error err = ERROR_INIT;
+        uint64_t due_ms;
+
+        if (backend->open(helper->options.library, &helper->driver, &err) == 0)
+            return;
+        if (strcmp(said, error_text(&err)) != 0)
+            send_reason(RECORD_UNAVAILABLE, "", &err);
+        snprintf(said, sizeof(said), "%s", error_text(&err));
+        due_ms = clock_now_ms() + backoff_ms;
+        backoff_ms = grow_backoff(backoff_ms);
+        while (wait_until(helper, due_ms) == 1) {
+            struct record record;
+
+            if (record_receive(HELPER_SOCKET, &record) == -ENODATA)
+                _exit(0);
+        }
+    }
+}
+
+static int remember_devices(struct helper *helper, const struct inventory *inventory)
+{
+    helper->devices = calloc(inventory->n_gpus + 1, sizeof(*helper->devices));
+    if (!helper->devices)
+        return -ENOMEM;
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        if (inventory->gpus[i].unusable[0]) {
+            helper->incomplete = true;
+            continue;
+        }
+        memcpy(helper->devices[helper->n_devices++].uuid, inventory->gpus[i].uuid, GPU_UUID_SIZE);
+    }
+    return 0;
+}
+
+/* Events are watched before the inventory is told, so that nothing is missed after it. */
+static int begin_session(struct helper *helper, struct error *err)
+{
+    struct inventory inventory = INVENTORY_INIT;
+    int r;
+
+    r = backend->inventory(helper->driver, &inventory, err);
+    if (r < 0)
+        return r;
+    r = remember_devices(helper, &inventory);
+    if (r == 0) {
+        zero_pages_give_back(); /* now: the driver's library starts a thread when it watches */
+        watch_all(helper);
+        send_inventory(&inventory);
+    }
+    inventory_deinit(&inventory);
+    return r;
+}
+
+/* When a session that lacks a device ends. */
+static uint64_t session_end_ms(const struct helper *helper)
+{
+    uint64_t wait_ms = helper->options.backoff_ms;
+
+    if (helper->options.avoid && wait_ms < helper->options.avoid_ms)
+        wait_ms = helper->options.avoid_ms;
+    return helper->opened_ms + wait_ms;
+}
+
+static void avoid_devices(struct helper *helper)
+{
+    const char *item = helper->options.avoid;
+
+    while (item && *item) {
+        char *end;
+        unsigned long index = strtoul(item, &end, 10);
+
+        if (end == item)
+            return;
+        backend->avoid(helper->driver, (unsigned)index);
+        item = *end ? end + 1 : end;
+    }
+}
+
+static void *watch_events(void *userdata)
+{
+    struct helper *helper = userdata;
+    struct error err = ERROR_INIT;
+    int r;
+
+    guard_thread(&helper->guards[GUARD_EVENTS]);
+    do {
+        struct record record = {.version = 0};
+
+        r = backend->wait_event(helper->driver, EVENT_WAIT_MS, &record.event, &err);
+        if (r == 0)
+            send_or_exit(RECORD_EVENT, &record);
+    } while (r == 0 || r == GPU_TIMEOUT);
+    atomic_store(&helper->trouble_outcome, r);
+    (void)eventfd_write(helper->trouble_fd, 1);
+    return NULL;
+}
+
+static int start_events(struct helper *helper, struct error *err)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int r;
+
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, EVENT_STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    r = pthread_create(&thread, &attributes, watch_events, helper);
+    pthread_attr_destroy(&attributes);
+    return r ? error_set_errno(err, -r, "cannot start the thread that waits for events") : 0;
+}
+
+/* The wait failed, mostly because a device is lost: look at each, then listen in a new session. */
+static void take_trouble(struct helper *helper)
+{
+    eventfd_t count;
+
+    (void)eventfd_read(helper->trouble_fd, &count);
+    if (atomic_load(&helper->trouble_outcome) == GPU_UNSUPPORTED)
+        return; /* no device can be watched: there is nothing to wait for */
+    probe_all(helper);
+    helper->incomplete = true;
+}
+
+static void take_request(struct helper *helper)
+{
+    struct record record;
+    int r = record_receive(HELPER_SOCKET, &record);
+
+    if (r == -ENODATA)
+        _exit(0);
+    if (r == 0 && record.type == RECORD_ASK)
+        answer_request(helper, record.ask.uuid);
+}
+
+/* The life of a session; returns by start_anew only. */
+static void serve(struct helper *helper)
+{
+    probe_all(helper);
+    for (;;) {
+        uint64_t due_ms = helper->round_ms;
+
+        if (helper->incomplete) {
+            uint64_t anew_ms = session_end_ms(helper);
+
+            if (clock_now_ms() >= anew_ms)
+                start_anew(helper);
+            due_ms = anew_ms < due_ms ? anew_ms : due_ms;
+        }
+        switch (wait_until(helper, due_ms)) {
+        case 1:
+            take_request(helper);
+            break;
+        case 2:
+            take_trouble(helper);
+            break;
+        default:
+            if (clock_now_ms() >= helper->round_ms)
+                probe_all(helper);
+        }
+        if (!helper->incomplete)
+            helper->options.backoff_ms = 0;
+    }
+}
+
+static int attach_guards(struct helper *helper)
+{
+    const int timers[GUARD_LANES] = {HELPER_TIMER_CALLS, HELPER_TIMER_EVENTS};
+    struct guard_page *page;
+
+    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, HELPER_PAGE, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    for (int i = 0; i < GUARD_LANES; i++) {
+        guard_init(&helper->guards[i], &page->slots[i], timers[i], helper->options.deadline_ms);
+    }
+    guard_thread(&helper->guards[GUARD_CALLS]);
+    return 0;
+}
+
+static void prepare_process(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "gpuslice-driver");
+    /* The agent decides when to stop; a terminal's ^C goes to it. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 1); /* two threads that rarely allocate need no second arena */
+}
+
+int helper_main(int argc, char *argv[])
+{
+    struct helper helper = {.options = parse_options(argc, argv)};
+    struct error err = ERROR_INIT;
+    int r;
+
+    prepare_process();
+    helper.trouble_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = helper.trouble_fd < 0 ? -errno : attach_guards(&helper);
+    if (r < 0)
+        return 1;
+    open_driver(&helper);
+    helper.opened_ms = clock_now_ms();
+    avoid_devices(&helper);
+    r = begin_session(&helper, &err);
+    if (r == 0)
+        r = start_events(&helper, &err);
+    if (r < 0) {
+        send_reason(RECORD_UNAVAILABLE, "", &err);
+        helper.incomplete = true;
+    }
+    malloc_trim(0); /* opening and listing took more than the rest of this life will */
+    serve(&helper);
+    return 0;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The helper process: the only one that calls into the driver. The agent starts it as
+ * `<program> --part=driver [--library=PATH] [--deadline-ms=N] [--probe-ms=N]` with these
+ * descriptors; main() hands over to helper_main when its first argument is HELPER_PART.
+ *
+ * A session with the driver lasts until a device is lost or does not answer. Then the helper
+ * executes itself anew, with a back-off, because nothing else ends a session for sure: a lost
+ * device stays lost for the session that saw it, the wait for events fails for all devices as long
+ * as a lost one is among them, and an upgraded driver wants its new library. Process id, socket and
+ * timers stay.
+ *
+ * It ends when the socket closes, and is killed when the agent's loop thread ends.
+ */
+
+enum {
+    HELPER_SOCKET = 3,      /* records (record.h) */
+    HELPER_PAGE = 4,        /* memory: struct guard_page */
+    HELPER_TIMER_CALLS = 5, /* the guards' timers, by lane */
+    HELPER_TIMER_EVENTS = 6,
+    HELPER_FD_END = 7,
+};
+
+#define HELPER_PART "--part=driver"
+
+/* The whole life of the helper; returns its exit status. argv as main got it. */
+int helper_main(int argc, char *argv[]);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Inside the NVML backend: the loaded library, an open driver, and how its files share the work.
+ *
+ *     nvml-library.c    the table of symbols; loading; nvmlReturn_t -> our outcomes, in one place
+ *     nvml-inventory.c  what each GPU is
+ *     nvml-topology.c   how the GPUs are linked
+ *     nvml.c            the backend: open, probe, watch, wait
+ *
+ * Nothing outside these files includes this header. A symbol that the library lacks is NULL here
+ * and the feature it serves is unsupported; only the required ones stop the library from being
+ * loaded.
+ */
+
+#include "gpu/gpu.h"
+#include "gpu/guard.h"
+#include "gpu/nvml-abi.h"
+
+/* A function type for each call: nvmlInit_v2_fn. */
+#define NVML_CALL(name, arguments) typedef nvmlReturn_t name##_fn arguments;
+#include "gpu/nvml-calls.def"
+
+/* X(member and newest name, older name with the same signature or NULL, required) */
+#define NVML_SYMBOLS(X)                                                           \
+    X(nvmlInit_v2, "nvmlInit", true)                                              \
+    X(nvmlShutdown, NULL, true)                                                   \
+    X(nvmlSystemGetDriverVersion, NULL, false)                                    \
+    X(nvmlSystemGetCudaDriverVersion_v2, "nvmlSystemGetCudaDriverVersion", false) \
+    X(nvmlDeviceGetCount_v2, "nvmlDeviceGetCount", true)                          \
+    X(nvmlDeviceGetHandleByIndex_v2, "nvmlDeviceGetHandleByIndex", true)          \
+    X(nvmlDeviceGetHandleByUUID, NULL, false)                                     \
+    X(nvmlDeviceGetUUID, NULL, true)                                              \
+    X(nvmlDeviceGetName, NULL, true)                                              \
+    X(nvmlDeviceGetMinorNumber, NULL, false)                                      \
+    X(nvmlDeviceGetPciInfo_v3, NULL, false)                                       \
+    X(nvmlDeviceGetPciInfoExt, NULL, false)                                       \
+    X(nvmlDeviceGetMemoryInfo, NULL, false)                                       \
+    X(nvmlDeviceGetMemoryInfo_v2, NULL, false)                                    \
+    X(nvmlDeviceGetCudaComputeCapability, NULL, false)                            \
+    X(nvmlDeviceGetMigMode, NULL, false)                                          \
+    X(nvmlDeviceGetGpuFabricInfo, NULL, false)                                    \
+    X(nvmlDeviceGetGpuFabricInfoV, NULL, false)                                   \
+    X(nvmlDeviceGetMemoryAffinity, NULL, false)                                   \
+    X(nvmlDeviceGetNumaNodeId, NULL, false)                                       \
+    X(nvmlDeviceGetTopologyCommonAncestor, NULL, false)                           \
+    X(nvmlDeviceGetNvLinkState, NULL, false)                                      \
+    X(nvmlDeviceGetNvLinkRemoteDeviceType, NULL, false)                           \
+    X(nvmlDeviceGetNvLinkRemotePciInfo_v2, NULL, false)                           \
+    X(nvmlDeviceGetUtilizationRates, NULL, false)                                 \
+    X(nvmlDeviceGetTemperature, NULL, false)                                      \
+    X(nvmlDeviceGetPowerUsage, NULL, false)                                       \
+    X(nvmlDeviceGetFieldValues, NULL, false)                                      \
+    X(nvmlDeviceGetSupportedEventTypes, NULL, false)                              \
+    X(nvmlEventSetCreate, NULL, false)                                            \
+    X(nvmlEventSetFree, NULL, false)                                              \
+    X(nvmlDeviceRegisterEvents, NULL, false)                                      \
+    X(nvmlEventSetWait_v2, "nvmlEventSetWait", false)
+
+struct nvml_library {
+    void *handle;
+#define NVML_MEMBER(symbol, older, required) symbol##_fn *symbol;
+    NVML_SYMBOLS(NVML_MEMBER)
+#undef NVML_MEMBER
+};
+
+/* A GPU of this session, by its place in the inventory. */
+struct nvml_gpu {
+    nvmlDevice_t device; /* NULL: its handle could not be had */
+    char uuid[GPU_UUID_SIZE];
+};
+
+enum { NVML_GPUS_MAX = 256 };
+
+struct gpu_driver {
+    struct nvml_library library;
+    nvmlEventSet_t events; /* NULL before the first watch */
+    struct nvml_gpu *gpus;
+    size_t n_gpus;
+    uint64_t avoided[NVML_GPUS_MAX / 64]; /* bits by index */
+};
+
+/*
+ * One call under this thread's guard. A statement expression, because the guard and a refused call
+ * need the symbol's own name; the result is nvmlReturn_t.
+ */
+#define NVML_ASK_FOR(driver, more_ms, who, symbol, ...)       \
+    ({                                                        \
+        nvmlReturn_t _status = NVML_ERROR_FUNCTION_NOT_FOUND; \
+        if ((driver)->library.symbol) {                       \
+            guard_enter(#symbol, (who), (more_ms));           \
+            _status = (driver)->library.symbol(__VA_ARGS__);  \
+            guard_leave();                                    \
+        }                                                     \
+        _status;                                              \
+    })
+
+#define NVML_ASK(driver, who, symbol, ...) NVML_ASK_FOR(driver, 0, who, symbol, ##__VA_ARGS__)
+
+/* 0, -ENOENT (no such library, says why) or -ELIBBAD (not NVML: names what it lacks). */
+int nvml_library_load(struct nvml_library *library, const char *path, struct error *err);
+void nvml_library_unload(struct nvml_library *library);
+
+/* 0, an enum gpu_outcome, or a negative errno; the sentence lands in err for all but 0. */
+int nvml_outcome(nvmlReturn_t status, struct error *err, const char *call);
+
+/* Fills gpu and its handle; a GPU that cannot be used gets gpu->unusable. */
+void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *handle,
+                   struct gpu *gpu);
+
+/* inventory->links, and n_nvswitch_links of each GPU. 0 or -ENOMEM. */
+int nvml_read_links(struct gpu_driver *driver, struct inventory *inventory);
+
+/* "00000000:00:1B.0" -> "0000:00:1b.0"; "" when it is no address. size >= PCI_ADDRESS_SIZE. */
+void nvml_pci_address(const char *bus_id, char *ret_address, size_t size);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What the kernel knows about GPUs without any driver: PCI, through sysfs. */
+
+#include <stdbool.h>
+
+/*
+ * True when a display controller of NVIDIA's is on this machine's PCI bus (vendor 0x10de, class
+ * 0x03). sysfs NULL = the value of GPUSLICE_SYSFS, else "/sys". No PCI at all is no GPU; a bus that
+ * cannot be read for another reason counts as true: trouble is said rather than hidden.
+ */
+bool pci_has_nvidia_gpu(const char *sysfs);

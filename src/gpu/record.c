@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/record.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/array.h"
+
+static const size_t body_sizes[] = {
+    [RECORD_INVENTORY] = sizeof(struct record_inventory),
+    [RECORD_GPU] = sizeof(struct record_gpu),
+    [RECORD_LINKS] = sizeof(struct record_links),
+    [RECORD_UNAVAILABLE] = sizeof(struct record_reason),
+    [RECORD_UNWATCHED] = sizeof(struct record_reason),
+    [RECORD_EVENT] = sizeof(struct gpu_event),
+    [RECORD_PROBE] = sizeof(struct record_probe),
+    [RECORD_ASK] = sizeof(struct record_ask),
+};
+
+size_t record_size(uint32_t type)
+{
+    if (type >= ARRAY_SIZE(body_sizes) || !body_sizes[type])
+        return 0;
+    return offsetof(struct record, inventory) + body_sizes[type];
+}
+
+int record_send(int fd, enum record_type type, struct record *record)
+{
+    ssize_t n;
+
+    record->version = RECORD_VERSION;
+    record->type = type;
+    do
+        n = send(fd, record, record_size(type), MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : 0;
+}
+
+int record_receive(int fd, struct record *ret_record)
+{
+    ssize_t n;
+
+    do
+        n = recv(fd, ret_record, sizeof(*ret_record), MSG_TRUNC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : errno == ECONNRESET ? -ENODATA : -errno;
+    if (n == 0)
+        return -ENODATA;
+    return record_check(ret_record, (size_t)n);
+}
+
+static void terminate(char *text, size_t size)
+{
+    text[size - 1] = '\0';
+}
+
+#define TERMINATE(array) terminate((array), sizeof(array))
+
+/* A bool that holds 2 may not even be read. */
+static void make_bool(bool *value)
+{
+    unsigned char byte;
+
+    memcpy(&byte, value, 1);
+    *value = byte != 0;
+}
+
+static int check_gpu(struct record_gpu *record)
+{
+    struct gpu *gpu = &record->gpu;
+
+    TERMINATE(gpu->uuid);
+    TERMINATE(gpu->model);
+    TERMINATE(gpu->unusable);
+    TERMINATE(gpu->pci_address);
+    TERMINATE(gpu->fabric_cluster);
+    make_bool(&gpu->mig_capable);
+    make_bool(&gpu->mig_enabled);
+    make_bool(&gpu->fabric_completed);
+    return record->position < RECORD_GPUS_MAX ? 0 : -EBADMSG;
+}
+
+static int check_links(struct record_links *record)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(record->links); i++)
+        if (record->links[i].path > GPU_PATH_UNKNOWN)
+            record->links[i].path = GPU_PATH_UNKNOWN;
+    return record->position < RECORD_GPUS_MAX ? 0 : -EBADMSG;
+}
+
+static int check_probe(struct record_probe *record)
+{
+    uint32_t recovery;
+
+    TERMINATE(record->uuid);
+    TERMINATE(record->reason);
+    memcpy(&recovery, &record->probe.recovery, sizeof(recovery));
+    return recovery <= GPU_RECOVERY_DRAIN ? 0 : -EBADMSG;
+}
+
+int record_check(struct record *record, size_t size)
+{
+    if (size < offsetof(struct record, inventory) || record->version != RECORD_VERSION ||
+        size != record_size(record->type))
+        return -EBADMSG;
+    switch (record->type) {
+    case RECORD_INVENTORY:
+        TERMINATE(record->inventory.driver_version);
+        return record->inventory.n_gpus <= RECORD_GPUS_MAX ? 0 : -EBADMSG;
+    case RECORD_GPU:
+        return check_gpu(&record->gpu);
+    case RECORD_LINKS:
+        return check_links(&record->links);
+    case RECORD_UNAVAILABLE:
+    case RECORD_UNWATCHED:
+        TERMINATE(record->reason.uuid);
+        TERMINATE(record->reason.reason);
+        return 0;
+    case RECORD_EVENT:
+        TERMINATE(record->event.uuid);
+        return 0;
+    case RECORD_PROBE:
+        return check_probe(&record->probe);
+    case RECORD_ASK:
+        TERMINATE(record->ask.uuid);
+        return 0;
+    }
+    return -EBADMSG;
+}

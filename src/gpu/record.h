@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The records that helper and agent exchange over their socket: one per packet, fixed layout, sizes
+ * and version checked on receipt. Both ends are the same program, but the helper runs the driver's
+ * library in its address space, so the agent believes nothing it has not checked: texts are
+ * terminated, counts bounded, truth values made 0 or 1.
+ *
+ * helper -> agent: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for each GPU
+ * in order, whole before the next one starts; the others may come in between. agent -> helper:
+ * RECORD_ASK.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gpu/gpu.h"
+
+enum { RECORD_VERSION = 1, RECORD_GPUS_MAX = 256, RECORD_REASON_SIZE = 256 };
+
+enum record_type {
+    RECORD_INVENTORY = 1,
+    RECORD_GPU,
+    RECORD_LINKS,
+    RECORD_UNAVAILABLE,
+    RECORD_UNWATCHED,
+    RECORD_EVENT,
+    RECORD_PROBE,
+    RECORD_ASK,
+};
+
+struct record_inventory {
+    char driver_version[80];
+    int32_t cuda_version;
+    uint32_t n_gpus;
+};
+
+struct record_gpu {
+    uint32_t position; /* in inventory->gpus */
+    struct gpu gpu;
+};
+
+struct record_links {
+    uint32_t position;
+    struct gpu_link links[RECORD_GPUS_MAX]; /* a row; the first n_gpus count */
+};
+
+struct record_reason {
+    char uuid[GPU_UUID_SIZE]; /* "" = the driver */
+    char reason[RECORD_REASON_SIZE];
+};
+
+struct record_probe {
+    char uuid[GPU_UUID_SIZE];
+    int32_t outcome;
+    struct gpu_probe probe;
+    char reason[RECORD_REASON_SIZE];
+};
+
+struct record_ask {
+    char uuid[GPU_UUID_SIZE];
+};
+
+struct record {
+    uint32_t version;
+    uint32_t type; /* enum record_type */
+    union {
+        struct record_inventory inventory;
+        struct record_gpu gpu;
+        struct record_links links;
+        struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_UNWATCHED */
+        struct gpu_event event;
+        struct record_probe probe;
+        struct record_ask ask;
+    };
+};
+
+/* Bytes of a record of this type, or 0 for no type of ours. */
+size_t record_size(uint32_t type);
+
+/* Sends version, type and what belongs to the type. 0 or a negative errno (-EPIPE: nobody there).
+ */
+int record_send(int fd, enum record_type type, struct record *record);
+
+/* 0; -EAGAIN on a non-blocking socket; -ENODATA at the end of the stream; -EBADMSG (a stranger's or
+   a torn record). */
+int record_receive(int fd, struct record *ret_record);
+
+/* The second half of record_receive, for bytes that are already here. 0 or -EBADMSG. */
+int record_check(struct record *record, size_t size);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What each XID means for the slices of its device: one table as data, each row with its source. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum xid_class {
+    XID_APPLICATION, /* the application's fault: the device is fine */
+    XID_PROBE,       /* may pass: Unhealthy until a probe answers and the driver asks for nothing */
+    XID_RESET,       /* Unhealthy until a reset was seen */
+    XID_REBOOT,      /* Unhealthy until the node was rebooted (or a reset was seen all the same) */
+    XID_INFORMATION, /* logged, changes nothing */
+};
+
+struct xid {
+    unsigned number, last; /* a row may stand for several that follow each other */
+    enum xid_class class;
+    const char *meaning; /* "GPU has fallen off the bus" */
+    const char *source;  /* whose word the class is: see the head of xid.c */
+};
+
+/* Never NULL: unknown numbers are XID_PROBE, "unknown XID" (and number 0). */
+const struct xid *xid_find(uint64_t number);
+
+/* Rows of the table. */
+size_t xid_count(void);
+
+const char *xid_class_name(enum xid_class class);
+
+/*
+ * DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. The enable list wins over the disable list,
+ * also over `all`. A number in neither list is judged by its class.
+ */
+struct xid_filter {
+    bool disable_all, enable_all;
+    uint64_t *disabled, *enabled;
+    size_t n_disabled, n_enabled;
+};
+
+struct problems;
+
+#define XID_FILTER_INIT      \
+    {                        \
+        .disable_all = false \
+    }
+
+/* Either text may be NULL. Malformed items become warnings in problems. 0 or -ENOMEM. */
+int xid_filter_parse(const char *disable, const char *enable, struct problems *problems,
+                     struct xid_filter *ret_filter);
+void xid_filter_deinit(struct xid_filter *filter);
+
+/* The class to act on: XID_INFORMATION when filtered away; an enabled one is at least XID_PROBE. */
+enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number);
+
+/* True when no event may ever make a device Unhealthy. */
+bool xid_filter_ignores_all(const struct xid_filter *filter);
