@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/agent.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "gpu/pci.h"
+#include "node/cdi.h"
+#include "node/machine.h"
+#include "node/status.h"
+
+enum { TICK_MS = 60000, STATE_MAX = 1 << 20 };
+
+/* --- apply: a plan becomes services --- */
+
+static void log_problems(const struct problems *problems)
+{
+    static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_WARNING};
+
+    for (size_t i = 0; i < problems->n_items; i++) {
+        char line[1024];
+
+        problem_format(problems, &problems->items[i], line, sizeof(line));
+        log_event(levels[problems->items[i].severity], line, NULL);
+    }
+}
+
+static struct service *find_service(const struct agent *agent, const char *resource)
+{
+    for (size_t i = 0; i < agent->n_services; i++)
+        if (str_equal(service_resource(agent->services[i]), resource))
+            return agent->services[i];
+    return NULL;
+}
+
+static void withdraw_services(struct agent *agent)
+{
+    for (size_t i = agent->n_services; i-- > 0;) {
+        struct service *service = agent->services[i];
+
+        if (plan_find_resource(agent->offer->plan, service_resource(service)))
+            continue;
+        agent->services[i] = agent->services[--agent->n_services];
+        service_withdraw(service);
+    }
+}
+
+static void add_service(struct agent *agent, const struct plan_resource *resource)
+{
+    struct error err = ERROR_INIT;
+    struct service **place, *service;
+
+    place =
+        array_push(&agent->services, &agent->n_services, &agent->services_capacity, sizeof(*place));
+    if (!place) {
+        log_error("no memory to offer a resource", "resource", resource->name);
+        return;
+    }
+    agent->n_services--; /* counted once it is there: callbacks of service_new walk the array */
+    if (service_new(&agent->services_context, resource->name, &service, &err) < 0) {
+        log_error(error_text(&err), "resource", resource->name);
+        return;
+    }
+    agent->services[agent->n_services++] = service;
+    log_info("resource offered", "resource", resource->name, "devices",
+             log_number(resource->n_slices));
+}
+
+static bool announces_alike(const struct offer *before, const struct offer *now,
+                            const struct plan_resource *resource)
+{
+    const struct plan_resource *was = plan_find_resource(before->plan, resource->name);
+
+    if (!was || !plan_resource_equal(before->plan, was, now->plan, resource))
+        return false;
+    for (size_t i = 0; i < resource->n_slices; i++)
+        if (offer_slice_is_healthy(before, &was->slices[i]) !=
+            offer_slice_is_healthy(now, &resource->slices[i]))
+            return false;
+    return true;
+}
+
+static void reconcile_services(struct agent *agent)
+{
+    const struct plan *plan = agent->offer->plan;
+
+    withdraw_services(agent);
+    for (size_t i = 0; i < plan->n_resources; i++) {
+        struct service *service = find_service(agent, plan->resources[i].name);
+
+        if (!service)
+            add_service(agent, &plan->resources[i]);
+        else if (!announces_alike(agent->earlier, agent->offer, &plan->resources[i]))
+            service_announce(service);
+    }
+}
+
+/* The runtime needs the spec before the first container; what stands there from earlier is ours. */
+static void reconcile_cdi(const struct agent *agent)
+{
+    struct error err = ERROR_INIT;
+
+    if (!cdi_is_wanted(agent->offer->config))
+        cdi_remove(agent->flags->cdi_dir);
+    else if (cdi_write(agent->flags->cdi_dir, agent->offer, &err) < 0)
+        log_error(error_text(&err), "hint", "containers that ask for CDI devices cannot start");
+}
+
+/* --- health: devices become Healthy and Unhealthy --- */
+
+static void arm_probe(struct agent *agent);
+
+/* A GPU that nobody judged yet is fit. */
+static bool is_healthy(const struct agent *agent, const struct gpu *gpu)
+{
+    const struct health_device *device = health_find(&agent->health, gpu->uuid);
+
+    return !device || device->healthy;
+}
+
+static void log_health(const struct agent *agent, const struct gpu *gpu, bool healthy)
+{
+    const struct health_device *device = health_find(&agent->health, gpu->uuid);
+
+    if (healthy)
+        log_info("GPU is Healthy", "gpu", gpu->uuid, "index", log_number(gpu->index));
+    else
+        log_warning("GPU is Unhealthy", "gpu", gpu->uuid, "index", log_number(gpu->index), "reason",
+                    device ? health_reason(device) : NULL);
+}
+
+static bool has_slices_on(const struct plan_resource *resource, const bool *gpus)
+{
+    for (size_t i = 0; i < resource->n_slices; i++)
+        if (gpus[resource->slices[i].gpu])
+            return true;
+    return false;
+}
+
+/* Brings the offer's health up to date; `changed` (one per GPU) marks those that flipped. */
+static bool refresh_health(struct agent *agent, bool *changed)
+{
+    struct offer *offer = agent->offer;
+    bool any = false;
+
+    for (size_t i = 0; i < offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &offer->plan->gpus[i].gpu;
+        bool healthy = is_healthy(agent, gpu);
+
+        changed[i] = healthy != offer->gpu_healthy[i];
+        if (!changed[i])
+            continue;
+        any = true;
+        offer->gpu_healthy[i] = healthy;
+        log_health(agent, gpu, healthy);
+    }
+    return any;
+}
+
+static void announce_health(struct agent *agent)
+{
+    const struct plan *plan = agent->offer ? agent->offer->plan : NULL;
+    cleanup_free bool *changed = plan ? calloc(plan->n_gpus + 1, sizeof(*changed)) : NULL;
+
+    if (!changed || !refresh_health(agent, changed))
+        return;
+    for (size_t i = 0; i < plan->n_resources; i++) {
+        struct service *service = find_service(agent, plan->resources[i].name);
+
+        if (service && has_slices_on(&plan->resources[i], changed))
+            service_announce(service);
+    }
+}
+
+/* A restarted agent must not forget which GPU needs a reset; what it cannot save it says once. */
+static void save_health(struct agent *agent)
+{
+    cleanup_text struct text text = TEXT_INIT;
+    struct error err = ERROR_INIT;
+    char path[PATH_MAX];
+    int r = file_make_directory(agent->flags->state_dir, &err);
+
+    snprintf(path, sizeof(path), "%s/health", agent->flags->state_dir);
+    health_save(&agent->health, agent->boot, &text);
+    if (r == 0)
+        r = file_write_atomic(path, text_string(&text), text.length, 0600, &err);
+    if (r < 0 && !agent->state_unsaved)
+        log_warning(error_text(&err), "hint",
+                    "after a restart the agent forgets which GPUs need a reset");
+    agent->state_unsaved = r < 0;
+}
+
+static void restore_health(struct agent *agent)
+{
+    cleanup_free char *boot = NULL, *data = NULL;
+    char path[PATH_MAX];
+    size_t size;
+
+    if (file_read("/proc/sys/kernel/random/boot_id", sizeof(agent->boot) - 1, &boot, &size, NULL) ==
+        0)
+        snprintf(agent->boot, sizeof(agent->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
+    snprintf(path, sizeof(path), "%s/health", agent->flags->state_dir);
+    if (file_read(path, STATE_MAX, &data, &size, NULL) == 0 &&
+        health_restore(&agent->health, agent->boot, data, size) == -EBADMSG)
+        log_warning("the saved health of the GPUs cannot be read and is forgotten", "file", path);
+}
+
+/* `outcome` is what one of health.h's inputs returned. */
+static void apply_health(struct agent *agent, int outcome)
+{
+    if (outcome < 0)
+        log_error("no memory to judge the health of the GPUs");
+    if (outcome == HEALTH_CHANGED) {
+        announce_health(agent);
+        save_health(agent);
+    }
+    arm_probe(agent);
+}
+
+/* --- plan: configuration and machine become an offer --- */
+
+/* Drops the offer before the current one, and its configuration unless that is still in force. */
+static void forget_earlier(struct agent *agent)
+{
+    struct offer *earlier = TAKE_PTR(agent->earlier);
+
+    if (earlier && (!agent->offer || earlier->config != agent->offer->config))
+        config_free(earlier->config);
+    offer_free(earlier);
+}
+
+/* Owns config from here on, which may be the one in force. */
+static void replan(struct agent *agent, struct config *config)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct offer *next;
+
+    if (agent->flags->config_file)
+        problems_set_source(&problems, agent->flags->config_file);
+    if (offer_new(config, &agent->machine, &problems, &next) < 0) {
+        log_error("no memory to plan; the old plan stays");
+        if (!agent->offer || config != agent->offer->config)
+            config_free(config);
+        return;
+    }
+    log_problems(&problems);
+    for (size_t i = 0; i < next->plan->n_gpus; i++) {
+        const struct plan_gpu *gpu = &next->plan->gpus[i];
+
+        next->gpu_healthy[i] = is_healthy(agent, &gpu->gpu);
+        if (*gpu->left_out)
+            log_warning("GPU left out", "gpu", *gpu->gpu.uuid ? gpu->gpu.uuid : NULL, "index",
+                        log_number(gpu->gpu.index), "reason", gpu->left_out);
+    }
+    forget_earlier(agent);
+    agent->earlier = agent->offer;
+    agent->offer = next;
+    agent->services_context.offer = next;
+    agent->services_context.earlier = agent->earlier;
+    reconcile_cdi(agent);
+    reconcile_services(agent);
+    arm_probe(agent);
+}
+
+static int load_config(struct agent *agent, struct config **ret_config)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct error err = ERROR_INIT;
+    int r = config_load(agent->flags->config_file, agent->flags->config_key, CONFIG_AGENT,
+                        agent->overrides, &problems, ret_config, &err);
+
+    log_problems(&problems);
+    if (r < 0 && r != -EBADMSG)
+        log_error(error_text(&err));
+    return r;
+}
+
+static void reload(struct agent *agent)
+{
+    struct config *config;
+
+    if (load_config(agent, &config) < 0) {
+        agent->counters.failed_reloads++;
+        agent->config_refused = true;
+        log_error("the new configuration is refused, the old one stays in force", "file",
+                  agent->flags->config_file);
+        return;
+    }
+    agent->counters.reloads++;
+    agent->config_refused = false;
+    log_info("configuration taken", "file", agent->flags->config_file);
+    if (agent->machine_known) {
+        replan(agent, config);
+        return;
+    }
+    config_free(agent->next_config);
+    agent->next_config = config;
+}
+
+/* The machine became known or changed. */
+static void replan_machine(struct agent *agent)
+{
+    struct config *config = TAKE_PTR(agent->next_config);
+
+    replan(agent, config ? config : agent->offer->config);
+}
+
+/* --- observe: the driver --- */
+
+static void on_inventory(const struct inventory *seen, void *userdata)
+{
+    struct agent *agent = userdata;
+    bool changed, first = !agent->machine_known;
+    int outcome;
+
+    agent->driver_trouble[0] = '\0';
+    if (machine_update(&agent->machine, seen, &changed) < 0) {
+        log_error("no memory for the machine's inventory");
+        return;
+    }
+    agent->machine_known = true;
+    outcome = health_inventory(&agent->health, seen, clock_now_ms());
+    if (agent->helper_pid != driver_pid(agent->driver))
+        log_info("driver answered", "driver", seen->driver_version, "gpus",
+                 log_number(seen->n_gpus));
+    agent->helper_pid = driver_pid(agent->driver);
+    if (first || changed)
+        replan_machine(agent);
+    apply_health(agent, outcome);
+}
+
+static void stop(struct agent *agent, int status);
+
+static void on_unavailable(const char *reason, void *userdata)
+{
+    struct agent *agent = userdata;
+    const struct config *config = agent->next_config;
+
+    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s", reason);
+    if (agent->machine_known) {
+        log_error("the driver cannot be asked any more, trying again", "reason", reason);
+        apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
+        return;
+    }
+    if (!pci_has_nvidia_gpu(NULL)) {
+        log_info("this node has no NVIDIA GPU; there is nothing to offer");
+        agent->machine_known = true;
+        replan_machine(agent);
+        return;
+    }
+    log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
+              "is the driver loaded, and does this container see its libraries?");
+    if (config && config->fail_on_init_error)
+        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+}
+
+static void on_event(const struct gpu_event *event, void *userdata)
+{
+    struct agent *agent = userdata;
+    enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
+
+    agent->counters.xids++;
+    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
+              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
+              log_number(event->xid), "class", xid_class_name(class), "meaning",
+              xid_find(event->xid)->meaning, NULL);
+    apply_health(agent, health_event(&agent->health, event, class, clock_now_ms()));
+}
+
+static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
+                     const char *reason, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    apply_health(agent, health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms()));
+}
+
+static void on_unwatched(const char *uuid, const char *reason, void *userdata)
+{
+    (void)userdata;
+    log_warning("GPU cannot be watched for XID events; it is probed only", "gpu", uuid, "reason",
+                reason);
+}
+
+static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    agent->counters.hangs += !stuck;
+    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s does not return", call);
+    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
+                    : "a driver call does not return; its process was ended",
+              "call", call, "gpu", *uuid ? uuid : NULL);
+    apply_health(agent, health_hang(&agent->health, call, uuid, clock_now_ms()));
+}
+
+static void on_probe_due(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    uint64_t now_ms = clock_now_ms();
+    const char *uuid;
+
+    while ((uuid = health_take_due(&agent->health, now_ms)))
+        driver_probe(agent->driver, uuid);
+    arm_probe(agent);
+}
+
+static void arm_probe(struct agent *agent)
+{
+    uint64_t due_ms = health_next_probe_ms(&agent->health), now_ms = clock_now_ms();
+
+    if (due_ms == UINT64_MAX || agent->stopping)
+        uv_timer_stop(&agent->probe);
+    else
+        uv_timer_start(&agent->probe, on_probe_due, due_ms > now_ms ? due_ms - now_ms : 1, 0);
+}
+
+/* --- observe: files, folders, signals --- */
+
+static void on_config_changed(void *userdata)
+{
+    reload(userdata);
+}
+
+static void on_kubelet_changed(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    for (size_t i = 0; i < agent->n_services; i++)
+        service_check(agent->services[i]);
+}
+
+static void on_service_state(void *userdata)
+{
+    const struct agent *agent = userdata;
+    cleanup_text struct text why = TEXT_INIT;
+
+    if (!agent->stopping && agent->n_services && status_ready(agent, &why))
+        log_info("every resource is registered", "resources", log_number(agent->n_services));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    kubelet_check(agent->kubelet);
+    if (agent->configfile)
+        configfile_check(agent->configfile);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct agent *agent = handle->data;
+
+    if (number == SIGHUP)
+        reload(agent);
+    else
+        stop(agent, 0);
+}
+
+/* --- life --- */
+
+static void stop(struct agent *agent, int status)
+{
+    if (agent->stopping)
+        return;
+    agent->stopping = true;
+    agent->status = status;
+    while (agent->n_services)
+        service_free(agent->services[--agent->n_services]);
+    if (agent->offer)
+        cdi_remove(agent->flags->cdi_dir);
+    driver_free(TAKE_PTR(agent->driver));
+    reporter_free(TAKE_PTR(agent->reporter));
+    configfile_free(TAKE_PTR(agent->configfile));
+    kubelet_free(TAKE_PTR(agent->kubelet));
+    for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
+        uv_close((uv_handle_t *)&agent->signals[i], NULL);
+    uv_close((uv_handle_t *)&agent->tick, NULL);
+    uv_close((uv_handle_t *)&agent->probe, NULL);
+}
+
+static void start_handles(struct agent *agent)
+{
+    static const int numbers[ARRAY_SIZE(agent->signals)] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(&agent->loop, &agent->signals[i]);
+        agent->signals[i].data = agent;
+        uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(&agent->loop, &agent->tick);
+    uv_timer_init(&agent->loop, &agent->probe);
+    agent->tick.data = agent->probe.data = agent;
+    uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* Where our sockets go: beside the kubelet's, unless told otherwise. */
+static void plugin_folder(const struct agent_flags *flags, char *folder, size_t size)
+{
+    const char *slash = strrchr(flags->kubelet_socket, '/');
+
+    if (flags->plugin_dir && *flags->plugin_dir)
+        snprintf(folder, size, "%s", flags->plugin_dir);
+    else if (slash)
+        snprintf(folder, size, "%.*s", (int)(slash - flags->kubelet_socket), flags->kubelet_socket);
+    else
+        snprintf(folder, size, "/var/lib/kubelet/device-plugins");
+}
+
+static int start_observers(struct agent *agent, struct error *err)
+{
+    static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
+                                                      on_probe,     on_unwatched,   on_hang};
+    const struct agent_flags *flags = agent->flags;
+    const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
+    char folder[PATH_MAX];
+    int r;
+
+    plugin_folder(flags, folder, sizeof(folder));
+    r = kubelet_new(&agent->loop, flags->kubelet_socket, folder, on_kubelet_changed, agent,
+                    &agent->kubelet, err);
+    if (r == 0)
+        r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
+    if (r == 0 && flags->config_file && *flags->config_file)
+        r = configfile_new(&agent->loop, flags->config_file, on_config_changed, agent,
+                           &agent->configfile, err);
+    if (r == 0 && flags->http_address && *flags->http_address)
+        r = reporter_new(&agent->loop, flags->http_address, status_answer, agent, &agent->reporter,
+                         err);
+    return r;
+}
+
+/* NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. */
+static int read_xid_filter(struct agent *agent)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    int r = xid_filter_parse(agent->flags->disable_health_checks,
+                             agent->flags->enable_health_checks, &problems, &agent->xid_filter);
+
+    log_problems(&problems);
+    if (r < 0)
+        stop(agent, 1);
+    return r;
+}
+
+static void start(struct agent *agent)
+{
+    struct error err = ERROR_INIT;
+
+    start_handles(agent);
+    if (read_xid_filter(agent) < 0)
+        return;
+    restore_health(agent);
+    if (load_config(agent, &agent->next_config) < 0) {
+        log_error("the configuration cannot be used, so the agent does not start", "hint",
+                  "`gpuslice check` shows every problem of a file");
+        stop(agent, 1);
+        return;
+    }
+    if (start_observers(agent, &err) < 0) {
+        log_error(error_text(&err));
+        stop(agent, 1);
+        return;
+    }
+    agent->services_context = (struct service_context){
+        .loop = &agent->loop,
+        .kubelet = agent->kubelet,
+        .on_state = on_service_state,
+        .userdata = agent,
+    };
+}
+
+int agent_run(const struct agent_flags *flags, const struct config_overrides *overrides)
+{
+    struct agent agent = {.flags = flags, .overrides = overrides};
+    int r = uv_loop_init(&agent.loop);
+
+    if (r < 0) {
+        log_error("cannot start the event loop", "reason", strerror(-r));
+        return 1;
+    }
+    start(&agent);
+    uv_run(&agent.loop, UV_RUN_DEFAULT);
+    r = uv_loop_close(&agent.loop);
+    assert(r == 0); /* a handle nobody closed is a leak */
+    free(agent.services);
+    forget_earlier(&agent);
+    if (agent.offer)
+        config_free(agent.offer->config);
+    offer_free(agent.offer);
+    config_free(agent.next_config);
+    inventory_deinit(&agent.machine);
+    xid_filter_deinit(&agent.xid_filter);
+    health_deinit(&agent.health);
+    return agent.status;
+}

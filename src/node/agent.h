@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The agent of one node: observe, plan, apply, report.
+ *
+ * It observes the configuration file, the machine (through driver.h, whose helper process makes all
+ * driver calls) and the kubelet's folder; whenever one of them changed it plans anew and applies
+ * the difference to the services. Nothing in this process blocks.
+ *
+ * The struct is visible inside this room: status.c reports from it.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "config/flags.h"
+#include "gpu/driver.h"
+#include "node/configfile.h"
+#include "node/health.h"
+#include "node/kubelet.h"
+#include "node/offer.h"
+#include "node/reporter.h"
+#include "node/service.h"
+
+struct agent_counters {
+    uint64_t reloads, failed_reloads, xids, hangs;
+};
+
+struct agent {
+    const struct agent_flags *flags;
+    const struct config_overrides *overrides;
+    uv_loop_t loop;
+    uv_signal_t signals[4];
+    uv_timer_t tick;  /* once a minute: what inotify may have lost */
+    uv_timer_t probe; /* while a GPU is not well: when to ask again */
+    struct driver *driver;
+    struct kubelet *kubelet;
+    struct configfile *configfile; /* NULL without a file */
+    struct reporter *reporter;     /* NULL without an address */
+    struct health health;
+    struct xid_filter xid_filter;
+    char boot[64];      /* the kernel's boot id: health that another boot saved is not believed */
+    bool state_unsaved; /* said already */
+    struct inventory machine;      /* as remembered, see machine.h */
+    int helper_pid;      /* who told the inventory last */
+    bool machine_known;            /* the driver answered, or there is no GPU to ask about */
+    struct config *next_config;    /* read, and not yet planned because the machine is unknown */
+    struct offer *offer, *earlier; /* NULL before the first plan; the one before the current */
+    struct service_context services_context;
+    struct service **services;
+    size_t n_services, services_capacity;
+    bool config_refused;      /* the file as it is now is bad; the offer is from an earlier one */
+    char driver_trouble[256]; /* why the driver cannot be asked now; "" = it can */
+    bool stopping;
+    int status; /* what main returns */
+    struct agent_counters counters;
+};
+
+/*
+ * Runs until SIGTERM, SIGINT or SIGQUIT, or until it cannot start (logged). Returns the exit
+ * status. flags and overrides are borrowed.
+ */
+int agent_run(const struct agent_flags *flags, const struct config_overrides *overrides);

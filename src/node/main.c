@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* gpuslice-node: the agent, and (as --part=driver, which the agent starts) its driver helper. */
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config/flags.h"
+#include "gpu/helper.h"
+#include "node/agent.h"
+
+enum { EXIT_USAGE = 64 };
+
+static void print_problems(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->n_items; i++) {
+        char line[1024];
+
+        problem_format(problems, &problems->items[i], line, sizeof(line));
+        fprintf(stderr, "gpuslice-node: %s: %s\n",
+                problem_severity_name(problems->items[i].severity), line);
+    }
+}
+
+static void setup_log(const struct agent_flags *flags)
+{
+    enum log_level level = LOG_INFO;
+    enum log_format format = LOG_LOGFMT;
+
+    if (flags->log_level)
+        log_level_parse(flags->log_level, &level);
+    if (flags->log_format)
+        log_format_parse(flags->log_format, &format);
+    log_setup(level, format);
+}
+
+int main(int argc, char *argv[])
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct config_overrides *overrides = NULL;
+    struct agent_flags flags;
+    int status = 0;
+
+    if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)
+        return helper_main(argc, argv);
+    if (flags_parse(argc, argv, environ, &flags, &overrides, &problems) < 0) {
+        print_problems(&problems);
+        fputs("gpuslice-node: `gpuslice-node --help` lists the options\n", stderr);
+        return EXIT_USAGE;
+    }
+    print_problems(&problems);
+    setup_log(&flags);
+    if (flags.help) {
+        puts("usage: gpuslice-node [OPTION]...\n"
+             "Slice this node's GPUs and offer them to its kubelet.\n");
+        flags_help(stdout);
+    } else if (flags.version) {
+        puts("gpuslice-node " GPUSLICE_VERSION);
+    } else {
+        status = agent_run(&flags, overrides);
+    }
+    config_overrides_free(overrides);
+    return status;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What this node offers right now: the plan, what it was made from, and which GPUs are fit.
+ * Services only read it; the agent replaces it as a whole when configuration or machine changed,
+ * and flips `gpu_healthy` when a device goes bad or comes back.
+ */
+
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "slice/plan.h"
+
+struct offer {
+    struct config *config; /* borrowed: offers of several machines share one */
+    struct inventory inventory;
+    struct plan *plan;
+    bool *gpu_healthy; /* one per plan->gpus */
+};
+
+/*
+ * Plans config on a copy of inventory, every GPU healthy. Sentences for people land in problems.
+ * 0 or -ENOMEM.
+ */
+int offer_new(struct config *config, const struct inventory *inventory, struct problems *problems,
+              struct offer **ret_offer);
+
+/* NULL is fine. */
+void offer_free(struct offer *offer);
+
+DEFINE_CLEANUP(struct offer *, offer_free)
+
+bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice);
+
+/* Position of the GPU in plan->gpus, or -1. */
+int offer_find_gpu(const struct offer *offer, const char *uuid);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/status.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/exposition.h"
+#include "base/log.h"
+
+#ifndef GPUSLICE_VERSION
+#error "the build passes GPUSLICE_VERSION"
+#endif
+
+bool status_ready(const struct agent *agent, struct text *why)
+{
+    size_t before = why->length;
+
+    if (!agent->machine_known)
+        text_addf(why, "the driver has not answered yet%s%s\n", *agent->driver_trouble ? ": " : "",
+                  agent->driver_trouble);
+    for (size_t i = 0; i < agent->n_services; i++)
+        if (!service_is_ready(agent->services[i]))
+            text_addf(why, "%s is not registered with the kubelet\n",
+                      service_resource(agent->services[i]));
+    return why->length == before;
+}
+
+static void write_build(const struct agent *agent, struct text *out)
+{
+    (void)agent;
+    exposition_family(out, "gpuslice_build_info", "gauge", "Constant 1, labelled by version.");
+    exposition_sample(out, "gpuslice_build_info", 1, "version", GPUSLICE_VERSION, NULL);
+}
+
+static size_t count_healthy(const struct offer *offer, const struct plan_resource *resource)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++)
+        n += offer_slice_is_healthy(offer, &resource->slices[i]);
+    return n;
+}
+
+static void write_devices(const struct agent *agent, struct text *out)
+{
+    exposition_family(out, "gpuslice_devices", "gauge",
+                      "Devices announced, by resource and health.");
+    for (size_t i = 0; agent->offer && i < agent->offer->plan->n_resources; i++) {
+        const struct plan_resource *resource = &agent->offer->plan->resources[i];
+        size_t healthy = count_healthy(agent->offer, resource);
+
+        exposition_sample(out, "gpuslice_devices", (double)healthy, "resource", resource->name,
+                          "health", "Healthy", NULL);
+        exposition_sample(out, "gpuslice_devices", (double)(resource->n_slices - healthy),
+                          "resource", resource->name, "health", "Unhealthy", NULL);
+    }
+}
+
+static void write_gpus(const struct agent *agent, struct text *out)
+{
+    exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 when the GPU is fit for use.");
+    for (size_t i = 0; agent->offer && i < agent->offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &agent->offer->plan->gpus[i].gpu;
+        struct log_digits index;
+
+        exposition_sample(out, "gpuslice_gpu_healthy", agent->offer->gpu_healthy[i] ? 1 : 0, "gpu",
+                          log_number_format(&index, gpu->index), "uuid", gpu->uuid, "model",
+                          gpu->model, NULL);
+    }
+}
+
+/* One row per counter that every service has. */
+static const struct {
+    const char *name, *help;
+    size_t offset;
+} service_rows[] = {
+    {"gpuslice_allocations_total", "Allocate calls, refused ones included.",
+     offsetof(struct service_counters, allocations)},
+    {"gpuslice_failed_allocations_total", "Allocate calls that were refused.",
+     offsetof(struct service_counters, failed_allocations)},
+    {"gpuslice_preferences_total", "GetPreferredAllocation calls.",
+     offsetof(struct service_counters, preferences)},
+    {"gpuslice_device_lists_total", "Device lists sent to the kubelet.",
+     offsetof(struct service_counters, lists_sent)},
+    {"gpuslice_registrations_total", "Successful registrations with the kubelet.",
+     offsetof(struct service_counters, registrations)},
+    {"gpuslice_failed_registrations_total", "Registrations that failed and were tried again.",
+     offsetof(struct service_counters, failed_registrations)},
+};
+
+static void write_services(const struct agent *agent, struct text *out)
+{
+    for (size_t row = 0; row < ARRAY_SIZE(service_rows); row++) {
+        exposition_family(out, service_rows[row].name, "counter", service_rows[row].help);
+        for (size_t i = 0; i < agent->n_services; i++) {
+            const char *counters = (const char *)service_counters(agent->services[i]);
+            uint64_t value;
+
+            memcpy(&value, counters + service_rows[row].offset, sizeof(value));
+            exposition_sample(out, service_rows[row].name, (double)value, "resource",
+                              service_resource(agent->services[i]), NULL);
+        }
+    }
+    exposition_family(out, "gpuslice_registered", "gauge",
+                      "1 when the resource is registered with the kubelet.");
+    for (size_t i = 0; i < agent->n_services; i++)
+        exposition_sample(out, "gpuslice_registered", service_is_ready(agent->services[i]) ? 1 : 0,
+                          "resource", service_resource(agent->services[i]), NULL);
+}
+
+static const struct {
+    const char *name, *help;
+    size_t offset;
+} agent_rows[] = {
+    {"gpuslice_config_reloads_total", "Configuration files taken.",
+     offsetof(struct agent_counters, reloads)},
+    {"gpuslice_config_failed_reloads_total", "Configuration files refused; the old plan was kept.",
+     offsetof(struct agent_counters, failed_reloads)},
+    {"gpuslice_xid_events_total", "XID events that the driver reported.",
+     offsetof(struct agent_counters, xids)},
+    {"gpuslice_driver_hangs_total", "Driver calls that overran their deadline.",
+     offsetof(struct agent_counters, hangs)},
+};
+
+static void write_agent(const struct agent *agent, struct text *out)
+{
+    for (size_t row = 0; row < ARRAY_SIZE(agent_rows); row++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)&agent->counters + agent_rows[row].offset, sizeof(value));
+        exposition_family(out, agent_rows[row].name, "counter", agent_rows[row].help);
+        exposition_sample(out, agent_rows[row].name, (double)value, NULL);
+    }
+    exposition_family(out, "gpuslice_config_refused", "gauge",
+                      "1 while the configuration file is bad and an earlier one is in force.");
+    exposition_sample(out, "gpuslice_config_refused", agent->config_refused ? 1 : 0, NULL);
+}
+
+unsigned status_answer(char question, struct text *body, void *userdata)
+{
+    static void (*const families[])(const struct agent *, struct text *) = {
+        write_build, write_devices, write_gpus, write_services, write_agent,
+    };
+    const struct agent *agent = userdata;
+
+    if (question == REPORT_METRICS) {
+        for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+            families[i](agent, body);
+        return 200;
+    }
+    if (question == REPORT_READY && !status_ready(agent, body))
+        return 503;
+    text_add(body, "ok\n"); /* healthy is whoever answers */
+    return 200;
+}

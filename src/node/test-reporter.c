@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/reporter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+
+static const struct {
+    const char *address, *host;
+    unsigned port; /* 0 = refused */
+} rows[] = {
+    {"127.0.0.1:9400", "127.0.0.1", 9400},
+    {":8080", "", 8080},
+    {"[::1]:9400", "::1", 9400},
+    {"[::]:1", "::", 1},
+    {"localhost:65535", "localhost", 65535},
+    {"9400", NULL, 0},
+    {"127.0.0.1", NULL, 0},
+    {"127.0.0.1:", NULL, 0},
+    {"127.0.0.1:0", NULL, 0},
+    {"127.0.0.1:65536", NULL, 0},
+    {"127.0.0.1:94x", NULL, 0},
+    {"127.0.0.1:-1", NULL, 0},
+    {"::1:9400", NULL, 0},
+    {"[::1:9400", NULL, 0},
+};
+
+static void addresses(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct error err = ERROR_INIT;
+        uint16_t port = 0;
+        char host[64];
+        int r = report_address_parse(rows[i].address, host, sizeof(host), &port, &err);
+
+        if (port != rows[i].port)
+            fail_msg("%s: got port %u", rows[i].address, port);
+        if (r == 0)
+            assert_string_equal(host, rows[i].host);
+        else
+            assert_non_null(strstr(err.message, rows[i].address));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses)};
+
+    return cmocka_run_group_tests_name("reporter", tests, NULL, NULL);
+}
