@@ -1,0 +1,27 @@
+# fish completion for gpuslice; printed by `gpuslice completion fish`.
+complete -c gpuslice -f
+complete -c gpuslice -n __fish_use_subcommand -a plan -d 'show what a node would offer under a configuration'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s c -l config -r -F -d 'the configuration: a file of NVIDIA\'s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s k -l key -x -d 'which data key of the ConfigMap; not needed when it has only one'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s m -l machine -r -F -a '(gpuslice completion machines 2>/dev/null)' -d 'a simulated machine, by its name (p3.8xlarge) or by a machine file'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s n -l node -d 'this very machine, asked through its driver (libnvidia-ml.so.1)'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s o -l output -x -a 'table json yaml' -d 'how to print the plan; a table for people is the default'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s l -l labels -d 'list the node\'s labels below the table, too'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s h -l help -d 'print this help and exit'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -F
+complete -c gpuslice -n __fish_use_subcommand -a check -d 'say what is wrong with a configuration, and where'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s c -l config -r -F -d 'the configuration: a file of NVIDIA\'s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s k -l key -x -d 'which data key of the ConfigMap; not needed when it has only one'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s m -l machine -r -F -a '(gpuslice completion machines 2>/dev/null)' -d 'a simulated machine, by its name (p3.8xlarge) or by a machine file'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s n -l node -d 'this very machine, asked through its driver (libnvidia-ml.so.1)'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s o -l output -x -a 'text json' -d 'how to print what was found; text for people is the default'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s h -l help -d 'print this help and exit'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -F
+complete -c gpuslice -n __fish_use_subcommand -a version -d 'print the version'
+complete -c gpuslice -n '__fish_seen_subcommand_from version' -s h -l help -d 'print this help and exit'
+complete -c gpuslice -n __fish_use_subcommand -a help -d 'explain gpuslice, or one of its verbs'
+complete -c gpuslice -n '__fish_seen_subcommand_from help' -s h -l help -d 'print this help and exit'
+complete -c gpuslice -n '__fish_seen_subcommand_from help' -a 'plan check version help completion'
+complete -c gpuslice -n __fish_use_subcommand -a completion -d 'print the completion script of a shell'
+complete -c gpuslice -n '__fish_seen_subcommand_from completion' -s h -l help -d 'print this help and exit'
+complete -c gpuslice -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish machines'

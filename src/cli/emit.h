@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A tree of values as text for other programs: JSON, or block-style YAML with the same content.
+ *
+ * Keys keep the order of insertion. In YAML a text is quoted whenever a reader (of YAML 1.1 or 1.2)
+ * could take it for something else, so that both formats read back as the same tree.
+ */
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+void emit_json(FILE *out, const json_t *tree);
+
+void emit_yaml(struct text *out, const json_t *tree);

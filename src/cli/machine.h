@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The machine that a command line names, observed once: this node through its driver, or a
+ * simulated one. A simulated machine goes the same way as a real one, through gpu/nvml.c, on the
+ * simulator's library and in a private state that is gone afterwards, so that what others do to a
+ * simulated machine does not show in a plan.
+ *
+ * Driver calls may hang, and so may this program then: it is short-lived, and Ctrl-C ends it.
+ */
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/request.h"
+#include "slice/inventory.h"
+
+struct machine {
+    char title[160]; /* "p3.8xlarge (simulated)", "this node" */
+    struct inventory inventory;
+};
+
+#define MACHINE_INIT \
+    {                \
+        .title = ""  \
+    }
+
+void machine_deinit(struct machine *machine);
+#define cleanup_machine cleanup(machine_deinit)
+
+/* True when the command line names one. */
+bool machine_given(const struct request *request);
+
+/* 0, or why the machine cannot be observed. Ask only when machine_given. */
+int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err);
+
+/* The names that --machine knows, sorted, each followed by `separator` but the last. */
+void machine_names(struct text *names, const char *separator);

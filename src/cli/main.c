@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* gpuslice: plan and check from a desk or on a node. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/verb.h"
+
+/* `gpuslice --help` and `gpuslice --version` are verbs in other clothes. */
+static const char *verb_name(const char *word)
+{
+    static const struct {
+        const char *word, *verb;
+    } aliases[] = {{"--help", "help"}, {"-h", "help"}, {"--version", "version"}, {"-V", "version"}};
+
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
+        if (str_equal(aliases[i].word, word))
+            return aliases[i].verb;
+    return word;
+}
+
+static enum exit_status unknown_verb(const char *word)
+{
+    const struct verb *near = verb_suggest(word + strspn(word, "-"));
+
+    if (near)
+        complain("there is no verb '%s'; did you mean '%s'?", word, near->name);
+    else
+        complain("there is no verb '%s'; 'gpuslice help' lists those there are", word);
+    return EXIT_USAGE;
+}
+
+static enum exit_status run(int argc, char *argv[])
+{
+    struct error err = ERROR_INIT;
+    const struct verb *verb;
+    struct request request;
+
+    if (argc < 2) {
+        help_program(stderr);
+        return EXIT_USAGE;
+    }
+    verb = verb_find(verb_name(argv[1]));
+    if (!verb)
+        return unknown_verb(argv[1]);
+    if (request_parse(verb, argc - 2, argv + 2, &request, &err) < 0) {
+        complain("%s", error_text(&err));
+        return EXIT_USAGE;
+    }
+    if (request.help) {
+        help_verb(stdout, verb);
+        return EXIT_CLEAN;
+    }
+    return verb->run(&request);
+}
+
+int main(int argc, char *argv[])
+{
+    enum exit_status status = run(argc, argv);
+
+    /* A full disk must not look like a finished plan. */
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        complain("cannot write the output: %s", strerror(errno));
+        return EXIT_UNREADABLE;
+    }
+    return (int)status;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/verb.h"
+
+#define STRING(field) offsetof(struct request, field)
+
+const struct option_row option_rows[N_OPTIONS] = {
+    [OPTION_CONFIG] = {"config", 'c', "FILE", false, STRING(config),
+                       "the configuration: a file of NVIDIA's device plugin (YAML or JSON) or a "
+                       "ConfigMap manifest; - reads standard input"},
+    [OPTION_KEY] = {"key", 'k', "KEY", false, STRING(key),
+                    "which data key of the ConfigMap; not needed when it has only one"},
+    [OPTION_MACHINE] = {"machine", 'm', "NAME|FILE", false, STRING(machine),
+                        "a simulated machine, by its name (p3.8xlarge) or by a machine file"},
+    [OPTION_NODE] = {"node", 'n', NULL, false, STRING(node),
+                     "this very machine, asked through its driver (libnvidia-ml.so.1)"},
+    [OPTION_PLAN_OUTPUT] = {"output", 'o', "table|json|yaml", true, STRING(output),
+                            "how to print the plan; a table for people is the default"},
+    [OPTION_CHECK_OUTPUT] = {"output", 'o', "text|json", true, STRING(output),
+                             "how to print what was found; text for people is the default"},
+    [OPTION_LABELS] = {"labels", 'l', NULL, false, STRING(labels),
+                       "list the node's labels below the table, too"},
+    [OPTION_HELP] = {"help", 'h', NULL, false, STRING(help), "print this help and exit"},
+};
+
+#undef STRING
+
+static bool has_option(const struct verb *verb, size_t id)
+{
+    return verb->options & (1u << id);
+}
+
+/* One argument, taken apart: "--name=value", "-x", "-xvalue". */
+struct argument {
+    const struct option_row *row;
+    const char *shown; /* as the person wrote it */
+    const char *value; /* glued to it, or NULL */
+};
+
+static bool is_word(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (const char *at = words; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (length && !strncmp(at, word, length) && (at[length] == '|' || !at[length]))
+            return true;
+    return false;
+}
+
+static bool matches(const struct option_row *row, const char *text, const char **ret_value)
+{
+    size_t length = strlen(row->name);
+
+    if (text[1] == '-') {
+        if (strncmp(text + 2, row->name, length) != 0)
+            return false;
+        if (text[2 + length] && text[2 + length] != '=')
+            return false;
+        *ret_value = text[2 + length] ? text + 3 + length : NULL;
+        return true;
+    }
+    if (text[1] != row->letter)
+        return false;
+    if (!text[2] || (row->words && is_word(row->value, text + 2))) {
+        *ret_value = text[2] ? text + 2 : NULL;
+        return true;
+    }
+    return false;
+}
+
+static int unknown_option(const struct verb *verb, const char *text, struct error *err)
+{
+    const char *names[N_OPTIONS], *near;
+    size_t n_names = 0;
+    char word[64];
+
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (has_option(verb, i))
+            names[n_names++] = option_rows[i].name;
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(text + strspn(text, "-"), "="),
+             text + strspn(text, "-"));
+    near = str_suggest(word, names, n_names);
+    if (near)
+        return error_set(err, -EINVAL, "'%s' has no option %s; did you mean --%s?", verb->name,
+                         text, near);
+    return error_set(err, -EINVAL, "'%s' has no option %s; 'gpuslice help %s' lists those it has",
+                     verb->name, text, verb->name);
+}
+
+static int find_option(const struct verb *verb, const char *text, struct argument *ret_argument,
+                       struct error *err)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const char *value = NULL;
+
+        if (has_option(verb, i) && matches(&option_rows[i], text, &value)) {
+            *ret_argument = (struct argument){&option_rows[i], text, value};
+            return 0;
+        }
+    }
+    return unknown_option(verb, text, err);
+}
+
+static int set_switch(const struct argument *argument, struct request *request, struct error *err)
+{
+    bool *field = (bool *)((char *)request + argument->row->offset);
+
+    if (argument->value)
+        return error_set(err, -EINVAL, "--%s takes no value; write --%s alone", argument->row->name,
+                         argument->row->name);
+    *field = true;
+    return 0;
+}
+
+static int set_value(const struct argument *argument, struct request *request, struct error *err)
+{
+    const struct option_row *row = argument->row;
+    const char **field = (const char **)((char *)request + row->offset);
+
+    if (*field)
+        return error_set(err, -EINVAL, "--%s is given twice ('%s' and '%s'); give one", row->name,
+                         *field, argument->value);
+    if (!*argument->value)
+        return error_set(err, -EINVAL, "--%s is given nothing; write --%s %s", row->name, row->name,
+                         row->value);
+    if (row->words && !is_word(row->value, argument->value))
+        return error_set(err, -EINVAL, "--%s cannot be '%s'; write one of %s", row->name,
+                         argument->value, row->value);
+    *field = argument->value;
+    return 0;
+}
+
+static int set_operand(const struct verb *verb, const char *text, struct request *request,
+                       struct error *err)
+{
+    bool is_file = has_option(verb, OPTION_CONFIG);
+    const char **field = is_file ? &request->config : &request->operand;
+
+    if (!verb->operand)
+        return error_set(err, -EINVAL, "'%s' takes nothing behind it; leave '%s' out", verb->name,
+                         text);
+    if (*field && is_file)
+        return error_set(err, -EINVAL, "two files are given, '%s' and '%s'; give one", *field,
+                         text);
+    if (*field)
+        return error_set(err, -EINVAL, "'%s' takes one word; leave '%s' out", verb->name, text);
+    *field = text;
+    return 0;
+}
+
+static int check_together(const struct request *request, struct error *err)
+{
+    if (request->node && request->machine)
+        return error_set(err, -EINVAL,
+                         "--node and --machine exclude each other; give the one to look at");
+    if (request->key && !request->config)
+        return error_set(err, -EINVAL, "--key chooses inside a file; give --config FILE as well");
+    return 0;
+}
+
+/* Reads the option at argv[*i] and, when it stands apart, its value. */
+static int take_option(const struct verb *verb, int argc, char *const argv[], int *i,
+                       struct request *request, struct error *err)
+{
+    struct argument argument = {.row = NULL};
+    int r = find_option(verb, argv[*i], &argument, err);
+
+    if (r < 0)
+        return r;
+    if (!argument.row->value)
+        return set_switch(&argument, request, err);
+    if (!argument.value && *i + 1 < argc)
+        argument.value = argv[++*i];
+    if (!argument.value)
+        return error_set(err, -EINVAL, "%s needs a value; write --%s %s", argument.shown,
+                         argument.row->name, argument.row->value);
+    return set_value(&argument, request, err);
+}
+
+int request_parse(const struct verb *verb, int argc, char *const argv[],
+                  struct request *ret_request, struct error *err)
+{
+    struct request request = {.config = NULL};
+    bool options_ended = false;
+    int r = 0;
+
+    for (int i = 0; i < argc && r == 0; i++) {
+        const char *text = argv[i];
+
+        if (options_ended || text[0] != '-' || !text[1])
+            r = set_operand(verb, text, &request, err);
+        else if (str_equal(text, "--"))
+            options_ended = true;
+        else
+            r = take_option(verb, argc, argv, &i, &request, err);
+    }
+    if (r == 0 && !request.help)
+        r = check_together(&request, err);
+    if (r < 0)
+        return r;
+    *ret_request = request;
+    return 0;
+}
+
+bool request_wants(const struct request *request, const char *format)
+{
+    return request->output && str_equal(request->output, format);
+}

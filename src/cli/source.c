@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/source.h"
+
+#include <errno.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "base/yaml.h"
+
+/* One byte more than the reader takes, so that the reader's own sentence about the size is heard.
+ */
+enum { MAX_BYTES = YAML_MAX_BYTES + 1 };
+
+void source_deinit(struct source *source)
+{
+    free(source->data);
+    *source = (struct source)SOURCE_INIT;
+}
+
+int source_read(const struct request *request, struct source *ret_source, struct error *err)
+{
+    bool is_stdin = request->config && str_equal(request->config, "-");
+    struct source source = {
+        .name = is_stdin ? "<stdin>" : request->config,
+        .key = request->key,
+    };
+    int r;
+
+    if (request->config) {
+        r = file_read(is_stdin ? "/dev/stdin" : request->config, MAX_BYTES, &source.data,
+                      &source.size, err);
+        if (r < 0)
+            return r;
+    }
+    *ret_source = source;
+    return 0;
+}
+
+int source_parse(const struct source *source, enum config_strictness strictness,
+                 struct problems *problems, struct config **ret_config, struct error *err)
+{
+    if (!source->name)
+        return config_load(NULL, NULL, strictness, NULL, problems, ret_config, err);
+    return config_parse(source->data, source->size, source->name, source->key, strictness, NULL,
+                        problems, ret_config, err);
+}

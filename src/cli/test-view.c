@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MIB = 1 << 20 };
+
+/* Two GPUs: one in thirds, so that remainders show; one that is left out. */
+static struct slice slices[] = {
+    {"GPU-aaaa-1::0", 0, 0, 334, 5334ull * MIB},
+    {"GPU-aaaa-1::1", 0, 1, 333, 5333ull * MIB},
+    {"GPU-aaaa-1::2", 0, 2, 333, 5333ull * MIB},
+};
+static struct plan_resource resource = {
+    .name = "nvidia.com/gpu",
+    .sharing = SHARING_TIME_SLICING,
+    .fail_multi = true,
+    .slices = slices,
+    .n_slices = 3,
+};
+static struct plan_gpu gpus[] = {
+    {.gpu = {.index = 0,
+             .uuid = "GPU-aaaa-1",
+             .model = "Tesla\xe2\x84\xa2 V100",
+             .mem_total_bytes = 16384ull * MIB},
+     .n_slices = 3},
+    {.gpu = {.index = 1, .uuid = ""}, .left_out = "the driver lost it"},
+};
+static struct plan_label label = {(char *)"nvidia.com/gpu.count", (char *)"2"};
+static const struct plan plan = {
+    .resources = &resource,
+    .n_resources = 1,
+    .gpus = gpus,
+    .n_gpus = 2,
+    .labels = &label,
+    .n_labels = 1,
+};
+static const struct machine machine = {
+    .title = "desk",
+    .inventory = {.driver_version = "550.163.01", .cuda_version = 12040, .n_gpus = 2}};
+
+static void print_to(char *buffer, size_t size, bool with_labels)
+{
+    FILE *out = fmemopen(buffer, size, "w");
+
+    assert_non_null(out);
+    view_tables(&plan, &machine, with_labels, out);
+    fclose(out);
+}
+
+static void test_tables(void **state)
+{
+    char text[4096];
+
+    print_to(text, sizeof(text), false);
+    assert_string_equal(
+        text,
+        "desk: 2 GPUs, driver 550.163.01, CUDA 12.4\n"
+        "\n"
+        "GPU  MODEL        UUID         MEMORY  SLICES                   SHARE*        MEMORY*\n"
+        "  0  Tesla\xe2\x84\xa2 V100  GPU-aaaa  16384 MiB  3 x nvidia.com/gpu  33.3-33.4 %  "
+        "5333-5334 MiB\n"
+        "  1  unknown                  unknown  left out\n"
+        "* advisory: in this release slices are scheduled, not yet enforced\n"
+        "\n"
+        "RESOURCE        DEVICES  SHARING       PER CONTAINER\n"
+        "nvidia.com/gpu        3  time slicing  one\n"
+        "\n"
+        "LEFT OUT\n"
+        "GPU 1: the driver lost it\n");
+    print_to(text, sizeof(text), true);
+    assert_non_null(strstr(text, "nvidia.com/gpu.count  2\n"));
+}
+
+static void test_tree(void **state)
+{
+    cleanup(json_decrefp) json_t *tree = view_tree(&plan);
+    cleanup(json_decrefp) json_t *wanted = json_loads(
+        "{\"resources\": {\"nvidia.com/gpu\": 3}, \"labels\": {\"nvidia.com/gpu.count\": \"2\"},"
+        " \"gpus\": [{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"Tesla\xe2\x84\xa2 "
+        "V100\","
+        "  \"memory_bytes\": 17179869184, \"left_out\": null, \"slices\": ["
+        "  {\"id\": \"GPU-aaaa-1::0\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 334,"
+        "   \"memory_bytes\": 5593104384},"
+        "  {\"id\": \"GPU-aaaa-1::1\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 333,"
+        "   \"memory_bytes\": 5592055808},"
+        "  {\"id\": \"GPU-aaaa-1::2\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 333,"
+        "   \"memory_bytes\": 5592055808}]},"
+        " {\"index\": 1, \"uuid\": \"\", \"model\": \"\", \"memory_bytes\": 0,"
+        "  \"left_out\": \"the driver lost it\", \"slices\": []}]}",
+        0, NULL);
+
+    assert_non_null(wanted);
+    assert_true(json_equal(tree, wanted));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_tree),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

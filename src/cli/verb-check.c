@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verb.h"
+
+#include <errno.h>
+
+#include "cli/emit.h"
+#include "cli/findings.h"
+#include "cli/machine.h"
+#include "cli/mig.h"
+#include "cli/source.h"
+#include "slice/plan.h"
+
+DEFINE_CLEANUP(struct config *, config_free)
+DEFINE_CLEANUP(struct plan *, plan_free)
+
+/*
+ * A file that the strict reading refuses may still be one that the agent takes; what the machine
+ * says to it belongs into the same list, so that everything is named at once. The second reading
+ * repeats the first one's problems more mildly, therefore it is not listened to.
+ */
+static int read_config(const struct source *source, struct problems *problems,
+                       struct config **ret_config, struct error *err)
+{
+    cleanup_problems struct problems repeated = PROBLEMS_INIT;
+    int r = source_parse(source, CONFIG_CHECK, problems, ret_config, err);
+
+    if (r != -EBADMSG)
+        return r;
+    r = source_parse(source, CONFIG_AGENT, &repeated, ret_config, err);
+    return r == -EBADMSG ? 0 : r;
+}
+
+static int check_on_machine(const struct request *request, const struct policy *policy,
+                            struct problems *problems, struct error *err)
+{
+    cleanup_machine struct machine machine = MACHINE_INIT;
+    cleanup(plan_free_p) struct plan *plan = NULL;
+    int r;
+
+    if (!machine_given(request)) {
+        if (policy)
+            mig_advise(policy, NULL, problems);
+        return 0;
+    }
+    r = machine_observe(request, &machine, err);
+    if (r < 0 || !policy)
+        return r;
+    mig_advise(policy, &machine.inventory, problems);
+    r = plan_make(&machine.inventory, policy, problems, &plan);
+    return r < 0 ? error_set_errno(err, r, "cannot make the plan") : 0;
+}
+
+static enum exit_status print_findings(const struct request *request, struct problems *problems)
+{
+    if (request_wants(request, "json")) {
+        cleanup(json_decrefp) json_t *tree = findings_tree(problems);
+
+        emit_json(stdout, tree);
+    } else {
+        findings_print(problems, true, stdout);
+    }
+    if (problems_count(problems, PROBLEM_ERROR))
+        return EXIT_ERRORS;
+    return problems_count(problems, PROBLEM_WARNING) ? EXIT_WARNINGS : EXIT_CLEAN;
+}
+
+enum exit_status verb_check(const struct request *request)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_source struct source source = SOURCE_INIT;
+    cleanup(config_free_p) struct config *config = NULL;
+    struct error err = ERROR_INIT;
+    int r;
+
+    if (!request->config) {
+        complain("there is nothing to check: name a file, as in 'gpuslice check any.yaml', or - "
+                 "for standard input");
+        return EXIT_USAGE;
+    }
+    r = source_read(request, &source, &err);
+    if (r == 0)
+        r = read_config(&source, &problems, &config, &err);
+    if (r == 0)
+        r = check_on_machine(request, config ? &config->policy : NULL, &problems, &err);
+    if (r < 0) {
+        if (problems.n_items)
+            print_findings(request, &problems);
+        complain("%s", error_text(&err));
+        return EXIT_UNREADABLE;
+    }
+    return print_findings(request, &problems);
+}

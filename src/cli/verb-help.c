@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verb.h"
+
+#include <string.h>
+
+enum { WIDTH = 80, MEANING_AT = 30 };
+
+/* Words of `text` from column MEANING_AT on, in as many lines as they need; the cursor stands
+ * there. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    size_t column = MEANING_AT;
+
+    while (*text) {
+        size_t length = strcspn(text, " ");
+
+        if (column > MEANING_AT && column + 1 + length > WIDTH) {
+            fprintf(out, "\n%*s", MEANING_AT, "");
+            column = MEANING_AT;
+        } else if (column > MEANING_AT) {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", (int)length, text);
+        column += length;
+        text += length;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct option_row *row)
+{
+    char left[MEANING_AT + 32];
+
+    snprintf(left, sizeof(left), "  -%c, --%s%s%s", row->letter, row->name, row->value ? " " : "",
+             row->value ? row->value : "");
+    if (strlen(left) + 2 > MEANING_AT)
+        fprintf(out, "%s\n%*s", left, MEANING_AT, "");
+    else
+        fprintf(out, "%-*s", MEANING_AT, left);
+    print_wrapped(out, row->meaning);
+}
+
+void help_verb(FILE *out, const struct verb *verb)
+{
+    fprintf(out, "Usage: gpuslice %s [OPTION...]%s%s\n\n%s\nOptions:\n", verb->name,
+            verb->operand ? " " : "", verb->operand ? verb->operand : "", verb->about);
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (verb->options & (1u << i))
+            print_option(out, &option_rows[i]);
+    fprintf(out, "\nExamples:\n%s", verb->examples);
+}
+
+void help_program(FILE *out)
+{
+    fputs("Usage: gpuslice VERB [OPTION...] [FILE]\n\n"
+          "gpuslice carves the GPUs of Kubernetes nodes into slices. This program tells,\n"
+          "without a cluster, what the node agent will do with a configuration.\n\n"
+          "Verbs:\n",
+          out);
+    for (size_t i = 0; i < n_verbs; i++)
+        fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
+    fputs("\n'gpuslice help VERB' explains a verb; the manual pages are gpuslice(1) and\n"
+          "gpuslice.yaml(5). Colours are left out when NO_COLOR is set.\n",
+          out);
+}
+
+enum exit_status verb_help(const struct request *request)
+{
+    const struct verb *verb;
+
+    if (!request->operand) {
+        help_program(stdout);
+        return EXIT_CLEAN;
+    }
+    verb = verb_find(request->operand);
+    if (verb) {
+        help_verb(stdout, verb);
+        return EXIT_CLEAN;
+    }
+    verb = verb_suggest(request->operand);
+    if (verb)
+        complain("there is no verb '%s'; did you mean 'gpuslice help %s'?", request->operand,
+                 verb->name);
+    else
+        complain("there is no verb '%s'; 'gpuslice help' lists those there are", request->operand);
+    return EXIT_USAGE;
+}

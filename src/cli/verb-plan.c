@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verb.h"
+
+#include <errno.h>
+
+#include "base/text.h"
+#include "cli/emit.h"
+#include "cli/findings.h"
+#include "cli/machine.h"
+#include "cli/mig.h"
+#include "cli/source.h"
+#include "cli/view.h"
+
+DEFINE_CLEANUP(struct config *, config_free)
+DEFINE_CLEANUP(struct plan *, plan_free)
+
+static void explain_missing_machine(void)
+{
+    cleanup_text struct text names = TEXT_INIT;
+
+    machine_names(&names, ", ");
+    complain("a plan needs GPUs: give --node for this machine's, or --machine NAME for simulated "
+             "ones (%s)",
+             names.length ? text_string(&names) : "or the path of a machine file");
+}
+
+static void print_plan(const struct plan *plan, const struct machine *machine,
+                       const struct request *request)
+{
+    cleanup_text struct text yaml = TEXT_INIT;
+    cleanup(json_decrefp) json_t *tree = NULL;
+
+    if (!request->output || request_wants(request, "table")) {
+        view_tables(plan, machine, request->labels, stdout);
+        return;
+    }
+    tree = view_tree(plan);
+    if (request_wants(request, "json")) {
+        emit_json(stdout, tree);
+        return;
+    }
+    emit_yaml(&yaml, tree);
+    fputs(text_string(&yaml), stdout);
+}
+
+static enum exit_status read_config(const struct request *request, struct problems *problems,
+                                    struct config **ret_config)
+{
+    cleanup_source struct source source = SOURCE_INIT;
+    struct error err = ERROR_INIT;
+    int r = source_read(request, &source, &err);
+
+    if (r == 0)
+        r = source_parse(&source, CONFIG_AGENT, problems, ret_config, &err);
+    if (r == 0)
+        return EXIT_CLEAN;
+    findings_print(problems, false, stderr);
+    if (r == -EBADMSG) {
+        complain("%s has errors, so there is no plan; the agent would refuse it too", source.name);
+        return EXIT_ERRORS;
+    }
+    complain("%s", error_text(&err));
+    return EXIT_UNREADABLE;
+}
+
+enum exit_status verb_plan(const struct request *request)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_machine struct machine machine = MACHINE_INIT;
+    cleanup(config_free_p) struct config *config = NULL;
+    cleanup(plan_free_p) struct plan *plan = NULL;
+    struct error err = ERROR_INIT;
+    enum exit_status status;
+
+    if (!machine_given(request)) {
+        explain_missing_machine();
+        return EXIT_USAGE;
+    }
+    status = read_config(request, &problems, &config);
+    if (status != EXIT_CLEAN)
+        return status;
+    if (machine_observe(request, &machine, &err) < 0) {
+        complain("%s", error_text(&err));
+        return EXIT_UNREADABLE;
+    }
+    if (plan_make(&machine.inventory, &config->policy, &problems, &plan) < 0) {
+        complain("there is not enough memory for the plan");
+        return EXIT_UNREADABLE;
+    }
+    mig_advise(&config->policy, &machine.inventory, &problems);
+    findings_print(&problems, false, stderr);
+    print_plan(plan, &machine, request);
+    return EXIT_CLEAN;
+}

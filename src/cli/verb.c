@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verb.h"
+
+#include <stdarg.h>
+
+#include "base/array.h"
+#include "base/text.h"
+
+#define SOURCE_OPTIONS                                                                   \
+    (1u << OPTION_CONFIG | 1u << OPTION_KEY | 1u << OPTION_MACHINE | 1u << OPTION_NODE | \
+     1u << OPTION_HELP)
+
+const struct verb verbs[] = {
+    {
+        .name = "plan",
+        .operand = "[FILE]",
+        .summary = "show what a node would offer under a configuration",
+        .about = "Reads the GPUs of a machine and a configuration, and prints the resources\n"
+                 "that the node agent would register with the kubelet: which slice lies on\n"
+                 "which GPU, with which share and how much memory, and which GPUs are left\n"
+                 "out. Without a configuration every GPU is offered whole.\n"
+                 "\n"
+                 "Problems go to standard error; like the agent, it plans as well as it can.\n",
+        .examples = "  gpuslice plan --config any.yaml --machine p3.8xlarge\n"
+                    "  gpuslice plan time-slicing.yaml --node -o json\n"
+                    "  kubectl -n kube-system get configmap nvidia-device-plugin -o yaml |\n"
+                    "      gpuslice plan - --key any --machine p4d.24xlarge\n",
+        .options = SOURCE_OPTIONS | 1u << OPTION_PLAN_OUTPUT | 1u << OPTION_LABELS,
+        .run = verb_plan,
+    },
+    {
+        .name = "check",
+        .operand = "[FILE]",
+        .summary = "say what is wrong with a configuration, and where",
+        .about = "Names every problem of a configuration at once, each with file, line and\n"
+                 "column and with what to write instead. With a machine it also says what\n"
+                 "does not fit that machine. Notes tell where NVIDIA's device plugin would\n"
+                 "read the same file differently; they do not change the exit status.\n"
+                 "\n"
+                 "Exit status: 0 clean, 1 warnings, 2 errors, 3 cannot be read.\n",
+        .examples = "  gpuslice check any.yaml\n"
+                    "  gpuslice check --config configmap.yaml --key any --machine g5.12xlarge\n"
+                    "  helm template ... | gpuslice check - -o json\n",
+        .options = SOURCE_OPTIONS | 1u << OPTION_CHECK_OUTPUT,
+        .run = verb_check,
+    },
+    {
+        .name = "version",
+        .summary = "print the version",
+        .about = "Prints the version of gpuslice.\n",
+        .examples = "  gpuslice version\n",
+        .options = 1u << OPTION_HELP,
+        .run = verb_version,
+    },
+    {
+        .name = "help",
+        .operand = "[VERB]",
+        .summary = "explain gpuslice, or one of its verbs",
+        .about = "Prints the list of verbs, or all about one verb.\n",
+        .examples = "  gpuslice help\n  gpuslice help plan\n",
+        .options = 1u << OPTION_HELP,
+        .run = verb_help,
+    },
+    {
+        .name = "completion",
+        .operand = "bash|zsh|fish|machines",
+        .summary = "print the completion script of a shell",
+        .about = "Prints a script that completes gpuslice's verbs, options and machines.\n"
+                 "`machines` prints the names that --machine knows, one a line.\n",
+        .examples = "  source <(gpuslice completion bash)\n"
+                    "  gpuslice completion fish > ~/.config/fish/completions/gpuslice.fish\n"
+                    "  gpuslice completion machines\n",
+        .options = 1u << OPTION_HELP,
+        .run = verb_completion,
+    },
+};
+
+const size_t n_verbs = ARRAY_SIZE(verbs);
+
+const struct verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < n_verbs; i++)
+        if (str_equal(verbs[i].name, name))
+            return &verbs[i];
+    return NULL;
+}
+
+const struct verb *verb_suggest(const char *word)
+{
+    const char *names[ARRAY_SIZE(verbs)], *near;
+
+    for (size_t i = 0; i < n_verbs; i++)
+        names[i] = verbs[i].name;
+    near = str_suggest(word, names, n_verbs);
+    return near ? verb_find(near) : NULL;
+}
+
+void complain(const char *format, ...)
+{
+    va_list args;
+
+    /* What was printed so far belongs in front of the complaint when both go to one terminal. */
+    fflush(stdout);
+    fputs("gpuslice: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}

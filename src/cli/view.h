@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A plan to look at: as a tree of stable shape for programs (gpuslice(1) documents it), as tables
+ * for people.
+ */
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cli/machine.h"
+#include "slice/plan.h"
+
+/* NULL for want of memory. */
+json_t *view_tree(const struct plan *plan);
+
+void view_tables(const struct plan *plan, const struct machine *machine, bool with_labels,
+                 FILE *out);
