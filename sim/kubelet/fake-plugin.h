@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A device plugin for tests: as small as one can be, in the test's own loop, on the same rpc room.
+ *
+ * It lists what it is told, answers Allocate with FAKE_DEVICES=<ids> and what else the test sets,
+ * and remembers what it was asked.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "manager.h"
+
+struct fake_plugin;
+
+struct fake_plugin_options {
+    const char *directory; /* the kubelet's device-plugins */
+    const char *resource;
+    const char *version;    /* NULL = "v1beta1" */
+    bool offers_preference; /* answers with the last ids of what is available */
+    bool wants_pre_start;
+};
+
+int fake_plugin_new(uv_loop_t *loop, const struct fake_plugin_options *options,
+                    struct fake_plugin **ret_plugin);
+void fake_plugin_free(struct fake_plugin *plugin);
+
+/* Sends Register to the kubelet. */
+int fake_plugin_register(struct fake_plugin *plugin);
+/* "" while unanswered, "OK", or the kubelet's sentence. */
+const char *fake_plugin_registered(const struct fake_plugin *plugin);
+
+/* Sends this list to the watching kubelet, or keeps it for the one to come; borrowed for the call.
+ */
+void fake_plugin_list(struct fake_plugin *plugin, const struct device *devices, size_t n_devices);
+
+/* From now on: Allocate (or GetPreferredAllocation, PreStartContainer) fails with this sentence;
+ * NULL = it works again. Borrowed. */
+void fake_plugin_fail_allocate(struct fake_plugin *plugin, const char *sentence);
+void fake_plugin_fail_preference(struct fake_plugin *plugin, const char *sentence);
+void fake_plugin_fail_pre_start(struct fake_plugin *plugin, const char *sentence);
+
+struct fake_plugin_counters {
+    size_t n_allocates, n_preferences, n_pre_starts;
+    size_t last_available, last_must_include, last_size; /* of the last GetPreferredAllocation */
+};
+const struct fake_plugin_counters *fake_plugin_counters(const struct fake_plugin *plugin);

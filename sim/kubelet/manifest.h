@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Kubernetes manifests: what of them the stand-in runs.
+ *
+ * Reads Deployment, ReplicaSet, Job, Pod and List, several documents to a file. Other kinds are
+ * named in a warning and left out; fields of a pod that would change what its container meets, and
+ * that nobody plays here (volumes, probes, node selectors ...), are named in a note. What the API
+ * server refuses is refused with its sentence. The same bounds as base/yaml.h, and at most
+ * MANIFEST_MAX_PODS replicas.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/problem.h"
+#include "template.h"
+
+enum { MANIFEST_MAX_PODS = 10000 };
+
+enum manifest_kind { MANIFEST_POD, MANIFEST_REPLICA_SET, MANIFEST_DEPLOYMENT, MANIFEST_JOB };
+
+struct manifest {
+    enum manifest_kind kind;
+    char *name, *namespace;
+    int64_t replicas;      /* of a Deployment or ReplicaSet; parallelism of a Job; 1 for a Pod */
+    int64_t completions;   /* of a Job */
+    int64_t backoff_limit; /* of a Job */
+    struct pod_template *template;
+};
+
+struct manifests {
+    struct manifest *items;
+    size_t n_items, capacity;
+};
+
+#define MANIFESTS_INIT \
+    {                  \
+        .items = NULL  \
+    }
+
+void manifest_deinit(struct manifest *manifest);
+void manifests_deinit(struct manifests *manifests);
+#define cleanup_manifests cleanup(manifests_deinit)
+
+/* "Pod", "Deployment" ... */
+const char *manifest_kind_name(enum manifest_kind kind);
+
+/*
+ * Reads all documents of data. 0, -EBADMSG when `problems` got at least one error (nothing is taken
+ * then), or -ENOMEM. default_namespace stands where a manifest names none.
+ */
+int manifests_parse(const char *data, size_t size, const char *default_namespace,
+                    struct problems *problems, struct manifests *ret_manifests);

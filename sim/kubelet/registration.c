@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "registration.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "checkpoint.h"
+#include "deviceplugin/v1beta1/api.pb.h"
+#include "kubelet.h"
+#include "rpc/message.h"
+#include "rpc/server.h"
+
+DEFINE_MESSAGE_CLEANUP(v1beta1_RegisterRequest)
+
+/* A plugin that was told about: connecting, then serving, until its watch ends. */
+struct endpoint {
+    struct registration *registration;
+    struct plugin *plugin;
+    struct rpc_call *call; /* its Register, not answered yet */
+};
+
+struct registration {
+    struct kubelet *kubelet;
+    char *directory;
+    struct rpc_server *server;
+    struct endpoint **endpoints;
+    size_t n_endpoints, capacity;
+};
+
+struct plugin *registration_find(const struct registration *registration, const char *resource)
+{
+    for (size_t i = 0; i < registration->n_endpoints; i++) {
+        struct plugin *plugin = registration->endpoints[i]->plugin;
+
+        if (plugin_is_connected(plugin) && str_equal(plugin_resource(plugin), resource))
+            return plugin;
+    }
+    return NULL;
+}
+
+static void answer(struct endpoint *endpoint, const char *error)
+{
+    struct rpc_call *call = TAKE_PTR(endpoint->call);
+
+    if (call && error)
+        rpc_call_finish(call, RPC_UNKNOWN, error);
+    else if (call)
+        rpc_call_reply(call, "", 0);
+}
+
+/* Forgets it. The plugin goes later, when the loop has let go of it. */
+static void endpoint_drop(struct endpoint *endpoint)
+{
+    struct registration *registration = endpoint->registration;
+
+    answer(endpoint, "the registration was replaced by a newer one");
+    for (size_t i = 0; i < registration->n_endpoints; i++)
+        if (registration->endpoints[i] == endpoint) {
+            registration->endpoints[i] = registration->endpoints[--registration->n_endpoints];
+            break;
+        }
+    plugin_free(endpoint->plugin);
+    free(endpoint);
+}
+
+static void changed(struct kubelet *kubelet)
+{
+    kubelet->books_changed = true;
+    kubelet_wake(kubelet);
+}
+
+/* The older endpoints of the same resource. */
+static void drop_others(struct endpoint *newest)
+{
+    struct registration *registration = newest->registration;
+    size_t i = 0;
+
+    while (i < registration->n_endpoints) {
+        struct endpoint *other = registration->endpoints[i];
+
+        if (other != newest && plugin_is_connected(other->plugin) &&
+            str_equal(plugin_resource(other->plugin), plugin_resource(newest->plugin)))
+            endpoint_drop(other);
+        else
+            i++;
+    }
+}
+
+static void handle_connected(struct plugin *plugin, void *userdata)
+{
+    struct endpoint *endpoint = userdata;
+    struct kubelet *kubelet = endpoint->registration->kubelet;
+
+    drop_others(endpoint);
+    manager_connect(&kubelet->manager, plugin_resource(plugin), plugin_offers_preference(plugin),
+                    plugin_wants_pre_start(plugin));
+    log_info("plugin registered", "resource", plugin_resource(plugin));
+    answer(endpoint, NULL);
+    changed(kubelet);
+}
+
+static void handle_failed(struct plugin *plugin, const char *text, void *userdata)
+{
+    struct endpoint *endpoint = userdata;
+
+    log_warning("cannot connect to plugin", "resource", plugin_resource(plugin), "error", text);
+    answer(endpoint, text);
+    endpoint_drop(endpoint);
+}
+
+static void handle_listed(struct plugin *plugin, const struct device *devices, size_t n_devices,
+                          void *userdata)
+{
+    struct endpoint *endpoint = userdata;
+    struct kubelet *kubelet = endpoint->registration->kubelet;
+    const char *name = plugin_resource(plugin);
+    const struct resource *resource;
+
+    if (manager_set_devices(&kubelet->manager, name, devices, n_devices) < 0) {
+        log_error("no memory for a list of devices", "resource", name);
+        return;
+    }
+    resource = manager_find(&kubelet->manager, name);
+    log_info("devices listed", "resource", name, "capacity", log_number(manager_capacity(resource)),
+             "allocatable", log_number(manager_allocatable(resource)));
+    changed(kubelet);
+}
+
+static void handle_ended(struct plugin *plugin, const char *text, void *userdata)
+{
+    struct endpoint *endpoint = userdata;
+    struct kubelet *kubelet = endpoint->registration->kubelet;
+
+    log_warning("plugin gone: its devices are unhealthy now", "resource", plugin_resource(plugin),
+                "error", text);
+    manager_disconnect(&kubelet->manager, plugin_resource(plugin), clock_now_ms());
+    endpoint_drop(endpoint);
+    changed(kubelet);
+}
+
+static const struct plugin_events events = {
+    .connected = handle_connected,
+    .failed = handle_failed,
+    .listed = handle_listed,
+    .ended = handle_ended,
+};
+
+static void handle_gone(struct rpc_call *call, void *call_data)
+{
+    struct endpoint *endpoint = call_data;
+
+    endpoint->call = NULL;
+}
+
+static void refuse(struct rpc_call *call, const struct text *text, const char *resource)
+{
+    log_warning("bad registration", "resource", resource, "error", text_string(text));
+    rpc_call_finish(call, RPC_UNKNOWN, text_string(text));
+}
+
+static int connect_plugin(struct registration *registration, const v1beta1_RegisterRequest *request,
+                          struct rpc_call *call, struct error *err)
+{
+    cleanup_free struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    cleanup_text struct text path = TEXT_INIT;
+    struct endpoint **slot;
+    int r;
+
+    text_addf(&path, "%s/%s", registration->directory, message_text(request->endpoint));
+    if (!endpoint || text_failed(&path))
+        return error_set_errno(err, -ENOMEM, "cannot take the registration");
+    slot = array_push(&registration->endpoints, &registration->n_endpoints, &registration->capacity,
+                      sizeof(struct endpoint *));
+    if (!slot)
+        return error_set_errno(err, -ENOMEM, "cannot take the registration");
+    *slot = endpoint;
+    endpoint->registration = registration;
+    endpoint->call = call;
+    r = plugin_new(registration->kubelet->loop, text_string(&path), request->resource_name, &events,
+                   endpoint, &endpoint->plugin, err);
+    if (r < 0) {
+        registration->n_endpoints--;
+        return r;
+    }
+    rpc_call_keep(call, endpoint, handle_gone);
+    (void)TAKE_PTR(endpoint);
+    return 0;
+}
+
+static void handle_register(struct rpc_call *call, const void *data, size_t size, void *userdata)
+{
+    cleanup(v1beta1_RegisterRequest_release_p) v1beta1_RegisterRequest request =
+        v1beta1_RegisterRequest_init_zero;
+    cleanup_text struct text error = TEXT_INIT;
+    struct error err = ERROR_INIT;
+
+    if (message_decode(v1beta1_RegisterRequest_fields, data, size, &request) < 0) {
+        rpc_call_finish(call, RPC_INTERNAL, "grpc: error unmarshalling request");
+        return;
+    }
+    if (!str_equal(message_text(request.version), "v1beta1"))
+        text_addf(&error,
+                  "requested API version \"%s\" is not supported by kubelet. Supported version is "
+                  "[\"v1beta1\"]",
+                  message_text(request.version));
+    else if (!manager_is_extended_resource(message_text(request.resource_name)))
+        text_addf(&error, "the ResourceName \"%s\" is invalid",
+                  message_text(request.resource_name));
+    else if (connect_plugin(userdata, &request, call, &err) < 0)
+        text_add(&error, error_text(&err));
+    if (error.length)
+        refuse(call, &error, request.resource_name);
+}
+
+static const struct rpc_method methods[] = {{"/v1beta1.Registration/Register", handle_register}};
+
+/* A vanished folder's content is what tells plugins that there is a new kubelet. */
+static void wipe(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        struct stat info;
+
+        if (str_equal(entry->d_name, CHECKPOINT_NAME) ||
+            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+            S_ISDIR(info.st_mode))
+            continue;
+        unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+int registration_new(struct kubelet *kubelet, const char *directory,
+                     struct registration **ret_registration, struct error *err)
+{
+    static const struct rpc_limits limits = RPC_LIMITS_DEFAULT;
+    struct registration *registration = calloc(1, sizeof(*registration));
+    cleanup_text struct text path = TEXT_INIT;
+    int r = file_make_directory(directory, err);
+
+    if (r < 0) {
+        free(registration);
+        return r;
+    }
+    wipe(directory);
+    text_addf(&path, "%s/kubelet.sock", directory);
+    if (!registration || text_failed(&path)) {
+        free(registration);
+        return error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
+    }
+    registration->kubelet = kubelet;
+    registration->directory = strdup(directory);
+    r = registration->directory
+            ? rpc_server_new(kubelet->loop, text_string(&path), methods, ARRAY_SIZE(methods),
+                             &limits, registration, &registration->server, err)
+            : error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
+    if (r < 0) {
+        registration_free(registration);
+        return r;
+    }
+    *ret_registration = registration;
+    return 0;
+}
+
+void registration_free(struct registration *registration)
+{
+    if (!registration)
+        return;
+    while (registration->n_endpoints)
+        endpoint_drop(registration->endpoints[0]);
+    rpc_server_free(registration->server);
+    free(registration->endpoints);
+    free(registration->directory);
+    free(registration);
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nvml/library.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+
+struct nvmlDevice_st {
+    unsigned index;
+};
+
+static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_uint n_inits; /* initialised while above zero */
+static struct state_file file = STATE_FILE_INIT;
+static char *file_machine; /* the GPUSLICE_MACHINE that `file` is for */
+static struct nvmlDevice_st handles[MACHINE_MAX_GPUS];
+
+static void complain(const struct problems *problems, const struct error *err)
+{
+    char line[600];
+
+    if (err->code)
+        fprintf(stderr, "gpuslice-sim: %s\n", error_text(err));
+    for (size_t i = 0; i < problems->n_items; i++) {
+        problem_format(problems, &problems->items[i], line, sizeof(line));
+        fprintf(stderr, "gpuslice-sim: %s\n", line);
+    }
+}
+
+/* A driver has no voice, but a simulator whose machine file is wrong should say where. */
+static nvmlReturn_t attach(const char *machine)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct state_file fresh = STATE_FILE_INIT;
+    struct error err = ERROR_INIT;
+    cleanup_free char *path = NULL;
+    char *copy = strdup(machine);
+
+    if (!copy)
+        return NVML_ERROR_MEMORY;
+    if (machine_find(machine, NULL, &problems, &path) < 0 ||
+        state_open(path, &problems, &fresh, &err) < 0) {
+        complain(&problems, &err);
+        free(copy);
+        return NVML_ERROR_UNKNOWN;
+    }
+    state_close(&file);
+    file = fresh;
+    free(file_machine);
+    file_machine = copy;
+    return NVML_SUCCESS;
+}
+
+/* The mapping outlives nvmlShutdown, so that a program may begin and end as often as it likes. */
+static bool is_current(const char *machine)
+{
+    struct error err = ERROR_INIT;
+    cleanup_free char *path = NULL;
+    cleanup_free char *state = NULL;
+
+    return file.state && file_machine && str_equal(file_machine, machine) &&
+           machine_find(machine, NULL, NULL, &path) == 0 && state_path(path, &state, &err) == 0 &&
+           str_equal(state, file.path) && state_is_same_file(&file);
+}
+
+/* For who unloads the library. The mapping stays: at exit another thread may still look at it. */
+__attribute__((destructor)) static void forget_names(void)
+{
+    free(file_machine);
+    free(file.path);
+    file_machine = file.path = NULL;
+}
+
+static nvmlReturn_t initialise(const char *call)
+{
+    const char *machine = getenv("GPUSLICE_MACHINE");
+    nvmlReturn_t r = NVML_SUCCESS;
+
+    pthread_mutex_lock(&init_lock);
+    if (!machine || !*machine)
+        r = NVML_ERROR_DRIVER_NOT_LOADED;
+    else if (atomic_load(&n_inits) == 0 && !is_current(machine))
+        r = attach(machine);
+    pthread_mutex_unlock(&init_lock);
+    if (r != NVML_SUCCESS)
+        return r;
+    state_tick(&file);
+    r = (nvmlReturn_t)state_meet(&file, call, MACHINE_ALL_GPUS);
+    if (r == NVML_SUCCESS)
+        atomic_fetch_add(&n_inits, 1);
+    return r;
+}
+
+nvmlReturn_t nvmlInit(void)
+{
+    return initialise(__func__);
+}
+
+nvmlReturn_t nvmlInit_v2(void)
+{
+    return initialise(__func__);
+}
+
+nvmlReturn_t nvmlInitWithFlags(unsigned int flags)
+{
+    return initialise(__func__);
+}
+
+nvmlReturn_t nvmlShutdown(void)
+{
+    nvmlReturn_t r = NVML_SUCCESS;
+
+    pthread_mutex_lock(&init_lock);
+    if (atomic_load(&n_inits) == 0)
+        r = NVML_ERROR_UNINITIALIZED;
+    else if (atomic_fetch_sub(&n_inits, 1) == 1)
+        event_shutdown();
+    pthread_mutex_unlock(&init_lock);
+    return r;
+}
+
+const char *nvmlErrorString(nvmlReturn_t result)
+{
+    return word_error_sentence((uint32_t)result);
+}
+
+static nvmlReturn_t meet(const char *call, int gpu)
+{
+    if (atomic_load(&n_inits) == 0)
+        return NVML_ERROR_UNINITIALIZED;
+    state_tick(&file);
+    return (nvmlReturn_t)state_meet(&file, call, gpu);
+}
+
+nvmlReturn_t library_enter(const char *call, struct state_file **ret_file)
+{
+    nvmlReturn_t r = meet(call, MACHINE_ALL_GPUS);
+
+    *ret_file = &file;
+    return r;
+}
+
+static int index_of(nvmlDevice_t device)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_GPUS; i++)
+        if (device == &handles[i])
+            return (int)i;
+    return -1;
+}
+
+nvmlReturn_t library_enter_device(const char *call, nvmlDevice_t device, struct view *ret_view)
+{
+    int index = index_of(device);
+    nvmlReturn_t r = meet(call, index < 0 ? MACHINE_ALL_GPUS : index);
+
+    if (r != NVML_SUCCESS)
+        return r;
+    if (index < 0 || (unsigned)index >= file.state->machine.n_gpus)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (atomic_load(&file.state->gpus[index].lost))
+        return NVML_ERROR_GPU_IS_LOST;
+    *ret_view = (struct view){
+        .index = (unsigned)index,
+        .file = &file,
+        .state = file.state,
+        .gpu = &file.state->machine.gpus[index],
+        .model = &file.state->machine.gpus[index].model,
+        .now = &file.state->gpus[index],
+    };
+    return NVML_SUCCESS;
+}
+
+nvmlDevice_t library_handle(const struct state *state, unsigned index)
+{
+    if (index >= state->machine.n_gpus || index >= MACHINE_MAX_GPUS)
+        return NULL;
+    handles[index].index = index;
+    return &handles[index];
+}
+
+nvmlReturn_t library_give_text(char *to, unsigned length, const char *text)
+{
+    size_t needed = strlen(text) + 1;
+
+    if (!to)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (length < needed)
+        return NVML_ERROR_INSUFFICIENT_SIZE;
+    memcpy(to, text, needed);
+    return NVML_SUCCESS;
+}
+
+bool library_driver_since(const struct state *state, unsigned branch)
+{
+    return strtoul(state->machine.driver, NULL, 10) >= branch;
+}
+
+unsigned long long library_now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (unsigned long long)now.tv_sec * 1000000u + (unsigned long long)now.tv_nsec / 1000u;
+}

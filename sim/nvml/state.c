@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nvml/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "gpu/nvml-abi.h"
+
+static_assert(sizeof(struct state_gpu) == 88, "shared layout");
+static_assert(sizeof(struct state_process) == 88, "shared layout");
+static_assert(sizeof(struct state_rule) == 80, "shared layout");
+static_assert(sizeof(struct state_event) == 32, "shared layout");
+static_assert(sizeof(struct state) % 8 == 0, "shared layout");
+static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "words must stand alone");
+
+/* flock excludes other opens of the file; this excludes the other threads of this one. */
+static pthread_mutex_t writers = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock(struct state_file *file)
+{
+    pthread_mutex_lock(&writers);
+    while (flock(file->fd, LOCK_EX) < 0 && errno == EINTR)
+        ;
+}
+
+static void unlock(struct state_file *file)
+{
+    flock(file->fd, LOCK_UN);
+    pthread_mutex_unlock(&writers);
+}
+
+static void futex_wake(atomic_uint *word)
+{
+    atomic_fetch_add(word, 1);
+    syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void futex_wait(atomic_uint *word, unsigned seen, uint64_t timeout_ns)
+{
+    struct timespec time = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
+
+    syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ns == UINT64_MAX ? NULL : &time, NULL, 0);
+}
+
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t size)
+{
+    for (const unsigned char *p = bytes; size > 0; p++, size--)
+        h = (h ^ *p) * 0x100000001b3u;
+    return h;
+}
+
+static int machine_key(const char *machine_path, uint64_t *ret_key, struct error *err)
+{
+    cleanup_free char *real = realpath(machine_path, NULL);
+    uint64_t h = 0xcbf29ce484222325u;
+    struct stat st;
+
+    if (!real || stat(real, &st) < 0)
+        return error_set_errno(err, -errno, "cannot read the machine file %s", machine_path);
+    h = hash_bytes(h, real, strlen(real));
+    h = hash_bytes(h, &st.st_mtim.tv_sec, sizeof(st.st_mtim.tv_sec));
+    h = hash_bytes(h, &st.st_mtim.tv_nsec, sizeof(st.st_mtim.tv_nsec));
+    *ret_key = h;
+    return 0;
+}
+
+int state_path(const char *machine_path, char **ret_path, struct error *err)
+{
+    const char *chosen = getenv("GPUSLICE_SIM_STATE");
+    uint64_t key;
+    int r;
+
+    if (chosen && *chosen) {
+        *ret_path = strdup(chosen);
+        return *ret_path ? 0 : -ENOMEM;
+    }
+    r = machine_key(machine_path, &key, err);
+    if (r < 0)
+        return r;
+    if (asprintf(ret_path, "%s/gpuslice-sim-%u-%016llx",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (unsigned)geteuid(),
+                 (unsigned long long)key) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static void read_boot_id(char boot[40])
+{
+    cleanup_free char *text = NULL;
+    size_t size;
+
+    memset(boot, 0, 40);
+    if (file_read("/proc/sys/kernel/random/boot_id", 64, &text, &size, NULL) == 0)
+        memcpy(boot, text, size < 36 ? size : 36);
+}
+
+static uint64_t saturating_add(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static void set_next_fault(struct state *s)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (unsigned i = 0; i < s->machine.n_faults && i < MACHINE_MAX_FAULTS; i++) {
+        uint64_t due = saturating_add(s->started_ns, s->machine.faults[i].after_ns);
+
+        if (!atomic_load(&s->fault_done[i]) && due < next)
+            next = due;
+    }
+    atomic_store(&s->next_fault_ns, next);
+}
+
+static void fill(struct state *s, const struct machine *machine, uint64_t key)
+{
+    unsigned events = atomic_load(&s->events_changed), rules = atomic_load(&s->rules_changed);
+
+    memset(s, 0, sizeof(*s));
+    s->version = STATE_VERSION;
+    s->size = sizeof(*s);
+    s->key = key;
+    read_boot_id(s->boot);
+    s->started_ns = clock_now_ns();
+    s->machine = *machine;
+    for (unsigned i = 0; i < machine->n_processes; i++) {
+        const struct machine_process *from = &machine->processes[i];
+        struct state_process *to = &s->processes[i];
+
+        to->gpu = from->gpu;
+        to->kind = from->kind;
+        to->memory_bytes = from->memory_bytes;
+        memcpy(to->name, from->name, sizeof(to->name));
+        atomic_store(&to->pid, from->pid);
+    }
+    set_next_fault(s);
+    atomic_store(&s->events_changed, events + 1); /* who waited before must not sleep on */
+    atomic_store(&s->rules_changed, rules + 1);
+    s->magic = STATE_MAGIC;
+    atomic_store(&s->ready, 1);
+}
+
+/* Bytes from outside: what later code relies on without looking is looked at here. */
+static bool is_sound(const struct state *s)
+{
+    const struct machine *m = &s->machine;
+
+    if (s->magic != STATE_MAGIC || s->version != STATE_VERSION || s->size != sizeof(*s))
+        return false;
+    if (m->n_gpus > MACHINE_MAX_GPUS || m->n_nodes > MACHINE_MAX_NODES ||
+        m->n_switches > MACHINE_MAX_SWITCHES || m->n_faults > MACHINE_MAX_FAULTS)
+        return false;
+    if (m->name[sizeof(m->name) - 1] || m->driver[sizeof(m->driver) - 1])
+        return false;
+    for (unsigned i = 0; i < m->n_gpus; i++) {
+        const struct machine_gpu *gpu = &m->gpus[i];
+
+        if (gpu->model.name[sizeof(gpu->model.name) - 1] || gpu->uuid[sizeof(gpu->uuid) - 1] ||
+            gpu->serial[sizeof(gpu->serial) - 1] || gpu->node >= (int32_t)m->n_nodes ||
+            gpu->model.nvlink_count > MACHINE_MAX_LINKS)
+            return false;
+        for (unsigned j = 0; j < MACHINE_MAX_LINKS; j++)
+            if ((gpu->links[j].end == LINK_GPU && gpu->links[j].peer >= m->n_gpus) ||
+                (gpu->links[j].end == LINK_SWITCH && gpu->links[j].peer >= m->n_switches))
+                return false;
+    }
+    return true;
+}
+
+static bool is_of_this_boot(const struct state *s)
+{
+    char boot[40];
+
+    read_boot_id(boot);
+    return memcmp(boot, s->boot, sizeof(boot)) == 0;
+}
+
+static int make(struct state_file *file, const char *machine_path, uint64_t key,
+                struct problems *problems, struct error *err)
+{
+    cleanup_problems struct problems own = PROBLEMS_INIT;
+    cleanup_free struct machine *machine = calloc(1, sizeof(*machine));
+    int r = machine ? machine_load(machine_path, problems ? problems : &own, machine) : -ENOMEM;
+
+    if (r < 0)
+        return error_set(err, r, "the machine file %s cannot be used", machine_path);
+    fill(file->state, machine, key);
+    return 0;
+}
+
+static void wake_all(struct state *s)
+{
+    futex_wake(&s->rules_changed);
+    futex_wake(&s->events_changed);
+}
+
+static int refuse(const struct state_file *file, struct error *err)
+{
+    return error_set(err, -EBADMSG,
+                     "%s is no state of this simulator: remove it, or choose another by "
+                     "GPUSLICE_SIM_STATE",
+                     file->path);
+}
+
+static bool starts_with_magic(int fd)
+{
+    uint64_t magic = 0;
+
+    return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && magic == STATE_MAGIC;
+}
+
+/* Gives the file its size and maps it. `anew`: a state of another layout is cut off first. */
+static int map(struct state_file *file, bool anew, struct error *err)
+{
+    const off_t size = (off_t)sizeof(struct state);
+    struct stat st;
+    void *memory;
+
+    if (fstat(file->fd, &st) < 0)
+        return error_set_errno(err, -errno, "cannot read %s", file->path);
+    if (anew && st.st_size != size && st.st_size != 0 && starts_with_magic(file->fd) &&
+        ftruncate(file->fd, 0) == 0)
+        st.st_size = 0;
+    if (st.st_size != 0 && st.st_size != size)
+        return refuse(file, err);
+    if (st.st_size == 0 && ftruncate(file->fd, size) < 0)
+        return error_set_errno(err, -errno, "cannot make %s", file->path);
+    memory = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+    if (memory == MAP_FAILED)
+        return error_set_errno(err, -errno, "cannot map %s", file->path);
+    file->state = memory;
+    return 0;
+}
+
+/* No magic and not ready: new, or its maker died on the way. */
+static bool is_empty(const struct state *s)
+{
+    return !s->magic && !atomic_load(&s->ready);
+}
+
+static int attach(struct state_file *file, const char *machine_path, bool anew,
+                  struct problems *problems, struct error *err)
+{
+    uint64_t key;
+    int r = machine_key(machine_path, &key, err);
+
+    if (r == 0)
+        r = map(file, anew, err);
+    if (r < 0)
+        return r;
+    if (is_empty(file->state))
+        return make(file, machine_path, key, problems, err);
+    if (anew && file->state->magic == STATE_MAGIC)
+        return make(file, machine_path, key, problems, err);
+    if (!is_sound(file->state))
+        return refuse(file, err);
+    if (!is_of_this_boot(file->state))
+        return make(file, machine_path, key, problems, err);
+    if (file->state->key != key)
+        return error_set(err, -EBADMSG,
+                         "%s belongs to another machine file (a %s), or the file was changed "
+                         "since: `gpuslice-sim reset` begins anew",
+                         file->path, file->state->machine.name);
+    return 0;
+}
+
+static int open_file(const char *machine_path, bool anew, struct problems *problems,
+                     struct state_file *ret_file, struct error *err)
+{
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    struct stat st;
+    int r = state_path(machine_path, &file.path, err);
+
+    if (r < 0)
+        return r;
+    file.fd = open(file.path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file.fd < 0)
+        return error_set_errno(err, -errno, "cannot open %s", file.path);
+    /* Found in a directory that all may write to: somebody else's file is not ours to believe. */
+    if (!getenv("GPUSLICE_SIM_STATE") && (fstat(file.fd, &st) < 0 || st.st_uid != geteuid()))
+        return error_set(err, -EPERM, "%s belongs to somebody else", file.path);
+    lock(&file);
+    r = attach(&file, machine_path, anew, problems, err);
+    unlock(&file);
+    if (r < 0)
+        return r;
+    *ret_file = file;
+    file = (struct state_file)STATE_FILE_INIT;
+    return 0;
+}
+
+int state_open(const char *machine_path, struct problems *problems, struct state_file *ret_file,
+               struct error *err)
+{
+    return open_file(machine_path, false, problems, ret_file, err);
+}
+
+int state_reset(const char *machine_path, struct problems *problems, struct error *err)
+{
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    int r = open_file(machine_path, true, problems, &file, err);
+
+    if (r == 0)
+        wake_all(file.state);
+    return r;
+}
+
+void state_close(struct state_file *file)
+{
+    if (file->state)
+        munmap(file->state, sizeof(*file->state));
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    *file = (struct state_file)STATE_FILE_INIT;
+}
+
+bool state_is_same_file(const struct state_file *file)
+{
+    struct stat mine, there;
+
+    return fstat(file->fd, &mine) == 0 && stat(file->path, &there) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+static void add_event_locked(struct state *s, unsigned gpu, uint64_t type, uint64_t data)
+{
+    uint64_t number = atomic_load(&s->n_events) + 1;
+    struct state_event *event = &s->events[number % STATE_MAX_EVENTS];
+
+    atomic_store(&event->number, 0);
+    event->gpu = gpu;
+    event->type = type;
+    event->data = data;
+    atomic_store(&event->number, number);
+    atomic_store(&s->n_events, number);
+}
+
+void state_add_event(struct state_file *file, unsigned gpu, uint64_t type, uint64_t data)
+{
+    lock(file);
+    add_event_locked(file->state, gpu, type, data);
+    unlock(file);
+    futex_wake(&file->state->events_changed);
+}
+
+bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
+                 uint64_t *ret_data)
+{
+    const struct state_event *event = &state->events[number % STATE_MAX_EVENTS];
+    uint32_t gpu;
+    uint64_t type, data;
+
+    if (atomic_load(&event->number) != number)
+        return false;
+    gpu = event->gpu;
+    type = event->type;
+    data = event->data;
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load(&event->number) != number || gpu >= MACHINE_MAX_GPUS)
+        return false;
+    *ret_gpu = gpu;
+    *ret_type = type;
+    *ret_data = data;
+    return true;
+}
+
+uint64_t state_next_event(const struct state *state)
+{
+    return atomic_load(&state->n_events) + 1;
+}
+
+/*
+ * What the driver's recovery action says after an XID, by NVIDIA's catalogue of XID errors (column
+ * "immediate action"); XIDs that are the application's fault ask for nothing.
+ */
+static const struct {
+    uint32_t xid, action;
+} recovery_actions[] = {
+    {46, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* GPU stopped processing */
+    {48, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* double-bit ECC error */
+    {62, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* microcontroller halt */
+    {64, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* row remapping failed */
+    {74, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* NVLink error */
+    {79, NVML_GPU_RECOVERY_ACTION_NODE_REBOOT}, /* fallen off the bus */
+    {95, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* uncontained memory error */
+    {109, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* context switch timeout */
+    {119, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GSP call timeout */
+    {120, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GSP error */
+    {136, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* link training failed */
+    {140, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* unrecovered ECC error */
+    {143, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GPU initialisation error */
+};
+
+uint32_t state_recovery_action(uint32_t xid)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(recovery_actions); i++)
+        if (recovery_actions[i].xid == xid)
+            return recovery_actions[i].action;
+    return NVML_GPU_RECOVERY_ACTION_NONE;
+}
+
+static void happen_xid(struct state *s, unsigned gpu, uint32_t xid)
+{
+    uint32_t action = state_recovery_action(xid);
+    struct state_gpu *g = &s->gpus[gpu];
+
+    if (action != NVML_GPU_RECOVERY_ACTION_NONE)
+        atomic_store(&g->recovery_action, action);
+    if (xid == 48 || xid == 95 || xid == 140) {
+        atomic_fetch_add(&g->ecc_errors[1][0], 1);
+        atomic_fetch_add(&g->ecc_errors[1][1], 1);
+        add_event_locked(s, gpu, nvmlEventTypeDoubleBitEccError, 0);
+    }
+    atomic_fetch_add(&g->xids, 1);
+    add_event_locked(s, gpu, nvmlEventTypeXidCriticalError, xid);
+}
+
+static int add_rule(struct state *s, const struct machine_fault *fault)
+{
+    for (unsigned i = 0; i < STATE_MAX_RULES; i++) {
+        struct state_rule *rule = &s->rules[i];
+
+        if (atomic_load(&rule->active))
+            continue;
+        rule->kind = fault->kind;
+        rule->gpu = fault->gpu;
+        rule->code = fault->code;
+        memcpy(rule->call, fault->call, sizeof(rule->call));
+        atomic_store(&rule->active, 1);
+        if (atomic_load(&s->n_rules) < i + 1)
+            atomic_store(&s->n_rules, i + 1);
+        return 0;
+    }
+    return -ENOSPC;
+}
+
+static void happen_on(struct state *s, const struct machine_fault *fault, unsigned gpu)
+{
+    switch ((enum fault_kind)fault->kind) {
+    case FAULT_XID:
+        happen_xid(s, gpu, fault->code);
+        return;
+    case FAULT_LOST: /* the driver says XID 79 when a GPU does not answer any more */
+        happen_xid(s, gpu, 79);
+        atomic_store(&s->gpus[gpu].lost, 1);
+        return;
+    case FAULT_BACK:
+        atomic_store(&s->gpus[gpu].lost, 0);
+        return;
+    case FAULT_HANG:
+    case FAULT_ERROR:
+    case FAULT_MISSING:
+        return; /* rules: happen() adds them once */
+    }
+}
+
+static int happen(struct state *s, const struct machine_fault *fault)
+{
+    if (fault->kind == FAULT_HANG || fault->kind == FAULT_ERROR || fault->kind == FAULT_MISSING)
+        return add_rule(s, fault);
+    for (unsigned i = 0; i < s->machine.n_gpus; i++)
+        if (fault->gpu == MACHINE_ALL_GPUS || fault->gpu == (int32_t)i)
+            happen_on(s, fault, i);
+    return 0;
+}
+
+int state_inject(struct state_file *file, const struct machine_fault *fault)
+{
+    int r;
+
+    lock(file);
+    r = happen(file->state, fault);
+    unlock(file);
+    wake_all(file->state);
+    return r;
+}
+
+void state_tick(struct state_file *file)
+{
+    struct state *s = file->state;
+    uint64_t now;
+
+    if (atomic_load_explicit(&s->next_fault_ns, memory_order_relaxed) == UINT64_MAX)
+        return;
+    now = clock_now_ns();
+    if (now < atomic_load(&s->next_fault_ns))
+        return;
+    lock(file);
+    for (unsigned i = 0; i < s->machine.n_faults; i++) {
+        const struct machine_fault *fault = &s->machine.faults[i];
+
+        if (atomic_load(&s->fault_done[i]) || saturating_add(s->started_ns, fault->after_ns) > now)
+            continue;
+        /* Marked first: who is killed here loses the fault rather than telling it twice. */
+        atomic_store(&s->fault_done[i], 1);
+        (void)happen(s, fault);
+    }
+    set_next_fault(s);
+    unlock(file);
+    wake_all(s);
+}
+
+static const struct state_rule *find_rule(const struct state *s, const char *call, int gpu)
+{
+    unsigned n = atomic_load_explicit(&s->n_rules, memory_order_acquire);
+
+    for (unsigned i = 0; i < n && i < STATE_MAX_RULES; i++) {
+        const struct state_rule *rule = &s->rules[i];
+
+        if (!atomic_load_explicit(&rule->active, memory_order_acquire))
+            continue;
+        if (rule->call[0] && strncmp(rule->call, call, sizeof(rule->call)) != 0)
+            continue;
+        if (rule->gpu == MACHINE_ALL_GPUS || rule->gpu == gpu)
+            return rule;
+    }
+    return NULL;
+}
+
+uint32_t state_meet(struct state_file *file, const char *call, int gpu)
+{
+    struct state *s = file->state;
+
+    for (;;) {
+        unsigned seen = atomic_load(&s->rules_changed);
+        const struct state_rule *rule = find_rule(s, call, gpu);
+
+        if (!rule)
+            return NVML_SUCCESS;
+        if (rule->kind == FAULT_ERROR)
+            return rule->code;
+        if (rule->kind == FAULT_MISSING)
+            return NVML_ERROR_FUNCTION_NOT_FOUND;
+        futex_wait(&s->rules_changed, seen, UINT64_MAX);
+    }
+}
+
+void state_clear(struct state_file *file, uint32_t kind, const char *call, int gpu)
+{
+    struct state *s = file->state;
+
+    lock(file);
+    for (unsigned i = 0; i < STATE_MAX_RULES; i++) {
+        struct state_rule *rule = &s->rules[i];
+
+        if (atomic_load(&rule->active) && rule->kind == kind &&
+            (!*call || strncmp(rule->call, call, sizeof(rule->call)) == 0) &&
+            (gpu == MACHINE_ALL_GPUS || rule->gpu == gpu))
+            atomic_store(&rule->active, 0);
+    }
+    unlock(file);
+    wake_all(s);
+}
+
+void state_reset_gpu(struct state_file *file, unsigned gpu)
+{
+    struct state_gpu *g = &file->state->gpus[gpu];
+
+    state_clear(file, FAULT_HANG, "", (int)gpu);
+    state_clear(file, FAULT_ERROR, "", (int)gpu);
+    lock(file);
+    atomic_store(&g->lost, 0);
+    atomic_store(&g->recovery_action, NVML_GPU_RECOVERY_ACTION_NONE);
+    atomic_store(&g->ecc_errors[0][0], 0);
+    atomic_store(&g->ecc_errors[1][0], 0);
+    atomic_store(&g->used_bytes, 0);
+    atomic_store(&g->utilization_gpu, 0);
+    atomic_store(&g->utilization_memory, 0);
+    for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
+        if (file->state->processes[i].gpu == gpu)
+            atomic_store(&file->state->processes[i].pid, 0);
+    atomic_fetch_add(&g->resets, 1);
+    unlock(file);
+    wake_all(file->state);
+}
+
+static struct state_process *find_process(struct state *s, unsigned gpu, unsigned pid)
+{
+    for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
+        if (atomic_load(&s->processes[i].pid) == pid && (pid == 0 || s->processes[i].gpu == gpu))
+            return &s->processes[i];
+    return NULL;
+}
+
+int state_add_process(struct state_file *file, const struct machine_process *process)
+{
+    struct state_process *slot;
+
+    lock(file);
+    slot = find_process(file->state, process->gpu, process->pid);
+    if (!slot)
+        slot = find_process(file->state, process->gpu, 0);
+    if (slot) {
+        atomic_store(&slot->pid, 0);
+        slot->gpu = process->gpu;
+        slot->kind = process->kind;
+        slot->memory_bytes = process->memory_bytes;
+        memcpy(slot->name, process->name, sizeof(slot->name));
+        atomic_store(&slot->pid, process->pid);
+    }
+    unlock(file);
+    return slot ? 0 : -ENOSPC;
+}
+
+int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid)
+{
+    struct state_process *slot;
+
+    lock(file);
+    slot = find_process(file->state, gpu, pid);
+    if (slot)
+        atomic_store(&slot->pid, 0);
+    unlock(file);
+    return slot ? 0 : -ENOENT;
+}
+
+uint64_t state_used_bytes(const struct state *state, unsigned gpu)
+{
+    const struct gpu_model *model = &state->machine.gpus[gpu].model;
+    uint64_t used = atomic_load(&state->gpus[gpu].used_bytes);
+    uint64_t most = model->memory_bytes - model->reserved_bytes;
+
+    for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
+        if (atomic_load(&state->processes[i].pid) && state->processes[i].gpu == gpu)
+            used = saturating_add(used, state->processes[i].memory_bytes);
+    return used < most ? used : most;
+}
+
+void state_wait_event(struct state_file *file, unsigned seen, uint64_t timeout_ns)
+{
+    uint64_t due = atomic_load(&file->state->next_fault_ns), now;
+
+    if (due != UINT64_MAX) {
+        now = clock_now_ns();
+        due = due > now ? due - now : 0;
+        timeout_ns = due < timeout_ns ? due : timeout_ns;
+    }
+    futex_wait(&file->state->events_changed, seen, timeout_ns);
+    state_tick(file);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The running machine: what processes share while they use the simulator.
+ *
+ * The state is a file that every process maps. The first one makes it from the machine file; it
+ * stays until `gpuslice-sim reset` or a reboot. Rules that keep it usable when any process dies at
+ * any moment, also by SIGKILL:
+ *  - The machine itself never changes. What changes is words that stand alone: a reader takes no
+ *    lock, and no two words have to agree.
+ *  - Whoever writes holds the kernel's lock on the file (flock), which dies with its holder.
+ *  - A slot (process, rule, event) becomes visible by the last store into it, and is taken away by
+ *    the first.
+ * Waiting is by futex on words of the file, so it works across processes and needs no polling.
+ *
+ * Faults of the machine file come due by the clock: whoever looks at the state first makes them so.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "nvml/machine.h"
+
+enum {
+    STATE_VERSION = 1, /* of the layout below, and of everything in machine.h */
+    STATE_MAX_RULES = 64,
+    STATE_MAX_PROCESSES = 256,
+    STATE_MAX_EVENTS = 256, /* a waiter that sleeps through more loses the oldest */
+};
+
+#define STATE_MAGIC 0x314d495355504755u /* "UGPUSIM1" */
+
+struct state_gpu {
+    atomic_uint lost;
+    atomic_uint utilization_gpu, utilization_memory, utilization_encoder, utilization_decoder;
+    atomic_uint temperature_celsius; /* 0 = by load */
+    atomic_uint compute_mode, persistence, recovery_action;
+    atomic_uint resets;             /* how often it was reset */
+    atomic_ullong used_bytes;       /* beside what processes hold */
+    atomic_ullong ecc_errors[2][2]; /* [corrected, uncorrected][volatile, aggregate] */
+    atomic_ullong xids;
+};
+
+struct state_process {
+    atomic_uint pid; /* 0 = free */
+    uint32_t gpu, kind, utilization;
+    uint64_t memory_bytes;
+    char name[MACHINE_NAME];
+};
+
+/* What a call meets instead of its normal self. */
+struct state_rule {
+    atomic_uint active;
+    uint32_t kind; /* FAULT_HANG, FAULT_ERROR or FAULT_MISSING */
+    int32_t gpu;   /* or MACHINE_ALL_GPUS */
+    uint32_t code;
+    char call[MACHINE_NAME]; /* "" = every call */
+};
+
+struct state_event {
+    atomic_ullong number; /* from 1; another number than expected: not (or no longer) this event */
+    uint32_t gpu, pad;
+    uint64_t type, data; /* NVML's event type; an XID */
+};
+
+struct state {
+    uint64_t magic;
+    uint32_t version, size;
+    atomic_uint ready; /* stored last by who makes it */
+    uint32_t pad;
+    uint64_t key; /* of the machine file: path and time of change */
+    char boot[40];
+    uint64_t started_ns; /* CLOCK_MONOTONIC */
+    struct machine machine;
+    atomic_ullong next_fault_ns; /* when the next fault is due; UINT64_MAX = never */
+    atomic_uint fault_done[MACHINE_MAX_FAULTS];
+    atomic_uint rules_changed; /* futex */
+    atomic_uint n_rules;
+    struct state_rule rules[STATE_MAX_RULES];
+    struct state_gpu gpus[MACHINE_MAX_GPUS];
+    struct state_process processes[STATE_MAX_PROCESSES];
+    atomic_uint events_changed; /* futex */
+    uint32_t pad2;
+    atomic_ullong n_events;
+    struct state_event events[STATE_MAX_EVENTS];
+};
+
+/* A process's hold on it. */
+struct state_file {
+    int fd;
+    struct state *state;
+    char *path;
+};
+
+#define STATE_FILE_INIT \
+    {                   \
+        .fd = -1        \
+    }
+
+/*
+ * Where the state of a machine file lies: GPUSLICE_SIM_STATE, or a name made from the user, the
+ * file and its time of change, in /dev/shm (else /tmp). Free it.
+ */
+int state_path(const char *machine_path, char **ret_path, struct error *err);
+
+/*
+ * Opens the machine's state; makes it when there is none. -EBADMSG when the file there is not a
+ * state of this machine and this version, or the machine file has problems (then they are in
+ * `problems`).
+ */
+int state_open(const char *machine_path, struct problems *problems, struct state_file *ret_file,
+               struct error *err);
+
+void state_close(struct state_file *file);
+#define cleanup_state_file cleanup(state_close)
+
+/* False when the file at its path was removed or replaced since. */
+bool state_is_same_file(const struct state_file *file);
+
+/*
+ * Begins the machine anew from its file, under the feet of who uses it; also when what lies there
+ * is a state of another machine file or of another version. A file that is no state at all is
+ * refused.
+ */
+int state_reset(const char *machine_path, struct problems *problems, struct error *err);
+
+/* Makes due faults happen. Cheap when none is due. */
+void state_tick(struct state_file *file);
+
+/* What one call meets on one GPU (MACHINE_ALL_GPUS = it concerns none): waits while it hangs. */
+uint32_t state_meet(struct state_file *file, const char *call, int gpu);
+
+/* The changes that `gpuslice-sim inject` and fault lists make. -ENOSPC when a table is full. */
+int state_inject(struct state_file *file, const struct machine_fault *fault);
+
+/* Ends hangs, errors and missing functions that match; call "" and MACHINE_ALL_GPUS = all of them.
+ */
+void state_clear(struct state_file *file, uint32_t kind, const char *call, int gpu);
+
+/* What `nvidia-smi --gpu-reset` does: faults, recovery action, volatile counters, processes. */
+void state_reset_gpu(struct state_file *file, unsigned gpu);
+
+int state_add_process(struct state_file *file, const struct machine_process *process);
+
+/* -ENOENT when no such process is on the GPU. */
+int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid);
+
+/* Bytes that processes and `used_bytes` hold, at most what there is. */
+uint64_t state_used_bytes(const struct state *state, unsigned gpu);
+
+void state_add_event(struct state_file *file, unsigned gpu, uint64_t type, uint64_t data);
+
+/* The event with this number: false when it is not there yet, or was overwritten. */
+bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
+                 uint64_t *ret_data);
+
+/* The number that the next event will have. */
+uint64_t state_next_event(const struct state *state);
+
+/*
+ * Sleeps until events_changed is no longer `seen` or the time is over, whichever is first; also
+ * wakes for faults that come due. Never longer than timeout_ns (UINT64_MAX = for ever).
+ */
+void state_wait_event(struct state_file *file, unsigned seen, uint64_t timeout_ns);
+
+/* The action that a driver asks for after an XID: an nvmlDeviceGpuRecoveryAction_t. */
+uint32_t state_recovery_action(uint32_t xid);

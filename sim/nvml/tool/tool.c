@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* gpuslice-sim: looks at simulated machines, and makes things happen to them. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "nvml/tool/inject.h"
+#include "nvml/tool/report.h"
+
+enum { EXIT_WRONG = 1, EXIT_USAGE = 2 };
+
+struct command {
+    const char *machine;
+    bool json;
+    char **words; /* behind the verb */
+    int n_words;
+};
+
+static int complain(const struct problems *problems, const struct error *err)
+{
+    char line[1024];
+
+    if (err && err->code)
+        fprintf(stderr, "gpuslice-sim: %s\n", error_text(err));
+    for (size_t i = 0; i < problems->n_items; i++) {
+        problem_format(problems, &problems->items[i], line, sizeof(line));
+        fprintf(stderr, "%s\n", line);
+    }
+    return EXIT_WRONG;
+}
+
+static int print(struct text *out)
+{
+    fputs(text_string(out), stdout);
+    return text_failed(out) || fflush(stdout) ? EXIT_WRONG : 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_machine(const struct dirent *entry)
+{
+    return str_ends_with(entry->d_name, ".yaml");
+}
+
+static void list_directory(const char *directory)
+{
+    struct dirent **entries;
+    int n = scandir(directory, &entries, is_machine, by_name);
+
+    for (int i = 0; i < n; i++) {
+        printf("%.*s\n", (int)(strlen(entries[i]->d_name) - strlen(".yaml")), entries[i]->d_name);
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+}
+
+static bool was_before(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    for (const char *p = path; p < directory; p += strcspn(p, ":") + 1)
+        if (strcspn(p, ":") == length && strncmp(p, directory, length) == 0)
+            return true;
+    return false;
+}
+
+static int run_list(const struct command *command)
+{
+    cleanup_free char *path = machine_search_path(), *copy = path ? strdup(path) : NULL;
+    char *rest = copy, *directory;
+
+    if (!copy)
+        return EXIT_WRONG;
+    while ((directory = strsep(&rest, ":")))
+        if (*directory && !was_before(path, path + (directory - copy)))
+            list_directory(directory);
+    return 0;
+}
+
+static int load(const char *name, struct problems *problems, struct machine *machine)
+{
+    cleanup_free char *path = NULL;
+    int r = machine_find(name, NULL, problems, &path);
+
+    return r < 0 ? r : machine_load(path, problems, machine);
+}
+
+static int run_show(const struct command *command)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_free struct machine *machine = calloc(1, sizeof(*machine));
+    cleanup_text struct text out = TEXT_INIT;
+
+    if (!machine || load(command->words[0], &problems, machine) < 0)
+        return complain(&problems, NULL);
+    report_machine(&out, machine, command->json);
+    return print(&out);
+}
+
+static int run_check(const struct command *command)
+{
+    cleanup_free struct machine *machine = calloc(1, sizeof(*machine));
+    int status = 0;
+
+    for (int i = 0; i < command->n_words && machine; i++) {
+        cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+        if (load(command->words[i], &problems, machine) < 0)
+            status = complain(&problems, NULL);
+    }
+    return machine ? status : EXIT_WRONG;
+}
+
+static int open_machine(const struct command *command, struct state_file *file, char **ret_path)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct error err = ERROR_INIT;
+
+    if (!command->machine || !*command->machine) {
+        error_set(&err, -EINVAL, "name the machine: set GPUSLICE_MACHINE, or give --machine");
+        complain(&problems, &err);
+        return EXIT_USAGE;
+    }
+    if (machine_find(command->machine, NULL, &problems, ret_path) < 0 ||
+        state_open(*ret_path, &problems, file, &err) < 0)
+        return complain(&problems, &err);
+    return 0;
+}
+
+static int run_state(const struct command *command)
+{
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_text struct text out = TEXT_INIT;
+    cleanup_free char *path = NULL;
+    int status = open_machine(command, &file, &path);
+
+    if (status)
+        return status;
+    state_tick(&file);
+    report_state(&out, &file, command->json);
+    return print(&out);
+}
+
+static int run_path(const struct command *command)
+{
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_free char *path = NULL;
+    int status = open_machine(command, &file, &path);
+
+    if (status == 0)
+        puts(file.path);
+    return status;
+}
+
+/* Also mends what cannot be opened: a state of another machine file, or of an older version. */
+static int run_reset(const struct command *command)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_free char *path = NULL;
+    struct error err = ERROR_INIT;
+
+    if (!command->machine || !*command->machine)
+        return open_machine(command, &file, &path);
+    if (machine_find(command->machine, NULL, &problems, &path) < 0 ||
+        state_reset(path, &problems, &err) < 0)
+        return complain(&problems, &err);
+    return 0;
+}
+
+static int run_inject(const struct command *command)
+{
+    cleanup_problems struct problems none = PROBLEMS_INIT;
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_free char *path = NULL;
+    struct error err = ERROR_INIT;
+    int status = open_machine(command, &file, &path);
+    int r;
+
+    if (status)
+        return status;
+    r = inject(&file, command->words, command->n_words, &err);
+    if (r < 0)
+        complain(&none, &err);
+    return r == -EINVAL ? EXIT_USAGE : r < 0 ? EXIT_WRONG : 0;
+}
+
+static int run_help(const struct command *command);
+
+static const struct {
+    const char *name, *words, *help;
+    int min_words, max_words;
+    int (*run)(const struct command *command);
+} verbs[] = {
+    {"list", "", "the machines that can be named", 0, 0, run_list},
+    {"show", "NAME|FILE", "a machine as its file has it", 1, 1, run_show},
+    {"check", "NAME|FILE...", "every problem of machine files", 1, 1000, run_check},
+    {"state", "", "the running machine", 0, 0, run_state},
+    {"path", "", "where its state lies", 0, 0, run_path},
+    {"reset", "", "begin the machine anew", 0, 0, run_reset},
+    {"inject", "WHAT ...", "make something happen to it", 1, 8, run_inject},
+    {"help", "", "this text", 0, 0, run_help},
+};
+
+static int run_help(const struct command *command)
+{
+    cleanup_text struct text out = TEXT_INIT;
+
+    text_add(&out, "usage: gpuslice-sim [options] VERB ...\n\nVerbs:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+        text_addf(&out, "  %-7s %-14s  %s\n", verbs[i].name, verbs[i].words, verbs[i].help);
+    text_add(&out, "\nWhat can be injected (CALL: an NVML function, or all):\n");
+    inject_usage(&out);
+    text_add(&out, "\nOptions:\n"
+                   "  -m, --machine NAME|FILE  which machine; default: $GPUSLICE_MACHINE\n"
+                   "  -s, --state FILE         its state; default: $GPUSLICE_SIM_STATE\n"
+                   "  -o, --output FORMAT      table or json\n"
+                   "  -h, --help               this text\n");
+    return print(&out);
+}
+
+static int run_verb(const char *name, struct command *command)
+{
+    const char *names[ARRAY_SIZE(verbs)], *near;
+
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+        names[i] = verbs[i].name;
+        if (!str_equal(name, names[i]))
+            continue;
+        if (command->n_words < verbs[i].min_words || command->n_words > verbs[i].max_words) {
+            fprintf(stderr, "gpuslice-sim: write: %s %s\n", name, verbs[i].words);
+            return EXIT_USAGE;
+        }
+        return verbs[i].run(command);
+    }
+    near = str_suggest(name, names, ARRAY_SIZE(names));
+    if (near)
+        fprintf(stderr, "gpuslice-sim: no verb '%s'; did you mean '%s'?\n", name, near);
+    else
+        fprintf(stderr, "gpuslice-sim: no verb '%s'; see gpuslice-sim help\n", name);
+    return EXIT_USAGE;
+}
+
+static int read_output(struct command *command, const char *format)
+{
+    if (str_equal(format, "json"))
+        command->json = true;
+    else if (!str_equal(format, "table"))
+        return -EINVAL;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"machine", required_argument, NULL, 'm'},
+        {"state", required_argument, NULL, 's'},
+        {"output", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    struct command command = {.machine = getenv("GPUSLICE_MACHINE")};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "m:s:o:h", options, NULL)) != -1) {
+        if (option == 'm')
+            command.machine = optarg;
+        else if (option == 's')
+            setenv("GPUSLICE_SIM_STATE", optarg, 1);
+        else if (option == 'h')
+            return run_help(&command);
+        else if (option != 'o')
+            return EXIT_USAGE; /* getopt has said why */
+        else if (read_output(&command, optarg) < 0) {
+            fprintf(stderr, "gpuslice-sim: no output '%s': write table or json\n", optarg);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind == argc) {
+        fputs("gpuslice-sim: say what to do; see gpuslice-sim help\n", stderr);
+        return EXIT_USAGE;
+    }
+    command.words = argv + optind + 1;
+    command.n_words = argc - optind - 1;
+    return run_verb(argv[optind], &command);
+}
