@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One word for each thing a person wants to do; Meson does the building underneath.
+# Every target installs what it needs from tools/packages first (root, or sudo).
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PREFIX  ?= /usr/local
+SECONDS ?= 20
+# What `make run` shows; see tools/demo.
+export MACHINE CONFIG STAY
+
+# -- the build folders ---------------------------------------------------------------------------
+# One row for each way to build: its folder is named after it. `make build-o3` builds, and
+# `make unit-build-o3` also runs the unit tests and the fuzzers' corpora of that build.
+checked := -Dwerror=true
+guarded := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all' -Db_lundef=false
+
+setup_build          :=
+setup_build-asan     := $(checked) $(guarded) -Db_sanitize=address,undefined
+setup_build-o3       := $(checked) -Doptimization=3 -Ddebug=false
+setup_build-clang    := $(checked)
+setup_build-tsan     := $(checked) -Db_lundef=false -Db_sanitize=thread
+setup_build-arm64    := $(checked) --cross-file build-tools/arm64/cross.ini
+setup_build-fuzz     := $(guarded) -Db_sanitize=address,undefined -Dfuzz=true
+
+compiler_build-clang := clang-14
+compiler_build-fuzz  := clang-14
+
+folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
+
+# -- what people type ----------------------------------------------------------------------------
+.PHONY: help deps build test run bench soak format lint fuzz matrix install clean
+
+help: ## this list
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo
+	@echo 'make run MACHINE=p4d.24xlarge CONFIG=file.yaml STAY=1'
+	@echo 'make test SUITES="unit integration"   make fuzz SECONDS=300   make install DESTDIR=/tmp/x'
+
+deps: ## install everything that any target needs
+	@tools/deps build run test lint matrix fuzz
+	@tools/venv
+
+build: | need-build ## the programs and the simulators, in build/
+
+run: build | need-run ## a sliced GPU node on this machine, simulated, from the guide's files
+	@GPUSLICE_BUILD=build tools/demo
+
+test: build-asan | need-test ## every test, under AddressSanitizer and UBSan
+	@tools/venv
+	@tools/run-tests build-asan $(SUITES)
+
+soak: build-asan | need-test ## the tests that take longer than a minute
+	@tools/venv
+	@tools/run-tests build-asan soak
+
+bench: build | need-test ## how fast and how small, as ratios in one run
+	@tools/venv
+	@GPUSLICE_BUILD=build tests/bench/run
+
+fuzz: build-fuzz ## every fuzzer for SECONDS; what they find stays in build-fuzz/
+	@tools/fuzz build-fuzz $(SECONDS)
+
+format: | need-lint ## lay out the C sources
+	@tools/c-files | xargs clang-format-14 -i
+
+install: build ## into DESTDIR and PREFIX
+	@meson configure build -Dprefix=$(PREFIX)
+	@meson install -C build --quiet
+
+clean: ## remove every build folder
+	@chmod -R u+w build build-* 2>/dev/null || true
+	@rm -rf build build-*
+
+# -- what the machine types ----------------------------------------------------------------------
+# Each check is one case: `make lint-rooms` runs one, `make lint` all, also after a failure.
+lints    := format rooms tree headers spelling shell analyzer tidy
+variants := o3 clang arm64 tsan
+
+lint: | need-lint ## layout, rooms, static analysis, spelling
+	@tools/cases $(lints:%=lint-%)
+
+matrix: | need-matrix ## the unit tests under other compilers, optimisations and processors
+	@tools/cases $(variants:%=matrix-%)
+
+.PHONY: $(lints:%=lint-%) $(variants:%=matrix-%)
+
+lint-format:
+	@tools/c-files | xargs clang-format-14 --dry-run --Werror
+lint-rooms:
+	@tools/check-rooms
+lint-tree:
+	@tools/check-tree
+lint-headers: build
+	@tools/check-headers build
+lint-spelling:
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 codespell --config tools/codespell.ini
+lint-shell:
+	@tools/shell-files | xargs shellcheck
+lint-analyzer: build
+	@tools/check-static analyzer build
+lint-tidy: build-clang
+	@tools/check-static tidy build-clang
+
+matrix-o3:      unit-build-o3
+matrix-clang:   unit-build-clang
+matrix-arm64:   unit-build-arm64
+matrix-tsan:    unit-build-tsan
+
+# -- how it is done ------------------------------------------------------------------------------
+.NOTPARALLEL:
+.PHONY: FORCE $(folders) $(folders:%=unit-%)
+
+need-%: FORCE
+	@tools/deps build $*
+
+$(folders):
+	@tools/build $@ "$(compiler_$@)" $(setup_$@)
+
+$(folders:%=unit-%): unit-%: %
+	@tools/run-tests $* unit fuzz
+
+build-asan build-o3 build-tsan: | need-build
+build-clang build-fuzz: | need-lint
+build-arm64: | need-matrix build-tools/arm64/cross.ini
+
+build-tools/arm64/cross.ini: tools/cross-arm64 tools/packages | need-matrix
+	@tools/cross-arm64 $(@D)

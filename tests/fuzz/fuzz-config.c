@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Any bytes as a configuration file, for the agent and for `gpuslice check`: a configuration or
+ * errors, never both; every problem is one line with a place inside the file; what the agent
+ * refuses `check` refuses too.
+ */
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_problems(const struct problems *problems, size_t size)
+{
+    char line[1024];
+
+    for (size_t i = 0; i < problems->n_items; i++) {
+        const struct problem *problem = &problems->items[i];
+
+        problem_format(problems, problem, line, sizeof(line));
+        if (problem->at.line == 0 || problem->at.line > size + 1 || strpbrk(line, "\n\r\x1b"))
+            abort();
+    }
+}
+
+static void check_policy(const struct policy *policy)
+{
+    unsigned sum_permille = 0;
+
+    for (size_t i = 0; i < policy->n_sharing; i++) {
+        const struct sharing_entry *entry = &policy->sharing[i];
+
+        if (entry->replicas < 2 || !*entry->name || entry->strategy == SHARING_NONE)
+            abort();
+        if (i && entry->strategy < policy->sharing[i - 1].strategy)
+            abort();
+    }
+    for (size_t i = 0; i < policy->n_slices; i++)
+        sum_permille += policy->slices[i].share_permille * policy->slices[i].count;
+    if (sum_permille > 1000)
+        abort();
+}
+
+static int parse(const uint8_t *data, size_t size, enum config_strictness strictness)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct error err = ERROR_INIT;
+    struct config *config = NULL;
+    int r = config_parse((const char *)data, size, "fuzz", NULL, strictness, NULL, &problems,
+                         &config, &err);
+
+    if (r != 0 && r != -EBADMSG && r != -ENOMEM)
+        abort();
+    if ((r == 0) != (config != NULL) || (r == -EBADMSG) != (err.code != 0))
+        abort();
+    if (r != -ENOMEM && (r == 0) == (problems_count(&problems, PROBLEM_ERROR) > 0))
+        abort();
+    check_problems(&problems, size);
+    if (config)
+        check_policy(&config->policy);
+    config_free(config);
+    return r;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    int agent = parse(data, size, CONFIG_AGENT), check = parse(data, size, CONFIG_CHECK);
+
+    if (agent == -EBADMSG && check == 0)
+        abort();
+    return 0;
+}

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node for each test: a simulated machine, the kubelet stand-in and the agent, in one folder."""
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
+PROGRAMS = {'gpuslice': BUILD / 'src/cli/gpuslice',
+            'gpuslice-node': BUILD / 'src/node/gpuslice-node',
+            'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
+            'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
+SLOW = 5 if os.environ.get('GPUSLICE_SANITIZER_PRELOAD') else 1  # sanitizers cost time
+
+GUIDE = '''
+version: v1
+flags: {migStrategy: none}
+sharing:
+  timeSlicing:
+    resources:
+    - name: nvidia.com/gpu
+      replicas: 4
+'''
+
+
+class Process:
+    """A program whose lines on stderr can be awaited."""
+
+    def __init__(self, name, arguments, environment, folder):
+        self.name, self.lines, self.news = name, [], threading.Condition()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen([PROGRAMS[name], *map(str, arguments)], env=environment,
+                                        cwd=folder, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        errors='replace')
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.news:
+                self.lines.append((time.monotonic(), line.rstrip()))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append((time.monotonic(), '(end of output)'))
+            self.news.notify_all()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def mark(self):
+        """A place in the output; what comes later can be awaited from there."""
+        with self.news:
+            return len(self.lines)
+
+    def wait_line(self, pattern, since=0, timeout=10):
+        """The time of the first line that matches, awaited."""
+        deadline = time.monotonic() + timeout * SLOW
+        with self.news:
+            while True:
+                for when, line in self.lines[since:]:
+                    if re.search(pattern, line):
+                        return when
+                left = deadline - time.monotonic()
+                ended = self.lines and self.lines[-1][1] == '(end of output)'
+                if left <= 0 or ended or not self.news.wait(left):
+                    raise AssertionError(f'{self.name} never said {pattern!r}:\n{self.output()}')
+
+    def count(self, pattern, since=0):
+        with self.news:
+            return sum(bool(re.search(pattern, line)) for _, line in self.lines[since:])
+
+    def output(self):
+        return '\n'.join(line for _, line in self.lines)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self, number=signal.SIGTERM, timeout=10):
+        """Ends it and returns the exit status."""
+        if self.process.poll() is None:
+            self.send(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout=10):
+        status = self.process.wait(timeout * SLOW)
+        self.reader.join(timeout)
+        return status
+
+    def alive(self):
+        return self.process.poll() is None
+
+
+class Node:
+    def __init__(self, folder):
+        self.folder = folder
+        self.kubelet_root = folder / 'kubelet'
+        self.plugins = self.kubelet_root / 'device-plugins'
+        self.cdi = folder / 'cdi'
+        self.config = folder / 'config.yaml'
+        self.environment = dict(os.environ, GPUSLICE_SIM_STATE=str(folder / 'machine.state'),
+                                LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'))
+        self.environment['GPUSLICE_HTTP_ADDRESS'] = ''
+        for name in list(self.environment):
+            if name.startswith(('DP_', 'NVIDIA_')):
+                del self.environment[name]
+        self.processes = []
+
+    def machine(self, name='p3.8xlarge'):
+        self.environment['GPUSLICE_MACHINE'] = str(name)
+        return self
+
+    def start(self, name, *arguments, **environment):
+        process = Process(name, arguments, {**self.environment, **environment}, self.folder)
+        self.processes.append(process)
+        return process
+
+    def run(self, name, *arguments, check=True, **environment):
+        done = subprocess.run([PROGRAMS[name], *map(str, arguments)], cwd=self.folder,
+                              env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60 * SLOW)
+        if check and done.returncode:
+            raise AssertionError(f'{name} {arguments}: {done.returncode}\n{done.stdout}{done.stderr}')
+        return done
+
+    # --- the parts ---
+
+    def sim(self, *arguments):
+        return self.run('gpuslice-sim', *arguments).stdout
+
+    def start_kubelet(self, *arguments):
+        kubelet = self.start('gpuslice-kubelet', '--root-dir', self.kubelet_root, 'run', *arguments)
+        kubelet.wait_line('ready')
+        return kubelet
+
+    def kubelet(self, *arguments, check=True):
+        return self.run('gpuslice-kubelet', '--root-dir', self.kubelet_root, *arguments, check=check)
+
+    def start_agent(self, config=GUIDE, *arguments, **environment):
+        if config is not None:
+            self.config.write_text(config)
+            arguments = ('--config-file', self.config, *arguments)
+        return self.start('gpuslice-node', '--kubelet-socket', self.plugins / 'kubelet.sock',
+                          '--cdi-dir', self.cdi, '--state-dir', self.folder / 'state', *arguments,
+                          **environment)
+
+    # --- what a user sees ---
+
+    def wait_allocatable(self, count, resource='nvidia.com/gpu', timeout=10):
+        self.kubelet('wait', '--for', f'{resource}={count}', '--timeout', f'{timeout * SLOW}s')
+
+    def node(self):
+        return json.loads(self.kubelet('get', 'node', '-o', 'json').stdout)
+
+    def pods(self):
+        return json.loads(self.kubelet('get', 'pods', '-o', 'json').stdout)
+
+    def apply(self, text):
+        manifest = self.folder / 'manifest.yaml'
+        manifest.write_text(text)
+        self.kubelet('apply', '-f', manifest)
+
+    def run_pods(self, count, name='demo', resource='nvidia.com/gpu', each=1):
+        """A Deployment of `count` pods, awaited; returns the pods."""
+        self.apply(deployment(name, count, {resource: each}))
+        self.kubelet('wait', '--for', f'pods={count}', '--timeout', f'{20 * SLOW}s')
+        return self.pods()
+
+    def end(self):
+        for process in reversed(self.processes):
+            if process.alive():
+                process.end(signal.SIGTERM)
+            print(f'--- {process.name}:\n{process.output()[-4000:]}')  # shown when the test failed
+
+
+def deployment(name, replicas, limits):
+    return json.dumps({
+        'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': name},
+        'spec': {'replicas': replicas, 'selector': {'matchLabels': {'app': name}},
+                 'template': {'metadata': {'labels': {'app': name}},
+                              'spec': {'containers': [{'name': 'main', 'image': 'none',
+                                                       'resources': {'limits': limits}}]}}}})
+
+
+def held_ids(pods):
+    return sorted(one for pod in pods for container in pod['containers']
+                  for ids in container['devices'].values() for one in ids)
+
+
+def http_get(address, path):
+    """(status, body) of a page of the agent."""
+    try:
+        with urllib.request.urlopen(f'http://{address}{path}', timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
+
+
+@pytest.fixture
+def node():
+    # Not tmp_path: sockets live below, and a socket's path has room for 107 characters.
+    with tempfile.TemporaryDirectory(prefix='gpuslice-', ignore_cleanup_errors=True) as folder:
+        made = Node(Path(folder)).machine()
+        yield made
+        made.end()

@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gpuslice as a person meets it: its output, its exit status, its help and its manual pages."""
+import json
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
+GPUSLICE = BUILD / 'src/cli/gpuslice'
+PROGRAMS = {'gpuslice-node': BUILD / 'src/node/gpuslice-node',
+            'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
+            'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
+MACHINES = sorted(path.stem for path in (ROOT / 'sim/machines').glob('*.yaml'))
+GUIDE = ROOT / 'deploy/examples/time-slicing-configmap.yaml'
+VERBS = ['plan', 'check', 'version', 'help', 'completion']
+MIB = 2**20
+
+CLEAN, WARNINGS, ERRORS, UNREADABLE, USAGE = 0, 1, 2, 3, 64
+
+
+def run(*arguments, stdin='', **environment):
+    for name in ('NO_COLOR', 'GPUSLICE_MACHINE', 'GPUSLICE_SIM_STATE', 'GPUSLICE_MACHINE_PATH'):
+        environment.setdefault(name, None)
+    env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    return subprocess.run([GPUSLICE, *map(str, arguments)], input=stdin, capture_output=True,
+                          text=True, env=env, timeout=60, check=False)
+
+
+def plan(machine, *arguments, stdin=''):
+    done = run('plan', '--machine', machine, '-o', 'json', *arguments, stdin=stdin)
+    assert done.returncode == CLEAN, done.stderr
+    return json.loads(done.stdout)
+
+
+# --- plan ---
+
+def assert_shape(tree):
+    """The shape that gpuslice(1) promises, to the last key."""
+    assert list(tree) == ['resources', 'labels', 'gpus']
+    assert all(isinstance(n, int) and n > 0 for n in tree['resources'].values())
+    assert all(isinstance(value, str) for value in tree['labels'].values())
+    for gpu in tree['gpus']:
+        assert list(gpu) == ['index', 'uuid', 'model', 'memory_bytes', 'left_out', 'slices']
+        assert isinstance(gpu['index'], int) and isinstance(gpu['memory_bytes'], int)
+        assert isinstance(gpu['uuid'], str) and isinstance(gpu['model'], str)
+        assert gpu['left_out'] is None or gpu['left_out']
+        for piece in gpu['slices']:
+            assert list(piece) == ['id', 'resource', 'share_permille', 'memory_bytes']
+            assert piece['id'].split('::')[0] == gpu['uuid']
+            assert piece['resource'] in tree['resources']
+
+
+@pytest.mark.parametrize('machine', MACHINES)
+def test_guide_on_every_machine(machine):
+    tree = plan(machine, GUIDE)
+    assert_shape(tree)
+    gpus = tree['gpus']
+    assert tree['resources'] == {'nvidia.com/gpu': 4 * len(gpus)}
+    ids = [piece['id'] for gpu in gpus for piece in gpu['slices']]
+    assert len(set(ids)) == 4 * len(gpus)
+    for gpu in gpus:
+        assert gpu['left_out'] is None
+        assert [piece['share_permille'] for piece in gpu['slices']] == [250] * 4
+        parts = [piece['memory_bytes'] for piece in gpu['slices']]
+        assert max(parts) - min(parts) <= MIB and all(part % MIB == 0 for part in parts)
+        assert 0.9 * gpu['memory_bytes'] < sum(parts) < gpu['memory_bytes']
+    assert tree['labels']['nvidia.com/gpu.replicas'] == '4'
+    assert tree['labels']['nvidia.com/gpu.count'] == str(len(gpus))
+    assert tree['labels']['nvidia.com/gpu.sharing-strategy'] == 'time-slicing'
+
+
+@pytest.mark.parametrize('machine', MACHINES)
+def test_whole_gpus_without_configuration(machine):
+    tree = plan(machine)
+    assert_shape(tree)
+    assert tree['resources'] == {'nvidia.com/gpu': len(tree['gpus'])}
+    assert all(gpu['slices'][0]['id'] == gpu['uuid'] for gpu in tree['gpus'])
+
+
+def test_main_job_of_the_guide():
+    tree = plan('p3.8xlarge', '--config', GUIDE, '--key', 'any')
+    assert tree['resources'] == {'nvidia.com/gpu': 16}
+    assert {gpu['model'] for gpu in tree['gpus']} == {'Tesla V100-SXM2-16GB'}
+    assert tree['labels']['nvidia.com/gpu.product'] == 'Tesla-V100-SXM2-16GB-SHARED'
+    assert tree['labels']['nvidia.com/gpu.machine'] == 'p3.8xlarge'
+
+
+def test_the_same_plan_twice():
+    assert run('plan', '-m', 'p4d.24xlarge', '-o', 'json').stdout == \
+        run('plan', '-m', 'p4d.24xlarge', '-o', 'json').stdout
+
+
+def test_thirds_are_exact():
+    tree = plan('g4dn.xlarge', '-', stdin='sharing: {timeSlicing: {resources: '
+                                          '[{name: nvidia.com/gpu, replicas: 3}]}}')
+    pieces = tree['gpus'][0]['slices']
+    assert [piece['share_permille'] for piece in pieces] == [334, 333, 333]
+
+
+def test_table_for_people():
+    done = run('plan', GUIDE, '-m', 'p3.8xlarge')
+    assert done.returncode == CLEAN and done.stderr == ''
+    assert re.search(r'^ +0 +Tesla V100-SXM2-16GB +GPU-\w{8} +16384 MiB +4 x nvidia.com/gpu +25 % +'
+                     r'\d+ MiB$', done.stdout, re.M)
+    assert re.search(r'^nvidia.com/gpu +16 +time slicing', done.stdout, re.M)
+    assert 'advisory' in done.stdout
+    assert 'nvidia.com/gpu.product' not in done.stdout
+    assert 'nvidia.com/gpu.product' in run('plan', GUIDE, '-m', 'p3.8xlarge', '--labels').stdout
+
+
+def test_yaml_has_the_content_of_json():
+    done = run('plan', GUIDE, '-m', 'g4dn.xlarge', '-o', 'yaml')
+    tree = plan('g4dn.xlarge', GUIDE)
+    gpu = tree['gpus'][0]
+    wanted = ['resources:', '  nvidia.com/gpu: 4', 'labels:',
+              *(f'  {key}: ' for key in tree['labels']), 'gpus:', '- index: 0',
+              f'  uuid: {gpu["uuid"]}', f'  model: {gpu["model"]}',
+              f'  memory_bytes: {gpu["memory_bytes"]}', '  left_out: null', '  slices:']
+    for piece in gpu['slices']:
+        wanted += [f'  - id: {piece["id"]}', '    resource: nvidia.com/gpu',
+                   '    share_permille: 250', f'    memory_bytes: {piece["memory_bytes"]}']
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(wanted)
+    assert all(line.startswith(start) for line, start in zip(lines, wanted))
+    assert '  nvidia.com/mig.capable: "false"' in lines  # a text, not a boolean
+
+
+def test_machine_file_and_lost_gpu(tmp_path):
+    (tmp_path / 'models').symlink_to(ROOT / 'sim/machines/models')
+    machine = tmp_path / 'mine.yaml'
+    text = (ROOT / 'sim/machines/p3.8xlarge.yaml').read_text()
+    machine.write_text(text + 'faults: [{gpu: 1, lost: true}]\n')
+    tree = plan(machine, GUIDE)
+    assert tree['resources'] == {'nvidia.com/gpu': 12}
+    assert [bool(gpu['left_out']) for gpu in tree['gpus']] == [False, True, False, False]
+    done = run('plan', GUIDE, '-m', machine)
+    assert 'LEFT OUT\nGPU 1: ' in done.stdout and 'GPU 1' in done.stderr
+    named = run('plan', '-m', 'mine', '-o', 'json', GPUSLICE_MACHINE_PATH=str(tmp_path))
+    assert json.loads(named.stdout)['resources'] == {'nvidia.com/gpu': 3}
+
+
+def test_bad_machine_file_says_where(tmp_path):
+    machine = tmp_path / 'bad.yaml'
+    machine.write_text('machine: x\ndriver: {version: 550.1, cuda: 12.4}\ngpsu: []\n')
+    done = run('plan', '-m', machine)
+    assert done.returncode == UNREADABLE and done.stdout == ''
+    assert f'{machine}:3:1: gpsu: unknown key' in done.stderr
+
+
+def test_simulated_state_is_private(tmp_path):
+    """Nothing is left behind, and nothing of the environment's machine is touched."""
+    state = tmp_path / 'state'
+    folder = tmp_path / 'tmp'
+    folder.mkdir()
+    done = run('plan', '-m', 'p3.2xlarge', GPUSLICE_SIM_STATE=str(state),
+               GPUSLICE_MACHINE='p4d.24xlarge', TMPDIR=str(folder))
+    assert done.returncode == CLEAN and 'p3.2xlarge (simulated): 1 GPU,' in done.stdout
+    assert not state.exists() and list(folder.iterdir()) == []
+
+
+def test_problems_are_said_and_the_plan_goes_on():
+    """As the agent: an unknown key is a warning, the first of two entries wins."""
+    text = ('flags: {migStrategey: none}\nsharing:\n  timeSlicing:\n    resources:\n'
+            '    - {name: nvidia.com/gpu, replicas: 4}\n    - {name: nvidia.com/gpu, replicas: 8}\n')
+    done = run('plan', '-', '-m', 'p3.2xlarge', '-o', 'json', stdin=text)
+    assert done.returncode == CLEAN
+    assert json.loads(done.stdout)['resources'] == {'nvidia.com/gpu': 4}
+    assert '<stdin>:1:9: flags.migStrategey:' in done.stderr and "'migStrategy'" in done.stderr
+    assert '<stdin>:6:' in done.stderr
+
+
+def test_refused_configuration_gives_no_plan():
+    done = run('plan', '-', '-m', 'p3.2xlarge', stdin='version: v2\n')
+    assert done.returncode == ERRORS and done.stdout == ''
+    assert '<stdin>:1:10: version:' in done.stderr and 'no plan' in done.stderr
+
+
+def test_node_without_a_driver_says_so(tmp_path):
+    done = run('plan', GUIDE, '--node', LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'),
+               GPUSLICE_SIM_STATE=str(tmp_path / 'state'))
+    assert done.returncode == UNREADABLE and done.stdout == ''
+    assert re.fullmatch(r"gpuslice: cannot ask this machine's driver: .+\n", done.stderr)
+
+
+def test_plan_needs_a_machine():
+    done = run('plan', GUIDE)
+    assert done.returncode == USAGE and done.stdout == ''
+    assert done.stderr.count('\n') == 1
+    assert '--node' in done.stderr and 'p3.8xlarge' in done.stderr
+
+
+def test_node_is_asked_through_its_driver(tmp_path):
+    """The simulator stands in for the node's own driver, found by the loader's search."""
+    done = run('plan', GUIDE, '--node', '-o', 'json', GPUSLICE_MACHINE='p3.8xlarge',
+               LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), GPUSLICE_SIM_STATE=str(tmp_path / 'state'))
+    assert done.returncode == CLEAN, done.stderr
+    assert json.loads(done.stdout)['resources'] == {'nvidia.com/gpu': 16}
+
+
+def test_full_disk_is_not_success():
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        done = subprocess.run([GPUSLICE, 'plan', '-m', 'p3.8xlarge'], stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == UNREADABLE and 'No space left' in done.stderr
+
+
+# --- check ---
+
+CHECKS = [
+    # what it is about     text                                              status    said
+    ('empty',              '',                                               CLEAN,    [': clean\n']),
+    ('guide-like',         'version: v1\nflags: {migStrategy: none}\n',      CLEAN,    [': clean\n']),
+    ('unknown key',        'flags: {migStrategey: none}\n',                  ERRORS,
+     ["<stdin>:1:9: flags.migStrategey: unknown key; did you mean 'migStrategy'?"]),
+    ('unknown version',    'version: v2\n',                                  ERRORS,   ['<stdin>:1:10: version:']),
+    ('not YAML',           'a: [1\nb: 2\n',                                  ERRORS,   ['<stdin>:2:']),
+    ('replicas of one',    'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 1}]}}\n',
+     ERRORS, ['sharing.timeSlicing.resources[0].replicas:']),
+    ('two entries',        'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2},\n'
+                           '  {name: nvidia.com/gpu, replicas: 4}]}}\n',     ERRORS,
+     ['<stdin>:2:3: sharing.timeSlicing.resources[1]:']),
+    ('renamed',            'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
+                           'rename: nvidia.com/half}]}}\n',                  CLEAN,
+     ['note:', "NVIDIA's plugin", 'nvidia.com/half']),
+    ('some devices',       'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
+                           'devices: 1}]}}\n',                               CLEAN,    ['note:', "NVIDIA's plugin"]),
+    ('patterns',           "resources: {gpus: [{pattern: 'Tesla*', name: volta}]}\n", CLEAN,
+     ['note:', "NVIDIA's plugin"]),
+    ('mig name, single',   'flags: {migStrategy: single}\nsharing: {timeSlicing: {resources: '
+                           '[{name: nvidia.com/mig-1g.5gb, replicas: 2}]}}\n', WARNINGS,
+     ['warning:', 'nvidia.com/mig-1g.5gb belongs to `migStrategy: mixed`']),
+    ('our own section',    'gpuslice: {memoryy: none}\n',                     ERRORS,
+     ["gpuslice.memoryy: unknown key; did you mean 'memory'?"]),
+]
+
+
+@pytest.mark.parametrize('text,status,said', [row[1:] for row in CHECKS], ids=[row[0] for row in CHECKS])
+def test_check(text, status, said):
+    done = run('check', '-', stdin=text)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr == ''
+    for words in said:
+        assert words in done.stdout
+    counts = json.loads(run('check', '-', '-o', 'json', stdin=text).stdout)
+    assert bool(counts['errors']) == (status == ERRORS)
+    if status != ERRORS:
+        assert bool(counts['warnings']) == (status == WARNINGS)
+
+
+def test_check_of_the_guide():
+    for arguments in (['check', GUIDE], ['check', '--config', GUIDE, '--key', 'any'],
+                      ['check', GUIDE, '--machine', 'p3.8xlarge']):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (CLEAN, f'{GUIDE}: clean\n')
+
+
+def test_gravest_first_and_a_summary():
+    text = ('version: v2\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
+            'rename: nvidia.com/half}]}}\n')
+    lines = run('check', '-', stdin=text).stdout.splitlines()
+    assert lines[0] == 'error:' and lines[2] == 'note:'
+    assert lines[-1] == '<stdin>: 1 error, 1 note'
+
+
+def test_check_as_json():
+    done = run('check', '-', '-o', 'json', stdin='flags: {migStrategey: none}\n')
+    tree = json.loads(done.stdout)
+    assert list(tree) == ['file', 'errors', 'warnings', 'notes', 'problems']
+    assert (tree['file'], tree['errors']) == ('<stdin>', 1)
+    problem = tree['problems'][0]
+    assert list(problem) == ['severity', 'line', 'column', 'path', 'text']
+    assert (problem['severity'], problem['line'], problem['column']) == ('error', 1, 9)
+
+
+def test_models_without_mig_are_told():
+    """The second guide calls the A10 of g5 instances MIG-compatible."""
+    done = run('check', '-', '-m', 'g5.12xlarge', stdin='flags: {migStrategy: single}\n')
+    assert done.returncode == WARNINGS
+    assert 'MIG cannot partition NVIDIA A10G' in done.stdout and 'timeSlicing' in done.stdout
+    assert run('check', '-', stdin='flags: {migStrategy: single}\n').returncode == CLEAN
+
+
+def test_machine_problems_are_named_beside_the_files():
+    text = ('typo: 1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
+            'devices: [7]}]}}\n')
+    alone = run('check', '-', stdin=text)
+    both = run('check', '-', '-m', 'p3.2xlarge', stdin=text)
+    assert both.returncode == ERRORS and 'typo: unknown key' in both.stdout
+    assert len(both.stdout.splitlines()) > len(alone.stdout.splitlines())
+
+
+def test_unreadable():
+    for arguments in (['check', '/nowhere.yaml'], ['check', '/tmp'], ['check', GUIDE, '-m', 'nowhere'],
+                      ['check', GUIDE, '-m', '/nowhere.yaml'], ['plan', '/nowhere.yaml', '-m', 'p3.2xlarge']):
+        done = run(*arguments)
+        assert done.returncode == UNREADABLE, arguments
+        assert re.fullmatch(r'gpuslice: .+\n', done.stderr), done.stderr
+
+
+def test_wrong_key_lists_the_right_ones():
+    done = run('check', GUIDE, '--key', 'many')
+    assert done.returncode == ERRORS and 'any' in done.stdout
+
+
+# --- words and help ---
+
+WRONG = [
+    (['chek'], "no verb 'chek'; did you mean 'check'?"),
+    (['zzzzzzz'], "'gpuslice help' lists"),
+    (['--verison'], "did you mean 'version'?"),
+    (['help', 'plna'], "did you mean 'gpuslice help plan'?"),
+    (['plan', '--machin', 'x'], 'did you mean --machine?'),
+    (['plan', '-config', 'x'], 'did you mean --config?'),
+    (['plan', '-m', 'x', '-o', 'xml'], 'table|json|yaml'),
+    (['plan', '-m'], '-m needs a value'),
+    (['plan', '--node', '-m', 'x'], 'exclude each other'),
+    (['check'], 'nothing to check'),
+    (['completion'], 'bash, zsh or fish'),
+    (['completion', 'bsh'], "did you mean 'bash'?"),
+    (['version', 'now'], "leave 'now' out"),
+]
+
+
+@pytest.mark.parametrize('arguments,said', WRONG, ids=[' '.join(row[0]) for row in WRONG])
+def test_wrong_usage(arguments, said):
+    done = run(*arguments)
+    assert done.returncode == USAGE and done.stdout == ''
+    assert said in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_misspelt_machine():
+    done = run('plan', '-m', 'p3.8xlrage')
+    assert done.returncode == UNREADABLE and "did you mean 'p3.8xlarge'?" in done.stderr
+    done = run('plan', '-m', 'nothing-like-it')
+    assert done.returncode == UNREADABLE and 'p3.8xlarge' in done.stderr
+
+
+def test_no_words_at_all():
+    done = run()
+    assert done.returncode == USAGE and done.stdout == '' and 'Usage: gpuslice' in done.stderr
+
+
+@pytest.mark.parametrize('arguments', [['--help']] + [[verb, '--help'] for verb in VERBS],
+                         ids=lambda words: ' '.join(words))
+def test_help(arguments):
+    done = run(*arguments)
+    assert done.returncode == CLEAN and done.stderr == ''
+    assert done.stdout.startswith('Usage: gpuslice')
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert run(*arguments[:-1], '-h').stdout == done.stdout
+    assert run('help', *arguments[:-1]).stdout == done.stdout
+
+
+def test_version():
+    done = run('version')
+    assert re.fullmatch(r'gpuslice \d+\.\d+\.\d+\n', done.stdout)
+    assert run('--version').stdout == done.stdout
+
+
+# --- colours ---
+
+def run_on_terminal(*arguments, **environment):
+    master, slave = pty.openpty()
+    env = {**os.environ, 'TERM': 'xterm', **environment}
+    if 'NO_COLOR' not in environment:
+        env.pop('NO_COLOR', None)
+    process = subprocess.Popen([GPUSLICE, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=slave,
+                               stderr=slave, env=env)
+    os.close(slave)
+    output = b''
+    try:
+        while block := os.read(master, 65536):
+            output += block
+    except OSError:  # how a terminal says that its last user is gone
+        pass
+    os.close(master)
+    process.wait(60)
+    return output.decode()
+
+
+def test_colours_on_terminals_only():
+    assert '\x1b[' in run_on_terminal('plan', '-m', 'p3.2xlarge')
+    assert '\x1b[' not in run('plan', '-m', 'p3.2xlarge').stdout
+
+
+@pytest.mark.parametrize('environment,coloured', [({'NO_COLOR': '1'}, False), ({'NO_COLOR': ''}, True),
+                                                  ({'TERM': 'dumb'}, False)])
+def test_colours_can_be_refused(environment, coloured):
+    assert ('\x1b[' in run_on_terminal('plan', '-m', 'p3.2xlarge', **environment)) == coloured
+
+
+# --- completion ---
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_completion_files_are_what_is_printed(shell):
+    done = run('completion', shell)
+    assert done.stdout == (ROOT / f'completion/gpuslice.{shell}').read_text()
+    for word in VERBS + ['config', 'machine', 'output']:
+        assert word in done.stdout
+
+
+def complete(*words):
+    """What bash offers for the last word."""
+    script = (f'PATH="{GPUSLICE.parent}:$PATH"; . {ROOT}/completion/gpuslice.bash\n'
+              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gpuslice; printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(['bash', '-c', script, 'bash', 'gpuslice', *words], capture_output=True,
+                          text=True, cwd='/', timeout=60, check=True)
+    assert done.stderr == ''
+    return done.stdout.split()
+
+
+def test_bash_completes():
+    subprocess.run(['bash', '-n', ROOT / 'completion/gpuslice.bash'], check=True)
+    assert complete('pl') == ['plan']
+    assert complete('plan', '--la') == ['--labels']
+    assert complete('check', '--la') == []
+    assert complete('plan', '-o', 'j') == ['json']
+    assert complete('plan', '--machine', 'p3.8') == ['p3.8xlarge']
+    assert complete('help', 'comp') == ['completion']
+
+
+def test_machines_are_listed():
+    assert sorted(run('completion', 'machines').stdout.split()) == MACHINES
+
+
+# --- manual pages ---
+
+def page_of(program):
+    return next((ROOT / 'doc/man').glob(f'{program}.[18].scd')).read_text().replace('\\', '')
+
+
+def test_every_word_of_help_is_in_the_manual():
+    page = page_of('gpuslice')
+    for verb in VERBS:
+        assert f'*{verb}*' in page
+        for word in re.findall(r'^  (-\w), (--[\w-]+)', run('help', verb).stdout, re.M):
+            assert f'*{word[0]}*, *{word[1]}*' in page
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_every_option_of_the_others_is_in_their_manual(program):
+    done = subprocess.run([PROGRAMS[program], '--help'], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == CLEAN
+    page = page_of(program)
+    options = set(re.findall(r'(?<![\w-])--[a-z][a-z-]*', done.stdout))
+    assert options
+    missing = [option for option in sorted(options) if f'{option}*' not in page]
+    assert not missing
+
+
+def test_every_variable_of_the_agent_is_in_its_manual():
+    done = subprocess.run([PROGRAMS['gpuslice-node'], '--help'], capture_output=True, text=True, timeout=60,
+                          check=True)
+    page = page_of('gpuslice-node')
+    variables = set(re.findall(r'\b[A-Z]+(?:_[A-Z]+)+\b', done.stdout))
+    assert 'MIG_STRATEGY' in variables
+    assert not [name for name in sorted(variables) if name not in page]
+
+
+@pytest.mark.parametrize('page', sorted(path.name for path in (ROOT / 'doc/man').glob('*.scd')))
+def test_manual_pages_render(page):
+    roff = BUILD / 'doc/man' / page.removesuffix('.scd')
+    if not roff.exists():
+        pytest.skip('built without scdoc')
+    done = subprocess.run(['man', '--warnings', '-l', roff], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, 'LC_ALL': 'C.UTF-8', 'MANWIDTH': '80'}, check=True)
+    assert done.stderr == '' and 'NAME' in done.stdout
+
+
+# --- the guide's manifests ---
+
+def test_examples_are_configuration_and_workload():
+    """A workload is no configuration, and is answered with a sentence that says so."""
+    done = run('check', ROOT / 'deploy/examples/tensorflow-deployment.yaml')
+    assert done.returncode == ERRORS and 'Deployment' in done.stdout
+
+
+def console_sessions(page):
+    """(command, what it printed) of every ```console block."""
+    for block in re.findall(r'^```console\n(.*?)^```', page.read_text(), re.M | re.S):
+        for command, output in re.findall(r'^\$ (.*)\n((?:(?!\$ ).*\n)*)', block, re.M):
+            yield command, output
+
+
+@pytest.mark.parametrize('page', sorted((ROOT / 'doc/guide').glob('*.md')), ids=lambda path: path.name)
+def test_guides_print_what_they_show(page):
+    sessions = [session for session in console_sessions(page) if session[0].startswith('gpuslice ')]
+    assert sessions
+    for command, output in sessions:
+        done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, cwd=ROOT, timeout=60,
+                              env={**os.environ, 'PATH': f'{GPUSLICE.parent}:{os.environ["PATH"]}'}, check=False)
+        assert done.stdout == output, command
