@@ -24,9 +24,9 @@
 enum {
     BACKOFF_FIRST_MS = 250,
     BACKOFF_MAX_MS = 60000,
-    KILL_WAIT_MS = 2000,    /* for SIGKILL to take effect */
-    STEADY_MS = 60000,      /* a helper that lived so long was a good one */
-    AVOID_FIRST_MS = 60000, /* how long a device that hung is left alone, doubling */
+    KILL_WAIT_MS = 2000, /* for SIGKILL to take effect */
+    STEADY_MS = 60000,   /* a helper that lived so long was a good one */
+    AVOID_DEADLINES = 6, /* so many deadlines a device that hung is left alone, doubling */
     AVOID_MAX_MS = 900000,
     STUCK_MAX = 8, /* helpers left in the kernel before we stop adding to them */
     HELPER_ARGUMENTS_MAX = 8,
@@ -209,8 +209,10 @@ static void on_kill_timeout(uv_timer_t *timer)
     struct helper *helper = timer->data;
     struct driver *driver = helper->driver;
 
-    if (!driver)
+    if (!driver) { /* nobody listens any more: it is left behind */
+        close_handles(helper, true);
         return;
+    }
     helper->stuck = true;
     helper->next_stuck = driver->stuck;
     driver->stuck = helper;
@@ -246,7 +248,8 @@ static void avoid_device(struct driver *driver, struct helper *helper)
         index = strtoul(helper->hung_uuid + 1, NULL, 10);
     if (index < RECORD_GPUS_MAX) {
         driver->avoided[index] = true;
-        driver->avoid_ms = driver->avoid_ms ? driver->avoid_ms * 2 : AVOID_FIRST_MS;
+        driver->avoid_ms =
+            driver->avoid_ms ? driver->avoid_ms * 2 : AVOID_DEADLINES * driver->deadline_ms;
         if (driver->avoid_ms > AVOID_MAX_MS)
             driver->avoid_ms = AVOID_MAX_MS;
     }
@@ -626,11 +629,14 @@ int driver_new(uv_loop_t *loop, const struct driver_options *options,
     return 0;
 }
 
+/* The loop goes on until the helper ended, so that it does not outlive the agent, or is stuck. */
 static void abandon_helper(struct helper *helper)
 {
     helper->driver = NULL;
-    uv_process_kill(&helper->process, SIGKILL);
-    close_handles(helper, true);
+    if (helper->stuck)
+        close_handles(helper, true);
+    else
+        kill_helper(helper);
 }
 
 void driver_free(struct driver *driver)

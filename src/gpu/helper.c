@@ -25,7 +25,6 @@
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
 #include "gpu/record.h"
-#include "gpu/zeropages.h"
 
 enum {
     BACKOFF_FIRST_MS = 1000,
@@ -304,7 +303,6 @@ static int begin_session(struct helper *helper, struct error *err)
         return r;
     r = remember_devices(helper, &inventory);
     if (r == 0) {
-        zero_pages_give_back(); /* now: the driver's library starts a thread when it watches */
         watch_all(helper);
         send_inventory(&inventory);
     }

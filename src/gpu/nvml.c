@@ -183,6 +183,7 @@ static int probe_readings(struct gpu_driver *driver, nvmlDevice_t device, const 
                           struct gpu_probe *probe, struct error *err)
 {
     nvmlUtilization_t busy = {.gpu = 0};
+    unsigned long long energy = 0;
     unsigned value = 0;
     int r;
 
@@ -200,6 +201,9 @@ static int probe_readings(struct gpu_driver *driver, nvmlDevice_t device, const 
         probe->temperature_celsius = (int)value;
     if (NVML_ASK(driver, uuid, nvmlDeviceGetPowerUsage, device, &value) == NVML_SUCCESS)
         probe->power_milliwatt = value;
+    if (NVML_ASK(driver, uuid, nvmlDeviceGetTotalEnergyConsumption, device, &energy) ==
+        NVML_SUCCESS)
+        probe->energy_millijoule = energy;
     return 0;
 }
 

@@ -51,6 +51,7 @@
     X(nvmlDeviceGetUtilizationRates, NULL, false)                                 \
     X(nvmlDeviceGetTemperature, NULL, false)                                      \
     X(nvmlDeviceGetPowerUsage, NULL, false)                                       \
+    X(nvmlDeviceGetTotalEnergyConsumption, NULL, false)                           \
     X(nvmlDeviceGetFieldValues, NULL, false)                                      \
     X(nvmlDeviceGetSupportedEventTypes, NULL, false)                              \
     X(nvmlEventSetCreate, NULL, false)                                            \

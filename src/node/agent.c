@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@
 #include "node/machine.h"
 #include "node/status.h"
 
-enum { TICK_MS = 60000, STATE_MAX = 1 << 20 };
+enum { TICK_MS = 60000, STATE_MAX = 1 << 20, MMAP_THRESHOLD = 128 << 10 };
 
 /* --- apply: a plan becomes services --- */
 
@@ -379,8 +380,12 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
                      const char *reason, void *userdata)
 {
     struct agent *agent = userdata;
+    const struct health_device *device;
 
     apply_health(agent, health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms()));
+    device = health_find(&agent->health, uuid);
+    if (device && !device->healthy)
+        save_health(agent); /* with the counter by which a reset will show */
 }
 
 static void on_unwatched(const char *uuid, const char *reason, void *userdata)
@@ -503,31 +508,15 @@ static void start_handles(struct agent *agent)
     uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* Where our sockets go: beside the kubelet's, unless told otherwise. */
-static void plugin_folder(const struct agent_flags *flags, char *folder, size_t size)
-{
-    const char *slash = strrchr(flags->kubelet_socket, '/');
-
-    if (flags->plugin_dir && *flags->plugin_dir)
-        snprintf(folder, size, "%s", flags->plugin_dir);
-    else if (slash)
-        snprintf(folder, size, "%.*s", (int)(slash - flags->kubelet_socket), flags->kubelet_socket);
-    else
-        snprintf(folder, size, "/var/lib/kubelet/device-plugins");
-}
-
 static int start_observers(struct agent *agent, struct error *err)
 {
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
                                                       on_probe,     on_unwatched,   on_hang};
     const struct agent_flags *flags = agent->flags;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
-    char folder[PATH_MAX];
-    int r;
+    int r = kubelet_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir, on_kubelet_changed,
+                        agent, &agent->kubelet, err);
 
-    plugin_folder(flags, folder, sizeof(folder));
-    r = kubelet_new(&agent->loop, flags->kubelet_socket, folder, on_kubelet_changed, agent,
-                    &agent->kubelet, err);
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
     if (r == 0 && flags->config_file && *flags->config_file)
@@ -582,7 +571,11 @@ static void start(struct agent *agent)
 int agent_run(const struct agent_flags *flags, const struct config_overrides *overrides)
 {
     struct agent agent = {.flags = flags, .overrides = overrides};
-    int r = uv_loop_init(&agent.loop);
+    int r;
+
+    /* glibc raises this threshold after a large message and then keeps such memory for ever. */
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    r = uv_loop_init(&agent.loop);
 
     if (r < 0) {
         log_error("cannot start the event loop", "reason", strerror(-r));

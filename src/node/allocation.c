@@ -26,6 +26,8 @@ DEFINE_MESSAGE_CLEANUP(v1beta1_ContainerAllocateResponse)
 struct devices {
     const struct gpu **gpus;
     size_t n_gpus, capacity;
+    size_t n_shared; /* slices that are not a whole GPU, of one GPU or of several */
+    bool mps;        /* one of the GPUs is served by MPS */
 };
 
 static void devices_deinit(struct devices *devices)
@@ -355,7 +357,7 @@ static void build(struct builder *builder)
 
     if (strategies & cdi)
         add_cdi(builder);
-    if (builder->resource->sharing == SHARING_MPS)
+    if (builder->devices.mps)
         add_mps(builder);
     add_features(builder);
     if (!(strategies & ~cdi))
@@ -384,19 +386,22 @@ static int add_gpu(struct devices *devices, const struct gpu *gpu)
     return 0;
 }
 
-static const struct gpu *find_gpu(const struct offer *offer, const char *resource, const char *id)
+/* The GPU of an id. One resource may hold whole GPUs and slices, so its GPU says how it is shared.
+ */
+static const struct plan_gpu *find_gpu(const struct offer *offer, const char *resource,
+                                       const char *id)
 {
     const struct plan_resource *found = offer ? plan_find_resource(offer->plan, resource) : NULL;
     const struct slice *slice = found ? plan_find(found, id) : NULL;
 
-    return slice ? &offer->plan->gpus[slice->gpu].gpu : NULL;
+    return slice ? &offer->plan->gpus[slice->gpu] : NULL;
 }
 
 static int collect(struct devices *devices, const struct offer *offer, const struct offer *earlier,
                    const char *resource, char *const *ids, size_t n_ids, struct error *err)
 {
     for (size_t i = 0; i < n_ids; i++) {
-        const struct gpu *gpu = find_gpu(offer, resource, message_text(ids[i]));
+        const struct plan_gpu *gpu = find_gpu(offer, resource, message_text(ids[i]));
 
         if (!gpu)
             gpu = find_gpu(earlier, resource, message_text(ids[i]));
@@ -405,8 +410,10 @@ static int collect(struct devices *devices, const struct offer *offer, const str
                       message_text(ids[i]));
             return ALLOCATION_UNKNOWN_DEVICE;
         }
-        if (add_gpu(devices, gpu) < 0)
+        if (add_gpu(devices, &gpu->gpu) < 0)
             return -ENOMEM;
+        devices->n_shared += gpu->sharing != SHARING_NONE;
+        devices->mps |= gpu->sharing == SHARING_MPS;
     }
     return 0;
 }
@@ -430,16 +437,16 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
             return ALLOCATION_UNKNOWN_DEVICE;
         }
     }
-    if (current->fail_multi && n_ids > 1) {
-        error_set(err, -EINVAL,
-                  "%s is shared and gives each container 1 device, not %zu "
-                  "(failRequestsGreaterThanOne)",
-                  resource, n_ids);
-        return ALLOCATION_TOO_MANY;
-    }
     r = collect(&devices, offer, earlier, resource, ids, n_ids, err);
     if (r != 0)
         return r;
+    if (current->fail_multi && devices.n_shared > 1) {
+        error_set(err, -EINVAL,
+                  "%s is shared and gives each container 1 slice, not %zu "
+                  "(failRequestsGreaterThanOne)",
+                  resource, devices.n_shared);
+        return ALLOCATION_TOO_MANY;
+    }
     builder.devices = devices;
     build(&builder);
     if (builder.failed)

@@ -12,7 +12,7 @@
 
 enum allocation_outcome {
     ALLOCATION_UNKNOWN_DEVICE = 1, /* an id that this resource never announced */
-    ALLOCATION_TOO_MANY,           /* failRequestsGreaterThanOne, and more than one id */
+    ALLOCATION_TOO_MANY,           /* failRequestsGreaterThanOne, and more than one shared slice */
 };
 
 /*

@@ -136,6 +136,7 @@ static struct health_device *add_device(struct health *health, const char *uuid,
     device->healthy = true;
     device->since_ms = now_ms;
     device->next_probe_ms = UINT64_MAX;
+    device->energy_mj = UINT64_MAX;
     return device;
 }
 
@@ -267,33 +268,45 @@ static const struct {
 };
 
 static bool reset_was_seen(const struct health *health, const struct health_device *device,
-                           enum gpu_recovery recovery)
+                           const struct gpu_probe *probe)
 {
-    if (device->named && recovery == GPU_RECOVERY_NONE)
+    if (device->named && probe->recovery == GPU_RECOVERY_NONE)
+        return true;
+    /* The only trace that a reset leaves with drivers before R565. */
+    if (device->energy_mj != UINT64_MAX && probe->energy_millijoule < device->energy_mj)
         return true;
     return device->interrupted && health->session > device->interrupted_session;
 }
 
-static void take_answer(struct health *health, struct health_device *device,
-                        enum gpu_recovery recovery)
+/* Returns whether the device has all it needs. */
+static bool judge_answer(const struct health *health, struct health_device *device,
+                         const struct gpu_probe *probe)
 {
+    enum gpu_recovery recovery = probe->recovery;
     enum health_need need = actions[recovery].need;
 
-    device->reach = HEALTH_ANSWERS;
     if (need != HEALTH_NEED_NOTHING) {
         if (device->need < HEALTH_NEED_RESET)
             snprintf(device->need_reason, sizeof(device->need_reason), "%s",
                      actions[recovery].reason);
         device->need = need > device->need ? need : device->need;
         device->named = true;
-        return;
+        return false;
     }
-    if (device->need == HEALTH_NEED_PROBE ? !device->asked
-                                          : !reset_was_seen(health, device, recovery))
-        return;
-    device->need = HEALTH_NEED_NOTHING;
-    device->named = false;
-    device->interrupted = false;
+    return device->need == HEALTH_NEED_PROBE ? device->asked
+                                             : reset_was_seen(health, device, probe);
+}
+
+static void take_answer(const struct health *health, struct health_device *device,
+                        const struct gpu_probe *probe)
+{
+    device->reach = HEALTH_ANSWERS;
+    if (judge_answer(health, device, probe)) {
+        device->need = HEALTH_NEED_NOTHING;
+        device->named = false;
+        device->interrupted = false;
+    }
+    device->energy_mj = probe->energy_millijoule;
 }
 
 int health_probe(struct health *health, const char *uuid, int outcome,
@@ -307,7 +320,7 @@ int health_probe(struct health *health, const char *uuid, int outcome,
         return 0;
     before = view_of(device);
     if (outcome == 0)
-        take_answer(health, device, probe->recovery);
+        take_answer(health, device, probe);
     else if (outcome == GPU_LOST)
         set_reach(health, device, HEALTH_GONE, now_ms,
                   "the GPU is lost: %.120s; reset the GPU or reboot the node", reason);
@@ -382,23 +395,25 @@ const char *health_take_due(struct health *health, uint64_t now_ms)
 /*
  * The saved form:
  *
- *     gpuslice-health 1 <boot id>
- *     <uuid> <need> <reach> <named> <interrupted> <since> <why it needs>\t<why it cannot be
- * reached>
+ *     gpuslice-health 2 <boot id>
+ *     <uuid> <need> <reach> <named> <interrupted> <since> <energy> <why it needs>\t<why it cannot
+ *     be reached>
  */
+#define SAVED_HEADER "gpuslice-health 2 "
+
 static const char need_letters[] = "-ptb", reach_letters[] = "asg";
 
 void health_save(const struct health *health, const char *boot, struct text *ret_text)
 {
-    text_addf(ret_text, "gpuslice-health 1 %s\n", boot);
+    text_addf(ret_text, SAVED_HEADER "%s\n", boot);
     for (size_t i = 0; i < health->n_devices; i++) {
         const struct health_device *device = &health->devices[i];
 
         if (device->healthy)
             continue;
-        text_addf(ret_text, "%s %c %c %d %d %" PRIu64 " %s\t%s\n", device->uuid,
+        text_addf(ret_text, "%s %c %c %d %d %" PRIu64 " %" PRIu64 " %s\t%s\n", device->uuid,
                   need_letters[device->need], reach_letters[device->reach], device->named,
-                  device->interrupted, device->since_ms,
+                  device->interrupted, device->since_ms, device->energy_mj,
                   device->need != HEALTH_NEED_NOTHING ? device->need_reason : "",
                   device->reach != HEALTH_ANSWERS ? device->reach_reason : "");
     }
@@ -420,11 +435,11 @@ static int restore_device(struct health *health, const char *line)
     const char *need_at, *reach_at, *why, *tab;
     char uuid[GPU_UUID_SIZE], need, reach;
     unsigned named, interrupted;
-    uint64_t since_ms;
+    uint64_t since_ms, energy_mj;
     int length = 0;
 
-    if (sscanf(line, "%95s %c %c %1u %1u %" SCNu64 "%n", uuid, &need, &reach, &named, &interrupted,
-               &since_ms, &length) != 6 ||
+    if (sscanf(line, "%95s %c %c %1u %1u %" SCNu64 " %" SCNu64 "%n", uuid, &need, &reach, &named,
+               &interrupted, &since_ms, &energy_mj, &length) != 7 ||
         line[length] != ' ')
         return -EBADMSG;
     need_at = strchr(need_letters, need);
@@ -441,6 +456,7 @@ static int restore_device(struct health *health, const char *line)
     device->reach = (enum health_reach)(reach_at - reach_letters);
     device->named = named;
     device->interrupted = interrupted;
+    device->energy_mj = energy_mj;
     copy_reason(device->need_reason, why, (size_t)(tab - why));
     copy_reason(device->reach_reason, tab + 1, strlen(tab + 1));
     device->healthy = health_state(device) == HEALTH_HEALTHY;
@@ -456,9 +472,9 @@ static int restore_lines(struct health *health, const char *boot, char *text)
     char *line = strtok_r(text, "\n", &save);
     int r = 0;
 
-    if (!line || !str_starts_with(line, "gpuslice-health 1 "))
+    if (!line || !str_starts_with(line, SAVED_HEADER))
         return -EBADMSG;
-    snprintf(header, sizeof(header), "gpuslice-health 1 %s", boot);
+    snprintf(header, sizeof(header), SAVED_HEADER "%s", boot);
     if (strcmp(line, header) != 0)
         return -ESTALE;
     while (r == 0 && (line = strtok_r(NULL, "\n", &save)))

@@ -19,9 +19,10 @@
  *     reset, reboot          Unhealthy until a reset was seen
  *     information            none
  *
- * A reset was seen when the driver's recovery action asked for one and then for nothing, or when
- * the device was lost or silent and answers again in a later session with the driver, or when the
- * node was rebooted (the saved state goes with /run, and names the boot it belongs to). A device
+ * A reset was seen when the driver's recovery action asked for one and then for nothing, when the
+ * device's energy counter fell (it begins anew when the driver sets the device up), when the device
+ * was lost or silent and answers again in a later session with the driver, or when the node was
+ * rebooted (the saved state goes with /run, and names the boot it belongs to). A device
  * that is lost or silent without having needed anything is Healthy again as soon as it answers.
  */
 
@@ -65,6 +66,7 @@ struct health_device {
     bool named;                   /* the driver's recovery action named what is needed */
     bool interrupted;             /* lost or silent since it needs a reset ... */
     uint64_t interrupted_session; /* ... last in this session */
+    uint64_t energy_mj;           /* at the last answer; UINT64_MAX unknown */
     uint64_t backoff_ms;
     char need_reason[HEALTH_REASON_SIZE], reach_reason[HEALTH_REASON_SIZE];
 };

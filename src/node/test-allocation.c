@@ -68,8 +68,24 @@ static void describe(const v1beta1_ContainerAllocateResponse *answer, struct tex
 }
 
 #define SHARED_BY_4 "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n"
-#define FOLDER      "/var/run/nvidia-container-devices"
-#define CDI         "k8s.device-plugin.nvidia.com/gpu="
+#define MPS_ON_GPU_0                      \
+    "flags: {mpsRoot: /run/nvidia/mps}\n" \
+    "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2, devices: [0]}]}}\n"
+#define MPS_AND_TIME_SLICING                                                                 \
+    "flags: {mpsRoot: /run/nvidia/mps}\n"                                                    \
+    "sharing: {mps: {failRequestsGreaterThanOne: false, resources: [{name: nvidia.com/gpu, " \
+    "replicas: 2, devices: [0]}]}, timeSlicing: {resources: [{name: nvidia.com/gpu, "        \
+    "replicas: 4, devices: [1]}]}}\n"
+#define ONE_SLICE_ONLY                                                              \
+    "sharing: {timeSlicing: {failRequestsGreaterThanOne: true, resources: [{name: " \
+    "nvidia.com/gpu, replicas: 4, devices: [0]}]}}\n"
+#define MPS_ANSWER(visible)                                                  \
+    "env CUDA_MPS_PIPE_DIRECTORY=/mps/nvidia.com/gpu/pipe\n"                 \
+    "env NVIDIA_VISIBLE_DEVICES=" visible                                    \
+    "\nmount /run/nvidia/mps/nvidia.com/gpu/pipe /mps/nvidia.com/gpu/pipe\n" \
+    "mount /run/nvidia/mps/shm /dev/shm\n"
+#define FOLDER "/var/run/nvidia-container-devices"
+#define CDI    "k8s.device-plugin.nvidia.com/gpu="
 
 /* dev root and IMEX channels name files that exist nowhere, so that no row depends on this machine.
  */
@@ -136,10 +152,24 @@ static const struct {
      "flags: {mpsRoot: /run/nvidia/mps}\n"
      "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}",
      {UUID_0 "::1"},
-     "env CUDA_MPS_PIPE_DIRECTORY=/mps/nvidia.com/gpu/pipe\n"
-     "env NVIDIA_VISIBLE_DEVICES=" UUID_0
-     "\nmount /run/nvidia/mps/nvidia.com/gpu/pipe /mps/nvidia.com/gpu/pipe\n"
-     "mount /run/nvidia/mps/shm /dev/shm\n"},
+     MPS_ANSWER(UUID_0)},
+    {"a whole GPU beside MPS slices needs no MPS",
+     MPS_ON_GPU_0,
+     {UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "\n"},
+    {"an MPS slice beside whole GPUs", MPS_ON_GPU_0, {UUID_0 "::1"}, MPS_ANSWER(UUID_0)},
+    {"a time-sliced GPU beside MPS slices needs no MPS",
+     MPS_AND_TIME_SLICING,
+     {UUID_1 "::2"},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "\n"},
+    {"slices of both kinds in one container",
+     MPS_AND_TIME_SLICING,
+     {UUID_1 "::2", UUID_0 "::0"},
+     MPS_ANSWER(UUID_1 "," UUID_0)},
+    {"one slice and a whole GPU is one slice",
+     ONE_SLICE_ONLY,
+     {UUID_0 "::0", UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "," UUID_1 "\n"},
 };
 
 static size_t count_ids(const char *const *ids)
@@ -198,6 +228,24 @@ static void refusals(void **state)
     drop_offer(&fixture);
 }
 
+/* In a resource of slices and whole GPUs only the slices count; one of each is a row above. */
+static void whole_gpus_are_not_counted(void **state)
+{
+    static char *const slices[] = {(char *)(uintptr_t)(UUID_0 "::0"), (char *)(uintptr_t)(UUID_1),
+                                   (char *)(uintptr_t)(UUID_0 "::1")};
+    v1beta1_ContainerAllocateResponse answer;
+    struct error err = ERROR_INIT;
+    struct fixture fixture;
+
+    (void)state;
+    make_offer(&fixture, ONE_SLICE_ONLY);
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", slices, 3, &answer, &err),
+        ALLOCATION_TOO_MANY);
+    assert_non_null(strstr(err.message, "1 slice, not 2"));
+    drop_offer(&fixture);
+}
+
 /* A reload from 4 to 2 replicas races with an Allocate that the kubelet had begun. */
 static void id_of_the_offer_before(void **state)
 {
@@ -221,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(whole_gpus_are_not_counted),
         cmocka_unit_test(id_of_the_offer_before),
     };
 

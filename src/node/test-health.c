@@ -28,6 +28,8 @@ enum step {
     ANSWER_RESET,
     ANSWER_REBOOT,
     ANSWER_DRAIN,
+    ANSWER_MORE_ENERGY, /* an old driver's answer, whose energy counter went on ... */
+    ANSWER_LESS_ENERGY, /* ... or began anew */
     LOST,
     SILENT,
     HANG,
@@ -94,6 +96,31 @@ static const struct row {
      0},
     {"needs a reset, answers in a new session without an interruption",
      {SESSION, XID + 95, SESSION, ASK, ANSWER},
+     HEALTH_NEEDS_RESET,
+     "XID 95",
+     0},
+    {"an old driver's reset seen in the energy counter",
+     {SESSION, XID + 95, ASK, ANSWER_MORE_ENERGY, ASK, ANSWER_LESS_ENERGY},
+     HEALTH_HEALTHY,
+     "",
+     0},
+    {"an energy counter that goes on is no reset",
+     {SESSION, XID + 95, ASK, ANSWER_MORE_ENERGY, ASK, ANSWER_MORE_ENERGY},
+     HEALTH_NEEDS_RESET,
+     "XID 95",
+     0},
+    {"an energy counter that is not known is no reset",
+     {SESSION, XID + 95, ASK, ANSWER, ASK, ANSWER_LESS_ENERGY},
+     HEALTH_NEEDS_RESET,
+     "XID 95",
+     0},
+    {"a reset while the agent was away",
+     {SESSION, XID + 95, ASK, ANSWER_MORE_ENERGY, RESTART, SESSION, ASK, ANSWER_LESS_ENERGY},
+     HEALTH_HEALTHY,
+     "",
+     0},
+    {"the driver still asks, whatever the counter does",
+     {SESSION, XID + 95, ASK, ANSWER_MORE_ENERGY, ASK, ANSWER_RESET},
      HEALTH_NEEDS_RESET,
      "XID 95",
      0},
@@ -261,11 +288,12 @@ static void session(struct world *world, enum step step)
     assert_true(health_inventory(&world->health, &inventory, world->now_ms) >= 0);
 }
 
-static void answer(struct world *world, int outcome, enum gpu_recovery recovery)
+static void answer(struct world *world, int outcome, enum gpu_recovery recovery, uint64_t energy_mj)
 {
     struct gpu_probe probe = GPU_PROBE_INIT;
 
     probe.recovery = recovery;
+    probe.energy_millijoule = energy_mj;
     assert_true(health_probe(&world->health, UUID_A, outcome, &probe, "test", world->now_ms) >= 0);
 }
 
@@ -323,13 +351,19 @@ static void take(struct world *world, enum step step)
     case ANSWER_RESET:
     case ANSWER_REBOOT:
     case ANSWER_DRAIN:
-        answer(world, 0, (enum gpu_recovery)(step - ANSWER));
+        answer(world, 0, (enum gpu_recovery)(step - ANSWER), UINT64_MAX);
+        break;
+    case ANSWER_MORE_ENERGY:
+        answer(world, 0, GPU_RECOVERY_UNKNOWN, 5000 + world->now_ms);
+        break;
+    case ANSWER_LESS_ENERGY:
+        answer(world, 0, GPU_RECOVERY_UNKNOWN, 1000);
         break;
     case LOST:
-        answer(world, GPU_LOST, GPU_RECOVERY_UNKNOWN);
+        answer(world, GPU_LOST, GPU_RECOVERY_UNKNOWN, UINT64_MAX);
         break;
     case SILENT:
-        answer(world, -EIO, GPU_RECOVERY_UNKNOWN);
+        answer(world, -EIO, GPU_RECOVERY_UNKNOWN, UINT64_MAX);
         break;
     case HANG:
         health_hang(&world->health, "nvmlDeviceGetMemoryInfo", UUID_A, world->now_ms);
@@ -441,7 +475,7 @@ static void one_probe_for_an_application(void **state)
     assert_int_equal(health_next_probe_ms(&world.health), 1000);
     assert_string_equal(health_take_due(&world.health, 1000), UUID_A);
     world.now_ms = 1001;
-    answer(&world, 0, GPU_RECOVERY_UNKNOWN);
+    answer(&world, 0, GPU_RECOVERY_UNKNOWN, UINT64_MAX);
     assert_true(health_next_probe_ms(&world.health) == UINT64_MAX);
     health_deinit(&world.health);
 }
@@ -451,13 +485,13 @@ static void refuses_a_bad_state(void **state)
     static const char *const texts[] = {
         "",
         "something else\n",
-        "gpuslice-health 2 boot-1\n",
-        "gpuslice-health 1 boot-1\nGPU-a\n",
-        "gpuslice-health 1 boot-1\nGPU-a x a 0 0 5 why\t\n",
-        "gpuslice-health 1 boot-1\nGPU-a t z 0 0 5 why\t\n",
-        "gpuslice-health 1 boot-1\nGPU-a t a 2 0 5 why\t\n",
-        "gpuslice-health 1 boot-1\nGPU-a t a 0 0 5 why\n",
-        "gpuslice-health 1 boot-1\nGPU-a t a 0 0 5 why\t\nGPU-A t a 0 0 5 why\t\n",
+        "gpuslice-health 3 boot-1\n",
+        "gpuslice-health 2 boot-1\nGPU-a\n",
+        "gpuslice-health 2 boot-1\nGPU-a x a 0 0 5 7 why\t\n",
+        "gpuslice-health 2 boot-1\nGPU-a t z 0 0 5 7 why\t\n",
+        "gpuslice-health 2 boot-1\nGPU-a t a 2 0 5 7 why\t\n",
+        "gpuslice-health 2 boot-1\nGPU-a t a 0 0 5 7 why\n",
+        "gpuslice-health 2 boot-1\nGPU-a t a 0 0 5 7 why\t\nGPU-A t a 0 0 5 7 why\t\n",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
