@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "answer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -121,6 +122,13 @@ int answer_merge(struct answer *answer, const void *data, size_t size)
     return r;
 }
 
+/* strcmp for names that an allocation always has. */
+static int order(const char *a, const char *b)
+{
+    assert(a && b);
+    return strcmp(a, b);
+}
+
 /* The allocation of this container whose resource name follows `after` (NULL: the first one). */
 static const struct allocation *next_allocation(const struct manager *manager, const char *pod_uid,
                                                 const char *container, const char *after)
@@ -130,9 +138,10 @@ static const struct allocation *next_allocation(const struct manager *manager, c
     for (size_t i = 0; i < manager->n_allocations; i++) {
         const struct allocation *one = &manager->allocations[i];
 
-        if (str_equal(one->pod_uid, pod_uid) && str_equal(one->container, container) &&
-            (!after || strcmp(one->resource, after) > 0) &&
-            (!next || strcmp(one->resource, next->resource) < 0))
+        if (!str_equal(one->pod_uid, pod_uid) || !str_equal(one->container, container))
+            continue;
+        if ((!after || order(one->resource, after) > 0) &&
+            (!next || order(one->resource, next->resource) < 0))
             next = one;
     }
     return next;

@@ -223,16 +223,14 @@ static void do_get(struct kubelet *kubelet, struct peer *peer, const json_t *req
 {
     const char *what = field(request, "what", "");
     enum view_format format;
-    int r;
+    int r = -EINVAL;
 
-    if (!view_format_parse(field(request, "format", "table"), &format))
-        r = -EINVAL;
-    else if (str_equal(what, "node") || str_equal(what, "nodes"))
-        r = view_node(kubelet, format, &out->text);
-    else if (str_equal(what, "pods") || str_equal(what, "pod"))
-        r = view_pods(kubelet, format, &out->text);
-    else
-        r = -EINVAL;
+    if (view_format_parse(field(request, "format", "table"), &format)) {
+        if (str_equal(what, "node") || str_equal(what, "nodes"))
+            r = view_node(kubelet, format, &out->text);
+        else if (str_equal(what, "pods") || str_equal(what, "pod"))
+            r = view_pods(kubelet, format, &out->text);
+    }
     if (r == -EINVAL)
         text_add(&out->text, "write: get pods|node [-o table|json]\n");
     out->status = r < 0;
@@ -373,6 +371,7 @@ static void serve(struct peer *peer, const json_t *request)
         verbs[i].run(kubelet, peer, request, &out);
         if (verbs[i].changes) {
             kubelet->state_changed = true;
+            kubelet_save(kubelet);
             kubelet_wake(kubelet);
         }
         if (!out.deferred)

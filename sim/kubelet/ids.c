@@ -34,7 +34,7 @@ bool ids_has(const struct ids *ids, const char *id)
 {
     size_t at = lower_bound(ids, id);
 
-    return at < ids->n_items && !strcmp(ids->items[at], id);
+    return at < ids->n_items && strcmp(ids->items[at], id) == 0;
 }
 
 int ids_add(struct ids *ids, const char *id)
@@ -42,7 +42,7 @@ int ids_add(struct ids *ids, const char *id)
     size_t at = lower_bound(ids, id);
     char *copy;
 
-    if (at < ids->n_items && !strcmp(ids->items[at], id))
+    if (at < ids->n_items && strcmp(ids->items[at], id) == 0)
         return 0;
     copy = strdup(id);
     if (!copy || !array_push(&ids->items, &ids->n_items, &ids->capacity, sizeof(*ids->items))) {
@@ -66,7 +66,7 @@ void ids_remove(struct ids *ids, const char *id)
 {
     size_t at = lower_bound(ids, id);
 
-    if (at == ids->n_items || strcmp(ids->items[at], id))
+    if (at == ids->n_items || strcmp(ids->items[at], id) != 0)
         return;
     free(ids->items[at]);
     ids->n_items--;

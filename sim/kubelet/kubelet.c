@@ -100,7 +100,7 @@ static bool advance_pods(struct kubelet *kubelet)
     return changed;
 }
 
-static void save(struct kubelet *kubelet)
+void kubelet_save(struct kubelet *kubelet)
 {
     cleanup_text struct text path = TEXT_INIT;
     struct error err = ERROR_INIT;
@@ -153,7 +153,7 @@ static void kubelet_sync(struct kubelet *kubelet)
     kubelet->state_changed |= changed;
     if (changed)
         kubelet_wake(kubelet);
-    save(kubelet);
+    kubelet_save(kubelet);
     if (kubelet->control)
         control_notify(kubelet->control);
     if (kubelet->stopping && kubelet->on_stopped &&

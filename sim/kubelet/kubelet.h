@@ -65,6 +65,10 @@ void kubelet_wake(struct kubelet *kubelet);
 /* Asks for a look at the books at now_ms or earlier. */
 void kubelet_wake_at(struct kubelet *kubelet, uint64_t at_ms);
 
+/* Writes what has changed; kubelet_sync does it too. For who answers a user before the next round:
+ * a stand-in that is killed then has not forgotten what it confirmed. */
+void kubelet_save(struct kubelet *kubelet);
+
 /* Ends all pods (or, with keep_pods, leaves them) and calls on_stopped when nothing is left. A
  * second call kills what has not ended yet. */
 void kubelet_stop(struct kubelet *kubelet, void (*on_stopped)(struct kubelet *kubelet));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "manager.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -373,6 +374,7 @@ int manager_pick(const struct manager *manager, const struct request *request,
 
     if (r < 0)
         return r;
+    assert(resource);
     if (held)
         return check_held(resource, request, held, err);
     if (!request->count)

@@ -126,7 +126,7 @@ static bool is_listed(const struct pod *pod)
 static void reply(struct rpc_call *call, int r, const pb_msgdesc_t *fields, const void *message)
 {
     cleanup_free void *data = NULL;
-    size_t size;
+    size_t size = 0;
 
     if (r == 0)
         r = message_encode(fields, message, &data, &size);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "process.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 struct process {
     uv_poll_t watch; /* of the pidfd */
     int pidfd;
+    int gate_fd, report_fd; /* until process_go: our end of what the child waits for and answers */
     pid_t pid;
     uint64_t start_ticks;
     process_ended_fn *on_end;
@@ -45,6 +47,8 @@ static void forget(uv_handle_t *handle)
 {
     struct process *process = handle->data;
 
+    cleanup_close_p(&process->gate_fd);
+    cleanup_close_p(&process->report_fd);
     close(process->pidfd);
     free(process);
 }
@@ -89,6 +93,7 @@ static int watch_process(uv_loop_t *loop, pid_t pid, process_ended_fn *on_end, v
     process->on_end = on_end;
     process->userdata = userdata;
     process->watch.data = process;
+    process->gate_fd = process->report_fd = -1;
     process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (process->pidfd < 0) {
         r = -errno;
@@ -110,12 +115,42 @@ static int watch_process(uv_loop_t *loop, pid_t pid, process_ended_fn *on_end, v
     return 0;
 }
 
-/* In the child: everything that exec needs; the first failure is written to report_fd. */
+/* The ends of the two pipes between us and a child that has not been let go yet. */
+struct gate {
+    int wait_fd, open_fd;     /* the child reads one byte; end of file means that we died */
+    int answer_fd, report_fd; /* read by us, written by the child: why exec failed */
+};
+
+static void gate_close(struct gate *gate)
+{
+    cleanup_close_p(&gate->wait_fd);
+    cleanup_close_p(&gate->open_fd);
+    cleanup_close_p(&gate->answer_fd);
+    cleanup_close_p(&gate->report_fd);
+}
+
+static int gate_open(struct gate *gate)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    gate->wait_fd = ends[0];
+    gate->open_fd = ends[1];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    gate->answer_fd = ends[0];
+    gate->report_fd = ends[1];
+    return 0;
+}
+
+/* In the child: everything that exec needs; the first failure is reported. */
 static __attribute__((noreturn)) void run(const struct process_command *command, pid_t parent,
-                                          int report_fd)
+                                          struct gate *gate)
 {
     sigset_t none;
     int fd, code;
+    char go;
 
     setsid();
     if (command->dies_with_us) {
@@ -127,6 +162,9 @@ static __attribute__((noreturn)) void run(const struct process_command *command,
         signal(number, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    close(TAKE_FD(gate->open_fd));
+    if (read(gate->wait_fd, &go, 1) != 1)
+        _exit(126);
     fd = open("/dev/null", O_RDONLY);
     if (fd >= 0)
         dup2(fd, STDIN_FILENO);
@@ -134,64 +172,63 @@ static __attribute__((noreturn)) void run(const struct process_command *command,
     if (fd >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0)
         execvpe(command->argv[0], command->argv, command->environment);
     code = errno;
-    (void)!write(report_fd, &code, sizeof(code));
+    (void)!write(gate->report_fd, &code, sizeof(code));
     _exit(127);
-}
-
-static int spawn(const struct process_command *command, pid_t *ret_pid, struct error *err)
-{
-    cleanup_close int in = -1, out = -1;
-    pid_t parent = getpid(), pid;
-    int ends[2], code = 0;
-    ssize_t n;
-
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return error_set_errno(err, -errno, "cannot start %s", command->argv[0]);
-    in = ends[0];
-    out = ends[1];
-    pid = fork();
-    if (pid < 0)
-        return error_set_errno(err, -errno, "cannot start %s", command->argv[0]);
-    if (pid == 0)
-        run(command, parent, out);
-    close(TAKE_FD(out));
-    do
-        n = read(in, &code, sizeof(code));
-    while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)sizeof(code)) {
-        waitpid(pid, NULL, 0);
-        return error_set_errno(err, -code, "exec: \"%s\"", command->argv[0]);
-    }
-    *ret_pid = pid;
-    return 0;
 }
 
 int process_start(uv_loop_t *loop, const struct process_command *command, process_ended_fn *on_end,
                   void *userdata, struct process **ret_process, struct error *err)
 {
-    pid_t pid = -1;
-    int r = spawn(command, &pid, err);
+    cleanup(gate_close) struct gate gate = {-1, -1, -1, -1};
+    pid_t parent = getpid(), pid;
+    int r = gate_open(&gate);
 
     if (r < 0)
-        return r;
+        return error_set_errno(err, r, "cannot start %s", command->argv[0]);
+    pid = fork();
+    if (pid < 0)
+        return error_set_errno(err, -errno, "cannot start %s", command->argv[0]);
+    if (pid == 0)
+        run(command, parent, &gate);
     r = watch_process(loop, pid, on_end, userdata, ret_process);
     if (r < 0) {
-        kill(-pid, SIGKILL);
+        kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         return error_set_errno(err, r, "cannot watch %s", command->argv[0]);
     }
     (*ret_process)->start_ticks = read_start_ticks(pid);
+    (*ret_process)->gate_fd = TAKE_FD(gate.open_fd);
+    (*ret_process)->report_fd = TAKE_FD(gate.answer_fd);
     return 0;
+}
+
+int process_go(struct process *process, struct error *err)
+{
+    cleanup_close int gate_fd = TAKE_FD(process->gate_fd), report_fd = TAKE_FD(process->report_fd);
+    int code = 0;
+    ssize_t n;
+
+    if (write(gate_fd, "", 1) != 1)
+        return error_set_errno(err, -errno, "cannot let the process go");
+    /* End of file: exec closed it. */
+    do
+        n = read(report_fd, &code, sizeof(code));
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof(code))
+        return 0;
+    waitpid(process->pid, NULL, 0);
+    return error_set_errno(err, -code, "exec");
 }
 
 int process_adopt(uv_loop_t *loop, pid_t pid, uint64_t start_ticks, process_ended_fn *on_end,
                   void *userdata, struct process **ret_process)
 {
-    struct process *process;
+    struct process *process = NULL;
     int r = pid > 1 ? watch_process(loop, pid, on_end, userdata, &process) : -ESRCH;
 
     if (r < 0)
         return r;
+    assert(process);
     /* Read after the pidfd was opened: from then on the number cannot change hands unseen. */
     if (!start_ticks || read_start_ticks(pid) != start_ticks) {
         process_free(process);

@@ -31,9 +31,16 @@ enum { PROCESS_EXIT_UNKNOWN = -1 };
 /* exit_code: as a shell tells it (128 + signal), or PROCESS_EXIT_UNKNOWN. Frees nothing. */
 typedef void process_ended_fn(struct process *process, int exit_code, void *userdata);
 
-/* A command that cannot be executed is a failure of this function: -ENOENT, -EACCES ... */
+/*
+ * Makes the process, which waits at its very beginning: so its number can be written down before it
+ * does anything. If we die before process_go, it ends as well.
+ */
 int process_start(uv_loop_t *loop, const struct process_command *command, process_ended_fn *on_end,
                   void *userdata, struct process **ret_process, struct error *err);
+
+/* Lets it go. A command that cannot be executed fails here, with -ENOENT, -EACCES ...; the process
+ * is gone then, without on_end: free it. */
+int process_go(struct process *process, struct error *err);
 
 /* Takes over pid, if it is still the process that began at start_ticks; -ESRCH when not. */
 int process_adopt(uv_loop_t *loop, pid_t pid, uint64_t start_ticks, process_ended_fn *on_end,

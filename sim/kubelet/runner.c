@@ -225,7 +225,19 @@ static int run(struct kubelet *kubelet, struct pod *pod, struct container *conta
     process.argv = command.argv;
     process.environment = command.environment;
     process.log_path = path;
-    return process_start(kubelet->loop, &process, handle_end, kubelet, &container->process, err);
+    r = process_start(kubelet->loop, &process, handle_end, kubelet, &container->process, err);
+    if (r < 0)
+        return r;
+    /* Written down before it runs: a stand-in that is killed now leaves no stranger behind. */
+    kubelet->state_changed = true;
+    kubelet_save(kubelet);
+    r = process_go(container->process, err);
+    if (r < 0) {
+        process_free(container->process);
+        container->process = NULL;
+        return error_wrap(err, r, "cannot execute the command of %s", container->spec->name);
+    }
+    return 0;
 }
 
 static void start_container(struct kubelet *kubelet, struct pod *pod, struct container *container)

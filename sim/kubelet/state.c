@@ -175,7 +175,7 @@ static void share_template(const struct kubelet *kubelet, struct manifest *manif
         workloads_find(&kubelet->workloads, manifest->kind, manifest->namespace, manifest->name);
     struct pod_template *template = workload ? workload->manifest.template : NULL;
 
-    if (!template || strcmp(template->source, manifest->template->source))
+    if (!template || strcmp(template->source, manifest->template->source) != 0)
         return;
     pod_template_unref(manifest->template);
     manifest->template = pod_template_ref(template);

@@ -380,6 +380,18 @@ static void test_restart_keeps_devices(void **state)
     assert_int_equal(fake_plugin_counters(bed->plugin)->n_allocates, 1);
 }
 
+static void test_command_that_does_not_exist(void **state)
+{
+    struct bed *bed = *state;
+
+    apply(bed, "kind: Pod\nmetadata: {name: one}\n"
+               "spec: {restartPolicy: Never,\n"
+               "  containers: [{name: c, image: any, command: [/no/such/program]}]}\n");
+    await(bed, check(bed, "pods.Failed=1") == 1);
+    assert_int_equal(bed->kubelet->pods.items[0]->containers[0].exit_code, 128);
+    assert_null(bed->kubelet->pods.items[0]->containers[0].process);
+}
+
 static void test_bad_registrations(void **state)
 {
     static const struct {
@@ -723,6 +735,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failed_pods_are_replaced_slowly, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_init_containers_hand_devices_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart_keeps_devices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_command_that_does_not_exist, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_registrations, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_plugin_gone_and_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_registration_replaces_old, set_up, tear_down),

@@ -95,12 +95,13 @@ static json_t *env_json(const struct kubelet *kubelet, const struct pod *pod,
     return env;
 }
 
+/* Of active pods only: those of ended ones are free, though the books drop them lazily. */
 static json_t *devices_json(const struct manager *manager, const struct pod *pod,
                             const struct container_spec *container)
 {
     json_t *devices = json_object();
 
-    for (size_t i = 0; i < manager->n_allocations; i++) {
+    for (size_t i = 0; pod_is_active(pod) && i < manager->n_allocations; i++) {
         const struct allocation *one = &manager->allocations[i];
         json_t *ids;
 
@@ -179,7 +180,7 @@ static int add_ids(const struct manager *manager, const struct pod *pod, struct 
 {
     cleanup_ids struct ids ids = IDS_INIT;
 
-    for (size_t i = 0; i < manager->n_allocations; i++)
+    for (size_t i = 0; pod_is_active(pod) && i < manager->n_allocations; i++)
         for (size_t k = 0; k < manager->allocations[i].n_devices; k++)
             if (str_equal(manager->allocations[i].pod_uid, pod->uid) &&
                 ids_add(&ids, manager->allocations[i].devices[k].id) < 0)

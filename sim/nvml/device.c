@@ -13,7 +13,7 @@
     GIVE(nvmlDeviceGetBrand, nvmlBrandType_t, true, v.model->brand)                               \
     GIVE(nvmlDeviceGetIndex, unsigned, true, v.index)                                             \
     GIVE(nvmlDeviceGetMinorNumber, unsigned, true, v.gpu->minor)                                  \
-    GIVE(nvmlDeviceGetModuleId, unsigned, v.model->nvlink_count > 0, v.index + 1)                     \
+    GIVE(nvmlDeviceGetModuleId, unsigned, v.model->nvlink_count > 0, v.index + 1)                 \
     GIVE(nvmlDeviceGetBoardId, unsigned, true, v.gpu->pci.bus << 8 | v.gpu->pci.device)           \
     GIVE(nvmlDeviceGetMultiGpuBoard, unsigned, true, 0)                                           \
     GIVE(nvmlDeviceGetArchitecture, nvmlDeviceArchitecture_t, true, v.model->architecture)        \
@@ -37,7 +37,7 @@
     GIVE(nvmlDeviceGetPowerManagementMode, nvmlEnableState_t, true, NVML_FEATURE_ENABLED)         \
     GIVE(nvmlDeviceGetAccountingMode, nvmlEnableState_t, true, NVML_FEATURE_DISABLED)             \
     GIVE(nvmlDeviceGetDefaultEccMode, nvmlEnableState_t, v.model->ecc, NVML_FEATURE_ENABLED)      \
-    GIVE(nvmlDeviceGetMaxMigDeviceCount, unsigned, true, 0) /* while MIG is off */                     \
+    GIVE(nvmlDeviceGetMaxMigDeviceCount, unsigned, true, 0) /* while MIG is off */                \
     GIVE(nvmlDeviceIsMigDeviceHandle, unsigned, true, 0)                                          \
     GIVE(nvmlDeviceGetNumFans, unsigned, true, v.model->fans)
 

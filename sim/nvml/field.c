@@ -49,7 +49,9 @@ static nvmlReturn_t give_link(const struct view *v, nvmlFieldValue_t *field)
     if (field->fieldId == NVML_FI_DEV_NVLINK_LINK_COUNT)
         return give_uint(field, v->model->nvlink_count);
     if (field->fieldId == NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON)
-        return give_uint(field, v->model->nvlink_mbps);
+        return v->model->architecture >= NVML_DEVICE_ARCH_HOPPER
+                   ? NVML_ERROR_NOT_SUPPORTED /* there it is a fact of each link */
+                   : give_uint(field, v->model->nvlink_mbps);
     if (link >= v->model->nvlink_count)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (field->fieldId == NVML_FI_DEV_NVLINK_GET_STATE)

@@ -38,9 +38,13 @@ unsigned load_celsius(const struct view *v)
 
 unsigned long long load_energy_mj(const struct view *v)
 {
-    uint64_t seconds = (clock_now_ns() - v->state->started_ns) / 1000000000u;
+    uint64_t reset_ns = atomic_load(&v->now->reset_ns);
+    uint64_t up_ms = (clock_now_ns() - (reset_ns ? reset_ns : v->state->started_ns)) / 1000000u;
 
-    return seconds * v->model->power_idle_mw;
+    /* The counter begins anew at a reset; before the first, the machine was up for an hour. */
+    if (reset_ns == 0)
+        up_ms += 3600u * 1000u;
+    return up_ms * v->model->power_idle_mw / 1000;
 }
 
 static unsigned clock_mhz(const struct view *v, nvmlClockType_t type, bool highest)

@@ -12,156 +12,19 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/yaml.h"
-#include "gpu/nvml-abi.h"
-
-enum { MAX_PATH_TEXT = 160 };
+#include "nvml/model.h"
+#include "nvml/schema.h"
 
 struct reader {
     struct problems *problems;
-    const char *directory; /* where models/ lies, or NULL */
+    struct model_source models;
     struct machine *machine;
     struct gpu_model default_model;
     bool has_default_model, default_model_refused;
 };
 
-struct choice {
-    const char *name;
-    uint32_t value;
-};
-
-enum field_kind { F_TEXT, F_NUMBER, F_SIZE, F_BOOL, F_CHOICE, F_VERSION, F_MILLI, F_PCI, F_MAP };
-
-/* One key of a map: how its text is read and where the result goes. */
-struct field {
-    const char *key;
-    enum field_kind kind;
-    bool required;
-    size_t offset;
-    size_t size;                  /* F_TEXT: of the buffer */
-    uint32_t min, max;            /* F_NUMBER, F_MILLI (in whole units) */
-    const struct choice *choices; /* F_CHOICE, ended by a NULL name */
-    const struct field *fields;   /* F_MAP, ended by a NULL key */
-};
-
-static const struct choice brands[] = {
-    {"tesla", NVML_BRAND_TESLA},
-    {"quadro", NVML_BRAND_QUADRO},
-    {"geforce", NVML_BRAND_GEFORCE},
-    {"titan", NVML_BRAND_TITAN},
-    {"quadro-rtx", NVML_BRAND_QUADRO_RTX},
-    {"nvidia-rtx", NVML_BRAND_NVIDIA_RTX},
-    {"nvidia", NVML_BRAND_NVIDIA},
-    {"geforce-rtx", NVML_BRAND_GEFORCE_RTX},
-    {NULL, 0},
-};
-
-static const struct choice architectures[] = {
-    {"kepler", NVML_DEVICE_ARCH_KEPLER},
-    {"maxwell", NVML_DEVICE_ARCH_MAXWELL},
-    {"pascal", NVML_DEVICE_ARCH_PASCAL},
-    {"volta", NVML_DEVICE_ARCH_VOLTA},
-    {"turing", NVML_DEVICE_ARCH_TURING},
-    {"ampere", NVML_DEVICE_ARCH_AMPERE},
-    {"ada", NVML_DEVICE_ARCH_ADA},
-    {"hopper", NVML_DEVICE_ARCH_HOPPER},
-    {"blackwell", NVML_DEVICE_ARCH_BLACKWELL},
-    {NULL, 0},
-};
-
-static const struct choice nvlink_versions[] = {
-    {"1.0", NVML_NVLINK_VERSION_1_0}, {"2.0", NVML_NVLINK_VERSION_2_0},
-    {"2.2", NVML_NVLINK_VERSION_2_2}, {"3.0", NVML_NVLINK_VERSION_3_0},
-    {"3.1", NVML_NVLINK_VERSION_3_1}, {"4.0", NVML_NVLINK_VERSION_4_0},
-    {"5.0", NVML_NVLINK_VERSION_5_0}, {NULL, 0},
-};
-
 static const struct choice process_kinds[] = {
     {"compute", PROCESS_COMPUTE}, {"graphics", PROCESS_GRAPHICS}, {"mps", PROCESS_MPS}, {NULL, 0}};
-
-#define AT(type, member) .offset = offsetof(struct type, member)
-#define TEXT(type, member) \
-    .kind = F_TEXT, AT(type, member), .size = sizeof(((struct type *)0)->member)
-#define NUMBER(type, member, lowest, highest) \
-    .kind = F_NUMBER, AT(type, member), .min = (lowest), .max = (highest)
-
-static const struct field power_fields[] = {
-    {"idle", .kind = F_MILLI, AT(gpu_model, power_idle_mw), .max = 10000, .required = true},
-    {"limit", .kind = F_MILLI, AT(gpu_model, power_limit_mw), .max = 10000, .required = true},
-    {"min", .kind = F_MILLI, AT(gpu_model, power_min_mw), .max = 10000, .required = true},
-    {"max", .kind = F_MILLI, AT(gpu_model, power_max_mw), .max = 10000, .required = true},
-    {NULL},
-};
-
-static const struct field clock_fields[] = {
-    {"graphics", NUMBER(gpu_model, graphics_mhz, 1, 10000), .required = true},
-    {"memory", NUMBER(gpu_model, memory_mhz, 1, 50000), .required = true},
-    {"video", NUMBER(gpu_model, video_mhz, 1, 10000), .required = true},
-    {"idle", NUMBER(gpu_model, idle_mhz, 1, 10000), .required = true},
-    {NULL},
-};
-
-static const struct field temperature_fields[] = {
-    {"idle", NUMBER(gpu_model, idle_celsius, 0, 150), .required = true},
-    {"max", NUMBER(gpu_model, max_celsius, 0, 150), .required = true},
-    {"slowdown", NUMBER(gpu_model, slowdown_celsius, 0, 150), .required = true},
-    {"shutdown", NUMBER(gpu_model, shutdown_celsius, 0, 150), .required = true},
-    {"memoryMax", NUMBER(gpu_model, memory_max_celsius, 0, 150)},
-    {NULL},
-};
-
-static const struct field pcie_fields[] = {
-    {"generation", NUMBER(gpu_model, pcie_generation, 1, 6), .required = true},
-    {"width", NUMBER(gpu_model, pcie_width, 1, 16), .required = true},
-    {NULL},
-};
-
-static const struct field model_nvlink_fields[] = {
-    {"count", NUMBER(gpu_model, nvlink_count, 0, MACHINE_MAX_LINKS), .required = true},
-    {"version", .kind = F_CHOICE, AT(gpu_model, nvlink_version), .choices = nvlink_versions,
-     .required = true},
-    {"mbps", NUMBER(gpu_model, nvlink_mbps, 1, 1000000), .required = true},
-    {NULL},
-};
-
-static const struct field engine_fields[] = {
-    {"encoder", .kind = F_BOOL, AT(gpu_model, encoder)},
-    {"decoder", .kind = F_BOOL, AT(gpu_model, decoder)},
-    {"jpeg", .kind = F_BOOL, AT(gpu_model, jpeg)},
-    {"ofa", .kind = F_BOOL, AT(gpu_model, ofa)},
-    {NULL},
-};
-
-static const struct field model_fields[] = {
-    {"name", TEXT(gpu_model, name), .required = true},
-    {"brand", .kind = F_CHOICE, AT(gpu_model, brand), .choices = brands, .required = true},
-    {"architecture", .kind = F_CHOICE, AT(gpu_model, architecture), .choices = architectures,
-     .required = true},
-    {"compute", .kind = F_VERSION, AT(gpu_model, compute_major), .required = true},
-    {"cores", NUMBER(gpu_model, cores, 1, 1000000), .required = true},
-    {"memory", .kind = F_SIZE, AT(gpu_model, memory_bytes), .required = true},
-    {"reserved", .kind = F_SIZE, AT(gpu_model, reserved_bytes), .required = true},
-    {"bar1", .kind = F_SIZE, AT(gpu_model, bar1_bytes), .required = true},
-    {"memoryBus", NUMBER(gpu_model, memory_bus_bits, 1, 65536), .required = true},
-    {"pciDevice", NUMBER(gpu_model, pci_device, 1, UINT32_MAX), .required = true},
-    {"pciSubsystem", NUMBER(gpu_model, pci_subsystem, 0, UINT32_MAX), .required = true},
-    {"pciClass", NUMBER(gpu_model, pci_class, 0, 0xffff), .required = true},
-    {"pcie", .kind = F_MAP, .fields = pcie_fields, .required = true},
-    {"power", .kind = F_MAP, .fields = power_fields, .required = true},
-    {"clocks", .kind = F_MAP, .fields = clock_fields, .required = true},
-    {"temperature", .kind = F_MAP, .fields = temperature_fields, .required = true},
-    {"nvlink", .kind = F_MAP, .fields = model_nvlink_fields},
-    {"engines", .kind = F_MAP, .fields = engine_fields},
-    {"ecc", .kind = F_BOOL, AT(gpu_model, ecc)},
-    {"rowRemapping", .kind = F_BOOL, AT(gpu_model, row_remapping)},
-    {"gsp", .kind = F_BOOL, AT(gpu_model, gsp)},
-    {"fabric", .kind = F_BOOL, AT(gpu_model, fabric)},
-    {"idleP8", .kind = F_BOOL, AT(gpu_model, idle_p8)},
-    {"migSlices", NUMBER(gpu_model, mig_slices, 0, 7)},
-    {"fans", NUMBER(gpu_model, fans, 0, 4)},
-    {"vbios", TEXT(gpu_model, vbios)},
-    {"part", TEXT(gpu_model, part)},
-    {NULL},
-};
 
 static const struct field process_fields[] = {
     {"gpu", NUMBER(machine_process, gpu, 0, MACHINE_MAX_GPUS - 1), .required = true},
@@ -172,180 +35,8 @@ static const struct field process_fields[] = {
     {NULL},
 };
 
-#define refuse(r, at, path, ...) problem_add((r)->problems, PROBLEM_ERROR, at, path, __VA_ARGS__)
-
-static void join(char *to, size_t size, const char *path, const char *key)
-{
-    snprintf(to, size, "%s%s%s", path, *path && *key != '[' ? "." : "", key);
-}
-
-static void refuse_key(struct reader *r, const struct yaml *node, const char *path,
-                       const char *const *known, size_t n_known)
-{
-    const char *near = str_suggest(node->key, known, n_known);
-    char where[MAX_PATH_TEXT];
-
-    join(where, sizeof(where), path, node->key);
-    if (near)
-        refuse(r, node->key_at, where, "unknown key; did you mean '%s'?", near);
-    else
-        refuse(r, node->key_at, where, "unknown key");
-}
-
-static bool read_choice(struct reader *r, const struct yaml *node, const char *path,
-                        const struct choice *choices, uint32_t *ret_value)
-{
-    const char *names[16];
-    size_t n = 0;
-    const char *near;
-
-    for (const struct choice *c = choices; c->name; c++) {
-        if (node->text && str_equal(node->text, c->name)) {
-            *ret_value = c->value;
-            return true;
-        }
-        names[n++] = c->name;
-    }
-    near = node->text ? str_suggest(node->text, names, n) : NULL;
-    if (near)
-        refuse(r, node->at, path, "'%s' is not known; did you mean '%s'?", node->text, near);
-    else
-        refuse(r, node->at, path, "expected one of those like '%s' or '%s'", names[0],
-               names[n - 1]);
-    return false;
-}
-
-static void read_number(struct reader *r, const struct field *f, const struct yaml *node,
-                        const char *path, uint32_t *ret_value)
-{
-    int64_t value;
-
-    if (!yaml_as_int(node, &value))
-        refuse(r, node->at, path, "expected a whole number");
-    else if (value < f->min || value > f->max)
-        refuse(r, node->at, path, "expected a number from %u to %u", f->min, f->max);
-    else
-        *ret_value = (uint32_t)value * (f->kind == F_MILLI ? 1000 : 1);
-}
-
-static void read_text(struct reader *r, const struct field *f, const struct yaml *node,
-                      const char *path, char *to)
-{
-    if (!node->text || !*node->text)
-        refuse(r, node->at, path, "expected a text");
-    else if (str_copy(to, f->size, node->text) < 0)
-        refuse(r, node->at, path, "longer than %zu bytes", f->size - 1);
-}
-
-static void read_fields(struct reader *r, const struct field *fields, const struct yaml *node,
-                        const char *path, void *to);
-
-static void read_field(struct reader *r, const struct field *f, const struct yaml *node,
-                       const char *path, void *base)
-{
-    void *to = (char *)base + f->offset;
-    struct pci_address pci;
-    uint32_t pair[2], choice;
-    uint64_t size;
-    bool yes;
-
-    switch (f->kind) {
-    case F_TEXT:
-        read_text(r, f, node, path, to);
-        return;
-    case F_NUMBER:
-    case F_MILLI:
-        read_number(r, f, node, path, to);
-        return;
-    case F_SIZE:
-        if (!node->text || !word_size(node->text, &size))
-            refuse(r, node->at, path, "expected a size such as 16384Mi");
-        else
-            memcpy(to, &size, sizeof(size));
-        return;
-    case F_BOOL:
-        if (!yaml_as_bool(node, &yes))
-            refuse(r, node->at, path, "expected true or false");
-        else
-            *(uint8_t *)to = yes;
-        return;
-    case F_CHOICE:
-        if (read_choice(r, node, path, f->choices, &choice))
-            memcpy(to, &choice, sizeof(choice));
-        return;
-    case F_VERSION:
-        if (!node->text || !word_version(node->text, &pair[0], &pair[1]))
-            refuse(r, node->at, path, "expected two numbers such as 7.0");
-        else
-            memcpy(to, pair, sizeof(pair));
-        return;
-    case F_PCI:
-        if (!node->text || !word_pci(node->text, &pci))
-            refuse(r, node->at, path, "expected a PCI address such as 0000:00:1b.0");
-        else
-            memcpy(to, &pci, sizeof(pci));
-        return;
-    case F_MAP:
-        read_fields(r, f->fields, node, path, base);
-        return;
-    }
-}
-
-static bool check_kind(struct reader *r, const struct yaml *node, enum yaml_kind kind,
-                       const char *path)
-{
-    if (node->kind == kind)
-        return true;
-    refuse(r, node->at, path, "expected a %s", kind == YAML_MAP ? "map" : "list");
-    return false;
-}
-
-static void check_keys(struct reader *r, const struct yaml *map, const char *path,
-                       const char *const *known, size_t n_known)
-{
-    for (size_t i = 0; i < map->n_children; i++) {
-        bool found = false;
-
-        for (size_t j = 0; j < n_known && !found; j++)
-            found = str_equal(map->children[i].key, known[j]);
-        if (!found)
-            refuse_key(r, &map->children[i], path, known, n_known);
-    }
-}
-
-static void read_fields(struct reader *r, const struct field *fields, const struct yaml *node,
-                        const char *path, void *to)
-{
-    const char *known[40];
-    size_t n_known = 0;
-
-    if (!check_kind(r, node, YAML_MAP, path))
-        return;
-    for (const struct field *f = fields; f->key; f++) {
-        const struct yaml *child = yaml_get(node, f->key);
-        char where[MAX_PATH_TEXT];
-
-        known[n_known++] = f->key;
-        join(where, sizeof(where), path, f->key);
-        if (child)
-            read_field(r, f, child, where, to);
-        else if (f->required)
-            refuse(r, node->at, path, "'%s' is missing", f->key);
-    }
-    check_keys(r, node, path, known, n_known);
-}
-
-static void check_model(struct reader *r, struct position at, const char *path,
-                        const struct gpu_model *model)
-{
-    if (model->reserved_bytes >= model->memory_bytes)
-        refuse(r, at, path, "'reserved' must be less than 'memory'");
-    if (model->power_min_mw > model->power_limit_mw || model->power_limit_mw > model->power_max_mw)
-        refuse(r, at, path, "power must be ordered min <= limit <= max");
-}
-
-static int parse_one(const char *text, size_t size, struct problems *problems,
-                     struct yaml **ret_document)
+int machine_parse_yaml(const char *text, size_t size, struct problems *problems,
+                       struct yaml **ret_document)
 {
     size_t n = 0;
     int r = yaml_parse(text, size, (struct position){0, 0}, problems, ret_document, &n);
@@ -356,81 +47,6 @@ static int parse_one(const char *text, size_t size, struct problems *problems,
     problem_add(problems, PROBLEM_ERROR, (struct position){1, 1}, "",
                 n == 0 ? "the file is empty" : "expected one YAML document, not several");
     return -EBADMSG;
-}
-
-/* A model's file has problems of its own; they are told as its file's, not as the machine's. */
-static int load_model_file(const char *path, struct problems *problems, struct gpu_model *model)
-{
-    cleanup_problems struct problems own = PROBLEMS_INIT;
-    struct reader r = {.problems = &own};
-    cleanup_free char *text = NULL;
-    struct error err = ERROR_INIT;
-    struct yaml *document;
-    char line[512];
-    size_t size;
-    int result = file_read(path, YAML_MAX_BYTES, &text, &size, &err);
-
-    if (result < 0) {
-        problem_add(problems, PROBLEM_ERROR, (struct position){0, 0}, "", "%s", error_text(&err));
-        return -EBADMSG;
-    }
-    problems_set_source(&own, path);
-    result = parse_one(text, size, &own, &document);
-    if (result == 0) {
-        read_fields(&r, model_fields, document, "", model);
-        check_model(&r, document->at, "", model);
-        yaml_free(document, 1);
-    }
-    for (size_t i = 0; i < own.n_items; i++) {
-        problem_format(&own, &own.items[i], line, sizeof(line));
-        problem_add(problems, PROBLEM_ERROR, (struct position){0, 0}, "", "%s", line);
-    }
-    return own.n_items ? -EBADMSG : result;
-}
-
-static bool find_model(const char *directory, const char *name, struct text *file)
-{
-    text_clear(file);
-    text_addf(file, "%s/models/%s.yaml", directory, name);
-    return !text_failed(file) && access(text_string(file), R_OK) == 0;
-}
-
-/* Beside the machine's file, then where machines are looked for. */
-static bool read_named_model(struct reader *r, const struct yaml *node, const char *path,
-                             struct gpu_model *model)
-{
-    cleanup_free char *directories = machine_search_path();
-    cleanup_text struct text file = TEXT_INIT;
-    char *rest = directories, *directory;
-
-    if (strchr(node->text, '/') || node->text[0] == '.') {
-        refuse(r, node->at, path, "expected the name of a file in models/, without its .yaml");
-        return false;
-    }
-    if (r->directory && find_model(r->directory, node->text, &file))
-        return load_model_file(text_string(&file), r->problems, model) == 0;
-    while (r->directory && directories && (directory = strsep(&rest, ":")))
-        if (*directory && find_model(directory, node->text, &file))
-            return load_model_file(text_string(&file), r->problems, model) == 0;
-    refuse(r, node->at, path, "there is no model '%s': no models/%s.yaml", node->text, node->text);
-    return false;
-}
-
-static bool read_model(struct reader *r, const struct yaml *node, const char *path,
-                       struct gpu_model *model)
-{
-    size_t before = problems_count(r->problems, PROBLEM_ERROR);
-
-    if (node->kind == YAML_SCALAR)
-        return read_named_model(r, node, path, model);
-    if (node->kind != YAML_MAP) {
-        refuse(r, node->at, path, "expected the name of a model, or a model written out");
-        return false;
-    }
-    read_fields(r, model_fields, node, path, model);
-    if (problems_count(r->problems, PROBLEM_ERROR) == before)
-        check_model(r, node->at, path, model);
-    return problems_count(r->problems, PROBLEM_ERROR) == before;
 }
 
 static void read_driver(struct reader *r, const struct yaml *node)
@@ -446,9 +62,9 @@ static void read_driver(struct reader *r, const struct yaml *node)
     };
     const char *v = driver.version;
 
-    read_fields(r, fields, node, "driver", &driver);
+    schema_read(r->problems, fields, node, "driver", &driver);
     if (*v && (strspn(v, "0123456789.") != strlen(v) || !strchr(v, '.')))
-        refuse(r, yaml_get(node, "version")->at, "driver.version",
+        refuse(r->problems, yaml_get(node, "version")->at, "driver.version",
                "expected X.Y or X.Y.Z, such as 550.163.01");
     memcpy(r->machine->driver, driver.version, sizeof(driver.version));
     r->machine->cuda = driver.cuda[0] * 1000 + driver.cuda[1] * 10;
@@ -458,19 +74,19 @@ static void read_nodes(struct reader *r, const struct yaml *list)
 {
     struct machine *m = r->machine;
 
-    if (!check_kind(r, list, YAML_LIST, "nodes"))
+    if (!schema_check_kind(r->problems, list, YAML_LIST, "nodes"))
         return;
     for (size_t i = 0; i < list->n_children; i++) {
         const struct yaml *node = &list->children[i];
-        char path[MAX_PATH_TEXT];
+        char path[SCHEMA_PATH];
 
         snprintf(path, sizeof(path), "nodes[%zu]", i);
         if (i == MACHINE_MAX_NODES) {
-            refuse(r, node->at, path, "more than %d nodes", MACHINE_MAX_NODES);
+            refuse(r->problems, node->at, path, "more than %d nodes", MACHINE_MAX_NODES);
             return;
         }
         if (!node->text || !word_cpus(node->text, m->nodes[i].cpus, MACHINE_MAX_CPUS))
-            refuse(r, node->at, path, "expected processors such as 0-15,32-47, below %d",
+            refuse(r->problems, node->at, path, "expected processors such as 0-15,32-47, below %d",
                    MACHINE_MAX_CPUS);
         m->n_nodes++;
     }
@@ -544,31 +160,31 @@ static void read_gpu_words(struct reader *r, const struct yaml *node, const char
 
     for (const struct field *f = gpu_fields; f->key; f++) {
         const struct yaml *child = yaml_get(node, f->key);
-        char where[MAX_PATH_TEXT];
+        char where[SCHEMA_PATH];
 
         known[n_known++] = f->key;
-        join(where, sizeof(where), path, f->key);
+        schema_join(where, sizeof(where), path, f->key);
         if (child && f->kind != F_MAP)
-            read_field(r, f, child, where, words);
+            schema_read_field(r->problems, f, child, where, words);
         else if (!child && f->required)
-            refuse(r, node->at, path, "'%s' is missing", f->key);
+            refuse(r->problems, node->at, path, "'%s' is missing", f->key);
     }
-    check_keys(r, node, path, known, n_known);
+    schema_check_keys(r->problems, node, path, known, n_known);
 }
 
 static void read_gpu_model(struct reader *r, const struct yaml *node, const char *path,
                            struct gpu_model *model)
 {
     const struct yaml *own = yaml_get(node, "model");
-    char where[MAX_PATH_TEXT];
+    char where[SCHEMA_PATH];
 
-    join(where, sizeof(where), path, "model");
+    schema_join(where, sizeof(where), path, "model");
     if (own)
-        read_model(r, own, where, model);
+        model_read(&r->models, own, where, model);
     else if (r->has_default_model)
         *model = r->default_model;
     else if (!r->default_model_refused)
-        refuse(r, node->at, path, "neither this GPU nor the machine names a model");
+        refuse(r->problems, node->at, path, "neither this GPU nor the machine names a model");
 }
 
 static bool same_pci(struct pci_address a, struct pci_address b)
@@ -582,16 +198,17 @@ static void check_gpu(struct reader *r, const struct yaml *node, const char *pat
     const struct machine_gpu *gpu = &m->gpus[index];
 
     if (!is_gpu_uuid(gpu->uuid))
-        refuse(r, node->at, path, "a UUID looks like GPU-8dea5edf-1f2e-5a3b-8c4d-0123456789ab");
+        refuse(r->problems, node->at, path,
+               "a UUID looks like GPU-8dea5edf-1f2e-5a3b-8c4d-0123456789ab");
     if (gpu->node >= (int32_t)m->n_nodes)
-        refuse(r, node->at, path, "there is no node %d under 'nodes'", (int)gpu->node);
+        refuse(r->problems, node->at, path, "there is no node %d under 'nodes'", (int)gpu->node);
     for (unsigned i = 0; i < index; i++) {
         if (same_pci(m->gpus[i].pci, gpu->pci))
-            refuse(r, node->at, path, "has the PCI address of gpus[%u]", i);
+            refuse(r->problems, node->at, path, "has the PCI address of gpus[%u]", i);
         if (str_equal(m->gpus[i].uuid, gpu->uuid))
-            refuse(r, node->at, path, "has the UUID of gpus[%u]", i);
+            refuse(r->problems, node->at, path, "has the UUID of gpus[%u]", i);
         if (m->gpus[i].minor == gpu->minor)
-            refuse(r, node->at, path, "has the minor number of gpus[%u]", i);
+            refuse(r->problems, node->at, path, "has the minor number of gpus[%u]", i);
     }
 }
 
@@ -601,7 +218,7 @@ static void read_gpu(struct reader *r, const struct yaml *node, const char *path
         .pci = {UINT32_MAX, 0, 0}, .node = UINT32_MAX, .bridge = UINT32_MAX, .minor = index};
     struct machine_gpu *gpu = &r->machine->gpus[index];
 
-    if (!check_kind(r, node, YAML_MAP, path))
+    if (!schema_check_kind(r->problems, node, YAML_MAP, path))
         return;
     read_gpu_words(r, node, path, &words);
     read_gpu_model(r, node, path, &gpu->model);
@@ -617,14 +234,14 @@ static void read_gpu(struct reader *r, const struct yaml *node, const char *path
 
 static void read_gpus(struct reader *r, const struct yaml *list)
 {
-    if (!check_kind(r, list, YAML_LIST, "gpus"))
+    if (!schema_check_kind(r->problems, list, YAML_LIST, "gpus"))
         return;
     for (size_t i = 0; i < list->n_children; i++) {
-        char path[MAX_PATH_TEXT];
+        char path[SCHEMA_PATH];
 
         snprintf(path, sizeof(path), "gpus[%zu]", i);
         if (i == MACHINE_MAX_GPUS) {
-            refuse(r, list->children[i].at, path, "more than %d GPUs", MACHINE_MAX_GPUS);
+            refuse(r->problems, list->children[i].at, path, "more than %d GPUs", MACHINE_MAX_GPUS);
             return;
         }
         r->machine->n_gpus++;
@@ -670,23 +287,23 @@ static bool read_pair(const char *key, uint32_t n_gpus, uint32_t *ret_a, uint32_
 
 static void read_peers(struct reader *r, const struct yaml *map)
 {
-    if (!check_kind(r, map, YAML_MAP, "nvlink.peers"))
+    if (!schema_check_kind(r->problems, map, YAML_MAP, "nvlink.peers"))
         return;
     for (size_t i = 0; i < map->n_children; i++) {
         const struct yaml *child = &map->children[i];
         const struct field number = {.kind = F_NUMBER, .min = 1, .max = MACHINE_MAX_LINKS};
-        char path[MAX_PATH_TEXT];
+        char path[SCHEMA_PATH];
         uint32_t a, b, n = 0;
 
-        join(path, sizeof(path), "nvlink.peers", child->key);
+        schema_join(path, sizeof(path), "nvlink.peers", child->key);
         if (!read_pair(child->key, r->machine->n_gpus, &a, &b)) {
-            refuse(r, child->key_at, path, "expected two of the GPUs, such as 0-1");
+            refuse(r->problems, child->key_at, path, "expected two of the GPUs, such as 0-1");
             continue;
         }
-        read_number(r, &number, child, path, &n);
+        schema_read_number(r->problems, &number, child, path, &n);
         for (; n > 0; n--)
             if (!connect(r->machine, a, b)) {
-                refuse(r, child->at, path, "more links than the model has");
+                refuse(r->problems, child->at, path, "more links than the model has");
                 break;
             }
     }
@@ -704,19 +321,19 @@ static void read_switches(struct reader *r, const struct yaml *list)
 {
     struct machine *m = r->machine;
 
-    if (!check_kind(r, list, YAML_LIST, "nvlink.switches"))
+    if (!schema_check_kind(r->problems, list, YAML_LIST, "nvlink.switches"))
         return;
     for (size_t i = 0; i < list->n_children; i++) {
         const struct yaml *node = &list->children[i];
         const struct field pci = {.kind = F_PCI};
-        char path[MAX_PATH_TEXT];
+        char path[SCHEMA_PATH];
 
         snprintf(path, sizeof(path), "nvlink.switches[%zu]", i);
         if (i == MACHINE_MAX_SWITCHES) {
-            refuse(r, node->at, path, "more than %d switches", MACHINE_MAX_SWITCHES);
+            refuse(r->problems, node->at, path, "more than %d switches", MACHINE_MAX_SWITCHES);
             return;
         }
-        read_field(r, &pci, node, path, &m->switches[m->n_switches++]);
+        schema_read_field(r->problems, &pci, node, path, &m->switches[m->n_switches++]);
     }
     if (m->n_switches)
         connect_switches(m);
@@ -727,11 +344,11 @@ static void read_nvlink(struct reader *r, const struct yaml *node)
     static const char *const known[] = {"peers", "switches"};
     const struct yaml *peers = yaml_get(node, "peers"), *switches = yaml_get(node, "switches");
 
-    if (!check_kind(r, node, YAML_MAP, "nvlink"))
+    if (!schema_check_kind(r->problems, node, YAML_MAP, "nvlink"))
         return;
-    check_keys(r, node, "nvlink", known, ARRAY_SIZE(known));
+    schema_check_keys(r->problems, node, "nvlink", known, ARRAY_SIZE(known));
     if (peers && switches)
-        refuse(r, node->at, "nvlink", "links go to peers or to switches, not both");
+        refuse(r->problems, node->at, "nvlink", "links go to peers or to switches, not both");
     else if (peers)
         read_peers(r, peers);
     else if (switches)
@@ -757,7 +374,7 @@ static void read_fault_gpu(struct reader *r, const struct yaml *node, const char
     if (!node || (node->text && str_equal(node->text, "all")))
         return;
     if (!node->text || !word_number(node->text, &index) || index >= r->machine->n_gpus)
-        refuse(r, node->at, path, "expected the index of a GPU, or all");
+        refuse(r->problems, node->at, path, "expected the index of a GPU, or all");
     else
         fault->gpu = (int32_t)index;
 }
@@ -773,10 +390,10 @@ static void read_call(struct reader *r, const struct yaml *node, const char *pat
         return;
     near = node->text ? word_suggest_call(node->text) : NULL;
     if (near)
-        refuse(r, node->at, path, "NVML has no function '%s'; did you mean '%s'?", node->text,
-               near);
+        refuse(r->problems, node->at, path, "NVML has no function '%s'; did you mean '%s'?",
+               node->text, near);
     else
-        refuse(r, node->at, path, "expected the name of an NVML function, or all");
+        refuse(r->problems, node->at, path, "expected the name of an NVML function, or all");
 }
 
 /* The value behind the key that gives a fault its kind. */
@@ -789,22 +406,22 @@ static void read_fault_value(struct reader *r, const struct yaml *fault_node,
 
     switch ((enum fault_kind)f->kind) {
     case FAULT_XID:
-        read_number(r, &xid, node, path, &f->code);
+        schema_read_number(r->problems, &xid, node, path, &f->code);
         return;
     case FAULT_HANG:
     case FAULT_MISSING:
         read_call(r, node, path, f->call, sizeof(f->call));
         if (f->kind == FAULT_MISSING && node->text && str_equal(node->text, "all"))
-            refuse(r, node->at, path, "expected the name of one NVML function");
+            refuse(r->problems, node->at, path, "expected the name of one NVML function");
         return;
     case FAULT_LOST:
     case FAULT_BACK:
         if (!yaml_as_bool(node, &yes) || !yes)
-            refuse(r, node->at, path, "expected true");
+            refuse(r->problems, node->at, path, "expected true");
         return;
     case FAULT_ERROR:
         if (!node->text || !word_error(node->text, &f->code))
-            refuse(r, node->at, path, "expected an NVML error such as GPU_IS_LOST");
+            refuse(r->problems, node->at, path, "expected an NVML error such as GPU_IS_LOST");
         if (call)
             read_call(r, call, path, f->call, sizeof(f->call));
         return;
@@ -817,30 +434,32 @@ static void read_fault(struct reader *r, const struct yaml *node, const char *pa
                                         "lost", "error", "missing", "back"};
     struct machine_fault *f = &r->machine->faults[r->machine->n_faults];
     const struct yaml *at = yaml_get(node, "at"), *value = NULL;
-    char where[MAX_PATH_TEXT];
+    char where[SCHEMA_PATH];
 
-    if (!check_kind(r, node, YAML_MAP, path))
+    if (!schema_check_kind(r->problems, node, YAML_MAP, path))
         return;
-    check_keys(r, node, path, known, ARRAY_SIZE(known));
+    schema_check_keys(r->problems, node, path, known, ARRAY_SIZE(known));
     if (at && (!at->text || !word_duration(at->text, &f->after_ns)))
-        refuse(r, at->at, path, "'at' takes a duration such as 3s or 500ms");
+        refuse(r->problems, at->at, path, "'at' takes a duration such as 3s or 500ms");
     read_fault_gpu(r, yaml_get(node, "gpu"), path, f);
     for (const struct choice *c = fault_kinds; c->name; c++) {
         const struct yaml *child = yaml_get(node, c->name);
 
         if (!child)
             continue;
-        join(where, sizeof(where), path, c->name);
+        schema_join(where, sizeof(where), path, c->name);
         if (value)
-            refuse(r, child->key_at, where, "one fault has one kind; make it two of the list");
+            refuse(r->problems, child->key_at, where,
+                   "one fault has one kind; make it two of the list");
         f->kind = c->value;
         value = child;
         read_fault_value(r, node, child, where, f);
     }
     if (!value)
-        refuse(r, node->at, path, "expected one of xid, hang, lost, back, error, missing");
+        refuse(r->problems, node->at, path,
+               "expected one of xid, hang, lost, back, error, missing");
     else if (yaml_get(node, "call") && f->kind != FAULT_ERROR)
-        refuse(r, yaml_get(node, "call")->key_at, path, "'call' belongs to 'error' only");
+        refuse(r->problems, yaml_get(node, "call")->key_at, path, "'call' belongs to 'error' only");
     r->machine->n_faults++;
 }
 
@@ -848,22 +467,22 @@ static void read_process(struct reader *r, const struct yaml *node, const char *
 {
     struct machine_process *p = &r->machine->processes[r->machine->n_processes++];
 
-    read_fields(r, process_fields, node, path, p);
+    schema_read(r->problems, process_fields, node, path, p);
     if (p->gpu >= r->machine->n_gpus)
-        refuse(r, node->at, path, "there is no GPU %u", p->gpu);
+        refuse(r->problems, node->at, path, "there is no GPU %u", p->gpu);
 }
 
 static void read_list(struct reader *r, const struct yaml *list, const char *key, size_t max,
                       void (*read)(struct reader *, const struct yaml *, const char *))
 {
-    if (!check_kind(r, list, YAML_LIST, key))
+    if (!schema_check_kind(r->problems, list, YAML_LIST, key))
         return;
     for (size_t i = 0; i < list->n_children; i++) {
-        char path[MAX_PATH_TEXT];
+        char path[SCHEMA_PATH];
 
         snprintf(path, sizeof(path), "%s[%zu]", key, i);
         if (i == max) {
-            refuse(r, list->children[i].at, path, "more than %zu", max);
+            refuse(r->problems, list->children[i].at, path, "more than %zu", max);
             return;
         }
         read(r, &list->children[i], path);
@@ -878,18 +497,18 @@ static void read_machine(struct reader *r, const struct yaml *root)
     static const struct field name = {TEXT(machine, name)};
     const struct yaml *node;
 
-    if (!check_kind(r, root, YAML_MAP, ""))
+    if (!schema_check_kind(r->problems, root, YAML_MAP, ""))
         return;
-    check_keys(r, root, "", known, ARRAY_SIZE(known));
+    schema_check_keys(r->problems, root, "", known, ARRAY_SIZE(known));
     for (size_t i = 0; i < ARRAY_SIZE(required); i++)
         if (!yaml_get(root, required[i]))
-            refuse(r, root->at, "", "'%s' is missing", required[i]);
+            refuse(r->problems, root->at, "", "'%s' is missing", required[i]);
     if ((node = yaml_get(root, "machine")))
-        read_field(r, &name, node, "machine", r->machine);
+        schema_read_field(r->problems, &name, node, "machine", r->machine);
     if ((node = yaml_get(root, "driver")))
         read_driver(r, node);
     if ((node = yaml_get(root, "model"))) {
-        r->has_default_model = read_model(r, node, "model", &r->default_model);
+        r->has_default_model = model_read(&r->models, node, "model", &r->default_model);
         r->default_model_refused = !r->has_default_model;
     }
     if ((node = yaml_get(root, "nodes")))
@@ -908,13 +527,13 @@ int machine_parse(const char *text, size_t size, const char *directory, struct p
                   struct machine *ret_machine)
 {
     cleanup_free struct machine *machine = calloc(1, sizeof(*machine));
-    struct reader r = {.problems = problems, .directory = directory, .machine = machine};
+    struct reader r = {.problems = problems, .models = {problems, directory}, .machine = machine};
     struct yaml *document;
     int result;
 
     if (!machine)
         return -ENOMEM;
-    result = parse_one(text, size, problems, &document);
+    result = machine_parse_yaml(text, size, problems, &document);
     if (result < 0)
         return result;
     read_machine(&r, document);

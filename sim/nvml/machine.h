@@ -18,11 +18,12 @@
 #include <stdint.h>
 
 #include "base/problem.h"
+#include "base/yaml.h"
 #include "nvml/word.h"
 
 enum {
     MACHINE_MAX_GPUS = 16,
-    MACHINE_MAX_LINKS = 18, /* NVML_NVLINK_MAX_LINKS */
+    MACHINE_MAX_LINKS = 18,
     MACHINE_MAX_SWITCHES = 16,
     MACHINE_MAX_NODES = 8,
     MACHINE_MAX_CPUS = 1024,
@@ -121,6 +122,10 @@ int machine_find(const char *name, const char *search, struct problems *problems
 /* The directories that machine_find looks in by default, colon-separated. Free it; NULL = no
  * memory. */
 char *machine_search_path(void);
+
+/* One YAML document, no more and no less; free it with yaml_free(document, 1). */
+int machine_parse_yaml(const char *text, size_t size, struct problems *problems,
+                       struct yaml **ret_document);
 
 /* Reads a file and its models. -EBADMSG when `problems` got an error, or another negative errno. */
 int machine_load(const char *path, struct problems *problems, struct machine *ret_machine);

@@ -74,8 +74,6 @@ nvmlReturn_t nvmlDeviceGetNumaNodeId(nvmlDevice_t device, unsigned int *node)
 
 static nvmlGpuTopologyLevel_t ancestor(const struct machine_gpu *a, const struct machine_gpu *b)
 {
-    if (a == b)
-        return NVML_TOPOLOGY_INTERNAL;
     if (a->node != b->node)
         return NVML_TOPOLOGY_SYSTEM;
     if (a->bridge >= 0 && a->bridge == b->bridge)
@@ -103,6 +101,8 @@ nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1, nvmlDevic
         return r;
     if (!pathInfo)
         return NVML_ERROR_INVALID_ARGUMENT;
+    if (a.index == b.index)
+        return NVML_ERROR_NOT_SUPPORTED;
     *pathInfo = ancestor(a.gpu, b.gpu);
     return NVML_SUCCESS;
 }
@@ -147,8 +147,8 @@ bool place_linked(const struct view *a, const struct view *b)
     for (unsigned i = 0; i < a->model->nvlink_count; i++) {
         const struct link *link = &a->gpu->links[i];
 
-        if (link->end == LINK_GPU && link->peer == b->index)
-            return true;
+        if (link->end == LINK_GPU && (link->peer == b->index || a->index == b->index))
+            return true; /* a GPU that has links counts as linked to itself */
         if (link->end == LINK_SWITCH && b->gpu->links[0].end == LINK_SWITCH)
             return true;
     }
@@ -165,8 +165,7 @@ nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t device2,
         return r;
     if (!p2pStatus || p2pIndex >= NVML_P2P_CAPS_INDEX_UNKNOWN)
         return NVML_ERROR_INVALID_ARGUMENT;
-    *p2pStatus = a.index != b.index && place_linked(&a, &b) ? NVML_P2P_STATUS_OK
-                                                            : NVML_P2P_STATUS_NOT_SUPPORTED;
+    *p2pStatus = place_linked(&a, &b) ? NVML_P2P_STATUS_OK : NVML_P2P_STATUS_NOT_SUPPORTED;
     return NVML_SUCCESS;
 }
 

@@ -19,7 +19,7 @@
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
 
-static_assert(sizeof(struct state_gpu) == 88, "shared layout");
+static_assert(sizeof(struct state_gpu) == 96, "shared layout");
 static_assert(sizeof(struct state_process) == 88, "shared layout");
 static_assert(sizeof(struct state_rule) == 80, "shared layout");
 static_assert(sizeof(struct state_event) == 32, "shared layout");
@@ -80,7 +80,7 @@ static int machine_key(const char *machine_path, uint64_t *ret_key, struct error
 int state_path(const char *machine_path, char **ret_path, struct error *err)
 {
     const char *chosen = getenv("GPUSLICE_SIM_STATE");
-    uint64_t key;
+    uint64_t key = 0;
     int r;
 
     if (chosen && *chosen) {
@@ -254,7 +254,7 @@ static bool is_empty(const struct state *s)
 static int attach(struct state_file *file, const char *machine_path, bool anew,
                   struct problems *problems, struct error *err)
 {
-    uint64_t key;
+    uint64_t key = 0;
     int r = machine_key(machine_path, &key, err);
 
     if (r == 0)
@@ -584,6 +584,7 @@ void state_reset_gpu(struct state_file *file, unsigned gpu)
         if (file->state->processes[i].gpu == gpu)
             atomic_store(&file->state->processes[i].pid, 0);
     atomic_fetch_add(&g->resets, 1);
+    atomic_store(&g->reset_ns, clock_now_ns());
     unlock(file);
     wake_all(file->state);
 }

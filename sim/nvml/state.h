@@ -26,7 +26,7 @@
 #include "nvml/machine.h"
 
 enum {
-    STATE_VERSION = 1, /* of the layout below, and of everything in machine.h */
+    STATE_VERSION = 2, /* of the layout below, and of everything in machine.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
     STATE_MAX_EVENTS = 256, /* a waiter that sleeps through more loses the oldest */
@@ -40,6 +40,7 @@ struct state_gpu {
     atomic_uint temperature_celsius; /* 0 = by load */
     atomic_uint compute_mode, persistence, recovery_action;
     atomic_uint resets;             /* how often it was reset */
+    atomic_ullong reset_ns;         /* when last, CLOCK_MONOTONIC; 0 = never */
     atomic_ullong used_bytes;       /* beside what processes hold */
     atomic_ullong ecc_errors[2][2]; /* [corrected, uncorrected][volatile, aggregate] */
     atomic_ullong xids;

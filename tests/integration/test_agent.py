@@ -436,7 +436,7 @@ def test_hanging_driver_call(node):
     agent.wait_line('listening for HTTP')
     node.wait_allocatable(16)
     node.sim('inject', 'hang', '1')
-    node.sim('inject', 'xid', '1', '74')  # makes the agent ask the GPU how it is
+    node.sim('inject', 'xid', '1', '31')  # makes the agent ask the GPU how it is
     agent.wait_line('does not return')
     node.wait_allocatable(12)
     assert http_get(f'127.0.0.1:{port}', '/healthz') == (200, 'ok\n')

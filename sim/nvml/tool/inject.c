@@ -39,7 +39,7 @@ static int read_gpu(const struct request *q, const char *word, unsigned *ret_gpu
 
 static int read_gpu_or_all(const struct request *q, const char *word, int32_t *ret_gpu)
 {
-    unsigned gpu;
+    unsigned gpu = 0;
     int r;
 
     if (!word || str_equal(word, "all")) {
@@ -134,7 +134,7 @@ static int inject_hang(const struct request *q)
 static int inject_unhang(const struct request *q)
 {
     char call[MACHINE_NAME];
-    int32_t gpu;
+    int32_t gpu = 0;
     int r = read_gpu_or_all(q, q->words[0], &gpu);
 
     if (r == 0)
@@ -147,7 +147,7 @@ static int inject_unhang(const struct request *q)
 
 static int inject_reset(const struct request *q)
 {
-    int32_t gpu;
+    int32_t gpu = 0;
     int r = read_gpu_or_all(q, q->words[0], &gpu);
 
     if (r < 0)
@@ -201,7 +201,7 @@ static int inject_error(const struct request *q)
 static int inject_memory(const struct request *q)
 {
     uint64_t bytes;
-    unsigned gpu;
+    unsigned gpu = 0;
     int r = read_gpu(q, q->words[0], &gpu);
 
     if (r == 0)
@@ -214,7 +214,7 @@ static int inject_memory(const struct request *q)
 static int inject_utilization(const struct request *q)
 {
     uint32_t percent, memory = 0;
-    unsigned gpu;
+    unsigned gpu = 0;
     int r = read_gpu(q, q->words[0], &gpu);
 
     if (r == 0)
@@ -231,7 +231,7 @@ static int inject_utilization(const struct request *q)
 static int inject_temperature(const struct request *q)
 {
     uint32_t celsius;
-    unsigned gpu;
+    unsigned gpu = 0;
     int r = read_gpu(q, q->words[0], &gpu);
 
     if (r == 0)
@@ -265,8 +265,8 @@ static int add_process(const struct request *q, unsigned gpu, uint32_t pid)
 
 static int inject_process(const struct request *q)
 {
-    uint32_t pid;
-    unsigned gpu;
+    uint32_t pid = 0;
+    unsigned gpu = 0;
     int r = read_gpu(q, q->words[1], &gpu);
 
     if (r == 0)
