@@ -60,7 +60,7 @@ soak: build-asan | need-test ## the tests that take longer than a minute
 
 bench: build | need-test ## how fast and how small, as ratios in one run
 	@tools/venv
-	@GPUSLICE_BUILD=build tests/bench/run
+	@GPUSLICE_BUILD=build build-tools/venv/bin/python tests/bench/run
 
 fuzz: build-fuzz ## every fuzzer for SECONDS; what they find stays in build-fuzz/
 	@tools/fuzz build-fuzz $(SECONDS)

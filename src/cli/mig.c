@@ -4,29 +4,22 @@
 #include <string.h>
 
 #include "base/text.h"
-
-static const char whole_gpu[] = "nvidia.com/gpu";
-static const char mig_prefix[] = "nvidia.com/mig-";
+#include "slice/name.h"
 
 static const char *const strategy_names[] = {
     [MIG_STRATEGY_NONE] = "none", [MIG_STRATEGY_SINGLE] = "single", [MIG_STRATEGY_MIXED] = "mixed"};
-
-static bool names_mig(const struct sharing_entry *entry)
-{
-    return str_starts_with(entry->name, mig_prefix);
-}
 
 /* The guides in circulation ask for mig-1g.5gb under `single`, where that name does not exist. */
 static void warn_name(const struct policy *policy, const struct sharing_entry *entry,
                       struct problems *problems)
 {
-    if (!names_mig(entry) || policy->mig_strategy == MIG_STRATEGY_MIXED)
+    if (!name_is_mig(policy, entry->name) || policy->mig_strategy == MIG_STRATEGY_MIXED)
         return;
     if (policy->mig_strategy == MIG_STRATEGY_SINGLE)
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
                     "%s belongs to `migStrategy: mixed`; under single, MIG devices are called %s: "
                     "write `migStrategy: mixed`, or `name: %s`",
-                    entry->name, whole_gpu, whole_gpu);
+                    entry->name, NAME_GPU, NAME_GPU);
     else
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
                     "%s belongs to `migStrategy: mixed`; under none, no MIG device is published: "
@@ -39,7 +32,7 @@ static bool speaks_of_mig(const struct policy *policy)
     if (policy->mig_strategy != MIG_STRATEGY_NONE || policy->n_mig_rules || policy->mig_on_demand)
         return true;
     for (size_t i = 0; i < policy->n_sharing; i++)
-        if (names_mig(&policy->sharing[i]))
+        if (name_is_mig(policy, policy->sharing[i].name))
             return true;
     return false;
 }
@@ -72,7 +65,7 @@ static void warn_models(const struct policy *policy, const struct inventory *inv
     cleanup_text struct text models = TEXT_INIT;
 
     add_models(inventory, &models);
-    problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, "flags.migStrategy",
+    problem_add(problems, PROBLEM_WARNING, policy->mig_strategy_at, "flags.migStrategy",
                 "the configuration speaks of MIG (migStrategy: %s), but MIG cannot partition %s: "
                 "A30, A100, H100 and later data-centre GPUs can; share these GPUs by "
                 "sharing.timeSlicing instead",

@@ -58,7 +58,8 @@ static void test_gpus_without_mig(void **state)
 {
     struct gpu gpus[] = {{.model = "NVIDIA A10G"}, {.index = 1, .model = "NVIDIA A10G"}};
     const struct inventory machine = {.gpus = gpus, .n_gpus = 2}, empty = INVENTORY_INIT;
-    const struct policy none = POLICY_INIT, single = {.mig_strategy = MIG_STRATEGY_SINGLE};
+    const struct policy none = POLICY_INIT,
+                        single = {.mig_strategy = MIG_STRATEGY_SINGLE, .mig_strategy_at = {2, 16}};
     cleanup_problems struct problems problems = PROBLEMS_INIT;
 
     mig_advise(&none, &machine, &problems);
@@ -66,10 +67,11 @@ static void test_gpus_without_mig(void **state)
     mig_advise(&single, NULL, &problems);
     assert_only(&problems, NULL);
     mig_advise(&single, &machine, &problems);
-    assert_only(&problems,
-                "flags.migStrategy: the configuration speaks of MIG (migStrategy: single), but MIG "
-                "cannot partition NVIDIA A10G: A30, A100, H100 and later data-centre GPUs can; "
-                "share these GPUs by sharing.timeSlicing instead");
+    assert_only(
+        &problems,
+        ":2:16: flags.migStrategy: the configuration speaks of MIG (migStrategy: single), but MIG "
+        "cannot partition NVIDIA A10G: A30, A100, H100 and later data-centre GPUs can; "
+        "share these GPUs by sharing.timeSlicing instead");
 }
 
 static void test_one_capable_gpu_is_enough(void **state)

@@ -11,7 +11,7 @@
 #include "config/nodeinfo.h"
 #include "config/options.h"
 #include "config/overrides.h"
-#include "slice/name.h"
+#include "slice/select.h"
 
 /* What NVIDIA's Helm chart sets; their plugin itself has no default and refuses to start. */
 #define STANDARD_MPS_ROOT "/run/nvidia/mps"
@@ -68,16 +68,18 @@ static const struct sharing_entry *first_mps(const struct policy *policy)
 /* Unequal slices and sharing entries divide the GPUs between them; entries come first. */
 static void check_slices(struct reader *reader, const struct policy *policy)
 {
-    for (size_t i = 0; policy->n_slices && i < policy->n_sharing; i++) {
-        const struct sharing_entry *entry = &policy->sharing[i];
-        bool all = entry->devices.kind == DEVICES_ALL && str_equal(entry->name, NAME_GPU);
+    const struct sharing_entry *taker = select_find_taker_of_all(policy);
 
-        reader_say_at(reader, all ? PROBLEM_WARNING : PROBLEM_NOTE, policy->slices[0].at,
-                      "gpuslice.slices",
-                      all ? "no GPU is left for these slices: %s at line %u shares all of them"
-                          : "these slices are for the GPUs that %s at line %u leaves",
-                      entry->path, entry->at.line);
+    if (policy->n_slices && taker) {
+        reader_say_at(reader, PROBLEM_WARNING, policy->slices[0].at, "gpuslice.slices",
+                      "no GPU is left for these slices: %s at line %u shares all of them",
+                      taker->path, taker->at.line);
+        return;
     }
+    for (size_t i = 0; policy->n_slices && i < policy->n_sharing; i++)
+        reader_say_at(reader, PROBLEM_NOTE, policy->slices[0].at, "gpuslice.slices",
+                      "these slices are for the GPUs that %s at line %u leaves",
+                      policy->sharing[i].path, policy->sharing[i].at.line);
 }
 
 static int finish(struct reader *reader, struct config *config)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/array.h"
 #include "base/text.h"
@@ -87,15 +86,6 @@ static bool read_ref(const char *text, struct device_ref *ref)
     return is_uuid(text) && str_copy(ref->uuid, sizeof(ref->uuid), text) == 0;
 }
 
-static bool same_ref(const struct device_ref *a, const struct device_ref *b)
-{
-    if (a->kind != b->kind)
-        return false;
-    if (a->kind == DEVICE_REF_UUID)
-        return strcasecmp(a->uuid, b->uuid) == 0;
-    return a->index == b->index && (a->kind == DEVICE_REF_INDEX || a->mig_index == b->mig_index);
-}
-
 static int read_item(struct reader *reader, const struct yaml *node, void *context)
 {
     struct list *list = context;
@@ -110,7 +100,7 @@ static int read_item(struct reader *reader, const struct yaml *node, void *conte
         return 0;
     }
     for (size_t i = 0; i < selector->n_refs; i++) {
-        if (same_ref(&selector->refs[i], &ref)) {
+        if (device_ref_equal(&selector->refs[i], &ref)) {
             reader_warning(reader, node->at, "%s is listed twice (first at line %u)",
                            show_node(node).text, selector->refs[i].at.line);
             return 0;
@@ -169,32 +159,3 @@ static int read_devices(struct reader *reader, const struct option *option, cons
 }
 
 const struct kind kind_devices = {.read = read_devices, .takes_null = true};
-
-/* A GPU by index lies in "all" and in every count above it; UUIDs are known to the machine only. */
-static bool reaches_ref(const struct device_selector *selector, const struct device_ref *ref)
-{
-    switch (selector->kind) {
-    case DEVICES_ALL:
-        return true;
-    case DEVICES_COUNT:
-        return ref->kind == DEVICE_REF_INDEX && ref->index < selector->count;
-    case DEVICES_LIST:
-        for (size_t i = 0; i < selector->n_refs; i++)
-            if (same_ref(&selector->refs[i], ref))
-                return true;
-        return false;
-    }
-    return false;
-}
-
-bool devices_overlap(const struct device_selector *a, const struct device_selector *b)
-{
-    if (a->kind != DEVICES_LIST && b->kind != DEVICES_LIST)
-        return true;
-    if (a->kind != DEVICES_LIST)
-        return devices_overlap(b, a);
-    for (size_t i = 0; i < a->n_refs; i++)
-        if (reaches_ref(b, &a->refs[i]))
-            return true;
-    return false;
-}

@@ -7,6 +7,3 @@
 
 /* Slot: struct device_selector. */
 extern const struct kind kind_devices;
-
-/* True when both are sure to reach one GPU in common on a machine that has GPUs enough. */
-bool devices_overlap(const struct device_selector *a, const struct device_selector *b);

@@ -45,16 +45,21 @@ static const struct word log_formats[] = {{"logfmt"}, {"json"}, {NULL}};
         .help = what                                                                           \
     }
 
-/* In the order of the help text: slicing first, then how devices are passed, then the program. */
+/*
+ * In the order of the help text: slicing first, then how devices are passed, then the program.
+ * Where NVIDIA's two programs have a variable each for one option, the device plugin's outranks
+ * gpu-feature-discovery's: an agent that slices is the former first.
+ */
 static const struct option options[] = {
     {.path = "version", .kind = &kind_version, .help = "version of the schema: v1"},
     {.path = "flags.migStrategy",
      .kind = &kind_word,
      CONFIG(policy.mig_strategy),
+     .place = offsetof(struct config, policy.mig_strategy_at),
      .detail = mig_strategies,
      .standard = "none",
      .flags = "mig-strategy",
-     .variables = "GFD_MIG_STRATEGY MIG_STRATEGY",
+     .variables = "MIG_STRATEGY GFD_MIG_STRATEGY",
      .help = "how MIG devices are offered: not at all, as GPUs, or each profile as a resource"},
     {.path = "sharing",
      .kind = &kind_sharing,
@@ -102,7 +107,7 @@ static const struct option options[] = {
      CONFIG(fail_on_init_error),
      .standard = "true",
      .flags = "fail-on-init-error",
-     .variables = "GFD_FAIL_ON_INIT_ERROR FAIL_ON_INIT_ERROR",
+     .variables = "FAIL_ON_INIT_ERROR GFD_FAIL_ON_INIT_ERROR",
      .help = "end when the driver cannot be used, instead of waiting for it"},
     {.path = "flags.deviceDiscoveryStrategy",
      .kind = &kind_word,
@@ -266,7 +271,7 @@ static const struct option options[] = {
     {.kind = &kind_borrowed_path,
      AGENT(config_file),
      .flags = "config-file",
-     .variables = "GFD_CONFIG_FILE CONFIG_FILE",
+     .variables = "CONFIG_FILE GFD_CONFIG_FILE",
      .help = "the configuration: YAML, JSON, or a ConfigMap manifest that holds it"},
     {.kind = &kind_borrowed,
      AGENT(config_key),

@@ -77,6 +77,8 @@ int config_overrides_apply(const struct config_overrides *overrides, struct conf
         assert(r != -EINVAL); /* accepted when it was added */
         if (r < 0)
             return r;
+        if (option->place)
+            *(struct position *)(void *)((char *)config + option->place) = (struct position){0, 0};
     }
     return 0;
 }

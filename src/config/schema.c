@@ -45,6 +45,16 @@ void reader_leave(struct reader *reader, size_t path_length)
     reader->path[path_length] = '\0';
 }
 
+/* What is left unsaid counts by its gravest: a flood of warnings alone is no error. */
+static void say_cut(struct reader *reader, enum problem_severity severity, struct position at)
+{
+    if (reader->cut > (int)severity)
+        return;
+    reader->cut = (int)severity + 1;
+    problem_add(reader->problems, severity, at, "", "more than %d problems; the rest is not shown",
+                READER_MAX_PROBLEMS);
+}
+
 __attribute__((format(printf, 5, 0))) static void say(struct reader *reader,
                                                       enum problem_severity severity,
                                                       struct position at, const char *path,
@@ -52,13 +62,11 @@ __attribute__((format(printf, 5, 0))) static void say(struct reader *reader,
 {
     char sentence[512];
 
-    if (reader->n_problems > READER_MAX_PROBLEMS)
-        return;
-    if (reader->n_problems++ == READER_MAX_PROBLEMS) {
-        problem_add(reader->problems, PROBLEM_ERROR, at, "",
-                    "more than %d problems; the rest is not shown", READER_MAX_PROBLEMS);
+    if (reader->n_problems == READER_MAX_PROBLEMS) {
+        say_cut(reader, severity, at);
         return;
     }
+    reader->n_problems++;
     vsnprintf(sentence, sizeof(sentence), format, args);
     problem_add(reader->problems, severity, at, path, "%s", sentence);
 }
@@ -255,6 +263,8 @@ static int read_option(struct reader *reader, const struct option *option, const
 {
     if (node->kind == YAML_NULL && !option->kind->takes_null)
         return 0; /* as NVIDIA reads it: not given */
+    if (option->place)
+        *(struct position *)(void *)((char *)target + option->place) = node->at;
     return option->kind->read(reader, option, node, (char *)target + option->offset);
 }
 

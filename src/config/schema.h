@@ -55,6 +55,8 @@ struct option {
     const char *help;      /* one sentence without a full stop */
     const char *flags;     /* "driver-root nvidia-driver-root": the first is shown; NULL = none */
     const char *variables; /* "GFD_ONESHOT": the first that is set wins; NULL = none */
+    size_t place;          /* offset of a struct position, set when the file says the option, and
+                              cleared when a flag outranks it; 0 = nobody asks */
     bool required;         /* must be there, when its section is an item of a list */
     enum option_target target;
 };
@@ -74,6 +76,7 @@ struct reader {
     char path[160]; /* "sharing.timeSlicing.resources[0]" */
     size_t path_length;
     size_t n_problems; /* said here; after READER_MAX_PROBLEMS the rest is left unsaid */
+    int cut;           /* 1 + the gravest severity left unsaid; 0 = none */
 };
 
 /* Steps below a key or a list item; returns what reader_leave needs. */

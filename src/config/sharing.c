@@ -11,6 +11,8 @@
 #include "config/devices.h"
 #include "config/kind.h"
 #include "slice/name.h"
+#include "slice/plan.h"
+#include "slice/select.h"
 
 /* One of the two sections as it stands in the file. */
 struct section {
@@ -26,8 +28,7 @@ struct sections {
     struct section time_slicing, mps;
 };
 
-/* The kubelet's own limit on a message is reached by some hundred thousand devices of a node. */
-static const struct bounds replica_bounds = {2, 10000};
+static const struct bounds replica_bounds = {2, PLAN_REPLICAS_MAX};
 
 enum { ENTRIES_MAX = 256 };
 
@@ -212,15 +213,13 @@ static void say_overlap(struct reader *reader, const struct sharing_entry *winne
                   loser->name, winner->path, winner->at.line, winner->at.column, why);
 }
 
-/* The first of n entries that shares a GPU with `entry` for sure, or NULL. */
-static const struct sharing_entry *find_overlap(const struct sharing_entry *entries, size_t n,
-                                                const struct sharing_entry *entry)
+/* Says each of n entries that surely reaches a GPU of `loser`. A name that did not read is none. */
+static void say_overlaps(struct reader *reader, const struct sharing_entry *entries, size_t n,
+                         const struct sharing_entry *loser)
 {
-    for (size_t i = 0; i < n && *entry->name; i++)
-        if (str_equal(entries[i].name, entry->name) &&
-            devices_overlap(&entries[i].devices, &entry->devices))
-            return &entries[i];
-    return NULL;
+    for (size_t i = 0; i < n && *loser->name; i++)
+        if (select_surely_overlap(&entries[i], loser))
+            say_overlap(reader, &entries[i], loser);
 }
 
 /* Each entry is compared with those that outrank it: MPS, and earlier ones of its own section. */
@@ -228,14 +227,11 @@ static void check_overlaps(struct reader *reader, const struct section *section,
                            const struct section *outranking)
 {
     for (size_t i = 0; i < section->n_entries; i++) {
-        const struct sharing_entry *loser = &section->entries[i], *winner = NULL;
+        const struct sharing_entry *loser = &section->entries[i];
 
         if (outranking)
-            winner = find_overlap(outranking->entries, outranking->n_entries, loser);
-        if (!winner)
-            winner = find_overlap(section->entries, i, loser);
-        if (winner)
-            say_overlap(reader, winner, loser);
+            say_overlaps(reader, outranking->entries, outranking->n_entries, loser);
+        say_overlaps(reader, section->entries, i, loser);
     }
 }
 

@@ -134,6 +134,30 @@ static void test_foreign_daemonset(void **state)
     release(&s);
 }
 
+/* Both programs' variables in one environment: the device plugin's count, whatever their order. */
+static void test_the_device_plugin_outranks_feature_discovery(void **state)
+{
+    static const char *const orders[][MAX_WORDS] = {
+        {"GFD_MIG_STRATEGY=single", "GFD_FAIL_ON_INIT_ERROR=true", "GFD_CONFIG_FILE=/gfd",
+         "MIG_STRATEGY=mixed", "FAIL_ON_INIT_ERROR=false", "CONFIG_FILE=/plugin"},
+        {"MIG_STRATEGY=mixed", "FAIL_ON_INIT_ERROR=false", "CONFIG_FILE=/plugin",
+         "GFD_MIG_STRATEGY=single", "GFD_FAIL_ON_INIT_ERROR=true", "GFD_CONFIG_FILE=/gfd"},
+        {"GFD_MIG_STRATEGY=mixed", "GFD_FAIL_ON_INIT_ERROR=false", "GFD_CONFIG_FILE=/plugin"},
+    };
+    static const size_t n_warnings[] = {3, 3, 0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+        struct said s = parse(NULL, orders[i]);
+
+        assert_int_equal(s.r, 0);
+        assert_int_equal(s.config->policy.mig_strategy, MIG_STRATEGY_MIXED);
+        assert_false(s.config->fail_on_init_error);
+        assert_string_equal(s.flags.config_file, "/plugin");
+        assert_int_equal(problems_count(&s.problems, PROBLEM_WARNING), n_warnings[i]);
+        release(&s);
+    }
+}
+
 static void test_what_only_the_program_uses(void **state)
 {
     static const char *const words[] = {"--config-file=c.yaml",       "--config-key", "any",
@@ -201,8 +225,14 @@ static void test_each_fault_names_flag_or_variable(void **state)
          "got 'yes'"},
         {{NULL},
          {"GFD_MIG_STRATEGY=single", "MIG_STRATEGY=mixed"},
-         "warning MIG_STRATEGY: differs from GFD_MIG_STRATEGY, which counts"},
+         "warning GFD_MIG_STRATEGY: differs from MIG_STRATEGY, which counts"},
         {{NULL}, {"GFD_MIG_STRATEGY=single", "MIG_STRATEGY=single"}, ""},
+        {{NULL},
+         {"GFD_FAIL_ON_INIT_ERROR=true", "FAIL_ON_INIT_ERROR=false"},
+         "warning GFD_FAIL_ON_INIT_ERROR: differs from FAIL_ON_INIT_ERROR, which counts"},
+        {{NULL},
+         {"GFD_CONFIG_FILE=/a", "CONFIG_FILE=/b"},
+         "warning GFD_CONFIG_FILE: differs from CONFIG_FILE, which counts"},
         {{"--fail-on-init-error", "false"},
          {NULL},
          "error --fail-on-init-error: write --fail-on-init-error=false: a flag that is true or "
@@ -300,7 +330,7 @@ static void test_help_fits_and_names_every_flag(void **state)
     fclose(out);
     assert_non_null(strstr(help, "--mig-strategy WORD"));
     assert_non_null(strstr(help, "--output-file, --output, -o PATH"));
-    assert_non_null(strstr(help, "[GFD_MIG_STRATEGY,"));
+    assert_non_null(strstr(help, "[MIG_STRATEGY,"));
     assert_non_null(strstr(help, "Default: distributed."));
     assert_non_null(strstr(help, "DP_DISABLE_HEALTHCHECKS=TEXT"));
     for (rest = help; (line = strsep(&rest, "\n"));)
@@ -332,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_spellings_of_a_flag),
         cmocka_unit_test(test_foreign_daemonset),
+        cmocka_unit_test(test_the_device_plugin_outranks_feature_discovery),
         cmocka_unit_test(test_what_only_the_program_uses),
         cmocka_unit_test(test_help_counts_beside_errors),
         cmocka_unit_test(test_each_fault_names_flag_or_variable),

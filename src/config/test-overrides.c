@@ -293,6 +293,7 @@ static void test_several_apply_at_once(void **state)
                                       &config, NULL),
                          0);
         assert_int_equal(config->policy.mig_strategy, MIG_STRATEGY_MIXED);
+        assert_int_equal(config->policy.mig_strategy_at.line, 0); /* not what the file says */
         assert_int_equal(config->plugin.device_id_strategy, DEVICE_ID_INDEX);
         assert_true(config->gds_enabled);
         config_free(config);

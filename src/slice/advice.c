@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "slice/name.h"
+#include "slice/select.h"
 #include "slice/share.h"
 
 struct advisor {
@@ -94,7 +95,8 @@ static void on_mig_parents(const struct advisor *a)
         const struct plan_gpu *gpu = &a->plan->gpus[i];
 
         if (gpu->gpu.mig_enabled && !*gpu->left_out)
-            problem_add(a->problems, PROBLEM_WARNING, (struct position){0, 0}, "",
+            problem_add(a->problems, PROBLEM_WARNING, a->policy->mig_strategy_at,
+                        "flags.migStrategy",
                         "GPU %u has MIG enabled but is offered as a whole, because migStrategy is "
                         "'none': CUDA programs on it see its first MIG device only, or none",
                         gpu->gpu.index);
@@ -130,7 +132,7 @@ static void on_sizes(const struct advisor *a)
     }
     for (size_t i = 0; i < a->plan->n_gpus; i++)
         offered |= !*a->plan->gpus[i].left_out;
-    if (offered && !cut)
+    if (offered && !cut && !select_find_taker_of_all(policy))
         problem_add(a->problems, PROBLEM_WARNING, policy->slices[0].at, "gpuslice.slices",
                     "every GPU of this node is taken by sharing, so no such slice is offered; name "
                     "fewer GPUs in sharing's devices");

@@ -105,21 +105,22 @@ static void refuse_mig(const struct claimant *c, const struct sharing_entry *ent
                 list);
 }
 
-/* "sharing.mps.resources[0] (line 20)" */
+/* "sharing.mps.resources[0] (line 20, column 5)" */
 static void format_entry(const struct sharing_entry *entry, char *buffer, size_t size)
 {
     if (entry->at.line)
-        snprintf(buffer, size, "%s (line %u)", entry->path, entry->at.line);
+        snprintf(buffer, size, "%s (line %u, column %u)", entry->path, entry->at.line,
+                 entry->at.column);
     else
         snprintf(buffer, size, "%s", entry->path);
 }
 
-/* Says which GPUs of loser belong to winner already, and takes them from `reached`. */
+/* Takes from `reached` what belongs to winner already; says which, unless config/ said so. */
 static void yield_to(const struct claimant *c, const struct sharing_entry *loser,
                      const struct sharing_entry *winner)
 {
     bool by_strategy = winner->strategy != loser->strategy;
-    char list[128], first[96];
+    char list[128], first[112];
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_gpus; i++) {
@@ -127,11 +128,11 @@ static void yield_to(const struct claimant *c, const struct sharing_entry *loser
         c->reached[i] = c->reached[i] && !c->lost[i];
         n += c->lost[i];
     }
-    if (n == 0)
+    if (n == 0 || select_surely_overlap(winner, loser))
         return;
     select_format(c->gpus, c->lost, c->n_gpus, list, sizeof(list));
     format_entry(winner, first, sizeof(first));
-    problem_add(c->problems, by_strategy ? PROBLEM_WARNING : PROBLEM_ERROR, loser->at, loser->path,
+    problem_add(c->problems, PROBLEM_ERROR, loser->at, loser->path,
                 "%s %s shared by %s already, and %s; name other GPUs in devices", list,
                 n == 1 ? "is" : "are", first,
                 by_strategy ? "MPS wins over time slicing" : "the first entry wins");

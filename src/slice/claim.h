@@ -6,8 +6,9 @@
  *
  * A GPU is taken once: by MPS before time slicing, because that is what NVIDIA's plugin does with
  * both (silently), and among entries of one strategy by the first in the file. The later entry
- * keeps those of its GPUs that are free. MPS with time slicing on one GPU is a warning; two entries
- * of one strategy on one GPU are an error, because no reading of the file makes both true.
+ * keeps those of its GPUs that are free. A GPU that two entries reach is an error, because no
+ * reading of the file makes both true; it is said here only where the file alone does not show it
+ * (see select.h).
  */
 
 #include <stddef.h>

@@ -34,50 +34,59 @@ static int compare_gpus(const void *a_p, const void *b_p)
     return strcmp(a->gpu.uuid, b->gpu.uuid);
 }
 
-/* Why the GPU at position i is in no resource, a sentence's end; "" when it can be offered. */
-static const char *reason_to_leave_out(const struct maker *m, size_t i,
-                                       enum problem_severity *severity)
+/* Why a GPU is in no resource, and which option of the file decides so, if one does. */
+struct verdict {
+    enum problem_severity severity;
+    const char *reason; /* a sentence's end; NULL: it can be offered */
+    struct position at;
+    const char *path;
+};
+
+static struct verdict because(enum problem_severity severity, const char *reason)
+{
+    return (struct verdict){severity, reason, {0, 0}, ""};
+}
+
+static struct verdict judge(const struct maker *m, size_t i)
 {
     const struct gpu *gpu = &m->plan->gpus[i].gpu;
 
-    *severity = PROBLEM_WARNING;
     if (*gpu->unusable)
-        return gpu->unusable;
+        return because(PROBLEM_WARNING, gpu->unusable);
     if (!*gpu->uuid)
-        return "the driver gives no UUID for it";
+        return because(PROBLEM_WARNING, "the driver gives no UUID for it");
     for (size_t j = 0; j < i; j++)
         if (strcasecmp(m->plan->gpus[j].gpu.uuid, gpu->uuid) == 0)
-            return "the driver gives it the UUID of another GPU";
-    if (gpu_is_display(gpu)) {
-        *severity = PROBLEM_NOTE;
-        return "it is the display card of a DGX Station, not meant for computing";
-    }
+            return because(PROBLEM_WARNING, "the driver gives it the UUID of another GPU");
+    if (gpu_is_display(gpu))
+        return because(PROBLEM_NOTE,
+                       "it is the display card of a DGX Station, not meant for computing");
     /* MIG devices will be offered from here: then only a GPU without any is left out. */
     if (gpu->mig_enabled && m->policy->mig_strategy != MIG_STRATEGY_NONE)
-        return "MIG is enabled on it, and MIG devices are not offered yet; turn MIG off, or set "
-               "migStrategy: none to offer it whole";
-    return "";
+        return (struct verdict){PROBLEM_WARNING,
+                                "MIG is enabled on it, and MIG devices are not offered yet; turn "
+                                "MIG off, or set migStrategy: none to offer it whole",
+                                m->policy->mig_strategy_at, "flags.migStrategy"};
+    return because(PROBLEM_NOTE, NULL);
 }
 
-static void leave_out(const struct maker *m, struct plan_gpu *gpu, enum problem_severity severity,
-                      const char *reason)
+static void leave_out(const struct maker *m, struct plan_gpu *gpu, struct verdict verdict)
 {
     const char *model = *gpu->gpu.model ? gpu->gpu.model : "unknown model";
 
-    snprintf(gpu->left_out, sizeof(gpu->left_out), "%s", reason);
-    problem_add(m->problems, severity, (struct position){0, 0}, "", "GPU %u (%s) is left out: %s",
-                gpu->gpu.index, model, reason);
+    snprintf(gpu->left_out, sizeof(gpu->left_out), "%s", verdict.reason);
+    problem_add(m->problems, verdict.severity, verdict.at, verdict.path,
+                "GPU %u (%s) is left out: %s", gpu->gpu.index, model, verdict.reason);
 }
 
 static void judge_gpu(const struct maker *m, size_t i)
 {
     struct plan_gpu *gpu = &m->plan->gpus[i];
-    enum problem_severity severity;
-    const char *reason = reason_to_leave_out(m, i, &severity);
+    struct verdict verdict = judge(m, i);
 
     snprintf(gpu->base, sizeof(gpu->base), "%s", name_of_model(m->policy, gpu->gpu.model));
-    if (*reason)
-        leave_out(m, gpu, severity, reason);
+    if (verdict.reason)
+        leave_out(m, gpu, verdict);
 }
 
 static int list_gpus(const struct maker *m, const struct inventory *inventory)
@@ -258,7 +267,9 @@ static int offer_sizes(const struct maker *m, size_t i)
     if (!shares || !counts)
         return -ENOMEM;
     if (cut_sizes(m, i, shares, counts) == 0)
-        leave_out(m, &m->plan->gpus[i], PROBLEM_ERROR, "none of gpuslice.slices fits on it");
+        leave_out(m, &m->plan->gpus[i],
+                  (struct verdict){PROBLEM_ERROR, "none of gpuslice.slices fits on it",
+                                   m->policy->slices[0].at, "gpuslice.slices"});
     for (size_t k = 0; k < m->policy->n_slices; k++) {
         struct plan_resource like = resource_of_size(m->policy, &m->policy->slices[k]);
 

@@ -2,6 +2,16 @@
 #include "slice/policy.h"
 
 #include <stdlib.h>
+#include <strings.h>
+
+bool device_ref_equal(const struct device_ref *a, const struct device_ref *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == DEVICE_REF_UUID)
+        return strcasecmp(a->uuid, b->uuid) == 0;
+    return a->index == b->index && (a->kind == DEVICE_REF_INDEX || a->mig_index == b->mig_index);
+}
 
 void policy_deinit(struct policy *policy)
 {

@@ -31,6 +31,9 @@ struct device_ref {
     struct position at;
 };
 
+/* True when both name one device in one way; an index and a UUID are never equal. */
+bool device_ref_equal(const struct device_ref *a, const struct device_ref *b);
+
 /* `devices:` of a sharing entry. */
 struct device_selector {
     enum { DEVICES_ALL, DEVICES_COUNT, DEVICES_LIST } kind;
@@ -72,6 +75,7 @@ struct slice_size {
 
 struct policy {
     enum mig_strategy mig_strategy;
+    struct position mig_strategy_at; /* line 0: no file says it */
     struct resource_rule *gpu_rules, *mig_rules;
     size_t n_gpu_rules, n_mig_rules;
     struct sharing_entry *sharing; /* in file order, time slicing before MPS */

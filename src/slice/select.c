@@ -6,6 +6,48 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "slice/name.h"
+
+/* A GPU by index lies in "all" and in every count above it. */
+static bool surely_reaches(const struct device_selector *selector, const struct device_ref *ref)
+{
+    switch (selector->kind) {
+    case DEVICES_ALL:
+        return true;
+    case DEVICES_COUNT:
+        return ref->kind == DEVICE_REF_INDEX && ref->index < selector->count;
+    case DEVICES_LIST:
+        for (size_t i = 0; i < selector->n_refs; i++)
+            if (device_ref_equal(&selector->refs[i], ref))
+                return true;
+        return false;
+    }
+    return false;
+}
+
+bool select_surely_overlap(const struct sharing_entry *a, const struct sharing_entry *b)
+{
+    const struct sharing_entry *list = a->devices.kind == DEVICES_LIST ? a : b;
+    const struct sharing_entry *other = list == a ? b : a;
+
+    if (!str_equal(a->name, b->name))
+        return false;
+    if (list->devices.kind != DEVICES_LIST)
+        return true; /* both begin with the lowest index */
+    for (size_t i = 0; i < list->devices.n_refs; i++)
+        if (surely_reaches(&other->devices, &list->devices.refs[i]))
+            return true;
+    return false;
+}
+
+const struct sharing_entry *select_find_taker_of_all(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->n_sharing && policy->n_gpu_rules == 0; i++)
+        if (policy->sharing[i].devices.kind == DEVICES_ALL &&
+            str_equal(policy->sharing[i].name, NAME_GPU))
+            return &policy->sharing[i];
+    return NULL;
+}
 
 static bool is_of_entry(const struct plan_gpu *gpu, const struct sharing_entry *entry)
 {
@@ -113,9 +155,6 @@ void select_gpus(const struct sharing_entry *entry, const struct plan_gpu *gpus,
     case DEVICES_LIST:
         for (size_t i = 0; i < devices->n_refs; i++)
             select_ref(entry, &devices->refs[i], gpus, n_gpus, problems, reached);
-        if (devices->n_refs == 0)
-            problem_add(problems, PROBLEM_WARNING, devices->at, entry->path,
-                        "devices is an empty list and shares no GPU; write 'all' or name some");
         break;
     }
 }

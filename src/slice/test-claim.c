@@ -25,14 +25,46 @@ static void test_first_of_two_entries_wins(void **state)
     w = world_make(machine_p3_8xlarge(), entries, 2);
     assert_resources(&w, "nvidia.com/gpu 4, nvidia.com/small 8");
     assert_slices_per_gpu(&w, "2 2 4 4");
-    assert_problems(&w, 0, 0, 1);
-    assert_string_equal(w.problems.items[0].path, "sharing.timeSlicing.resources[1]");
-    assert_int_equal(w.problems.items[0].at.line, 14);
-    assert_string_equal(
-        w.problems.items[0].text,
-        "GPUs 0, 1 are shared by sharing.timeSlicing.resources[0] (line 10) already, "
-        "and the first entry wins; name other GPUs in devices");
+    assert_problems(&w, 0, 0, 0); /* the file alone shows it: config/ says so */
     world_end(&w);
+}
+
+/* A UUID and an index, or a count, mean one GPU: that only this machine knows. */
+static void test_overlap_that_only_the_machine_shows(void **state)
+{
+    struct device_ref uuids[] = {{.kind = DEVICE_REF_UUID}, {.kind = DEVICE_REF_UUID}};
+    static const struct {
+        enum sharing_strategy strategy; /* of the entry by count */
+        const char *words;
+    } table[] = {
+        {SHARING_TIME_SLICING,
+         "GPU 1 is shared by sharing.timeSlicing.resources[0] (line 10, column 5) already, and the "
+         "first entry wins; name other GPUs in devices"},
+        {SHARING_MPS,
+         "GPU 1 is shared by sharing.mps.resources[0] (line 20, column 5) already, and MPS wins "
+         "over time slicing; name other GPUs in devices"},
+    };
+
+    snprintf(uuids[0].uuid, sizeof(uuids[0].uuid), "%s", machine_uuid(1));
+    snprintf(uuids[1].uuid, sizeof(uuids[1].uuid), "%s", machine_uuid(2));
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entries[] = {
+            renamed(counted(entry_all(table[i].strategy, NAME_GPU, 2), 2), "nvidia.com/first"),
+            renamed(listed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 4), uuids, 2),
+                    "nvidia.com/small"),
+        };
+        struct world w;
+
+        snprintf(entries[1].path, sizeof(entries[1].path), "sharing.timeSlicing.resources[1]");
+        entries[1].at = (struct position){14, 5};
+        w = world_make(machine_p3_8xlarge(), entries, 2);
+        assert_slices_per_gpu(&w, "2 2 4 1");
+        assert_problems(&w, 0, 0, 1);
+        assert_string_equal(w.problems.items[0].path, "sharing.timeSlicing.resources[1]");
+        assert_int_equal(w.problems.items[0].at.line, 14);
+        assert_string_equal(w.problems.items[0].text, table[i].words);
+        world_end(&w);
+    }
 }
 
 static void test_mps_wins_over_time_slicing(void **state)
@@ -45,12 +77,8 @@ static void test_mps_wins_over_time_slicing(void **state)
     assert_int_equal(w.plan->gpus[0].sharing, SHARING_MPS);
     assert_int_equal(w.plan->gpus[1].sharing, SHARING_TIME_SLICING);
     assert_int_equal(w.plan->resources[0].sharing, SHARING_MPS);
-    assert_problems(&w, 0, 2, 0); /* and one name for two ways of sharing */
-    assert_int_equal(w.problems.items[0].at.line, 10);
-    assert_string_equal(
-        w.problems.items[0].text,
-        "GPU 0 is shared by sharing.mps.resources[0] (line 20) already, and MPS wins "
-        "over time slicing; name other GPUs in devices");
+    assert_problems(&w, 0, 1, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "mixes ways of sharing"), 1);
     world_end(&w);
 }
 
@@ -125,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_of_two_entries_wins),
+        cmocka_unit_test(test_overlap_that_only_the_machine_shows),
         cmocka_unit_test(test_mps_wins_over_time_slicing),
         cmocka_unit_test(test_mps_and_time_slicing_on_different_gpus),
         cmocka_unit_test(test_entry_of_a_resource_the_node_lacks),

@@ -258,10 +258,14 @@ static void test_unequal_slices_beside_sharing(void **state)
     plan_again(&w);
     assert_resources(&w, "nvidia.com/gpu 12, nvidia.com/gpu-half 2");
     assert_problems(&w, 0, 0, 0);
-    entry.devices.kind = DEVICES_ALL;
+    entry.devices.count = 4;
     plan_again(&w);
     assert_resources(&w, "nvidia.com/gpu 16");
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "no such slice is offered"), 1);
+    entry.devices.kind = DEVICES_ALL; /* no machine needed to see it: config/ says so */
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 16");
+    assert_problems(&w, 0, 0, 0);
     world_end(&w);
 }
 
@@ -313,11 +317,13 @@ static void test_gpus_left_out(void **state)
                    *fault->uuid == '-' ? 1 : 48);
         gpu->mig_enabled = fault->mig_enabled;
         w.policy.mig_strategy = table[i].mig_strategy;
+        w.policy.mig_strategy_at = (struct position){3, 16};
         plan_again(&w);
         assert_slices_per_gpu(&w, "2 0 2 2");
         assert_non_null(strstr(w.plan->gpus[1].left_out, table[i].words));
         assert_int_equal(w.problems.n_items, 1);
         assert_non_null(strstr(w.problems.items[0].text, table[i].words));
+        assert_int_equal(w.problems.items[0].at.line, fault->mig_enabled ? 3 : 0);
         world_end(&w);
     }
 }

@@ -55,8 +55,7 @@ static void test_all_and_count(void **state)
                    NULL);
     assert_reached((struct device_selector){.kind = DEVICES_COUNT, .count = 4}, "01.3.", 1,
                    PROBLEM_WARNING, "asks for 4 GPUs, but this node has 3 of nvidia.com/gpu");
-    assert_reached((struct device_selector){.kind = DEVICES_LIST}, ".....", 1, PROBLEM_WARNING,
-                   "write 'all'");
+    assert_reached((struct device_selector){.kind = DEVICES_LIST}, ".....", 0, 0, NULL);
 }
 
 static void test_one_reference(void **state)
@@ -105,6 +104,75 @@ static void test_twice_is_noted(void **state)
                    ".1...", 1, PROBLEM_NOTE, "named twice");
 }
 
+#define INDEX(i)                             \
+    {                                        \
+        .kind = DEVICE_REF_INDEX, .index = i \
+    }
+#define MIG(i, j)                                                \
+    {                                                            \
+        .kind = DEVICE_REF_MIG_INDEX, .index = i, .mig_index = j \
+    }
+#define UUID(u)                            \
+    {                                      \
+        .kind = DEVICE_REF_UUID, .uuid = u \
+    }
+
+static void test_overlap_without_a_machine(void **state)
+{
+    static struct device_ref one[] = {INDEX(1)}, three[] = {INDEX(3)},
+                             both[] = {INDEX(3), INDEX(1)}, mig_a[] = {MIG(1, 0)},
+                             mig_b[] = {MIG(1, 1)}, uuid[] = {UUID("GPU-a")},
+                             upper[] = {UUID("GPU-A")};
+    static const struct device_selector all = {.kind = DEVICES_ALL},
+                                        two = {.kind = DEVICES_COUNT, .count = 2},
+                                        list_1 = {DEVICES_LIST, 0, one, 1, {0, 0}},
+                                        list_3 = {DEVICES_LIST, 0, three, 1, {0, 0}},
+                                        list_31 = {DEVICES_LIST, 0, both, 2, {0, 0}},
+                                        list_a = {DEVICES_LIST, 0, mig_a, 1, {0, 0}},
+                                        list_b = {DEVICES_LIST, 0, mig_b, 1, {0, 0}},
+                                        list_u = {DEVICES_LIST, 0, uuid, 1, {0, 0}},
+                                        list_U = {DEVICES_LIST, 0, upper, 1, {0, 0}},
+                                        none = {.kind = DEVICES_LIST};
+    static const struct {
+        const struct device_selector *a, *b;
+        bool overlap;
+    } table[] = {
+        {&all, &all, true},        {&all, &two, true},        {&two, &two, true},
+        {&all, &list_3, true},     {&all, &list_u, true},     {&all, &none, false},
+        {&two, &list_1, true},     {&two, &list_3, false},    {&two, &list_31, true},
+        {&two, &list_u, false},    {&list_1, &list_3, false}, {&list_1, &list_31, true},
+        {&list_1, &list_a, false}, {&list_a, &list_b, false}, {&list_a, &list_a, true},
+        {&list_u, &list_U, true},  {&list_1, &list_u, false}, {&none, &none, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry a = entry_all(SHARING_TIME_SLICING, NAME_GPU, 2), b = a;
+
+        a.devices = *table[i].a;
+        b.devices = *table[i].b;
+        assert_int_equal(select_surely_overlap(&a, &b), table[i].overlap);
+        assert_int_equal(select_surely_overlap(&b, &a), table[i].overlap);
+        snprintf(b.name, sizeof(b.name), "nvidia.com/t4");
+        assert_false(select_surely_overlap(&a, &b));
+    }
+}
+
+static void test_who_leaves_no_gpu(void **state)
+{
+    struct resource_rule t4 = {.pattern = "*T4*", .name = "nvidia.com/t4"};
+    struct sharing_entry entries[] = {counted(entry_all(SHARING_MPS, NAME_GPU, 2), 2),
+                                      entry_all(SHARING_TIME_SLICING, "nvidia.com/t4", 2),
+                                      entry_all(SHARING_TIME_SLICING, NAME_GPU, 2)};
+    struct policy policy = {.sharing = entries, .n_sharing = 2};
+
+    assert_null(select_find_taker_of_all(&policy));
+    policy.n_sharing = 3;
+    assert_ptr_equal(select_find_taker_of_all(&policy), &entries[2]);
+    policy.gpu_rules = &t4; /* a T4 may be left */
+    policy.n_gpu_rules = 1;
+    assert_null(select_find_taker_of_all(&policy));
+}
+
 static void test_format(void **state)
 {
     static const struct {
@@ -135,10 +203,9 @@ static void test_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_and_count),
-        cmocka_unit_test(test_one_reference),
-        cmocka_unit_test(test_twice_is_noted),
-        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_all_and_count),     cmocka_unit_test(test_one_reference),
+        cmocka_unit_test(test_twice_is_noted),    cmocka_unit_test(test_overlap_without_a_machine),
+        cmocka_unit_test(test_who_leaves_no_gpu), cmocka_unit_test(test_format),
     };
 
     return cmocka_run_group_tests_name("slice/select", tests, NULL, NULL);
