@@ -214,13 +214,15 @@ static void register_now(struct service *service)
 static void on_timer(uv_timer_t *timer)
 {
     struct service *service = timer->data;
+    char resource[RESOURCE_NAME_SIZE];
 
     if (!service->withdrawn) {
         register_now(service);
         return;
     }
-    log_info("resource withdrawn", "resource", service->resource);
+    memcpy(resource, service->resource, sizeof(resource));
     service_free(service);
+    log_info("resource withdrawn", "resource", resource);
 }
 
 static void arm(struct service *service)
