@@ -7,8 +7,10 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "process.h"
 #include "runner.h"
+#include "template.h"
 
 enum { STATE_MAX_BYTES = 64 << 20 };
 
@@ -115,9 +117,14 @@ int state_store(const char *path, const struct kubelet *kubelet, struct error *e
 static int parse_manifest(const json_t *object, struct manifests *manifests)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    cleanup_free char *text = json_dumps(object, JSON_COMPACT);
-    int r = text ? manifests_parse(text, strlen(text), "default", &problems, manifests) : -EBADMSG;
+    cleanup_free char *json = json_dumps(object, JSON_COMPACT);
+    cleanup_text struct text text = TEXT_INIT;
+    int r;
 
+    if (!json)
+        return -EBADMSG;
+    template_add_json(&text, json);
+    r = manifests_parse(text_string(&text), text.length, "default", &problems, manifests);
     return r == 0 && manifests->n_items != 1 ? -EBADMSG : r;
 }
 

@@ -335,16 +335,50 @@ static void read_restart_policy(struct reader *reader, const struct yaml *spec, 
                         "Unsupported value: \"%.64s\": supported values: \"Always\"", policy);
 }
 
+/* What JSON may hold as it is and YAML 1.1 reads as a line break, or not at all. */
+static const struct {
+    const char *bytes, *escape;
+} not_in_yaml[] = {
+    {"\x7f", "\\u007f"},         {"\xc2\x85", "\\u0085"},     {"\xe2\x80\xa8", "\\u2028"},
+    {"\xe2\x80\xa9", "\\u2029"}, {"\xef\xbb\xbf", "\\ufeff"},
+};
+
+/* Adds the escape of what `string` begins with and returns its bytes, or 0 when it needs none. */
+static size_t add_escape(struct text *text, const char *string)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(not_in_yaml); i++)
+        if (str_starts_with(string, not_in_yaml[i].bytes)) {
+            text_add(text, not_in_yaml[i].escape);
+            return strlen(not_in_yaml[i].bytes);
+        }
+    if ((unsigned char)*string >= 0x20)
+        return 0;
+    text_addf(text, "\\u%04x", (unsigned)*string);
+    return 1;
+}
+
+void template_add_json(struct text *text, const char *json)
+{
+    while (*json) {
+        size_t n = *json == '\n' ? 0 : add_escape(text, json);
+
+        if (n == 0)
+            text_add_char(text, *json);
+        json += n ? n : 1;
+    }
+}
+
 static void add_json_string(struct text *text, const char *string)
 {
     text_add_char(text, '"');
-    for (; *string; string++) {
-        if (*string == '"' || *string == '\\')
+    while (*string) {
+        size_t n = add_escape(text, string);
+
+        if (n == 0 && (*string == '"' || *string == '\\'))
             text_add_char(text, '\\');
-        if ((unsigned char)*string < 0x20)
-            text_addf(text, "\\u%04x", (unsigned)*string);
-        else
+        if (n == 0)
             text_add_char(text, *string);
+        string += n ? n : 1;
     }
     text_add_char(text, '"');
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
+
 struct reader;
 struct yaml;
 
@@ -70,3 +72,6 @@ void pod_template_unref(struct pod_template *template);
  * (apps and sidecars) and of each init container beside the sidecars started before it.
  */
 int64_t pod_template_demand(const struct pod_template *template, const char *resource);
+
+/* Copies JSON so that a YAML reader takes it alike: YAML 1.1 has line breaks that JSON has not. */
+void template_add_json(struct text *text, const char *json);

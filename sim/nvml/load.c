@@ -43,7 +43,7 @@ unsigned long long load_energy_mj(const struct view *v)
 
     /* The counter begins anew at a reset; before the first, the machine was up for an hour. */
     if (reset_ns == 0)
-        up_ms += 3600u * 1000u;
+        up_ms += UINT64_C(3600) * 1000;
     return up_ms * v->model->power_idle_mw / 1000;
 }
 

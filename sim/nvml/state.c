@@ -90,9 +90,10 @@ int state_path(const char *machine_path, char **ret_path, struct error *err)
     r = machine_key(machine_path, &key, err);
     if (r < 0)
         return r;
-    if (asprintf(ret_path, "%s/gpuslice-sim-%u-%016llx",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (unsigned)geteuid(),
-                 (unsigned long long)key) < 0)
+    /* The version is in the name, so that an upgraded simulator does not meet its elder's file. */
+    if (asprintf(ret_path, "%s/gpuslice-sim-%u-%u-%016llx",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (unsigned)STATE_VERSION,
+                 (unsigned)geteuid(), (unsigned long long)key) < 0)
         return -ENOMEM;
     return 0;
 }

@@ -4,9 +4,8 @@
 /*
  * Growing arrays of plain structs: a pointer, a count and a capacity that live in the owner.
  *
- *     struct thing *new = array_push(&list->things, &list->n_things, &list->capacity, sizeof(*new));
- *     if (!new)
- *         return -ENOMEM;
+ *     struct thing *new = array_push(&list->things, &list->n_things, &list->capacity,
+ * sizeof(*new)); if (!new) return -ENOMEM;
  */
 
 #include <stddef.h>

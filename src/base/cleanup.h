@@ -3,7 +3,8 @@
 
 /*
  * Cleanup attributes: an owning local frees itself on every return path, so early returns are bare
- * returns. Hand-over is written out in the last lines: `*ret_x = TAKE_PTR(x)`, `return TAKE_FD(fd)`.
+ * returns. Hand-over is written out in the last lines: `*ret_x = TAKE_PTR(x)`, `return
+ * TAKE_FD(fd)`.
  */
 
 #include <stdio.h>
@@ -13,29 +14,29 @@
 #define cleanup(fn) __attribute__((cleanup(fn)))
 
 /* DEFINE_CLEANUP(struct plan *, plan_free) gives plan_free_p for `cleanup(plan_free_p)`. */
-#define DEFINE_CLEANUP(type, fn)                                                                   \
-    static inline void fn##_p(type *object)                                                        \
-    {                                                                                              \
-        if (*object)                                                                               \
-            fn(*object);                                                                           \
+#define DEFINE_CLEANUP(type, fn)            \
+    static inline void fn##_p(type *object) \
+    {                                       \
+        if (*object)                        \
+            fn(*object);                    \
     }
 
 /* Hands a pointer over: evaluates to it and leaves NULL behind. */
-#define TAKE_PTR(pointer)                                                                          \
-    ({                                                                                             \
-        __auto_type _where = &(pointer);                                                           \
-        __auto_type _taken = *_where;                                                              \
-        *_where = NULL;                                                                            \
-        _taken;                                                                                    \
+#define TAKE_PTR(pointer)                \
+    ({                                   \
+        __auto_type _where = &(pointer); \
+        __auto_type _taken = *_where;    \
+        *_where = NULL;                  \
+        _taken;                          \
     })
 
 /* Hands a file descriptor over: evaluates to it and leaves -1 behind. */
-#define TAKE_FD(fd)                                                                                \
-    ({                                                                                             \
-        int *_where = &(fd);                                                                       \
-        int _taken = *_where;                                                                      \
-        *_where = -1;                                                                              \
-        _taken;                                                                                    \
+#define TAKE_FD(fd)           \
+    ({                        \
+        int *_where = &(fd);  \
+        int _taken = *_where; \
+        *_where = -1;         \
+        _taken;               \
     })
 
 static inline void cleanup_free_p(void *pointer)

@@ -24,9 +24,9 @@ struct error {
     char message[512]; /* one sentence, without a full stop; cut with "..." when too long */
 };
 
-#define ERROR_INIT                                                                                 \
-    {                                                                                              \
-        .code = 0                                                                                  \
+#define ERROR_INIT \
+    {              \
+        .code = 0  \
     }
 
 /* Replaces what err holds. Returns code, which must be negative. */
@@ -37,7 +37,8 @@ int error_set(struct error *err, int code, const char *format, ...)
 int error_set_errno(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "sentence: " in front of what err holds (or of strerror, when err is empty). Returns code. */
+/* Puts "sentence: " in front of what err holds (or of strerror, when err is empty). Returns code.
+ */
 int error_wrap(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -3,20 +3,23 @@
 
 #include <stdarg.h>
 
-void exposition_family(struct text *out, const char *name, const char *type, const char *help)
+/* `also`: what is escaped besides newline and backslash. */
+static void add_escaped(struct text *out, const char *string, char also)
 {
-    text_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    for (; *string; string++)
+        if (*string == '\n')
+            text_add(out, "\\n");
+        else if (*string == '\\' || *string == also)
+            text_addf(out, "\\%c", *string);
+        else
+            text_add_char(out, *string);
 }
 
-static void add_value(struct text *out, const char *value)
+void exposition_family(struct text *out, const char *name, const char *type, const char *help)
 {
-    for (; *value; value++)
-        if (*value == '\n')
-            text_add(out, "\\n");
-        else if (*value == '"' || *value == '\\')
-            text_addf(out, "\\%c", *value);
-        else
-            text_add_char(out, *value);
+    text_addf(out, "# HELP %s ", name);
+    add_escaped(out, help, '\\');
+    text_addf(out, "\n# TYPE %s %s\n", name, type);
 }
 
 void exposition_sample(struct text *out, const char *name, double value, ...)
@@ -28,7 +31,7 @@ void exposition_sample(struct text *out, const char *name, double value, ...)
     va_start(args, value);
     while ((label = va_arg(args, const char *))) {
         text_addf(out, "%s%s=\"", separator, label);
-        add_value(out, va_arg(args, const char *));
+        add_escaped(out, va_arg(args, const char *), '"');
         text_add_char(out, '"');
         separator = ",";
     }

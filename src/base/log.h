@@ -26,7 +26,8 @@ bool log_format_parse(const char *name, enum log_format *ret_format);
 
 bool log_enabled(enum log_level level);
 
-/* Pairs of (const char *key, const char *value), closed by a NULL key; a NULL value drops its pair. */
+/* Pairs of (const char *key, const char *value), closed by a NULL key; a NULL value drops its pair.
+ */
 void log_event(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
 #define log_debug(...)   log_event(LOG_DEBUG, __VA_ARGS__, NULL)

@@ -38,8 +38,8 @@ static void push(struct problems *problems, enum problem_severity severity, stru
     struct problem *problem = NULL;
 
     if (owned_text && owned_path)
-        problem = array_push(&problems->items, &problems->n_items, &problems->capacity,
-                             sizeof(*problem));
+        problem =
+            array_push(&problems->items, &problems->n_items, &problems->capacity, sizeof(*problem));
     if (!problem) {
         problems->failed = true;
         return;

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * What is wrong with something a person wrote: every problem of a file at once, each with its place.
+ * What is wrong with something a person wrote: every problem of a file at once, each with its
+ * place.
  *
- * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem has
- * no place in a file (a command-line flag, an environment variable, the machine itself).
+ * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem
+ * has no place in a file (a command-line flag, an environment variable, the machine itself).
  */
 
 #include <stdbool.h>
@@ -39,9 +40,9 @@ struct problems {
     bool failed; /* a problem was lost for want of memory: treat as an error */
 };
 
-#define PROBLEMS_INIT                                                                              \
-    {                                                                                              \
-        .source = NULL                                                                             \
+#define PROBLEMS_INIT  \
+    {                  \
+        .source = NULL \
     }
 
 void problems_deinit(struct problems *problems);

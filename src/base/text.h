@@ -21,9 +21,9 @@ struct text {
     bool failed;     /* an addition found no memory */
 };
 
-#define TEXT_INIT                                                                                  \
-    {                                                                                              \
-        .data = NULL                                                                               \
+#define TEXT_INIT    \
+    {                \
+        .data = NULL \
     }
 
 void text_deinit(struct text *text);

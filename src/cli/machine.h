@@ -35,4 +35,4 @@ bool machine_given(const struct request *request);
 int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err);
 
 /* The names that --machine knows, sorted, each followed by `separator` but the last. */
-void machine_names(struct text *names, const char *separator);
+void machine_names(struct text *text, const char *separator);

@@ -85,7 +85,7 @@ void table_print(const struct table *table, FILE *out)
 
     for (size_t i = 0; i < n_columns; i++)
         width[i] = text_width(table->headings[i]);
-    for (size_t i = 0; i < table->n_cells; i++)
+    for (size_t i = 0; n_columns && i < table->n_cells; i++)
         if (text_width(table->cells[i]) > width[i % n_columns])
             width[i % n_columns] = text_width(table->cells[i]);
     for (size_t i = 0; i < n_columns; i++)

@@ -45,7 +45,7 @@ struct agent {
     char boot[64];      /* the kernel's boot id: health that another boot saved is not believed */
     bool state_unsaved; /* said already */
     struct inventory machine;      /* as remembered, see machine.h */
-    int helper_pid;      /* who told the inventory last */
+    int helper_pid;                /* who told the inventory last */
     bool machine_known;            /* the driver answered, or there is no GPU to ask about */
     struct config *next_config;    /* read, and not yet planned because the machine is unknown */
     struct offer *offer, *earlier; /* NULL before the first plan; the one before the current */

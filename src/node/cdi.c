@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <glob.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -13,8 +16,7 @@
 
 /* Loaders refuse a version below what the fields need; 0.5.0 brought hostPath and names like "0".
  */
-#define CDI_VERSION   "0.5.0"
-#define CDI_FILE_NAME "gpuslice-" CDI_VENDOR "-gpu.json"
+#define CDI_VERSION "0.5.0"
 
 static const char *const control_nodes[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
                                             "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"};
@@ -82,14 +84,21 @@ static json_t *node_json(const struct roots *roots, const char *path)
     return json_pack("{s:s, s:s}", "path", path, "hostPath", host);
 }
 
-static int add_gpu_node(json_t *nodes, const struct roots *roots, const struct gpu *gpu)
+/* Adds the nodes that this node of the cluster has; `pattern` is glob(3)'s. */
+static int add_nodes(json_t *nodes, const struct roots *roots, const char *pattern)
 {
-    char path[32];
+    char path[PATH_MAX];
+    glob_t found;
+    int r;
 
-    if (gpu->minor < 0)
-        return 0;
-    snprintf(path, sizeof(path), "/dev/nvidia%d", gpu->minor);
-    return json_array_append_new(nodes, node_json(roots, path));
+    snprintf(path, sizeof(path), "%s%s", roots->dev, pattern);
+    r = glob(path, 0, NULL, &found);
+    if (r != 0)
+        return r == GLOB_NOSPACE ? -ENOMEM : 0;
+    for (size_t i = 0; r == 0 && i < found.gl_pathc; i++)
+        r = json_array_append_new(nodes, node_json(roots, found.gl_pathv[i] + strlen(roots->dev)));
+    globfree(&found);
+    return r;
 }
 
 static int add_mount(json_t *mounts, const struct roots *roots, const char *path)
@@ -100,6 +109,14 @@ static int add_mount(json_t *mounts, const struct roots *roots, const char *path
     return json_array_append_new(mounts, json_pack("{s:s, s:s, s:[s,s,s,s]}", "hostPath", host,
                                                    "containerPath", path, "options", "ro", "nosuid",
                                                    "nodev", "bind"));
+}
+
+static int add_mount_if_there(json_t *mounts, const struct roots *roots, const char *path)
+{
+    char ours[PATH_MAX];
+
+    snprintf(ours, sizeof(ours), "%s%s", roots->ours, path);
+    return access(ours, F_OK) == 0 ? add_mount(mounts, roots, path) : 0;
 }
 
 static int is_library(const struct dirent *entry, const char *suffix)
@@ -142,25 +159,18 @@ static bool is_alias(const struct roots *roots, const char *folder)
     return realpath(path, resolved) && str_equal(resolved, canonical);
 }
 
-static json_t *mounts_json(const struct roots *roots, const char *driver_version)
+static int add_driver(json_t *mounts, const struct roots *roots, const char *driver_version)
 {
-    json_t *mounts = json_array();
-    char suffix[96], path[PATH_MAX];
-    int r = mounts ? 0 : -1;
+    char suffix[96];
+    int r = 0;
 
     snprintf(suffix, sizeof(suffix), ".so.%s", driver_version);
     for (size_t i = 0; r == 0 && *driver_version && i < ARRAY_SIZE(library_folders); i++)
         if (!is_alias(roots, library_folders[i]))
             r = add_libraries(mounts, roots, library_folders[i], suffix);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(tools); i++) {
-        snprintf(path, sizeof(path), "%s%s", roots->ours, tools[i]);
-        if (access(path, F_OK) == 0)
-            r = add_mount(mounts, roots, tools[i]);
-    }
-    if (r == 0)
-        return mounts;
-    json_decref(mounts);
-    return NULL;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(tools); i++)
+        r = add_mount_if_there(mounts, roots, tools[i]);
+    return r;
 }
 
 /* The container's ld.so cache must learn the mounted libraries; NVIDIA's hook program does it. */
@@ -202,100 +212,184 @@ static json_t *hooks_json(const struct config *config, const json_t *mounts)
                      args);
 }
 
-static json_t *device_json(const char *name, json_t *nodes)
+/* An empty list is left out. "void" keeps NVIDIA's own runtime from adding devices a second time.
+ */
+static json_t *edits_json(json_t *nodes, json_t *mounts, json_t *hooks)
 {
-    return json_pack("{s:s, s:{s:o}}", "name", name, "containerEdits", "deviceNodes", nodes);
+    const struct {
+        const char *name;
+        json_t *list;
+    } parts[] = {{"deviceNodes", nodes}, {"mounts", mounts}, {"hooks", hooks}};
+    json_t *edits = json_pack("{s:[s]}", "env", "NVIDIA_VISIBLE_DEVICES=void");
+
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        if (json_array_size(parts[i].list) > 0 &&
+            json_object_set(edits, parts[i].name, parts[i].list) < 0) {
+            json_decref(edits);
+            return NULL;
+        }
+    return edits;
 }
 
-static int add_device(json_t *devices, json_t *all_nodes, const struct offer *offer,
-                      const struct roots *roots, const struct gpu *gpu)
-{
-    char index[16];
-    const char *name = gpu->uuid;
-    json_t *nodes = json_array();
+/* --- the devices of a class --- */
 
-    snprintf(index, sizeof(index), "%u", gpu->index);
-    if (offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX)
-        name = index;
-    if (!nodes || add_gpu_node(nodes, roots, gpu) < 0 || add_gpu_node(all_nodes, roots, gpu) < 0) {
-        json_decref(nodes);
-        return -ENOMEM;
+struct class
+{
+    const char *name;
+    int (*add)(json_t *devices, const struct offer *offer, const struct roots *roots,
+               const struct class *class);
+    /* of a feature: its switch in struct config, and what it consists of */
+    size_t enabled;
+    const char *nodes[2], *mounts[2];
+};
+
+static int add_device(json_t *devices, const char *name, json_t *edits)
+{
+    return json_array_append_new(devices,
+                                 json_pack("{s:s, s:o}", "name", name, "containerEdits", edits));
+}
+
+static int add_one_node(json_t *devices, const char *name, json_t *node)
+{
+    return add_device(devices, name, json_pack("{s:[o]}", "deviceNodes", node));
+}
+
+/* A device without edits makes runtimes refuse the whole file: a GPU without a node has none. */
+static int add_gpus(json_t *devices, const struct offer *offer, const struct roots *roots,
+                    const struct class *class)
+{
+    cleanup(json_release) json_t *all = json_array();
+    int r = all ? 0 : -ENOMEM;
+
+    (void)class;
+    for (size_t i = 0; r == 0 && i < offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &offer->plan->gpus[i].gpu;
+        char index[16], path[32];
+
+        if (*offer->plan->gpus[i].left_out || gpu->minor < 0)
+            continue;
+        snprintf(index, sizeof(index), "%u", gpu->index);
+        snprintf(path, sizeof(path), "/dev/nvidia%d", gpu->minor);
+        r = add_one_node(devices,
+                         offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX ? index
+                                                                                     : gpu->uuid,
+                         node_json(roots, path));
+        r |= json_array_append_new(all, node_json(roots, path));
     }
-    return json_array_append_new(devices, device_json(name, nodes));
+    if (r != 0 || json_array_size(all) == 0)
+        return r;
+    return add_device(devices, "all", json_pack("{s:O}", "deviceNodes", all));
 }
 
-static json_t *devices_json(const struct offer *offer, const struct roots *roots)
+/* Also channels that do not exist yet: Allocate looks each time before it names one. */
+static int add_channels(json_t *devices, const struct offer *offer, const struct roots *roots,
+                        const struct class *class)
 {
-    json_t *devices = json_array(), *all_nodes = json_array();
-    int r = devices && all_nodes ? 0 : -ENOMEM;
+    const struct config *config = offer->config;
+    char id[24], path[96];
+    int r = 0;
 
-    for (size_t i = 0; r == 0 && i < offer->plan->n_gpus; i++)
-        if (!*offer->plan->gpus[i].left_out)
-            r = add_device(devices, all_nodes, offer, roots, &offer->plan->gpus[i].gpu);
-    if (r == 0)
-        r = json_array_append_new(devices, device_json("all", json_incref(all_nodes)));
-    json_decref(all_nodes);
-    if (r == 0)
-        return devices;
-    json_decref(devices);
-    return NULL;
-}
-
-static json_t *common_nodes_json(const struct roots *roots)
-{
-    json_t *nodes = json_array();
-    char path[PATH_MAX];
-
-    for (size_t i = 0; nodes && i < ARRAY_SIZE(control_nodes); i++) {
-        snprintf(path, sizeof(path), "%s%s", roots->dev, control_nodes[i]);
-        if (access(path, F_OK) == 0)
-            json_array_append_new(nodes, node_json(roots, control_nodes[i]));
+    (void)class;
+    for (size_t i = 0; r == 0 && i < config->n_imex_channel_ids; i++) {
+        snprintf(id, sizeof(id), "%" PRId64, config->imex_channel_ids[i]);
+        snprintf(path, sizeof(path), "/dev/nvidia-caps-imex-channels/channel%s", id);
+        r = add_one_node(devices, id, node_json(roots, path));
     }
-    return nodes;
+    return r;
 }
 
-char *cdi_format(const struct offer *offer)
+/* Allocate names a feature that is switched on, so it is there even if the node has none of it. */
+static int add_feature(json_t *devices, const struct offer *offer, const struct roots *roots,
+                       const struct class *class)
+{
+    cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array();
+    int r = nodes && mounts ? 0 : -ENOMEM;
+
+    if (!*(const bool *)((const char *)offer->config + class->enabled))
+        return r;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(class->nodes) && class->nodes[i]; i++)
+        r = add_nodes(nodes, roots, class->nodes[i]);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(class->mounts) && class->mounts[i]; i++)
+        r = add_mount_if_there(mounts, roots, class->mounts[i]);
+    return r ? r : add_device(devices, "all", edits_json(nodes, mounts, NULL));
+}
+
+#define SWITCH(member) .add = add_feature, .enabled = offsetof(struct config, member)
+static const struct class classes[] = {
+    {"gpu", add_gpus},
+    {"imex-channel", add_channels},
+    {"gdrcopy", SWITCH(gdrcopy_enabled), .nodes = {"/dev/gdrdrv"}},
+    {"gds", SWITCH(gds_enabled), .nodes = {"/dev/nvidia-fs*"},
+     .mounts = {"/run/udev", "/etc/cufile.json"}},
+    {"mofed", SWITCH(mofed_enabled),
+     .nodes = {"/dev/infiniband/uverbs*", "/dev/infiniband/rdma_cm"}},
+};
+#undef SWITCH
+
+/* --- the specs --- */
+
+/* What each container gets once, however many devices it has: for a GPU, the driver. */
+static json_t *common_json(const struct offer *offer, const struct roots *roots, bool is_gpu)
+{
+    cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array(), *hooks = NULL;
+    int r = nodes && mounts ? 0 : -ENOMEM;
+
+    for (size_t i = 0; is_gpu && r == 0 && i < ARRAY_SIZE(control_nodes); i++)
+        r = add_nodes(nodes, roots, control_nodes[i]);
+    if (is_gpu && r == 0)
+        r = add_driver(mounts, roots, offer->inventory.driver_version);
+    if (r == 0)
+        hooks = hooks_json(offer->config, mounts);
+    return hooks ? edits_json(nodes, mounts, hooks) : NULL;
+}
+
+/* The spec's text, to be freed; "" when the node has no device of the class, as a spec needs one.
+ */
+static char *format(const struct offer *offer, const struct class *class)
 {
     const struct roots roots = find_roots(offer->config);
-    cleanup(json_release) json_t *mounts = mounts_json(&roots, offer->inventory.driver_version);
-    cleanup(json_release) json_t *edits = NULL, *spec = NULL;
-    static const char *const parts[] = {"deviceNodes", "mounts", "hooks"};
+    cleanup(json_release) json_t *devices = json_array(), *spec = NULL;
 
-    if (!mounts)
+    if (!devices || class->add(devices, offer, &roots, class) != 0)
         return NULL;
-    /* "void" keeps NVIDIA's own runtime from adding devices a second time. */
-    edits = json_pack("{s:[s], s:o, s:O, s:o}", "env", "NVIDIA_VISIBLE_DEVICES=void", "deviceNodes",
-                      common_nodes_json(&roots), "mounts", mounts, "hooks",
-                      hooks_json(offer->config, mounts));
-    if (!edits)
-        return NULL;
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        if (json_array_size(json_object_get(edits, parts[i])) == 0)
-            json_object_del(edits, parts[i]);
-    spec = json_pack("{s:s, s:s, s:o, s:O}", "cdiVersion", CDI_VERSION, "kind", CDI_VENDOR "/gpu",
-                     "devices", devices_json(offer, &roots), "containerEdits", edits);
+    if (json_array_size(devices) == 0)
+        return strdup("");
+    spec = json_pack("{s:s, s:s+, s:O, s:o}", "cdiVersion", CDI_VERSION, "kind", CDI_VENDOR "/",
+                     class->name, "devices", devices, "containerEdits",
+                     common_json(offer, &roots, class->add == add_gpus));
     return spec ? json_dumps(spec, JSON_INDENT(2)) : NULL;
+}
+
+static void file_name(char *path, const char *folder, const struct class *class)
+{
+    snprintf(path, PATH_MAX, "%s/gpuslice-" CDI_VENDOR "-%s.json", folder, class->name);
 }
 
 int cdi_write(const char *folder, const struct offer *offer, struct error *err)
 {
-    cleanup_free char *text = cdi_format(offer);
-    char path[PATH_MAX];
-    int r;
+    int r = file_make_directory(folder, err);
 
-    if (!text)
-        return error_set_errno(err, -ENOMEM, "cannot write the CDI spec");
-    r = file_make_directory(folder, err);
-    if (r < 0)
-        return r;
-    snprintf(path, sizeof(path), "%s/%s", folder, CDI_FILE_NAME);
-    return file_write_atomic(path, text, strlen(text), 0644, err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(classes); i++) {
+        cleanup_free char *text = format(offer, &classes[i]);
+        char path[PATH_MAX];
+
+        file_name(path, folder, &classes[i]);
+        if (!text)
+            r = error_set_errno(err, -ENOMEM, "cannot write %s", path);
+        else if (*text)
+            r = file_write_atomic(path, text, strlen(text), 0644, err);
+        else
+            unlink(path);
+    }
+    return r;
 }
 
 void cdi_remove(const char *folder)
 {
     char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/%s", folder, CDI_FILE_NAME);
-    unlink(path);
+    for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+        file_name(path, folder, &classes[i]);
+        unlink(path);
+    }
 }

@@ -18,6 +18,7 @@
 
 #include "base/array.h"
 #include "base/log.h"
+#include "node/address.h"
 #include "node/reporter.h"
 
 enum { ANSWER_SECONDS = 2, MAX_CONNECTIONS = 64, IDLE_SECONDS = 30, MAX_BODY = 64 << 20 };
@@ -61,7 +62,7 @@ static int ask(char question, struct report_header *ret_header, char **ret_body)
         return -EPIPE;
     broken = true;
     if (send(REPORT_FD, &question, 1, MSG_NOSIGNAL) != 1)
-        return -errno;
+        return -EPIPE;
     r = receive(ret_header, sizeof(*ret_header));
     if (r < 0)
         return r;
@@ -103,7 +104,7 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 static enum MHD_Result answer_page(struct MHD_Connection *connection, size_t page)
 {
     cleanup_free char *body = NULL;
-    struct report_header header;
+    struct report_header header = {.http_status = 503};
 
     if (ask(pages[page].question, &header, &body) == 0)
         return respond(connection, header.http_status, pages[page].type, body, header.size);
@@ -133,7 +134,7 @@ static int bind_address(const char *address, struct addrinfo **ret_found, struct
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     char host[256], service[8];
     uint16_t port;
-    int r = report_address_parse(address, host, sizeof(host), &port, err);
+    int r = address_parse(address, host, sizeof(host), &port, err);
 
     if (r < 0)
         return r;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "node/address.h"
 
 enum { RESTART_FIRST_MS = 100, RESTART_LAST_MS = 30000 };
 
@@ -186,7 +187,7 @@ int reporter_new(uv_loop_t *loop, const char *address, reporter_answer_fn *answe
     cleanup_free char *copy = strdup(address);
     char host[256];
     uint16_t port;
-    int r = report_address_parse(address, host, sizeof(host), &port, err);
+    int r = address_parse(address, host, sizeof(host), &port, err);
 
     if (r < 0)
         return r;

@@ -30,13 +30,9 @@ struct reporter;
 /* Writes the answer to one question into body; returns the HTTP status. */
 typedef unsigned reporter_answer_fn(char question, struct text *body, void *userdata);
 
-/* address: "host:port", ":port" (all addresses) or "[v6]:port". -EINVAL when it is none of them. */
+/* address: see address.h; -EINVAL when it is none. */
 int reporter_new(uv_loop_t *loop, const char *address, reporter_answer_fn *answer, void *userdata,
                  struct reporter **ret_reporter, struct error *err);
 
 /* Ends the program; NULL is fine. */
 void reporter_free(struct reporter *reporter);
-
-/* Splits an address; host gets "" for all addresses. 0 or -EINVAL with a sentence. */
-int report_address_parse(const char *address, char *host, size_t host_size, uint16_t *ret_port,
-                         struct error *err);

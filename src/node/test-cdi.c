@@ -35,11 +35,12 @@ struct world {
     struct offer *offer;
 };
 
-static void make_world(struct world *world, const char *plugin)
+/* The GPUs' device nodes; -1 = it has none. */
+static void make_world_with(struct world *world, const char *plugin, int minor_0, int minor_1)
 {
-    static struct gpu gpus[] = {
-        {.index = 0, .uuid = UUID_0, .model = "Tesla T4", .minor = 0, .numa_node = -1},
-        {.index = 1, .uuid = UUID_1, .model = "Tesla T4", .minor = 4, .numa_node = -1},
+    struct gpu gpus[] = {
+        {.index = 0, .uuid = UUID_0, .model = "Tesla T4", .minor = minor_0, .numa_node = -1},
+        {.index = 1, .uuid = UUID_1, .model = "Tesla T4", .minor = minor_1, .numa_node = -1},
     };
     const struct inventory inventory = {.driver_version = "550.163.01", .gpus = gpus, .n_gpus = 2};
     char yaml[512], path[256];
@@ -64,6 +65,11 @@ static void make_world(struct world *world, const char *plugin)
     assert_int_equal(offer_new(world->config, &inventory, NULL, &world->offer), 0);
 }
 
+static void make_world(struct world *world, const char *plugin)
+{
+    make_world_with(world, plugin, 0, 4);
+}
+
 static void drop_world(struct world *world)
 {
     char command[128];
@@ -74,13 +80,27 @@ static void drop_world(struct world *world)
     assert_int_equal(system(command), 0);
 }
 
+static void cdi_path(const struct world *world, const char *class, char *path, size_t size)
+{
+    snprintf(path, size, "%s/cdi/gpuslice-k8s.device-plugin.nvidia.com-%s.json", world->root,
+             class);
+}
+
+/* The spec of a class as written; NULL when there is none. */
+static json_t *load_class(const struct world *world, const char *class)
+{
+    char folder[128], path[256];
+
+    snprintf(folder, sizeof(folder), "%s/cdi", world->root);
+    assert_int_equal(cdi_write(folder, world->offer, NULL), 0);
+    cdi_path(world, class, path, sizeof(path));
+    return json_load_file(path, 0, NULL);
+}
+
 static json_t *load(const struct world *world)
 {
-    cleanup_free char *text = cdi_format(world->offer);
-    json_t *spec;
+    json_t *spec = load_class(world, "gpu");
 
-    assert_non_null(text);
-    spec = json_loads(text, 0, NULL);
     assert_non_null(spec);
     return spec;
 }
@@ -169,12 +189,41 @@ static void written_and_removed(void **state)
     drop_world(&world);
 }
 
+/* A device without edits would make a runtime refuse the file, and with it every GPU. */
+static void gpu_without_a_node_is_left_out(void **state)
+{
+    struct world world;
+    json_t *spec;
+
+    (void)state;
+    make_world_with(&world, "", -1, 4);
+    spec = load(&world);
+    assert_int_equal(json_array_size(json_object_get(spec, "devices")), 2);
+    json_decref(spec);
+    drop_world(&world);
+}
+
+static void no_device_no_file(void **state)
+{
+    struct world world;
+    char path[256];
+
+    (void)state;
+    make_world_with(&world, "", -1, -1);
+    assert_null(load_class(&world, "imex-channel"));
+    cdi_path(&world, "gpu", path, sizeof(path));
+    assert_int_equal(access(path, F_OK), -1);
+    drop_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spec_names_what_the_driver_installed),
         cmocka_unit_test(devices_are_named_by_the_id_strategy),
         cmocka_unit_test(written_and_removed),
+        cmocka_unit_test(gpu_without_a_node_is_left_out),
+        cmocka_unit_test(no_device_no_file),
     };
 
     return cmocka_run_group_tests_name("cdi", tests, NULL, NULL);

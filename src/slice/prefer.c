@@ -99,6 +99,8 @@ static int pick_by_load(struct request *q)
         for (size_t g = 0; g < q->plan->n_gpus; g++)
             if (loads[g].n_free > 0 && (!best || comes_before(&loads[g], best, q->policy)))
                 best = &loads[g];
+        if (!best)
+            return PREFER_TOO_FEW; /* the caller counted: never so */
         while (!q->free_ids[best->next])
             best->next++;
         take(q, best->next);

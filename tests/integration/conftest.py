@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -31,6 +32,24 @@ sharing:
     - name: nvidia.com/gpu
       replicas: 4
 '''
+
+
+def replicas(count, extra='', **names):
+    rename = f', rename: {names["rename"]}' if 'rename' in names else ''
+    return f'''
+version: v1
+{extra}
+sharing:
+  timeSlicing:
+    resources:
+    - {{name: nvidia.com/gpu, replicas: {count}{rename}}}
+'''
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 class Process:

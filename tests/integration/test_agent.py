@@ -4,31 +4,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 
 import pytest
 
-from conftest import GUIDE, ROOT, SLOW, deployment, held_ids, http_get
+from conftest import GUIDE, ROOT, SLOW, deployment, free_port, held_ids, http_get, replicas
 
 EXAMPLES = ROOT / 'deploy/examples'
-
-
-def replicas(count, extra='', **names):
-    rename = f', rename: {names["rename"]}' if 'rename' in names else ''
-    return f'''
-version: v1
-{extra}
-sharing:
-  timeSlicing:
-    resources:
-    - {{name: nvidia.com/gpu, replicas: {count}{rename}}}
-'''
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 # --- the main job ---

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "node/reporter.h"
+#include "node/address.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +38,7 @@ static void addresses(void **state)
         struct error err = ERROR_INIT;
         uint16_t port = 0;
         char host[64];
-        int r = report_address_parse(rows[i].address, host, sizeof(host), &port, &err);
+        int r = address_parse(rows[i].address, host, sizeof(host), &port, &err);
 
         if (port != rows[i].port)
             fail_msg("%s: got port %u", rows[i].address, port);
@@ -53,5 +53,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(addresses)};
 
-    return cmocka_run_group_tests_name("reporter", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

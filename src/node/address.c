@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "node/address.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "node/reporter.h"
 
 static int bad(const char *address, struct error *err)
 {
@@ -12,8 +12,8 @@ static int bad(const char *address, struct error *err)
                      address);
 }
 
-int report_address_parse(const char *address, char *host, size_t host_size, uint16_t *ret_port,
-                         struct error *err)
+int address_parse(const char *address, char *host, size_t host_size, uint16_t *ret_port,
+                  struct error *err)
 {
     const char *colon = strrchr(address, ':'), *start = address;
     size_t length = colon ? (size_t)(colon - address) : 0;

@@ -1,0 +1,573 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile surroundings: what the agent does when everything around it misbehaves, and how little it says."""
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from concurrent import futures
+
+import grpc
+import pytest
+
+from conftest import GUIDE, SLOW, held_ids, http_get
+from test_agent import children, free_port, lists_sent, replicas
+
+WATCH = '/v1beta1.DevicePlugin/ListAndWatch'
+ALLOCATE = '/v1beta1.DevicePlugin/Allocate'
+
+
+class FaultyKubelet:
+    """Serves Registration by itself, in ways a kubelet should not. Messages stay bytes."""
+
+    def __init__(self, node, answer=lambda kubelet, context: None):
+        self.plugins, self.socket = node.plugins, node.plugins / 'kubelet.sock'
+        self.answer, self.times, self.news = answer, [], threading.Condition()
+        node.plugins.mkdir(parents=True, exist_ok=True)
+        self.server = grpc.server(futures.ThreadPoolExecutor(8))
+        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
+            'v1beta1.Registration', {'Register': grpc.unary_unary_rpc_method_handler(self.register)})])
+        self.server.add_insecure_port(f'unix:{self.socket}')
+        self.server.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(None)
+
+    def register(self, _request, context):
+        with self.news:
+            self.times.append(time.monotonic())
+            self.news.notify_all()
+        self.answer(self, context)
+        return b''
+
+    def wait_calls(self, count, timeout=20):
+        """The seconds that passed from the first call to the `count`th."""
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.times) >= count, timeout * SLOW), self.times
+            return self.times[count - 1] - self.times[0]
+
+    def plugin(self, resource_name='gpu'):
+        return grpc.insecure_channel(f'unix:{self.plugins}/gpuslice-{resource_name}.sock')
+
+    def watch(self, channel):
+        stream = channel.unary_stream(WATCH)(b'')
+        return stream, next(stream)
+
+
+def allocate(channel, *ids):
+    """Allocate for one container; protobuf by hand: two nested length-delimited fields."""
+    inner = b''.join(b'\x0a' + bytes([len(one)]) + one.encode() for one in ids)
+    return channel.unary_unary(ALLOCATE)(b'\x0a' + bytes([len(inner)]) + inner, timeout=10 * SLOW)
+
+
+def http_pids(agent):
+    return {pid for pid in children(agent.pid) if 'gpuslice-http' in command(pid)}
+
+
+def command(pid):
+    try:
+        with open(f'/proc/{pid}/cmdline', encoding='utf-8') as line:
+            return line.read()
+    except OSError:
+        return ''
+
+
+def eventually(condition, what, timeout=10):
+    deadline = time.monotonic() + timeout * SLOW
+    while not condition():
+        assert time.monotonic() < deadline, f'never came true: {what}'
+        os.sched_yield()
+
+
+# --- kubelets ---
+
+def test_a_kubelet_that_refuses_is_asked_less_and_less(node):
+    def refuse(kubelet, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, f'no, said {len(kubelet.times)} times')
+
+    with FaultyKubelet(node, refuse) as kubelet:
+        agent = node.start_agent()
+        assert kubelet.wait_calls(7) > 2.5
+        assert agent.count('cannot register') == 1
+        assert agent.end() == 0
+
+
+def test_a_kubelet_that_drops_every_watch_is_asked_less_and_less(node):
+    with FaultyKubelet(node) as kubelet:
+        agent = node.start_agent()
+        for count in range(1, 8):
+            took = kubelet.wait_calls(count)
+            channel = kubelet.plugin()
+            stream, _ = kubelet.watch(channel)
+            agent.wait_line('registered with the kubelet')
+            stream.cancel()
+            channel.close()
+        assert took > 2.5
+        assert agent.count('stopped watching') == 1
+
+
+def test_a_kubelet_that_never_answers(node):
+    done = threading.Event()
+    with FaultyKubelet(node, lambda *_: done.wait(60 * SLOW)) as kubelet:
+        agent = node.start_agent()
+        assert kubelet.wait_calls(2) > 4.5
+        agent.wait_line('cannot register.*DEADLINE')
+        assert agent.end() == 0
+        done.set()
+
+
+def test_a_kubelet_that_leaves_during_the_registration(node):
+    cancelled = threading.Event()
+
+    def leave(kubelet, context):
+        context.add_callback(cancelled.set)
+        kubelet.socket.unlink()
+        cancelled.wait(4)  # less than the agent's own deadline
+
+    with FaultyKubelet(node, leave):
+        agent = node.start_agent()
+        assert cancelled.wait(10 * SLOW)
+        agent.end()
+        assert agent.count('registered with the kubelet') == 0
+        assert agent.count('level=(warning|error)') == 0
+
+
+def test_a_kubelet_that_watches_twice_and_keeps_one(node):
+    with FaultyKubelet(node) as kubelet:
+        agent = node.start_agent()
+        kubelet.wait_calls(1)
+        with kubelet.plugin() as one, kubelet.plugin() as other:
+            first, _ = kubelet.watch(one)
+            second, before = kubelet.watch(other)
+            first.cancel()
+            node.config.write_text(replicas(2))
+            assert next(second) != before
+            assert len(kubelet.times) == 1
+        kubelet.wait_calls(2)
+        assert agent.alive()
+
+
+def test_a_kubelet_that_flaps(node):
+    agent = node.start_agent()
+    agent.wait_line('resource offered')
+    node.plugins.mkdir(parents=True, exist_ok=True)
+    for _ in range(60):
+        with socket.socket(socket.AF_UNIX) as flapping:
+            flapping.bind(str(node.plugins / 'kubelet.sock'))
+            flapping.listen()
+            (node.plugins / 'kubelet.sock').unlink()
+    kubelet = node.start_kubelet()
+    registered = agent.wait_line('registered with the kubelet')
+    assert registered - kubelet.started < 1 + 0.5 * SLOW
+    node.wait_allocatable(16)
+    assert agent.count('level=(warning|error)') <= 3
+
+
+def test_a_deleted_socket_is_no_reason_to_register_twice(node):
+    with FaultyKubelet(node) as kubelet:
+        agent = node.start_agent()
+        kubelet.wait_calls(1)
+        with kubelet.plugin() as channel:
+            kubelet.watch(channel)
+            agent.wait_line('registered with the kubelet')
+            mark = agent.mark()
+            (node.plugins / 'gpuslice-gpu.sock').unlink()
+            agent.wait_line('registered with the kubelet', mark)
+            assert agent.count('stopped watching') == 0
+
+
+def test_two_thousand_watches_leave_nothing(node):
+    with FaultyKubelet(node) as kubelet:
+        agent = node.start_agent()
+        kubelet.wait_calls(1)
+
+        def watches(count):
+            for _ in range(count // 20):
+                with kubelet.plugin() as channel:
+                    for _ in range(20):
+                        kubelet.watch(channel)[0].cancel()
+
+        with kubelet.plugin() as keeper:
+            stream, _ = kubelet.watch(keeper)
+            watches(400)
+            before = memory_kib(agent.pid)
+            watches(1600)
+            assert memory_kib(agent.pid) < before + 4096
+            assert len(kubelet.times) == 1
+            node.config.write_text(replicas(2))
+            next(stream)
+        assert agent.end() == 0
+
+
+def memory_kib(pid):
+    with open(f'/proc/{pid}/smaps_rollup', encoding='ascii') as rollup:
+        return next(int(line.split()[1]) for line in rollup if line.startswith('Pss_Anon'))
+
+
+# --- the plugin folder ---
+
+def test_a_folder_made_anew_is_watched_anew(node):
+    """Also when it gets the old one's inode number, as file systems like to do."""
+    kubelet = node.start_kubelet()
+    agent = node.start_agent()
+    node.wait_allocatable(16)
+    kubelet.end()
+    shutil.rmtree(node.plugins)
+    node.plugins.mkdir()
+    mark = agent.mark()
+    node.start_kubelet()
+    agent.wait_line('registered with the kubelet', mark)
+    node.wait_allocatable(16)
+    mark = agent.mark()
+    (node.plugins / 'gpuslice-gpu.sock').unlink()
+    agent.wait_line('registered with the kubelet', mark)
+
+
+def test_a_folder_replaced_by_a_file(node):
+    kubelet = node.start_kubelet()
+    agent = node.start_agent()
+    node.wait_allocatable(16)
+    kubelet.end()
+    shutil.rmtree(node.plugins)
+    node.plugins.write_text('')
+    agent.wait_line('cannot register.*device-plugins')
+    mark = agent.mark()
+    node.plugins.unlink()
+    kubelet = node.start_kubelet()
+    registered = agent.wait_line('registered with the kubelet', mark)
+    assert registered - kubelet.started < 1 + 0.5 * SLOW
+
+
+def test_a_folder_in_the_way_of_the_socket(node):
+    (node.plugins / 'gpuslice-gpu.sock').mkdir(parents=True)
+    node.start_kubelet()
+    agent = node.start_agent()
+    agent.wait_line('gpuslice-gpu.sock is in the way')
+    (node.plugins / 'gpuslice-gpu.sock').rmdir()
+    node.wait_allocatable(16)
+    assert agent.count('is in the way') == 1
+
+
+def test_a_path_too_long_for_a_socket(node):
+    node.plugins = node.folder / ('x' * 60) / ('y' * 60)
+    node.plugins.mkdir(parents=True)
+    agent = node.start_agent()
+    agent.wait_line('cannot register.*is longer than 107 bytes')
+    assert agent.end() == 0
+    assert agent.count('longer than 107') == 1
+
+
+def test_the_newer_of_two_agents_serves_and_the_older_takes_over(node):
+    node.start_kubelet()
+    older = node.start_agent()
+    node.wait_allocatable(16)
+    newer = node.start_agent()
+    older.wait_line('another agent serves')
+    newer.wait_line('registered with the kubelet')
+    node.wait_allocatable(16)
+    assert older.count('registered with the kubelet') == 1
+    mark = older.mark()
+    assert newer.end() == 0
+    older.wait_line('registered with the kubelet', mark)
+    node.wait_allocatable(16)
+    assert newer.count('registered with the kubelet') == 1
+    assert newer.count('another agent serves') == 0
+
+
+# --- the configuration ---
+
+def test_a_configuration_folder_that_comes_back(node):
+    folder = node.folder / 'etc'
+    node.config = folder / 'config.yaml'
+    folder.mkdir()
+    node.start_kubelet()
+    node.start_agent(replicas(4))
+    node.wait_allocatable(16)
+    for count in (2, 3):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        node.config.write_text(replicas(count))
+        node.wait_allocatable(4 * count)
+
+
+def test_a_configuration_whose_parent_folder_is_swapped(node):
+    def fill(name, count):
+        (node.folder / name / 'etc').mkdir(parents=True)
+        (node.folder / name / 'etc/config.yaml').write_text(replicas(count))
+
+    fill('now', 4)
+    node.start_kubelet()
+    agent = node.start_agent(None, '--config-file', node.folder / 'now/etc/config.yaml')
+    node.wait_allocatable(16)
+    fill('next', 2)
+    os.rename(node.folder / 'now', node.folder / 'past')
+    os.rename(node.folder / 'next', node.folder / 'now')
+    # Nobody is told of that; whoever looks next also watches the right folder from then on.
+    agent.send(signal.SIGHUP)
+    node.wait_allocatable(8)
+    (node.folder / 'now/etc/config.yaml').write_text(replicas(3))
+    node.wait_allocatable(12)
+
+
+def test_a_configuration_that_is_not_there_for_a_while(node):
+    node.start_kubelet()
+    agent = node.start_agent(replicas(4))
+    node.wait_allocatable(16)
+    node.config.unlink()
+    agent.wait_line('refused')
+    mark = agent.mark()
+    node.config.mkdir()
+    agent.wait_line('refused', mark)
+    node.config.rmdir()
+    elsewhere = node.folder / 'elsewhere'
+    node.config.symlink_to(elsewhere / 'config.yaml')  # dangling: its folder cannot be watched yet
+    elsewhere.mkdir()
+    (elsewhere / 'config.yaml').write_text(replicas(2))
+    node.wait_allocatable(8)
+
+
+def test_a_busy_configuration_folder_hides_no_change(node):
+    node.start_kubelet()
+    node.start_agent(replicas(4))
+    node.wait_allocatable(16)
+    stop = threading.Event()
+
+    def disturb():
+        while not stop.wait(0.01):
+            (node.folder / 'noise').write_text('noise')
+
+    noise = threading.Thread(target=disturb)
+    noise.start()
+    try:
+        node.config.write_text(replicas(2))
+        node.wait_allocatable(8)
+    finally:
+        stop.set()
+        noise.join()
+
+
+def test_renamed_back_and_forth(node):
+    """Withdrawn and offered again within the half second that a withdrawal takes."""
+    node.start_kubelet()
+    agent = node.start_agent(replicas(4))
+    node.wait_allocatable(16)
+    for _ in range(4):
+        for config, line in ((replicas(4, rename='nvidia.com/other'), 'offered resource=nvidia.com/other'),
+                             (replicas(4), 'offered resource=nvidia.com/gpu ')):
+            mark = agent.mark()
+            node.config.write_text(config)
+            agent.wait_line(line.replace('offered', 'resource offered".*'), mark)
+    node.wait_allocatable(16)
+    node.wait_allocatable(0, 'nvidia.com/other')
+    eventually(lambda: agent.count('resource withdrawn') == 8, 'all withdrawals end')
+    assert (node.plugins / 'gpuslice-gpu.sock').is_socket()
+    assert not (node.plugins / 'gpuslice-other.sock').exists()
+    assert len(node.run_pods(16)) == 16
+    assert agent.end() == 0
+
+
+def test_a_storm_of_sighups_keeps_the_ids_of_before(node):
+    with FaultyKubelet(node) as kubelet:
+        agent = node.start_agent(replicas(4))
+        kubelet.wait_calls(1)
+        with kubelet.plugin() as channel:
+            stream, first = kubelet.watch(channel)
+            held = first[first.index(b'GPU-'):].split(b'::')[0].decode() + '::3'
+            node.config.write_text(replicas(2))
+            next(stream)
+            mark = agent.mark()
+            for _ in range(100):
+                agent.send(signal.SIGHUP)
+            agent.wait_line('configuration taken', mark)
+            agent.send(signal.SIGHUP)
+            mark = agent.mark()
+            agent.send(signal.SIGHUP)
+            agent.wait_line('configuration taken', mark)
+            assert held.split('::')[0].encode() in allocate(channel, held)
+        assert agent.end() == 0
+
+
+def test_a_new_list_strategy_changes_answers_and_sends_no_list(node):
+    port = free_port()
+    node.start_kubelet()
+    agent = node.start_agent(replicas(4), '--http-address', f'127.0.0.1:{port}')
+    agent.wait_line('listening for HTTP')
+    node.wait_allocatable(16)
+    before = lists_sent(port)
+    mark = agent.mark()
+    node.config.write_text(replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
+    agent.wait_line('configuration taken', mark)
+    [pod] = node.run_pods(1)
+    assert pod['containers'][0]['cdi_devices']
+    assert list(node.cdi.iterdir())
+    assert lists_sent(port) == before
+
+
+# --- HTTP ---
+
+def test_an_address_in_use_is_said_once_and_tried_again(node):
+    with socket.socket() as holder:
+        holder.bind(('127.0.0.1', 0))
+        holder.listen()
+        address = f'127.0.0.1:{holder.getsockname()[1]}'
+        node.start_kubelet()
+        agent = node.start_agent(GUIDE, '--http-address', address)
+        node.wait_allocatable(16)
+        agent.wait_line('cannot listen for HTTP')
+        seen = set()
+        eventually(lambda: seen.update(http_pids(agent)) or len(seen) >= 3, 'three attempts')
+    agent.wait_line('listening for HTTP', timeout=60)
+    assert http_get(address, '/readyz') == (200, 'ok\n')
+    assert agent.count('cannot listen for HTTP') == 1
+    assert agent.count('the HTTP program ended') == 1
+
+
+def test_a_killed_http_program_is_replaced(node):
+    port = free_port()
+    agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}')
+    for _ in range(3):
+        mark = agent.mark()
+        agent.wait_line('listening for HTTP')
+        [pid] = http_pids(agent)
+        os.kill(pid, signal.SIGKILL)
+        agent.wait_line('listening for HTTP', mark)
+        assert http_get(f'127.0.0.1:{port}', '/healthz') == (200, 'ok\n')
+    assert agent.end() == 0
+
+
+# --- places to write to, and files to read ---
+
+def test_folders_that_cannot_be_written(node):
+    (node.folder / 'state').write_text('a file in the way')
+    node.cdi.write_text('a file in the way')
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, '--device-list-strategy', 'cdi-cri')
+    node.wait_allocatable(16)
+    agent.wait_line('containers that ask for CDI devices cannot start')
+    for index, left in ((0, 12), (1, 8)):
+        node.sim('inject', 'xid', str(index), '79')
+        node.wait_allocatable(left)
+    assert agent.count('forgets which GPUs') == 1
+    assert agent.end() == 0
+
+
+@pytest.mark.parametrize('content', [b'gpuslice-health 2 x\n', b'\0' * 100, b'x' * (2 << 20),
+                                     b'gpuslice-health'], ids=['boot', 'nul', 'huge', 'torn'])
+def test_a_bad_health_file_is_forgotten(node, content):
+    (node.folder / 'state').mkdir()
+    (node.folder / 'state/health').write_bytes(content)
+    node.start_kubelet()
+    agent = node.start_agent()
+    node.wait_allocatable(16)
+    said = agent.count('state/health')
+    assert said == (0 if content.endswith(b' x\n') else 1)
+
+
+def test_out_of_file_descriptors(node):
+    """Whatever cannot be opened is tried again; nothing spins and nothing dies."""
+    node.start_kubelet()
+    agent = node.start_agent()
+    node.wait_allocatable(16)
+    agent.wait_line('driver answered')
+    used = len(os.listdir(f'/proc/{agent.pid}/fd'))
+    soft = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (used + 1, used + 4096))
+    mark = agent.mark()
+    for pid in children(agent.pid):
+        os.kill(pid, signal.SIGKILL)
+    (node.plugins / 'gpuslice-gpu.sock').unlink()
+    agent.wait_line('cannot', mark)
+    agent.send(signal.SIGHUP)
+    agent.wait_line('refused', mark)
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (soft[0] and used + 4096, used + 4096))
+    agent.wait_line('registered with the kubelet', mark)
+    agent.wait_line('driver answered', mark)
+    node.wait_allocatable(16)
+    assert agent.count('.', mark) < 20
+    assert agent.end() == 0
+
+
+# --- ends ---
+
+def stage_at_once(_node, start):
+    return start()
+
+
+def stage_hang(node, start):
+    node.sim('inject', 'hang', 'all')
+    agent = start('--driver-deadline', '20s')
+    agent.wait_line('listening for HTTP')
+    return agent
+
+
+def stage_withdrawal(node, start):
+    node.start_kubelet()
+    agent = start()
+    node.wait_allocatable(16)
+    node.config.write_text(replicas(4, rename='nvidia.com/other'))
+    agent.wait_line('resource offered.*other')
+    return agent
+
+
+def stage_kubelet_dead(node, start):
+    kubelet = node.start_kubelet()
+    agent = start()
+    node.wait_allocatable(16)
+    kubelet.end(signal.SIGKILL)
+    agent.wait_line('cannot register')
+    return agent
+
+
+@pytest.mark.parametrize('stage', [stage_at_once, stage_hang, stage_withdrawal, stage_kubelet_dead])
+def test_sigterm_at_any_time(node, stage):
+    port = free_port()
+    agent = stage(node, lambda *more: node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}', *more))
+    family = children(agent.pid)
+    began = time.monotonic()
+    if stage is stage_at_once:
+        eventually(lambda: handles_sigterm(agent.pid), 'the agent heeds signals', 2)
+    assert agent.end() == 0
+    assert time.monotonic() - began < 1.5 * SLOW
+    assert not [name for name in node.plugins.glob('gpuslice-*')]
+    for pid in family:
+        assert not os.path.exists(f'/proc/{pid}'), 'a helper outlived the agent'
+
+
+def handles_sigterm(pid):
+    with open(f'/proc/{pid}/status', encoding='ascii') as status:
+        caught = next(line for line in status if line.startswith('SigCgt'))
+    return int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1)
+
+
+def test_all_gpus_lost_and_back(node):
+    node.start_kubelet()
+    agent = node.start_agent()
+    node.wait_allocatable(16)
+    before = held_ids(node.run_pods(4))
+    node.sim('inject', 'lost', 'all')
+    node.wait_allocatable(0)
+    assert node.node()['capacity']['nvidia.com/gpu'] == 16
+    node.sim('inject', 'back', 'all')
+    node.wait_allocatable(16, timeout=70)
+    assert held_ids(node.pods()) == before
+    assert agent.count('level=(warning|error)') < 20
+
+
+def test_an_xid_storm_is_counted_and_not_repeated(node):
+    port = free_port()
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}')
+    agent.wait_line('listening for HTTP')
+    node.wait_allocatable(16)
+    for _ in range(40):
+        node.sim('inject', 'xid', '0', '31')
+    node.sim('inject', 'xid', '1', '79')
+    node.wait_allocatable(12)
+    assert 'gpuslice_xid_events_total 41' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
+    assert agent.count('reported an XID.*xid=31') < 10

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CDI: what the agent writes and answers, read by the interface's own library as a runtime does."""
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+
+from conftest import GUIDE, ROOT, SLOW, replicas
+
+VENDOR = 'k8s.device-plugin.nvidia.com'
+DRIVER = '550.163.01'  # the simulated machine's
+LIBRARY_FOLDER = '/usr/lib/x86_64-linux-gnu'
+LIBRARIES = {'today': [], 'older': ['-modfile=older.mod', '-tags', 'older']}
+CONTROL = ['/dev/nvidiactl', '/dev/nvidia-uvm']
+FEATURES = ['/dev/gdrdrv', '/dev/nvidia-fs0', '/dev/nvidia-fs1']
+CHANNEL = '/dev/nvidia-caps-imex-channels/channel0'
+
+
+@pytest.fixture(scope='module', params=LIBRARIES)
+def runtime(request):
+    """Loads a folder of specs and injects devices: {'devices': [names], 'spec': OCI spec}."""
+    name, arguments = request.param, LIBRARIES[request.param]
+    program = subprocess.check_output([ROOT / 'tools/go-program', 'tests/interop/cdi', f'interop/cdi-{name}',
+                                       *arguments], text=True).strip()
+
+    def inject(folder, *devices):
+        done = subprocess.run([program, folder, *devices], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+    return inject
+
+
+@pytest.fixture
+def driver(node):
+    """The root of an installed driver: libraries, tools, device nodes. Injection needs the nodes."""
+    root = node.folder / 'driver'
+    for path in [f'{LIBRARY_FOLDER}/libcuda.so.{DRIVER}', '/usr/bin/nvidia-smi']:
+        (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (root / path[1:]).touch()
+    for minor, path in enumerate([f'/dev/nvidia{n}' for n in range(4)] + CONTROL + FEATURES + [CHANNEL]):
+        make_node(root / path[1:], minor)
+    return root
+
+
+def make_node(path, minor):
+    """A character device, or what a user without rights may make of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(195, minor))
+    except PermissionError:
+        os.mkfifo(path)
+
+
+def start(node, root, *arguments, config=GUIDE):
+    node.start_kubelet()
+    agent = node.start_agent(config, '--nvidia-driver-root', root, '--container-driver-root', root, *arguments)
+    node.wait_allocatable(16)
+    return agent
+
+
+def names_of(container):
+    """The CDI devices that the agent named to the kubelet for a container, in either way."""
+    annotated = [name for key, value in container['annotations'].items()
+                 if key.startswith('cdi.k8s.io/nvidia-device-plugin_') for name in value.split(',')]
+    named = list(container['cdi_devices'])
+    assert not annotated or not named or annotated == named
+    return annotated or named
+
+
+def paths(spec):
+    return [device['path'] for device in spec['linux']['devices']]
+
+
+@pytest.mark.parametrize('strategy', ['cdi-cri', 'cdi-annotations', 'cdi-cri,cdi-annotations'])
+@pytest.mark.parametrize('id_strategy', ['uuid', 'index'])
+def test_every_name_of_an_answer_can_be_injected(node, runtime, driver, strategy, id_strategy):
+    start(node, driver, '--device-list-strategy', strategy, '--device-id-strategy', id_strategy)
+    [pod] = node.run_pods(1, each=2)
+    names = names_of(pod['containers'][0])
+    assert len(names) == 2 and all(name.startswith(f'{VENDOR}/gpu=') for name in names)
+
+    listed = runtime(node.cdi)['devices']
+    assert len(listed) == 5 and f'{VENDOR}/gpu=all' in listed
+    if id_strategy == 'index':
+        assert listed[:4] == [f'{VENDOR}/gpu={n}' for n in range(4)]
+    for name in [*names, *listed]:
+        gpus = [path for path in paths(runtime(node.cdi, name)['spec']) if path[-1].isdigit()]
+        assert len(gpus) == (4 if name.endswith('=all') else 1)
+
+    spec = runtime(node.cdi, *names, *names)['spec']  # two resources may name one GPU
+    assert len(spec['linux']['devices']) == len(CONTROL) + 2
+    assert sorted(mount['destination'] for mount in spec['mounts']) == \
+        ['/usr/bin/nvidia-smi', f'{LIBRARY_FOLDER}/libcuda.so.{DRIVER}']
+
+
+def test_a_container_gets_its_gpu_and_the_driver(node, runtime, driver):
+    start(node, driver, '--device-list-strategy', 'cdi-cri', '--device-id-strategy', 'index')
+    spec = runtime(node.cdi, f'{VENDOR}/gpu=2')['spec']
+    assert sorted(paths(spec)) == sorted([*CONTROL, '/dev/nvidia2'])
+    for device in spec['linux']['devices']:
+        assert device['major'] == os.major(os.stat(f"{driver}{device['path']}").st_rdev)
+        assert device.get('minor', 0) == os.minor(os.stat(f"{driver}{device['path']}").st_rdev)
+    assert spec['process']['env'] == ['NVIDIA_VISIBLE_DEVICES=void']
+    for mount in spec['mounts']:
+        assert mount['source'] == f"{driver}{mount['destination']}"
+    [hook] = spec['hooks']['createContainer']
+    assert hook['args'] == ['nvidia-ctk', 'hook', 'update-ldcache', '--folder', LIBRARY_FOLDER]
+
+
+def test_features_and_channels_have_their_devices(node, runtime, driver):
+    """Also mofed, of which this node has nothing: the container starts without it."""
+    start(node, driver, '--device-list-strategy', 'cdi-cri', '--gdrcopy-enabled', '--gds-enabled',
+          '--mofed-enabled', '--imex-channel-ids', '0')
+    [pod] = node.run_pods(1)
+    names = names_of(pod['containers'][0])
+    assert [name.partition('/')[2] for name in names[1:]] == \
+        ['imex-channel=0', 'gdrcopy=all', 'gds=all', 'mofed=all']
+    assert {*FEATURES, CHANNEL} < set(paths(runtime(node.cdi, *names)['spec']))
+
+
+def test_specs_follow_the_configuration(node, runtime, driver):
+    """A reload that asks for something else changes the specs; the end removes them."""
+    agent = start(node, driver, config=replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
+    assert len(runtime(node.cdi)['devices']) == 5
+    mark = agent.mark()
+    node.config.write_text(replicas(8, 'flags: {gdrcopyEnabled: true, plugin: '
+                                       '{deviceListStrategy: cdi-cri, deviceIDStrategy: index}}'))
+    agent.wait_line('configuration taken', mark)
+    node.wait_allocatable(32)
+    assert runtime(node.cdi)['devices'] == \
+        [f'{VENDOR}/gdrcopy=all', *(f'{VENDOR}/gpu={name}' for name in [0, 1, 2, 3, 'all'])]
+    assert agent.end(timeout=10 * SLOW) == 0
+    assert not list(node.cdi.iterdir())
