@@ -213,10 +213,11 @@ int machine_observe(const struct request *request, struct machine *ret_machine, 
         snprintf(machine.title, sizeof(machine.title), "this node");
     } else {
         r = resolve(request->machine, path, err);
-        if (r == 0)
-            r = observe_simulated(path, &machine.inventory, err);
         if (r < 0)
             return r;
+        r = observe_simulated(path, &machine.inventory, err);
+        if (r < 0)
+            return error_wrap(err, r, "cannot simulate %s", request->machine);
         snprintf(machine.title, sizeof(machine.title), "%s (simulated)", request->machine);
     }
     *ret_machine = machine;

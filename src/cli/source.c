@@ -7,10 +7,6 @@
 #include "base/text.h"
 #include "base/yaml.h"
 
-/* One byte more than the reader takes, so that the reader's own sentence about the size is heard.
- */
-enum { MAX_BYTES = YAML_MAX_BYTES + 1 };
-
 void source_deinit(struct source *source)
 {
     free(source->data);
@@ -27,7 +23,7 @@ int source_read(const struct request *request, struct source *ret_source, struct
     int r;
 
     if (request->config) {
-        r = file_read(is_stdin ? "/dev/stdin" : request->config, MAX_BYTES, &source.data,
+        r = file_read(is_stdin ? "/dev/stdin" : request->config, YAML_MAX_BYTES, &source.data,
                       &source.size, err);
         if (r < 0)
             return r;

@@ -83,9 +83,11 @@ void table_print(const struct table *table, FILE *out)
     size_t n_columns = count_columns(table), width[TABLE_MAX_COLUMNS];
     cleanup_text struct text line = TEXT_INIT;
 
+    if (n_columns == 0)
+        return;
     for (size_t i = 0; i < n_columns; i++)
         width[i] = text_width(table->headings[i]);
-    for (size_t i = 0; n_columns && i < table->n_cells; i++)
+    for (size_t i = 0; i < table->n_cells; i++)
         if (text_width(table->cells[i]) > width[i % n_columns])
             width[i % n_columns] = text_width(table->cells[i]);
     for (size_t i = 0; i < n_columns; i++)

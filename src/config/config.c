@@ -91,6 +91,11 @@ static int finish(struct reader *reader, struct config *config)
                       "MPS cannot share MIG devices: use migStrategy none or single, or share by "
                       "timeSlicing");
     check_slices(reader, &config->policy);
+    if (config->discovery_strategy == DISCOVERY_TEGRA ||
+        config->discovery_strategy == DISCOVERY_VFIO)
+        reader_say_at(reader, PROBLEM_WARNING, config->discovery_at,
+                      "flags.deviceDiscoveryStrategy",
+                      "NVML is asked for GPUs and nothing else yet; write auto or nvml");
     return fill_in(reader, config, mps);
 }
 

@@ -42,7 +42,7 @@ struct plugin_flags {
 
 struct gfd_flags {
     bool oneshot, no_timestamp;
-    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite */
+    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA takes 0 */
     char *output_file, *machine_type_file;
 };
 
@@ -63,6 +63,7 @@ struct config {
     bool gdrcopy_enabled, gds_enabled, mofed_enabled;
     bool use_node_feature_api;
     enum discovery_strategy discovery_strategy;
+    struct position discovery_at; /* in the file; line 0 = elsewhere */
     struct plugin_flags plugin;
     struct gfd_flags gfd;
     struct policy policy;

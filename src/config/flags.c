@@ -250,6 +250,8 @@ static int take(struct parse *parse, size_t i, struct config *scratch)
         PROBLEM(parse, PROBLEM_ERROR, said->origin, "%s", error_text(&err));
         return 0;
     }
+    if (option->not_yet)
+        PROBLEM(parse, PROBLEM_WARNING, said->origin, "has no effect yet: %s", option->not_yet);
     if (r == 0 && option->target == OPTION_CONFIG)
         r = config_overrides_add(parse->overrides, option, said->text);
     return r;
@@ -340,6 +342,7 @@ void flags_each(void (*visit)(const struct flag_info *info, void *context), void
             .help = option->help,
             .is_bool = is_bool(option),
             .ignored = option->target == OPTION_IGNORED,
+            .not_yet = option->not_yet != NULL,
         };
 
         if (!option->flags && !option->variables)
@@ -394,6 +397,8 @@ static void print_one(const struct flag_info *info, void *context)
         text_addf(&body, " One of: %s.", info->words);
     if (*info->standard)
         text_addf(&body, " Default: %s.", info->standard);
+    if (info->not_yet)
+        text_addf(&body, " No effect yet.");
     if (*info->flags && *info->variables)
         text_addf(&body, " [%s]", info->variables);
     print_wrapped(out, text_string(&body));

@@ -57,6 +57,7 @@ struct flag_info {
     const char *help;
     bool is_bool; /* --flag alone means true */
     bool ignored; /* taken for NVIDIA's sake; does nothing */
+    bool not_yet; /* read and checked; does nothing in this release */
 };
 
 /* Calls for every option that has a flag or a variable, in the order of the help. */

@@ -380,19 +380,30 @@ static int parse_duration(const struct option *option, const char *text, void *s
     return quantity_duration(text, slot, err);
 }
 
+/* NVIDIA takes it, so a file that says it must not be refused. */
+static void warn_of_zero(struct reader *reader, const struct yaml *node, uint64_t ns)
+{
+    if (ns == 0)
+        reader_warning(reader, node->at, "an interval of nothing never rests; write 60s");
+}
+
 static int read_duration(struct reader *reader, const struct option *option,
                          const struct yaml *node, void *slot)
 {
     int64_t ns;
 
-    if (!yaml_as_int(node, &ns))
-        return read_by_parse(reader, option, node, slot);
-    if (ns <= 0) {
-        reader_error(reader, node->at, "the duration must be longer than nothing, got %lld",
-                     (long long)ns);
+    if (!yaml_as_int(node, &ns)) {
+        int r = read_by_parse(reader, option, node, slot);
+
+        warn_of_zero(reader, node, *(uint64_t *)slot);
+        return r;
+    }
+    if (ns < 0) {
+        reader_error(reader, node->at, "a duration cannot be negative, got %lld", (long long)ns);
         return 0;
     }
-    if (ns < 1000000)
+    warn_of_zero(reader, node, (uint64_t)ns);
+    if (ns > 0 && ns < 1000000)
         reader_warning(reader, node->at,
                        "a bare number counts nanoseconds; write %llds if seconds are meant",
                        (long long)ns);

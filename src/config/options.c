@@ -34,6 +34,10 @@ static const struct word memory_modes[] = {
     {"enforced", MEMORY_ENFORCED}, {"observe", MEMORY_OBSERVE}, {"none", MEMORY_NONE}, {NULL}};
 static const struct word compute_modes[] = {
     {"elastic", COMPUTE_ELASTIC}, {"strict", COMPUTE_STRICT}, {"none", COMPUTE_NONE}, {NULL}};
+static const char no_labels[] = "labels are shown by 'gpuslice plan', but not written to the node";
+static const char no_node_changes[] = "this release writes no labels and taints to the node";
+static const char no_enforcement[] = "slices are offered and scheduled, but nothing enforces them";
+
 static const struct word log_levels[] = {{"debug"}, {"info"}, {"warning"}, {"error"}, {NULL}};
 static const struct word log_formats[] = {{"logfmt"}, {"json"}, {NULL}};
 
@@ -83,23 +87,32 @@ static const struct option options[] = {
      CONFIG(policy.memory),
      .detail = memory_modes,
      .standard = "enforced",
+     .not_yet = no_enforcement,
      .help = "what happens to a slice that wants more memory than it has"},
     {.path = "gpuslice.compute",
      .kind = &kind_word,
      CONFIG(policy.compute),
      .detail = compute_modes,
      .standard = "elastic",
+     .not_yet = no_enforcement,
      .help = "whether a slice may use compute that nobody else wants"},
     {.path = "gpuslice.slices",
      .kind = &kind_slices,
      CONFIG(policy),
      .help = "unequal slices of each GPU that no sharing entry takes"},
-    {.path = "gpuslice.labels", .kind = &kind_labels, .help = "labels that the node gets"},
-    {.path = "gpuslice.taints", .kind = &kind_taints, .help = "taints that the node gets"},
+    {.path = "gpuslice.labels",
+     .kind = &kind_labels,
+     .not_yet = no_node_changes,
+     .help = "labels that the node gets"},
+    {.path = "gpuslice.taints",
+     .kind = &kind_taints,
+     .not_yet = no_node_changes,
+     .help = "taints that the node gets"},
     {.path = "gpuslice.mig.onDemand",
      .kind = &kind_bool,
      CONFIG(policy.mig_on_demand),
      .standard = "false",
+     .not_yet = "this release makes no MIG devices",
      .help = "make MIG devices when pods ask for them"},
 
     {.path = "flags.failOnInitError",
@@ -112,6 +125,7 @@ static const struct option options[] = {
     {.path = "flags.deviceDiscoveryStrategy",
      .kind = &kind_word,
      CONFIG(discovery_strategy),
+     .place = offsetof(struct config, discovery_at),
      .detail = discovery_strategies,
      .standard = "auto",
      .flags = "device-discovery-strategy",
@@ -223,6 +237,7 @@ static const struct option options[] = {
      .standard = "false",
      .flags = "imex-required",
      .variables = "IMEX_REQUIRED",
+     .not_yet = "a missing IMEX channel does not end the agent",
      .help = "end when an IMEX channel is missing"},
 
     {.path = "flags.gfd.oneshot",
@@ -231,6 +246,7 @@ static const struct option options[] = {
      .standard = "false",
      .flags = "oneshot",
      .variables = "GFD_ONESHOT",
+     .not_yet = no_labels,
      .help = "write the node's labels once and end"},
     {.path = "flags.gfd.noTimestamp",
      .kind = &kind_bool,
@@ -238,6 +254,7 @@ static const struct option options[] = {
      .standard = "false",
      .flags = "no-timestamp",
      .variables = "GFD_NO_TIMESTAMP",
+     .not_yet = no_labels,
      .help = "leave the time out of the labels"},
     {.path = "flags.gfd.sleepInterval",
      .kind = &kind_duration,
@@ -245,6 +262,7 @@ static const struct option options[] = {
      .standard = "60s",
      .flags = "sleep-interval",
      .variables = "GFD_SLEEP_INTERVAL",
+     .not_yet = no_labels,
      .help = "time between two looks at the labels, or infinite"},
     {.path = "flags.gfd.outputFile",
      .kind = &kind_path,
@@ -252,6 +270,7 @@ static const struct option options[] = {
      .standard = "/etc/kubernetes/node-feature-discovery/features.d/gfd",
      .flags = "output-file output o",
      .variables = "GFD_OUTPUT_FILE",
+     .not_yet = no_labels,
      .help = "where labels are written; standard output when empty"},
     {.path = "flags.gfd.machineTypeFile",
      .kind = &kind_path,
@@ -259,6 +278,7 @@ static const struct option options[] = {
      .standard = "/sys/class/dmi/id/product_name",
      .flags = "machine-type-file",
      .variables = "GFD_MACHINE_TYPE_FILE",
+     .not_yet = no_labels,
      .help = "the file that names the type of machine"},
     {.path = "flags.useNodeFeatureAPI",
      .kind = &kind_bool,
@@ -266,6 +286,7 @@ static const struct option options[] = {
      .standard = "true",
      .flags = "use-node-feature-api",
      .variables = "GFD_USE_NODE_FEATURE_API USE_NODE_FEATURE_API",
+     .not_yet = no_labels,
      .help = "give labels to node-feature-discovery as an object"},
 
     {.kind = &kind_borrowed_path,

@@ -25,7 +25,7 @@ int quantity_percent(const char *text, unsigned *ret_permille, struct error *err
  */
 int quantity_bytes(const char *text, uint64_t *ret_bytes, struct error *err);
 
-/* A Go duration ("1h30m", "500ms", "1.5s") above zero, or "infinite". 0 or -EINVAL. */
+/* A Go duration ("1h30m", "500ms", "0s"), or "infinite". 0 or -EINVAL. */
 int quantity_duration(const char *text, uint64_t *ret_ns, struct error *err);
 
 /* A whole number in decimal digits within the bounds. 0 or -EINVAL. */

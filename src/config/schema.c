@@ -258,14 +258,29 @@ static void say_unknown(struct reader *reader, const struct schema *schema, cons
         say_known_keys(reader, &list, child->key_at);
 }
 
+/* What is read, checked and then does nothing is said: an operator would wait for it. */
+static void say_not_yet(struct reader *reader, const struct option *option, const struct yaml *node)
+{
+    if (!option->not_yet || option->not_yet == reader->said_not_yet)
+        return;
+    reader->said_not_yet = option->not_yet;
+    reader_note(reader, node->key_at, "has no effect yet: %s", option->not_yet);
+}
+
 static int read_option(struct reader *reader, const struct option *option, const struct yaml *node,
                        void *target)
 {
+    size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
+    int r;
+
     if (node->kind == YAML_NULL && !option->kind->takes_null)
         return 0; /* as NVIDIA reads it: not given */
     if (option->place)
         *(struct position *)(void *)((char *)target + option->place) = node->at;
-    return option->kind->read(reader, option, node, (char *)target + option->offset);
+    r = option->kind->read(reader, option, node, (char *)target + option->offset);
+    if (r == 0 && problems_count(reader->problems, PROBLEM_ERROR) == n_errors)
+        say_not_yet(reader, option, node);
+    return r;
 }
 
 /* Looks a key up as NVIDIA would; a spelling that only NVIDIA's reading saves is warned about. */

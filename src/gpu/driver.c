@@ -260,7 +260,8 @@ static void kill_helper(struct helper *helper)
 {
     helper->killed = true;
     close_handles(helper, false);
-    uv_process_kill(&helper->process, SIGKILL);
+    if (!helper->ended) /* or its process id may be somebody else's by now */
+        uv_process_kill(&helper->process, SIGKILL);
     uv_timer_start(&helper->kill_timer, on_kill_timeout, KILL_WAIT_MS, 0);
 }
 

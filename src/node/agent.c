@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -18,7 +19,12 @@
 #include "node/machine.h"
 #include "node/status.h"
 
-enum { TICK_MS = 60000, STATE_MAX = 1 << 20, MMAP_THRESHOLD = 128 << 10 };
+enum {
+    TICK_MS = 60000,
+    SAY_XID_AGAIN_MS = 10000,
+    STATE_MAX = 1 << 20,
+    MMAP_THRESHOLD = 128 << 10,
+};
 
 /* --- apply: a plan becomes services --- */
 
@@ -78,7 +84,8 @@ static void add_service(struct agent *agent, const struct plan_resource *resourc
 static bool announces_alike(const struct offer *before, const struct offer *now,
                             const struct plan_resource *resource)
 {
-    const struct plan_resource *was = plan_find_resource(before->plan, resource->name);
+    const struct plan_resource *was =
+        before ? plan_find_resource(before->plan, resource->name) : NULL;
 
     if (!was || !plan_resource_equal(before->plan, was, now->plan, resource))
         return false;
@@ -89,7 +96,8 @@ static bool announces_alike(const struct offer *before, const struct offer *now,
     return true;
 }
 
-static void reconcile_services(struct agent *agent)
+/* `before` is what was offered until now. */
+static void reconcile_services(struct agent *agent, const struct offer *before)
 {
     const struct plan *plan = agent->offer->plan;
 
@@ -99,7 +107,7 @@ static void reconcile_services(struct agent *agent)
 
         if (!service)
             add_service(agent, &plan->resources[i]);
-        else if (!announces_alike(agent->earlier, agent->offer, &plan->resources[i]))
+        else if (!announces_alike(before, agent->offer, &plan->resources[i]))
             service_announce(service);
     }
 }
@@ -204,13 +212,16 @@ static void restore_health(struct agent *agent)
     cleanup_free char *boot = NULL, *data = NULL;
     char path[PATH_MAX];
     size_t size;
+    int r;
 
     if (file_read("/proc/sys/kernel/random/boot_id", sizeof(agent->boot) - 1, &boot, &size, NULL) ==
         0)
         snprintf(agent->boot, sizeof(agent->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
     snprintf(path, sizeof(path), "%s/health", agent->flags->state_dir);
-    if (file_read(path, STATE_MAX, &data, &size, NULL) == 0 &&
-        health_restore(&agent->health, agent->boot, data, size) == -EBADMSG)
+    r = file_read(path, STATE_MAX, &data, &size, NULL);
+    if (r == 0)
+        r = health_restore(&agent->health, agent->boot, data, size);
+    if (r < 0 && r != -ENOENT && r != -ESTALE)
         log_warning("the saved health of the GPUs cannot be read and is forgotten", "file", path);
 }
 
@@ -228,14 +239,44 @@ static void apply_health(struct agent *agent, int outcome)
 
 /* --- plan: configuration and machine become an offer --- */
 
-/* Drops the offer before the current one, and its configuration unless that is still in force. */
-static void forget_earlier(struct agent *agent)
+/* Frees an offer that is neither the current nor the earlier one any more, and its configuration
+ * unless one of those two has it. */
+static void drop_offer(const struct agent *agent, struct offer *offer)
 {
-    struct offer *earlier = TAKE_PTR(agent->earlier);
+    if (!offer)
+        return;
+    if ((!agent->offer || offer->config != agent->offer->config) &&
+        (!agent->earlier || offer->config != agent->earlier->config))
+        config_free(offer->config);
+    offer_free(offer);
+}
 
-    if (earlier && (!agent->offer || earlier->config != agent->offer->config))
-        config_free(earlier->config);
-    offer_free(earlier);
+static bool plans_alike(const struct plan *a, const struct plan *b)
+{
+    bool alike = a->n_resources == b->n_resources;
+
+    for (size_t i = 0; alike && i < a->n_resources; i++)
+        alike = str_equal(a->resources[i].name, b->resources[i].name) &&
+                plan_resource_equal(a, &a->resources[i], b, &b->resources[i]);
+    return alike;
+}
+
+/* What is offered now becomes what was offered earlier, unless the kubelet cannot tell the two
+ * apart: then it may still ask for what is older. */
+static void put_in_force(struct agent *agent, struct offer *next)
+{
+    struct offer *before = agent->offer, *dropped = before;
+
+    if (before && !plans_alike(before->plan, next->plan)) {
+        dropped = agent->earlier;
+        agent->earlier = before;
+    }
+    agent->offer = next;
+    agent->services_context.offer = next;
+    agent->services_context.earlier = agent->earlier;
+    reconcile_cdi(agent);
+    reconcile_services(agent, before);
+    drop_offer(agent, dropped);
 }
 
 /* Owns config from here on, which may be the one in force. */
@@ -248,7 +289,9 @@ static void replan(struct agent *agent, struct config *config)
         problems_set_source(&problems, agent->flags->config_file);
     if (offer_new(config, &agent->machine, &problems, &next) < 0) {
         log_error("no memory to plan; the old plan stays");
-        if (!agent->offer || config != agent->offer->config)
+        if (!agent->offer)
+            agent->next_config = config; /* tried again with the next inventory */
+        else if (config != agent->offer->config)
             config_free(config);
         return;
     }
@@ -261,13 +304,7 @@ static void replan(struct agent *agent, struct config *config)
             log_warning("GPU left out", "gpu", *gpu->gpu.uuid ? gpu->gpu.uuid : NULL, "index",
                         log_number(gpu->gpu.index), "reason", gpu->left_out);
     }
-    forget_earlier(agent);
-    agent->earlier = agent->offer;
-    agent->offer = next;
-    agent->services_context.offer = next;
-    agent->services_context.earlier = agent->earlier;
-    reconcile_cdi(agent);
-    reconcile_services(agent);
+    put_in_force(agent, next);
     arm_probe(agent);
 }
 
@@ -284,11 +321,19 @@ static int load_config(struct agent *agent, struct config **ret_config)
     return r;
 }
 
+/* A pipe or device in the file's place could hold up the agent until somebody writes to it. */
+static bool may_block(const char *path)
+{
+    struct stat found;
+
+    return path && stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
+}
+
 static void reload(struct agent *agent)
 {
     struct config *config;
 
-    if (load_config(agent, &config) < 0) {
+    if (may_block(agent->flags->config_file) || load_config(agent, &config) < 0) {
         agent->counters.failed_reloads++;
         agent->config_refused = true;
         log_error("the new configuration is refused, the old one stays in force", "file",
@@ -333,7 +378,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
         log_info("driver answered", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
     agent->helper_pid = driver_pid(agent->driver);
-    if (first || changed)
+    if (first || changed || !agent->offer)
         replan_machine(agent);
     apply_health(agent, outcome);
 }
@@ -344,10 +389,13 @@ static void on_unavailable(const char *reason, void *userdata)
 {
     struct agent *agent = userdata;
     const struct config *config = agent->next_config;
+    char before[sizeof(agent->driver_trouble)];
 
+    memcpy(before, agent->driver_trouble, sizeof(before));
     snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s", reason);
     if (agent->machine_known) {
-        log_error("the driver cannot be asked any more, trying again", "reason", reason);
+        if (!str_equal(before, agent->driver_trouble))
+            log_error("the driver cannot be asked any more, trying again", "reason", reason);
         apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
         return;
     }
@@ -357,10 +405,27 @@ static void on_unavailable(const char *reason, void *userdata)
         replan_machine(agent);
         return;
     }
-    log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
-              "is the driver loaded, and does this container see its libraries?");
+    if (!str_equal(before, agent->driver_trouble))
+        log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
+                  "is the driver loaded, and does this container see its libraries?");
     if (config && config->fail_on_init_error)
         stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+}
+
+/* A broken program or GPU repeats its XID many times a second; the metric counts each. */
+static bool was_said(struct agent *agent, const struct gpu_event *event)
+{
+    struct said_xid *said = agent->said_xids;
+    uint64_t now_ms = clock_now_ms();
+
+    for (size_t i = 0; i < ARRAY_SIZE(agent->said_xids); i++)
+        if (said[i].until_ms > now_ms && said[i].xid == event->xid &&
+            str_equal(said[i].uuid, event->uuid))
+            return true;
+    said = &said[agent->n_said_xids++ % ARRAY_SIZE(agent->said_xids)];
+    *said = (struct said_xid){.xid = event->xid, .until_ms = now_ms + SAY_XID_AGAIN_MS};
+    snprintf(said->uuid, sizeof(said->uuid), "%s", event->uuid);
+    return false;
 }
 
 static void on_event(const struct gpu_event *event, void *userdata)
@@ -369,10 +434,11 @@ static void on_event(const struct gpu_event *event, void *userdata)
     enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
 
     agent->counters.xids++;
-    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
-              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
-              log_number(event->xid), "class", xid_class_name(class), "meaning",
-              xid_find(event->xid)->meaning, NULL);
+    if (!was_said(agent, event))
+        log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
+                  "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
+                  log_number(event->xid), "class", xid_class_name(class), "meaning",
+                  xid_find(event->xid)->meaning, NULL);
     apply_health(agent, health_event(&agent->health, event, class, clock_now_ms()));
 }
 
@@ -465,10 +531,12 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct agent *agent = handle->data;
 
-    if (number == SIGHUP)
-        reload(agent);
-    else
+    if (number != SIGHUP)
         stop(agent, 0);
+    else if (agent->configfile)
+        configfile_touch(agent->configfile);
+    else
+        reload(agent);
 }
 
 /* --- life --- */
@@ -481,7 +549,7 @@ static void stop(struct agent *agent, int status)
     agent->status = status;
     while (agent->n_services)
         service_free(agent->services[--agent->n_services]);
-    if (agent->offer)
+    if (agent->offer || status == 0) /* also what an agent that was killed left behind */
         cdi_remove(agent->flags->cdi_dir);
     driver_free(TAKE_PTR(agent->driver));
     reporter_free(TAKE_PTR(agent->reporter));
@@ -586,10 +654,8 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
     r = uv_loop_close(&agent.loop);
     assert(r == 0); /* a handle nobody closed is a leak */
     free(agent.services);
-    forget_earlier(&agent);
-    if (agent.offer)
-        config_free(agent.offer->config);
-    offer_free(agent.offer);
+    drop_offer(&agent, TAKE_PTR(agent.earlier));
+    drop_offer(&agent, TAKE_PTR(agent.offer));
     config_free(agent.next_config);
     inventory_deinit(&agent.machine);
     xid_filter_deinit(&agent.xid_filter);

@@ -29,6 +29,12 @@ struct agent_counters {
     uint64_t reloads, failed_reloads, xids, hangs;
 };
 
+/* An XID that was logged, and is not again for a while. */
+struct said_xid {
+    char uuid[GPU_UUID_SIZE];
+    uint64_t xid, until_ms;
+};
+
 struct agent {
     const struct agent_flags *flags;
     const struct config_overrides *overrides;
@@ -42,6 +48,8 @@ struct agent {
     struct reporter *reporter;     /* NULL without an address */
     struct health health;
     struct xid_filter xid_filter;
+    struct said_xid said_xids[16]; /* a ring */
+    size_t n_said_xids;
     char boot[64];      /* the kernel's boot id: health that another boot saved is not believed */
     bool state_unsaved; /* said already */
     struct inventory machine;      /* as remembered, see machine.h */

@@ -233,11 +233,10 @@ static json_t *edits_json(json_t *nodes, json_t *mounts, json_t *hooks)
 
 /* --- the devices of a class --- */
 
-struct class
-{
+struct device_class {
     const char *name;
     int (*add)(json_t *devices, const struct offer *offer, const struct roots *roots,
-               const struct class *class);
+               const struct device_class *class);
     /* of a feature: its switch in struct config, and what it consists of */
     size_t enabled;
     const char *nodes[2], *mounts[2];
@@ -256,7 +255,7 @@ static int add_one_node(json_t *devices, const char *name, json_t *node)
 
 /* A device without edits makes runtimes refuse the whole file: a GPU without a node has none. */
 static int add_gpus(json_t *devices, const struct offer *offer, const struct roots *roots,
-                    const struct class *class)
+                    const struct device_class *class)
 {
     cleanup(json_release) json_t *all = json_array();
     int r = all ? 0 : -ENOMEM;
@@ -264,16 +263,16 @@ static int add_gpus(json_t *devices, const struct offer *offer, const struct roo
     (void)class;
     for (size_t i = 0; r == 0 && i < offer->plan->n_gpus; i++) {
         const struct gpu *gpu = &offer->plan->gpus[i].gpu;
+        const char *name = gpu->uuid;
         char index[16], path[32];
 
         if (*offer->plan->gpus[i].left_out || gpu->minor < 0)
             continue;
         snprintf(index, sizeof(index), "%u", gpu->index);
         snprintf(path, sizeof(path), "/dev/nvidia%d", gpu->minor);
-        r = add_one_node(devices,
-                         offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX ? index
-                                                                                     : gpu->uuid,
-                         node_json(roots, path));
+        if (offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX)
+            name = index;
+        r = add_one_node(devices, name, node_json(roots, path));
         r |= json_array_append_new(all, node_json(roots, path));
     }
     if (r != 0 || json_array_size(all) == 0)
@@ -283,7 +282,7 @@ static int add_gpus(json_t *devices, const struct offer *offer, const struct roo
 
 /* Also channels that do not exist yet: Allocate looks each time before it names one. */
 static int add_channels(json_t *devices, const struct offer *offer, const struct roots *roots,
-                        const struct class *class)
+                        const struct device_class *class)
 {
     const struct config *config = offer->config;
     char id[24], path[96];
@@ -300,7 +299,7 @@ static int add_channels(json_t *devices, const struct offer *offer, const struct
 
 /* Allocate names a feature that is switched on, so it is there even if the node has none of it. */
 static int add_feature(json_t *devices, const struct offer *offer, const struct roots *roots,
-                       const struct class *class)
+                       const struct device_class *class)
 {
     cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array();
     int r = nodes && mounts ? 0 : -ENOMEM;
@@ -315,7 +314,7 @@ static int add_feature(json_t *devices, const struct offer *offer, const struct 
 }
 
 #define SWITCH(member) .add = add_feature, .enabled = offsetof(struct config, member)
-static const struct class classes[] = {
+static const struct device_class classes[] = {
     {"gpu", add_gpus},
     {"imex-channel", add_channels},
     {"gdrcopy", SWITCH(gdrcopy_enabled), .nodes = {"/dev/gdrdrv"}},
@@ -345,7 +344,7 @@ static json_t *common_json(const struct offer *offer, const struct roots *roots,
 
 /* The spec's text, to be freed; "" when the node has no device of the class, as a spec needs one.
  */
-static char *format(const struct offer *offer, const struct class *class)
+static char *format(const struct offer *offer, const struct device_class *class)
 {
     const struct roots roots = find_roots(offer->config);
     cleanup(json_release) json_t *devices = json_array(), *spec = NULL;
@@ -360,7 +359,7 @@ static char *format(const struct offer *offer, const struct class *class)
     return spec ? json_dumps(spec, JSON_INDENT(2)) : NULL;
 }
 
-static void file_name(char *path, const char *folder, const struct class *class)
+static void file_name(char *path, const char *folder, const struct device_class *class)
 {
     snprintf(path, PATH_MAX, "%s/gpuslice-" CDI_VENDOR "-%s.json", folder, class->name);
 }

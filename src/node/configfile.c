@@ -11,18 +11,21 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "node/folder.h"
 
 enum {
-    SETTLE_MS = 50, /* a volume update or an editor's save is several events */
-    N_FOLDERS = 2,  /* of the path, and of what it resolves to */
+    SETTLE_MS = 50,        /* a volume update or an editor's save is several events */
+    ABSENT_POLL_MS = 1000, /* a folder that is not there, or behind a symlink, cannot be watched */
+    N_FOLDERS = 2,         /* of the path, and of what it resolves to */
 };
 
 struct configfile {
-    uv_fs_event_t watches[N_FOLDERS];
+    struct folder folders[N_FOLDERS];
     uv_timer_t settle;
     unsigned open_handles;
     char *path;
-    char folders[N_FOLDERS][PATH_MAX]; /* watched now; "" = none */
+    bool watching;
+    bool touched; /* to be taken anew, changed or not */
     configfile_changed_fn *on_changed;
     void *userdata;
     struct stat seen; /* st_ino 0 = not there */
@@ -38,24 +41,16 @@ static void folder_of(const char *path, char *folder)
         snprintf(folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-static void on_event(uv_fs_event_t *watch, const char *name, int events, int status);
-
 static void watch_folders(struct configfile *file)
 {
-    char wanted[N_FOLDERS][PATH_MAX] = {"", ""}, resolved[PATH_MAX];
+    char folder[PATH_MAX], resolved[PATH_MAX];
 
-    folder_of(file->path, wanted[0]);
+    folder_of(file->path, folder);
+    file->watching = folder_watch(&file->folders[0], folder);
+    folder[0] = '\0';
     if (realpath(file->path, resolved))
-        folder_of(resolved, wanted[1]);
-    for (size_t i = 0; i < N_FOLDERS; i++) {
-        if (str_equal(wanted[i], file->folders[i]) &&
-            uv_is_active((uv_handle_t *)&file->watches[i]))
-            continue;
-        uv_fs_event_stop(&file->watches[i]);
-        file->folders[i][0] = '\0';
-        if (*wanted[i] && uv_fs_event_start(&file->watches[i], on_event, wanted[i], 0) == 0)
-            memcpy(file->folders[i], wanted[i], PATH_MAX);
-    }
+        folder_of(resolved, folder);
+    folder_watch(&file->folders[1], folder);
 }
 
 static bool look(struct configfile *file)
@@ -72,11 +67,38 @@ static bool look(struct configfile *file)
     return true;
 }
 
+static void on_settled(uv_timer_t *timer);
+
+/* Looks in so many milliseconds. A look that is due earlier stays: where something else goes on in
+ * the folder all the time, the change must be seen all the same. */
+static void look_in(struct configfile *file, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)&file->settle) || uv_timer_get_due_in(&file->settle) > ms)
+        uv_timer_start(&file->settle, on_settled, ms, 0);
+}
+
+static void poll_if_absent(struct configfile *file)
+{
+    if (!file->watching || file->seen.st_ino == 0)
+        look_in(file, ABSENT_POLL_MS);
+}
+
 void configfile_check(struct configfile *file)
 {
+    bool touched = file->touched;
+
+    file->touched = false;
     watch_folders(file);
-    if (look(file))
+    touched |= look(file);
+    poll_if_absent(file);
+    if (touched)
         file->on_changed(file->userdata);
+}
+
+void configfile_touch(struct configfile *file)
+{
+    file->touched = true;
+    look_in(file, 0);
 }
 
 static void on_settled(uv_timer_t *timer)
@@ -84,12 +106,9 @@ static void on_settled(uv_timer_t *timer)
     configfile_check(timer->data);
 }
 
-static void on_event(uv_fs_event_t *watch, const char *name, int events, int status)
+static void on_folder_changed(void *userdata)
 {
-    struct configfile *file = watch->data;
-
-    (void)name, (void)events, (void)status;
-    uv_timer_start(&file->settle, on_settled, SETTLE_MS, 0);
+    look_in(userdata, SETTLE_MS);
 }
 
 static int start(struct configfile *file, uv_loop_t *loop)
@@ -101,14 +120,14 @@ static int start(struct configfile *file, uv_loop_t *loop)
     file->settle.data = file;
     file->open_handles++;
     for (size_t i = 0; i < N_FOLDERS; i++) {
-        r = uv_fs_event_init(loop, &file->watches[i]);
+        r = folder_init(&file->folders[i], loop, on_folder_changed, file);
         if (r < 0)
             return r;
-        file->watches[i].data = file;
         file->open_handles++;
     }
     watch_folders(file);
     look(file);
+    poll_if_absent(file);
     return 0;
 }
 
@@ -158,7 +177,7 @@ void configfile_free(struct configfile *file)
     if (n == 0)
         release(file);
     for (unsigned i = 1; i < n; i++)
-        uv_close((uv_handle_t *)&file->watches[i - 1], on_closed);
+        uv_close((uv_handle_t *)&file->folders[i - 1].watch, on_closed);
     if (n)
         uv_close((uv_handle_t *)&file->settle, on_closed);
 }

@@ -7,7 +7,8 @@
  * A ConfigMap volume never writes the file: it swaps the symlink `..data` beside it. A
  * config-manager sidecar swaps the file's own symlink. Editors rename over it. So both the folder
  * of the path and the folder of what it resolves to are watched, and what counts is the identity
- * (device, inode, change time) of the file at the end. Bursts of events are taken as one.
+ * (device, inode, change time) of the file at the end. Bursts of events are taken as one. A file
+ * that is not there is looked for every second, since its folder may be missing as well.
  */
 
 #include <uv.h>
@@ -26,3 +27,6 @@ void configfile_free(struct configfile *file);
 
 /* Looks now, as a safety net for events that inotify lost; runs on_changed if it changed. */
 void configfile_check(struct configfile *file);
+
+/* Runs on_changed soon, changed or not; many touches are taken as one. */
+void configfile_touch(struct configfile *file);

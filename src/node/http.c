@@ -4,6 +4,10 @@
  * gpuslice-http: speaks HTTP for the agent (see reporter.h). One worker thread of libmicrohttpd
  * serves; each question goes to the agent and has a deadline, so a stuck agent shows as 503 and not
  * as silence. The main thread only waits for the agent to go away.
+ *
+ * One question is open at a time. An answer that misses its deadline is read later and thrown away;
+ * until it came, requests are answered 503 at once, as waiting for the agent would hold up them
+ * all.
  */
 
 #include <arpa/inet.h>
@@ -15,13 +19,21 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "node/address.h"
 #include "node/reporter.h"
 
-enum { ANSWER_SECONDS = 2, MAX_CONNECTIONS = 64, IDLE_SECONDS = 30, MAX_BODY = 64 << 20 };
+enum {
+    ANSWER_MS = 2000,
+    MAX_CONNECTIONS = 256, /* more wait to be accepted */
+    IDLE_SECONDS = 10,     /* so long may a client that says nothing keep one */
+    MAX_REQUEST = 16 << 10,
+    MAX_BODY = 64 << 20,
+};
 
 static const struct {
     const char *path;
@@ -33,50 +45,71 @@ static const struct {
     {"/metrics", REPORT_METRICS, "text/plain; version=0.0.4; charset=utf-8"},
 };
 
-static int receive(void *data, size_t size)
+/* What the agent owes us: the rest of a header, and then of a body. */
+static struct {
+    bool open;
+    struct report_header header;
+    char *body;
+    size_t received;
+} answer;
+
+/* -ETIMEDOUT leaves what was received for the next call; after another error the pair is no use. */
+static int receive(void *data, size_t size, uint64_t deadline_ms)
 {
-    char *at = data;
+    while (answer.received < size) {
+        struct pollfd pair = {.fd = REPORT_FD, .events = POLLIN};
+        const uint64_t now_ms = clock_now_ms();
+        ssize_t n;
 
-    while (size) {
-        ssize_t n = recv(REPORT_FD, at, size, 0);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EPIPE;
-        at += n;
-        size -= (size_t)n;
+        n = poll(&pair, 1, deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0);
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (n > 0)
+            n = recv(REPORT_FD, (char *)data + answer.received, size - answer.received, 0);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            return -EPIPE;
+        if (n > 0)
+            answer.received += (size_t)n;
     }
+    answer.received = 0;
     return 0;
 }
 
-/* 0 and a body to free, or a negative errno; after one the pair is out of step and not used again.
- */
-static int ask(char question, struct report_header *ret_header, char **ret_body)
+/* Reads on in the open answer. 0 and a body to free, or as receive. */
+static int read_answer(uint64_t deadline_ms, char **ret_body)
 {
-    static bool broken;
-    cleanup_free char *body = NULL;
-    int r;
+    int r = answer.body ? 0 : receive(&answer.header, sizeof(answer.header), deadline_ms);
 
-    if (broken)
-        return -EPIPE;
-    broken = true;
-    if (send(REPORT_FD, &question, 1, MSG_NOSIGNAL) != 1)
-        return -EPIPE;
-    r = receive(ret_header, sizeof(*ret_header));
     if (r < 0)
         return r;
-    if (ret_header->size > MAX_BODY)
+    if (answer.header.size > MAX_BODY)
         return -EMSGSIZE;
-    body = malloc((size_t)ret_header->size + 1);
-    if (!body)
+    if (!answer.body)
+        answer.body = malloc((size_t)answer.header.size + 1);
+    if (!answer.body)
         return -ENOMEM;
-    r = receive(body, ret_header->size);
+    r = receive(answer.body, answer.header.size, deadline_ms);
     if (r < 0)
         return r;
-    broken = false;
-    *ret_body = TAKE_PTR(body);
+    answer.open = false;
+    *ret_body = TAKE_PTR(answer.body);
     return 0;
+}
+
+/* 0 and a body to free, or as receive. */
+static int ask(char question, char **ret_body)
+{
+    cleanup_free char *late = NULL;
+    int r = answer.open ? read_answer(0, &late) : 0;
+
+    if (r < 0)
+        return r;
+    if (send(REPORT_FD, &question, 1, MSG_NOSIGNAL) != 1)
+        return -errno;
+    answer.open = true;
+    return read_answer(clock_now_ms() + ANSWER_MS, ret_body);
 }
 
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -89,6 +122,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
     if (!response)
         return MHD_NO;
     MHD_add_response_header(response, "Content-Type", type);
+    if (status == 405)
+        MHD_add_response_header(response, "Allow", "GET, HEAD");
     result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
@@ -104,13 +139,13 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 static enum MHD_Result answer_page(struct MHD_Connection *connection, size_t page)
 {
     cleanup_free char *body = NULL;
-    struct report_header header = {.http_status = 503};
+    int r = ask(pages[page].question, &body);
 
-    if (ask(pages[page].question, &header, &body) == 0)
-        return respond(connection, header.http_status, pages[page].type, body, header.size);
-    /* Out of step with the agent: it starts this program anew, once this thread let the answer go.
-     */
-    shutdown(REPORT_FD, SHUT_RDWR);
+    if (r == 0)
+        return respond(connection, answer.header.http_status, pages[page].type, body,
+                       answer.header.size);
+    if (r != -ETIMEDOUT)
+        shutdown(REPORT_FD, SHUT_RDWR); /* the agent starts this program anew */
     return respond_text(connection, 503, "the agent does not answer\n");
 }
 
@@ -118,31 +153,22 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                                   const char *url, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **context)
 {
-    (void)userdata, (void)version, (void)upload, (void)upload_size, (void)context;
+    static char headers_seen;
+
+    (void)userdata, (void)version, (void)upload;
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return respond_text(connection, 405, "only GET and HEAD\n");
+    /* Called once for the headers, where an answer would also close the connection; once for each
+     * piece of a body, of which there should be none; and then for the answer. */
+    if (!*context || *upload_size) {
+        *context = &headers_seen;
+        *upload_size = 0;
+        return MHD_YES;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
         if (strcmp(url, pages[i].path) == 0)
             return answer_page(connection, i);
     return respond_text(connection, 404, "there are /healthz, /readyz and /metrics\n");
-}
-
-static int bind_address(const char *address, struct addrinfo **ret_found, struct error *err)
-{
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    char host[256], service[8];
-    uint16_t port;
-    int r = address_parse(address, host, sizeof(host), &port, err);
-
-    if (r < 0)
-        return r;
-    snprintf(service, sizeof(service), "%u", port);
-    r = getaddrinfo(*host ? host : NULL, service, &hints, ret_found);
-    if (r != 0)
-        return error_set(err, -EINVAL, "cannot resolve %s: %s", address, gai_strerror(r));
-    return 0;
 }
 
 static struct MHD_Daemon *serve(const struct addrinfo *address)
@@ -150,11 +176,48 @@ static struct MHD_Daemon *serve(const struct addrinfo *address)
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
 
     if (address->ai_family == AF_INET6)
-        flags |= MHD_USE_IPv6;
+        flags |= MHD_USE_DUAL_STACK;
     return MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR,
                             address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)IDLE_SECONDS, MHD_OPTION_END);
+                            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)MAX_REQUEST, MHD_OPTION_END);
+}
+
+static struct MHD_Daemon *serve_host(const char *host, uint16_t port, struct error *err)
+{
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found;
+    struct MHD_Daemon *daemon;
+    char service[8];
+    int r;
+
+    snprintf(service, sizeof(service), "%u", port);
+    r = getaddrinfo(host, service, &hints, &found);
+    if (r != 0) {
+        error_set(err, -EINVAL, "cannot resolve %s: %s", host, gai_strerror(r));
+        return NULL;
+    }
+    daemon = serve(found);
+    if (!daemon)
+        error_set_errno(err, -errno, "cannot listen on port %u of %s", port, host);
+    freeaddrinfo(found);
+    return daemon;
+}
+
+static struct MHD_Daemon *serve_address(const char *address, struct error *err)
+{
+    struct MHD_Daemon *daemon;
+    char host[256];
+    uint16_t port;
+
+    if (address_parse(address, host, sizeof(host), &port, err) < 0)
+        return NULL;
+    if (*host)
+        return serve_host(host, port, err);
+    daemon = serve_host("::", port, err); /* takes IPv4 too, where the machine has IPv6 at all */
+    return daemon ? daemon : serve_host("0.0.0.0", port, err);
 }
 
 /* Returns when the agent ended, or when the pair was given up. */
@@ -168,28 +231,24 @@ static void wait_for_the_end(void)
 
 int main(int argc, char *argv[])
 {
-    const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
-    struct addrinfo *found = NULL;
     struct error err = ERROR_INIT;
     struct MHD_Daemon *daemon;
+    struct stat pair;
 
-    if (argc != 2 || setsockopt(REPORT_FD, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience))) {
+    if (argc < 2 || fstat(REPORT_FD, &pair) < 0 || !S_ISSOCK(pair.st_mode)) {
         fputs("gpuslice-http is started by gpuslice-node, with --http-address\n", stderr);
         return 64;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (bind_address(argv[1], &found, &err) < 0) {
-        log_error(error_text(&err));
-        return 1;
-    }
-    daemon = serve(found);
-    freeaddrinfo(found);
+    daemon = serve_address(argv[1], &err);
     if (!daemon) {
-        log_error("cannot listen for HTTP", "address", argv[1], "reason", strerror(errno));
+        if (argc < 3) /* or REPORT_AGAIN */
+            log_error(error_text(&err), "address", argv[1]);
         return 1;
     }
     log_info("listening for HTTP", "address", argv[1]);
     wait_for_the_end();
     MHD_stop_daemon(daemon);
+    free(answer.body);
     return 0;
 }

@@ -8,17 +8,18 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "node/folder.h"
 
 enum { ABSENT_POLL_MS = 200 }; /* well under the second in which we promise to register again */
 
 struct kubelet {
-    uv_fs_event_t watch;
+    struct folder folder;
     uv_timer_t poll;
     unsigned open_handles;
-    char *socket_path, *folder;
+    char *socket_path, *folder_path;
     kubelet_changed_fn *on_changed;
     void *userdata;
-    struct stat folder_stat, socket_stat; /* st_ino 0 = not there */
+    struct stat socket_stat; /* st_ino 0 = not there */
     bool watching;
     uint64_t generation, last_generation;
 };
@@ -29,19 +30,18 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static struct stat look(const char *path, mode_t kind)
+static struct stat find_socket(const char *path)
 {
     struct stat found;
 
-    if (stat(path, &found) < 0 || (found.st_mode & S_IFMT) != kind)
+    if (!*path || stat(path, &found) < 0 || !S_ISSOCK(found.st_mode))
         memset(&found, 0, sizeof(found));
     return found;
 }
 
-static void on_event(uv_fs_event_t *watch, const char *name, int events, int status)
+static void on_folder_changed(void *userdata)
 {
-    (void)name, (void)events, (void)status;
-    kubelet_check(watch->data);
+    kubelet_check(userdata);
 }
 
 static void on_poll(uv_timer_t *timer)
@@ -49,33 +49,16 @@ static void on_poll(uv_timer_t *timer)
     kubelet_check(timer->data);
 }
 
-/* Watches the folder that is there now; a deleted one took its inotify watch along. */
-static bool watch_folder(struct kubelet *kubelet)
+static void look(struct kubelet *kubelet)
 {
-    struct stat folder = look(kubelet->folder, S_IFDIR);
-    bool same = folder.st_ino == kubelet->folder_stat.st_ino &&
-                folder.st_dev == kubelet->folder_stat.st_dev;
+    struct stat socket;
 
-    if (same && kubelet->watching == (folder.st_ino != 0))
-        return false;
-    uv_fs_event_stop(&kubelet->watch);
-    kubelet->watching =
-        folder.st_ino && uv_fs_event_start(&kubelet->watch, on_event, kubelet->folder, 0) == 0;
-    kubelet->folder_stat = folder;
-    return true;
-}
-
-static bool look_at_socket(struct kubelet *kubelet)
-{
-    struct stat socket = {0};
-
-    if (*kubelet->socket_path)
-        socket = look(kubelet->socket_path, S_IFSOCK);
+    kubelet->watching = folder_watch(&kubelet->folder, kubelet->folder_path);
+    socket = find_socket(kubelet->socket_path);
     if (same_file(&socket, &kubelet->socket_stat))
-        return false;
+        return;
     kubelet->socket_stat = socket;
     kubelet->generation = socket.st_ino ? ++kubelet->last_generation : 0;
-    return true;
 }
 
 static bool needs_polling(const struct kubelet *kubelet)
@@ -85,8 +68,7 @@ static bool needs_polling(const struct kubelet *kubelet)
 
 void kubelet_check(struct kubelet *kubelet)
 {
-    watch_folder(kubelet);
-    look_at_socket(kubelet);
+    look(kubelet);
     if (!needs_polling(kubelet))
         uv_timer_stop(&kubelet->poll);
     else if (!uv_is_active((uv_handle_t *)&kubelet->poll))
@@ -96,19 +78,17 @@ void kubelet_check(struct kubelet *kubelet)
 
 static int start(struct kubelet *kubelet, uv_loop_t *loop)
 {
-    int r = uv_fs_event_init(loop, &kubelet->watch);
+    int r = folder_init(&kubelet->folder, loop, on_folder_changed, kubelet);
 
     if (r < 0)
         return r;
     kubelet->open_handles++;
-    kubelet->watch.data = kubelet;
     r = uv_timer_init(loop, &kubelet->poll);
     if (r < 0)
         return r;
     kubelet->open_handles++;
     kubelet->poll.data = kubelet;
-    watch_folder(kubelet);
-    look_at_socket(kubelet);
+    look(kubelet);
     if (needs_polling(kubelet))
         r = uv_timer_start(&kubelet->poll, on_poll, ABSENT_POLL_MS, ABSENT_POLL_MS);
     return r;
@@ -126,8 +106,8 @@ int kubelet_new(uv_loop_t *loop, const char *socket_path, const char *folder,
     kubelet->on_changed = on_changed;
     kubelet->userdata = userdata;
     kubelet->socket_path = strdup(socket_path);
-    kubelet->folder = strdup(folder);
-    if (kubelet->socket_path && kubelet->folder)
+    kubelet->folder_path = strdup(folder);
+    if (kubelet->socket_path && kubelet->folder_path)
         r = start(kubelet, loop);
     if (r < 0) {
         kubelet_free(kubelet);
@@ -140,7 +120,7 @@ int kubelet_new(uv_loop_t *loop, const char *socket_path, const char *folder,
 static void release(struct kubelet *kubelet)
 {
     free(kubelet->socket_path);
-    free(kubelet->folder);
+    free(kubelet->folder_path);
     free(kubelet);
 }
 
@@ -163,7 +143,7 @@ void kubelet_free(struct kubelet *kubelet)
     }
     if (kubelet->open_handles > 1)
         uv_close((uv_handle_t *)&kubelet->poll, on_closed);
-    uv_close((uv_handle_t *)&kubelet->watch, on_closed);
+    uv_close((uv_handle_t *)&kubelet->folder.watch, on_closed);
 }
 
 uint64_t kubelet_generation(const struct kubelet *kubelet)
@@ -178,5 +158,5 @@ const char *kubelet_socket_path(const struct kubelet *kubelet)
 
 const char *kubelet_folder(const struct kubelet *kubelet)
 {
-    return kubelet->folder;
+    return kubelet->folder_path;
 }

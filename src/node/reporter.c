@@ -21,6 +21,7 @@ struct reporter {
     reporter_answer_fn *answer;
     void *userdata;
     unsigned restart_ms;
+    bool troubled; /* the program ended, or cannot be run, and did not serve since: said already */
 };
 
 struct answer {
@@ -85,6 +86,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 
     if (n < 0)
         close_pipe(reporter);
+    if (n > 0) { /* it serves */
+        reporter->restart_ms = RESTART_FIRST_MS;
+        reporter->troubled = false;
+    }
     for (ssize_t i = 0; i < n && reporter->pipe; i++)
         answer_question(reporter, buffer->base[i]);
 }
@@ -93,6 +98,7 @@ static void on_restart(uv_timer_t *timer);
 
 static void arm_restart(struct reporter *reporter)
 {
+    reporter->troubled = true;
     uv_timer_start(&reporter->restart, on_restart, reporter->restart_ms, 0);
     if (reporter->restart_ms < RESTART_LAST_MS)
         reporter->restart_ms *= 2;
@@ -107,14 +113,16 @@ static void on_ended(uv_process_t *process, int64_t status, int signal)
         return; /* freed meanwhile */
     reporter->process = NULL;
     close_pipe(reporter);
-    log_error("the HTTP program ended, starting it again", "address", reporter->address, "status",
-              log_number(status), "signal", log_number(signal));
+    if (!reporter->troubled)
+        log_error("the HTTP program ended, starting it again", "address", reporter->address,
+                  "status", log_number(status), "signal", log_number(signal));
     arm_restart(reporter);
 }
 
 static int spawn(struct reporter *reporter, struct error *err)
 {
-    char *argv[] = {reporter->program, reporter->address, NULL};
+    char *argv[] = {reporter->program, reporter->address,
+                    reporter->troubled ? (char *)(uintptr_t)REPORT_AGAIN : NULL, NULL};
     uv_stdio_container_t stdio[REPORT_FD + 1] = {
         {.flags = UV_IGNORE},
         {.flags = UV_IGNORE},
@@ -157,7 +165,8 @@ static void on_restart(uv_timer_t *timer)
     struct error err = ERROR_INIT;
 
     if (spawn(reporter, &err) < 0) {
-        log_error(error_text(&err), "address", reporter->address);
+        if (!reporter->troubled)
+            log_error(error_text(&err), "address", reporter->address);
         arm_restart(reporter);
     }
 }

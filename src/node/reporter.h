@@ -25,6 +25,9 @@ struct report_header {
 
 enum { REPORT_FD = 3 }; /* the program's end of the pair */
 
+/* The program's second argument when it is started again: why it cannot serve was said before. */
+#define REPORT_AGAIN "again"
+
 struct reporter;
 
 /* Writes the answer to one question into body; returns the HTTP status. */

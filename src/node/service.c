@@ -18,12 +18,15 @@
 enum {
     REGISTER_DEADLINE_MS = 5000,
     RETRY_FIRST_MS = 50,
-    RETRY_LAST_MS = 800, /* a kubelet that starts answers within a second of its socket */
-    WITHDRAW_MS = 500,   /* a kubelet reads its stream at once */
+    RETRY_LAST_MS = 5000, /* a new socket of the kubelet begins with the first again */
+    STEADY_MS = 10000,    /* a registration that held so long was a good one */
+    SAY_PERIOD_MS = 60000,
+    SAY_MAX = 4,       /* so many reasons are said in that time */
+    WITHDRAW_MS = 500, /* a kubelet reads its stream at once */
 };
 
 enum registration {
-    REGISTRATION_NONE,    /* no kubelet, or not tried yet */
+    REGISTRATION_NONE,    /* no kubelet, or not our turn, or not tried yet */
     REGISTRATION_CALLING, /* Register is under way */
     REGISTRATION_RETRY,   /* the timer runs */
     REGISTRATION_DONE,
@@ -41,7 +44,11 @@ struct service {
     enum registration registration;
     uint64_t generation; /* of the kubelet's socket that `registration` is about */
     unsigned retry_ms;
-    char last_failure[256]; /* logged once, not at each retry */
+    uint64_t registered_ms; /* when it was last */
+    char trouble[256];      /* logged once, not at each retry; "" = none */
+    uint64_t said_ms;       /* when the period began in which ... */
+    unsigned n_said;        /* ... so much was said */
+    bool served;            /* it could be reached before */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
     struct service_counters counters;
@@ -128,32 +135,60 @@ void service_announce(struct service *service)
 
 static void arm(struct service *service);
 
+/* Says a trouble once, although it may last, and a hostile peer may word it anew each time. */
+static void say_trouble(struct service *service, const char *message, const char *why)
+{
+    uint64_t now_ms = uv_now(service->context->loop);
+
+    if (now_ms - service->said_ms >= SAY_PERIOD_MS) {
+        service->said_ms = now_ms;
+        service->n_said = 0;
+    }
+    if (str_equal(why, service->trouble) || service->n_said >= SAY_MAX)
+        return;
+    service->n_said++;
+    snprintf(service->trouble, sizeof(service->trouble), "%s", why);
+    log_warning(message, "resource", service->resource, "reason", why);
+}
+
+/* A registration that held was the end of the trouble before it. */
+static void forget_trouble(struct service *service)
+{
+    if (service->registration != REGISTRATION_DONE ||
+        uv_now(service->context->loop) - service->registered_ms < STEADY_MS)
+        return;
+    service->trouble[0] = '\0';
+    service->retry_ms = RETRY_FIRST_MS;
+}
+
 static void fail_registration(struct service *service, const char *why)
 {
     service->counters.failed_registrations++;
-    if (!str_equal(why, service->last_failure)) {
-        snprintf(service->last_failure, sizeof(service->last_failure), "%s", why);
-        log_warning("cannot register with the kubelet, trying again", "resource", service->resource,
-                    "reason", why);
-    }
+    say_trouble(service, "cannot register with the kubelet, trying again", why);
     arm(service);
+}
+
+static void hang_up(struct service *service)
+{
+    rpc_client_free(TAKE_PTR(service->client));
 }
 
 static void on_registered(struct rpc_request *request, enum rpc_status status, const char *text,
                           const void *message, size_t size, void *userdata)
 {
     struct service *service = userdata;
-    char why[sizeof(service->last_failure)];
+    char why[sizeof(service->trouble)];
 
     (void)request, (void)message, (void)size;
     if (status != RPC_OK) {
         snprintf(why, sizeof(why), "%s: %s", rpc_status_name(status), text);
+        hang_up(service);
         fail_registration(service, why);
         return;
     }
+    hang_up(service);
     service->counters.registrations++;
-    service->retry_ms = RETRY_FIRST_MS;
-    service->last_failure[0] = '\0';
+    service->registered_ms = uv_now(service->context->loop);
     log_info("registered with the kubelet", "resource", service->resource, "endpoint",
              service->endpoint);
     set_registration(service, REGISTRATION_DONE);
@@ -173,9 +208,6 @@ static int call_register(struct service *service, struct error *err)
     size_t size;
     int r;
 
-    /* on_registered may still be on the stack of the old client's callback, never of a new one's.
-     */
-    rpc_client_free(TAKE_PTR(service->client));
     r = rpc_client_new(service->context->loop, kubelet_socket_path(service->context->kubelet),
                        &service->client, err);
     if (r < 0)
@@ -189,23 +221,49 @@ static int call_register(struct service *service, struct error *err)
 
 static int listen_on(struct service *service, struct error *err);
 
+/* The newest agent serves: whoever served before and finds another's live socket steps back, or the
+ * two would replace each other's for ever. It is its turn again when that one is gone. */
+static bool is_replaced(const struct service *service)
+{
+    struct rpc_client *other;
+
+    if (rpc_client_new(service->context->loop, service->path, &other, NULL) < 0)
+        return false;
+    rpc_client_free(other);
+    return true;
+}
+
+/* Listens where the kubelet can dial us. Returns false when that is not to be now. */
+static bool be_reachable(struct service *service)
+{
+    struct error err = ERROR_INIT;
+
+    if (service->server && rpc_server_socket_is_ours(service->server))
+        return true;
+    if (service->served && is_replaced(service)) {
+        say_trouble(service, "not offering the resource", "another agent serves it on this node");
+        return false;
+    }
+    if (listen_on(service, &err) == 0) {
+        service->served = true;
+        return true;
+    }
+    fail_registration(service, error_text(&err));
+    return false;
+}
+
 static void register_now(struct service *service)
 {
     struct error err = ERROR_INIT;
 
     uv_timer_stop(&service->timer);
+    hang_up(service);
+    forget_trouble(service);
     service->generation = kubelet_generation(service->context->kubelet);
-    if (!service->server || !rpc_server_socket_is_ours(service->server)) {
-        /* Our file was deleted: the kubelet could not dial us. Watches of the old one end. */
-        if (listen_on(service, &err) < 0) {
-            fail_registration(service, error_text(&err));
-            return;
-        }
-    }
-    if (service->generation == 0) {
-        set_registration(service, REGISTRATION_NONE);
+    /* Before the watches of an old server end, which must not count as the kubelet's doing. */
+    set_registration(service, REGISTRATION_NONE);
+    if (!be_reachable(service) || service->generation == 0)
         return;
-    }
     set_registration(service, REGISTRATION_CALLING);
     if (call_register(service, &err) < 0)
         fail_registration(service, error_text(&err));
@@ -225,12 +283,17 @@ static void on_timer(uv_timer_t *timer)
     log_info("resource withdrawn", "resource", resource);
 }
 
+static void arm_in(struct service *service, unsigned ms)
+{
+    uv_timer_start(&service->timer, on_timer, ms, 0);
+    set_registration(service, REGISTRATION_RETRY);
+}
+
 static void arm(struct service *service)
 {
-    uv_timer_start(&service->timer, on_timer, service->retry_ms, 0);
+    arm_in(service, service->retry_ms);
     service->retry_ms =
         service->retry_ms * 2 < RETRY_LAST_MS ? service->retry_ms * 2 : RETRY_LAST_MS;
-    set_registration(service, REGISTRATION_RETRY);
 }
 
 void service_check(struct service *service)
@@ -239,12 +302,15 @@ void service_check(struct service *service)
 
     if (service->withdrawn)
         return;
-    if (service->server && rpc_server_socket_is_ours(service->server) &&
-        generation == service->generation)
-        return;
-    if (generation != service->generation)
+    if (generation != service->generation) {
         service->retry_ms = RETRY_FIRST_MS;
-    register_now(service);
+        register_now(service);
+    } else if (service->registration != REGISTRATION_RETRY &&
+               (!service->server || !rpc_server_socket_is_ours(service->server))) {
+        /* Not at once: whoever removed it may be about to put his own there. */
+        forget_trouble(service);
+        arm_in(service, RETRY_FIRST_MS);
+    }
 }
 
 bool service_is_ready(const struct service *service)
@@ -299,7 +365,8 @@ static void on_watch_gone(struct rpc_call *call, void *call_data)
         return;
     /* The kubelet let go of us: after a restart on the same socket, or because it dropped the
      * plugin. */
-    log_info("the kubelet stopped watching, registering again", "resource", service->resource);
+    forget_trouble(service);
+    say_trouble(service, "registering again", "the kubelet stopped watching");
     arm(service);
 }
 
@@ -493,7 +560,7 @@ void service_free(struct service *service)
         return;
     service->withdrawn = true; /* nothing registers again while the watches end */
     service->timer_closed = true;
-    rpc_client_free(TAKE_PTR(service->client));
+    hang_up(service);
     rpc_server_free(TAKE_PTR(service->server));
     uv_close((uv_handle_t *)&service->timer, on_timer_closed);
 }
@@ -501,7 +568,7 @@ void service_free(struct service *service)
 void service_withdraw(struct service *service)
 {
     service->withdrawn = true;
-    rpc_client_free(TAKE_PTR(service->client));
+    hang_up(service);
     service_announce(service);
     while (service->n_watches)
         rpc_call_finish(service->watches[--service->n_watches], RPC_OK, NULL);

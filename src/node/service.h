@@ -7,8 +7,9 @@
  *
  * A service is offered, and stays so until it is withdrawn: it registers when a kubelet's socket
  * shows up, again when that socket is a new one, when its own socket was deleted, and when the
- * kubelet stopped watching. It reads the current offer through the pointer that the agent keeps up
- * to date.
+ * kubelet stopped watching. What fails is tried again, less and less often. When another agent puts
+ * its socket in the place of ours, ours steps back until that one is gone. It reads the current
+ * offer through the pointer that the agent keeps up to date.
  */
 
 #include <stdbool.h>

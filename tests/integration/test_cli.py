@@ -150,6 +150,7 @@ def test_bad_machine_file_says_where(tmp_path):
     done = run('plan', '-m', machine)
     assert done.returncode == UNREADABLE and done.stdout == ''
     assert f'{machine}:3:1: gpsu: unknown key' in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f'gpuslice: cannot simulate {machine}: ')
 
 
 def test_simulated_state_is_private(tmp_path):
@@ -302,6 +303,16 @@ def test_unreadable():
         assert re.fullmatch(r'gpuslice: .+\n', done.stderr), done.stderr
 
 
+def test_too_large_is_unreadable(tmp_path):
+    """One byte or many too much: the same answer, with the limit of the manual."""
+    for size in (2**20 + 1, 2**21):
+        big = tmp_path / 'big.yaml'
+        big.write_text('#' * size)
+        done = run('check', big)
+        assert done.returncode == UNREADABLE and done.stdout == ''
+        assert done.stderr == f'gpuslice: {big} is larger than 1048576 bytes\n'
+
+
 def test_wrong_key_lists_the_right_ones():
     done = run('check', GUIDE, '--key', 'many')
     assert done.returncode == ERRORS and 'any' in done.stdout
@@ -446,6 +457,7 @@ def test_every_word_of_help_is_in_the_manual():
 def test_every_option_of_the_others_is_in_their_manual(program):
     done = subprocess.run([PROGRAMS[program], '--help'], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == CLEAN
+    assert max(map(len, done.stdout.splitlines())) <= 80
     page = page_of(program)
     options = set(re.findall(r'(?<![\w-])--[a-z][a-z-]*', done.stdout))
     assert options

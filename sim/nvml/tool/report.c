@@ -78,8 +78,8 @@ static void machine_json(struct text *out, const struct machine *m)
 
 static void machine_table(struct text *out, const struct machine *m)
 {
-    text_addf(out, "%s: %u GPUs, driver %s, CUDA %u.%u\n", m->name, m->n_gpus, m->driver,
-              m->cuda / 1000, m->cuda % 1000 / 10);
+    text_addf(out, "%s: %u GPU%s, driver %s, CUDA %u.%u\n", m->name, m->n_gpus,
+              m->n_gpus == 1 ? "" : "s", m->driver, m->cuda / 1000, m->cuda % 1000 / 10);
     for (unsigned i = 0; i < m->n_gpus; i++) {
         const struct machine_gpu *gpu = &m->gpus[i];
 

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A folder watched by its name: what counts is the folder that is there now.
+ *
+ * inotify watches an inode. Once a folder is deleted or renamed its watch is dead, and the folder
+ * made in its place may even have the same inode number. So the watch is dropped when the folder
+ * itself reports something, and made anew when its owner looks.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+/* Something changed in the folder, or the folder itself: look, and call folder_watch again. */
+typedef void folder_changed_fn(void *userdata);
+
+/* Embedded; the owner closes `watch`, whose data is `userdata`. */
+struct folder {
+    uv_fs_event_t watch;
+    char path[PATH_MAX];
+    dev_t device; /* of what is watched */
+    ino_t inode;  /* 0 = nothing is */
+    folder_changed_fn *on_changed;
+    void *userdata;
+};
+
+/* 0 or a negative errno; only after 0 there is a handle to close. */
+int folder_init(struct folder *folder, uv_loop_t *loop, folder_changed_fn *on_changed,
+                void *userdata);
+
+/* Watches what is called `path` now, "" = nothing; cheap when it does so already. Returns whether
+ * it is watched: it may not be there, or the system's watches may have run out. */
+bool folder_watch(struct folder *folder, const char *path);

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/metrics as Prometheus reads it, and /healthz under clients and agents of all kinds."""
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import GUIDE, ROOT, SLOW, free_port, http_get
+
+MODEL = 'V100 "SXM2" \\n C:\\'  # what a model's name would have to be to break the format
+
+
+@pytest.fixture
+def agent(node):
+    """An agent that answers HTTP, without a kubelet."""
+    return serve(node)
+
+
+def serve(node, host='127.0.0.1', config=GUIDE):
+    port = free_port()
+    agent = node.start_agent(config, '--http-address', f'{host}:{port}')
+    agent.wait_line('resource offered')
+    agent.wait_line('listening for HTTP')
+    agent.port = port
+    agent.address = f'127.0.0.1:{port}'
+    return agent
+
+
+def connect(agent):
+    return socket.create_connection(('127.0.0.1', agent.port), timeout=30 * SLOW)
+
+
+def read_all(connection):
+    """What came until the other side closed, kindly or not."""
+    got = b''
+    try:
+        while data := connection.recv(65536):
+            got += data
+    except ConnectionResetError:
+        pass
+    return got
+
+
+# --- /metrics ---
+
+def odd_machine(node):
+    folder = node.folder / 'machines'
+    shutil.copytree(ROOT / 'sim/machines', folder)
+    model = folder / 'models/tesla-v100-sxm2-16gb.yaml'
+    model.write_text(re.sub(r'^name: .*', lambda _: f"name: '{MODEL}'", model.read_text(), flags=re.M))
+    return folder / 'p3.8xlarge.yaml'
+
+
+def test_metrics_as_prometheus_reads_them(node):
+    node.machine(odd_machine(node)).start_kubelet()
+    agent = serve(node, config=GUIDE + '    - {name: nvidia.com/mig-1g.5gb, replicas: 2}\n')
+    node.wait_allocatable(16)
+    node.run_pods(1)
+    status, text = http_get(agent.address, '/metrics')
+    assert status == 200 and text.endswith('\n')
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+
+    announced = re.findall(r'^# (HELP|TYPE) (\S+) \S', text, re.M)
+    assert len(announced) == len(set(announced)) == 2 * len(families)
+    assert text.count('\n#') + 1 == len(announced)
+    samples = [sample for family in families.values() for sample in family.samples]
+    keys = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in samples]
+    assert len(keys) == len(set(keys))
+    for family in families.values():
+        assert family.documentation and family.type in ('counter', 'gauge'), family.name
+        assert family.name.startswith('gpuslice_')
+        for sample in family.samples:
+            assert sample.name == family.name + ('_total' if family.type == 'counter' else '')
+            assert sample.value >= 0 and sample.timestamp is None
+    for sample in families['gpuslice_gpu_healthy'].samples:
+        assert sample.labels['model'] == MODEL
+    [allocations] = families['gpuslice_allocations'].samples
+    assert allocations.value == 1 and allocations.labels == {'resource': 'nvidia.com/gpu'}
+
+
+# --- HTTP ---
+
+def test_methods_and_paths(agent):
+    client = http.client.HTTPConnection(agent.address, timeout=10 * SLOW)
+    sizes = {}
+    for method, path, status in [('GET', '/healthz', 200), ('HEAD', '/healthz', 200), ('GET', '/', 404),
+                                 ('GET', '/healthz/', 404), ('GET', '/metrics?name=x', 200),
+                                 ('GET', '/..%2fhealthz', 404), ('DELETE', '/healthz', 405),
+                                 ('HEAD', '/nothing', 404), ('GET', '/readyz', 503)]:
+        client.request(method, path)  # over one connection, kept alive
+        answer = client.getresponse()
+        body = answer.read()
+        assert (answer.status, path) == (status, path)
+        assert answer.getheader('Content-Type').startswith('text/plain')
+        assert (answer.getheader('Allow') == 'GET, HEAD') == (status == 405)
+        sizes[method, path] = int(answer.getheader('Content-Length'))
+        assert len(body) == (0 if method == 'HEAD' else sizes[method, path])
+    assert sizes['HEAD', '/healthz'] == sizes['GET', '/healthz']
+
+
+def test_a_connection_is_kept(agent):
+    client = http.client.HTTPConnection(agent.address, timeout=10 * SLOW)
+    client.connect()
+    ours = client.sock.getsockname()
+    for _ in range(50):
+        client.request('GET', '/healthz')
+        assert client.getresponse().read() == b'ok\n'
+        assert client.sock.getsockname() == ours
+
+
+def test_a_body_is_no_answer(agent):
+    with connect(agent) as client:
+        client.sendall(b'POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc')
+        assert b' 405 ' in client.recv(65536).splitlines()[0]
+    assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+
+
+@pytest.mark.parametrize('request_bytes', [
+    pytest.param(b'GET /healthz HTTP/1.1\r\nHost: x\r\n' + b'X-Filler: 1234567890123456\r\n' * 40000 + b'\r\n',
+                 id='a-mebibyte-of-headers'),
+    pytest.param(b'GET /' + b'a' * (1 << 20) + b' HTTP/1.1\r\n\r\n', id='a-mebibyte-of-path'),
+    pytest.param(b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', id='tls'),
+    pytest.param(b'\x00' * 1000 + b'\r\n\r\n', id='zeros')])
+def test_nonsense_is_refused(agent, request_bytes):
+    with connect(agent) as client:
+        try:
+            client.sendall(request_bytes)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # closed already: it need not read all of that
+        answer = read_all(client)
+        assert b' 200 ' not in answer and len(answer) < 4096
+    assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+
+
+def test_a_hundred_connections_at_once(agent):
+    clients = [http.client.HTTPConnection(agent.address, timeout=30 * SLOW) for _ in range(100)]
+    for client in clients:
+        client.connect()
+    for _ in range(3):  # all stay open meanwhile
+        for client in clients:
+            client.request('GET', '/metrics')
+        assert all(client.getresponse().read().startswith(b'# HELP') for client in clients)
+
+
+def test_silent_and_slow_clients_hold_up_nobody(agent):
+    """Nor is their connection kept for ever: 10 s, as long as they say nothing."""
+    silent = [connect(agent) for _ in range(100)]
+    slow = connect(agent)
+    for letter in b'GET /healthz HTTP/1.1\r\nHost: x\r\n':
+        slow.sendall(bytes([letter]))
+        if letter == ord('z'):
+            assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+    slow.sendall(b'\r\n')
+    assert b' 200 ' in slow.recv(65536)
+    silent[0].settimeout(15 * SLOW)
+    assert read_all(silent[0]) == b''
+    for client in [*silent, slow]:
+        client.close()
+
+
+@pytest.mark.parametrize('host, clients', [('[::1]', ['::1']), ('[::]', ['::1', '127.0.0.1']),
+                                           ('', ['::1', '127.0.0.1']), ('0.0.0.0', ['127.0.0.1']),
+                                           ('localhost', ['localhost'])])
+def test_addresses(node, host, clients):
+    if '::1' in clients and not os.path.exists('/proc/net/if_inet6'):
+        pytest.skip('this machine has no IPv6')
+    agent = serve(node, host)
+    for client in clients:
+        connection = http.client.HTTPConnection(client, agent.port, timeout=10 * SLOW)
+        connection.request('GET', '/healthz')
+        assert connection.getresponse().read() == b'ok\n'
+
+
+def test_a_taken_port_is_said_and_tried_again(node):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}')
+        agent.wait_line('Address already in use')
+    agent.wait_line('listening for HTTP')
+    assert http_get(f'127.0.0.1:{port}', '/healthz') == (200, 'ok\n')
+
+
+# --- the agent behind it ---
+
+def timed_get(address, path):
+    began = time.monotonic()
+    return http_get(address, path), time.monotonic() - began
+
+
+def test_a_stopped_agent_shows_and_recovers(agent):
+    """503 within 3 s, again and again and for all; right answers as soon as the agent goes on."""
+    assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+    for _ in range(2):
+        agent.send(signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(20) as pool:
+                answers = list(pool.map(lambda _: timed_get(agent.address, '/metrics'), range(20)))
+            answers.append(timed_get(agent.address, '/healthz'))
+        finally:
+            agent.send(signal.SIGCONT)
+        for answer, seconds in answers:
+            assert answer == (503, 'the agent does not answer\n')
+            assert seconds < 3 * SLOW
+        wait_healthy(agent)
+        assert http_get(agent.address, '/metrics')[1].startswith('# HELP')
+        assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+    assert agent.count('starting it again') == 0
+
+
+def wait_healthy(agent, timeout=3):
+    """The late answer is on its way; the first requests may still find it missing."""
+    deadline = time.monotonic() + timeout * SLOW
+    while time.monotonic() < deadline:
+        try:
+            if http_get(agent.address, '/healthz') == (200, 'ok\n'):
+                return
+        except OSError:
+            pass  # nobody listens yet
+        time.sleep(0.02)
+    raise AssertionError('/healthz never was 200 again')
+
+
+def http_pid(agent):
+    with open(f'/proc/{agent.pid}/task/{agent.pid}/children', encoding='ascii') as children:
+        for pid in children.read().split():
+            with open(f'/proc/{pid}/comm', encoding='ascii') as name:
+                if name.read().startswith('gpuslice-http'):
+                    return int(pid)
+    raise AssertionError('no gpuslice-http below the agent')
+
+
+def test_the_http_program_is_started_again(agent):
+    """Each time without delay: that it served in between ends the back-off."""
+    for _ in range(5):
+        mark = agent.mark()
+        os.kill(http_pid(agent), signal.SIGKILL)
+        ended = agent.wait_line('starting it again', mark)
+        assert agent.wait_line('listening for HTTP', mark) - ended < 1 * SLOW
+        assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+
+
+def test_no_http_program_outlives_the_agent(agent):
+    agent.end(signal.SIGKILL)
+    deadline = time.monotonic() + 5 * SLOW
+    with pytest.raises(OSError):
+        while time.monotonic() < deadline:
+            http_get(agent.address, '/healthz')
