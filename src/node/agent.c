@@ -19,12 +19,7 @@
 #include "node/machine.h"
 #include "node/status.h"
 
-enum {
-    TICK_MS = 60000,
-    SAY_XID_AGAIN_MS = 10000,
-    STATE_MAX = 1 << 20,
-    MMAP_THRESHOLD = 128 << 10,
-};
+enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 /* --- apply: a plan becomes services --- */
 
@@ -189,42 +184,6 @@ static void announce_health(struct agent *agent)
     }
 }
 
-/* A restarted agent must not forget which GPU needs a reset; what it cannot save it says once. */
-static void save_health(struct agent *agent)
-{
-    cleanup_text struct text text = TEXT_INIT;
-    struct error err = ERROR_INIT;
-    char path[PATH_MAX];
-    int r = file_make_directory(agent->flags->state_dir, &err);
-
-    snprintf(path, sizeof(path), "%s/health", agent->flags->state_dir);
-    health_save(&agent->health, agent->boot, &text);
-    if (r == 0)
-        r = file_write_atomic(path, text_string(&text), text.length, 0600, &err);
-    if (r < 0 && !agent->state_unsaved)
-        log_warning(error_text(&err), "hint",
-                    "after a restart the agent forgets which GPUs need a reset");
-    agent->state_unsaved = r < 0;
-}
-
-static void restore_health(struct agent *agent)
-{
-    cleanup_free char *boot = NULL, *data = NULL;
-    char path[PATH_MAX];
-    size_t size;
-    int r;
-
-    if (file_read("/proc/sys/kernel/random/boot_id", sizeof(agent->boot) - 1, &boot, &size, NULL) ==
-        0)
-        snprintf(agent->boot, sizeof(agent->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
-    snprintf(path, sizeof(path), "%s/health", agent->flags->state_dir);
-    r = file_read(path, STATE_MAX, &data, &size, NULL);
-    if (r == 0)
-        r = health_restore(&agent->health, agent->boot, data, size);
-    if (r < 0 && r != -ENOENT && r != -ESTALE)
-        log_warning("the saved health of the GPUs cannot be read and is forgotten", "file", path);
-}
-
 /* `outcome` is what one of health.h's inputs returned. */
 static void apply_health(struct agent *agent, int outcome)
 {
@@ -232,7 +191,7 @@ static void apply_health(struct agent *agent, int outcome)
         log_error("no memory to judge the health of the GPUs");
     if (outcome == HEALTH_CHANGED) {
         announce_health(agent);
-        save_health(agent);
+        healthfile_save(&agent->healthfile, &agent->health);
     }
     arm_probe(agent);
 }
@@ -412,29 +371,13 @@ static void on_unavailable(const char *reason, void *userdata)
         stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
 }
 
-/* A broken program or GPU repeats its XID many times a second; the metric counts each. */
-static bool was_said(struct agent *agent, const struct gpu_event *event)
-{
-    struct said_xid *said = agent->said_xids;
-    uint64_t now_ms = clock_now_ms();
-
-    for (size_t i = 0; i < ARRAY_SIZE(agent->said_xids); i++)
-        if (said[i].until_ms > now_ms && said[i].xid == event->xid &&
-            str_equal(said[i].uuid, event->uuid))
-            return true;
-    said = &said[agent->n_said_xids++ % ARRAY_SIZE(agent->said_xids)];
-    *said = (struct said_xid){.xid = event->xid, .until_ms = now_ms + SAY_XID_AGAIN_MS};
-    snprintf(said->uuid, sizeof(said->uuid), "%s", event->uuid);
-    return false;
-}
-
 static void on_event(const struct gpu_event *event, void *userdata)
 {
     struct agent *agent = userdata;
     enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
 
     agent->counters.xids++;
-    if (!was_said(agent, event))
+    if (xidlog_say(&agent->xidlog, event, clock_now_ms()))
         log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
                   "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
                   log_number(event->xid), "class", xid_class_name(class), "meaning",
@@ -451,7 +394,8 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
     apply_health(agent, health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms()));
     device = health_find(&agent->health, uuid);
     if (device && !device->healthy)
-        save_health(agent); /* with the counter by which a reset will show */
+        healthfile_save(&agent->healthfile,
+                        &agent->health); /* with the counter by which a reset will show */
 }
 
 static void on_unwatched(const char *uuid, const char *reason, void *userdata)
@@ -616,7 +560,8 @@ static void start(struct agent *agent)
     start_handles(agent);
     if (read_xid_filter(agent) < 0)
         return;
-    restore_health(agent);
+    healthfile_init(&agent->healthfile, agent->flags->state_dir);
+    healthfile_load(&agent->healthfile, &agent->health);
     if (load_config(agent, &agent->next_config) < 0) {
         log_error("the configuration cannot be used, so the agent does not start", "hint",
                   "`gpuslice check` shows every problem of a file");

@@ -20,19 +20,15 @@
 #include "gpu/driver.h"
 #include "node/configfile.h"
 #include "node/health.h"
+#include "node/healthfile.h"
 #include "node/kubelet.h"
 #include "node/offer.h"
 #include "node/reporter.h"
 #include "node/service.h"
+#include "node/xidlog.h"
 
 struct agent_counters {
     uint64_t reloads, failed_reloads, xids, hangs;
-};
-
-/* An XID that was logged, and is not again for a while. */
-struct said_xid {
-    char uuid[GPU_UUID_SIZE];
-    uint64_t xid, until_ms;
 };
 
 struct agent {
@@ -48,10 +44,8 @@ struct agent {
     struct reporter *reporter;     /* NULL without an address */
     struct health health;
     struct xid_filter xid_filter;
-    struct said_xid said_xids[16]; /* a ring */
-    size_t n_said_xids;
-    char boot[64];      /* the kernel's boot id: health that another boot saved is not believed */
-    bool state_unsaved; /* said already */
+    struct xidlog xidlog;
+    struct healthfile healthfile;
     struct inventory machine;      /* as remembered, see machine.h */
     int helper_pid;                /* who told the inventory last */
     bool machine_known;            /* the driver answered, or there is no GPU to ask about */
