@@ -298,6 +298,11 @@ static void test_nul_and_size(void **state)
 
     assert_problem(&p, 0, "f.yaml:2:4: this is not a text file: it holds the character NUL");
     release(&p);
+    p = parse_at("a\0:\0", 4, (struct position){0, 0});
+    assert_problem(&p, 0,
+                   "f.yaml:1:2: this is not a text file: it holds the character NUL; it looks "
+                   "like UTF-16, save it as UTF-8");
+    release(&p);
     memset(big, ' ', YAML_MAX_BYTES + 1);
     p = parse_at(big, YAML_MAX_BYTES + 1, (struct position){0, 0});
     assert_problem(&p, 0, "f.yaml:1:1: too large: 1048577 bytes, at most 1048576 are read");

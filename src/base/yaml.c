@@ -682,6 +682,15 @@ static int load_stream(struct loader *l, struct yaml **documents, size_t *n_docu
     }
 }
 
+/* As some shells' redirections write it: ASCII with a NUL beside each character, or a mark. */
+static bool is_utf16(const struct loader *l)
+{
+    const unsigned char *b = (const unsigned char *)l->data;
+
+    return l->size >= 2 && ((b[0] == 0xff && b[1] == 0xfe) || (b[0] == 0xfe && b[1] == 0xff) ||
+                            (b[0] == 0) != (b[1] == 0));
+}
+
 static int check_input(struct loader *l)
 {
     const char *nul = l->size ? memchr(l->data, '\0', l->size) : NULL;
@@ -693,7 +702,8 @@ static int check_input(struct loader *l)
         return -ENOMEM;
     if (nul)
         return fail_at(l, place_of_byte(l, (size_t)(nul - l->data)),
-                       "this is not a text file: it holds the character NUL");
+                       "this is not a text file: it holds the character NUL%s",
+                       is_utf16(l) ? "; it looks like UTF-16, save it as UTF-8" : "");
     return 0;
 }
 

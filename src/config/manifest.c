@@ -194,7 +194,8 @@ static bool say_no_value(struct search *search)
                      "%zu ConfigMaps here have the key '%s'; keep one in the file",
                      search->n_values, show(search->key).text);
     else if (search->n_values > 1)
-        reader_error(reader, search->map->at, "which configuration is meant? Name one key of: %s",
+        reader_error(reader, search->map->at,
+                     "which configuration is meant? Name one with --key: %s",
                      text_string(&search->names));
     else
         return false;

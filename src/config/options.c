@@ -296,7 +296,7 @@ static const struct option options[] = {
      .help = "the configuration: YAML, JSON, or a ConfigMap manifest that holds it"},
     {.kind = &kind_borrowed,
      AGENT(config_key),
-     .flags = "config-key",
+     .flags = "config-key key",
      .variables = "GPUSLICE_CONFIG_KEY",
      .help = "which key of a ConfigMap manifest is meant; its only one when left out"},
     {.kind = &kind_borrowed_path,

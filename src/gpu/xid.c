@@ -13,15 +13,17 @@
 #include "base/text.h"
 
 /*
- * Sources of the classes:
+ * Sources of the classes.
  *
- * CATALOGUE(bucket)  NVIDIA's catalogue for Ampere and newer, and the immediate action it names:
- *                    docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html
- *                    RESTART_APP -> APPLICATION when the application is to blame or all that
- * suffers, else PROBE; IGNORE -> INFORMATION; RESET_GPU -> RESET; RESTART_BM and RESTART_VM
- *                    -> REBOOT; the workflows, which need what an XID does not say, -> PROBE or
- * RESET OLDER              the list for Volta and before: docs.nvidia.com/deploy/xid-errors PLUGIN
- * NVIDIA's device plugin ignores it by default, as the application's fault
+ * CATALOGUE(bucket): NVIDIA's catalogue for Ampere and newer, and the immediate action it names
+ * (docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html). How a bucket becomes a class:
+ *  - RESTART_APP: APPLICATION when the application is to blame or all that suffers, else PROBE
+ *  - IGNORE: INFORMATION
+ *  - RESET_GPU: RESET
+ *  - RESTART_BM, RESTART_VM: REBOOT
+ *  - a workflow, which needs what an XID does not say: PROBE or RESET
+ * OLDER: the list for Volta and before (docs.nvidia.com/deploy/xid-errors).
+ * PLUGIN: NVIDIA's device plugin ignores it by default, as the application's fault.
  *
  * A driver from R565 on says itself what a device needs (GPU recovery action); health.c asks it
  * after each of these but INFORMATION, so that a row which is too kind here is corrected there.

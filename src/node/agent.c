@@ -25,7 +25,7 @@ enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 static void log_problems(const struct problems *problems)
 {
-    static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_WARNING};
+    static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_ERROR};
 
     for (size_t i = 0; i < problems->n_items; i++) {
         char line[1024];
