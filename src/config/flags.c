@@ -203,7 +203,7 @@ static void say_stray(struct parse *parse, const char *before, const char *word)
                       (str_equal(word, "true") || str_equal(word, "false"));
 
     if (after_bool)
-        PROBLEM(parse, PROBLEM_ERROR, before,
+        PROBLEM(parse, PROBLEM_ERROR, show(before).text,
                 "write %s=%s: a flag that is true or false takes its "
                 "value only behind '='",
                 show(before).text, word);

@@ -315,7 +315,10 @@ static void replan_machine(struct agent *agent)
 {
     struct config *config = TAKE_PTR(agent->next_config);
 
-    replan(agent, config ? config : agent->offer->config);
+    if (!config && agent->offer)
+        config = agent->offer->config;
+    if (config) /* read before anything is observed, so there always is one */
+        replan(agent, config);
 }
 
 /* --- observe: the driver --- */

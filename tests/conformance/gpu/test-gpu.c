@@ -148,8 +148,8 @@ static int end(void **state)
 
 static void an_xid_arrives(void **state)
 {
-    INJECT("xid", "2", "95");
-    WAIT_FOR(&seen, seen.n_events >= 1);
+    INJECT("xid", "2", "95"); /* comes with a double bit error, which we report as XID 48 */
+    WAIT_FOR(&seen, seen.n_events >= 1 && seen.event.xid != 48);
     assert_int_equal(seen.event.xid, 95);
     assert_string_equal(seen.event.uuid, seen.inventory.gpus[2].uuid);
 }
