@@ -135,18 +135,19 @@ bool reader_is_dns_name(const char *name, bool dots, size_t longest)
 
 char *reader_get_name(struct reader *reader, const struct yaml *map, const char *path, bool object)
 {
+    const struct yaml *node = yaml_get(map, "name");
     const char *name = reader_get_string(reader, map, "name", path);
     size_t longest = object ? 253 : 63;
 
     if (!name || !*name) {
-        if (!yaml_get(map, "name") || name)
+        if (!node || node->kind == YAML_NULL || name) /* else it was complained of already */
             reader_complain(reader, map->at, path_add(path, "name").text,
                             "Required value: give it a name");
         return NULL;
     }
     if (!reader_is_dns_name(name, object, longest)) {
         reader_complain(
-            reader, yaml_get(map, "name")->at, path_add(path, "name").text,
+            reader, node->at, path_add(path, "name").text,
             "Invalid value: \"%.260s\": must consist of lower case alphanumeric characters%s "
             "or '-', start and end with an alphanumeric character, and have at most %zu",
             name, object ? ", '.'" : "", longest);
