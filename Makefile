@@ -24,7 +24,8 @@ setup_build-o3       := $(checked) -Doptimization=3 -Ddebug=false
 setup_build-clang    := $(checked)
 setup_build-tsan     := $(checked) -Db_lundef=false -Db_sanitize=thread
 setup_build-arm64    := $(checked) --cross-file build-tools/arm64/cross.ini
-setup_build-fuzz     := $(guarded) -Db_sanitize=address,undefined -Dfuzz=true
+# The whole tree tells the fuzzers which way an input took; without that they would guess blindly.
+setup_build-fuzz     := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link' -Db_lundef=false -Db_sanitize=address,undefined -Dfuzz=true
 
 compiler_build-clang := clang-14
 compiler_build-fuzz  := clang-14
