@@ -393,12 +393,13 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
 {
     struct agent *agent = userdata;
     const struct health_device *device;
+    int r = health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms());
 
-    apply_health(agent, health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms()));
+    apply_health(agent, r);
     device = health_find(&agent->health, uuid);
-    if (device && !device->healthy)
-        healthfile_save(&agent->healthfile,
-                        &agent->health); /* with the counter by which a reset will show */
+    if (r != HEALTH_CHANGED && device && !device->healthy)
+        /* What did not change is saved all the same, for the counter by which a reset will show. */
+        healthfile_save(&agent->healthfile, &agent->health);
 }
 
 static void on_unwatched(const char *uuid, const char *reason, void *userdata)

@@ -2,7 +2,6 @@
 #include "node/offer.h"
 
 #include <errno.h>
-#include <strings.h>
 
 static int fill(struct offer *offer, const struct inventory *inventory, struct problems *problems)
 {
@@ -52,12 +51,4 @@ void offer_free(struct offer *offer)
 bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice)
 {
     return offer->gpu_healthy[slice->gpu];
-}
-
-int offer_find_gpu(const struct offer *offer, const char *uuid)
-{
-    for (size_t i = 0; i < offer->plan->n_gpus; i++)
-        if (strcasecmp(offer->plan->gpus[i].gpu.uuid, uuid) == 0)
-            return (int)i;
-    return -1;
 }

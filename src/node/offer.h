@@ -32,6 +32,3 @@ void offer_free(struct offer *offer);
 DEFINE_CLEANUP(struct offer *, offer_free)
 
 bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice);
-
-/* Position of the GPU in plan->gpus, or -1. */
-int offer_find_gpu(const struct offer *offer, const char *uuid);
