@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Where the API server is and who we are: from inside a pod, or from a kubeconfig file.
+ *
+ * Inside a pod the server's address stands in the environment and token and CA are files of the
+ * service account's volume, which the kubelet replaces (tokens about hourly): files are named here
+ * and read again by the client for every request. What a kubeconfig holds inline is kept as bytes.
+ */
+
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+struct kube_access {
+    char *server;            /* "https://10.96.0.1:443", no slash at the end */
+    char *server_name;       /* expected in the certificate; NULL = the host of `server` */
+    char *proxy;             /* "http://proxy:3128"; NULL = as HTTPS_PROXY and NO_PROXY say */
+    char *ca_file, *ca_data; /* PEM; both NULL = the system's */
+    char *token_file, *token;
+    char *cert_file, *cert_data, *key_file, *key_data; /* PEM */
+    char *username, *password;
+    char *namespace; /* of our pod, or of the context; NULL = unknown */
+    bool insecure;   /* insecure-skip-tls-verify */
+};
+
+#define KUBE_ACCESS_INIT \
+    {                    \
+        .server = NULL   \
+    }
+
+/*
+ * kubeconfig NULL or "": in-cluster, from KUBERNETES_SERVICE_HOST and _PORT and the service
+ * account's files. -ENOENT when this is no pod; -EINVAL with file:line:column when the kubeconfig
+ * cannot be used (an `exec` or `auth-provider` user among it: what to write instead).
+ */
+int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err);
+
+/* The in-cluster half. folder: of the service account's files; NULL = where the kubelet mounts
+ * them. */
+int kube_access_of_pod(const char *folder, struct kube_access *ret_access, struct error *err);
+
+void kube_access_deinit(struct kube_access *access);
+
+#define cleanup_kube_access cleanup(kube_access_deinit)

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Objects as we write them: server-side apply under our own field manager, JSON patches that test
+ * before they change, creation. Each is one kube_send; the answer comes to on_done.
+ */
+
+#include <jansson.h>
+
+#include "kube/client.h"
+
+typedef void kube_done_fn(const struct kube_response *response, void *userdata);
+
+enum kube_conflict { KUBE_YIELD, KUBE_FORCE }; /* of fields that others own: 409, or take them */
+
+/* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
+int kube_apply(struct kube_client *client, const char *path, const char *field_manager,
+               enum kube_conflict conflict, const json_t *object, kube_done_fn *on_done,
+               void *userdata, struct kube_call **ret_call, struct error *err);
+
+/* PATCH application/json-patch+json; operations is an array. */
+int kube_json_patch(struct kube_client *client, const char *path, const char *field_manager,
+                    const json_t *operations, kube_done_fn *on_done, void *userdata,
+                    struct kube_call **ret_call, struct error *err);
+
+/* POST to a collection. */
+int kube_create(struct kube_client *client, const char *path, const char *field_manager,
+                const json_t *object, kube_done_fn *on_done, void *userdata,
+                struct kube_call **ret_call, struct error *err);
+
+/* Percent-encodes everything outside [A-Za-z0-9-._~]; "" of what does not fit. */
+void kube_escape(const char *text, char *buffer, size_t size);
+
+/* Of a 409's body: calls for each field another manager holds:
+ * ".metadata.labels.nvidia.com/gpu.count", "nfd-master". */
+void kube_each_conflict(const struct kube_response *response,
+                        void (*visit)(const char *field, const char *manager, void *userdata),
+                        void *userdata);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kube/reason.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/text.h"
+
+enum { MESSAGE_SIZE = 360, FOREIGN_BYTES = 80 /* of a text that is not the API server's */ };
+
+static const struct {
+    unsigned http_status;
+    const char *means;
+} meanings[] = {
+    {401, "the API server does not accept our token or certificate (401, RBAC was not even asked)"},
+    {403, "RBAC forbids it (403): a Role or ClusterRole bound to us must allow it"},
+    {404, "there is no such thing (404)"},
+    {409, "it conflicts with what is there (409)"},
+    {410, "the version asked for is gone (410)"},
+    {422, "the API server finds it invalid (422)"},
+    {429, "the API server asks us to wait (429)"},
+};
+
+/* One line of printable text, cut where it is too long. */
+static void tidy(char *text)
+{
+    char *to = text;
+
+    for (const char *from = text; *from; from++) {
+        bool is_space = (unsigned char)*from <= ' ' || *from == 0x7f;
+
+        if (!is_space)
+            *to++ = *from;
+        else if (to > text && to[-1] != ' ')
+            *to++ = ' ';
+    }
+    while (to > text && (to[-1] == ' ' || to[-1] == '.'))
+        to--;
+    *to = '\0';
+}
+
+/* The message of a Status object; else the beginning of what came instead. */
+static void message_of(const char *body, size_t size, char message[static MESSAGE_SIZE])
+{
+    json_t *status = json_loadb(body, size, 0, NULL);
+    const char *said = json_string_value(json_object_get(status, "message"));
+
+    if (said)
+        snprintf(message, MESSAGE_SIZE, "%s", said);
+    else
+        snprintf(message, MESSAGE_SIZE, "%.*s", (int)(size < FOREIGN_BYTES ? size : FOREIGN_BYTES),
+                 body);
+    json_decref(status);
+    tidy(message);
+}
+
+void reason_of_answer(const char *method, const char *path, unsigned http_status, const char *body,
+                      size_t size, char buffer[static REASON_SIZE])
+{
+    int path_length = (int)strcspn(path, "?");
+    char message[MESSAGE_SIZE], other[40];
+    const char *means = other;
+
+    snprintf(other, sizeof(other), "the answer is HTTP %u", http_status);
+    for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
+        if (meanings[i].http_status == http_status)
+            means = meanings[i].means;
+    message_of(body, size, message);
+    snprintf(buffer, REASON_SIZE, "%s %.*s: %s%s%s", method, path_length, path, means,
+             message[0] ? ": " : "", message);
+}
+
+void reason_of_failure(const char *method, const char *path, const char *why,
+                       char buffer[static REASON_SIZE])
+{
+    snprintf(buffer, REASON_SIZE, "%s %.*s: %s", method, (int)strcspn(path, "?"), path, why);
+    tidy(buffer);
+}

@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kube/watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "kube/backoff.h"
+#include "kube/object.h"
+#include "kube/splitter.h"
+
+enum {
+    PAGE_OBJECTS = 500,
+    LIST_IDLE_MS = 30000,
+    /* Bookmarks come about once a minute: two and a half of them. */
+    WATCH_IDLE_MS = 150000,
+    WATCH_LEAST_S = 240, /* then up to half as much again, so that not all end at once */
+    LIVED_MS = 1000,     /* a watch that is open so long shows that all is well */
+    REFUSALS = 3,        /* in a row on one version: it may be one that the server never had */
+    BREAKS = 3,          /* in a row, of watches that had just begun */
+};
+
+enum phase { LISTING, WATCHING };
+
+struct kube_watch {
+    struct kube_client *client;
+    struct kube_watch_events events;
+    void *userdata;
+    char *path, *query;
+    uv_timer_t timer; /* before a call: the next try; after it has begun: on_lived */
+    struct backoff backoff;
+
+    enum phase phase;
+    struct kube_call *call;
+    struct splitter splitter;
+    char *version;       /* of the last thing seen */
+    char *page;          /* the next page's token; NULL = a list begins */
+    bool unpaged;        /* a page expired before it was read: the next list comes whole */
+    bool opened;         /* the call's answer has begun */
+    int fault;           /* what the stream broke with; 0 = nothing */
+    bool gone;           /* ... it was the version's end */
+    char *said;          /* ... the server said why */
+    unsigned n_refusals; /* of this version, in a row */
+    unsigned n_breaks;   /* of watches that had just begun, in a row */
+    bool lived;          /* the watch is open for LIVED_MS */
+
+    char *trouble; /* as told; NULL = none */
+
+    unsigned busy;
+    bool freed;
+};
+
+static void begin(struct kube_watch *watch);
+
+/* ---- life, while callbacks run ---- */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct kube_watch *watch = handle->data;
+
+    splitter_deinit(&watch->splitter);
+    free(watch->path);
+    free(watch->query);
+    free(watch->version);
+    free(watch->page);
+    free(watch->said);
+    free(watch->trouble);
+    free(watch);
+}
+
+static void enter(struct kube_watch *watch)
+{
+    watch->busy++;
+}
+
+static void leave(struct kube_watch *watch)
+{
+    if (--watch->busy == 0 && watch->freed)
+        uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
+}
+
+/* ---- trouble, told once ---- */
+
+static void tell_trouble(struct kube_watch *watch, const char *reason)
+{
+    if (watch->trouble && str_equal(watch->trouble, reason))
+        return;
+    free(watch->trouble);
+    watch->trouble = strdup(reason);
+    if (watch->events.on_trouble && !watch->freed)
+        watch->events.on_trouble(reason, watch->userdata);
+}
+
+static void tell_heard(struct kube_watch *watch)
+{
+    if (!watch->trouble)
+        return;
+    free(watch->trouble);
+    watch->trouble = NULL;
+    if (watch->events.on_trouble && !watch->freed)
+        watch->events.on_trouble(NULL, watch->userdata);
+}
+
+/* ---- what comes ---- */
+
+static int set_string(char **where, const char *text)
+{
+    char *copy = text ? strdup(text) : NULL;
+
+    if (text && !copy)
+        return -ENOMEM;
+    free(*where);
+    *where = copy;
+    return 0;
+}
+
+static const char *version_of(const json_t *object)
+{
+    const char *version =
+        json_string_value(json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
+
+    return version && version[0] ? version : NULL;
+}
+
+/* Nonzero when the caller has freed the watch meanwhile. */
+static int hand_object(struct kube_watch *watch, enum kube_change change, json_t *object)
+{
+    if (!watch->freed)
+        watch->events.on_object(change, object, watch->userdata);
+    return watch->freed ? -ECANCELED : 0;
+}
+
+static int on_item(const char *json, size_t size, void *userdata)
+{
+    struct kube_watch *watch = userdata;
+    json_t *object = json_loadb(json, size, 0, NULL);
+    int r = object ? hand_object(watch, KUBE_ADDED, object) : -EBADMSG;
+
+    json_decref(object);
+    return r;
+}
+
+/* An ERROR event bears a Status. 410: the version is no longer kept. */
+static int take_error(struct kube_watch *watch, const json_t *status)
+{
+    const char *message = json_string_value(json_object_get(status, "message"));
+
+    watch->gone = json_integer_value(json_object_get(status, "code")) == 410;
+    (void)set_string(&watch->said, message ? message : "the API server says no more than ERROR");
+    return -EREMOTEIO;
+}
+
+static int take_event(struct kube_watch *watch, const char *type, json_t *object)
+{
+    static const struct {
+        const char *type;
+        enum kube_change change;
+    } changes[] = {{"ADDED", KUBE_ADDED}, {"MODIFIED", KUBE_MODIFIED}, {"DELETED", KUBE_DELETED}};
+    const char *version = version_of(object);
+    int r;
+
+    if (str_equal(type, "ERROR"))
+        return take_error(watch, object);
+    if (!version)
+        return -EBADMSG;
+    r = set_string(&watch->version, version);
+    if (r < 0)
+        return r;
+    watch->n_refusals = watch->n_breaks = 0;
+    tell_heard(watch);
+    if (str_equal(type, "BOOKMARK"))
+        return watch->freed ? -ECANCELED : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        if (str_equal(changes[i].type, type))
+            return hand_object(watch, changes[i].change, object);
+    return -EBADMSG;
+}
+
+static int on_event(const char *json, size_t size, void *userdata)
+{
+    struct kube_watch *watch = userdata;
+    json_t *event = json_loadb(json, size, 0, NULL);
+    const char *type = json_string_value(json_object_get(event, "type"));
+    json_t *object = json_object_get(event, "object");
+    int r = type && json_is_object(object) ? take_event(watch, type, object) : -EBADMSG;
+
+    json_decref(event);
+    return r;
+}
+
+static int on_data(const char *data, size_t size, void *userdata)
+{
+    struct kube_watch *watch = userdata;
+
+    enter(watch);
+    watch->fault = splitter_feed(&watch->splitter, data, size);
+    leave(watch);
+    return watch->fault;
+}
+
+static void on_lived(uv_timer_t *timer)
+{
+    struct kube_watch *watch = timer->data;
+
+    watch->lived = true;
+    watch->n_breaks = watch->n_refusals = 0;
+    backoff_reset(&watch->backoff);
+    enter(watch);
+    tell_heard(watch);
+    leave(watch);
+}
+
+static void on_open(void *userdata)
+{
+    struct kube_watch *watch = userdata;
+
+    watch->opened = true;
+    if (watch->phase == WATCHING) {
+        uv_timer_start(&watch->timer, on_lived, LIVED_MS, 0);
+    } else if (!watch->page && watch->events.on_relist) {
+        enter(watch);
+        watch->events.on_relist(watch->userdata);
+        leave(watch);
+    }
+}
+
+/* ---- what comes next ---- */
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct kube_watch *watch = timer->data;
+
+    enter(watch);
+    begin(watch);
+    leave(watch);
+}
+
+static void begin_in(struct kube_watch *watch, unsigned wait_ms)
+{
+    if (!watch->freed)
+        uv_timer_start(&watch->timer, on_retry, wait_ms, 0);
+}
+
+static void begin_later(struct kube_watch *watch, unsigned retry_after_s)
+{
+    begin_in(watch, backoff_next_ms(&watch->backoff, retry_after_s));
+}
+
+static void list_anew(struct kube_watch *watch)
+{
+    watch->phase = LISTING;
+    watch->n_refusals = 0;
+    free(watch->page);
+    watch->page = NULL;
+}
+
+/* A page is read: the next one, or the watch from here on. */
+static void end_page(struct kube_watch *watch)
+{
+    const char *next = splitter_metadata(&watch->splitter, "continue");
+    int r = set_string(&watch->version, splitter_metadata(&watch->splitter, "resourceVersion"));
+
+    if (r == 0)
+        r = set_string(&watch->page, next);
+    if (r < 0 || !watch->version) {
+        tell_trouble(watch, r < 0 ? strerror(-r) : "the API server's list has no resourceVersion");
+        list_anew(watch);
+        begin_later(watch, 0);
+        return;
+    }
+    if (!watch->page) {
+        watch->phase = WATCHING;
+        watch->unpaged = false;
+        watch->events.on_synced(watch->userdata);
+    }
+    begin_in(watch, 0);
+}
+
+/* The version, or the page, is no longer kept. */
+static void end_gone(struct kube_watch *watch)
+{
+    watch->unpaged = watch->phase == LISTING && watch->page;
+    list_anew(watch);
+    begin_later(watch, 0);
+}
+
+/* The server has heard us and does not want to. */
+static void end_refused(struct kube_watch *watch, const char *reason, unsigned retry_after_s)
+{
+    tell_trouble(watch, reason);
+    if (watch->phase == LISTING || ++watch->n_refusals >= REFUSALS)
+        list_anew(watch);
+    begin_later(watch, retry_after_s);
+}
+
+static void end_senseless(struct kube_watch *watch, const char *reason)
+{
+    tell_trouble(watch, reason);
+    list_anew(watch);
+    begin_later(watch, 0);
+}
+
+/* No answer, or a broken one. A watch may break: only the next tries tell whether that is trouble.
+ */
+static void end_broken(struct kube_watch *watch, const char *reason)
+{
+    if (watch->phase == LISTING || !watch->opened || ++watch->n_breaks >= BREAKS)
+        tell_trouble(watch, reason);
+    begin_later(watch, 0);
+}
+
+/* A server ends a watch when its time is over; one that does so at once gets no hot loop. */
+static void end_watch(struct kube_watch *watch)
+{
+    if (watch->lived)
+        begin_in(watch, 0);
+    else
+        begin_later(watch, 0);
+}
+
+/* The stream broke because of what was in it. */
+static void judge_fault(struct kube_watch *watch, const char *transport_reason)
+{
+    char reason[768];
+
+    if (watch->fault == -EREMOTEIO) {
+        snprintf(reason, sizeof(reason), "watching %s: %s", watch->path, watch->said);
+        end_refused(watch, reason, 0);
+    } else if (watch->fault == -EMSGSIZE) {
+        snprintf(reason, sizeof(reason), "%s holds an object of more than %d MiB", watch->path,
+                 KUBE_BODY_MAX >> 20);
+        end_senseless(watch, reason);
+    } else {
+        end_senseless(watch, transport_reason);
+    }
+}
+
+/* The stream ended as streams do. */
+static void judge_end(struct kube_watch *watch)
+{
+    char reason[768];
+    bool is_list = watch->phase == LISTING;
+
+    if (splitter_end(&watch->splitter) < 0) {
+        snprintf(reason, sizeof(reason), "GET %s: the answer %s", watch->path,
+                 is_list ? "is no list" : "ends within an event");
+        (is_list ? end_senseless : end_broken)(watch, reason);
+    } else if (is_list) {
+        end_page(watch);
+    } else {
+        end_watch(watch);
+    }
+}
+
+static void judge(struct kube_watch *watch, const struct kube_response *response)
+{
+    if (watch->gone || response->http_status == 410)
+        end_gone(watch);
+    else if (watch->fault)
+        judge_fault(watch, response->reason);
+    else if (response->error)
+        end_broken(watch, response->reason);
+    else if (response->http_status / 100 != 2)
+        end_refused(watch, response->reason, response->retry_after_s);
+    else
+        judge_end(watch);
+}
+
+static void on_done(const struct kube_response *response, void *userdata)
+{
+    struct kube_watch *watch = userdata;
+
+    watch->call = NULL;
+    enter(watch);
+    judge(watch, response);
+    leave(watch);
+}
+
+/* ---- asking ---- */
+
+static void add_escaped(struct text *url, const char *value)
+{
+    size_t size = 3 * strlen(value) + 1;
+    cleanup_free char *escaped = malloc(size);
+
+    if (!escaped) {
+        url->failed = true;
+        return;
+    }
+    kube_escape(value, escaped, size);
+    text_add(url, escaped);
+}
+
+static void add_query(const struct kube_watch *watch, struct text *url)
+{
+    unsigned random = 0;
+
+    if (watch->phase == WATCHING) {
+        (void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
+        text_addf(url, "watch=1&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=",
+                  WATCH_LEAST_S + random % (WATCH_LEAST_S / 2 + 1));
+        add_escaped(url, watch->version);
+        return;
+    }
+    /* Without a version, a list is what is true now, at least as new as all seen before. A page
+     * expires with the version it began with; a list in one answer cannot. */
+    if (watch->unpaged)
+        text_add(url, "resourceVersion=");
+    else
+        text_addf(url, "limit=%u", PAGE_OBJECTS);
+    if (watch->page) {
+        text_add(url, "&continue=");
+        add_escaped(url, watch->page);
+    }
+}
+
+static int ask(struct kube_watch *watch, struct error *err)
+{
+    cleanup_text struct text url = TEXT_INIT;
+    bool is_list = watch->phase == LISTING;
+    unsigned watch_idle_ms = watch->events.idle_ms ? watch->events.idle_ms : WATCH_IDLE_MS;
+
+    text_addf(&url, "%s?", watch->path);
+    if (watch->query)
+        text_addf(&url, "%s&", watch->query);
+    add_query(watch, &url);
+    if (text_failed(&url))
+        return error_set_errno(err, -ENOMEM, "cannot ask for %s", watch->path);
+    splitter_deinit(&watch->splitter);
+    splitter_init(&watch->splitter, is_list ? SPLIT_LIST : SPLIT_EVENTS, KUBE_BODY_MAX,
+                  is_list ? on_item : on_event, watch);
+    watch->fault = 0;
+    watch->gone = watch->opened = watch->lived = false;
+    return kube_send(watch->client,
+                     &(struct kube_request){
+                         .method = "GET",
+                         .path = url.data,
+                         .idle_ms = is_list ? LIST_IDLE_MS : watch_idle_ms,
+                         .on_data = on_data,
+                         .on_open = on_open,
+                         .on_done = on_done,
+                     },
+                     watch, &watch->call, err);
+}
+
+static void begin(struct kube_watch *watch)
+{
+    struct error err = ERROR_INIT;
+
+    if (ask(watch, &err) == 0)
+        return;
+    watch->call = NULL;
+    tell_trouble(watch, error_text(&err));
+    begin_later(watch, 0);
+}
+
+int kube_watch_new(uv_loop_t *loop, struct kube_client *client, const char *path, const char *query,
+                   const struct kube_watch_events *events, void *userdata,
+                   struct kube_watch **ret_watch, struct error *err)
+{
+    struct kube_watch *watch = calloc(1, sizeof(*watch));
+
+    if (!watch)
+        return error_set_errno(err, -ENOMEM, "cannot watch %s", path);
+    *watch = (struct kube_watch){.client = client, .events = *events, .userdata = userdata};
+    watch->path = strdup(path);
+    watch->query = query ? strdup(query) : NULL;
+    if (!watch->path || (query && !watch->query)) {
+        free(watch->path);
+        free(watch->query);
+        free(watch);
+        return error_set_errno(err, -ENOMEM, "cannot watch %s", path);
+    }
+    uv_timer_init(loop, &watch->timer);
+    watch->timer.data = watch;
+    begin_in(watch, 0);
+    *ret_watch = watch;
+    return 0;
+}
+
+void kube_watch_free(struct kube_watch *watch)
+{
+    if (!watch)
+        return;
+    enter(watch);
+    watch->freed = true;
+    kube_cancel(watch->call);
+    watch->call = NULL;
+    uv_timer_stop(&watch->timer);
+    leave(watch);
+}
