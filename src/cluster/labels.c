@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/labels.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "cluster/managed.h"
+#include "cluster/node.h"
+#include "cluster/nodefeature.h"
+
+static const struct managed_field labels_field = {{"f:metadata", "f:labels"}};
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* Letters, digits and "-_." between, 63 at most: a label's value, and the name part of its key. */
+static bool is_name(const char *text, size_t length)
+{
+    if (length > 63 || (length && (!is_alnum(text[0]) || !is_alnum(text[length - 1]))))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!is_alnum(text[i]) && !strchr("-_.", text[i]))
+            return false;
+    return true;
+}
+
+static bool is_domain(const char *text, size_t length)
+{
+    if (!length || length > 253 || text[0] == '.' || text[length - 1] == '.')
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        const char c = text[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
+            return false;
+    }
+    return true;
+}
+
+const char *labels_fault(const char *key, const char *value)
+{
+    const char *slash = strchr(key, '/');
+    const char *name = slash ? slash + 1 : key;
+
+    if ((slash && !is_domain(key, (size_t)(slash - key))) || !*name || !is_name(name, strlen(name)))
+        return "a label's key is [domain/]name, where name has 63 letters, digits or -_. at most "
+               "and begins and ends with a letter or digit";
+    if (!is_name(value, strlen(value)))
+        return "a label's value has 63 letters, digits or -_. at most and begins and ends with a "
+               "letter or digit";
+    return NULL;
+}
+
+static int note(char ***notes, size_t *n, size_t *capacity, char *text)
+{
+    char **place = text ? array_push(notes, n, capacity, sizeof(*place)) : NULL;
+
+    if (!place) {
+        free(text);
+        return -ENOMEM;
+    }
+    *place = text;
+    return 0;
+}
+
+static int note_held(struct labels_plan *plan, const char *key, const char *manager)
+{
+    char *text = NULL;
+
+    if (asprintf(&text, "%s (%s)", key, manager) < 0)
+        text = NULL;
+    return note(&plan->held, &plan->n_held, &plan->held_capacity, text);
+}
+
+static int note_refused(struct labels_plan *plan, const struct cluster_label *label,
+                        const char *fault)
+{
+    char *text = NULL;
+
+    if (asprintf(&text, "the label %.320s=%.128s is not set: %s", label->key, label->value, fault) <
+        0)
+        text = NULL;
+    return note(&plan->refused, &plan->n_refused, &plan->refused_capacity, text);
+}
+
+static const char *other_holder(const json_t *node, const char *key)
+{
+    cleanup_free char *step = NULL;
+
+    if (asprintf(&step, "f:%s", key) < 0) {
+        step = NULL;
+        return NULL;
+    }
+    return managed_by_other(node, &(struct managed_field){{"f:metadata", "f:labels", step}});
+}
+
+/* Into `apply`, unless it is somebody else's. */
+static int want(const json_t *node, const json_t *yielded, const struct cluster_label *label,
+                json_t *apply, struct labels_plan *plan)
+{
+    const char *fault = labels_fault(label->key, label->value);
+    const char *live = node_label(node, label->key);
+    const char *refused_by = json_string_value(json_object_get(yielded, label->key));
+    const char *other = refused_by ? refused_by : other_holder(node, label->key);
+
+    if (fault)
+        return note_refused(plan, label, fault);
+    if (live && other && !str_equal(live, label->value))
+        return note_held(plan, label->key, other);
+    return json_object_set_new(apply, label->key, json_string(label->value)) < 0 ? -ENOMEM : 0;
+}
+
+static int want_all(const json_t *node, const json_t *yielded, const struct cluster_state *state,
+                    bool nfd_is_silent, json_t *apply, json_t *handed_over,
+                    struct labels_plan *plan)
+{
+    const bool nfd = state->labels_by == CLUSTER_LABELS_AUTO && !nfd_is_silent;
+    int r = 0;
+
+    for (size_t i = 0; i < state->n_labels && state->labels_by != CLUSTER_LABELS_NONE; i++) {
+        const struct cluster_label *label = &state->labels[i];
+
+        if (nfd && nodefeature_serves(node, label->key))
+            r = json_object_set_new(handed_over, label->key, json_null());
+        else
+            r = want(node, yielded, label, apply, plan);
+        if (r < 0)
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < state->n_extra_labels; i++) {
+        json_object_del(handed_over, state->extra_labels[i].key);
+        if (want(node, yielded, &state->extra_labels[i], apply, plan) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* Do we hold exactly these, and do they stand there? "f:" comes before each key of `ours`. */
+static bool is_applied(const json_t *node, const json_t *ours, json_t *apply)
+{
+    size_t n_ours = 0;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)ours, key, value) n_ours += str_starts_with(key, "f:");
+    if (n_ours != json_object_size(apply))
+        return false;
+    json_object_foreach(apply, key, value)
+    {
+        const char *live = node_label(node, key);
+        char step[512];
+
+        if (!live || !str_equal(live, json_string_value(value)) ||
+            snprintf(step, sizeof(step), "f:%s", key) >= (int)sizeof(step) ||
+            !json_object_get(ours, step))
+            return false;
+    }
+    return true;
+}
+
+/* Those of `handed_over` that we hold: applying without them would delete them, as NFD writes no
+ * value that stands there already and so is not known as a holder. */
+static int plan_release(const json_t *node, const json_t *ours, json_t *handed_over,
+                        struct labels_plan *plan)
+{
+    json_t *leaves = json_object();
+    const char *key;
+    json_t *ignored;
+    int r = leaves ? 0 : -ENOMEM;
+
+    json_object_foreach(handed_over, key, ignored)
+    {
+        char step[512];
+
+        snprintf(step, sizeof(step), "f:%s", key);
+        if (r == 0 && json_object_get(ours, step))
+            r = json_object_set_new(leaves, step, json_null());
+    }
+    if (r == 0 && json_object_size(leaves)) {
+        plan->release = managed_release(node, &labels_field, leaves);
+        r = plan->release ? 0 : -ENOMEM;
+    }
+    json_decref(leaves);
+    return r;
+}
+
+static int fill_plan(const json_t *node, const json_t *yielded, const char *node_name,
+                     const struct cluster_state *state, bool nfd_is_silent, json_t *apply,
+                     json_t *handed_over, struct labels_plan *plan)
+{
+    const json_t *ours = managed_by_us(node, "", &labels_field);
+
+    if (!apply || !handed_over ||
+        want_all(node, yielded, state, nfd_is_silent, apply, handed_over, plan) < 0 ||
+        plan_release(node, ours, handed_over, plan) < 0)
+        return -ENOMEM;
+    if (is_applied(node, ours, apply))
+        return 0;
+    plan->object = json_pack("{s:s,s:s,s:{s:s,s:s*,s:O}}", "apiVersion", "v1", "kind", "Node",
+                             "metadata", "name", node_name, "uid", node_uid(node), "labels", apply);
+    return plan->object ? 0 : -ENOMEM;
+}
+
+int labels_make_plan(const json_t *node, const char *node_name, const struct cluster_state *state,
+                     bool nfd_is_silent, const json_t *yielded, struct labels_plan *ret_plan)
+{
+    json_t *apply = json_object(), *handed_over = json_object();
+    struct labels_plan plan = {.object = NULL};
+    int r = fill_plan(node, yielded, node_name, state, nfd_is_silent, apply, handed_over, &plan);
+
+    json_decref(apply);
+    json_decref(handed_over);
+    if (r < 0)
+        labels_plan_deinit(&plan);
+    else
+        *ret_plan = plan;
+    return r;
+}
+
+static void free_notes(char ***notes, size_t *n)
+{
+    for (size_t i = 0; i < *n; i++)
+        free((*notes)[i]);
+    free(TAKE_PTR(*notes));
+    *n = 0;
+}
+
+void labels_plan_deinit(struct labels_plan *plan)
+{
+    json_decref(TAKE_PTR(plan->object));
+    json_decref(TAKE_PTR(plan->release));
+    free_notes(&plan->held, &plan->n_held);
+    free_notes(&plan->refused, &plan->n_refused);
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Our labels on the Node, applied without force: a label that somebody else holds with another
+ * value is left to them and named; one that node-feature-discovery serves for us (nodefeature.h) is
+ * left to it silently, and handed over so that it does not vanish in between.
+ */
+
+#include <jansson.h>
+
+#include "cluster/message.h"
+
+struct labels_plan {
+    json_t *object;  /* to apply; NULL = the Node is as it should be */
+    json_t *release; /* a JSON patch that goes before it; NULL = none is needed */
+    char **held;     /* "nvidia.com/gpu.count (nfd-master)": left to who holds it */
+    size_t n_held, held_capacity;
+    char **refused; /* a sentence for each that is no label in Kubernetes' eyes */
+    size_t n_refused, refused_capacity;
+};
+
+/*
+ * nfd_is_silent: what NFD is said to serve has been wrong for too long, write it all the same.
+ * yielded: {label: manager}, which the server refused although the Node names no such manager
+ * (it has one for what is older than all managers); NULL = none. 0 or -ENOMEM.
+ */
+int labels_make_plan(const json_t *node, const char *node_name, const struct cluster_state *state,
+                     bool nfd_is_silent, const json_t *yielded, struct labels_plan *ret_plan);
+
+void labels_plan_deinit(struct labels_plan *plan);
+
+#define cleanup_labels_plan cleanup(labels_plan_deinit)
+
+/* NULL when the API server takes it; else what is wrong with it. */
+const char *labels_fault(const char *key, const char *value);

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/managed.h"
+
+#include <stdio.h>
+
+#include "base/text.h"
+
+static const char *text_of(const json_t *entry, const char *key)
+{
+    const char *text = json_string_value(json_object_get(entry, key));
+
+    return text ? text : "";
+}
+
+static const json_t *entries_of(const json_t *object)
+{
+    return json_object_get(json_object_get(object, "metadata"), "managedFields");
+}
+
+static bool is_ours(const json_t *entry)
+{
+    return str_equal(text_of(entry, "manager"), FIELD_MANAGER);
+}
+
+/* Only what was applied goes away when it is not applied any more. */
+static bool is_applied(const json_t *entry, const char *subresource)
+{
+    return is_ours(entry) && str_equal(text_of(entry, "operation"), "Apply") &&
+           str_equal(text_of(entry, "subresource"), subresource);
+}
+
+static json_t *find(const json_t *entry, const struct managed_field *field)
+{
+    json_t *at = json_object_get(entry, "fieldsV1");
+
+    for (size_t i = 0; i < MANAGED_STEPS_MAX && field->steps[i] && at; i++)
+        at = json_object_get(at, field->steps[i]);
+    return at;
+}
+
+const json_t *managed_by_us(const json_t *object, const char *subresource,
+                            const struct managed_field *field)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(entries_of(object), i, entry) if (is_applied(entry, subresource) &&
+                                                         find(entry, field)) return find(entry,
+                                                                                         field);
+    return NULL;
+}
+
+const char *managed_by_other(const json_t *object, const struct managed_field *field)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(entries_of(object), i,
+                       entry) if (!is_ours(entry) && *text_of(entry, "manager") &&
+                                  find(entry, field)) return text_of(entry, "manager");
+    return NULL;
+}
+
+/* The entry's fields without the leaves; NULL for want of memory. */
+static json_t *fields_without(const json_t *entry, const struct managed_field *parent,
+                              json_t *leaves)
+{
+    json_t *fields = json_deep_copy(json_object_get(entry, "fieldsV1"));
+    json_t *copy = fields ? json_pack("{s:o}", "fieldsV1", fields) : NULL;
+    const char *leaf;
+    json_t *ignored;
+
+    if (!copy)
+        return NULL;
+    json_object_foreach(leaves, leaf, ignored) json_object_del(find(copy, parent), leaf);
+    fields = json_incref(json_object_get(copy, "fieldsV1"));
+    json_decref(copy);
+    return fields;
+}
+
+json_t *managed_release(const json_t *object, const struct managed_field *parent, json_t *leaves)
+{
+    const json_t *entry;
+    char path[64];
+    size_t i;
+
+    json_array_foreach(entries_of(object), i, entry)
+    {
+        if (!is_applied(entry, "") || !find(entry, parent))
+            continue;
+        snprintf(path, sizeof(path), "/metadata/managedFields/%zu/fieldsV1", i);
+        return json_pack(
+            "[{s:s,s:s,s:O},{s:s,s:s,s:o}]", "op", "test", "path", "/metadata/resourceVersion",
+            "value", json_object_get(json_object_get(object, "metadata"), "resourceVersion"), "op",
+            "replace", "path", path, "value", fields_without(entry, parent, leaves));
+    }
+    return json_array();
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/owner.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                       struct kube_call **ret_call, struct error *err)
+{
+    struct owner *owner = userdata;
+    const struct cluster_setup *setup = owner->scene->setup;
+    struct kube_request request = {.method = "GET", .on_done = on_done};
+    cleanup_text struct text path = TEXT_INIT;
+
+    if (owner->is_looked_up || !*setup->pod || !*setup->namespace_)
+        return WRITER_AT_REST;
+    text_addf(&path, "/api/v1/namespaces/%s/pods/%s", setup->namespace_, setup->pod);
+    request.path = text_string(&path);
+    return kube_send(owner->scene->client, &request, done_userdata, ret_call, err);
+}
+
+static void take_reference(struct owner *owner, const json_t *reference)
+{
+    const char *kind = json_string_value(json_object_get(reference, "kind"));
+    const char *name = json_string_value(json_object_get(reference, "name"));
+    const char *uid = json_string_value(json_object_get(reference, "uid"));
+
+    if (!kind || !name || !uid || !str_equal(kind, "DaemonSet") || owner->daemonset)
+        return;
+    owner->daemonset = strdup(name);
+    owner->uid = strdup(uid);
+}
+
+static void on_answer(const struct kube_response *response, void *userdata)
+{
+    struct owner *owner = userdata;
+    json_t *pod = json_loadb(response->body, response->size, 0, NULL);
+    const json_t *reference;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(pod, "metadata"), "ownerReferences"), i,
+                       reference) take_reference(owner, reference);
+    owner->is_looked_up = true;
+    json_decref(pod);
+}
+
+static const struct writer_job lookup = {
+    .what = "owner of our pod, which is read first",
+    .remedy = "let our service account get pods in its namespace",
+    .send = send_lookup,
+    .on_answer = on_answer,
+    .absent_is_fine = true,
+};
+
+void owner_init(struct owner *owner, uv_loop_t *loop, const struct scene *scene,
+                void (*on_change)(void *userdata), void *userdata)
+{
+    *owner = (struct owner){.scene = scene};
+    writer_init(&owner->writer, loop, &lookup, on_change, userdata, owner);
+}
+
+bool owner_is_settled(const struct owner *owner)
+{
+    return owner->writer.at_rest || *owner->writer.trouble;
+}
+
+int owner_path(const struct owner *owner, struct text *ret_path)
+{
+    if (!owner->daemonset)
+        return -ENOENT;
+    text_addf(ret_path, "/apis/apps/v1/namespaces/%s/daemonsets/%s",
+              owner->scene->setup->namespace_, owner->daemonset);
+    return text_failed(ret_path) ? -ENOMEM : 0;
+}
+
+bool owner_is_deleted(const struct owner *owner, const struct kube_response *response)
+{
+    json_t *daemonset, *metadata;
+    const char *uid;
+    bool is_deleted;
+
+    if (response->error || response->http_status == 404)
+        return !response->error;
+    daemonset = json_loadb(response->body, response->size, 0, NULL);
+    metadata = json_object_get(daemonset, "metadata");
+    uid = json_string_value(json_object_get(metadata, "uid"));
+    /* Another one of the same name is a new installation, whose agent comes after us. */
+    is_deleted = response->http_status == 200 && uid && owner->uid && str_equal(uid, owner->uid) &&
+                 json_object_get(metadata, "deletionTimestamp");
+    json_decref(daemonset);
+    return is_deleted;
+}
+
+void owner_deinit(struct owner *owner)
+{
+    writer_deinit(&owner->writer);
+    free(TAKE_PTR(owner->daemonset));
+    free(TAKE_PTR(owner->uid));
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Who runs us: our pod's DaemonSet. It owns the objects we create, and its end is our uninstall:
+ * a pod that ends while its DaemonSet stays is restarted, upgraded or evicted, and what it wrote
+ * must stay for the next one.
+ */
+
+#include "cluster/scene.h"
+#include "cluster/writer.h"
+
+struct owner {
+    const struct scene *scene;
+    struct writer writer;  /* looks it up once */
+    char *daemonset, *uid; /* NULL = unknown, or run by nothing */
+    bool is_looked_up;
+};
+
+void owner_init(struct owner *owner, uv_loop_t *loop, const struct scene *scene,
+                void (*on_change)(void *userdata), void *userdata);
+
+/* Known, or not to be known for now. */
+bool owner_is_settled(const struct owner *owner);
+
+/* 0 and the path of its DaemonSet; -ENOENT without one; -ENOMEM. */
+int owner_path(const struct owner *owner, struct text *ret_path);
+
+/* The DaemonSet's answer: has it been deleted? */
+bool owner_is_deleted(const struct owner *owner, const struct kube_response *response);
+
+void owner_deinit(struct owner *owner);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What is seen and what is wanted: the newest Node, and the newest state from the agent. */
+
+#include <jansson.h>
+
+#include "cluster/message.h"
+#include "kube/client.h"
+
+struct scene {
+    struct kube_client *client;        /* borrowed */
+    const struct cluster_setup *setup; /* borrowed */
+    char *node_path;                   /* "/api/v1/nodes/gpu-1" */
+    json_t *node;                      /* NULL = not read yet, or gone */
+    struct cluster_state state;        /* what the agent wants; empty before has_state */
+    bool has_state;
+    bool nfd_is_silent;              /* what NFD should serve has been wrong for long */
+    json_t *yielded;                 /* see labels.h; until the Node changes */
+    void (*on_node)(void *userdata); /* node, or what is known of it, is another now */
+    void *userdata;
+};
+
+/* 0 or -ENOMEM. */
+int scene_init(struct scene *scene, struct kube_client *client, const struct cluster_setup *setup,
+               void (*on_node)(void *userdata), void *userdata);
+
+/* A Node as the server told it, newer or not. */
+void scene_see(struct scene *scene, const json_t *node);
+
+/* The same from the body of an answer; what is no Node is ignored. */
+void scene_see_answer(struct scene *scene, const struct kube_response *response);
+
+void scene_deinit(struct scene *scene);

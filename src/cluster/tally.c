@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/tally.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+static bool is_about(const struct tally_entry *entry, const struct tally_sentence *sentence)
+{
+    return str_equal(entry->namespace_, sentence->namespace_) &&
+           str_equal(entry->pod, sentence->pod) && str_equal(entry->reason, sentence->reason) &&
+           entry->warning == sentence->warning;
+}
+
+static bool is_pending(const struct tally_entry *entry)
+{
+    return entry->count != entry->n_written;
+}
+
+/* Cut between characters. */
+static char *copy_message(const char *prefix, const char *message)
+{
+    const size_t room = TALLY_MESSAGE_MAX - strlen(prefix);
+    cleanup_text struct text copy = TEXT_INIT;
+    size_t length = strlen(message);
+
+    if (length > room) {
+        length = room - strlen("...");
+        while (length && ((unsigned char)message[length] & 0xc0) == 0x80)
+            length--;
+    }
+    text_add(&copy, prefix);
+    text_add_bytes(&copy, message, length);
+    if (message[length])
+        text_add(&copy, "...");
+    return text_take(&copy);
+}
+
+/* The entry that the sentence belongs to; NULL = a new one. */
+static struct tally_entry *find(struct tally *tally, const struct tally_sentence *sentence,
+                                const char *message, bool *ret_is_combined)
+{
+    struct tally_entry *combined = NULL;
+    size_t n_sentences = 0;
+
+    for (size_t i = 0; i < TALLY_ENTRIES_MAX; i++) {
+        struct tally_entry *entry = &tally->entries[i];
+
+        if (!entry->count || !is_about(entry, sentence))
+            continue;
+        if (!entry->is_combined && str_equal(entry->message, message))
+            return entry;
+        if (entry->is_combined)
+            combined = entry;
+        n_sentences += !entry->is_combined;
+    }
+    *ret_is_combined = n_sentences >= TALLY_SENTENCES_MAX;
+    return *ret_is_combined ? combined : NULL;
+}
+
+static void free_entry(struct tally_entry *entry)
+{
+    free(entry->namespace_);
+    free(entry->pod);
+    free(entry->reason);
+    free(entry->message);
+    free(entry->pod_uid);
+    free(entry->event_name);
+    memset(entry, 0, sizeof(*entry));
+}
+
+void tally_forget(struct tally_entry *entry)
+{
+    free_entry(entry);
+}
+
+/* A free place; NULL when everything is yet to be written. */
+static struct tally_entry *make_room(struct tally *tally)
+{
+    struct tally_entry *oldest = NULL;
+
+    for (size_t i = 0; i < TALLY_ENTRIES_MAX; i++) {
+        struct tally_entry *entry = &tally->entries[i];
+
+        if (!entry->count)
+            return entry;
+        if (!is_pending(entry) && (!oldest || entry->last_ms < oldest->last_ms))
+            oldest = entry;
+    }
+    if (oldest)
+        free_entry(oldest);
+    return oldest;
+}
+
+static int add_entry(struct tally *tally, const struct tally_sentence *sentence, char *message,
+                     bool is_combined, const struct tally_now *now)
+{
+    struct tally_entry *place = make_room(tally);
+    struct tally_entry entry = {
+        .namespace_ = strdup(sentence->namespace_),
+        .pod = strdup(sentence->pod),
+        .reason = strdup(sentence->reason),
+        .message = message,
+        .warning = sentence->warning,
+        .is_combined = is_combined,
+        .count = 1,
+        .first = now->wall,
+        .last = now->wall,
+        .last_ms = now->ms,
+    };
+
+    if (!place || !entry.namespace_ || !entry.pod || !entry.reason) {
+        free_entry(&entry);
+        return place ? -ENOMEM : TALLY_FULL;
+    }
+    *place = entry;
+    return 0;
+}
+
+int tally_add(struct tally *tally, const struct tally_sentence *sentence,
+              const struct tally_now *now)
+{
+    cleanup_free char *message = copy_message("", sentence->message);
+    struct tally_entry *entry;
+    bool is_combined = false;
+
+    if (!message)
+        return -ENOMEM;
+    entry = find(tally, sentence, message, &is_combined);
+    if (is_combined) {
+        char *combined = copy_message(TALLY_COMBINED, sentence->message);
+
+        if (!combined)
+            return -ENOMEM;
+        free(message);
+        message = combined;
+    }
+    if (!entry)
+        return add_entry(tally, sentence, TAKE_PTR(message), is_combined, now);
+    entry->count++;
+    entry->last = now->wall;
+    entry->last_ms = now->ms;
+    free(entry->message);
+    entry->message = TAKE_PTR(message);
+    return 0;
+}
+
+/* 0, or how long until there is room again. */
+static uint64_t wait_for(struct tally_bucket *bucket, unsigned burst, uint64_t refill_ms,
+                         uint64_t now_ms)
+{
+    const uint64_t n_back = (now_ms - bucket->since_ms) / refill_ms;
+
+    if (n_back >= bucket->used)
+        *bucket = (struct tally_bucket){.since_ms = now_ms};
+    else
+        *bucket = (struct tally_bucket){.used = bucket->used - (unsigned)n_back,
+                                        .since_ms = bucket->since_ms + n_back * refill_ms};
+    return bucket->used < burst ? 0 : bucket->since_ms + refill_ms - now_ms;
+}
+
+struct tally_entry *tally_next(struct tally *tally, const struct tally_now *now,
+                               uint64_t *ret_wait_ms)
+{
+    const uint64_t all_wait =
+        wait_for(&tally->bucket, TALLY_ALL_BURST, TALLY_ALL_REFILL_MS, now->ms);
+    uint64_t wait = UINT64_MAX;
+
+    for (size_t i = 0; i < TALLY_ENTRIES_MAX; i++) {
+        struct tally_entry *entry = &tally->entries[i];
+        uint64_t own_wait;
+
+        if (!is_pending(entry))
+            continue;
+        own_wait = wait_for(&entry->bucket, TALLY_BURST, TALLY_REFILL_MS, now->ms);
+        own_wait = own_wait > all_wait ? own_wait : all_wait;
+        if (own_wait == 0)
+            return entry;
+        wait = own_wait < wait ? own_wait : wait;
+    }
+    *ret_wait_ms = wait;
+    return NULL;
+}
+
+void tally_spend(struct tally *tally, struct tally_entry *entry, const struct tally_now *now)
+{
+    (void)wait_for(&tally->bucket, TALLY_ALL_BURST, TALLY_ALL_REFILL_MS, now->ms);
+    (void)wait_for(&entry->bucket, TALLY_BURST, TALLY_REFILL_MS, now->ms);
+    tally->bucket.used++;
+    entry->bucket.used++;
+}
+
+bool tally_is_all_written(const struct tally *tally)
+{
+    for (size_t i = 0; i < TALLY_ENTRIES_MAX; i++)
+        if (is_pending(&tally->entries[i]))
+            return false;
+    return true;
+}
+
+void tally_deinit(struct tally *tally)
+{
+    for (size_t i = 0; i < TALLY_ENTRIES_MAX; i++)
+        free_entry(&tally->entries[i]);
+}

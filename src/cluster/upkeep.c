@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/upkeep.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cluster/condition.h"
+#include "cluster/labels.h"
+#include "cluster/managed.h"
+#include "cluster/taints.h"
+
+static bool is_ready(const struct scene *scene)
+{
+    return scene->node && scene->has_state;
+}
+
+static void on_answer(const struct kube_response *response, void *userdata)
+{
+    scene_see_answer(userdata, response);
+}
+
+static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                       struct kube_call **ret_call, struct error *err)
+{
+    const struct scene *scene = userdata;
+    cleanup_labels_plan struct labels_plan plan = {.object = NULL};
+
+    if (!is_ready(scene))
+        return WRITER_AT_REST;
+    if (labels_make_plan(scene->node, scene->setup->node, &scene->state, scene->nfd_is_silent,
+                         scene->yielded, &plan) < 0)
+        return error_set_errno(err, -ENOMEM, "cannot label the Node");
+    if (plan.release)
+        return kube_json_patch(scene->client, scene->node_path, FIELD_MANAGER, plan.release,
+                               on_done, done_userdata, ret_call, err);
+    if (plan.object)
+        return kube_apply(scene->client, scene->node_path, FIELD_MANAGER, KUBE_YIELD, plan.object,
+                          on_done, done_userdata, ret_call, err);
+    return WRITER_AT_REST;
+}
+
+static int send_taints(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                       struct kube_call **ret_call, struct error *err)
+{
+    const struct scene *scene = userdata;
+    json_t *patch = NULL;
+    int r;
+
+    if (!is_ready(scene))
+        return WRITER_AT_REST;
+    r = taints_plan(scene->node, scene->state.taints, scene->state.n_taints, &patch);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot taint the Node");
+    if (r == TAINTS_AS_WANTED)
+        return WRITER_AT_REST;
+    r = kube_json_patch(scene->client, scene->node_path, FIELD_MANAGER, patch, on_done,
+                        done_userdata, ret_call, err);
+    json_decref(patch);
+    return r;
+}
+
+static int send_condition(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                          struct kube_call **ret_call, struct error *err)
+{
+    const struct scene *scene = userdata;
+    cleanup_text struct text path = TEXT_INIT;
+    json_t *object = NULL;
+    int r;
+
+    if (!is_ready(scene))
+        return WRITER_AT_REST;
+    text_addf(&path, "%s/status", scene->node_path);
+    r = condition_plan(scene->node, scene->setup->node, &scene->state, time(NULL), &object);
+    if (r < 0 || text_failed(&path))
+        return error_set_errno(err, -ENOMEM, "cannot set the Node's condition");
+    if (r == CONDITION_AS_WANTED)
+        return WRITER_AT_REST;
+    r = kube_apply(scene->client, text_string(&path), FIELD_MANAGER, KUBE_FORCE, object, on_done,
+                   done_userdata, ret_call, err);
+    json_decref(object);
+    return r;
+}
+
+static void yield(const char *field, const char *manager, void *userdata)
+{
+    static const char labels[] = ".metadata.labels.";
+    struct scene *scene = userdata;
+
+    if (!scene->yielded)
+        scene->yielded = json_object();
+    if (str_starts_with(field, labels))
+        json_object_set_new(scene->yielded, field + strlen(labels), json_string(manager));
+}
+
+static void on_labels_conflict(const struct kube_response *response, void *userdata)
+{
+    struct scene *scene = userdata;
+
+    kube_each_conflict(response, yield, scene);
+    scene->on_node(scene->userdata);
+}
+
+const struct writer_job upkeep_labels = {
+    .what = "labels of the Node",
+    .remedy = "let our service account patch nodes",
+    .send = send_labels,
+    .on_answer = on_answer,
+    .on_conflict = on_labels_conflict,
+};
+
+const struct writer_job upkeep_taints = {
+    .what = "taints of the Node",
+    .remedy = "let our service account patch nodes",
+    .send = send_taints,
+    .on_answer = on_answer,
+};
+
+const struct writer_job upkeep_condition = {
+    .what = "condition " CONDITION_TYPE " of the Node",
+    .remedy = "let our service account patch nodes/status",
+    .send = send_condition,
+    .on_answer = on_answer,
+};

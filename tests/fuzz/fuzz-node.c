@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/array.h"
+#include "cluster/condition.h"
+#include "cluster/labels.h"
+#include "cluster/node.h"
+#include "cluster/taints.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char a[] = "nvidia.com/a", b[] = "b", c[] = "c", one[] = "1", effect[] = "NoSchedule";
+
+static void plan_all(const json_t *node, const struct cluster_state *state)
+{
+    struct labels_plan labels;
+    json_t *out = NULL;
+
+    if (labels_make_plan(node, "n", state, false, NULL, &labels) == 0)
+        labels_plan_deinit(&labels);
+    if (taints_plan(node, state->taints, state->n_taints, &out) == 0)
+        json_decref(out);
+    out = NULL;
+    if (condition_plan(node, "n", state, 0, &out) == 0)
+        json_decref(out);
+}
+
+/* A Node from an API server that makes no sense. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cluster_label labels[] = {{a, one}, {b, one}}, extra[] = {{c, one}};
+    struct cluster_taint taints[] = {{a, one, effect}, {b, one, effect}};
+    const struct cluster_state full = {.labels = labels,
+                                       .n_labels = ARRAY_SIZE(labels),
+                                       .extra_labels = extra,
+                                       .n_extra_labels = ARRAY_SIZE(extra),
+                                       .taints = taints,
+                                       .n_taints = ARRAY_SIZE(taints),
+                                       .has_condition = true,
+                                       .reason = b,
+                                       .message = c};
+    const struct cluster_state empty = {.labels_by = CLUSTER_LABELS_NONE};
+    json_t *node = json_loadb((const char *)data, size, 0, NULL), *kept;
+    struct cluster_news news;
+
+    if (!node)
+        return 0;
+    kept = node_keep(node);
+    if (!kept)
+        abort();
+    plan_all(kept, &full);
+    plan_all(kept, &empty);
+    (void)node_is_later(node, kept);
+    if (node_tell(kept, b, &news) == 0)
+        cluster_news_deinit(&news);
+    json_decref(kept);
+    json_decref(node);
+    return 0;
+}
