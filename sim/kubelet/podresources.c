@@ -220,7 +220,7 @@ static const struct rpc_method methods[] = {
 int podresources_new(struct kubelet *kubelet, const char *directory,
                      struct podresources **ret_podresources, struct error *err)
 {
-    static const struct rpc_limits limits = RPC_LIMITS_DEFAULT;
+    static const struct rpc_limits limits = {.allowed_uid = -1, .leaves_socket = true};
     cleanup_free struct podresources *podresources = calloc(1, sizeof(*podresources));
     cleanup_text struct text path = TEXT_INIT;
     int r = file_make_directory(directory, err);

@@ -25,6 +25,7 @@ struct endpoint {
     struct registration *registration;
     struct plugin *plugin;
     struct rpc_call *call; /* its Register, not answered yet */
+    bool newest;           /* of those that registered its resource */
 };
 
 struct registration {
@@ -35,15 +36,22 @@ struct registration {
     size_t n_endpoints, capacity;
 };
 
-struct plugin *registration_find(const struct registration *registration, const char *resource)
+static struct endpoint *find_newest(const struct registration *registration, const char *resource)
 {
     for (size_t i = 0; i < registration->n_endpoints; i++) {
-        struct plugin *plugin = registration->endpoints[i]->plugin;
+        struct endpoint *endpoint = registration->endpoints[i];
 
-        if (plugin_is_connected(plugin) && str_equal(plugin_resource(plugin), resource))
-            return plugin;
+        if (endpoint->newest && str_equal(plugin_resource(endpoint->plugin), resource))
+            return endpoint;
     }
     return NULL;
+}
+
+struct plugin *registration_find(const struct registration *registration, const char *resource)
+{
+    const struct endpoint *endpoint = find_newest(registration, resource);
+
+    return endpoint && plugin_is_connected(endpoint->plugin) ? endpoint->plugin : NULL;
 }
 
 static void answer(struct endpoint *endpoint, const char *error)
@@ -61,7 +69,7 @@ static void endpoint_drop(struct endpoint *endpoint)
 {
     struct registration *registration = endpoint->registration;
 
-    answer(endpoint, "the registration was replaced by a newer one");
+    answer(endpoint, "the plugin was disconnected");
     for (size_t i = 0; i < registration->n_endpoints; i++)
         if (registration->endpoints[i] == endpoint) {
             registration->endpoints[i] = registration->endpoints[--registration->n_endpoints];
@@ -77,21 +85,22 @@ static void changed(struct kubelet *kubelet)
     kubelet_wake(kubelet);
 }
 
-/* The older endpoints of the same resource. */
-static void drop_others(struct endpoint *newest)
+/*
+ * The last one to register a resource is who the real kubelet (1.36) calls and hangs up on. It
+ * forgets the earlier ones and goes on reading their streams: their lists count, too.
+ */
+static void become_newest(struct endpoint *endpoint)
 {
-    struct registration *registration = newest->registration;
-    size_t i = 0;
+    const struct registration *registration = endpoint->registration;
 
-    while (i < registration->n_endpoints) {
+    for (size_t i = 0; i < registration->n_endpoints; i++) {
         struct endpoint *other = registration->endpoints[i];
 
-        if (other != newest && plugin_is_connected(other->plugin) &&
-            str_equal(plugin_resource(other->plugin), plugin_resource(newest->plugin)))
-            endpoint_drop(other);
-        else
-            i++;
+        if (other != endpoint &&
+            str_equal(plugin_resource(other->plugin), plugin_resource(endpoint->plugin)))
+            other->newest = false;
     }
+    endpoint->newest = true;
 }
 
 static void handle_connected(struct plugin *plugin, void *userdata)
@@ -99,7 +108,6 @@ static void handle_connected(struct plugin *plugin, void *userdata)
     struct endpoint *endpoint = userdata;
     struct kubelet *kubelet = endpoint->registration->kubelet;
 
-    drop_others(endpoint);
     manager_connect(&kubelet->manager, plugin_resource(plugin), plugin_offers_preference(plugin),
                     plugin_wants_pre_start(plugin));
     log_info("plugin registered", "resource", plugin_resource(plugin));
@@ -134,16 +142,24 @@ static void handle_listed(struct plugin *plugin, const struct device *devices, s
     changed(kubelet);
 }
 
+/* Whoever's stream of a resource ended: it is the newest that the real kubelet (1.36) disconnects.
+ */
 static void handle_ended(struct plugin *plugin, const char *text, void *userdata)
 {
     struct endpoint *endpoint = userdata;
-    struct kubelet *kubelet = endpoint->registration->kubelet;
+    struct registration *registration = endpoint->registration;
+    struct kubelet *kubelet = registration->kubelet;
+    struct endpoint *newest = find_newest(registration, plugin_resource(plugin));
 
-    log_warning("plugin gone: its devices are unhealthy now", "resource", plugin_resource(plugin),
-                "error", text);
-    manager_disconnect(&kubelet->manager, plugin_resource(plugin), clock_now_ms());
+    if (newest) {
+        log_warning("plugin gone: its devices are unhealthy now", "resource",
+                    plugin_resource(plugin), "error", text);
+        manager_disconnect(&kubelet->manager, plugin_resource(plugin), clock_now_ms());
+        changed(kubelet);
+        if (newest != endpoint)
+            endpoint_drop(newest);
+    }
     endpoint_drop(endpoint);
-    changed(kubelet);
 }
 
 static const struct plugin_events events = {
@@ -190,6 +206,7 @@ static int connect_plugin(struct registration *registration, const v1beta1_Regis
         registration->n_endpoints--;
         return r;
     }
+    become_newest(endpoint);
     rpc_call_keep(call, endpoint, handle_gone);
     (void)TAKE_PTR(endpoint);
     return 0;
@@ -244,7 +261,7 @@ static void wipe(const char *directory)
 int registration_new(struct kubelet *kubelet, const char *directory,
                      struct registration **ret_registration, struct error *err)
 {
-    static const struct rpc_limits limits = RPC_LIMITS_DEFAULT;
+    static const struct rpc_limits limits = {.allowed_uid = -1, .leaves_socket = true};
     struct registration *registration = calloc(1, sizeof(*registration));
     cleanup_text struct text path = TEXT_INIT;
     int r = file_make_directory(directory, err);

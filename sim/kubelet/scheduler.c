@@ -55,7 +55,11 @@ static bool place(const struct manager *manager, const struct pods *pods, struct
         pod_set_phase(pod, POD_PENDING, NULL, NULL);
         return true;
     }
-    text_addf(&message, "0/1 nodes are available: %s.", text_string(&missing));
+    /* kube-scheduler's sentence of 1.34 and later, for a pod that could displace nobody. */
+    text_addf(&message,
+              "0/1 nodes are available: %s. no new claims to deallocate, preemption: 0/1 nodes are "
+              "available: 1 No preemption victims found for incoming pod.",
+              text_string(&missing));
     if (pod->message && str_equal(pod->message, text_string(&message)))
         return false;
     pod_set_phase(pod, POD_PENDING, "Unschedulable", text_string(&message));

@@ -308,7 +308,7 @@ void rpc_server_free(struct rpc_server *server)
     if (!server)
         return;
     server->host.stopped = true;
-    if (rpc_server_socket_is_ours(server))
+    if (!server->limits.leaves_socket && rpc_server_socket_is_ours(server))
         unlink(server->path);
     uv_close((uv_handle_t *)&server->listener, on_listener_closed);
     close(server->listen_fd);

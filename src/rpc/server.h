@@ -44,6 +44,7 @@ struct rpc_limits {
     size_t queued_bytes;  /* of answers per connection, then it is closed; 0 = 64 MiB */
     uint64_t first_frame_ms; /* a connection that says nothing is closed after it; 0 = 10 000 */
     int allowed_uid;         /* peers' user id besides root and our own; -1 = no other */
+    bool leaves_socket;      /* its file stays when the server is freed, as a kubelet's does */
 };
 
 #define RPC_LIMITS_DEFAULT \
@@ -65,9 +66,9 @@ int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_method *m
                    struct rpc_server **ret_server, struct error *err);
 
 /*
- * Stops listening, removes the socket file if it is still ours (same inode), tells peers with
- * GOAWAY, ends open calls as UNAVAILABLE (their on_gone runs before this returns) and frees the
- * server once libuv has let go of the handles. NULL is fine.
+ * Stops listening, removes the socket file if it is still ours (same inode) and not to stay, tells
+ * peers with GOAWAY, ends open calls as UNAVAILABLE (their on_gone runs before this returns) and
+ * frees the server once libuv has let go of the handles. NULL is fine.
  */
 void rpc_server_free(struct rpc_server *server);
 
