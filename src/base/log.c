@@ -21,6 +21,16 @@ void log_setup(enum log_level level, enum log_format format)
     layout = format;
 }
 
+const char *log_level_name(void)
+{
+    return level_names[threshold];
+}
+
+const char *log_format_name(void)
+{
+    return format_names[layout];
+}
+
 bool log_level_parse(const char *name, enum log_level *ret_level)
 {
     for (unsigned i = 0; i < 4; i++)

@@ -19,6 +19,10 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 /* Level and format of this process; LOG_INFO and LOG_LOGFMT before the first call. */
 void log_setup(enum log_level level, enum log_format format);
 
+/* Both as a word, for a program that is to log alike. */
+const char *log_level_name(void);
+const char *log_format_name(void);
+
 /* "debug", "info", "warning", "error"; false for any other word. */
 bool log_level_parse(const char *name, enum log_level *ret_level);
 /* "logfmt" or "json"; false for any other word. */

@@ -40,10 +40,14 @@ struct plugin_flags {
     enum allocation_policy allocation_policy;
 };
 
+enum said_bool { SAID_NOTHING, SAID_FALSE, SAID_TRUE };
+
 struct gfd_flags {
-    bool oneshot, no_timestamp;
+    bool oneshot;
+    enum said_bool no_timestamp;
     uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA takes 0 */
-    char *output_file, *machine_type_file;
+    char *output_file;          /* NULL = not given; "" = standard output */
+    char *machine_type_file;
 };
 
 struct extra_label {

@@ -65,7 +65,8 @@ static bool has_name(const char *names, const char *wanted, size_t wanted_length
 
 static bool is_bool(const struct option *option)
 {
-    return option->kind == &kind_bool || option->kind == &kind_switch;
+    return option->kind == &kind_bool || option->kind == &kind_said_bool ||
+           option->kind == &kind_switch;
 }
 
 /* --- the environment --- */
@@ -250,6 +251,8 @@ static int take(struct parse *parse, size_t i, struct config *scratch)
         PROBLEM(parse, PROBLEM_ERROR, said->origin, "%s", error_text(&err));
         return 0;
     }
+    if (option->differs)
+        PROBLEM(parse, PROBLEM_NOTE, said->origin, "%s", option->differs);
     if (option->not_yet)
         PROBLEM(parse, PROBLEM_WARNING, said->origin, "has no effect yet: %s", option->not_yet);
     if (r == 0 && option->target == OPTION_CONFIG)
@@ -274,10 +277,17 @@ static int fill_in(struct parse *parse)
     struct agent_flags *flags = &parse->flags;
     const char *slash = strrchr(flags->kubelet_socket, '/');
 
-    if (flags->config_file && !*flags->config_file)
-        flags->config_file = NULL;
-    if (flags->config_key && !*flags->config_key)
-        flags->config_key = NULL;
+    const char **const optional[] = {
+        &flags->config_file,         &flags->config_key,
+        &flags->config_folder,       &flags->default_config,
+        &flags->fallback_strategies, &flags->node_name,
+        &flags->namespace_,          &flags->pod_name,
+        &flags->kubeconfig,          &flags->pod_resources_socket,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
+        if (*optional[i] && !**optional[i])
+            *optional[i] = NULL;
     if (flags->plugin_dir && *flags->plugin_dir)
         return 0;
     if (!slash || slash == flags->kubelet_socket) {
@@ -334,7 +344,7 @@ void flags_each(void (*visit)(const struct flag_info *info, void *context), void
     for (size_t i = 0; i < config_schema.n_options; i++) {
         const struct option *option = &config_schema.options[i];
         bool has_words = option->kind == &kind_word || option->kind == &kind_word_text ||
-                         option->kind == &kind_strategies;
+                         option->kind == &kind_strategies || option->kind == &kind_words_text;
         struct flag_info info = {
             .placeholder = option->kind->placeholder ? option->kind->placeholder : "",
             .path = option->path ? option->path : "",

@@ -31,6 +31,18 @@ struct agent_flags {
     const char *enable_health_checks;  /* DP_ENABLE_HEALTHCHECKS */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
                                     longer hangs */
+    /* Which of a folder's files is this node's configuration; never "". */
+    const char *config_folder;  /* --config-file-srcdir, CONFIG_FILE_SRCDIR; NULL = none */
+    const char *default_config; /* --default-config, DEFAULT_CONFIG; NULL = none */
+    const char
+        *fallback_strategies; /* --fallback-strategies: known words, joined by commas; NULL */
+    const char *node_label;   /* --node-label, NODE_LABEL */
+    /* The cluster; never "". */
+    const char *node_name;  /* --node-name, NODE_NAME; NULL = nobody talks to the API server */
+    const char *namespace_; /* of our pod: --namespace, NAMESPACE, POD_NAMESPACE; NULL = unknown */
+    const char *pod_name;   /* --pod-name, POD_NAME; NULL = unknown */
+    const char *kubeconfig; /* --kubeconfig, KUBECONFIG; NULL = in-cluster */
+    const char *pod_resources_socket; /* --pod-resources-socket; NULL = not asked */
     bool help, version;
 };
 

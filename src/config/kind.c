@@ -84,7 +84,37 @@ static int parse_bool(const struct option *option, const char *text, void *slot,
     return error_set(err, -EINVAL, "expected true or false, got '%s'", show(text).text);
 }
 
+static void keep_said(bool value, void *slot)
+{
+    *(enum said_bool *)slot = value ? SAID_TRUE : SAID_FALSE;
+}
+
+static int read_said_bool(struct reader *reader, const struct option *option,
+                          const struct yaml *node, void *slot)
+{
+    size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
+    bool value = false;
+    int r = read_bool(reader, option, node, &value);
+
+    if (problems_count(reader->problems, PROBLEM_ERROR) == n_errors)
+        keep_said(value, slot);
+    return r;
+}
+
+static int parse_said_bool(const struct option *option, const char *text, void *slot,
+                           struct error *err)
+{
+    bool value;
+    int r = parse_bool(option, text, &value, err);
+
+    if (r == 0)
+        keep_said(value, slot);
+    return r;
+}
+
 const struct kind kind_bool = {.placeholder = "BOOL", .read = read_bool, .parse = parse_bool};
+const struct kind kind_said_bool = {
+    .placeholder = "BOOL", .read = read_said_bool, .parse = parse_said_bool};
 const struct kind kind_switch = {.parse = parse_bool};
 
 /* --- texts --- */
@@ -200,6 +230,34 @@ static int parse_word_text(const struct option *option, const char *text, void *
 
 const struct kind kind_word = {.placeholder = "WORD", .read = read_by_parse, .parse = parse_word};
 const struct kind kind_word_text = {.placeholder = "WORD", .parse = parse_word_text};
+
+static int parse_words_text(const struct option *option, const char *text, void *slot,
+                            struct error *err)
+{
+    cleanup_free char *copy = strdup(text);
+    char *rest = copy, *item;
+
+    if (!copy)
+        return -ENOMEM;
+    while (*text && (item = strsep(&rest, ",")))
+        if (!find_word(option->detail, item, err))
+            return -EINVAL;
+    return parse_borrowed(option, text, slot, err);
+}
+
+const struct kind kind_words_text = {
+    .placeholder = "WORD,...", .parse = parse_words_text, .is_list = true, .empty_is_value = true};
+
+static int parse_filled(const struct option *option, const char *text, void *slot,
+                        struct error *err)
+{
+    if (!*text)
+        return error_set(err, -EINVAL, "may not be empty; the default is %s", option->standard);
+    return parse_borrowed(option, text, slot, err);
+}
+
+const struct kind kind_filled = {
+    .placeholder = "TEXT", .parse = parse_filled, .empty_is_value = true};
 
 /* --- deviceListStrategy: a set of words --- */
 

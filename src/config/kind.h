@@ -6,6 +6,7 @@
 #include "config/schema.h"
 
 extern const struct kind kind_bool;       /* bool */
+extern const struct kind kind_said_bool;  /* enum said_bool: whether it was given counts */
 extern const struct kind kind_switch;     /* bool; a flag that takes no value: --help */
 extern const struct kind kind_text;       /* char *, owned */
 extern const struct kind kind_path;       /* char *, owned; warns when it is not absolute */
@@ -21,6 +22,8 @@ extern const struct kind kind_borrowed; /* const char *, not owned */
 extern const struct kind kind_borrowed_path;
 extern const struct kind kind_address;      /* the same, "host:port" or "" */
 extern const struct kind kind_word_text;    /* the same, one of detail's words */
+extern const struct kind kind_words_text;   /* the same, several of them joined by commas; or "" */
+extern const struct kind kind_filled;       /* the same, and not "" */
 extern const struct kind kind_milliseconds; /* unsigned */
 extern const struct kind kind_ignored;      /* taken and forgotten */
 

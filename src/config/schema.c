@@ -261,6 +261,8 @@ static void say_unknown(struct reader *reader, const struct schema *schema, cons
 /* What is read, checked and then does nothing is said: an operator would wait for it. */
 static void say_not_yet(struct reader *reader, const struct option *option, const struct yaml *node)
 {
+    if (option->differs)
+        reader_note(reader, node->key_at, "%s", option->differs);
     if (!option->not_yet || option->not_yet == reader->said_not_yet)
         return;
     reader->said_not_yet = option->not_yet;

@@ -59,6 +59,7 @@ struct option {
                               cleared when a flag outranks it; 0 = nobody asks */
     bool required;         /* must be there, when its section is an item of a list */
     const char *not_yet; /* a sentence for who gives it: what this release lacks; NULL = nothing */
+    const char *differs; /* likewise: what it means here instead of what NVIDIA's programs do */
     enum option_target target;
 };
 
@@ -76,9 +77,10 @@ struct reader {
     enum config_strictness strictness;
     char path[160]; /* "sharing.timeSlicing.resources[0]" */
     size_t path_length;
-    size_t n_problems;        /* said here; after READER_MAX_PROBLEMS the rest is left unsaid */
-    int cut;                  /* 1 + the gravest severity left unsaid; 0 = none */
-    const char *said_not_yet; /* the last such sentence: a section's rows share one, said once */
+    size_t n_problems; /* said here; after READER_MAX_PROBLEMS the rest is left unsaid */
+    int cut;           /* 1 + the gravest severity left unsaid; 0 = none */
+    const char
+        *said_not_yet; /* the last such sentence: a section's rows may share one, said once */
 };
 
 /* Steps below a key or a list item; returns what reader_leave needs. */

@@ -211,10 +211,10 @@ static void assert_defaults(const struct config *c)
     assert_string_equal(c->plugin.cdi_annotation_prefix, "cdi.k8s.io/");
     assert_string_equal(c->plugin.nvidia_cdi_hook_path, "/usr/bin/nvidia-ctk");
     assert_string_equal(c->plugin.container_driver_root, "/driver-root");
-    assert_false(c->gfd.oneshot || c->gfd.no_timestamp);
+    assert_false(c->gfd.oneshot);
+    assert_int_equal(c->gfd.no_timestamp, SAID_NOTHING);
     assert_int_equal(c->gfd.sleep_interval_ns, 60000000000);
-    assert_string_equal(c->gfd.output_file,
-                        "/etc/kubernetes/node-feature-discovery/features.d/gfd");
+    assert_null(c->gfd.output_file);
     assert_string_equal(c->gfd.machine_type_file, "/sys/class/dmi/id/product_name");
     assert_int_equal(c->policy.mig_strategy, MIG_STRATEGY_NONE);
     assert_int_equal(c->policy.mig_strategy_at.line, 0);
@@ -278,7 +278,8 @@ static void test_every_option_of_the_file(void **state)
     assert_string_equal(c->plugin.cdi_annotation_prefix, "cdi.example.com/");
     assert_string_equal(c->plugin.nvidia_cdi_hook_path, "/opt/nvidia-ctk");
     assert_string_equal(c->plugin.container_driver_root, "/host");
-    assert_true(c->gfd.oneshot && c->gfd.no_timestamp);
+    assert_true(c->gfd.oneshot);
+    assert_int_equal(c->gfd.no_timestamp, SAID_TRUE);
     assert_int_equal(c->gfd.sleep_interval_ns, 90000000000);
     assert_string_equal(c->gfd.output_file, "");
     assert_string_equal(c->gfd.machine_type_file, "/etc/machine-type");

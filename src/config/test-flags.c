@@ -120,8 +120,10 @@ static void test_foreign_daemonset(void **state)
     struct said s = parse(words, variables);
 
     assert_int_equal(s.r, 0);
-    assert_int_equal(s.problems.n_items, 2); /* of gpu-feature-discovery's, which do nothing yet */
-    assert_non_null(strstr(s.problems.items[0].text, "has no effect yet"));
+    assert_int_equal(s.problems.n_items, 1);
+    assert_int_equal(s.problems.items[0].severity, PROBLEM_NOTE);
+    assert_non_null(strstr(s.problems.items[0].text, "labels are written when they change"));
+    assert_string_equal(s.flags.node_name, "node-1");
     assert_string_equal(s.flags.config_file, "/config/config.yaml");
     assert_string_equal(s.flags.kubelet_socket, "");
     assert_string_equal(s.flags.plugin_dir, "/var/lib/kubelet/device-plugins");
@@ -243,11 +245,30 @@ static void test_each_fault_names_flag_or_variable(void **state)
          {NULL},
          "error '--' is no flag; leave it out, or write --NAME=VALUE\n"
          "error 'x' is no flag; leave it out, or write --NAME=VALUE"},
-        {{"--kubeconfig=/k"},
+        {{"--kubeconfig=/k"}, {"NAMESPACE=x", "POD_NAME=y"}, ""},
+        {{NULL},
+         {"NAMESPACE=x", "POD_NAMESPACE=y"},
+         "warning POD_NAMESPACE: differs from NAMESPACE, which counts"},
+        {{"--kube-api-qps=5"},
          {NULL},
-         "warning --kubeconfig: has no effect here: the agent does "
-         "not talk to the API server"},
-        {{NULL}, {"KUBECONFIG=/k", "NAMESPACE=x", "POD_NAME=y"}, ""},
+         "warning --kube-api-qps: has no effect here: what is said to the API server is bounded "
+         "anyhow"},
+        {{"--fallback-strategies=named,only"},
+         {NULL},
+         "error --fallback-strategies: 'only' is not one of: named, single, empty"},
+        {{"--fallback-strategies=named", "--fallback-strategies=single"}, {NULL}, ""},
+        {{NULL}, {"FALLBACK_STRATEGIES=", "DEFAULT_CONFIG=", "NODE_NAME="}, ""},
+        {{NULL},
+         {"NODE_LABEL="},
+         "error NODE_LABEL: may not be empty; the default is nvidia.com/device-plugin.config"},
+        {{NULL},
+         {"SEND_SIGNAL=true", "ONESHOT=true"},
+         "warning SEND_SIGNAL: has no effect here: a new choice needs no signal\n"
+         "warning ONESHOT: has no effect here: there is no config-manager that could end"},
+        {{"--oneshot"},
+         {NULL},
+         "note --oneshot: the agent goes on; what it means here is that the output file stays at "
+         "the end"},
         {{NULL}, {"CDI_FEATURE_FLAGS="}, ""},
         {{NULL},
          {"CDI_FEATURE_FLAGS=x"},

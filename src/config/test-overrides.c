@@ -98,10 +98,10 @@ static const struct precedence precedence_rows[] = {
     {"flags.gfd.noTimestamp",
      "GFD_NO_TIMESTAMP",
      "--no-timestamp",
-     {"false", "true", "false", "true"},
+     {"", "true", "false", "true"},
      IN(gfd.no_timestamp),
-     SHOW_BOOL,
-     {NULL}},
+     SHOW_UNSIGNED,
+     {"0", "2", "1", "2"}},
     {"imex.required",
      "IMEX_REQUIRED",
      "--imex-required",
@@ -154,10 +154,10 @@ static const struct precedence precedence_rows[] = {
     {"flags.gfd.outputFile",
      "GFD_OUTPUT_FILE",
      "-o",
-     {"/etc/kubernetes/node-feature-discovery/features.d/gfd", "/f", "", "/g"},
+     {"", "/f", "", "/g"},
      IN(gfd.output_file),
      SHOW_TEXT,
-     {NULL}},
+     {"(not given)", "/f", "", "/g"}},
     {"flags.gfd.machineTypeFile",
      "GFD_MACHINE_TYPE_FILE",
      "--machine-type-file",
@@ -242,7 +242,7 @@ static void show_value(const struct precedence *row, const struct config *config
     if (row->show == SHOW_BOOL)
         snprintf(buffer, size, "%s", *(const bool *)slot ? "true" : "false");
     else if (row->show == SHOW_TEXT)
-        snprintf(buffer, size, "%s", *(char *const *)slot);
+        snprintf(buffer, size, "%s", *(char *const *)slot ? *(char *const *)slot : "(not given)");
     else if (row->show == SHOW_UNSIGNED)
         snprintf(buffer, size, "%u", *(const unsigned *)slot);
     else

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -17,13 +18,16 @@
 #include "gpu/pci.h"
 #include "node/cdi.h"
 #include "node/machine.h"
+#include "node/reload.h"
 #include "node/status.h"
 
 enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 /* --- apply: a plan becomes services --- */
 
-static void log_problems(const struct problems *problems)
+static void look_at_rivals(struct agent *agent);
+
+void agent_log_problems(const struct problems *problems)
 {
     static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_ERROR};
 
@@ -105,6 +109,7 @@ static void reconcile_services(struct agent *agent, const struct offer *before)
         else if (!announces_alike(before, agent->offer, &plan->resources[i]))
             service_announce(service);
     }
+    look_at_rivals(agent);
 }
 
 /* The runtime needs the spec before the first container; what stands there from earlier is ours. */
@@ -130,15 +135,22 @@ static bool is_healthy(const struct agent *agent, const struct gpu *gpu)
     return !device || device->healthy;
 }
 
-static void log_health(const struct agent *agent, const struct gpu *gpu, bool healthy)
+static void say_health(const struct agent *agent, const struct gpu *gpu, bool healthy)
 {
     const struct health_device *device = health_find(&agent->health, gpu->uuid);
+    const char *reason = device ? health_reason(device) : "";
+    char message[640];
 
     if (healthy)
         log_info("GPU is Healthy", "gpu", gpu->uuid, "index", log_number(gpu->index));
     else
         log_warning("GPU is Unhealthy", "gpu", gpu->uuid, "index", log_number(gpu->index), "reason",
-                    device ? health_reason(device) : NULL);
+                    device ? reason : NULL);
+    snprintf(message, sizeof(message), "GPU %u (%s) is %s%s%s", gpu->index, gpu->uuid,
+             healthy ? "fit for use again" : "Unhealthy", healthy || !*reason ? "" : ": ",
+             healthy ? "" : reason);
+    publisher_gpu_event(agent->publisher, gpu->uuid, !healthy,
+                        healthy ? "GPUHealthy" : "GPUUnhealthy", message);
 }
 
 static bool has_slices_on(const struct plan_resource *resource, const bool *gpus)
@@ -164,7 +176,7 @@ static bool refresh_health(struct agent *agent, bool *changed)
             continue;
         any = true;
         offer->gpu_healthy[i] = healthy;
-        log_health(agent, gpu, healthy);
+        say_health(agent, gpu, healthy);
     }
     return any;
 }
@@ -236,6 +248,7 @@ static void put_in_force(struct agent *agent, struct offer *next)
     reconcile_cdi(agent);
     reconcile_services(agent, before);
     drop_offer(agent, dropped);
+    publisher_touch(agent->publisher);
 }
 
 /* Owns config from here on, which may be the one in force. */
@@ -244,8 +257,8 @@ static void replan(struct agent *agent, struct config *config)
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct offer *next;
 
-    if (agent->flags->config_file)
-        problems_set_source(&problems, agent->flags->config_file);
+    if (*agent->config_path)
+        problems_set_source(&problems, agent->config_path);
     if (offer_new(config, &agent->machine, &problems, &next) < 0) {
         log_error("no memory to plan; the old plan stays");
         if (!agent->offer)
@@ -254,7 +267,7 @@ static void replan(struct agent *agent, struct config *config)
             config_free(config);
         return;
     }
-    log_problems(&problems);
+    agent_log_problems(&problems);
     for (size_t i = 0; i < next->plan->n_gpus; i++) {
         const struct plan_gpu *gpu = &next->plan->gpus[i];
 
@@ -267,41 +280,8 @@ static void replan(struct agent *agent, struct config *config)
     arm_probe(agent);
 }
 
-static int load_config(struct agent *agent, struct config **ret_config)
+void agent_adopt(struct agent *agent, struct config *config)
 {
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-    struct error err = ERROR_INIT;
-    int r = config_load(agent->flags->config_file, agent->flags->config_key, CONFIG_AGENT,
-                        agent->overrides, &problems, ret_config, &err);
-
-    log_problems(&problems);
-    if (r < 0 && r != -EBADMSG)
-        log_error(error_text(&err));
-    return r;
-}
-
-/* A pipe or device in the file's place could hold up the agent until somebody writes to it. */
-static bool may_block(const char *path)
-{
-    struct stat found;
-
-    return path && stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
-}
-
-static void reload(struct agent *agent)
-{
-    struct config *config;
-
-    if (may_block(agent->flags->config_file) || load_config(agent, &config) < 0) {
-        agent->counters.failed_reloads++;
-        agent->config_refused = true;
-        log_error("the new configuration is refused, the old one stays in force", "file",
-                  agent->flags->config_file);
-        return;
-    }
-    agent->counters.reloads++;
-    agent->config_refused = false;
-    log_info("configuration taken", "file", agent->flags->config_file);
     if (agent->machine_known) {
         replan(agent, config);
         return;
@@ -317,7 +297,7 @@ static void replan_machine(struct agent *agent)
 
     if (!config && agent->offer)
         config = agent->offer->config;
-    if (config) /* read before anything is observed, so there always is one */
+    if (config) /* unless it is waited for */
         replan(agent, config);
 }
 
@@ -330,6 +310,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     int outcome;
 
     agent->driver_trouble[0] = '\0';
+    publisher_touch(agent->publisher);
     if (machine_update(&agent->machine, seen, &changed) < 0) {
         log_error("no memory for the machine's inventory");
         return;
@@ -345,7 +326,13 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     apply_health(agent, outcome);
 }
 
-static void stop(struct agent *agent, int status);
+static void say_driver_trouble(struct agent *agent, const char *before)
+{
+    if (!str_equal(before, agent->driver_trouble))
+        publisher_event(agent->publisher, true, "DriverNotAvailable", agent->driver_trouble, NULL,
+                        0);
+    publisher_touch(agent->publisher);
+}
 
 static void on_unavailable(const char *reason, void *userdata)
 {
@@ -358,6 +345,7 @@ static void on_unavailable(const char *reason, void *userdata)
     if (agent->machine_known) {
         if (!str_equal(before, agent->driver_trouble))
             log_error("the driver cannot be asked any more, trying again", "reason", reason);
+        say_driver_trouble(agent, before);
         apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
         return;
     }
@@ -370,8 +358,9 @@ static void on_unavailable(const char *reason, void *userdata)
     if (!str_equal(before, agent->driver_trouble))
         log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
                   "is the driver loaded, and does this container see its libraries?");
+    say_driver_trouble(agent, before);
     if (config && config->fail_on_init_error)
-        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+        agent_stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
 }
 
 static void on_event(const struct gpu_event *event, void *userdata)
@@ -415,6 +404,7 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
 
     agent->counters.hangs += !stuck;
     snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s does not return", call);
+    publisher_touch(agent->publisher);
     log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
                     : "a driver call does not return; its process was ended",
               "call", call, "gpu", *uuid ? uuid : NULL);
@@ -446,7 +436,7 @@ static void arm_probe(struct agent *agent)
 
 static void on_config_changed(void *userdata)
 {
-    reload(userdata);
+    reload_now(userdata);
 }
 
 static void on_kubelet_changed(void *userdata)
@@ -457,13 +447,45 @@ static void on_kubelet_changed(void *userdata)
         service_check(agent->services[i]);
 }
 
+/* Somebody came or went who cares for GPUs as well. It is in the log already. */
+static void on_neighbour(const struct neighbour_news *news, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    publisher_event(agent->publisher, news->warning, news->reason, news->sentence, NULL, 0);
+    publisher_touch(agent->publisher);
+}
+
+static void look_at_rivals(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->n_services; i++)
+        neighbours_rival(agent->neighbours, service_resource(agent->services[i]),
+                         service_rival(agent->services[i]));
+    neighbours_look(agent->neighbours);
+}
+
 static void on_service_state(void *userdata)
 {
-    const struct agent *agent = userdata;
+    struct agent *agent = userdata;
     cleanup_text struct text why = TEXT_INIT;
 
-    if (!agent->stopping && agent->n_services && status_ready(agent, &why))
+    if (agent->stopping)
+        return;
+    look_at_rivals(agent);
+    publisher_touch(agent->publisher);
+    if (agent->n_services && status_ready(agent, &why))
         log_info("every resource is registered", "resources", log_number(agent->n_services));
+}
+
+static void on_cluster_news(const struct cluster_news *news, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    nodeconfig_label(agent->nodeconfig, news->config_label_value);
+    if (nodeview_take(&agent->nodeview, news) < 0)
+        log_error("no memory for what the Node shows");
+    for (size_t i = 0; i < agent->n_services; i++)
+        service_node_changed(agent->services[i]);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -471,8 +493,8 @@ static void on_tick(uv_timer_t *timer)
     struct agent *agent = timer->data;
 
     kubelet_check(agent->kubelet);
-    if (agent->configfile)
-        configfile_check(agent->configfile);
+    nodeconfig_check(agent->nodeconfig);
+    publisher_touch(agent->publisher); /* what could not be written is tried again */
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -480,16 +502,21 @@ static void on_signal(uv_signal_t *handle, int number)
     struct agent *agent = handle->data;
 
     if (number != SIGHUP)
-        stop(agent, 0);
-    else if (agent->configfile)
-        configfile_touch(agent->configfile);
+        agent_stop(agent, 0);
     else
-        reload(agent);
+        nodeconfig_touch(agent->nodeconfig);
 }
 
 /* --- life --- */
 
-static void stop(struct agent *agent, int status)
+static void on_left(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    publisher_free(TAKE_PTR(agent->publisher));
+}
+
+void agent_stop(struct agent *agent, int status)
 {
     if (agent->stopping)
         return;
@@ -501,8 +528,12 @@ static void stop(struct agent *agent, int status)
         cdi_remove(agent->flags->cdi_dir);
     driver_free(TAKE_PTR(agent->driver));
     reporter_free(TAKE_PTR(agent->reporter));
-    configfile_free(TAKE_PTR(agent->configfile));
+    nodeconfig_free(TAKE_PTR(agent->nodeconfig));
+    holders_free(TAKE_PTR(agent->holders));
+    neighbours_free(TAKE_PTR(agent->neighbours));
     kubelet_free(TAKE_PTR(agent->kubelet));
+    if (status != 0 || !publisher_leave(agent->publisher, on_left))
+        publisher_free(TAKE_PTR(agent->publisher));
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->tick, NULL);
@@ -529,15 +560,18 @@ static int start_observers(struct agent *agent, struct error *err)
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
                                                       on_probe,     on_unwatched,   on_hang};
     const struct agent_flags *flags = agent->flags;
+    const char *pods = flags->pod_resources_socket;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
     int r = kubelet_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir, on_kubelet_changed,
                         agent, &agent->kubelet, err);
 
     if (r == 0)
+        r = holders_new(&agent->loop, pods ? pods : "", &agent->holders, err);
+    if (r == 0)
+        r = neighbours_new(&agent->loop, agent->holders, flags->namespace_, flags->pod_name,
+                           on_neighbour, agent, &agent->neighbours, err);
+    if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
-    if (r == 0 && flags->config_file && *flags->config_file)
-        r = configfile_new(&agent->loop, flags->config_file, on_config_changed, agent,
-                           &agent->configfile, err);
     if (r == 0 && flags->http_address && *flags->http_address)
         r = reporter_new(&agent->loop, flags->http_address, status_answer, agent, &agent->reporter,
                          err);
@@ -551,9 +585,9 @@ static int read_xid_filter(struct agent *agent)
     int r = xid_filter_parse(agent->flags->disable_health_checks,
                              agent->flags->enable_health_checks, &problems, &agent->xid_filter);
 
-    log_problems(&problems);
+    agent_log_problems(&problems);
     if (r < 0)
-        stop(agent, 1);
+        agent_stop(agent, 1);
     return r;
 }
 
@@ -566,20 +600,26 @@ static void start(struct agent *agent)
         return;
     healthfile_init(&agent->healthfile, agent->flags->state_dir);
     healthfile_load(&agent->healthfile, &agent->health);
-    if (load_config(agent, &agent->next_config) < 0) {
-        log_error("the configuration cannot be used, so the agent does not start", "hint",
-                  "`gpuslice check` shows every problem of a file");
-        stop(agent, 1);
+    if (nodeconfig_new(&agent->loop, agent->flags, on_config_changed, agent, &agent->nodeconfig,
+                       &err) < 0 ||
+        publisher_new(&agent->loop, agent, on_cluster_news, &agent->publisher, &err) < 0) {
+        log_error(error_text(&err));
+        agent_stop(agent, 1);
+        return;
+    }
+    if (reload_first(agent) < 0) {
+        agent_stop(agent, 1);
         return;
     }
     if (start_observers(agent, &err) < 0) {
         log_error(error_text(&err));
-        stop(agent, 1);
+        agent_stop(agent, 1);
         return;
     }
     agent->services_context = (struct service_context){
         .loop = &agent->loop,
         .kubelet = agent->kubelet,
+        .node = &agent->nodeview,
         .on_state = on_service_state,
         .userdata = agent,
     };
@@ -607,6 +647,7 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
     drop_offer(&agent, TAKE_PTR(agent.offer));
     config_free(agent.next_config);
     inventory_deinit(&agent.machine);
+    nodeview_deinit(&agent.nodeview);
     xid_filter_deinit(&agent.xid_filter);
     health_deinit(&agent.health);
     return agent.status;

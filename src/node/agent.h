@@ -11,6 +11,7 @@
  * The struct is visible inside this room: status.c reports from it.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -18,11 +19,14 @@
 #include "base/error.h"
 #include "config/flags.h"
 #include "gpu/driver.h"
-#include "node/configfile.h"
 #include "node/health.h"
 #include "node/healthfile.h"
+#include "node/holders.h"
 #include "node/kubelet.h"
+#include "node/neighbours.h"
+#include "node/nodeconfig.h"
 #include "node/offer.h"
+#include "node/publisher.h"
 #include "node/reporter.h"
 #include "node/service.h"
 #include "node/xidlog.h"
@@ -40,8 +44,12 @@ struct agent {
     uv_timer_t probe; /* while a GPU is not well: when to ask again */
     struct driver *driver;
     struct kubelet *kubelet;
-    struct configfile *configfile; /* NULL without a file */
-    struct reporter *reporter;     /* NULL without an address */
+    struct nodeconfig *nodeconfig;
+    struct publisher *publisher;
+    struct holders *holders;
+    struct neighbours *neighbours;
+    struct nodeview nodeview;
+    struct reporter *reporter; /* NULL without an address */
     struct health health;
     struct xid_filter xid_filter;
     struct xidlog xidlog;
@@ -54,8 +62,10 @@ struct agent {
     struct service_context services_context;
     struct service **services;
     size_t n_services, services_capacity;
-    bool config_refused;      /* the file as it is now is bad; the offer is from an earlier one */
-    char driver_trouble[256]; /* why the driver cannot be asked now; "" = it can */
+    char config_path[PATH_MAX]; /* of the configuration taken last; "" = none was needed */
+    int64_t config_taken_at;    /* in seconds of the wall clock */
+    char refusal[512];          /* why another one is meant and not taken; "" = it is as meant */
+    char driver_trouble[256];   /* why the driver cannot be asked now; "" = it can */
     bool stopping;
     int status; /* what main returns */
     struct agent_counters counters;
@@ -66,3 +76,13 @@ struct agent {
  * status. flags and overrides are borrowed.
  */
 int agent_run(const struct agent_flags *flags, const struct config_overrides *overrides);
+
+/* For the rest of this room. */
+
+/* Plans by config as soon as the machine is known; owns it from here on. */
+void agent_adopt(struct agent *agent, struct config *config);
+
+/* The loop runs on until everything is closed. */
+void agent_stop(struct agent *agent, int status);
+
+void agent_log_problems(const struct problems *problems);

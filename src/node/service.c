@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "deviceplugin/v1beta1/api.pb.h"
-#include "node/allocation.h"
+#include "node/deviceplugin.h"
+#include "node/doubt.h"
+#include "node/rival.h"
 #include "rpc/client.h"
 #include "rpc/message.h"
 #include "rpc/server.h"
@@ -21,42 +23,55 @@ enum {
     RETRY_LAST_MS = 5000, /* a new socket of the kubelet begins with the first again */
     STEADY_MS = 10000,    /* a registration that held so long was a good one */
     SAY_PERIOD_MS = 60000,
-    SAY_MAX = 4,       /* so many reasons are said in that time */
-    WITHDRAW_MS = 500, /* a kubelet reads its stream at once */
+    SAY_MAX = 4,          /* so many reasons are said in that time */
+    WITHDRAW_MS = 500,    /* a kubelet reads its stream at once */
+    RIVAL_FIRST_MS = 250, /* a killed rival's socket stays, and nobody tells us that it is dead */
+    RIVAL_LAST_MS = 5000,
+    RIVAL_GONE_MS = 100, /* until the kubelet has seen the end of a rival's stream, see step_back */
+    RIVAL_GRACE_MS = 5000, /* so long a rival is awaited after a restart of the kubelet */
+    WATCHES_KEPT = 16,
 };
 
 enum registration {
     REGISTRATION_NONE,    /* no kubelet, or not our turn, or not tried yet */
     REGISTRATION_CALLING, /* Register is under way */
     REGISTRATION_RETRY,   /* the timer runs */
+    REGISTRATION_YIELDED, /* somebody else serves the resource; the timer runs */
     REGISTRATION_DONE,
+};
+
+struct watch {
+    struct rpc_call *call;
+    uint64_t turn; /* the registration that it followed */
 };
 
 struct service {
     const struct service_context *context;
     char resource[RESOURCE_NAME_SIZE];
-    char endpoint[RESOURCE_NAME_SIZE + 16];
+    char endpoint[RIVAL_NAME_SIZE];
     char path[PATH_MAX];
     struct rpc_server *server;
     struct rpc_client *client; /* to the kubelet, while registering */
-    struct rpc_call **watches;
+    struct watch *watches;
     size_t n_watches, watches_capacity;
     enum registration registration;
+    uint64_t turn;       /* counts the calls of Register */
     uint64_t generation; /* of the kubelet's socket that `registration` is about */
     unsigned retry_ms;
-    uint64_t registered_ms; /* when it was last */
-    char trouble[256];      /* logged once, not at each retry; "" = none */
-    uint64_t said_ms;       /* when the period began in which ... */
-    unsigned n_said;        /* ... so much was said */
-    bool served;            /* it could be reached before */
+    uint64_t registered_ms;      /* when it was last */
+    char rival[RIVAL_NAME_SIZE]; /* the socket of who serves instead of us; "" = nobody */
+    uint64_t rival_until_ms;     /* a rival that is not there is awaited until then */
+    unsigned rival_ms;           /* until it is looked for again */
+    struct doubt doubt;          /* of a registration that the Node does not show */
+    char trouble[256];           /* logged once, not at each retry; "" = none */
+    uint64_t said_ms;            /* when the period began in which ... */
+    unsigned n_said;             /* ... so much was said */
+    bool dropped;                /* the kubelet stopped watching, which was not said yet */
+    bool served;                 /* it could be reached before */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
     struct service_counters counters;
 };
-
-DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateRequest)
-DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateResponse)
-DEFINE_MESSAGE_CLEANUP(v1beta1_PreferredAllocationRequest)
 
 void service_socket_name(const char *resource, char *buffer, size_t size)
 {
@@ -76,58 +91,29 @@ static void set_registration(struct service *service, enum registration registra
 
 /* --- the device list --- */
 
-/* Borrows everything from the offer; `nodes` must have room for one entry per slice. */
-static void fill_device(const struct offer *offer, const struct slice *slice,
-                        v1beta1_Device *device, v1beta1_NUMANode *node)
+static enum rpc_status encode_list(const struct service *service, void **ret_data, size_t *ret_size,
+                                   struct error *err)
 {
-    const struct gpu *gpu = &offer->plan->gpus[slice->gpu].gpu;
-
-    device->ID = (char *)(uintptr_t)slice->id;
-    device->health =
-        (char *)(uintptr_t)(offer_slice_is_healthy(offer, slice) ? "Healthy" : "Unhealthy");
-    if (gpu->numa_node < 0)
-        return;
-    node->ID = gpu->numa_node;
-    device->has_topology = true;
-    device->topology.nodes_count = 1;
-    device->topology.nodes = node;
-}
-
-static int encode_list(const struct service *service, void **ret_data, size_t *ret_size)
-{
-    const struct offer *offer = service->context->offer;
-    const struct plan_resource *resource =
-        service->withdrawn ? NULL : plan_find_resource(offer->plan, service->resource);
-    size_t n = resource ? resource->n_slices : 0;
-    cleanup_free v1beta1_Device *devices = calloc(n + 1, sizeof(*devices));
-    cleanup_free v1beta1_NUMANode *nodes = calloc(n + 1, sizeof(*nodes));
-    v1beta1_ListAndWatchResponse list = v1beta1_ListAndWatchResponse_init_zero;
-
-    if (!devices || !nodes)
-        return -ENOMEM;
-    if (n > MESSAGE_MAX_ENTRIES)
-        n = MESSAGE_MAX_ENTRIES; /* a plan of 65,535 slices on one node is beyond any kubelet */
-    for (size_t i = 0; i < n; i++)
-        fill_device(offer, &resource->slices[i], &devices[i], &nodes[i]);
-    list.devices = devices;
-    list.devices_count = (pb_size_t)n;
-    return message_encode(v1beta1_ListAndWatchResponse_fields, &list, ret_data, ret_size);
+    return deviceplugin_list(service->context->offer, service->withdrawn ? NULL : service->resource,
+                             ret_data, ret_size, err);
 }
 
 void service_announce(struct service *service)
 {
     cleanup_free void *data = NULL;
+    struct error err = ERROR_INIT;
     size_t size = 0;
 
-    if (service->n_watches == 0)
+    /* The kubelet still reads the streams of who is not the newest: ours would replace his list. */
+    if (service->n_watches == 0 || service->registration == REGISTRATION_YIELDED)
         return;
-    if (encode_list(service, &data, &size) < 0) {
-        log_error("no memory for the device list", "resource", service->resource);
+    if (encode_list(service, &data, &size, &err) != RPC_OK) {
+        log_error(error_text(&err), "resource", service->resource);
         return;
     }
     /* From the back: a send without memory ends its call, which takes it out of the array. */
     for (size_t i = service->n_watches; i-- > 0;)
-        if (rpc_call_send(service->watches[i], data, size) == 0)
+        if (rpc_call_send(service->watches[i].call, data, size) == 0)
             service->counters.lists_sent++;
 }
 
@@ -136,7 +122,8 @@ void service_announce(struct service *service)
 static void arm(struct service *service);
 
 /* Says a trouble once, although it may last, and a hostile peer may word it anew each time. */
-static void say_trouble(struct service *service, const char *message, const char *why)
+static void say_trouble(struct service *service, enum log_level level, const char *message,
+                        const char *why)
 {
     uint64_t now_ms = uv_now(service->context->loop);
 
@@ -148,7 +135,7 @@ static void say_trouble(struct service *service, const char *message, const char
         return;
     service->n_said++;
     snprintf(service->trouble, sizeof(service->trouble), "%s", why);
-    log_warning(message, "resource", service->resource, "reason", why);
+    log_event(level, message, "resource", service->resource, "reason", why, NULL);
 }
 
 /* A registration that held was the end of the trouble before it. */
@@ -164,9 +151,20 @@ static void forget_trouble(struct service *service)
 static void fail_registration(struct service *service, const char *why)
 {
     service->counters.failed_registrations++;
-    say_trouble(service, "cannot register with the kubelet, trying again", why);
+    say_trouble(service, LOG_WARNING, "cannot register with the kubelet, trying again", why);
     arm(service);
 }
+
+/* A kubelet that ends leaves its socket behind; the next one makes it anew, and that is seen. */
+static void await_kubelet(struct service *service, const char *why)
+{
+    service->counters.failed_registrations++;
+    service->dropped = false;
+    say_trouble(service, LOG_INFO, "the kubelet is away, waiting for it", why);
+    arm(service);
+}
+
+static void look_at_node(struct service *service);
 
 static void hang_up(struct service *service)
 {
@@ -192,6 +190,7 @@ static void on_registered(struct rpc_request *request, enum rpc_status status, c
     log_info("registered with the kubelet", "resource", service->resource, "endpoint",
              service->endpoint);
     set_registration(service, REGISTRATION_DONE);
+    look_at_node(service);
 }
 
 static int call_register(struct service *service, struct error *err)
@@ -221,67 +220,7 @@ static int call_register(struct service *service, struct error *err)
 
 static int listen_on(struct service *service, struct error *err);
 
-/* The newest agent serves: whoever served before and finds another's live socket steps back, or the
- * two would replace each other's for ever. It is its turn again when that one is gone. */
-static bool is_replaced(const struct service *service)
-{
-    struct rpc_client *other;
-
-    if (rpc_client_new(service->context->loop, service->path, &other, NULL) < 0)
-        return false;
-    rpc_client_free(other);
-    return true;
-}
-
-/* Listens where the kubelet can dial us. Returns false when that is not to be now. */
-static bool be_reachable(struct service *service)
-{
-    struct error err = ERROR_INIT;
-
-    if (service->server && rpc_server_socket_is_ours(service->server))
-        return true;
-    if (service->served && is_replaced(service)) {
-        say_trouble(service, "not offering the resource", "another agent serves it on this node");
-        return false;
-    }
-    if (listen_on(service, &err) == 0) {
-        service->served = true;
-        return true;
-    }
-    fail_registration(service, error_text(&err));
-    return false;
-}
-
-static void register_now(struct service *service)
-{
-    struct error err = ERROR_INIT;
-
-    uv_timer_stop(&service->timer);
-    hang_up(service);
-    forget_trouble(service);
-    service->generation = kubelet_generation(service->context->kubelet);
-    /* Before the watches of an old server end, which must not count as the kubelet's doing. */
-    set_registration(service, REGISTRATION_NONE);
-    if (!be_reachable(service) || service->generation == 0)
-        return;
-    set_registration(service, REGISTRATION_CALLING);
-    if (call_register(service, &err) < 0)
-        fail_registration(service, error_text(&err));
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct service *service = timer->data;
-    char resource[RESOURCE_NAME_SIZE];
-
-    if (!service->withdrawn) {
-        register_now(service);
-        return;
-    }
-    memcpy(resource, service->resource, sizeof(resource));
-    service_free(service);
-    log_info("resource withdrawn", "resource", resource);
-}
+static void on_timer(uv_timer_t *timer);
 
 static void arm_in(struct service *service, unsigned ms)
 {
@@ -296,6 +235,169 @@ static void arm(struct service *service)
         service->retry_ms * 2 < RETRY_LAST_MS ? service->retry_ms * 2 : RETRY_LAST_MS;
 }
 
+/* --- rivals --- */
+
+/*
+ * Who serves the resource instead of us. Among agents of ours the newest serves: whoever served
+ * before and finds another's live socket in the place of his steps back.
+ */
+static bool find_rival(const struct service *service, char ret_name[RIVAL_NAME_SIZE])
+{
+    const struct kubelet *kubelet = service->context->kubelet;
+    bool ours = service->server && rpc_server_socket_is_ours(service->server);
+
+    if (service->served && !ours && rival_is_live(kubelet_folder(kubelet), service->endpoint)) {
+        snprintf(ret_name, RIVAL_NAME_SIZE, "%s", service->endpoint);
+        return true;
+    }
+    return *kubelet_socket_path(kubelet) &&
+           rival_find(kubelet_folder(kubelet), service->resource, ret_name);
+}
+
+static void set_rival(struct service *service, const char *name)
+{
+    if (str_equal(service->rival, name))
+        return;
+    snprintf(service->rival, sizeof(service->rival), "%s", name);
+    service->context->on_state(service->context->userdata);
+}
+
+static void yield_for(struct service *service, unsigned ms)
+{
+    uv_timer_start(&service->timer, on_timer, ms, 0);
+    set_registration(service, REGISTRATION_YIELDED);
+}
+
+/*
+ * Leaves the resource to a rival, in silence: the streams stay open, because kubelets (1.36 and
+ * before, at least) take the end of any stream of a resource for the end of its newest plugin, and
+ * would hang up on the rival.
+ */
+static void step_back(struct service *service, const char *name)
+{
+    if (service->registration != REGISTRATION_YIELDED)
+        service->rival_ms = RIVAL_FIRST_MS;
+    hang_up(service);
+    service->dropped = false;
+    service->rival_until_ms = 0;
+    yield_for(service, service->rival_ms);
+    set_rival(service, name);
+}
+
+static bool steps_back(struct service *service)
+{
+    char name[RIVAL_NAME_SIZE];
+    bool found = find_rival(service, name);
+
+    if (found)
+        step_back(service, name);
+    return found;
+}
+
+/* A kubelet that starts wipes the rival's socket along with ours: he goes first, as before. */
+static void await_rival(struct service *service)
+{
+    service->rival_until_ms = uv_now(service->context->loop) + RIVAL_GRACE_MS;
+    yield_for(service, RIVAL_GRACE_MS);
+}
+
+/* The folder changed while we stand back. */
+static void check_rival(struct service *service)
+{
+    if (!steps_back(service) && uv_now(service->context->loop) >= service->rival_until_ms &&
+        uv_timer_get_due_in(&service->timer) > RIVAL_GONE_MS)
+        yield_for(service, RIVAL_GONE_MS);
+}
+
+/* What step_back holds open cannot be held open any longer. */
+static void warn_of_the_end(const struct service *service)
+{
+    if (service->registration == REGISTRATION_YIELDED && service->n_watches)
+        log_warning("the kubelet takes our end for the end of the device plugin that serves the "
+                    "resource; restart that one if the Node shows none of its devices",
+                    "resource", service->resource, "serves", service->rival);
+}
+
+static void end_watches(struct service *service)
+{
+    while (service->n_watches)
+        rpc_call_finish(service->watches[--service->n_watches].call, RPC_OK, NULL);
+}
+
+/* --- registration, again --- */
+
+/* Streams that end now must not be taken for the end of the next: see step_back. */
+static void register_soon(struct service *service)
+{
+    arm_in(service, RETRY_FIRST_MS);
+}
+
+/* Listens where the kubelet can dial us. Returns false when registering has to wait. */
+static bool be_reachable(struct service *service)
+{
+    bool watched = service->n_watches > 0;
+    struct error err = ERROR_INIT;
+
+    if (service->server && rpc_server_socket_is_ours(service->server))
+        return true;
+    if (listen_on(service, &err) < 0) {
+        fail_registration(service, error_text(&err));
+        return false;
+    }
+    service->served = true;
+    if (watched && service->generation)
+        register_soon(service);
+    return !watched;
+}
+
+static void register_now(struct service *service)
+{
+    struct error err = ERROR_INIT;
+    int r;
+
+    uv_timer_stop(&service->timer);
+    hang_up(service);
+    forget_trouble(service);
+    service->generation = kubelet_generation(service->context->kubelet);
+    if (steps_back(service))
+        return;
+    /* Before the watches of an old server end, which must not count as the kubelet's doing. */
+    set_registration(service, REGISTRATION_NONE);
+    set_rival(service, "");
+    if (!be_reachable(service) || service->generation == 0)
+        return;
+    if (service->n_watches > WATCHES_KEPT) {
+        end_watches(service);
+        register_soon(service);
+        return;
+    }
+    service->turn++;
+    set_registration(service, REGISTRATION_CALLING);
+    r = call_register(service, &err);
+    if (r == -ECONNREFUSED || r == -ENOENT)
+        await_kubelet(service, error_text(&err));
+    else if (r < 0)
+        fail_registration(service, error_text(&err));
+    else if (service->dropped)
+        say_trouble(service, LOG_WARNING, "registering again", "the kubelet stopped watching");
+    service->dropped = false;
+}
+
+/* The time to look has come: whether a rival is still there, or for registering again. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+
+    service->rival_ms =
+        service->rival_ms * 2 < RIVAL_LAST_MS ? service->rival_ms * 2 : RIVAL_LAST_MS;
+    if (service->withdrawn)
+        service_free(service);
+    else if (service->registration == REGISTRATION_DONE)
+        look_at_node(service);
+    else
+        register_now(service);
+}
+
 void service_check(struct service *service)
 {
     uint64_t generation = kubelet_generation(service->context->kubelet);
@@ -304,13 +406,65 @@ void service_check(struct service *service)
         return;
     if (generation != service->generation) {
         service->retry_ms = RETRY_FIRST_MS;
-        register_now(service);
-    } else if (service->registration != REGISTRATION_RETRY &&
+        service->generation = generation;
+        if (service->registration == REGISTRATION_YIELDED)
+            await_rival(service);
+        else
+            register_now(service);
+    } else if (service->registration == REGISTRATION_YIELDED) {
+        check_rival(service);
+    } else if (!steps_back(service) && service->registration != REGISTRATION_RETRY &&
                (!service->server || !rpc_server_socket_is_ours(service->server))) {
         /* Not at once: whoever removed it may be about to put his own there. */
         forget_trouble(service);
         arm_in(service, RETRY_FIRST_MS);
     }
+}
+
+/* --- what the Node shows --- */
+
+static size_t count_healthy(const struct service *service)
+{
+    const struct offer *offer = service->context->offer;
+    const struct plan_resource *resource = plan_find_resource(offer->plan, service->resource);
+    size_t n = 0;
+
+    for (size_t i = 0; resource && i < resource->n_slices; i++)
+        n += offer_slice_is_healthy(offer, &resource->slices[i]);
+    return n;
+}
+
+/* The timer is free while a registration holds. */
+static void look_at_node(struct service *service)
+{
+    struct doubt_view view = {
+        .registered_ms = service->registered_ms + 1, /* the loop's clock may begin with 0 */
+        .healthy = count_healthy(service),
+    };
+    uint64_t now_ms = uv_now(service->context->loop);
+    uint64_t due_ms;
+    bool renew;
+
+    view.known =
+        nodeview_find(service->context->node, service->resource, &view.capacity, &view.allocatable);
+    renew = doubt_look(&service->doubt, &view, now_ms);
+    due_ms = doubt_due_ms(&service->doubt);
+    if (renew) {
+        log_warning("registering again, because the Node shows none of its devices", "resource",
+                    service->resource);
+        end_watches(service);
+        register_soon(service);
+    } else if (due_ms != UINT64_MAX) {
+        uv_timer_start(&service->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 1, 0);
+    } else {
+        uv_timer_stop(&service->timer);
+    }
+}
+
+void service_node_changed(struct service *service)
+{
+    if (!service->withdrawn && service->registration == REGISTRATION_DONE)
+        look_at_node(service);
 }
 
 bool service_is_ready(const struct service *service)
@@ -322,38 +476,36 @@ bool service_is_ready(const struct service *service)
 
 /* --- the calls --- */
 
-static void refuse(struct rpc_call *call, enum rpc_status status, const char *text)
-{
-    rpc_call_finish(call, status, text);
-}
-
-static void reply(struct rpc_call *call, const pb_msgdesc_t *fields, const void *message)
-{
-    cleanup_free void *data = NULL;
-    size_t size = 0;
-
-    if (message_encode(fields, message, &data, &size) < 0)
-        refuse(call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
-    else
-        rpc_call_reply(call, data, size);
-}
-
 static void handle_options(struct rpc_call *call, const void *request, size_t size, void *userdata)
 {
     const v1beta1_DevicePluginOptions options = {.get_preferred_allocation_available = true};
+    cleanup_free void *data = NULL;
+    size_t data_size = 0;
 
     (void)request, (void)size, (void)userdata;
-    reply(call, v1beta1_DevicePluginOptions_fields, &options);
+    if (message_encode(v1beta1_DevicePluginOptions_fields, &options, &data, &data_size) < 0)
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+    else
+        rpc_call_reply(call, data, data_size);
 }
 
 static void forget_watch(struct service *service, const struct rpc_call *call)
 {
     size_t i = 0;
 
-    while (i < service->n_watches && service->watches[i] != call)
+    while (i < service->n_watches && service->watches[i].call != call)
         i++;
     assert(i < service->n_watches);
     service->watches[i] = service->watches[--service->n_watches];
+}
+
+/* A stream from before the last registration may go on, but the kubelet's word is the newer one. */
+static bool is_watched(const struct service *service)
+{
+    for (size_t i = 0; i < service->n_watches; i++)
+        if (service->watches[i].turn == service->turn)
+            return true;
+    return false;
 }
 
 static void on_watch_gone(struct rpc_call *call, void *call_data)
@@ -361,12 +513,13 @@ static void on_watch_gone(struct rpc_call *call, void *call_data)
     struct service *service = call_data;
 
     forget_watch(service, call);
-    if (service->n_watches || service->withdrawn || service->registration != REGISTRATION_DONE)
+    if (is_watched(service) || service->withdrawn || service->registration != REGISTRATION_DONE ||
+        steps_back(service))
         return;
     /* The kubelet let go of us: after a restart on the same socket, or because it dropped the
      * plugin. */
     forget_trouble(service);
-    say_trouble(service, "registering again", "the kubelet stopped watching");
+    service->dropped = true;
     arm(service);
 }
 
@@ -374,125 +527,65 @@ static void handle_watch(struct rpc_call *call, const void *request, size_t size
 {
     struct service *service = userdata;
     cleanup_free void *data = NULL;
-    struct rpc_call **place;
+    struct watch *place;
+    struct error err = ERROR_INIT;
+    enum rpc_status status;
     size_t list_size = 0;
 
     (void)request, (void)size;
     place = array_push(&service->watches, &service->n_watches, &service->watches_capacity,
                        sizeof(*place));
     if (!place) {
-        refuse(call, RPC_RESOURCE_EXHAUSTED, "no memory for another watch");
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory for another watch");
         return;
     }
-    *place = call;
+    *place = (struct watch){.call = call, .turn = service->turn};
     rpc_call_keep(call, service, on_watch_gone);
-    if (encode_list(service, &data, &list_size) < 0) {
+    status = encode_list(service, &data, &list_size, &err);
+    if (status != RPC_OK) {
         forget_watch(service, call);
-        refuse(call, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
+        rpc_call_finish(call, status, error_text(&err));
     } else if (rpc_call_send(call, data, list_size) == 0) {
         service->counters.lists_sent++;
     }
 }
 
-/* One container's preference; what cannot be preferred stays empty, and the kubelet chooses itself.
- */
-static int prefer_one(const struct service *service,
-                      const v1beta1_ContainerPreferredAllocationRequest *request,
-                      v1beta1_ContainerPreferredAllocationResponse *answer)
-{
-    const struct offer *offer = service->context->offer;
-    const struct plan_resource *resource = plan_find_resource(offer->plan, service->resource);
-    size_t size = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;
-    cleanup_free const char **ids = NULL;
-    int r;
-
-    if (!resource || size == 0 ||
-        size > (size_t)request->available_deviceIDs_count + request->must_include_deviceIDs_count)
-        return 0;
-    ids = calloc(size, sizeof(*ids));
-    if (!ids)
-        return -ENOMEM;
-    r = prefer(offer->plan, resource, &offer->inventory, offer->config->plugin.allocation_policy,
-               (const char *const *)request->available_deviceIDs,
-               request->available_deviceIDs_count,
-               (const char *const *)request->must_include_deviceIDs,
-               request->must_include_deviceIDs_count, size, ids);
-    if (r != 0)
-        return r == PREFER_TOO_FEW ? 0 : r;
-    answer->deviceIDs = (char **)(uintptr_t)TAKE_PTR(ids); /* the strings stay the request's */
-    answer->deviceIDs_count = (pb_size_t)size;
-    return 0;
-}
-
 static void handle_prefer(struct rpc_call *call, const void *data, size_t size, void *userdata)
 {
-    cleanup(v1beta1_PreferredAllocationRequest_release_p)
-        v1beta1_PreferredAllocationRequest request = v1beta1_PreferredAllocationRequest_init_zero;
-    cleanup_free v1beta1_ContainerPreferredAllocationResponse *answers = NULL;
-    v1beta1_PreferredAllocationResponse response = v1beta1_PreferredAllocationResponse_init_zero;
     struct service *service = userdata;
-    int r = 0;
+    struct error err = ERROR_INIT;
+    cleanup_free void *answer = NULL;
+    size_t answer_size = 0;
+    enum rpc_status status;
 
-    if (message_decode(v1beta1_PreferredAllocationRequest_fields, data, size, &request) < 0) {
-        refuse(call, RPC_INVALID_ARGUMENT, "this is no PreferredAllocationRequest");
-        return;
-    }
-    service->counters.preferences++;
-    answers = calloc((size_t)request.container_requests_count + 1, sizeof(*answers));
-    for (pb_size_t i = 0; answers && r == 0 && i < request.container_requests_count; i++)
-        r = prefer_one(service, &request.container_requests[i], &answers[i]);
-    response.container_responses = answers;
-    response.container_responses_count = request.container_requests_count;
-    if (!answers || r < 0)
-        refuse(call, RPC_RESOURCE_EXHAUSTED, "no memory to choose devices");
+    status = deviceplugin_prefer(service->context->offer, service->resource, data, size, &answer,
+                                 &answer_size, &err);
+    service->counters.preferences += status != RPC_INVALID_ARGUMENT;
+    if (status == RPC_OK)
+        rpc_call_reply(call, answer, answer_size);
     else
-        reply(call, v1beta1_PreferredAllocationResponse_fields, &response);
-    for (pb_size_t i = 0; answers && i < request.container_requests_count; i++)
-        free(answers[i].deviceIDs);
-}
-
-static int allocate_all(struct service *service, const v1beta1_AllocateRequest *request,
-                        v1beta1_AllocateResponse *response, struct error *err)
-{
-    const struct service_context *context = service->context;
-    int r =
-        message_entries(&response->container_responses, &response->container_responses_count,
-                        request->container_requests_count, sizeof(*response->container_responses));
-
-    for (pb_size_t i = 0; r == 0 && i < request->container_requests_count; i++) {
-        const v1beta1_ContainerAllocateRequest *one = &request->container_requests[i];
-
-        r = allocation_answer(context->offer, context->earlier, service->resource, one->devices_ids,
-                              one->devices_ids_count, &response->container_responses[i], err);
-    }
-    return r;
+        rpc_call_finish(call, status, error_text(&err));
 }
 
 static void handle_allocate(struct rpc_call *call, const void *data, size_t size, void *userdata)
 {
-    cleanup(v1beta1_AllocateRequest_release_p) v1beta1_AllocateRequest request =
-        v1beta1_AllocateRequest_init_zero;
-    cleanup(v1beta1_AllocateResponse_release_p) v1beta1_AllocateResponse response =
-        v1beta1_AllocateResponse_init_zero;
     struct service *service = userdata;
+    const struct service_context *context = service->context;
     struct error err = ERROR_INIT;
-    int r;
+    cleanup_free void *answer = NULL;
+    size_t answer_size = 0;
+    enum rpc_status status;
 
-    if (message_decode(v1beta1_AllocateRequest_fields, data, size, &request) < 0) {
-        refuse(call, RPC_INVALID_ARGUMENT, "this is no AllocateRequest");
-        return;
-    }
+    status = deviceplugin_allocate(context->offer, context->earlier, service->resource, data, size,
+                                   &answer, &answer_size, &err);
     service->counters.allocations++;
-    r = allocate_all(service, &request, &response, &err);
-    if (r == 0) {
-        reply(call, v1beta1_AllocateResponse_fields, &response);
+    if (status == RPC_OK) {
+        rpc_call_reply(call, answer, answer_size);
         return;
     }
     service->counters.failed_allocations++;
-    log_warning("allocation refused", "resource", service->resource, "reason",
-                r < 0 ? "no memory" : err.message);
-    refuse(call, r < 0 ? RPC_RESOURCE_EXHAUSTED : RPC_INVALID_ARGUMENT,
-           r < 0 ? "no memory for the answer" : err.message);
+    log_warning("allocation refused", "resource", service->resource, "reason", error_text(&err));
+    rpc_call_finish(call, status, error_text(&err));
 }
 
 static void handle_prestart(struct rpc_call *call, const void *request, size_t size, void *userdata)
@@ -530,6 +623,7 @@ int service_new(const struct service_context *context, const char *resource,
         return error_set_errno(err, -ENOMEM, "cannot offer %s", resource);
     service->context = context;
     service->retry_ms = RETRY_FIRST_MS;
+    service->doubt = (struct doubt)DOUBT_INIT;
     snprintf(service->resource, sizeof(service->resource), "%s", resource);
     service_socket_name(resource, service->endpoint, sizeof(service->endpoint));
     snprintf(service->path, sizeof(service->path), "%s/%s", kubelet_folder(context->kubelet),
@@ -558,6 +652,8 @@ void service_free(struct service *service)
 {
     if (!service || service->timer_closed)
         return;
+    if (!service->withdrawn)
+        warn_of_the_end(service);
     service->withdrawn = true; /* nothing registers again while the watches end */
     service->timer_closed = true;
     hang_up(service);
@@ -569,10 +665,16 @@ void service_withdraw(struct service *service)
 {
     service->withdrawn = true;
     hang_up(service);
+    warn_of_the_end(service);
     service_announce(service);
-    while (service->n_watches)
-        rpc_call_finish(service->watches[--service->n_watches], RPC_OK, NULL);
+    end_watches(service);
+    log_info("resource withdrawn", "resource", service->resource);
     uv_timer_start(&service->timer, on_timer, WITHDRAW_MS, 0);
+}
+
+const char *service_rival(const struct service *service)
+{
+    return *service->rival ? service->rival : NULL;
 }
 
 const char *service_resource(const struct service *service)

@@ -7,9 +7,12 @@
  *
  * A service is offered, and stays so until it is withdrawn: it registers when a kubelet's socket
  * shows up, again when that socket is a new one, when its own socket was deleted, and when the
- * kubelet stopped watching. What fails is tried again, less and less often. When another agent puts
- * its socket in the place of ours, ours steps back until that one is gone. It reads the current
+ * kubelet stopped watching. What fails is tried again, less and less often. It reads the current
  * offer through the pointer that the agent keeps up to date.
+ *
+ * It never fights: while a foreign device plugin serves the resource (rival.h), or another agent
+ * has put its socket in the place of ours, the service stands back, and is back in a moment when
+ * that one is gone. Its device ids are then the ones from before, so pods keep what they hold.
  */
 
 #include <stdbool.h>
@@ -18,6 +21,7 @@
 
 #include "base/error.h"
 #include "node/kubelet.h"
+#include "node/nodeview.h"
 #include "node/offer.h"
 
 struct service;
@@ -26,9 +30,10 @@ struct service;
 struct service_context {
     uv_loop_t *loop;
     const struct kubelet *kubelet;
-    const struct offer *offer;        /* what is offered now; replaced by the agent */
-    const struct offer *earlier;      /* the one before, or NULL: see allocation.h */
-    void (*on_state)(void *userdata); /* a service became registered, or is no more */
+    const struct offer *offer;   /* what is offered now; replaced by the agent */
+    const struct offer *earlier; /* the one before, or NULL: see allocation.h */
+    const struct nodeview *node;
+    void (*on_state)(void *userdata); /* registered, or no more, or another rival */
     void *userdata;
 };
 
@@ -59,6 +64,14 @@ void service_check(struct service *service);
 /* Registered with the kubelet that is there now (or serving, when there is none to register with).
  */
 bool service_is_ready(const struct service *service);
+
+/* The socket of whom it stands back for: NVIDIA's "nvidia-gpu.sock", or its own name when that is
+ * another agent's; NULL = nobody. */
+const char *service_rival(const struct service *service);
+
+/* There is news of what the Node shows: a service registers anew when that goes on to be nothing of
+ * its devices (doubt.h). */
+void service_node_changed(struct service *service);
 
 const char *service_resource(const struct service *service);
 const struct service_counters *service_counters(const struct service *service);

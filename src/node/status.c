@@ -2,6 +2,7 @@
 #include "node/status.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -12,6 +13,30 @@
 #error "the build passes GPUSLICE_VERSION"
 #endif
 
+bool status_rival(const struct agent *agent, char *message, size_t size)
+{
+    for (size_t i = 0; i < agent->n_services; i++) {
+        const char *sentence =
+            neighbours_sentence(agent->neighbours, service_resource(agent->services[i]));
+
+        if (!sentence)
+            continue;
+        snprintf(message, size, "%s", sentence);
+        return true;
+    }
+    return false;
+}
+
+static void add_unready(const struct agent *agent, const struct service *service, struct text *why)
+{
+    const char *sentence = neighbours_sentence(agent->neighbours, service_resource(service));
+
+    if (sentence)
+        text_addf(why, "%s\n", sentence);
+    else
+        text_addf(why, "%s is not registered with the kubelet\n", service_resource(service));
+}
+
 bool status_ready(const struct agent *agent, struct text *why)
 {
     size_t before = why->length;
@@ -19,10 +44,11 @@ bool status_ready(const struct agent *agent, struct text *why)
     if (!agent->machine_known)
         text_addf(why, "the driver has not answered yet%s%s\n", *agent->driver_trouble ? ": " : "",
                   agent->driver_trouble);
+    else if (!agent->offer && agent->machine.n_gpus)
+        text_add(why, "there is no configuration yet\n");
     for (size_t i = 0; i < agent->n_services; i++)
         if (!service_is_ready(agent->services[i]))
-            text_addf(why, "%s is not registered with the kubelet\n",
-                      service_resource(agent->services[i]));
+            add_unready(agent, agent->services[i], why);
     return why->length == before;
 }
 
@@ -133,14 +159,31 @@ static void write_agent(const struct agent *agent, struct text *out)
         exposition_sample(out, agent_rows[row].name, (double)value, NULL);
     }
     exposition_family(out, "gpuslice_config_refused", "gauge",
-                      "1 while the configuration file is bad and an earlier one is in force.");
-    exposition_sample(out, "gpuslice_config_refused", agent->config_refused ? 1 : 0, NULL);
+                      "1 while the configuration meant is bad and another one is in force.");
+    exposition_sample(out, "gpuslice_config_refused", *agent->refusal ? 1 : 0, NULL);
+    exposition_family(out, "gpuslice_config_info", "gauge",
+                      "Constant 1, labelled by the file in force; empty for no file.");
+    exposition_sample(out, "gpuslice_config_info", 1, "file", agent->config_path, NULL);
+}
+
+static void write_cluster(const struct agent *agent, struct text *out)
+{
+    if (!publisher_has_cluster(agent->publisher))
+        return;
+    exposition_family(out, "gpuslice_cluster_connected", "gauge",
+                      "1 when the program for the API server runs and has seen our Node.");
+    exposition_sample(out, "gpuslice_cluster_connected",
+                      publisher_is_connected(agent->publisher) ? 1 : 0, NULL);
+    exposition_family(out, "gpuslice_cluster_lost_events_total", "counter",
+                      "Events for the cluster that found no room.");
+    exposition_sample(out, "gpuslice_cluster_lost_events_total",
+                      (double)publisher_lost_events(agent->publisher), NULL);
 }
 
 unsigned status_answer(char question, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct agent *, struct text *) = {
-        write_build, write_devices, write_gpus, write_services, write_agent,
+        write_build, write_devices, write_gpus, write_services, write_agent, write_cluster,
     };
     const struct agent *agent = userdata;
 

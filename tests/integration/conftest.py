@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,7 +22,8 @@ BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 PROGRAMS = {'gpuslice': BUILD / 'src/cli/gpuslice',
             'gpuslice-node': BUILD / 'src/node/gpuslice-node',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
-            'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
+            'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim',
+            'python': sys.executable}
 SLOW = 5 if os.environ.get('GPUSLICE_SANITIZER_PRELOAD') else 1  # sanitizers cost time
 
 GUIDE = '''
@@ -55,11 +58,11 @@ def free_port():
 class Process:
     """A program whose lines on stderr can be awaited."""
 
-    def __init__(self, name, arguments, environment, folder):
+    def __init__(self, name, arguments, environment, folder, program=None):
         self.name, self.lines, self.news = name, [], threading.Condition()
         self.started = time.monotonic()
-        self.process = subprocess.Popen([PROGRAMS[name], *map(str, arguments)], env=environment,
-                                        cwd=folder, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([program or PROGRAMS[name], *map(str, arguments)],
+                                        env=environment, cwd=folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                         errors='replace')
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -135,13 +138,15 @@ class Node:
             if name.startswith(('DP_', 'NVIDIA_')):
                 del self.environment[name]
         self.processes = []
+        self.programs = dict(PROGRAMS)
 
     def machine(self, name='p3.8xlarge'):
         self.environment['GPUSLICE_MACHINE'] = str(name)
         return self
 
     def start(self, name, *arguments, **environment):
-        process = Process(name, arguments, {**self.environment, **environment}, self.folder)
+        process = Process(name, arguments, {**self.environment, **environment}, self.folder,
+                          self.programs[name])
         self.processes.append(process)
         return process
 
@@ -203,6 +208,101 @@ class Node:
             print(f'--- {process.name}:\n{process.output()[-4000:]}')  # shown when the test failed
 
 
+# What lies beside the agent in place of gpuslice-cluster: passes on what is said, both ways.
+RELAY = f'''#!{sys.executable}
+import json, os, select, socket, sys
+agent, test = socket.socket(fileno=3), socket.socket(socket.AF_UNIX)
+test.connect(os.environ["GPUSLICE_TEST_CLUSTER"])
+test.sendall(json.dumps({{"pid": os.getpid(), "arguments": sys.argv[1:]}}).encode() + b"\\n")
+while True:
+    for one in select.select([agent, test], [], [])[0]:
+        data = one.recv(1 << 16)
+        if not data:
+            sys.exit()
+        (test if one is agent else agent).sendall(data)
+'''
+
+
+class Cluster:
+    """The test in place of gpuslice-cluster: what the agent says can be awaited, news can be told."""
+
+    def __init__(self, node):
+        folder = node.folder / 'bin'
+        folder.mkdir()
+        for name in ('gpuslice-node', 'gpuslice-http'):
+            shutil.copy(PROGRAMS[name] if name in PROGRAMS else PROGRAMS['gpuslice-node'].with_name(name),
+                        folder / name)
+        (folder / 'gpuslice-cluster').write_text(RELAY)
+        (folder / 'gpuslice-cluster').chmod(0o755)
+        node.programs['gpuslice-node'] = folder / 'gpuslice-node'
+        node.environment['GPUSLICE_TEST_CLUSTER'] = str(node.folder / 'cluster')
+        self.said, self.changed, self.peer = [], threading.Condition(), None
+        self.greet, self.linger = None, False  # news for each new program; a program that will not end
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(node.folder / 'cluster'))
+        self.listener.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            peer, _ = self.listener.accept()
+            threading.Thread(target=self.listen, args=[peer], daemon=True).start()
+
+    def listen(self, peer):
+        for line in peer.makefile('r'):
+            message = json.loads(line)
+            with self.changed:
+                if 'pid' in message:
+                    self.peer = peer
+                    message['kind'] = 'started'
+                self.said.append((time.monotonic(), message))
+                self.changed.notify_all()
+            if message['kind'] == 'setup' and self.greet is not None:
+                self.tell(**self.greet)
+            if message['kind'] == 'bye' and not self.linger:
+                peer.shutdown(socket.SHUT_RDWR)
+                return
+
+    def tell(self, label=None, **resources):
+        """News: what the Node looks like."""
+        news = {'kind': 'news', 'labelsHeldByOthers': [],
+                'resources': [{'name': name, 'capacity': count, 'allocatable': count}
+                              for name, count in resources.items()]}
+        if label is not None:
+            news['configLabelValue'] = label
+        self.send(json.dumps(news) + '\n')
+
+    def send(self, text):
+        self.peer.sendall(text.encode())
+
+    def mark(self):
+        with self.changed:
+            return len(self.said)
+
+    def wait(self, kind, fits=lambda message: True, since=0, timeout=10):
+        """The first message of that kind that fits, awaited."""
+        deadline = time.monotonic() + timeout * SLOW
+        with self.changed:
+            while True:
+                for _, message in self.said[since:]:
+                    if message['kind'] == kind and fits(message):
+                        return message
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.changed.wait(left):
+                    raise AssertionError(f'no such {kind} was said:\n' +
+                                         '\n'.join(str(message) for _, message in self.said))
+
+    def wait_event(self, reason, **how):
+        return self.wait('event', lambda event: event['reason'] == reason, **how)
+
+    def wait_condition(self, reason, **how):
+        return self.wait('state', lambda state: state.get('reason') == reason, **how)
+
+    def all(self, kind, since=0):
+        with self.changed:
+            return [message for _, message in self.said[since:] if message['kind'] == kind]
+
+
 def deployment(name, replicas, limits):
     return json.dumps({
         'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': name},
@@ -210,6 +310,13 @@ def deployment(name, replicas, limits):
                  'template': {'metadata': {'labels': {'app': name}},
                               'spec': {'containers': [{'name': 'main', 'image': 'none',
                                                        'resources': {'limits': limits}}]}}}})
+
+
+def eventually(condition, what, timeout=10):
+    deadline = time.monotonic() + timeout * SLOW
+    while not condition():
+        assert time.monotonic() < deadline, f'never came true: {what}'
+        os.sched_yield()
 
 
 def held_ids(pods):

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from conftest import GUIDE, ROOT, SLOW, deployment, free_port, held_ids, http_get, replicas
+from conftest import GUIDE, ROOT, SLOW, deployment, eventually, free_port, held_ids, http_get, replicas
 
 EXAMPLES = ROOT / 'deploy/examples'
 
@@ -260,7 +260,7 @@ def test_a_renamed_resource_is_withdrawn(node):
     node.wait_allocatable(16, 'nvidia.com/gpu.shared')
     node.wait_allocatable(0)
     agent.wait_line('resource withdrawn')
-    assert not (node.plugins / 'gpuslice-gpu.sock').exists()
+    eventually(lambda: not (node.plugins / 'gpuslice-gpu.sock').exists(), 'its socket is removed')
 
 
 def test_only_what_changed_is_sent_again(node):

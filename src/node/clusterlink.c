@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/clusterlink.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "node/child.h"
+
+static_assert((int)CLUSTER_FD == (int)CHILD_FD, "the program finds its end where it is put");
+
+struct clusterlink {
+    struct child *child;
+    uv_timer_t farewell;
+    struct text setup, state; /* lines, as the program gets them */
+    bool setup_due, state_due, bye_due, under_way;
+    char *events[CLUSTERLINK_MAX_EVENTS]; /* lines; from first_event on, around the end */
+    size_t first_event, n_events;
+    uint64_t lost_events;
+    struct text heard; /* the beginning of a line */
+    bool deaf;         /* the program speaks another language; said already */
+    clusterlink_news_fn *on_news;
+    void *userdata;
+    void (*on_gone)(void *userdata);
+    void *gone_userdata;
+};
+
+/* --- speaking --- */
+
+static char *take_event(struct clusterlink *link)
+{
+    char *line = link->events[link->first_event];
+
+    link->events[link->first_event] = NULL;
+    link->first_event = (link->first_event + 1) % CLUSTERLINK_MAX_EVENTS;
+    link->n_events--;
+    return line;
+}
+
+/* The next line to send, to be freed; NULL = everything is said (or there is no memory). */
+static char *next_line(struct clusterlink *link)
+{
+    cleanup_text struct text bye = TEXT_INIT;
+
+    if (link->setup_due)
+        return link->setup_due = false, strdup(text_string(&link->setup));
+    if (link->state_due)
+        return link->state_due = false, strdup(text_string(&link->state));
+    if (link->n_events)
+        return take_event(link);
+    if (!link->bye_due)
+        return NULL;
+    link->bye_due = false;
+    cluster_message_write(&(struct cluster_message){.kind = CLUSTER_BYE}, &bye);
+    return text_take(&bye);
+}
+
+static void speak(struct clusterlink *link)
+{
+    char *line;
+
+    if (link->under_way || !child_is_open(link->child))
+        return;
+    line = next_line(link);
+    link->under_way = line && child_write(link->child, line, strlen(line)) == 0;
+}
+
+static void on_written(int status, void *userdata)
+{
+    struct clusterlink *link = userdata;
+
+    (void)status; /* a program that went away is told everything anew */
+    link->under_way = false;
+    speak(link);
+}
+
+static void on_started(void *userdata)
+{
+    struct clusterlink *link = userdata;
+
+    text_clear(&link->heard);
+    link->deaf = false;
+    link->setup_due = true;
+    link->state_due = link->state.length > 0;
+    speak(link);
+}
+
+/* --- listening --- */
+
+static void hear(struct clusterlink *link, const char *line, size_t length)
+{
+    cleanup_cluster_message struct cluster_message message = {.kind = CLUSTER_BYE};
+    struct error err = ERROR_INIT;
+    int r = cluster_message_read(line, length, &message, &err);
+
+    if (r == 0 && message.kind == CLUSTER_NEWS) {
+        link->on_news(&message.news, link->userdata);
+        return;
+    }
+    if (!link->deaf)
+        log_error("gpuslice-cluster says what the agent does not understand", "reason",
+                  r < 0 ? error_text(&err) : "only the agent says that");
+    link->deaf = true;
+}
+
+static void on_said(const char *bytes, size_t n, void *userdata)
+{
+    struct clusterlink *link = userdata;
+
+    while (n && link->on_news && !link->on_gone) {
+        const char *end = memchr(bytes, '\n', n);
+        size_t part = end ? (size_t)(end - bytes) : n;
+
+        if (link->heard.length <= CLUSTER_LINE_MAX) /* what is longer is refused at its end */
+            text_add_bytes(&link->heard, bytes, part);
+        bytes += part + (end != NULL);
+        n -= part + (end != NULL);
+        if (end) {
+            hear(link, text_string(&link->heard), link->heard.length);
+            text_deinit(&link->heard); /* such a line may be long, and the next one far off */
+            link->heard = (struct text)TEXT_INIT;
+        }
+    }
+}
+
+/* --- life --- */
+
+static void be_gone(struct clusterlink *link)
+{
+    void (*on_gone)(void *userdata) = TAKE_PTR(link->on_gone);
+
+    if (on_gone)
+        on_gone(link->gone_userdata);
+}
+
+static void on_ended(void *userdata)
+{
+    be_gone(userdata);
+}
+
+static void on_farewell_over(uv_timer_t *timer)
+{
+    log_warning("gpuslice-cluster does not end; it is ended");
+    be_gone(timer->data);
+}
+
+static int start_child(struct clusterlink *link, uv_loop_t *loop, const char *node,
+                       struct error *err)
+{
+    static const struct child_callbacks callbacks = {on_started, on_said, on_written, on_ended};
+    const struct child_options options = {
+        .program = "gpuslice-cluster",
+        .title = "the program for the API server",
+        .arguments = {log_level_name(), log_format_name()},
+        .key = "node",
+        .value = node,
+    };
+
+    return child_new(loop, &options, &callbacks, link, &link->child, err);
+}
+
+static void release(struct clusterlink *link)
+{
+    while (link->n_events)
+        free(take_event(link));
+    text_deinit(&link->setup);
+    text_deinit(&link->state);
+    text_deinit(&link->heard);
+    free(link);
+}
+
+int clusterlink_new(uv_loop_t *loop, const struct cluster_setup *setup,
+                    clusterlink_news_fn *on_news, void *userdata, struct clusterlink **ret_link,
+                    struct error *err)
+{
+    const struct cluster_message message = {.kind = CLUSTER_SETUP, .setup = *setup};
+    struct clusterlink *link = calloc(1, sizeof(*link));
+    int r = link ? cluster_message_write(&message, &link->setup) : -ENOMEM;
+
+    if (r < 0) {
+        free(link);
+        return error_set_errno(err, r, "cannot talk to the API server");
+    }
+    link->on_news = on_news;
+    link->userdata = userdata;
+    r = start_child(link, loop, setup->node, err);
+    if (r < 0) {
+        release(link);
+        return r;
+    }
+    uv_timer_init(loop, &link->farewell);
+    link->farewell.data = link;
+    *ret_link = link;
+    return 0;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
+void clusterlink_free(struct clusterlink *link)
+{
+    if (!link)
+        return;
+    link->on_gone = NULL;
+    link->on_news = NULL; /* which may be running, with more lines behind */
+    child_free(link->child);
+    uv_close((uv_handle_t *)&link->farewell, on_timer_closed);
+}
+
+/* --- what the agent says --- */
+
+void clusterlink_state(struct clusterlink *link, const struct cluster_state *state)
+{
+    const struct cluster_message message = {.kind = CLUSTER_STATE, .state = *state};
+    cleanup_text struct text line = TEXT_INIT;
+
+    if (!link)
+        return;
+    if (cluster_message_write(&message, &line) < 0) {
+        log_error("the state of the node cannot be told to the API server", "hint",
+                  "is gpuslice.labels very long?");
+        return;
+    }
+    if (str_equal(text_string(&line), text_string(&link->state)))
+        return;
+    text_deinit(&link->state);
+    link->state = line;
+    line = (struct text)TEXT_INIT;
+    link->state_due = true;
+    speak(link);
+}
+
+void clusterlink_event(struct clusterlink *link, const struct cluster_event *event)
+{
+    const struct cluster_message message = {.kind = CLUSTER_EVENT, .event = *event};
+    cleanup_text struct text line = TEXT_INIT;
+
+    if (!link || cluster_message_write(&message, &line) < 0)
+        return;
+    if (link->n_events == CLUSTERLINK_MAX_EVENTS) { /* the oldest matters least */
+        free(take_event(link));
+        link->lost_events++;
+    }
+    link->events[(link->first_event + link->n_events++) % CLUSTERLINK_MAX_EVENTS] =
+        text_take(&line);
+    speak(link);
+}
+
+bool clusterlink_is_connected(const struct clusterlink *link)
+{
+    return link && child_is_open(link->child) && child_has_spoken(link->child);
+}
+
+uint64_t clusterlink_lost_events(const struct clusterlink *link)
+{
+    return link ? link->lost_events : 0;
+}
+
+bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata)
+{
+    if (!clusterlink_is_connected(link))
+        return false;
+    child_let_end(link->child);
+    link->on_gone = on_gone;
+    link->gone_userdata = userdata;
+    link->bye_due = true;
+    uv_timer_start(&link->farewell, on_farewell_over, CLUSTER_FAREWELL_MS, 0);
+    speak(link);
+    return true;
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Foreign device plugins in the kubelet's folder: does one serve a resource that we offer?
+ *
+ * The kubelet takes whoever registered last, so two plugins of one resource would undo each other
+ * for ever. A plugin is known by its socket, whose name its maker fixed: NVIDIA's device plugin has
+ * `nvidia-<what follows the slash>.sock` (its first releases: `nvidia.sock` for
+ * nvidia.com/gpu). A socket by any other name is not ours to judge.
+ *
+ * A socket file proves nothing, because a killed process leaves its own behind: a rival is who
+ * accepts connections. The connection is closed at once, which a gRPC server takes as a client that
+ * changed its mind; one held open without a word would keep grpc-go's Stop waiting for two minutes.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "slice/policy.h"
+
+enum { RIVAL_NAME_SIZE = RESOURCE_NAME_SIZE + 16 };
+
+/* Whether somebody listens on the socket `name` in `folder`. Never blocks. */
+bool rival_is_live(const char *folder, const char *name);
+
+/* The socket of a live foreign device plugin for that resource; false = there is none. */
+bool rival_find(const char *folder, const char *resource, char ret_name[RIVAL_NAME_SIZE]);
