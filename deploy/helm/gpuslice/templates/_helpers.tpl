@@ -1,0 +1,309 @@
+{{/*
+The values as the templates use them, as JSON: a null counts as not written, so what the chart's own
+defaults would have given stands in again.
+*/}}
+{{- define "gpuslice.values" -}}
+{{- $standard := dict
+      "config" (dict "name" "" "map" dict "default" "" "fallbackStrategies" (list "named" "single"))
+      "cdi" dict "mps" dict "gfd" dict
+      "image" (dict "repository" "gpuslice/gpuslice" "tag" "" "pullPolicy" "IfNotPresent")
+      "imagePullSecrets" list
+      "nvidiaDriverCapabilities" "utility"
+      "httpAddress" ":9400" "readinessPath" "/healthz"
+      "extraArgs" list "extraEnv" list "extraVolumes" list "extraVolumeMounts" list
+      "devicePlugin" (dict "enabled" true)
+      "updateStrategy" (dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%"))
+      "selectorLabelsOverride" dict "podAnnotations" dict "podLabels" dict "podSecurityContext" dict "securityContext" dict
+      "resources" (dict "requests" (dict "cpu" "10m" "memory" "64Mi"))
+      "nodeSelector" dict "affinity" dict
+      "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
+      "priorityClassName" "system-node-critical"
+      "kubeletDir" "/var/lib/kubelet"
+      "admissionPolicy" (dict "enabled" true)
+      "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
+      "uninstall" (dict "enabled" true) }}
+{{- $written := include "gpuslice.withoutNulls" (.Values | toJson | fromJson) | fromJson }}
+{{- mergeOverwrite $standard $written | mustToJson }}
+{{- end }}
+
+{{/* A scalar as text; a number came as JSON's and has no exponent. */}}
+{{- define "gpuslice.text" -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
+{{- define "gpuslice.withoutNulls" -}}
+{{- $kept := dict }}
+{{- range $key, $value := . }}
+{{-   if kindIs "map" $value }}
+{{-     $_ := set $kept $key (include "gpuslice.withoutNulls" $value | fromJson) }}
+{{-   else if not (kindIs "invalid" $value) }}
+{{-     $_ := set $kept $key $value }}
+{{-   end }}
+{{- end }}
+{{- $kept | mustToJson }}
+{{- end }}
+
+{{/* --- names and labels --- */}}
+
+{{- define "gpuslice.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "gpuslice.fullname" -}}
+{{- $name := include "gpuslice.name" . }}
+{{- if .Values.fullnameOverride }}
+{{-   .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{-   .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{-   printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "gpuslice.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "gpuslice.selectorLabels" -}}
+{{- with .Values.selectorLabelsOverride }}
+{{- toYaml . }}
+{{- else -}}
+app.kubernetes.io/name: {{ include "gpuslice.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- end }}
+
+{{- define "gpuslice.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ include "gpuslice.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* What is cluster-wide carries the namespace, so that two installations do not meet. */}}
+{{- define "gpuslice.clusterName" -}}
+{{- $namespace := include "gpuslice.namespace" . }}
+{{- if eq $namespace "kube-system" }}
+{{-   include "gpuslice.fullname" . }}
+{{- else }}
+{{-   printf "%s-%s" $namespace (include "gpuslice.fullname" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "gpuslice.configMapName" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- if $values.config.name }}
+{{-   $values.config.name }}
+{{- else if $values.config.map }}
+{{-   printf "%s-configs" (include "gpuslice.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+{{- end }}
+
+{{/*
+The image. A values file for NVIDIA's chart names NVIDIA's, which holds no gpuslice; a tag alone that has
+the form of theirs (v0.17.1) belongs to that image too.
+*/}}
+{{- define "gpuslice.imageIsNvidias" -}}
+{{- $image := (include "gpuslice.values" . | fromJson).image }}
+{{- if regexMatch "(^|/)(k8s-device-plugin|gpu-feature-discovery)(@.*)?$" $image.repository }}true
+{{- else if and (eq $image.repository "gpuslice/gpuslice") (regexMatch "^v[0-9]+\\.[0-9]+\\.[0-9]+" (include "gpuslice.text" $image.tag)) }}true
+{{- end }}
+{{- end }}
+
+{{- define "gpuslice.image" -}}
+{{- $image := (include "gpuslice.values" . | fromJson).image }}
+{{- if include "gpuslice.imageIsNvidias" . }}
+{{-   printf "gpuslice/gpuslice:%s" .Chart.AppVersion }}
+{{- else if contains "@" $image.repository }}
+{{-   $image.repository }}
+{{- else }}
+{{-   printf "%s:%s" $image.repository (default .Chart.AppVersion (include "gpuslice.text" $image.tag)) }}
+{{- end }}
+{{- end }}
+
+{{/*
+The agent does the work of NVIDIA's two DaemonSets. It runs unless both are switched off; the switch of
+the device plugin alone leaves it the labels.
+*/}}
+{{- define "gpuslice.runsAgent" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- if or $values.devicePlugin.enabled $values.gfd.enabled }}true{{ end }}
+{{- end }}
+
+{{/* From 1.30 on, the API is there and a pod's token names its node. */}}
+{{- define "gpuslice.hasAdmissionPolicy" -}}
+{{- $asked := (include "gpuslice.values" . | fromJson).admissionPolicy.enabled }}
+{{- if and $asked (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}true{{ end }}
+{{- end }}
+
+{{/* --- which features are asked for: what decides the privileges --- */}}
+
+{{/* deviceListStrategy as text joined by commas; "" when it is left to the configuration. */}}
+{{- define "gpuslice.deviceListStrategy" -}}
+{{- $strategy := .Values.deviceListStrategy }}
+{{- if kindIs "slice" $strategy }}{{ join "," $strategy }}{{ else if $strategy }}{{ $strategy }}{{ end }}
+{{- end }}
+
+{{/* The flags of each configuration in config.map, as JSON {"flags": [...]}; a broken one is the agent's to name. */}}
+{{- define "gpuslice.mapFlags" -}}
+{{- $flags := list }}
+{{- range $name, $text := (include "gpuslice.values" . | fromJson).config.map }}
+{{-   $config := kindIs "map" $text | ternary $text (fromYaml (toString $text)) }}
+{{-   if kindIs "map" $config.flags }}{{ $flags = append $flags $config.flags }}{{ end }}
+{{- end }}
+{{- dict "flags" $flags | mustToJson }}
+{{- end }}
+
+{{/* The strategies that nodes may use, joined by commas, as far as the chart can see. */}}
+{{- define "gpuslice.possibleStrategies" -}}
+{{- $own := include "gpuslice.deviceListStrategy" . }}
+{{- $all := list $own }}
+{{- if not $own }}
+{{-   range (include "gpuslice.mapFlags" . | fromJson).flags }}
+{{-     $strategy := dig "plugin" "deviceListStrategy" "" . }}
+{{-     $all = append $all (kindIs "slice" $strategy | ternary (join "," $strategy) (toString $strategy)) }}
+{{-   end }}
+{{- end }}
+{{- join "," $all }}
+{{- end }}
+
+{{- define "gpuslice.usesCdi" -}}
+{{- if contains "cdi-" (include "gpuslice.possibleStrategies" .) }}true{{ end }}
+{{- end }}
+
+{{/* A ConfigMap that the chart cannot look into may choose CDI. */}}
+{{- define "gpuslice.mayUseCdi" -}}
+{{- $hidden := and (include "gpuslice.values" . | fromJson).config.name (not (include "gpuslice.deviceListStrategy" .)) }}
+{{- if or $hidden (include "gpuslice.usesCdi" .) }}true{{ end }}
+{{- end }}
+
+{{- define "gpuslice.usesMig" -}}
+{{- $found := false }}
+{{- if .Values.migStrategy }}
+{{-   $found = ne .Values.migStrategy "none" }}
+{{- else }}
+{{-   range (include "gpuslice.mapFlags" . | fromJson).flags }}
+{{-     if has (toString .migStrategy) (list "single" "mixed") }}{{ $found = true }}{{ end }}
+{{-   end }}
+{{- end }}
+{{- if $found }}true{{ end }}
+{{- end }}
+
+{{- define "gpuslice.needsSysAdmin" -}}
+{{- if kindIs "bool" .Values.sysAdmin }}
+{{-   if .Values.sysAdmin }}true{{ end }}
+{{- else if or (include "gpuslice.usesMig" .) (contains "volume-mounts" (include "gpuslice.possibleStrategies" .)) }}true
+{{- end }}
+{{- end }}
+
+{{/* See doc/privileges.md; the tests hold both together. */}}
+{{- define "gpuslice.securityContext" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- if $values.securityContext }}
+{{- toYaml $values.securityContext }}
+{{- else if .Values.compatWithCPUManager -}}
+privileged: true
+readOnlyRootFilesystem: true
+{{- else -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+{{- if include "gpuslice.needsSysAdmin" . }}
+  add: [SYS_ADMIN]
+{{- end }}
+privileged: false
+readOnlyRootFilesystem: true
+runAsUser: 0
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+{{- end }}
+
+{{/* --- the agent's environment --- */}}
+
+{{/* {"env": [...]}: a later entry of one name replaces the earlier, since a name may be there only once. */}}
+{{- define "gpuslice.env" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $env := list
+      (dict "name" "NODE_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "spec.nodeName")))
+      (dict "name" "NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
+      (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
+      (dict "name" "NVIDIA_VISIBLE_DEVICES" "value" "all")
+      (dict "name" "NVIDIA_DRIVER_CAPABILITIES" "value" $values.nvidiaDriverCapabilities) }}
+{{- if include "gpuslice.needsSysAdmin" . }}
+{{-   $env = append $env (dict "name" "NVIDIA_MIG_MONITOR_DEVICES" "value" "all") }}
+{{- end }}
+{{- if include "gpuslice.configMapName" . }}
+{{-   $env = append $env (dict "name" "CONFIG_FILE_SRCDIR" "value" "/available-configs") }}
+{{-   with $values.config.default }}{{ $env = append $env (dict "name" "DEFAULT_CONFIG" "value" .) }}{{ end }}
+{{-   with $values.config.fallbackStrategies }}{{ $env = append $env (dict "name" "FALLBACK_STRATEGIES" "value" (join "," .)) }}{{ end }}
+{{- end }}
+{{- $pause := $values.gfd.sleepInterval }}
+{{- if kindIs "float64" $pause }}{{ $pause = printf "%ds" (int64 $pause) }}{{ end }}
+{{- range $pair := list
+      (list "MIG_STRATEGY" $values.migStrategy)
+      (list "FAIL_ON_INIT_ERROR" $values.failOnInitError)
+      (list "PASS_DEVICE_SPECS" $values.compatWithCPUManager)
+      (list "DEVICE_LIST_STRATEGY" (include "gpuslice.deviceListStrategy" .))
+      (list "DEVICE_ID_STRATEGY" $values.deviceIDStrategy)
+      (list "DEVICE_DISCOVERY_STRATEGY" $values.deviceDiscoveryStrategy)
+      (list "NVIDIA_DRIVER_ROOT" $values.nvidiaDriverRoot)
+      (list "NVIDIA_DEV_ROOT" $values.nvidiaDevRoot)
+      (list "GDRCOPY_ENABLED" $values.gdrcopyEnabled)
+      (list "GDS_ENABLED" $values.gdsEnabled)
+      (list "MOFED_ENABLED" $values.mofedEnabled)
+      (list "NVIDIA_CDI_HOOK_PATH" $values.cdi.nvidiaHookPath)
+      (list "MPS_ROOT" $values.mps.root)
+      (list "GFD_NO_TIMESTAMP" $values.gfd.noTimestamp)
+      (list "GFD_SLEEP_INTERVAL" $pause)
+      (list "GPUSLICE_LOG_LEVEL" $values.logLevel)
+      (list "GPUSLICE_LOG_FORMAT" $values.logFormat) }}
+{{-   $value := index $pair 1 }}
+{{-   if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+{{-     $env = append $env (dict "name" (index $pair 0) "value" (include "gpuslice.text" $value)) }}
+{{-   end }}
+{{- end }}
+{{- $env = append $env (dict "name" "GPUSLICE_HTTP_ADDRESS" "value" $values.httpAddress) }}
+{{- if not $values.devicePlugin.enabled }}
+{{-   $env = append $env (dict "name" "KUBELET_SOCKET" "value" "") }}
+{{- end }}
+{{- $nvidias := dig "containers" "main" "env" list $values.devicePlugin }}
+{{- $env = concat $env $nvidias $values.extraEnv }}
+{{- $names := list }}
+{{- $byName := dict }}
+{{- range $env }}
+{{-   $names = append $names .name | uniq }}
+{{-   $_ := set $byName .name . }}
+{{- end }}
+{{- $kept := list }}
+{{- range $names }}{{ $kept = append $kept (get $byName .) }}{{ end }}
+{{- dict "env" $kept | mustToJson }}
+{{- end }}
+
+{{/* The port of httpAddress, "" when nothing is served; and whether the kubelet can reach it. */}}
+{{- define "gpuslice.port" -}}
+{{- regexFind "[0-9]+$" ((include "gpuslice.values" . | fromJson).httpAddress | toString) }}
+{{- end }}
+
+{{- define "gpuslice.probeHost" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $host := regexReplaceAll ":[0-9]+$" $values.httpAddress "" | trimPrefix "[" | trimSuffix "]" }}
+{{- if has $host (list "" "0.0.0.0" "::") }}pod
+{{- else if $values.hostNetwork }}{{ $host }}
+{{- else if not (or (hasPrefix "127." $host) (eq $host "::1") (eq $host "localhost")) }}{{ $host }}
+{{- end }}
+{{- end }}
+
+{{/* {"tolerations": [...]}: ours first, then the values' that say something else. */}}
+{{- define "gpuslice.tolerations" -}}
+{{- $all := list }}
+{{- range list "gpuslice.dev/not-ready" "nvidia.com/gpu" "nvidia.com/gpu-shared" }}
+{{-   $all = append $all (dict "key" . "operator" "Exists") }}
+{{- end }}
+{{- $own := list "gpuslice.dev/not-ready" "nvidia.com/gpu" "nvidia.com/gpu-shared" }}
+{{- range (include "gpuslice.values" . | fromJson).tolerations }}
+{{-   if not (has .key $own) }}{{ $all = append $all . }}{{ end }}
+{{- end }}
+{{- dict "tolerations" $all | mustToJson }}
+{{- end }}

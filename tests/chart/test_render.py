@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is rendered: privileges as doc/privileges.md tells, nothing that a feature does not need, and the manifest."""
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from conftest import CHART, ROOT, render
+from nvidia import AFFINITY
+
+GUIDE = 'version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'
+
+
+def rows(title):
+    """The cells of the table below a heading of doc/privileges.md."""
+    text = (ROOT / 'doc/privileges.md').read_text().split(f'\n## {title}\n')[1].split('\n## ')[0]
+    table = [[cell.strip() for cell in line.strip('|').split(' | ')] for line in text.splitlines() if line.startswith('|')]
+    return table[2:]
+
+
+def privileges(rendered):
+    """What the agent's pod has, in the words of the page."""
+    context = rendered.agent['securityContext']
+    found = {word for word in context.get('capabilities', {}).get('add', [])}
+    if context.get('privileged'):
+        found.add('privileged')
+    elif context.get('runAsUser') == 0:
+        found.add('runAsUser 0')
+    found |= {word for word in ('hostNetwork', 'hostPID', 'hostIPC') if rendered.pod.get(word)}
+    hosts = {one['name']: one['hostPath']['path'] for one in rendered.pod['volumes'] if 'hostPath' in one}
+    for mount in rendered.agent['volumeMounts']:
+        if mount['name'] in hosts:
+            found.add(f"hostPath {hosts[mount['name']]}" + (' read-only' if mount.get('readOnly') else ''))
+    return found
+
+
+@pytest.mark.parametrize('row', rows('On its node'), ids=lambda row: row[0])
+def test_the_privileges_of_a_feature(row):
+    values, added = yaml.safe_load(row[1].strip('`')), set(re.findall('`([^`]+)`', row[2]))
+    standard = privileges(render())
+    found = privileges(render(values))
+    if values == {}:
+        assert found == added
+    elif 'privileged' in added:
+        assert found - standard == added and standard - found == {'runAsUser 0'}
+    else:
+        assert found - standard == added and not standard - found
+
+
+@pytest.mark.parametrize('row', rows('On its node'), ids=lambda row: row[0])
+def test_what_no_feature_loosens(row):
+    rendered = render(yaml.safe_load(row[1].strip('`')))
+    context = rendered.agent['securityContext']
+    assert context['readOnlyRootFilesystem'] is True
+    assert not {'hostPID', 'hostIPC', 'shareProcessNamespace', 'initContainers'} & set(rendered.pod)
+    if not context['privileged']:
+        assert context['allowPrivilegeEscalation'] is False
+        assert context['capabilities']['drop'] == ['ALL']
+        assert context['seccompProfile'] == {'type': 'RuntimeDefault'}
+
+
+@pytest.mark.parametrize('configs,expected', [
+    ({'map': {'a': GUIDE}}, set()),
+    ({'map': {'a': 'version: v1\nflags: {migStrategy: mixed}\n'}}, {'SYS_ADMIN'}),
+    ({'map': {'a': 'flags: {plugin: {deviceListStrategy: volume-mounts}}'}}, {'SYS_ADMIN'}),
+    ({'map': {'a': 'flags: {plugin: {deviceListStrategy: [envvar, cdi-cri]}}'}},
+     {'hostPath /var/run/cdi', 'hostPath / read-only'}),
+    ({'map': {'a': 'flags: {migStrategy: none}', 'default': '{'}}, set()),
+])
+def test_configurations_of_the_chart_are_looked_into(configs, expected):
+    configs = {'fallbackStrategies': ['empty'], **configs}
+    assert privileges(render({'config': configs})) - privileges(render()) == expected
+
+
+def test_a_flag_of_the_values_outranks_the_map():
+    values = {'config': {'map': {'a': 'flags: {migStrategy: mixed}'}}, 'migStrategy': 'none'}
+    assert 'SYS_ADMIN' not in privileges(render(values))
+    assert 'SYS_ADMIN' not in privileges(render({'migStrategy': 'single', 'sysAdmin': False}))
+
+
+def test_the_monitor_of_mig_comes_with_its_capability():
+    assert render({'migStrategy': 'single'}).environment['NVIDIA_MIG_MONITOR_DEVICES'] == 'all'
+    assert 'NVIDIA_MIG_MONITOR_DEVICES' not in render().environment
+
+
+def test_an_own_security_context_replaces_ours():
+    own = {'privileged': False, 'capabilities': {'add': ['SYS_RESOURCE']}}
+    assert render({'securityContext': own, 'compatWithCPUManager': True}).agent['securityContext'] == own
+
+
+def test_where_it_runs():
+    pod = render().pod
+    keys = {one['key']: one for one in pod['tolerations']}
+    for key in ('gpuslice.dev/not-ready', 'nvidia.com/gpu', 'nvidia.com/gpu-shared', 'CriticalAddonsOnly'):
+        assert keys[key]['operator'] == 'Exists' and 'effect' not in keys[key]
+    assert pod['nodeSelector'] == {'kubernetes.io/os': 'linux'} and pod['priorityClassName'] == 'system-node-critical'
+    assert 'feature.node.kubernetes.io' not in str(pod['affinity'])
+    pod = render({'affinity': AFFINITY, 'nodeSelector': {'gpu': 'a10'},
+                  'tolerations': [{'key': 'team', 'operator': 'Exists'}, {'operator': 'Exists', 'effect': 'NoExecute'}]}).pod
+    assert pod['affinity'] == AFFINITY and pod['nodeSelector']['gpu'] == 'a10'
+    assert [one.get('key') for one in pod['tolerations']] == [
+        'gpuslice.dev/not-ready', 'nvidia.com/gpu', 'nvidia.com/gpu-shared', 'team', None]
+
+
+def test_a_configmap_is_mounted_whole():
+    """A subPath would never see an edit of the ConfigMap."""
+    rendered = render({'config': {'name': 'c'}})
+    assert rendered.mounts['/available-configs'] == ('c', True)
+    assert not any('subPath' in mount for mount in rendered.agent['volumeMounts'])
+    assert not any('items' in volume.get('configMap', {}) for volume in rendered.pod['volumes'])
+
+
+def test_an_edit_of_the_map_restarts_no_agent():
+    first, second = (render({'config': {'map': {'a': text}}}).only('DaemonSet') for text in (GUIDE, GUIDE + '# more\n'))
+    assert first == second
+
+
+@pytest.mark.parametrize('values,host,readiness', [
+    ({}, None, '/healthz'), ({'readinessPath': '/readyz'}, None, '/readyz'), ({'httpAddress': '[::]:9500'}, None, '/healthz'),
+    ({'httpAddress': '127.0.0.1:9400', 'hostNetwork': True}, '127.0.0.1', '/healthz')])
+def test_probes_reach_what_is_served(values, host, readiness):
+    agent = render(values).agent
+    for probe, path in (('livenessProbe', '/healthz'), ('readinessProbe', readiness)):
+        asked = agent[probe]['httpGet']
+        assert (asked.get('host'), asked['path'], asked['port']) == (host, path, 'http')
+    port, = agent['ports']
+    assert agent['env'][-1] == {'name': 'GPUSLICE_HTTP_ADDRESS', 'value': values.get('httpAddress', ':9400')}
+    assert str(port['containerPort']) == agent['env'][-1]['value'].rsplit(':')[-1]
+
+
+@pytest.mark.parametrize('address', ['', '127.0.0.1:9400', '[::1]:9400'])
+def test_no_probe_asks_where_nobody_answers(address):
+    agent = render({'httpAddress': address}).agent
+    assert not {'livenessProbe', 'readinessProbe'} & set(agent)
+    assert ('ports' in agent) == bool(address)
+
+
+def test_what_the_values_add():
+    values = {'extraArgs': ['--log-level=debug'], 'logFormat': 'json',
+              'extraEnv': [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': '0'}],
+              'extraVolumes': [{'name': 'sim', 'hostPath': {'path': '/opt/sim'}}],
+              'extraVolumeMounts': [{'name': 'sim', 'mountPath': '/sim', 'readOnly': True}],
+              'podLabels': {'team': 'ml'}, 'podAnnotations': {'a': 'b'}, 'kubeletDir': '/data/kubelet'}
+    rendered = render(values)
+    assert rendered.agent['args'] == ['--log-level=debug']
+    assert rendered.environment['NVIDIA_VISIBLE_DEVICES'] == '0'
+    assert rendered.environment['GPUSLICE_LOG_FORMAT'] == 'json'
+    assert rendered.mounts['/sim'] == ('/opt/sim', True)
+    assert rendered.mounts['/var/lib/kubelet/device-plugins'] == ('/data/kubelet/device-plugins', False)
+    meta = rendered.only('DaemonSet')['spec']['template']['metadata']
+    assert meta['labels']['team'] == 'ml' and meta['annotations'] == {'a': 'b'}
+
+
+def test_one_node_in_trouble_does_not_stop_an_upgrade():
+    strategy = render().only('DaemonSet')['spec']['updateStrategy']
+    assert strategy == {'type': 'RollingUpdate', 'rollingUpdate': {'maxUnavailable': '10%'}}
+    assert render().agent['readinessProbe']['httpGet']['path'] == '/healthz'
+    by_hand = render({'updateStrategy': {'type': 'OnDelete'}}).only('DaemonSet')
+    assert by_hand['spec']['updateStrategy'] == {'type': 'OnDelete'}
+
+
+@pytest.mark.parametrize('values,name', [
+    ({}, 'nvdp-gpuslice'), ({'nameOverride': 'x'}, 'nvdp-x'), ({'fullnameOverride': 'y'}, 'y'),
+    ({'nameOverride': 'nvdp'}, 'nvdp')])
+def test_names_hang_together(values, name):
+    rendered = render({**values, 'config': {'map': {'a': GUIDE}}})
+    daemonset = rendered.only('DaemonSet')
+    assert daemonset['metadata']['name'] == rendered.only('ServiceAccount')['metadata']['name'] == name
+    assert rendered.pod['serviceAccountName'] == name
+    assert rendered.mounts['/available-configs'][0] == rendered.only('ConfigMap')['metadata']['name']
+    labels = daemonset['spec']['template']['metadata']['labels']
+    assert daemonset['spec']['selector']['matchLabels'].items() <= labels.items()
+    for kind in ('Role', 'ClusterRole'):
+        for binding in rendered.all(f'{kind}Binding'):
+            assert binding['subjects'] == [{'kind': 'ServiceAccount', 'name': name, 'namespace': 'kube-system'}]
+            assert binding['roleRef']['name'] in [one['metadata']['name'] for one in rendered.all(kind)]
+
+
+def test_an_own_selector():
+    daemonset = render({'selectorLabelsOverride': {'name': 'nvidia-device-plugin-ds'}}).only('DaemonSet')
+    assert daemonset['spec']['selector']['matchLabels'] == {'name': 'nvidia-device-plugin-ds'}
+    assert daemonset['spec']['template']['metadata']['labels']['name'] == 'nvidia-device-plugin-ds'
+
+
+def test_two_releases_share_no_name_of_the_cluster():
+    def cluster_wide(namespace):
+        return {(one['kind'], one['metadata']['name']) for one in render(namespace=namespace).objects
+                if 'namespace' not in one['metadata']}
+    assert not cluster_wide('gpus') & cluster_wide('kube-system')
+
+
+def test_rbac_is_what_the_page_says():
+    found = {}
+    for kind in ('ClusterRole', 'Role'):
+        for role in render().all(kind):
+            for rule in role['rules']:
+                for resource in rule['resources']:
+                    key = (resource, 'cluster' if kind == 'ClusterRole' else 'namespace')
+                    found[key] = found.get(key, set()) | set(rule['verbs'])
+    said = {}
+    for verbs, resource, where, _ in rows('In the cluster'):
+        key = (resource.split(',')[0], where.split(',')[0])
+        said[key] = said.get(key, set()) | set(verbs.split(', '))
+    assert found == said
+    daemonsets, = [rule for rule in render().only('Role')['rules'] if rule['resources'] == ['daemonsets']]
+    assert daemonsets['resourceNames'] == ['nvdp-gpuslice']
+
+
+@pytest.mark.parametrize('values,version,there', [({}, '1.36.0', True), ({}, '1.30.1', True), ({}, '1.29.9', False),
+                                                  ({'admissionPolicy': {'enabled': False}}, '1.36.0', False)])
+def test_the_admission_policy(values, version, there):
+    rendered = render(values, '--kube-version', version)
+    assert bool(rendered.all('ValidatingAdmissionPolicy')) == bool(rendered.all('ValidatingAdmissionPolicyBinding')) == there
+    if there:
+        policy, binding = rendered.only('ValidatingAdmissionPolicy'), rendered.only('ValidatingAdmissionPolicyBinding')
+        assert policy['spec']['failurePolicy'] == 'Fail' and binding['spec']['validationActions'] == ['Deny']
+        assert binding['spec']['policyName'] == policy['metadata']['name']
+        condition, = policy['spec']['matchConditions']
+        assert "'system:serviceaccount:kube-system:nvdp-gpuslice'" in condition['expression']
+
+
+def test_metrics_for_prometheus():
+    assert not render().all('PodMonitor')
+    rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}}})
+    monitor = rendered.only('PodMonitor')
+    assert monitor['metadata']['labels']['release'] == 'prometheus'
+    assert monitor['spec']['selector']['matchLabels'] == rendered.only('DaemonSet')['spec']['selector']['matchLabels']
+    assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.agent['ports']]
+
+
+def test_the_job_before_an_uninstallation():
+    rendered = render({'imagePullSecrets': [{'name': 'pull'}]})
+    job, = rendered.all('Job', hooks=True)
+    for one in (one for kind in ('Job', 'Role', 'RoleBinding', 'ServiceAccount') for one in rendered.all(kind, hooks=True)):
+        assert one['metadata']['annotations']['helm.sh/hook'] == 'pre-delete'
+        assert 'hook-succeeded' in one['metadata']['annotations']['helm.sh/hook-delete-policy']
+    role, = rendered.all('Role', hooks=True)
+    assert role['rules'] == [{'apiGroups': ['apps'], 'resources': ['daemonsets'], 'resourceNames': ['nvdp-gpuslice'],
+                              'verbs': ['get', 'delete']}]
+    pod = job['spec']['template']['spec']
+    assert pod['containers'][0]['command'] == ['/usr/bin/gpuslice-cluster', '--retire', 'nvdp-gpuslice']
+    assert pod['containers'][0]['image'] == rendered.agent['image'] and pod['imagePullSecrets'] == [{'name': 'pull'}]
+    assert pod['tolerations'] == rendered.pod['tolerations'] and 'volumes' not in pod
+    assert not render({'uninstall': {'enabled': False}}).all('Job', hooks=True)
+
+
+def normalised(text):
+    objects = [one for one in yaml.safe_load_all(text) if one]
+    for one in objects:
+        for label in ('helm.sh/chart', 'app.kubernetes.io/managed-by'):
+            one['metadata'].get('labels', {}).pop(label, None)
+    return objects
+
+
+def test_the_manifest_is_the_charts_default_rendering():
+    rendered = subprocess.check_output([ROOT / 'tools/helm', 'template', 'gpuslice', CHART, '--namespace', 'kube-system',
+                                        '--no-hooks'], text=True)
+    manifest = (ROOT / 'deploy/gpuslice.yml').read_text()
+    assert normalised(manifest) == normalised(rendered)
+    assert subprocess.check_output([ROOT / 'tools/manifest'], text=True) == manifest, 'run `make manifest`'
+    assert 'helm' not in ''.join(line for line in manifest.splitlines() if not line.startswith('#')).lower()
+
+
+def test_the_version_is_the_projects():
+    version = re.search(r"version: '([^']+)'", (ROOT / 'meson.build').read_text())[1]
+    chart = yaml.safe_load((CHART / 'Chart.yaml').read_text())
+    assert chart['version'] == chart['appVersion'] == version

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values files written for NVIDIA's chart: each word is honoured, or named and passed over; others are errors."""
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from conftest import AGENT, CHART, ROOT, helm, notes, refusal, render
+from nvidia import AFFINITY, RELEASES
+
+GUIDE = 'version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'
+MIXED = 'version: v1\nflags: {migStrategy: mixed}\n'
+LIST = 'version: v1\nflags: {plugin: {deviceListStrategy: [volume-mounts, cdi-cri]}}\n'
+
+# What people write, each with what it should come to: environment of the agent, words that the notes name.
+FILES = {
+    'empty': ({}, {}, []),
+    'guide': ({'config': {'name': 'nvidia-device-plugin'}},
+              {'CONFIG_FILE_SRCDIR': '/available-configs', 'FALLBACK_STRATEGIES': 'named,single'}, []),
+    'inline': ({'config': {'map': {'default': GUIDE, 'mig': MIXED}, 'default': 'default'}},
+               {'CONFIG_FILE_SRCDIR': '/available-configs', 'DEFAULT_CONFIG': 'default'}, []),
+    'flags': ({'migStrategy': 'single', 'failOnInitError': False, 'compatWithCPUManager': True,
+               'deviceListStrategy': 'volume-mounts', 'deviceIDStrategy': 'index', 'gdsEnabled': True,
+               'mofedEnabled': True, 'gdrcopyEnabled': True, 'deviceDiscoveryStrategy': 'nvml'},
+              {'MIG_STRATEGY': 'single', 'FAIL_ON_INIT_ERROR': 'false', 'PASS_DEVICE_SPECS': 'true',
+               'DEVICE_LIST_STRATEGY': 'volume-mounts', 'DEVICE_ID_STRATEGY': 'index', 'GDS_ENABLED': 'true',
+               'MOFED_ENABLED': 'true', 'GDRCOPY_ENABLED': 'true', 'DEVICE_DISCOVERY_STRATEGY': 'nvml'}, []),
+    'strategies as a list': ({'deviceListStrategy': ['envvar', 'cdi-cri']},
+                             {'DEVICE_LIST_STRATEGY': 'envvar,cdi-cri'}, []),
+    'strategies joined': ({'deviceListStrategy': 'envvar,cdi-annotations',
+                           'cdi': {'nvidiaHookPath': '/usr/bin/nvidia-cdi-hook'}},
+                          {'DEVICE_LIST_STRATEGY': 'envvar,cdi-annotations',
+                           'NVIDIA_CDI_HOOK_PATH': '/usr/bin/nvidia-cdi-hook'}, []),
+    'nulls': ({'legacyDaemonsetAPI': None, 'migStrategy': None, 'failOnInitError': None, 'resources': None,
+               'tolerations': None, 'config': None, 'image': None, 'gfd': None, 'nfd': None, 'updateStrategy': None}, {}, []),
+    'old': ({'legacyDaemonsetAPI': True, 'selectorLabelsOverride': {'name': 'nvidia-device-plugin-ds'},
+             'nodeSelector': {'nvidia.com/gpu.present': 'true'}}, {}, ['legacyDaemonsetAPI']),
+    'driver container': ({'nvidiaDriverRoot': '/run/nvidia/driver', 'runtimeClassName': 'nvidia'},
+                         {'NVIDIA_DRIVER_ROOT': '/run/nvidia/driver'}, []),
+    'image': ({'image': {'repository': 'registry.example/nvidia/k8s-device-plugin', 'tag': 'v0.17.1'}}, {},
+              ['image (', 'v0.17.1']),
+    'tag alone': ({'image': {'tag': 'v0.14.1'}}, {}, ['image (', 'v0.14.1']),
+    'labels': ({'gfd': {'enabled': True, 'noTimestamp': True, 'sleepInterval': '5m'}},
+               {'GFD_NO_TIMESTAMP': 'true', 'GFD_SLEEP_INTERVAL': '5m'}, ['gfd.{enabled}']),
+    'seconds': ({'gfd': {'sleepInterval': 90}}, {'GFD_SLEEP_INTERVAL': '90s'}, []),
+    'discovery': ({'nfd': {'enabled': False, 'master': {'any': ['thing']}}}, {}, ['nfd:']),
+    'mps': ({'mps': {'root': '/srv/mps', 'enableHostPID': True}}, {'MPS_ROOT': '/srv/mps'}, ['mps.{enableHostPID}']),
+    'eks': ({'tolerations': [{'key': 'team', 'operator': 'Equal', 'value': 'ml', 'effect': 'NoSchedule'}],
+             'nodeSelector': {'eks.amazonaws.com/nodegroup': 'gpu'},
+             'resources': {'limits': {'memory': '512Mi'}}, 'priorityClassName': 'high'}, {}, []),
+    'newest': ({'componentSelectorLabels': {'enabled': True}, 'configManager': {'resources': {'limits': {'cpu': 1}}},
+                'logVerbosity': 5, 'nvidiaDevRoot': '/dev-root', 'nvidiaDriverCapabilities': 'compute,utility',
+                'cdi': {'featureFlags': 'disable-nvsandbox-utils'},
+                'devicePlugin': {'enableHostNetwork': True, 'containers': {'main': {'env': [
+                    {'name': 'DP_DISABLE_HEALTHCHECKS', 'value': '79'}]}}}},
+               {'NVIDIA_DEV_ROOT': '/dev-root', 'NVIDIA_DRIVER_CAPABILITIES': 'compute,utility',
+                'DP_DISABLE_HEALTHCHECKS': '79'},
+               ['componentSelectorLabels', 'configManager', 'logVerbosity', 'cdi.featureFlags']),
+}
+STANDARD = {'NODE_NAME': 'spec.nodeName', 'NAMESPACE': 'metadata.namespace', 'POD_NAME': 'metadata.name',
+            'NVIDIA_VISIBLE_DEVICES': 'all', 'NVIDIA_DRIVER_CAPABILITIES': 'utility', 'GPUSLICE_HTTP_ADDRESS': ':9400'}
+
+
+def asked_of_agent(environment):
+    """What the agent's own parser finds wrong in this environment."""
+    if not AGENT.exists():
+        pytest.skip(f'{AGENT} is not built')
+    kept = {key: value for key, value in os.environ.items() if 'SAN_OPTIONS' in key}
+    done = subprocess.run([AGENT, '--version'], env={**kept, **environment}, text=True, capture_output=True)
+    assert done.returncode == 0
+    return [line for line in done.stderr.splitlines() if ': note: ' not in line]
+
+
+def test_lint():
+    status, out, err = helm('lint', CHART, '--strict', '--namespace', 'kube-system')
+    assert status == 0, out + err
+
+
+@pytest.mark.parametrize('release', RELEASES)
+def test_default_values_of_nvidias_releases(release):
+    rendered = render(RELEASES[release])
+    assert rendered.agent['image'] == 'gpuslice/gpuslice:0.1.0'
+    assert 'MIG_STRATEGY' not in rendered.environment
+    said = notes(RELEASES[release])
+    assert 'nfd:' in said and 'image (' in said and 'gfd.{' in said
+
+
+@pytest.mark.parametrize('release', RELEASES)
+def test_every_null_of_a_release_is_as_if_unset(release):
+    """What a release leaves to null may be left out, one and all."""
+    def without_nulls(value):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+    assert render(RELEASES[release]).objects == render(without_nulls(RELEASES[release])).objects
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_file_comes_to_its_environment(name):
+    values, expected, _ = FILES[name]
+    rendered = render(values)
+    optional = {'FALLBACK_STRATEGIES', 'NVIDIA_MIG_MONITOR_DEVICES'}
+    found = rendered.environment
+    assert {**STANDARD, **expected} == {key: value for key, value in found.items()
+                                        if key not in optional or key in expected}
+    assert asked_of_agent({**found, 'NODE_NAME': 'n', 'NAMESPACE': 'kube-system', 'POD_NAME': 'p'}) == []
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_notes_name_what_is_passed_over_and_no_more(name):
+    values, _, named = FILES[name]
+    said = notes(values)
+    assert ('Passed over' in said) == bool(named)
+    for word in named:
+        assert word in said.split('Passed over')[1]
+    if named:
+        assert said.split('Passed over')[1].split('\n\n')[0].strip().count('\n') == len([w for w in named if w[0] != 'v'])
+
+
+@pytest.mark.parametrize('word', sorted(yaml.safe_load((CHART / 'values.yaml').read_text())))
+def test_null_means_not_written(word):
+    assert render({word: None}).objects == render().objects
+
+
+def nested(value, path=()):
+    for key, one in value.items():
+        yield from nested(one, (*path, key)) if isinstance(one, dict) and one else [(*path, key)]
+
+
+@pytest.mark.parametrize('path', [path for path in nested(yaml.safe_load((CHART / 'values.yaml').read_text())) if len(path) > 1],
+                         ids='.'.join)
+def test_nested_null_means_not_written(path):
+    values = None
+    for key in reversed(path):
+        values = {key: values}
+    assert render(values).objects == render().objects
+
+
+@pytest.mark.parametrize('values,where,word', [
+    ({'migStrategie': 'none'}, "''", 'migStrategie'), ({'config': {'nmae': 'x'}}, '/config', 'nmae'),
+    ({'image': {'repo': 'x'}}, '/image', 'repo'), ({'gfd': {'enable': True}}, '/gfd', 'enable'),
+    ({'mps': {'rot': '/x'}}, '/mps', 'rot'), ({'cdi': {'hookPath': '/x'}}, '/cdi', 'hookPath'),
+    ({'devicePlugin': {'enable': True}}, '/devicePlugin', 'enable'), ({'podMonitor': {'enable': True}}, '/podMonitor', 'enable'),
+    ({'updateStrategy': {'kind': 'OnDelete'}}, '/updateStrategy', 'kind'),
+    ({'tolerations': [{'kye': 'a'}]}, '/tolerations/0', 'kye'), ({'extraEnv': [{'name': 'A', 'val': 'b'}]}, '/extraEnv/0', 'val'),
+    ({'admissionPolicy': {'off': True}}, '/admissionPolicy', 'off'), ({'uninstall': {'job': True}}, '/uninstall', 'job'),
+])
+def test_an_unknown_word_is_named(values, where, word):
+    said = refusal(values)
+    assert f"additional properties '{word}' not allowed" in said and where in said
+
+
+@pytest.mark.parametrize('values,sentence', [
+    ({'migStrategy': 'some'}, "one of 'none', 'single', 'mixed'"), ({'failOnInitError': 'yes'}, 'want null or boolean'),
+    ({'deviceListStrategy': 'envar'}, 'does not match pattern'), ({'deviceListStrategy': ['envar']}, "one of 'envvar'"),
+    ({'deviceIDStrategy': 'name'}, "'uuid', 'index'"), ({'httpAddress': '9400'}, 'does not match pattern'),
+    ({'readinessPath': '/metrics'}, "'/healthz', '/readyz'"), ({'config': {'map': {'a': 3}}}, '/config/map/a'),
+])
+def test_a_wrong_value_is_named(values, sentence):
+    assert sentence in refusal(values)
+
+
+@pytest.mark.parametrize('values,words', [
+    ({'config': {'name': 'a', 'map': {'x': GUIDE}}}, ['config.name ("a")', 'config.map']),
+    ({'config': {'map': {'a': GUIDE, 'b': MIXED}}}, ['(a, b)', 'config.default']),
+    ({'config': {'map': {'a': GUIDE}, 'default': 'b'}}, ['config.default is "b"', 'It has: a.']),
+    ({'config': {'default': 'b'}}, ['config.default is "b"', 'config.name or config.map']),
+    ({'config': {'name': 'a', 'fallbackStrategies': ['first']}}, ['"first"', 'named, single, empty']),
+    ({'podMonitor': {'enabled': True}, 'httpAddress': ''}, ['podMonitor.enabled', 'httpAddress']),
+])
+def test_what_no_schema_can_say(values, words):
+    said = refusal(values)
+    for word in words:
+        assert word in said
+
+
+def test_the_default_namespace():
+    said = refusal(namespace='default')
+    assert '--namespace' in said and 'allowDefaultNamespace' in said
+    assert render({'allowDefaultNamespace': True}, namespace='default').only('DaemonSet')
+    assert render({'namespaceOverride': 'gpus'}, namespace='default').only('DaemonSet')['metadata']['namespace'] == 'gpus'
+
+
+@pytest.mark.parametrize('configs', [{'map': {'only': GUIDE}}, {'map': {'default': GUIDE, 'b': MIXED}},
+                                     {'map': {'a': GUIDE, 'b': MIXED}, 'fallbackStrategies': ['empty']}])
+def test_a_choice_that_falls_back(configs):
+    data = render({'config': configs}).only('ConfigMap')['data']
+    assert {key: yaml.safe_load(value) for key, value in data.items()} == {
+        key: yaml.safe_load(value) for key, value in configs['map'].items()}
+
+
+def test_the_guides_command_with_the_example():
+    example = ROOT / 'deploy/examples/nvdp-values.yaml'
+    status, out, err = helm('install', 'nvdp', CHART, '--namespace', 'kube-system', '-f', example,
+                            '--set', 'config.name=nvidia-device-plugin', '--dry-run=client')
+    assert status == 0, err
+    assert 'nvidia/k8s-device-plugin' in out.split('Passed over')[1]
+    rendered = render(yaml.safe_load(example.read_text()), '--set', 'config.name=nvidia-device-plugin')
+    assert rendered.mounts['/available-configs'] == ('nvidia-device-plugin', True)
+
+
+def test_a_copy_of_our_image_elsewhere():
+    for image, expected in (({'repository': 'mirror.example/gpuslice', 'tag': 'v2.0.0'}, 'mirror.example/gpuslice:v2.0.0'),
+                            ({'tag': '0.2.0'}, 'gpuslice/gpuslice:0.2.0'), ({'tag': 20260101}, 'gpuslice/gpuslice:20260101'),
+                            ({'repository': 'm.example/g@sha256:00'}, 'm.example/g@sha256:00')):
+        assert render({'image': image}).agent['image'] == expected
+        assert 'image (' not in notes({'image': image})
+
+
+def test_the_notes_say_how_to_see_slices_and_how_to_go():
+    said = notes({'config': {'name': 'c'}})
+    assert 'kubectl get nodes' in said and 'GPUSlicesReady' in said
+    assert 'helm uninstall nvdp --namespace kube-system' in said
+    assert 'ConfigMap c' in said and 'sysAdmin' in said
+    assert 'each GPU is offered whole' in notes()
+
+
+def test_the_notes_warn_of_labels_that_nobody_writes():
+    assert 'node-feature-discovery writes' in notes({'affinity': AFFINITY})
+    assert 'node-feature-discovery writes' not in notes()
+
+
+def test_the_switches_of_nvidias_two_daemonsets():
+    off = {'devicePlugin': {'enabled': False}}
+    assert not render(off).all('DaemonSet') and 'no agent runs' in notes(off)
+    labels = {**off, 'gfd': {'enabled': True}}
+    assert render(labels).environment['KUBELET_SOCKET'] == '' and 'no GPU is offered' in notes(labels)
+    assert asked_of_agent({'KUBELET_SOCKET': ''}) == []
+    assert asked_of_agent({'MIG_STRATEGY': 'some'}), 'the check itself finds nothing'
