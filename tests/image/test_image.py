@@ -135,6 +135,16 @@ def test_every_program_finds_its_libraries(runnable):
         assert done.returncode == 0 and 'not found' not in done.stdout + done.stderr, done.stdout + done.stderr
 
 
+def test_the_driver_finds_its_libraries(runnable):
+    """A library that asks for what NVIDIA's libnvidia-ml.so.580.159.04 asks for."""
+    needed = ['libpthread.so.0', 'libm.so.6', 'libdl.so.2', 'libc.so.6', 'librt.so.1']
+    subprocess.run(['gcc', '-shared', '-nostdlib', '-Wl,--no-as-needed', '-x', 'c', '/dev/null',
+                    *(f'-l:{name}' for name in needed), '-o', runnable / MULTIARCH / 'driver.so'], check=True)
+    done = run_inside(runnable, '/lib64/ld-linux-x86-64.so.2', '--list', f'/{MULTIARCH}/driver.so')
+    assert done.returncode == 0 and 'not found' not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert all(f'{name} => ' in done.stdout for name in needed), done.stdout
+
+
 def test_versions(runnable, archive):
     assert run_inside(runnable, '/usr/bin/gpuslice-node', '--version').stdout == f'gpuslice-node {archive.version}\n'
     assert archive.version in run_inside(runnable, '/usr/bin/gpuslice', 'version').stdout
