@@ -45,15 +45,27 @@ static int nvml_open(const char *library, struct gpu_driver **ret_driver, struct
     return 0;
 }
 
+/* The second version asks libcuda.so.1, which a container with NVIDIA_DRIVER_CAPABILITIES=utility
+ * does not have: LIBRARY_NOT_FOUND (seen on an H100, driver 580.159). The first then tells what the
+ * driver was built for. */
+static int cuda_version(struct gpu_driver *driver)
+{
+    int version;
+
+    if (NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion_v2, &version) == NVML_SUCCESS)
+        return version;
+    if (NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion, &version) == NVML_SUCCESS)
+        return version;
+    return 0;
+}
+
 static void read_versions(struct gpu_driver *driver, struct inventory *inventory)
 {
     if (NVML_ASK(driver, "", nvmlSystemGetDriverVersion, inventory->driver_version,
                  (unsigned)sizeof(inventory->driver_version)) != NVML_SUCCESS)
         inventory->driver_version[0] = '\0';
     inventory->driver_version[sizeof(inventory->driver_version) - 1] = '\0';
-    if (NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion_v2, &inventory->cuda_version) !=
-        NVML_SUCCESS)
-        inventory->cuda_version = 0;
+    inventory->cuda_version = cuda_version(driver);
 }
 
 static int make_room(struct gpu_driver *driver, struct inventory *inventory, unsigned n)

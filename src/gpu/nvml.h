@@ -23,40 +23,41 @@
 #include "gpu/nvml-calls.def"
 
 /* X(member and newest name, older name with the same signature or NULL, required) */
-#define NVML_SYMBOLS(X)                                                           \
-    X(nvmlInit_v2, "nvmlInit", true)                                              \
-    X(nvmlShutdown, NULL, true)                                                   \
-    X(nvmlSystemGetDriverVersion, NULL, false)                                    \
-    X(nvmlSystemGetCudaDriverVersion_v2, "nvmlSystemGetCudaDriverVersion", false) \
-    X(nvmlDeviceGetCount_v2, "nvmlDeviceGetCount", true)                          \
-    X(nvmlDeviceGetHandleByIndex_v2, "nvmlDeviceGetHandleByIndex", true)          \
-    X(nvmlDeviceGetHandleByUUID, NULL, false)                                     \
-    X(nvmlDeviceGetUUID, NULL, true)                                              \
-    X(nvmlDeviceGetName, NULL, true)                                              \
-    X(nvmlDeviceGetMinorNumber, NULL, false)                                      \
-    X(nvmlDeviceGetPciInfo_v3, NULL, false)                                       \
-    X(nvmlDeviceGetPciInfoExt, NULL, false)                                       \
-    X(nvmlDeviceGetMemoryInfo, NULL, false)                                       \
-    X(nvmlDeviceGetMemoryInfo_v2, NULL, false)                                    \
-    X(nvmlDeviceGetCudaComputeCapability, NULL, false)                            \
-    X(nvmlDeviceGetMigMode, NULL, false)                                          \
-    X(nvmlDeviceGetGpuFabricInfo, NULL, false)                                    \
-    X(nvmlDeviceGetGpuFabricInfoV, NULL, false)                                   \
-    X(nvmlDeviceGetMemoryAffinity, NULL, false)                                   \
-    X(nvmlDeviceGetNumaNodeId, NULL, false)                                       \
-    X(nvmlDeviceGetTopologyCommonAncestor, NULL, false)                           \
-    X(nvmlDeviceGetNvLinkState, NULL, false)                                      \
-    X(nvmlDeviceGetNvLinkRemoteDeviceType, NULL, false)                           \
-    X(nvmlDeviceGetNvLinkRemotePciInfo_v2, NULL, false)                           \
-    X(nvmlDeviceGetUtilizationRates, NULL, false)                                 \
-    X(nvmlDeviceGetTemperature, NULL, false)                                      \
-    X(nvmlDeviceGetPowerUsage, NULL, false)                                       \
-    X(nvmlDeviceGetTotalEnergyConsumption, NULL, false)                           \
-    X(nvmlDeviceGetFieldValues, NULL, false)                                      \
-    X(nvmlDeviceGetSupportedEventTypes, NULL, false)                              \
-    X(nvmlEventSetCreate, NULL, false)                                            \
-    X(nvmlEventSetFree, NULL, false)                                              \
-    X(nvmlDeviceRegisterEvents, NULL, false)                                      \
+#define NVML_SYMBOLS(X)                                                  \
+    X(nvmlInit_v2, "nvmlInit", true)                                     \
+    X(nvmlShutdown, NULL, true)                                          \
+    X(nvmlSystemGetDriverVersion, NULL, false)                           \
+    X(nvmlSystemGetCudaDriverVersion_v2, NULL, false)                    \
+    X(nvmlSystemGetCudaDriverVersion, NULL, false)                       \
+    X(nvmlDeviceGetCount_v2, "nvmlDeviceGetCount", true)                 \
+    X(nvmlDeviceGetHandleByIndex_v2, "nvmlDeviceGetHandleByIndex", true) \
+    X(nvmlDeviceGetHandleByUUID, NULL, false)                            \
+    X(nvmlDeviceGetUUID, NULL, true)                                     \
+    X(nvmlDeviceGetName, NULL, true)                                     \
+    X(nvmlDeviceGetMinorNumber, NULL, false)                             \
+    X(nvmlDeviceGetPciInfo_v3, NULL, false)                              \
+    X(nvmlDeviceGetPciInfoExt, NULL, false)                              \
+    X(nvmlDeviceGetMemoryInfo, NULL, false)                              \
+    X(nvmlDeviceGetMemoryInfo_v2, NULL, false)                           \
+    X(nvmlDeviceGetCudaComputeCapability, NULL, false)                   \
+    X(nvmlDeviceGetMigMode, NULL, false)                                 \
+    X(nvmlDeviceGetGpuFabricInfo, NULL, false)                           \
+    X(nvmlDeviceGetGpuFabricInfoV, NULL, false)                          \
+    X(nvmlDeviceGetMemoryAffinity, NULL, false)                          \
+    X(nvmlDeviceGetNumaNodeId, NULL, false)                              \
+    X(nvmlDeviceGetTopologyCommonAncestor, NULL, false)                  \
+    X(nvmlDeviceGetNvLinkState, NULL, false)                             \
+    X(nvmlDeviceGetNvLinkRemoteDeviceType, NULL, false)                  \
+    X(nvmlDeviceGetNvLinkRemotePciInfo_v2, NULL, false)                  \
+    X(nvmlDeviceGetUtilizationRates, NULL, false)                        \
+    X(nvmlDeviceGetTemperature, NULL, false)                             \
+    X(nvmlDeviceGetPowerUsage, NULL, false)                              \
+    X(nvmlDeviceGetTotalEnergyConsumption, NULL, false)                  \
+    X(nvmlDeviceGetFieldValues, NULL, false)                             \
+    X(nvmlDeviceGetSupportedEventTypes, NULL, false)                     \
+    X(nvmlEventSetCreate, NULL, false)                                   \
+    X(nvmlEventSetFree, NULL, false)                                     \
+    X(nvmlDeviceRegisterEvents, NULL, false)                             \
     X(nvmlEventSetWait_v2, "nvmlEventSetWait", false)
 
 struct nvml_library {

@@ -203,6 +203,15 @@ def test_node_is_asked_through_its_driver(tmp_path):
     assert json.loads(done.stdout)['resources'] == {'nvidia.com/gpu': 16}
 
 
+def test_cuda_version_without_libcuda(tmp_path):
+    """A container with NVIDIA_DRIVER_CAPABILITIES=utility has libnvidia-ml and no libcuda, which the newer call asks."""
+    machine = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_SIM_STATE': str(tmp_path / 'state')}
+    subprocess.run([PROGRAMS['gpuslice-sim'], 'inject', 'error', 'nvmlSystemGetCudaDriverVersion_v2', 'LIBRARY_NOT_FOUND'],
+                   env={**os.environ, **machine}, check=True, timeout=60)
+    done = run('plan', GUIDE, '--node', '-o', 'json', LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), **machine)
+    assert json.loads(done.stdout)['labels']['nvidia.com/cuda.runtime-version.full'] == '12.4', done.stderr
+
+
 def test_full_disk_is_not_success():
     with open('/dev/full', 'w', encoding='utf-8') as full:
         done = subprocess.run([GPUSLICE, 'plan', '-m', 'p3.8xlarge'], stdout=full,
