@@ -33,7 +33,7 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps build test run bench soak format lint fuzz matrix install clean
+.PHONY: help deps build image test e2e run bench soak format lint fuzz matrix manifest install clean
 
 help: ## this list
 	@echo 'Targets:'
@@ -43,7 +43,7 @@ help: ## this list
 	@echo 'make test SUITES="unit integration"   make fuzz SECONDS=300   make install DESTDIR=/tmp/x'
 
 deps: ## install everything that any target needs
-	@tools/deps build run test lint matrix fuzz
+	@tools/deps build run test e2e lint matrix fuzz
 	@tools/venv
 
 build: | need-build ## the programs and the simulators, in build/
@@ -51,9 +51,18 @@ build: | need-build ## the programs and the simulators, in build/
 run: build | need-run ## a sliced GPU node on this machine, simulated, from the guide's files
 	@GPUSLICE_BUILD=build tools/demo
 
-test: build-asan | need-test ## every test, under AddressSanitizer and UBSan
+image: build ## the container image, as build/image/gpuslice.tar
+	@tools/image --build build $(if $(IMAGE),--name $(IMAGE)) $(if $(TAG),--tag $(TAG))
+
+# An image holds no sanitizers, so its suite looks at the other build.
+test: build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
 	@tools/venv
 	@tools/run-tests build-asan $(SUITES)
+
+e2e: image | need-e2e ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
+	@tools/venv
+	@tests/e2e/bed build
+	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi)
 
 soak: build-asan | need-test ## the tests that take longer than a minute
 	@tools/venv
@@ -69,11 +78,15 @@ fuzz: build-fuzz ## every fuzzer for SECONDS; what they find stays in build-fuzz
 format: | need-lint ## lay out the C sources
 	@tools/c-files | xargs clang-format-14 -i
 
+manifest: ## deploy/gpuslice.yml from the chart
+	@tools/manifest >deploy/gpuslice.yml.new && mv deploy/gpuslice.yml.new deploy/gpuslice.yml
+
 install: build ## into DESTDIR and PREFIX
 	@meson configure build -Dprefix=$(PREFIX)
 	@meson install -C build --quiet
 
 clean: ## remove every build folder
+	@[ ! -e build-tools/e2e ] || tests/e2e/bed down
 	@chmod -R u+w build build-* 2>/dev/null || true
 	@rm -rf build build-*
 

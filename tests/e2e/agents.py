@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent under test on a simulated p3.8xlarge: as the DaemonSet of our chart, or as a bare process."""
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tarfile
+from pathlib import Path
+
+import programs
+from bed import BedError, has_ended, wait
+
+ROOT = programs.ROOT
+BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
+IMAGE = BUILD / 'image/gpuslice.tar'
+CHART = ROOT / 'deploy/helm/gpuslice'
+EXAMPLES = ROOT / 'deploy/examples'
+SYSTEM = 'kube-system'
+CONFIG = 'nvidia-device-plugin'  # the guide's ConfigMap and its key
+KEY = 'any'
+LABEL = 'gpuslice-bed'           # the node that has it gets an agent
+N_GPUS = 4
+
+
+def replicas(count, rename='', flags='', sharing=''):
+    return f'''
+version: v1
+{flags}
+sharing:
+  timeSlicing:
+    {sharing}
+    resources:
+    - {{name: nvidia.com/gpu, replicas: {count}{rename and ", rename: " + rename}}}
+'''
+
+
+class Machine:
+    """The simulated GPUs: the driver's library, the state that can be changed, and device nodes."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / 'lib').mkdir(parents=True)
+        (folder / 'state').mkdir()
+        self.dev_root = folder / 'root'
+        (self.dev_root / 'dev').mkdir(parents=True)
+        shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', folder / 'lib')
+        shutil.copytree(ROOT / 'sim/machines', folder / 'machines')
+        for name, minor in [*((f'nvidia{n}', n) for n in range(N_GPUS)), ('nvidiactl', 255)]:
+            os.mknod(self.dev_root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(195, minor))
+        self.environment = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_MACHINE_PATH': str(folder / 'machines'),
+                            'GPUSLICE_SIM_STATE': str(folder / 'state/machine'), 'LD_LIBRARY_PATH': str(folder / 'lib')}
+
+    @staticmethod
+    def device_name(uuid):
+        """The name of its device node; a GPU has the minor number of its index."""
+        table = subprocess.run(
+            [BUILD / 'src/cli/gpuslice', 'plan', EXAMPLES / 'time-slicing-configmap.yaml', '--machine', 'p3.8xlarge'],
+            check=True, text=True, capture_output=True).stdout
+        rows = re.findall(r'^ *(\d+) .* (GPU-[0-9a-f]{8}) ', table, re.M)
+        [number] = [number for number, short in rows if uuid.startswith(short)]
+        return f'nvidia{number}'
+
+    def sim(self, *arguments):
+        return subprocess.run([BUILD / 'sim/nvml/gpuslice-sim', *map(str, arguments)], check=True, text=True,
+                              env=dict(os.environ, **self.environment), capture_output=True).stdout
+
+
+class BareAgent:
+    """As a process of the node, without chart, image and pod."""
+
+    def __init__(self, cluster, folder):
+        self.cluster, self.folder, self.process, self.since = cluster, folder, None, 0
+        self.machine = None
+        self.log, self.config = folder / 'agent.log', folder / 'config.yaml'
+
+    def reset(self):
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.machine = Machine(self.folder / 'machine')
+        self.since = 0
+
+    def configure(self, text):
+        """Taken as a ConfigMap volume swaps its files: whole or not at all."""
+        new = self.config.with_suffix('.new')
+        new.write_text(text)
+        new.rename(self.config)
+
+    def start(self, config=None):
+        if config:
+            self.configure(config)
+        self.resume()
+
+    def resume(self):
+        self.mark()
+        with open(self.log, 'a') as log:
+            self.process = subprocess.Popen(
+                [BUILD / 'src/node/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
+                 '--http-address', ''], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self.machine.environment, 'NVIDIA_DEV_ROOT': str(self.machine.dev_root)})
+
+    def kill(self):
+        """At once, and it stays away until resume()."""
+        self.process.kill()
+        self.process.wait()
+
+    def leave(self):
+        """In good order, until come()."""
+        self.stop()
+
+    def come(self):
+        self.resume()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(10)
+
+    remove = stop
+
+    def upgrade(self):
+        """As a DaemonSet's rolling update does it: the old one ends, then the new one starts."""
+        self.stop()
+        self.resume()
+
+    def sim(self, *arguments):
+        return self.machine.sim(*arguments)
+
+    def mark(self):
+        self.since = len(self.log.read_text()) if self.log.exists() else 0
+
+    def said(self):
+        return self.log.read_text()[self.since:] if self.log.exists() else ''
+
+    def wait_line(self, pattern, timeout=30):
+        try:
+            wait('', lambda: re.search(pattern, self.said()), timeout)
+        except BedError:
+            raise BedError(f'the agent never said {pattern!r}:\n{self.said()}') from None
+
+    def pids(self):
+        return tree(self.process.pid)
+
+    def failed_pods(self):
+        return []
+
+    def is_process(self):
+        return True
+
+
+def tree(root):
+    """A process and all below it."""
+    parents = {}
+    for one in Path('/proc').iterdir():
+        if one.name.isdigit():
+            try:
+                parents.setdefault(int((one / 'stat').read_text().rpartition(')')[2].split()[1]), []).append(int(one.name))
+            except OSError:
+                pass
+    found = [root]
+    for pid in found:
+        found += parents.get(pid, [])
+    return found
+
+
+
+
+def image_reference():
+    """Name and tag inside the archive."""
+    with tarfile.open(IMAGE) as archive:
+        index = json.load(archive.extractfile('index.json'))
+    notes = index['manifests'][0]['annotations']
+    return notes['io.containerd.image.name'].rsplit(':', 1)
+
+
+def bed_values(machine, node_selector):
+    """What the chart is told besides the guide's values: where the image is, and the simulated machine's parts."""
+    repository, tag = image_reference()
+    return {
+        'image': {'repository': repository, 'tag': tag, 'pullPolicy': 'Never'},
+        'nodeSelector': node_selector or {},
+        'extraEnv': [{'name': name, 'value': value} for name, value in
+                     {**machine.environment, 'NVIDIA_DEV_ROOT': str(machine.dev_root)}.items()],
+        'extraVolumes': [{'name': 'machine', 'hostPath': {'path': str(machine.folder), 'type': 'Directory'}}],
+        'extraVolumeMounts': [{'name': 'machine', 'mountPath': str(machine.folder)}],
+    }
+
+
+class ChartAgent:
+    """As people run it: the DaemonSet of our chart, installed by the guide's command. One release serves all tests; each has
+    a pod of its own, which comes and goes with a label of the node."""
+
+    def __init__(self, cluster, folder):
+        self.cluster, self.folder, self.api = cluster, folder, cluster.api
+        self.machine_folder, self.machine = folder / 'machine', None
+        self.values, self.marks, self.revision, self.settings = folder / 'values.json', {}, 0, ()
+        self.pods_path = f'/api/v1/namespaces/{SYSTEM}/pods'
+
+    # --- the release ---
+
+    def install(self, *settings):
+        """The guide's command: `helm upgrade -i nvdp ...`; `settings` go to --set."""
+        self.write_values({LABEL: 'agent'})
+        self.settings = settings
+        words = [word for one in (f'config.name={CONFIG}', *settings) for word in ('--set', one)]
+        return self.cluster.helm('upgrade', '-i', 'nvdp', CHART, '--namespace', SYSTEM,
+                                 '-f', EXAMPLES / 'nvdp-values.yaml', '-f', self.values, *words)
+
+    def write_values(self, node_selector):
+        self.values.write_text(json.dumps(bed_values(self.machine, node_selector)))
+        return self.values
+
+    def installed(self):
+        return self.api.call(f'/api/v1/namespaces/{SYSTEM}/secrets?labelSelector=owner%3Dhelm,name%3Dnvdp')['items']
+
+    def retire(self):
+        """helm uninstall, and the ConfigMap goes too."""
+        if self.installed():
+            self.cluster.helm('uninstall', 'nvdp', '--namespace', SYSTEM)
+        path = f'/api/v1/namespaces/{SYSTEM}/configmaps/{CONFIG}'
+        if self.api.find(path):
+            self.api.call(path, 'DELETE')
+        wait('no agent', lambda: not self.agents(), 30)
+
+    def agents(self):
+        return self.api.call(f'{self.pods_path}?labelSelector=app.kubernetes.io/instance=nvdp')['items']
+
+    def configure(self, text, key=KEY):
+        """Edits the ConfigMap; the kubelet brings it into the pod."""
+        path = f'/api/v1/namespaces/{SYSTEM}/configmaps'
+        if self.api.find(f'{path}/{CONFIG}'):
+            self.api.call(f'{path}/{CONFIG}', 'PATCH', {'data': {key: text}})
+        else:
+            self.api.call(path, 'POST', {'metadata': {'name': CONFIG}, 'data': {key: text}})
+
+    def label_node(self, value):
+        self.api.call(self.cluster.node_path, 'PATCH', {'metadata': {'labels': {LABEL: value}}})
+
+    # --- the pod of one test ---
+
+    def reset(self):
+        self.machine = Machine(self.machine_folder)
+        self.marks = {}
+
+    def start(self, config=None, *settings):
+        """`settings`: the test's own values of the chart."""
+        if config:
+            self.configure(config)
+        if settings != self.settings or not self.installed():
+            self.install(*settings)
+        self.come()
+
+    def wait_pod(self, other_than=None):
+        try:
+            wait('', lambda: self.pid() and self.pod()['metadata']['uid'] != other_than, 30)
+        except BedError:
+            states = [one['status'].get('containerStatuses', one['status']) for one in self.agents()]
+            raise BedError(f'no agent runs: {json.dumps(states, indent=1)}\n{self.said()}') from None
+
+    def pod(self):
+        """The one that lives; None without."""
+        return next((one for one in self.agents() if 'deletionTimestamp' not in one['metadata']
+                     and one['status']['phase'] not in ('Failed', 'Succeeded')), None)
+
+    def pid(self):
+        """Of the agent's first process; None when it does not run."""
+        pod = self.pod()
+        own = self.cluster.containers(SYSTEM).get((pod['metadata']['name'], 'agent')) if pod else None
+        return own and own[0]
+
+    def kill(self):
+        """At once; the kubelet starts it again."""
+        pid = self.pid()
+        os.kill(pid, signal.SIGKILL)
+        wait('the end', lambda: has_ended(pid), 10)
+
+    def resume(self):
+        wait('the agent again', self.pid, 60)
+
+    def leave(self):
+        self.label_node(None)
+        wait('no agent', lambda: not self.agents(), 30)
+
+    def come(self):
+        self.label_node('agent')
+        self.wait_pod()
+
+    remove = leave
+
+    def upgrade(self):
+        """helm upgrade with another pod template: a rolling update."""
+        before = self.pod()['metadata']['uid']
+        self.revision += 1
+        self.install(f'podAnnotations.revision=r{self.revision}')
+        self.wait_pod(before)
+
+    def failed_pods(self):
+        return [one for one in self.api.call(self.pods_path)['items'] if one['status']['phase'] == 'Failed']
+
+    def sim(self, *arguments):
+        return self.machine.sim(*arguments)
+
+    # --- its log, from the kubelet's files ---
+
+    def logs(self):
+        folder = self.cluster.bed.folder / 'pod-logs'
+        return sorted(folder.glob(f'{SYSTEM}_nvdp-*/agent/*.log'), key=lambda path: path.stat().st_mtime)
+
+    def mark(self):
+        self.marks = {path: path.stat().st_size for path in self.logs()}
+
+    def said(self):
+        lines = []
+        for path in self.logs():
+            with open(path, 'rb') as log:
+                log.seek(self.marks.get(path, 0))
+                text = log.read().decode(errors='replace')
+            lines += [line.split(' ', 3)[3] for line in text.splitlines() if line.count(' ') > 2]
+        return '\n'.join(lines)
+
+    wait_line = BareAgent.wait_line
+
+    def pids(self):
+        return tree(self.pid())
+
+    def is_process(self):
+        return False

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cluster for all tests, and an agent for each."""
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from agents import IMAGE, BareAgent, ChartAgent  # noqa: E402
+from bed import Bed  # noqa: E402
+from cluster import Cluster  # noqa: E402
+
+
+KEEP = bool(os.environ.get('KEEP_BED'))  # use the bed that `tests/e2e/bed up` started, and leave it up
+the_bed = Bed()
+
+
+def pytest_collection_modifyitems(config, items):
+    """What needs containerd 2 is no case of a run on the other."""
+    if the_bed.major != '2':
+        left_out = [one for one in items if (mark := one.get_closest_marker('containerd2')) and mark.kwargs.get('only')]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [one for one in items if one not in left_out]
+
+
+def pytest_collection_finish(session):
+    """Waits for its turn on this machine before the first test's clock runs."""
+    if not KEEP and any('bed' in item.fixturenames for item in session.items) and not session.config.option.collectonly:
+        the_bed.acquire()
+
+
+@pytest.fixture(scope='session')
+def bed():
+    made, started = the_bed, time.monotonic()
+    if KEEP:
+        yield made
+        return
+    try:
+        yield made.up()
+    finally:
+        made.down()
+        print(f'bed: {time.monotonic() - started:.0f} s from up to down')
+
+
+@pytest.fixture
+def cluster(bed):
+    made = Cluster(bed)
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope='session')
+def release(bed):
+    """The chart, installed once, with no agent yet. AGENT=process: nothing, agents are processes of the node."""
+    folder = bed.shared / 'agent'
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if os.environ.get('AGENT') == 'process':
+        return BareAgent(Cluster(bed), folder)
+    made = ChartAgent(Cluster(bed), folder)
+    bed.import_images(IMAGE)
+    return made
+
+
+@pytest.fixture
+def agent(cluster, release):
+    """Not started; at the end it goes, and with it its slices."""
+    release.reset()
+    yield release
+    print('--- agent:\n' + release.said())
+    release.remove()
+    cluster.wait_nothing()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of the node end and come back while pods run: the same processes keep the same slices."""
+import time
+
+import pytest
+from agents import replicas
+from cluster import Timeline
+
+
+def eight(cluster, agent):
+    agent.start(replicas(4))
+    cluster.wait_allocatable(16)
+    cluster.deploy('demo', 8)
+    cluster.wait_running(8)
+    before = cluster.state()
+    assert len(before) == 8 and all(len(ids) == 1 for _, ids in before.values())
+    return before
+
+
+def unharmed(cluster, before, line, note):
+    """All 16 offered again, nobody killed or moved, and a ninth pod gets a slice that nobody holds."""
+    cluster.settles((16, 16))
+    line.end(note)
+    cluster.keeps(before, seconds=1)
+    cluster.scale('demo', 9)
+    cluster.wait_running(9)
+    ids = cluster.held_ids()
+    assert len(ids) == len(set(ids)) == 9
+    assert {key: value for key, value in cluster.state().items() if key in before} == before
+
+
+@pytest.mark.parametrize('how', ['end', 'kill'])
+def test_kubelet(cluster, agent, bed, how):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    agent.mark()
+    getattr(bed.kubelet, how)()
+    started = time.monotonic()
+    bed.kubelet.start()
+    agent.wait_line('registered with the kubelet')
+    print(f'TIME kubelet start -> registered: {time.monotonic() - started:.2f} s')
+    unharmed(cluster, before, line, f'kubelet {how}')
+
+
+def test_agent_killed(cluster, agent):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    agent.kill()
+    if agent.is_process():
+        cluster.wait_allocatable(0)
+        assert cluster.state() == before
+        agent.resume()
+    unharmed(cluster, before, line, 'agent kill -9')
+
+
+def test_kubelet_and_agent_killed(cluster, agent, bed):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    bed.kubelet.kill()
+    agent.kill()
+    bed.kubelet.start()
+    agent.resume()
+    unharmed(cluster, before, line, 'both')
+
+
+def test_agent_away_while_the_kubelet_restarts(cluster, agent, bed):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    agent.leave()
+    bed.kubelet.restart()
+    cluster.wait_allocatable(0)
+    agent.come()
+    unharmed(cluster, before, line, 'agent down while the kubelet restarts')
+
+
+@pytest.mark.containerd2
+def test_containerd(cluster, agent, bed):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    bed.restart_containerd()
+    unharmed(cluster, before, line, 'containerd')
+
+
+def api_server_away(cluster, agent, bed, seconds):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    bed.server.kill()
+    try:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert cluster.state() == before
+            time.sleep(0.5)
+    finally:
+        bed.server_start()
+    unharmed(cluster, before, line, f'no API server for {seconds} s')
+
+
+def test_api_server_away_for_5_seconds(cluster, agent, bed):
+    api_server_away(cluster, agent, bed, 5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_api_server_away_for_a_minute(cluster, agent, bed):
+    api_server_away(cluster, agent, bed, 60)
+
+
+def test_upgrade(cluster, agent):
+    before, line = eight(cluster, agent), Timeline(cluster)
+    agent.upgrade()
+    unharmed(cluster, before, line, 'upgrade')
+
+
+@pytest.mark.containerd2
+def test_reboot(cluster, agent, bed):
+    """The power fails. The kubelet may refuse a pod whose devices are not registered yet; its controller replaces it."""
+    eight(cluster, agent)
+    agent.kill() if agent.is_process() else None
+    bed.reboot()
+    started = time.monotonic()
+    agent.resume()
+    cluster.wait_allocatable(16)
+    cluster.wait_running(8, timeout=30)
+    cluster.wait('8 containers', lambda: len(cluster.containers()) == 8)
+    print(f'TIME reboot -> 8 Running: {time.monotonic() - started:.2f} s')
+    cluster.stays(8, lambda: len(cluster.pods(phase='Running')))
+    running = {pod['metadata']['name'] for pod in cluster.pods(phase='Running')}
+    ids = [one for (pod, _), (_, own) in cluster.state().items() if pod in running for one in own]
+    assert len(ids) == len(set(ids)) == 8
+    refused = cluster.pods(phase='Failed')
+    print(f'refused after the reboot: {len(refused)}', {pod["status"].get("message") for pod in refused})
+    assert not agent.failed_pods()
