@@ -16,7 +16,7 @@ enum { FIRST_MS = 1000, LAST_MS = 5 * 60 * 1000 };
 
 struct events {
     uv_timer_t timer;
-    struct kube_client *client;
+    struct kube_client *client; /* NULL before events_start */
     const char *node;
     void (*on_rest)(void *userdata);
     void *userdata;
@@ -24,7 +24,6 @@ struct events {
     struct kube_call *call;    /* NULL = none is open */
     struct tally_entry *entry; /* what it is about */
     unsigned n_sent;           /* the count it carries */
-    char *name;                /* of the event that it creates */
     struct backoff backoff;
     bool is_refused;   /* the timer runs after a failure */
     bool is_full_said; /* that events are lost */
@@ -55,13 +54,18 @@ static void say_trouble(struct events *events, const char *reason, unsigned stat
                 status == 403 ? "let our service account create and patch events" : NULL);
 }
 
-/* Waits, or gives the entry up when only it is to blame: a namespace that is being deleted, for
- * one, takes no events. */
+/* A namespace that is gone or being deleted takes no events; that of the Node's is always there. */
+static bool is_of_pod(unsigned status)
+{
+    return status == 403 || status == 404 || status == 410;
+}
+
+/* Waits, or gives the entry up when only it is to blame. */
 static void on_failure(struct events *events, const struct kube_response *response)
 {
     const unsigned status = response->http_status;
     const bool is_of_entry = status >= 400 && status < 500 && status != 401 && status != 429 &&
-                             (status != 403 || *events->entry->pod);
+                             (!is_of_pod(status) || *events->entry->pod);
 
     say_trouble(events, *response->reason ? response->reason : "no reason given", status);
     if (is_of_entry) {
@@ -80,8 +84,7 @@ static void on_good(struct events *events)
     events->trouble[0] = '\0';
     backoff_reset(&events->backoff);
     events->entry->n_written = events->n_sent;
-    if (!events->entry->event_name)
-        events->entry->event_name = TAKE_PTR(events->name);
+    events->entry->has_event = true;
 }
 
 static bool is_2xx(const struct kube_response *response)
@@ -89,18 +92,36 @@ static bool is_2xx(const struct kube_response *response)
     return !response->error && response->http_status >= 200 && response->http_status < 300;
 }
 
+/* What a proxy answers in the server's place may be 2xx as well. */
+static bool is_event(const struct kube_response *response)
+{
+    json_t *object = json_loadb(response->body, response->size, 0, NULL);
+    const char *kind = json_string_value(json_object_get(object, "kind"));
+    const bool is_one = kind && str_equal(kind, "Event");
+
+    json_decref(object);
+    return is_one;
+}
+
 static void on_written(const struct kube_response *response, void *userdata)
 {
     struct events *events = userdata;
+    struct tally_entry *entry = events->entry;
+    const unsigned status = response->http_status;
 
     events->call = NULL;
-    if (is_2xx(response))
+    if (is_2xx(response) && is_event(response)) {
         on_good(events);
-    else if (response->http_status == 404 && events->entry->event_name)
-        free(TAKE_PTR(events->entry->event_name)); /* events live for an hour: say it anew */
-    else
+    } else if (is_2xx(response)) {
+        on_failure(events, &(struct kube_response){.reason = "what was answered is no event"});
+    } else if (status == 409 && !entry->has_event) {
+        entry->has_event = true; /* written by an earlier try, whose answer was lost */
+    } else if (status == 404 && entry->has_event) {
+        entry->has_event = false; /* events live for an hour: say it anew */
+        free(TAKE_PTR(entry->event_name));
+    } else {
         on_failure(events, response);
-    free(TAKE_PTR(events->name));
+    }
     pump(events);
 }
 
@@ -164,7 +185,7 @@ static json_t *event_object(const struct events *events, const struct tally_entr
     condition_time(entry->first, first);
     condition_time(entry->last, last);
     return json_pack("{s:s,s:s,s:{s:s,s:s},s:o,s:s,s:s,s:s,s:i,s:s,s:s,s:{s:s,s:s},s:s,s:s}",
-                     "apiVersion", "v1", "kind", "Event", "metadata", "name", events->name,
+                     "apiVersion", "v1", "kind", "Event", "metadata", "name", entry->event_name,
                      "namespace", namespace_of(entry), "involvedObject", involved(events, entry),
                      "reason", entry->reason, "message", entry->message, "type",
                      entry->warning ? "Warning" : "Normal", "count", (int)entry->count,
@@ -194,17 +215,24 @@ static int ask_pod(struct events *events, const struct tally_entry *entry, struc
     return kube_send(events->client, &request, events, &events->call, err);
 }
 
-static int create_event(struct events *events, const struct tally_entry *entry, struct error *err)
+/* A later try bears the same name: the server then knows it for the same. */
+static int name_event(const struct events *events, struct tally_entry *entry)
 {
     const char *object = *entry->pod ? entry->pod : events->node;
+
+    if (!entry->event_name &&
+        asprintf(&entry->event_name, "%.200s.%llx", object, (unsigned long long)clock_now_ns()) < 0)
+        entry->event_name = NULL;
+    return entry->event_name ? 0 : -ENOMEM;
+}
+
+static int create_event(struct events *events, struct tally_entry *entry, struct error *err)
+{
     char path[PATH_SIZE];
-    json_t *event;
+    json_t *event = name_event(events, entry) == 0 ? event_object(events, entry) : NULL;
     int r;
 
     path_of(namespace_of(entry), "events", NULL, path);
-    if (asprintf(&events->name, "%.200s.%llx", object, (unsigned long long)clock_now_ns()) < 0)
-        events->name = NULL;
-    event = events->name ? event_object(events, entry) : NULL;
     r = event ? kube_create(events->client, path, FIELD_MANAGER, event, on_written, events,
                             &events->call, err)
               : error_set_errno(err, -ENOMEM, "cannot make an event");
@@ -235,7 +263,7 @@ static int send_entry(struct events *events, struct tally_entry *entry, struct e
         return ask_pod(events, entry, err);
     events->n_sent = entry->count;
     tally_spend(&events->tally, entry, &moment);
-    return entry->event_name ? patch_event(events, entry, err) : create_event(events, entry, err);
+    return entry->has_event ? patch_event(events, entry, err) : create_event(events, entry, err);
 }
 
 static void pump(struct events *events)
@@ -246,11 +274,10 @@ static void pump(struct events *events)
     struct tally_now moment = now();
     uint64_t wait_ms = 0;
 
-    if (events->call)
+    if (events->call || !events->client)
         return;
     entry = events->is_refused ? NULL : tally_next(&events->tally, &moment, &wait_ms);
     if (entry && send_entry(events, entry, &err) < 0) {
-        free(TAKE_PTR(events->name));
         lost.reason = error_text(&err);
         on_failure(events, &lost);
         entry = NULL;
@@ -263,15 +290,13 @@ static void pump(struct events *events)
 
 /* -- life ------------------------------------------------------------------------------------ */
 
-int events_new(uv_loop_t *loop, struct kube_client *client, const char *node,
-               void (*on_rest)(void *userdata), void *userdata, struct events **ret_events,
-               struct error *err)
+int events_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
+               struct events **ret_events, struct error *err)
 {
     struct events *events = calloc(1, sizeof(*events));
 
     if (!events)
         return error_set_errno(err, -ENOMEM, "cannot write events");
-    events->client = client;
     events->node = node;
     events->on_rest = on_rest;
     events->userdata = userdata;
@@ -280,6 +305,12 @@ int events_new(uv_loop_t *loop, struct kube_client *client, const char *node,
     events->timer.data = events;
     *ret_events = events;
     return 0;
+}
+
+void events_start(struct events *events, struct kube_client *client)
+{
+    events->client = client;
+    pump(events);
 }
 
 static void say_one(struct events *events, const struct cluster_event *event,
@@ -328,7 +359,6 @@ static void on_closed(uv_handle_t *handle)
     struct events *events = handle->data;
 
     tally_deinit(&events->tally);
-    free(events->name);
     free(events);
 }
 

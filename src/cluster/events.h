@@ -14,10 +14,12 @@
 
 struct events;
 
-/* node is borrowed. */
-int events_new(uv_loop_t *loop, struct kube_client *client, const char *node,
-               void (*on_rest)(void *userdata), void *userdata, struct events **ret_events,
-               struct error *err);
+/* node is borrowed. What is said before events_start waits. */
+int events_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
+               struct events **ret_events, struct error *err);
+
+/* client is borrowed, and freed later than the events. */
+void events_start(struct events *events, struct kube_client *client);
 
 /* On the Node and on each pod named. */
 void events_say(struct events *events, const struct cluster_event *event);

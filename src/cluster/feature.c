@@ -90,6 +90,11 @@ static void on_answer(const struct kube_response *response, void *userdata)
     feature->is_read = true;
     if (is_there && feature->step != FEATURE_DELETE)
         feature->current = json_loadb(response->body, response->size, 0, NULL);
+    if (feature->step == FEATURE_READ) {
+        json_decref(feature->found);
+        feature->found =
+            json_incref(json_object_get(json_object_get(feature->current, "spec"), "labels"));
+    }
     /* The CRD has gone meanwhile. */
     if (!is_there && feature->step == FEATURE_WRITE)
         feature->is_offered = false;
@@ -120,4 +125,5 @@ void feature_deinit(struct feature *feature)
 {
     writer_deinit(&feature->writer);
     json_decref(TAKE_PTR(feature->current));
+    json_decref(TAKE_PTR(feature->found));
 }

@@ -17,6 +17,7 @@ struct feature {
     enum feature_step step; /* what the open request does */
     bool is_discovered, is_offered, is_read;
     json_t *current; /* as the server has it; NULL = there is none, or not read */
+    json_t *found;   /* {label: value}: what it said when it was read last; NULL = nothing */
 };
 
 void feature_init(struct feature *feature, uv_loop_t *loop, const struct scene *scene,

@@ -87,7 +87,12 @@ static int note_refused(struct labels_plan *plan, const struct cluster_label *la
     return note(&plan->refused, &plan->n_refused, &plan->refused_capacity, text);
 }
 
-static const char *other_holder(const json_t *node, const char *key)
+/* What is known besides the Node and what is wanted: see labels_make_plan. */
+struct knowledge {
+    const json_t *nfd_left, *yielded;
+};
+
+static const char *other_holder(const json_t *node, const char *key, const char *besides)
 {
     cleanup_free char *step = NULL;
 
@@ -95,30 +100,43 @@ static const char *other_holder(const json_t *node, const char *key)
         step = NULL;
         return NULL;
     }
-    return managed_by_other(node, &(struct managed_field){{"f:metadata", "f:labels", step}});
+    return managed_by_other(node, &(struct managed_field){{"f:metadata", "f:labels", step}},
+                            besides);
+}
+
+/* Does it stand as a silent NFD left it, held by nobody else? */
+static bool is_left(const json_t *node, const json_t *nfd_left, const char *key, const char *live)
+{
+    const char *left = json_string_value(json_object_get(nfd_left, key));
+
+    return left && str_equal(left, live) && !other_holder(node, key, NODEFEATURE_MANAGER);
 }
 
 /* Into `apply`, unless it is somebody else's. */
-static int want(const json_t *node, const json_t *yielded, const struct cluster_label *label,
-                json_t *apply, struct labels_plan *plan)
+static int want(const json_t *node, const struct knowledge *known,
+                const struct cluster_label *label, json_t *apply, struct labels_plan *plan)
 {
     const char *fault = labels_fault(label->key, label->value);
     const char *live = node_label(node, label->key);
-    const char *refused_by = json_string_value(json_object_get(yielded, label->key));
-    const char *other = refused_by ? refused_by : other_holder(node, label->key);
+    const char *refused_by = json_string_value(json_object_get(known->yielded, label->key));
+    const char *other = refused_by ? refused_by : other_holder(node, label->key, NULL);
 
     if (fault)
         return note_refused(plan, label, fault);
-    if (live && other && !str_equal(live, label->value))
-        return note_held(plan, label->key, other);
+    if (live && other && !str_equal(live, label->value)) {
+        if (!str_equal(other, NODEFEATURE_MANAGER) ||
+            !is_left(node, known->nfd_left, label->key, live))
+            return note_held(plan, label->key, other);
+        plan->force = true;
+    }
     return json_object_set_new(apply, label->key, json_string(label->value)) < 0 ? -ENOMEM : 0;
 }
 
-static int want_all(const json_t *node, const json_t *yielded, const struct cluster_state *state,
-                    bool nfd_is_silent, json_t *apply, json_t *handed_over,
+static int want_all(const json_t *node, const struct knowledge *known,
+                    const struct cluster_state *state, json_t *apply, json_t *handed_over,
                     struct labels_plan *plan)
 {
-    const bool nfd = state->labels_by == CLUSTER_LABELS_AUTO && !nfd_is_silent;
+    const bool nfd = state->labels_by == CLUSTER_LABELS_AUTO && !known->nfd_left;
     int r = 0;
 
     for (size_t i = 0; i < state->n_labels && state->labels_by != CLUSTER_LABELS_NONE; i++) {
@@ -127,13 +145,13 @@ static int want_all(const json_t *node, const json_t *yielded, const struct clus
         if (nfd && nodefeature_serves(node, label->key))
             r = json_object_set_new(handed_over, label->key, json_null());
         else
-            r = want(node, yielded, label, apply, plan);
+            r = want(node, known, label, apply, plan);
         if (r < 0)
             return -ENOMEM;
     }
     for (size_t i = 0; i < state->n_extra_labels; i++) {
         json_object_del(handed_over, state->extra_labels[i].key);
-        if (want(node, yielded, &state->extra_labels[i], apply, plan) < 0)
+        if (want(node, known, &state->extra_labels[i], apply, plan) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -188,29 +206,39 @@ static int plan_release(const json_t *node, const json_t *ours, json_t *handed_o
     return r;
 }
 
-static int fill_plan(const json_t *node, const json_t *yielded, const char *node_name,
-                     const struct cluster_state *state, bool nfd_is_silent, json_t *apply,
-                     json_t *handed_over, struct labels_plan *plan)
+/* Force is for what was seen: it loses to whoever changes the Node meanwhile. */
+static json_t *apply_object(const json_t *node, const char *node_name, bool force, json_t *labels)
+{
+    const json_t *metadata = json_object_get(node, "metadata");
+    json_t *version = force ? json_object_get(metadata, "resourceVersion") : NULL;
+
+    return json_pack("{s:s,s:s,s:{s:s,s:s*,s:O*,s:O}}", "apiVersion", "v1", "kind", "Node",
+                     "metadata", "name", node_name, "uid", node_uid(node), "resourceVersion",
+                     version, "labels", labels);
+}
+
+static int fill_plan(const json_t *node, const struct knowledge *known, const char *node_name,
+                     const struct cluster_state *state, json_t *apply, json_t *handed_over,
+                     struct labels_plan *plan)
 {
     const json_t *ours = managed_by_us(node, "", &labels_field);
 
-    if (!apply || !handed_over ||
-        want_all(node, yielded, state, nfd_is_silent, apply, handed_over, plan) < 0 ||
+    if (!apply || !handed_over || want_all(node, known, state, apply, handed_over, plan) < 0 ||
         plan_release(node, ours, handed_over, plan) < 0)
         return -ENOMEM;
     if (is_applied(node, ours, apply))
         return 0;
-    plan->object = json_pack("{s:s,s:s,s:{s:s,s:s*,s:O}}", "apiVersion", "v1", "kind", "Node",
-                             "metadata", "name", node_name, "uid", node_uid(node), "labels", apply);
+    plan->object = apply_object(node, node_name, plan->force, apply);
     return plan->object ? 0 : -ENOMEM;
 }
 
 int labels_make_plan(const json_t *node, const char *node_name, const struct cluster_state *state,
-                     bool nfd_is_silent, const json_t *yielded, struct labels_plan *ret_plan)
+                     const json_t *nfd_left, const json_t *yielded, struct labels_plan *ret_plan)
 {
+    const struct knowledge known = {nfd_left, yielded};
     json_t *apply = json_object(), *handed_over = json_object();
     struct labels_plan plan = {.object = NULL};
-    int r = fill_plan(node, yielded, node_name, state, nfd_is_silent, apply, handed_over, &plan);
+    int r = fill_plan(node, &known, node_name, state, apply, handed_over, &plan);
 
     json_decref(apply);
     json_decref(handed_over);

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Our labels on the Node, applied without force: a label that somebody else holds with another
- * value is left to them and named; one that node-feature-discovery serves for us (nodefeature.h) is
- * left to it silently, and handed over so that it does not vanish in between.
+ * Our labels on the Node, applied so that nobody is fought: a label that somebody else holds with
+ * another value is left to them and named; one that node-feature-discovery serves for us
+ * (nodefeature.h) is left to it silently, and handed over so that it does not vanish in between.
  */
 
 #include <jansson.h>
@@ -13,6 +13,7 @@
 
 struct labels_plan {
     json_t *object;  /* to apply; NULL = the Node is as it should be */
+    bool force;      /* by force: it takes back what a silent nfd-master holds, and nothing else */
     json_t *release; /* a JSON patch that goes before it; NULL = none is needed */
     char **held;     /* "nvidia.com/gpu.count (nfd-master)": left to who holds it */
     size_t n_held, held_capacity;
@@ -21,12 +22,13 @@ struct labels_plan {
 };
 
 /*
- * nfd_is_silent: what NFD is said to serve has been wrong for too long, write it all the same.
- * yielded: {label: manager}, which the server refused although the Node names no such manager
- * (it has one for what is older than all managers); NULL = none. 0 or -ENOMEM.
+ * nfd_left: NULL while NFD is relied on; else {label: value} that it set as we had told it before
+ * it fell silent (nfd.h): these are taken back, unless somebody else holds them as well. yielded:
+ * {label: manager}, which the server refused although the Node names no such manager (it has one
+ * for what is older than all managers); NULL = none. 0 or -ENOMEM.
  */
 int labels_make_plan(const json_t *node, const char *node_name, const struct cluster_state *state,
-                     bool nfd_is_silent, const json_t *yielded, struct labels_plan *ret_plan);
+                     const json_t *nfd_left, const json_t *yielded, struct labels_plan *ret_plan);
 
 void labels_plan_deinit(struct labels_plan *plan);
 

@@ -35,6 +35,7 @@ int main(int argc, char *argv[])
 {
     struct stat pair;
 
+    signal(SIGPIPE, SIG_IGN); /* which libcurl leaves to its user */
     if (argc == 3 && str_equal(argv[1], "--retire"))
         return retire_run(argv[2]);
     if (fstat(CLUSTER_FD, &pair) < 0 || !S_ISSOCK(pair.st_mode)) {
@@ -43,7 +44,6 @@ int main(int argc, char *argv[])
     }
     setup_log(argc, argv);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* an agent that was killed says no bye */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN); /* from the terminal; the agent hears it too and says bye */
+    signal(SIGINT, SIG_IGN);          /* from the terminal; the agent hears it too and says bye */
     return program_run(CLUSTER_FD);
 }

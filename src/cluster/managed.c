@@ -2,6 +2,7 @@
 #include "cluster/managed.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 
@@ -50,15 +51,37 @@ const json_t *managed_by_us(const json_t *object, const char *subresource,
     return NULL;
 }
 
-const char *managed_by_other(const json_t *object, const struct managed_field *field)
+const char *managed_by_other(const json_t *object, const struct managed_field *field,
+                             const char *besides)
 {
     const json_t *entry;
     size_t i;
 
-    json_array_foreach(entries_of(object), i,
-                       entry) if (!is_ours(entry) && *text_of(entry, "manager") &&
-                                  find(entry, field)) return text_of(entry, "manager");
+    json_array_foreach(entries_of(object), i, entry)
+    {
+        const char *manager = text_of(entry, "manager");
+
+        if (*manager && !is_ours(entry) && !(besides && str_equal(manager, besides)) &&
+            find(entry, field))
+            return manager;
+    }
     return NULL;
+}
+
+const char *managed_time(const json_t *object, const char *manager)
+{
+    const char *newest = NULL;
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(entries_of(object), i, entry)
+    {
+        const char *time = text_of(entry, "time");
+
+        if (str_equal(text_of(entry, "manager"), manager) && (!newest || strcmp(time, newest) > 0))
+            newest = time;
+    }
+    return newest;
 }
 
 /* The entry's fields without the leaves; NULL for want of memory. */

@@ -25,8 +25,13 @@ struct managed_field {
 const json_t *managed_by_us(const json_t *object, const char *subresource,
                             const struct managed_field *field);
 
-/* The first other manager of the field, or NULL. Borrowed. */
-const char *managed_by_other(const json_t *object, const struct managed_field *field);
+/* The first manager of the field that is neither we nor `besides` (NULL = nobody), or NULL.
+ * Borrowed. */
+const char *managed_by_other(const json_t *object, const struct managed_field *field,
+                             const char *besides);
+
+/* When the manager wrote last, whatever it was; NULL = never. Borrowed. */
+const char *managed_time(const json_t *object, const char *manager);
 
 /*
  * The JSON patch that gives these fields up without removing them: what a server-side apply does

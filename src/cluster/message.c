@@ -99,6 +99,8 @@ static const struct member resource_members[] = {
 };
 
 static const struct member news_members[] = {
+    MEMBER(cluster_news, heard, "heard", TRUTH),
+    MEMBER(cluster_news, gone, "gone", TRUTH),
     MEMBER(cluster_news, config_label_value, "configLabelValue", MAYBE_TEXT),
     MEMBER_LIST(cluster_news, resources, "resources", resource_members),
     {"labelsHeldByOthers", LIST, offsetof(struct cluster_news, labels_held_by_others),

@@ -7,11 +7,11 @@
  *
  * The agent speaks first (setup), then tells what should be (state, whole each time: what is not in
  * it any more goes away) and what happened (event). The program tells what it sees of our Node
- * (news, whole each time), once it has been read and whenever a part of it changed. Either may be
- * started anew: the agent then says setup and state again. Before the agent ends in good order it
- * says bye; the program finds out whether that is an uninstall, cleans up if so, and ends by itself
- * within CLUSTER_FAREWELL_MS. A pair that closes without bye ends the program at once and changes
- * nothing.
+ * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
+ * may be started anew: the agent then says setup and state again. Before the agent ends in good
+ * order it says bye; the program finds out whether that is an uninstall, cleans up if so, and ends
+ * by itself within CLUSTER_FAREWELL_MS. A pair that closes without bye ends the program at once and
+ * changes nothing.
  *
  * A line that is none of these is refused with a sentence. Unknown members are ignored and missing
  * ones are empty, so that the two may be of neighbouring versions during an upgrade.
@@ -83,6 +83,8 @@ struct cluster_resource {
 };
 
 struct cluster_news {
+    bool heard; /* the API server is heard; false: what follows is what was seen last */
+    bool gone;  /* the cluster has no Node of our name: what follows is empty and says nothing */
     char *config_label_value; /* NULL = the Node does not have it */
     struct cluster_resource
         *resources; /* of the Node's status: integers with a domain in the name */

@@ -51,6 +51,21 @@ bool nodefeature_was_here(const json_t *node)
     return false;
 }
 
+char *nodefeature_trace(const json_t *node)
+{
+    const char *time = managed_time(node, NODEFEATURE_MANAGER), *key;
+    cleanup_text struct text trace = TEXT_INIT;
+    json_t *value;
+
+    text_addf(&trace, "%s\n", time ? time : "");
+    json_object_foreach(map_of(node, "annotations"), key, value)
+    {
+        if (strstr(key, NFD_ANNOTATIONS) && json_is_string(value))
+            text_addf(&trace, "%s=%s\n", key, json_string_value(value));
+    }
+    return text_take(&trace);
+}
+
 bool nodefeature_is_offered(const char *body)
 {
     json_t *answer = json_loads(body, 0, NULL);

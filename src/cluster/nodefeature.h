@@ -22,6 +22,12 @@ bool nodefeature_serves(const json_t *node, const char *label);
 /* Has NFD been at work on this Node at all? */
 bool nodefeature_was_here(const json_t *node);
 
+#define NODEFEATURE_MANAGER "nfd-master" /* under which NFD's master writes on Nodes */
+
+/* A text that is another one after nfd-master has written on the Node; to be freed, NULL for want
+ * of memory. */
+char *nodefeature_trace(const json_t *node);
+
 /* The answer to NODEFEATURE_GROUP_PATH: does the API have NodeFeatures? */
 bool nodefeature_is_offered(const char *body);
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cluster/node.h"
+
 static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdata,
                        struct kube_call **ret_call, struct error *err)
 {
@@ -73,22 +75,58 @@ int owner_path(const struct owner *owner, struct text *ret_path)
     return text_failed(ret_path) ? -ENOMEM : 0;
 }
 
-bool owner_is_deleted(const struct owner *owner, const struct kube_response *response)
+/* The simplest of the ways to choose nodes, and the usual one. Of a Node that is not known nothing
+ * is taken away. */
+static bool chooses(const json_t *daemonset, const json_t *node)
+{
+    json_t *selector = NULL;
+    const char *key;
+    json_t *value;
+
+    json_unpack((json_t *)daemonset, "{s:{s:{s:{s:o}}}}", "spec", "template", "spec",
+                "nodeSelector", &selector);
+    json_object_foreach(selector, key, value)
+    {
+        const char *has = node ? node_label(node, key) : NULL;
+
+        if (node && json_is_string(value) && (!has || !str_equal(has, json_string_value(value))))
+            return false;
+    }
+    return true;
+}
+
+/* A 404 may also come from a proxy in between, or from an API server that does not serve the group
+ * yet: only one that names our DaemonSet is about it. */
+static bool is_gone(const struct owner *owner, const struct kube_response *response)
+{
+    json_t *status = json_loadb(response->body, response->size, 0, NULL);
+    const char *name =
+        json_string_value(json_object_get(json_object_get(status, "details"), "name"));
+    bool is_about_it = name && owner->daemonset && str_equal(name, owner->daemonset);
+
+    json_decref(status);
+    return is_about_it;
+}
+
+bool owner_leaves(const struct owner *owner, const struct kube_response *response)
 {
     json_t *daemonset, *metadata;
     const char *uid;
-    bool is_deleted;
+    bool leaves;
 
-    if (response->error || response->http_status == 404)
-        return !response->error;
+    if (response->error)
+        return false;
+    if (response->http_status == 404)
+        return is_gone(owner, response);
     daemonset = json_loadb(response->body, response->size, 0, NULL);
     metadata = json_object_get(daemonset, "metadata");
     uid = json_string_value(json_object_get(metadata, "uid"));
     /* Another one of the same name is a new installation, whose agent comes after us. */
-    is_deleted = response->http_status == 200 && uid && owner->uid && str_equal(uid, owner->uid) &&
-                 json_object_get(metadata, "deletionTimestamp");
+    leaves =
+        response->http_status == 200 && uid && owner->uid && str_equal(uid, owner->uid) &&
+        (json_object_get(metadata, "deletionTimestamp") || !chooses(daemonset, owner->scene->node));
     json_decref(daemonset);
-    return is_deleted;
+    return leaves;
 }
 
 void owner_deinit(struct owner *owner)

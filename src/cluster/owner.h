@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Who runs us: our pod's DaemonSet. It owns the objects we create, and its end is our uninstall:
- * a pod that ends while its DaemonSet stays is restarted, upgraded or evicted, and what it wrote
- * must stay for the next one.
+ * Who runs us: our pod's DaemonSet. It owns the objects we create, and its end is our uninstall,
+ * as it is when its nodeSelector no longer matches our Node. A pod that ends otherwise is
+ * restarted, upgraded or evicted, and what it wrote must stay for the next one.
  */
 
 #include "cluster/scene.h"
@@ -26,7 +26,7 @@ bool owner_is_settled(const struct owner *owner);
 /* 0 and the path of its DaemonSet; -ENOENT without one; -ENOMEM. */
 int owner_path(const struct owner *owner, struct text *ret_path);
 
-/* The DaemonSet's answer: has it been deleted? */
-bool owner_is_deleted(const struct owner *owner, const struct kube_response *response);
+/* The DaemonSet's answer: has it been deleted, or is it to run on this node no more? */
+bool owner_leaves(const struct owner *owner, const struct kube_response *response);
 
 void owner_deinit(struct owner *owner);

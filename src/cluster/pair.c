@@ -129,30 +129,6 @@ int pair_say(struct pair *pair, const struct cluster_message *message)
     return 0;
 }
 
-int pair_new(uv_loop_t *loop, int fd, const struct pair_events *events, void *userdata,
-             struct pair **ret_pair, struct error *err)
-{
-    cleanup_free struct pair *pair = calloc(1, sizeof(*pair));
-    int r;
-
-    if (!pair)
-        return error_set_errno(err, -ENOMEM, "cannot hear the agent");
-    pair->events = events;
-    pair->userdata = userdata;
-    r = uv_pipe_init(loop, &pair->pipe, 0);
-    if (r == 0)
-        r = uv_pipe_open(&pair->pipe, fd);
-    if (r < 0)
-        return error_set_errno(err, r, "cannot hear the agent");
-    pair->pipe.data = pair;
-    pair->request.data = pair;
-    r = uv_read_start((uv_stream_t *)&pair->pipe, on_alloc, on_read);
-    if (r < 0)
-        return error_set_errno(err, r, "cannot hear the agent");
-    *ret_pair = TAKE_PTR(pair);
-    return 0;
-}
-
 static void on_closed(uv_handle_t *handle)
 {
     struct pair *pair = handle->data;
@@ -162,6 +138,35 @@ static void on_closed(uv_handle_t *handle)
     free(pair->next);
     free(pair->last);
     free(pair);
+}
+
+static int start(struct pair *pair, int fd)
+{
+    int r = uv_pipe_open(&pair->pipe, fd);
+
+    return r < 0 ? r : uv_read_start((uv_stream_t *)&pair->pipe, on_alloc, on_read);
+}
+
+int pair_new(uv_loop_t *loop, int fd, const struct pair_events *events, void *userdata,
+             struct pair **ret_pair, struct error *err)
+{
+    struct pair *pair = calloc(1, sizeof(*pair));
+    int r;
+
+    if (!pair)
+        return error_set_errno(err, -ENOMEM, "cannot hear the agent");
+    pair->events = events;
+    pair->userdata = userdata;
+    uv_pipe_init(loop, &pair->pipe, 0);
+    pair->pipe.data = pair;
+    pair->request.data = pair;
+    r = start(pair, fd);
+    if (r < 0) {
+        pair_free(pair);
+        return error_set_errno(err, r, "cannot hear the agent");
+    }
+    *ret_pair = pair;
+    return 0;
 }
 
 void pair_free(struct pair *pair)

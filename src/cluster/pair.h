@@ -20,7 +20,7 @@ struct pair_events {
     void (*on_end)(int r, const struct error *err, void *userdata);
 };
 
-/* Takes fd over. */
+/* Takes fd over. After a failure too the loop must turn once more. */
 int pair_new(uv_loop_t *loop, int fd, const struct pair_events *events, void *userdata,
              struct pair **ret_pair, struct error *err);
 

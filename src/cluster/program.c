@@ -9,8 +9,8 @@
 #include "cluster/events.h"
 #include "cluster/feature.h"
 #include "cluster/labels.h"
+#include "cluster/nfd.h"
 #include "cluster/node.h"
-#include "cluster/nodefeature.h"
 #include "cluster/owner.h"
 #include "cluster/pair.h"
 #include "cluster/upkeep.h"
@@ -37,6 +37,7 @@ struct program {
     struct kube_watch *watch;
     struct owner owner;
     struct feature feature;
+    struct nfd nfd;
     struct writer writers[N_WRITERS];
     struct events *events;
     uv_timer_t access, nfd_lag, nfd_check, farewell;
@@ -46,9 +47,8 @@ struct program {
     char *notes;              /* what was said of labels that are not ours to set */
     bool is_synced;           /* the Node was read, or is known not to be there */
     bool is_listed;           /* the list that runs has shown it */
-    bool nfd_was_here;
-    size_t n_served; /* of our labels, by NFD */
-    bool is_leaving; /* the agent said bye */
+    bool is_heard;            /* the API server */
+    bool is_leaving;          /* the agent said bye */
     bool is_uninstalled;
     bool is_farewell_known; /* whether it is an uninstall */
     int status;
@@ -91,9 +91,11 @@ static int fill_news(struct program *program, struct cluster_news *news)
     const struct scene *scene = &program->scene;
     int r = node_tell(scene->node, program->setup.config_label, news);
 
+    news->heard = program->is_heard;
+    news->gone = !scene->node;
     if (r < 0 || !scene->node || !scene->has_state)
         return r;
-    r = labels_make_plan(scene->node, program->setup.node, &scene->state, scene->nfd_is_silent,
+    r = labels_make_plan(scene->node, program->setup.node, &scene->state, scene->nfd_left,
                          scene->yielded, &plan);
     if (r < 0)
         return r;
@@ -124,13 +126,21 @@ static void look_all(struct program *program)
     writer_look(&program->feature.writer);
 }
 
+static void hurry_all(struct program *program)
+{
+    for (size_t i = 0; i < N_WRITERS; i++)
+        writer_hurry(&program->writers[i]);
+    writer_hurry(&program->feature.writer);
+}
+
 static void on_nfd_lag(uv_timer_t *timer)
 {
     struct program *program = timer->data;
 
     log_warning("node-feature-discovery does not set our labels, setting them on the Node", "node",
                 program->setup.node);
-    program->scene.nfd_is_silent = true;
+    nfd_give_up(&program->nfd, program->scene.node);
+    program->scene.nfd_left = nfd_left(&program->nfd);
     look_all(program);
     tell_news(program);
 }
@@ -143,44 +153,32 @@ static void on_nfd_check(uv_timer_t *timer)
         feature_check(&program->feature);
 }
 
-/* How many of our labels NFD serves, and whether one of them has another value than it should. */
-static size_t count_served(const struct scene *scene, bool *ret_lags)
+static void await_nfd(struct program *program)
 {
-    size_t n_served = 0;
+    uv_timer_t *lag = &program->nfd_lag;
 
-    *ret_lags = false;
-    for (size_t i = 0; i < scene->state.n_labels; i++) {
-        const struct cluster_label *label = &scene->state.labels[i];
-
-        if (scene->state.labels_by != CLUSTER_LABELS_AUTO ||
-            !nodefeature_serves(scene->node, label->key))
-            continue;
-        n_served++;
-        *ret_lags = *ret_lags || !str_equal(node_label(scene->node, label->key), label->value);
-    }
-    return n_served;
+    if (!program->nfd.lags || program->nfd.is_silent)
+        uv_timer_stop(lag);
+    else if (!uv_is_active((uv_handle_t *)lag))
+        uv_timer_start(lag, on_nfd_lag, NFD_LAG_MS, 0);
 }
 
 static void watch_nfd(struct program *program)
 {
-    const bool was_here = nodefeature_was_here(program->scene.node);
-    bool lags;
-    const size_t n_served = count_served(&program->scene, &lags);
+    struct nfd *nfd = &program->nfd;
+    const struct nfd before = *nfd;
 
-    if (!lags) {
-        program->scene.nfd_is_silent = false;
-        uv_timer_stop(&program->nfd_lag);
-    } else if (!program->scene.nfd_is_silent && !uv_is_active((uv_handle_t *)&program->nfd_lag)) {
-        uv_timer_start(&program->nfd_lag, on_nfd_lag, NFD_LAG_MS, 0);
-    }
-    if ((n_served > 0) != (program->n_served > 0))
-        log_info(n_served ? "our labels are set by node-feature-discovery now"
-                          : "node-feature-discovery does not set our labels any more",
+    if (!program->is_synced || program->is_uninstalled)
+        return;
+    nfd_look(nfd, program->scene.node, &program->scene.state, program->feature.found);
+    program->scene.nfd_left = nfd_left(nfd);
+    await_nfd(program);
+    if ((nfd->n_served > 0) != (before.n_served > 0))
+        log_info(nfd->n_served ? "our labels are set by node-feature-discovery now"
+                               : "node-feature-discovery does not set our labels any more",
                  "node", program->setup.node);
-    if (n_served < program->n_served || (was_here && !program->nfd_was_here))
+    if (nfd->n_served < before.n_served || (nfd->was_here && !before.was_here))
         feature_check(&program->feature);
-    program->n_served = n_served;
-    program->nfd_was_here = was_here;
 }
 
 /* -- the Node ---------------------------------------------------------------------------------- */
@@ -189,8 +187,7 @@ static void on_node(void *userdata)
 {
     struct program *program = userdata;
 
-    if (program->is_synced)
-        watch_nfd(program);
+    watch_nfd(program);
     look_all(program);
     tell_news(program);
 }
@@ -225,7 +222,7 @@ static void on_synced(void *userdata)
     struct program *program = userdata;
     const bool was_synced = program->is_synced;
 
-    program->is_synced = true;
+    program->is_synced = program->is_heard = true;
     if (!program->is_listed && (program->scene.node || !was_synced))
         lose_node(program);
     else if (!was_synced)
@@ -236,15 +233,15 @@ static void on_trouble(const char *reason, void *userdata)
 {
     struct program *program = userdata;
 
+    program->is_heard = !reason;
+    tell_news(program);
     if (reason) {
         log_warning("the API server cannot be heard, trying again", "reason", reason);
         return;
     }
     log_info("the API server is heard again");
-    for (size_t i = 0; i < N_WRITERS; i++)
-        writer_hurry(&program->writers[i]);
     writer_hurry(&program->owner.writer);
-    writer_hurry(&program->feature.writer);
+    hurry_all(program);
     events_hurry(program->events);
 }
 
@@ -271,10 +268,26 @@ static void on_writer(void *userdata)
     end_when_done(userdata);
 }
 
+/* What our NodeFeature said before we came may be known now. */
+static void on_feature(void *userdata)
+{
+    watch_nfd(userdata);
+    end_when_done(userdata);
+}
+
+/* A restart loses nothing by it; an uninstall leaves things behind. */
+static void say_unknown(const struct program *program, const char *reason)
+{
+    log_warning("cannot find out whether this is an uninstall, so what is ours stays on the Node",
+                "node", program->setup.node, "reason", reason);
+}
+
 static void on_limit(uv_timer_t *timer)
 {
     struct program *program = timer->data;
 
+    if (!program->is_farewell_known)
+        say_unknown(program, "the API server does not answer in time");
     if (program->is_uninstalled)
         log_warning("what we wrote on the Node could not be removed in time", "node",
                     program->setup.node);
@@ -288,7 +301,7 @@ static void remove_everything(struct program *program)
     cluster_state_deinit(&program->scene.state);
     program->scene.state = (struct cluster_state){.labels_by = CLUSTER_LABELS_NONE};
     program->scene.has_state = true;
-    look_all(program);
+    hurry_all(program); /* there is no time to wait out what failed before */
 }
 
 static void on_daemonset(const struct kube_response *response, void *userdata)
@@ -296,9 +309,11 @@ static void on_daemonset(const struct kube_response *response, void *userdata)
     struct program *program = userdata;
 
     program->farewell_call = NULL;
-    program->is_farewell_known = true;
-    if (owner_is_deleted(&program->owner, response))
+    if (*response->reason && response->http_status != 404)
+        say_unknown(program, response->reason);
+    if (owner_leaves(&program->owner, response))
         remove_everything(program);
+    program->is_farewell_known = true; /* not before each writer has looked: some were at rest */
     end_when_done(program);
 }
 
@@ -367,7 +382,7 @@ static void start_writers(struct program *program)
         writer_init(&program->writers[i], &program->loop, jobs[i], on_writer, program,
                     &program->scene);
     owner_init(&program->owner, &program->loop, &program->scene, on_owner, program);
-    feature_init(&program->feature, &program->loop, &program->scene, &program->owner, on_writer,
+    feature_init(&program->feature, &program->loop, &program->scene, &program->owner, on_feature,
                  program);
     writer_look(&program->owner.writer);
     uv_timer_start(&program->nfd_check, on_nfd_check, NFD_CHECK_MS, NFD_CHECK_MS);
@@ -384,18 +399,15 @@ static int start(struct program *program, struct error *err)
     if (r < 0)
         return r;
     program->scene.client = program->client;
-    r = events_new(&program->loop, program->client, program->setup.node, on_writer, program,
-                   &program->events, err);
-    if (r == 0)
-        r = start_watch(program, err);
+    r = start_watch(program, err);
     if (r < 0) {
-        events_free(TAKE_PTR(program->events));
         kube_client_free(TAKE_PTR(program->client));
         return r;
     }
     log_info("keeping our Node at the API server", "node", program->setup.node, "server",
              access.server);
     start_writers(program);
+    events_start(program->events, program->client);
     return 0;
 }
 
@@ -421,7 +433,9 @@ static void on_setup(struct program *program, struct cluster_setup *setup)
     }
     program->setup = *setup;
     *setup = (struct cluster_setup){.node = NULL};
-    if (scene_init(&program->scene, NULL, &program->setup, on_node, program) < 0)
+    if (scene_init(&program->scene, NULL, &program->setup, on_node, program) < 0 ||
+        events_new(&program->loop, program->setup.node, on_writer, program, &program->events,
+                   NULL) < 0)
         end(program, 1);
     else
         on_access(&program->access);
@@ -435,6 +449,7 @@ static void on_state(struct program *program, struct cluster_state *state)
     program->scene.state = *state;
     *state = (struct cluster_state){.labels = NULL};
     program->scene.has_state = true;
+    program->scene.state_since = time(NULL);
     if (!is_running(program))
         return;
     on_node(program);
@@ -458,8 +473,7 @@ static void on_message(struct cluster_message *message, void *userdata)
             on_state(program, &message->state);
         break;
     case CLUSTER_EVENT:
-        if (program->events)
-            events_say(program->events, &message->event);
+        events_say(program->events, &message->event);
         break;
     case CLUSTER_BYE:
         on_bye(program);
@@ -521,6 +535,7 @@ int program_run(int fd)
         uv_close((uv_handle_t *)timers[i], NULL);
     uv_run(&program.loop, UV_RUN_DEFAULT);
     uv_loop_close(&program.loop);
+    nfd_deinit(&program.nfd);
     scene_deinit(&program.scene);
     cluster_setup_deinit(&program.setup);
     free(program.notes);

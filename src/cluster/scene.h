@@ -4,6 +4,7 @@
 /* What is seen and what is wanted: the newest Node, and the newest state from the agent. */
 
 #include <jansson.h>
+#include <time.h>
 
 #include "cluster/message.h"
 #include "kube/client.h"
@@ -15,8 +16,9 @@ struct scene {
     json_t *node;                      /* NULL = not read yet, or gone */
     struct cluster_state state;        /* what the agent wants; empty before has_state */
     bool has_state;
-    bool nfd_is_silent;              /* what NFD should serve has been wrong for long */
-    json_t *yielded;                 /* see labels.h; until the Node changes */
+    time_t state_since;              /* when it said so; every try of it writes the same time */
+    const json_t *nfd_left;          /* see labels.h; borrowed */
+    json_t *yielded;                 /* likewise; until the Node changes */
     void (*on_node)(void *userdata); /* node, or what is known of it, is another now */
     void *userdata;
 };

@@ -45,6 +45,7 @@ struct tally_entry {
     struct tally_bucket bucket;
     /* Of who writes it; NULL at first, freed with the entry. */
     char *pod_uid, *event_name;
+    bool has_event; /* the API has the event of that name, as far as we know */
 };
 
 struct tally {

@@ -17,6 +17,9 @@
 #define THEIRS(fields)                                                              \
     "{\"manager\":\"hand\",\"operation\":\"Update\",\"fieldsV1\":{\"f:metadata\":{" \
     "\"f:labels\":{" fields "}}}}"
+#define MASTERS(fields)                                                                   \
+    "{\"manager\":\"nfd-master\",\"operation\":\"Update\",\"fieldsV1\":{\"f:metadata\":{" \
+    "\"f:labels\":{" fields "}}}}"
 #define NFD(list) "{\"nfd.node.kubernetes.io/feature-labels\":\"" list "\"}"
 
 static char *own(const char *text)
@@ -28,47 +31,57 @@ static const struct row {
     const char *name;
     const char *labels, *fields, *annotations; /* of the Node */
     enum cluster_labels_by by;
-    bool silent;
+    const char *left;  /* by a silent NFD; NULL = it works */
     const char *apply; /* NULL = nothing to write */
     const char *held;  /* NULL = nothing */
-    bool is_released;
+    bool is_released, is_forced;
 } rows[] = {
     /* wanted: a=1, b=2; and extra c=3 */
-    {"first", "{\"x\":\"y\"}", "[]", "{}", CLUSTER_LABELS_AUTO, false,
+    {"first", "{\"x\":\"y\"}", "[]", "{}", CLUSTER_LABELS_AUTO, NULL,
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
     {"as wanted", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}",
-     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", "{}", CLUSTER_LABELS_AUTO, false, NULL, NULL,
+     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", "{}", CLUSTER_LABELS_AUTO, NULL, NULL, NULL,
      false},
     {"one is old", "{\"a\":\"1\",\"b\":\"0\",\"c\":\"3\"}",
-     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", "{}", CLUSTER_LABELS_AUTO, false,
+     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", "{}", CLUSTER_LABELS_AUTO, NULL,
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
     {"one too many", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\",\"d\":\"4\"}",
-     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{},\"f:d\":{}") "]", "{}", CLUSTER_LABELS_AUTO, false,
+     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{},\"f:d\":{}") "]", "{}", CLUSTER_LABELS_AUTO, NULL,
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
     {"a stranger's value", "{\"a\":\"9\"}", "[" THEIRS("\"f:a\":{}") "]", "{}", CLUSTER_LABELS_NODE,
-     false, "{\"b\":\"2\",\"c\":\"3\"}", "a (hand)", false},
+     NULL, "{\"b\":\"2\",\"c\":\"3\"}", "a (hand)", false},
     {"taken from us", "{\"a\":\"9\",\"b\":\"2\",\"c\":\"3\"}",
      "[" OURS("\"f:b\":{},\"f:c\":{}") "," THEIRS("\"f:a\":{}") "]", "{}", CLUSTER_LABELS_NODE,
-     false, NULL, "a (hand)", false},
+     NULL, NULL, "a (hand)", false},
     {"a stranger says the same", "{\"a\":\"1\"}", "[" THEIRS("\"f:a\":{}") "]", "{}",
-     CLUSTER_LABELS_NODE, false, "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
-    {"nobody's", "{\"a\":\"9\"}", "[]", "{}", CLUSTER_LABELS_NODE, false,
+     CLUSTER_LABELS_NODE, NULL, "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
+    {"nobody's", "{\"a\":\"9\"}", "[]", "{}", CLUSTER_LABELS_NODE, NULL,
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
     {"somebody else publishes", "{\"a\":\"9\",\"c\":\"3\"}", "[" OURS("\"f:c\":{}") "]", "{}",
-     CLUSTER_LABELS_NONE, false, NULL, NULL, false},
-    {"NFD serves one", "{\"a\":\"1\"}", "[]", NFD("a,b"), CLUSTER_LABELS_AUTO, false,
+     CLUSTER_LABELS_NONE, NULL, NULL, NULL, false},
+    {"NFD serves one", "{\"a\":\"1\"}", "[]", NFD("a,b"), CLUSTER_LABELS_AUTO, NULL,
      "{\"b\":\"2\",\"c\":\"3\"}", NULL, false},
-    {"NFD serves, and is not asked", "{\"a\":\"1\"}", "[]", NFD("a,b"), CLUSTER_LABELS_NODE, false,
+    {"NFD serves, and is not asked", "{\"a\":\"1\"}", "[]", NFD("a,b"), CLUSTER_LABELS_NODE, NULL,
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
-    {"NFD serves, and is silent", "{\"a\":\"0\"}", "[]", NFD("a,b"), CLUSTER_LABELS_AUTO, true,
+    {"NFD serves, and is silent", "{\"a\":\"0\"}", "[]", NFD("a,b"), CLUSTER_LABELS_AUTO, "{}",
      "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
+    {"a silent NFD left one", "{\"a\":\"0\"}", "[" MASTERS("\"f:a\":{}") "]", NFD("a,b"),
+     CLUSTER_LABELS_AUTO, "{\"a\":\"0\"}", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false,
+     true},
+    {"it left one that never was ours", "{\"a\":\"0\"}", "[" MASTERS("\"f:a\":{}") "]", NFD("a,b"),
+     CLUSTER_LABELS_AUTO, "{\"a\":\"7\"}", "{\"b\":\"2\",\"c\":\"3\"}", "a (nfd-master)", false},
+    {"a hand holds what it left", "{\"a\":\"0\"}",
+     "[" MASTERS("\"f:a\":{}") "," THEIRS("\"f:a\":{}") "]", NFD("a,b"), CLUSTER_LABELS_AUTO,
+     "{\"a\":\"0\"}", "{\"b\":\"2\",\"c\":\"3\"}", "a (nfd-master)", false},
+    {"a hand has changed what it left", "{\"a\":\"9\"}", "[" THEIRS("\"f:a\":{}") "]", NFD("a,b"),
+     CLUSTER_LABELS_AUTO, "{\"a\":\"0\"}", "{\"b\":\"2\",\"c\":\"3\"}", "a (hand)", false},
     {"handed over", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}",
-     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", NFD("a,b"), CLUSTER_LABELS_AUTO, false,
+     "[" OURS("\"f:a\":{},\"f:b\":{},\"f:c\":{}") "]", NFD("a,b"), CLUSTER_LABELS_AUTO, NULL,
      "{\"c\":\"3\"}", NULL, true},
     {"after it", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", "[" OURS("\"f:c\":{}") "]", NFD("a,b"),
-     CLUSTER_LABELS_AUTO, false, NULL, NULL, false},
+     CLUSTER_LABELS_AUTO, NULL, NULL, NULL, false},
     {"NFD has gone", "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", "[" OURS("\"f:c\":{}") "]", "{}",
-     CLUSTER_LABELS_AUTO, false, "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
+     CLUSTER_LABELS_AUTO, NULL, "{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}", NULL, false},
 };
 
 static json_t *load(const char *text)
@@ -96,10 +109,11 @@ static void plans(void **state_)
                       "labels", load(row->labels), "managedFields", load(row->fields),
                       "annotations", load(row->annotations));
         json_t *expected = row->apply ? load(row->apply) : NULL;
+        json_t *left = row->left ? load(row->left) : NULL;
         cleanup_labels_plan struct labels_plan plan;
         json_t *applied;
 
-        assert_int_equal(labels_make_plan(node, "n", &state, row->silent, NULL, &plan), 0);
+        assert_int_equal(labels_make_plan(node, "n", &state, left, NULL, &plan), 0);
         applied = json_object_get(json_object_get(plan.object, "metadata"), "labels");
         if ((plan.object != NULL) != (expected != NULL) ||
             (expected && !json_equal(applied, expected)))
@@ -108,7 +122,12 @@ static void plans(void **state_)
             fail_msg("%s: held: %zu %s", row->name, plan.n_held, plan.n_held ? plan.held[0] : "");
         if ((plan.release != NULL) != row->is_released)
             fail_msg("%s: released: %d", row->name, plan.release != NULL);
+        if (plan.force != row->is_forced ||
+            plan.force != (json_object_get(json_object_get(plan.object, "metadata"),
+                                           "resourceVersion") != NULL))
+            fail_msg("%s: forced: %d", row->name, plan.force);
         json_decref(expected);
+        json_decref(left);
         json_decref(node);
     }
 }
@@ -123,7 +142,7 @@ static void leaves_out_what_is_no_label(void **state_)
     json_t *node = json_object();
     cleanup_labels_plan struct labels_plan plan;
 
-    assert_int_equal(labels_make_plan(node, "n", &state, false, NULL, &plan), 0);
+    assert_int_equal(labels_make_plan(node, "n", &state, NULL, NULL, &plan), 0);
     assert_int_equal(plan.n_refused, 2);
     assert_non_null(strstr(plan.refused[0], "a/b/c=1"));
     assert_int_equal(
@@ -141,7 +160,7 @@ static void yields_to_a_refusal(void **state_)
     json_t *yielded = json_pack("{s:s}", "a", "before-first-apply");
     cleanup_labels_plan struct labels_plan plan;
 
-    assert_int_equal(labels_make_plan(node, "n", &state, false, yielded, &plan), 0);
+    assert_int_equal(labels_make_plan(node, "n", &state, NULL, yielded, &plan), 0);
     assert_int_equal(plan.n_held, 1);
     assert_string_equal(plan.held[0], "a (before-first-apply)");
     assert_int_equal(

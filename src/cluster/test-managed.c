@@ -48,14 +48,14 @@ static void knows_whose_a_field_is(void **state)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         json_t *one = object(rows[i].entries);
-        const char *other = managed_by_other(one, &team);
+        const char *other = managed_by_other(one, &team, NULL);
 
         assert_int_equal(managed_by_us(one, "", &team) != NULL, rows[i].ours);
         assert_string_equal(other ? other : "", rows[i].other ? rows[i].other : "");
         json_decref(one);
     }
     assert_null(managed_by_us(NULL, "", &team));
-    assert_null(managed_by_other(NULL, &team));
+    assert_null(managed_by_other(NULL, &team, NULL));
 }
 
 /* The entry of ours keeps what is not given up, and the patch fails when the object has changed. */

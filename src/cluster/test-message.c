@@ -36,9 +36,11 @@ static void crosses_unchanged(void **state)
         "\"state\"}",
         "{\"warning\":true,\"reason\":\"DeviceUnhealthy\",\"message\":\"Xid 79 \xc3\xa4\","
         "\"pods\":[{\"namespace\":\"default\",\"name\":\"p\"}],\"kind\":\"event\"}",
-        "{\"configLabelValue\":\"\",\"resources\":[{\"name\":\"nvidia.com/gpu\",\"capacity\":16,"
+        "{\"heard\":true,\"gone\":false,\"configLabelValue\":\"\",\"resources\":[{\"name\":"
+        "\"nvidia.com/gpu\",\"capacity\":16,"
         "\"allocatable\":-1}],\"labelsHeldByOthers\":[\"a/b (nfd-master)\"],\"kind\":\"news\"}",
-        "{\"resources\":[],\"labelsHeldByOthers\":[],\"kind\":\"news\"}",
+        "{\"heard\":false,\"gone\":true,\"resources\":[],\"labelsHeldByOthers\":[],\"kind\":"
+        "\"news\"}",
         "{\"kind\":\"bye\"}",
     };
 

@@ -143,6 +143,18 @@ static void says_the_newest(void **state)
     assert_in_range(length, 1, 25000 * 70);
 }
 
+/* The loop goes on: it must not keep what was given up. */
+static void a_pair_that_is_none_is_refused(void **state)
+{
+    static const struct pair_events events = {on_message, on_end};
+    struct error err = ERROR_INIT;
+    struct pair *none = NULL;
+
+    assert_int_equal(pair_new(&loop, -1, &events, NULL, &none, &err), -EBADF);
+    assert_null(none);
+    assert_non_null(strstr(error_text(&err), "cannot hear the agent"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +162,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nonsense_is_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_line_has_a_bound, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_the_newest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pair_that_is_none_is_refused, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("pair", tests, NULL, NULL);

@@ -158,6 +158,21 @@ static void writing_in_vain_ends(void **state)
     assert_string_not_equal(writer.trouble, "");
 }
 
+/* What a conflict allowed once, at once to look again, does not outlast it. */
+static void a_failure_after_a_conflict_is_waited_out(void **state)
+{
+    server.wanted = 1;
+    server.forgets = true;
+    writer_look(&writer);
+    answer(409);
+    writer_look(&writer);
+    for (int i = 0; i < 100 && writer.call; i++)
+        answer(200);
+    server.n_sent = 0;
+    writer_look(&writer);
+    assert_int_equal(server.n_sent, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +182,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_timer_tries_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_conflict_is_no_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writing_in_vain_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_failure_after_a_conflict_is_waited_out, set_up,
+                                        tear_down),
     };
 
     return cmocka_run_group_tests_name("writer", tests, NULL, NULL);

@@ -27,15 +27,16 @@ static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdat
 
     if (!is_ready(scene))
         return WRITER_AT_REST;
-    if (labels_make_plan(scene->node, scene->setup->node, &scene->state, scene->nfd_is_silent,
+    if (labels_make_plan(scene->node, scene->setup->node, &scene->state, scene->nfd_left,
                          scene->yielded, &plan) < 0)
         return error_set_errno(err, -ENOMEM, "cannot label the Node");
     if (plan.release)
         return kube_json_patch(scene->client, scene->node_path, FIELD_MANAGER, plan.release,
                                on_done, done_userdata, ret_call, err);
     if (plan.object)
-        return kube_apply(scene->client, scene->node_path, FIELD_MANAGER, KUBE_YIELD, plan.object,
-                          on_done, done_userdata, ret_call, err);
+        return kube_apply(scene->client, scene->node_path, FIELD_MANAGER,
+                          plan.force ? KUBE_FORCE : KUBE_YIELD, plan.object, on_done, done_userdata,
+                          ret_call, err);
     return WRITER_AT_REST;
 }
 
@@ -70,7 +71,7 @@ static int send_condition(void *userdata, kube_done_fn *on_done, void *done_user
     if (!is_ready(scene))
         return WRITER_AT_REST;
     text_addf(&path, "%s/status", scene->node_path);
-    r = condition_plan(scene->node, scene->setup->node, &scene->state, time(NULL), &object);
+    r = condition_plan(scene->node, scene->setup->node, &scene->state, scene->state_since, &object);
     if (r < 0 || text_failed(&path))
         return error_set_errno(err, -ENOMEM, "cannot set the Node's condition");
     if (r == CONDITION_AS_WANTED)
@@ -95,9 +96,11 @@ static void yield(const char *field, const char *manager, void *userdata)
 static void on_labels_conflict(const struct kube_response *response, void *userdata)
 {
     struct scene *scene = userdata;
+    const size_t n_before = json_object_size(scene->yielded);
 
     kube_each_conflict(response, yield, scene);
-    scene->on_node(scene->userdata);
+    if (json_object_size(scene->yielded) > n_before) /* else only a newer Node makes it better */
+        scene->on_node(scene->userdata);
 }
 
 const struct writer_job upkeep_labels = {

@@ -121,7 +121,7 @@ void writer_look(struct writer *writer)
     if (writer->call || (writer->is_waiting && !writer->was_conflict))
         return;
     uv_timer_stop(&writer->timer);
-    writer->is_waiting = false;
+    writer->is_waiting = writer->was_conflict = false;
     r = writer->job->send(writer->job_userdata, on_done, writer, &writer->call, &err);
     if (r < 0) {
         say_trouble(writer, error_text(&err), 0);

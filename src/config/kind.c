@@ -104,7 +104,7 @@ static int read_said_bool(struct reader *reader, const struct option *option,
 static int parse_said_bool(const struct option *option, const char *text, void *slot,
                            struct error *err)
 {
-    bool value;
+    bool value = false;
     int r = parse_bool(option, text, &value, err);
 
     if (r == 0)

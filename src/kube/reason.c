@@ -73,9 +73,31 @@ void reason_of_answer(const char *method, const char *path, unsigned http_status
              message[0] ? ": " : "", message);
 }
 
+/* libcurl says how long a try took, which is another time at each: "... port 443 after 17 ms: ...".
+ */
+static void drop_times(char *text)
+{
+    static const char after[] = " after ";
+    static const char *const units[] = {" milliseconds", " ms"};
+
+    while ((text = strstr(text, after))) {
+        char *number = text + strlen(after);
+        char *unit = number + strspn(number, "0123456789");
+        size_t n_unit = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(units) && unit > number && n_unit == 0; i++)
+            n_unit = str_starts_with(unit, units[i]) ? strlen(units[i]) : 0;
+        if (n_unit > 0)
+            memmove(text, unit + n_unit, strlen(unit + n_unit) + 1);
+        else
+            text = number;
+    }
+}
+
 void reason_of_failure(const char *method, const char *path, const char *why,
                        char buffer[static REASON_SIZE])
 {
     snprintf(buffer, REASON_SIZE, "%s %.*s: %s", method, (int)strcspn(path, "?"), path, why);
+    drop_times(buffer);
     tidy(buffer);
 }

@@ -63,12 +63,34 @@ static void test_failures(void **state)
     assert_string_equal(reason, "PATCH /a: Connection refused");
 }
 
+static void test_the_same_failure_reads_the_same(void **state)
+{
+    static const struct {
+        const char *why, *said;
+    } cases[] = {
+        {"Failed to connect to 10.96.0.1 port 443 after 17 ms: Couldn't connect to server",
+         "GET /a: Failed to connect to 10.96.0.1 port 443: Couldn't connect to server"},
+        {"Connection timed out after 10001 milliseconds", "GET /a: Connection timed out"},
+        {"look after 3 sheep", "GET /a: look after 3 sheep"},
+        {"see you after 12", "GET /a: see you after 12"},
+        {"the day after ", "GET /a: the day after"},
+    };
+    char reason[REASON_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        reason_of_failure("GET", "/a", cases[i].why, reason);
+        assert_string_equal(reason, cases[i].said);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_long_texts_are_cut),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_the_same_failure_reads_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

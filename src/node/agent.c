@@ -481,6 +481,8 @@ static void on_cluster_news(const struct cluster_news *news, void *userdata)
 {
     struct agent *agent = userdata;
 
+    if (news->gone)
+        return; /* a Node that is not there asks for nothing */
     nodeconfig_label(agent->nodeconfig, news->config_label_value);
     if (nodeview_take(&agent->nodeview, news) < 0)
         log_error("no memory for what the Node shows");

@@ -79,8 +79,8 @@ static void arm_restart(struct child *child)
 {
     child->troubled = true;
     uv_timer_start(&child->restart, on_restart, child->restart_ms, 0);
-    if (child->restart_ms < RESTART_LAST_MS)
-        child->restart_ms *= 2;
+    child->restart_ms =
+        child->restart_ms < RESTART_LAST_MS / 2 ? child->restart_ms * 2 : RESTART_LAST_MS;
 }
 
 static void on_ended(uv_process_t *process, int64_t status, int signal)

@@ -23,6 +23,7 @@ struct clusterlink {
     uint64_t lost_events;
     struct text heard; /* the beginning of a line */
     bool deaf;         /* the program speaks another language; said already */
+    bool hears_server; /* the program, by its last news */
     clusterlink_news_fn *on_news;
     void *userdata;
     void (*on_gone)(void *userdata);
@@ -83,7 +84,7 @@ static void on_started(void *userdata)
     struct clusterlink *link = userdata;
 
     text_clear(&link->heard);
-    link->deaf = false;
+    link->deaf = link->hears_server = false;
     link->setup_due = true;
     link->state_due = link->state.length > 0;
     speak(link);
@@ -98,6 +99,7 @@ static void hear(struct clusterlink *link, const char *line, size_t length)
     int r = cluster_message_read(line, length, &message, &err);
 
     if (r == 0 && message.kind == CLUSTER_NEWS) {
+        link->hears_server = message.news.heard;
         link->on_news(&message.news, link->userdata);
         return;
     }
@@ -252,9 +254,15 @@ void clusterlink_event(struct clusterlink *link, const struct cluster_event *eve
     speak(link);
 }
 
-bool clusterlink_is_connected(const struct clusterlink *link)
+/* The program runs, and has spoken with the server at least once. */
+static bool has_company(const struct clusterlink *link)
 {
     return link && child_is_open(link->child) && child_has_spoken(link->child);
+}
+
+bool clusterlink_is_connected(const struct clusterlink *link)
+{
+    return has_company(link) && link->hears_server;
 }
 
 uint64_t clusterlink_lost_events(const struct clusterlink *link)
@@ -264,7 +272,7 @@ uint64_t clusterlink_lost_events(const struct clusterlink *link)
 
 bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata)
 {
-    if (!clusterlink_is_connected(link))
+    if (!has_company(link))
         return false;
     child_let_end(link->child);
     link->on_gone = on_gone;

@@ -35,7 +35,7 @@ void clusterlink_state(struct clusterlink *link, const struct cluster_state *sta
 /* What happened; NULL is fine. */
 void clusterlink_event(struct clusterlink *link, const struct cluster_event *event);
 
-/* True while the program runs and has told what it sees of the Node. False for NULL. */
+/* True while the program runs and hears the API server. False for NULL. */
 bool clusterlink_is_connected(const struct clusterlink *link);
 
 /* Events that were never told, because more came than could be kept. */
@@ -44,6 +44,6 @@ uint64_t clusterlink_lost_events(const struct clusterlink *link);
 /*
  * The agent ends in good order: what is not told yet is told, and then bye. on_gone runs once, when
  * the program has ended or CLUSTER_FAREWELL_MS are over; free the link then. False (and on_gone
- * never runs) when there is nobody connected to say it to.
+ * never runs) when no program runs that has told anything yet.
  */
 bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata);

@@ -40,7 +40,7 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
 void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool warning,
                          const char *reason, const char *message);
 
-/* The program for the API server runs and has seen our Node; false also without a node's name. */
+/* The program for the API server runs and hears it; false also without a node's name. */
 bool publisher_is_connected(const struct publisher *publisher);
 bool publisher_has_cluster(const struct publisher *publisher);
 uint64_t publisher_lost_events(const struct publisher *publisher);

@@ -171,7 +171,7 @@ static void write_cluster(const struct agent *agent, struct text *out)
     if (!publisher_has_cluster(agent->publisher))
         return;
     exposition_family(out, "gpuslice_cluster_connected", "gauge",
-                      "1 when the program for the API server runs and has seen our Node.");
+                      "1 while the program for the API server runs and hears it.");
     exposition_sample(out, "gpuslice_cluster_connected",
                       publisher_is_connected(agent->publisher) ? 1 : 0, NULL);
     exposition_family(out, "gpuslice_cluster_lost_events_total", "counter",

@@ -263,9 +263,9 @@ class Cluster:
                 peer.shutdown(socket.SHUT_RDWR)
                 return
 
-    def tell(self, label=None, **resources):
+    def tell(self, label=None, heard=True, gone=False, **resources):
         """News: what the Node looks like."""
-        news = {'kind': 'news', 'labelsHeldByOthers': [],
+        news = {'kind': 'news', 'heard': heard, 'gone': gone, 'labelsHeldByOthers': [],
                 'resources': [{'name': name, 'capacity': count, 'allocatable': count}
                               for name, count in resources.items()]}
         if label is not None:

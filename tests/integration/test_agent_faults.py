@@ -414,7 +414,9 @@ def test_a_new_list_strategy_changes_answers_and_sends_no_list(node):
     node.wait_allocatable(16)
     before = lists_sent(port)
     mark = agent.mark()
-    node.config.write_text(replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
+    new = node.config.with_suffix('.new')  # a file written in place is empty for a moment, and may be taken so
+    new.write_text(replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
+    new.rename(node.config)
     agent.wait_line('configuration taken', mark)
     [pod] = node.run_pods(1)
     assert pod['containers'][0]['cdi_devices']

@@ -199,6 +199,21 @@ def test_the_end_waits_for_nobody_long(node, cluster, greet):
     assert len(cluster.all('bye')) == (greet is not None)
 
 
+def test_the_metric_says_whether_the_api_server_is_heard(node, cluster):
+    node.start_kubelet()
+    cluster.greet = {}
+    address = f'127.0.0.1:{free_port()}'
+    node.start_agent(GUIDE, '--node-name=gpu-1', '--http-address', address)
+    wait_connected(cluster, address)
+    cluster.tell(heard=False)
+    wait_connected(cluster, address, False)
+    cluster.tell()
+    wait_connected(cluster, address)
+    cluster.greet = None
+    os.kill(cluster.wait('started')['pid'], signal.SIGKILL)
+    wait_connected(cluster, address, False)
+
+
 # --- the labels' file ---
 
 @pytest.mark.parametrize('more,stays', [('', False), (', oneshot: true', True), (', sleepInterval: infinite', True)])
@@ -280,6 +295,21 @@ def test_without_a_label_the_default_and_the_fallbacks(node, cluster):
     node.wait_allocatable(4)  # empty: whole GPUs
     folder.write(two=replicas(2))
     node.wait_allocatable(8)  # single
+
+
+def test_a_node_that_is_gone_asks_for_no_other_configuration(node, cluster):
+    """Somebody deleted it, and the kubelet has not made it anew: pods here go on with what they have."""
+    node.start_kubelet()
+    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
+    cluster.greet = {'label': 'four'}
+    agent = start_by_folder(node, folder, DEFAULT_CONFIG='default')
+    node.wait_allocatable(16)
+    mark = agent.mark()
+    cluster.tell(gone=True)
+    time.sleep(0.3)  # longer than hasty changes are gathered
+    cluster.tell(label='eight')
+    node.wait_allocatable(32)
+    assert agent.count('configuration taken', mark) == 1
 
 
 def test_edits_are_taken_at_once(node, cluster):
