@@ -367,12 +367,13 @@ class FaultProxy:
     # --- requests ---
 
     async def serve_http(self, reader, writer, writers):
+        writer.transport.pause_reading()  # what the reader has by now, start_tls would never see
         await self.gate(0, 0, False)
         await writer.start_tls(self.inward)
         server, sent = None, [0]
         # A watch whose client has gone ends, although nothing is being sent.
         gone = asyncio.ensure_future(writer.wait_closed())
-        gone.add_done_callback(lambda _, task=asyncio.current_task(): task.cancel())
+        gone.add_done_callback(lambda done, task=asyncio.current_task(): (done.cancelled() or done.exception(), task.cancel()))
         while head := await read_head(reader):
             request = parse_request(head)
             self.requests.append(request)

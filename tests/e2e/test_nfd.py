@@ -14,7 +14,7 @@ import pytest
 import programs
 from bed import ControlPlane, Program, wait
 from clusterprogram import state
-from test_node_objects import COUNT, GFD, NAMESPACE, NFD_LABELS, OURS, Objects, managers, named, program  # noqa: F401
+from test_node_objects import COUNT, GFD, NAMESPACE, NFD_LABELS, OURS, PRODUCT, Objects, managers, named, program  # noqa: F401
 
 PORT = 36443
 NFD = 'nfd-master'
@@ -150,11 +150,30 @@ def test_nfd_that_comes_later_takes_them_over(objects, program, master):  # noqa
 
 @pytest.mark.soak
 def test_nfd_that_died_is_not_waited_for(objects, program, master):  # noqa: F811
-    """Its annotation stands, and nobody acts on our NodeFeature any more."""
+    """Its annotation stands, it even is the only holder of a label, and nobody acts on our NodeFeature any more."""
     handed_over(objects, program)
+    program.say(state({**GFD, COUNT: '6'}))
+    wait('NFD holds it alone', lambda: objects.labels()[COUNT] == '6' and managers(objects.meta(), COUNT) == {NFD})
+    settle(objects)
     master.end()
     program.say(state({**GFD, COUNT: '8'}))
     objects.await_labels({COUNT: '8'}, 90)
+    for count in '16', '2':
+        program.say(state({**GFD, COUNT: count, PRODUCT: f'other-{count}'}))
+        objects.await_labels({COUNT: count, PRODUCT: f'other-{count}'}, 5)
+    objects.label(**{COUNT: 'by-hand'})
+    program.say(state(GFD))
+    objects.await_labels({PRODUCT: GFD[PRODUCT], COUNT: 'by-hand'})
+    objects.label(**{COUNT: None})
+    objects.await_labels(GFD)
+    # It is back, and is relied on again.
+    master.start()
+    program.say(state({**GFD, COUNT: '12'}))
+    objects.await_labels({COUNT: '12'})
+    settle(objects)
+    version = objects.meta()['resourceVersion']
+    time.sleep(3)
+    assert objects.meta()['resourceVersion'] == version, json.dumps(objects.meta()['managedFields'])
 
 
 def test_an_uninstall_leaves_nothing(objects, program, master):  # noqa: F811

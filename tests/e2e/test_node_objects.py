@@ -462,6 +462,24 @@ def test_one_refusal_does_not_stop_the_others(objects, program, features, tmp_pa
         assert said.count('RBAC forbids') <= 3  # once for each thing, not for each try
     assert program.bye() < 3
     objects.await_labels(GFD, 0)
+    unknown = 'cannot find out whether this is an uninstall'
+    assert (unknown in program.said()) == (missing == 'daemonsets')
+
+
+def test_an_uninstall_does_not_wait_out_what_failed_before(objects, program, tmp_path):
+    daemonset, pod = objects.daemonset('hurried')
+    kubeconfig, role = objects.limited(tmp_path, 'status')
+    named(program, pod).setup['kubeconfig'] = str(kubeconfig)
+    program.start(state(GFD, ready=True))
+    objects.await_labels(GFD)
+    wait('the refusal', lambda: 'let our service account patch nodes/status' in program.said())
+    time.sleep(5)  # the waits grow
+    objects.api.call(role, 'PATCH', [{'op': 'add', 'path': '/rules/-', 'value': {
+        'apiGroups': [''], 'resources': ['nodes/status'], 'verbs': ['patch']}}], 'application/json-patch+json')
+    objects.api.call(daemonset, 'DELETE', {'propagationPolicy': 'Foreground'})
+    assert program.bye() < 2.5
+    assert set(objects.labels()) == {'zone'} and not objects.condition()
+    assert 'in time' not in program.said()
 
 
 def test_a_right_that_is_given_later_is_used(objects, program, tmp_path):
@@ -483,6 +501,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     program.say(state({COUNT: '8'}, ready=False, reason='ResourcesNotRegistered'))
     program.say_event('DeviceUnhealthy', 'said while nobody heard')
     wait('it is said', lambda: 'cannot be heard' in program.said())
+    program.await_news('it is known', lambda news: not news['heard'] and not news['gone'])
     # What is older than this moment cannot be watched from any more: the program has to list anew.
     etcd = f'http://127.0.0.1:{plane.port + 1}/v3/kv'
     revision = post(f'{etcd}/range', {'key': 'AA=='})['header']['revision']
@@ -492,6 +511,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     wait('the condition', lambda: objects.condition()['status'] == 'False')
     wait('the event', objects.events, 40)
     assert program.said().count('cannot be heard') <= 3
+    program.await_news('it is heard', lambda news: news['heard'])
     objects.label(**{CONFIG_LABEL: 'small'})
     program.await_news('the configuration chosen', lambda news: news.get('configLabelValue') == 'small', 30)
 
@@ -522,11 +542,13 @@ def test_a_node_that_comes_late_or_anew(objects, program):
     objects.api.call(objects.path, 'DELETE')
     program.start(state(GFD, taints=[('gpuslice.dev/a', '', 'NoSchedule')], ready=True))
     wait('it is said', lambda: 'no Node of our name' in program.said())
+    assert program.await_news('it is gone', lambda news: news['gone'])['heard']
     for _ in range(2):
         objects.api.call('/api/v1/nodes', 'POST', {'metadata': {'name': objects.name}})
         objects.await_labels(GFD)
         wait('the condition', objects.condition)
         wait('the taint', lambda: ('gpuslice.dev/a', '', 'NoSchedule') in objects.taints())
+        program.await_news('it is there', lambda news: not news['gone'])
         objects.api.call(objects.path, 'DELETE')
         time.sleep(0.3)
         assert not objects.node()  # applying does not make one
@@ -536,9 +558,11 @@ def test_an_access_that_comes_late(objects, program, tmp_path):
     late = tmp_path / 'late.kubeconfig'
     program.setup['kubeconfig'] = str(late)
     program.start(state(GFD))
+    program.say_event('DeviceUnhealthy', 'said while nobody could be told')
     wait('it is said', lambda: 'late.kubeconfig' in program.said())
     shutil.copy(objects.plane.kubeconfig, late)
     objects.await_labels(GFD)
+    assert wait('the event', objects.events)[0]['message'] == 'said while nobody could be told'
 
 
 def test_it_is_small(objects, program):
