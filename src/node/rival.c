@@ -2,9 +2,11 @@
 #include "node/rival.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
@@ -42,4 +44,15 @@ bool rival_find(const char *folder, const char *resource, char ret_name[RIVAL_NA
     snprintf(name, sizeof(name), "nvidia-%s.sock", resource + strlen(DOMAIN));
     return is_rival(folder, name, ret_name) ||
            (str_equal(resource, DOMAIN "gpu") && is_rival(folder, "nvidia.sock", ret_name));
+}
+
+uint64_t rival_born_ns(const char *folder, const char *name)
+{
+    struct stat found;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
+
+    if (n < 0 || (size_t)n >= sizeof(path) || lstat(path, &found) < 0)
+        return 0;
+    return (uint64_t)found.st_ctim.tv_sec * 1000000000u + (uint64_t)found.st_ctim.tv_nsec;
 }

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "slice/policy.h"
 
@@ -26,3 +27,7 @@ bool rival_is_live(const char *folder, const char *name);
 
 /* The socket of a live foreign device plugin for that resource; false = there is none. */
 bool rival_find(const char *folder, const char *resource, char ret_name[RIVAL_NAME_SIZE]);
+
+/* When the socket was made, which tells it from the next of that name, whose inode may be the same;
+ * 0 = there is none. */
+uint64_t rival_born_ns(const char *folder, const char *name);

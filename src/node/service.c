@@ -62,12 +62,14 @@ struct service {
     char rival[RIVAL_NAME_SIZE]; /* the socket of who serves instead of us; "" = nobody */
     uint64_t rival_until_ms;     /* a rival that is not there is awaited until then */
     unsigned rival_ms;           /* until it is looked for again */
-    struct doubt doubt;          /* of a registration that the Node does not show */
-    char trouble[256];           /* logged once, not at each retry; "" = none */
-    uint64_t said_ms;            /* when the period began in which ... */
-    unsigned n_said;             /* ... so much was said */
-    bool dropped;                /* the kubelet stopped watching, which was not said yet */
-    bool served;                 /* it could be reached before */
+    uint64_t yielded_ms;         /* since when it serves */
+    uint64_t forgotten_ns;       /* birth of a rival's socket that the kubelet calls no more */
+    struct doubt doubt; /* of a registration that the Node does not show, ours or a rival's */
+    char trouble[256];  /* logged once, not at each retry; "" = none */
+    uint64_t said_ms;   /* when the period began in which ... */
+    unsigned n_said;    /* ... so much was said */
+    bool dropped;       /* the kubelet stopped watching, which was not said yet */
+    bool served;        /* it could be reached before */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
     struct service_counters counters;
@@ -251,7 +253,8 @@ static bool find_rival(const struct service *service, char ret_name[RIVAL_NAME_S
         return true;
     }
     return *kubelet_socket_path(kubelet) &&
-           rival_find(kubelet_folder(kubelet), service->resource, ret_name);
+           rival_find(kubelet_folder(kubelet), service->resource, ret_name) &&
+           rival_born_ns(kubelet_folder(kubelet), ret_name) != service->forgotten_ns;
 }
 
 static void set_rival(struct service *service, const char *name)
@@ -275,8 +278,10 @@ static void yield_for(struct service *service, unsigned ms)
  */
 static void step_back(struct service *service, const char *name)
 {
-    if (service->registration != REGISTRATION_YIELDED)
+    if (service->registration != REGISTRATION_YIELDED) {
         service->rival_ms = RIVAL_FIRST_MS;
+        service->yielded_ms = uv_now(service->context->loop);
+    }
     hang_up(service);
     service->dropped = false;
     service->rival_until_ms = 0;
@@ -383,11 +388,32 @@ static void register_now(struct service *service)
     service->dropped = false;
 }
 
+static bool doubts(struct service *service, uint64_t since_ms);
+
+/*
+ * A rival whose devices the Node does not show has been dropped by the kubelet without being told
+ * (a crash or an upgrade of ours does it, see step_back), and nobody would serve for ever. It
+ * serves again once it comes with a new socket.
+ */
+static void doubt_rival(struct service *service)
+{
+    if (!*service->rival || str_equal(service->rival, service->endpoint) ||
+        !doubts(service, service->yielded_ms))
+        return;
+    log_warning(
+        "the Node shows none of the devices of another device plugin; serving instead of it",
+        "resource", service->resource, "serves", service->rival);
+    service->forgotten_ns =
+        rival_born_ns(kubelet_folder(service->context->kubelet), service->rival);
+}
+
 /* The time to look has come: whether a rival is still there, or for registering again. */
 static void on_timer(uv_timer_t *timer)
 {
     struct service *service = timer->data;
 
+    if (!service->withdrawn && service->registration == REGISTRATION_YIELDED)
+        doubt_rival(service);
     service->rival_ms =
         service->rival_ms * 2 < RIVAL_LAST_MS ? service->rival_ms * 2 : RIVAL_LAST_MS;
     if (service->withdrawn)
@@ -434,21 +460,26 @@ static size_t count_healthy(const struct service *service)
     return n;
 }
 
-/* The timer is free while a registration holds. */
-static void look_at_node(struct service *service)
+/* Whether the Node shows nothing of the resource, too long after since_ms. */
+static bool doubts(struct service *service, uint64_t since_ms)
 {
     struct doubt_view view = {
-        .registered_ms = service->registered_ms + 1, /* the loop's clock may begin with 0 */
+        .registered_ms = since_ms + 1, /* the loop's clock may begin with 0 */
         .healthy = count_healthy(service),
     };
-    uint64_t now_ms = uv_now(service->context->loop);
-    uint64_t due_ms;
-    bool renew;
 
     view.known =
         nodeview_find(service->context->node, service->resource, &view.capacity, &view.allocatable);
-    renew = doubt_look(&service->doubt, &view, now_ms);
-    due_ms = doubt_due_ms(&service->doubt);
+    return doubt_look(&service->doubt, &view, uv_now(service->context->loop));
+}
+
+/* The timer is free while a registration holds. */
+static void look_at_node(struct service *service)
+{
+    bool renew = doubts(service, service->registered_ms);
+    uint64_t now_ms = uv_now(service->context->loop);
+    uint64_t due_ms = doubt_due_ms(&service->doubt);
+
     if (renew) {
         log_warning("registering again, because the Node shows none of its devices", "resource",
                     service->resource);

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from conftest import GUIDE, ROOT, SLOW, eventually, free_port, held_ids, http_get, replicas
+from conftest import GUIDE, ROOT, SLOW, Cluster, eventually, free_port, held_ids, http_get, replicas
 
 SERVES = r"NVIDIA's device plugin serves nvidia.com/gpu \(nvidia-gpu.sock\)"
 GONE = 'nobody else serves nvidia.com/gpu any more'
@@ -182,6 +182,26 @@ def test_a_plugin_that_restarts_again_and_again(node):
 
 
 # --- who is no rival ---
+
+def test_a_plugin_that_the_kubelet_forgot(node):
+    """The Node shows none of the devices of a plugin that still listens: nobody would serve, so we do, until it comes anew."""
+    node.start_kubelet()
+    peer = start_peer(node)
+    cluster = Cluster(node)
+    cluster.greet = {'nvidia.com/gpu': 0}
+    agent = node.start_agent(GUIDE, '--node-name', 'node')
+    agent.wait_line(SERVES)
+    seen = agent.wait_line('the Node shows none of the devices of another device plugin', timeout=60)
+    taken = agent.wait_line(REGISTERED)
+    assert taken - seen < 1 + SLOW
+    cluster.tell(**{'nvidia.com/gpu': 16})
+    node.wait_allocatable(16)
+    assert len(node.run_pods(8)) == 8 and peer.count('allocated') == 0
+    mark = agent.mark()
+    peer.end()
+    start_peer(node)
+    agent.wait_line(SERVES, mark)
+
 
 def test_a_plugin_of_another_resource(node):
     node.start_kubelet()
