@@ -109,10 +109,10 @@ static int nvml_inventory(struct gpu_driver *driver, struct inventory *ret_inven
         return r < 0 ? r : -EIO;
     if (n > NVML_GPUS_MAX)
         return error_set(err, -E2BIG, "the driver counts %u GPUs, more than %d", n, NVML_GPUS_MAX);
+    read_versions(driver, &inventory);
     r = make_room(driver, &inventory, n);
     if (r < 0)
         return r;
-    read_versions(driver, &inventory);
     for (unsigned i = 0; i < n; i++)
         read_gpu(driver, &inventory.gpus[i], i);
     r = nvml_read_links(driver, &inventory);

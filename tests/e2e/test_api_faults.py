@@ -553,3 +553,4 @@ def test_an_agent_that_starts_without_the_api_remembers(cluster, agent, way):
         cluster.stays((32, 32), cluster.node, seconds=1)
     finally:
         cluster.api.call(cluster.node_path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: None}}})
+        agent.configure(None, 'many')  # of two configurations nothing would choose one for the next test

@@ -73,7 +73,8 @@ def strangers(cluster):
 @pytest.mark.containerd2
 def test_by_helm(cluster, chart, features, strangers, bed):  # noqa: F811
     chart.retire()
-    cdi = ('deviceListStrategy={envvar,cdi-annotations}', 'cdi.nvidiaHookPath=/bin/true') if bed.major == '2' else ()
+    cdi = ('deviceListStrategy={envvar,cdi-annotations}', 'cdi.nvidiaHookPath=/bin/true',
+           f'nvidiaDriverRoot={chart.machine.dev_root}') if bed.major == '2' else ()
     chart.start(replicas(4) + EXTRAS, *cdi)
     before = eight_on(cluster)
     cluster.wait('everything of ours', lambda: {'GPUSlicesReady', 'example.com/pool', 'example.com/sliced', 'nvidia.com/gpu.count',
