@@ -129,9 +129,12 @@ static const char *const by_names[] = {
 
 static json_t *write_text(const char *text)
 {
-    json_t *json = json_string(text ? text : "");
     cleanup_free char *ascii = NULL;
+    json_t *json;
 
+    if (!text)
+        return json_string("");
+    json = json_string(text);
     if (json)
         return json;
     ascii = strdup(text);

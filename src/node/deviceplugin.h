@@ -15,8 +15,8 @@
 #include "node/offer.h"
 #include "rpc/status.h"
 
-/* ListAndWatch: the resource's devices; resource NULL = an empty list. */
-enum rpc_status deviceplugin_list(const struct offer *offer, const char *resource, void **ret_data,
+/* ListAndWatch: the devices of the resource called `name`; NULL = an empty list. */
+enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,
                                   size_t *ret_size, struct error *err);
 
 /* GetPreferredAllocation. What cannot be preferred stays empty: the kubelet chooses by itself. */
