@@ -243,7 +243,7 @@ class ChartAgent:
 
     def reset(self):
         self.machine = Machine(self.machine_folder)
-        self.marks = {}
+        self.mark()  # the kubelet keeps the logs of an earlier test's pod for a while
 
     def start(self, config=None, *settings):
         """`settings`: the test's own values of the chart."""
