@@ -9,6 +9,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/schema.h"
 
 /* value = digits / divisor; a decimal fraction as it was written. */
 struct decimal {
@@ -62,7 +63,8 @@ int quantity_percent(const char *text, unsigned *ret_permille, struct error *err
     uint64_t permille;
 
     if (!read_decimal(text, &d, &end) || (*end && !str_equal(end, "%")))
-        return error_set(err, -EINVAL, "expected a percentage such as 50%%, got '%.40s'", text);
+        return error_set(err, -EINVAL, "expected a percentage such as 50%%, got '%s'",
+                         show(text).text);
     if (!*end)
         return error_set(err, -EINVAL, "a share needs its unit: write %.40s%% if that is meant",
                          text);
@@ -127,8 +129,8 @@ int quantity_bytes(const char *text, uint64_t *ret_bytes, struct error *err)
     uint64_t factor, bytes;
 
     if (!read_decimal(text, &d, &end))
-        return error_set(err, -EINVAL, "expected an amount of memory such as 4Gi, got '%.40s'",
-                         text);
+        return error_set(err, -EINVAL, "expected an amount of memory such as 4Gi, got '%s'",
+                         show(text).text);
     unit = find_unit(byte_units, ARRAY_SIZE(byte_units), end, strlen(end));
     if (unit)
         factor = unit->factor;
@@ -139,7 +141,8 @@ int quantity_bytes(const char *text, uint64_t *ret_bytes, struct error *err)
     if (!scale(d, factor, &bytes))
         return error_set(err, -EINVAL, "'%.40s' is no whole number of bytes below 2^64", text);
     if (bytes == 0)
-        return error_set(err, -EINVAL, "memory must be more than nothing, got '%.40s'", text);
+        return error_set(err, -EINVAL, "memory must be more than nothing, got '%s'",
+                         show(text).text);
     *ret_bytes = bytes;
     return 0;
 }
@@ -180,8 +183,8 @@ int quantity_duration(const char *text, uint64_t *ret_ns, struct error *err)
 
         if (!read_decimal(p, &d, &p))
             return error_set(err, -EINVAL,
-                             "expected a duration such as 60s, 1h30m or infinite, got '%.40s'",
-                             text);
+                             "expected a duration such as 60s, 1h30m or infinite, got '%s'",
+                             show(text).text);
         length = strcspn(p, "0123456789.");
         unit = find_unit(time_units, ARRAY_SIZE(time_units), p, length);
         if (!unit)
@@ -204,7 +207,7 @@ int quantity_integer(const char *text, int64_t min, int64_t max, int64_t *ret_va
     int64_t value = 0;
 
     if (length == 0 || strspn(digits, "0123456789") != length)
-        return error_set(err, -EINVAL, "expected a whole number, got '%.40s'", text);
+        return error_set(err, -EINVAL, "expected a whole number, got '%s'", show(text).text);
     for (; *digits; digits++) {
         int64_t digit = *text == '-' ? '0' - *digits : *digits - '0';
 
