@@ -86,6 +86,7 @@ def test_over_from_a_peer_that_was_first(cluster, agent, peer):
     cluster.deploy('demo', 8)
     cluster.wait_running(8)
     before = cluster.state()
+    agent.mark()  # an earlier test's pod may have had its last words since
     agent.start(replicas(4))
     agent.wait_line(SERVES)
     assert registrations(agent) == 0
