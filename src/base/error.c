@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 __attribute__((format(printf, 4, 0))) static void vset(struct error *err, int code,
                                                        const char *tail, const char *format,
                                                        va_list args)
@@ -18,6 +20,7 @@ __attribute__((format(printf, 4, 0))) static void vset(struct error *err, int co
                  tail ? tail : "");
     if (n >= (int)sizeof(head) || m >= (int)sizeof(err->message))
         memcpy(err->message + sizeof(err->message) - 4, "...", 4);
+    str_make_line(err->message);
     err->code = code;
 }
 

@@ -44,6 +44,8 @@ static void push(struct problems *problems, enum problem_severity severity, stru
         problems->failed = true;
         return;
     }
+    str_make_line(owned_path);
+    str_make_line(owned_text);
     problem->severity = severity;
     problem->at = at;
     problem->path = TAKE_PTR(owned_path);

@@ -69,6 +69,14 @@ static void test_a_long_sentence_is_cut_visibly(void **state)
     assert_string_equal(error_text(&err) + length - 3, "...");
 }
 
+static void test_an_outside_word_cannot_break_the_line(void **state)
+{
+    struct error err = ERROR_INIT;
+
+    error_set(&err, -EINVAL, "the duration '%s' needs units", "1r\x1b[2J\n");
+    assert_string_equal(error_text(&err), "the duration '1r?[2J?' needs units");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -77,6 +85,7 @@ int main(void)
         cmocka_unit_test(test_wrapping_an_empty_error_says_what_errno_says),
         cmocka_unit_test(test_nobody_cares),
         cmocka_unit_test(test_a_long_sentence_is_cut_visibly),
+        cmocka_unit_test(test_an_outside_word_cannot_break_the_line),
     };
 
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);

@@ -37,6 +37,14 @@ static void test_a_problem_is_one_line(void **state)
     assert_line(&problems, 2, "any.yaml:12:5: sharing.mps: unknown key x");
 }
 
+static void test_an_outside_word_cannot_break_the_line(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    problem_add(&problems, PROBLEM_ERROR, nowhere, "a\rb", "unknown key '%s'", "x\ny\x1b");
+    assert_line(&problems, 0, "a?b: unknown key 'x?y?'");
+}
+
 static void test_a_small_buffer_is_still_terminated(void **state)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -113,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_problem_is_one_line),
+        cmocka_unit_test(test_an_outside_word_cannot_break_the_line),
         cmocka_unit_test(test_a_small_buffer_is_still_terminated),
         cmocka_unit_test(test_counted_by_severity),
         cmocka_unit_test(test_sorted_by_place_then_by_order),

@@ -95,6 +95,16 @@ static void test_copy_fits_or_does_nothing(void **state)
     assert_int_equal(str_copy(to, 0, ""), -ENAMETOOLONG);
 }
 
+static void test_a_line_shows_no_control_characters(void **state)
+{
+    char line[] = "a\tb\nc\x1b[31md\x7f \xc2\xb5s", empty[] = "";
+
+    str_make_line(line);
+    assert_string_equal(line, "a?b?c?[31md? \xc2\xb5s");
+    str_make_line(empty);
+    assert_string_equal(empty, "");
+}
+
 static void test_suggestions(void **state)
 {
     static const char *const keys[] = {"replicas", "rename", "devices", "timeSlicing", "mps"};
@@ -175,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_addition_is_remembered),
         cmocka_unit_test(test_prefix_and_suffix),
         cmocka_unit_test(test_copy_fits_or_does_nothing),
+        cmocka_unit_test(test_a_line_shows_no_control_characters),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_globs),
         cmocka_unit_test(test_an_evil_glob_ends_soon),

@@ -134,6 +134,13 @@ int str_copy(char *to, size_t size, const char *from)
     return 0;
 }
 
+void str_make_line(char *string)
+{
+    for (; *string; string++)
+        if ((unsigned char)*string < ' ' || *string == 0x7f)
+            *string = '?';
+}
+
 enum { SUGGEST_MAX = 64 }; /* longer words are not typing errors of ours */
 
 /* Edit distance where a swap of neighbours counts one, letters compared without case. */

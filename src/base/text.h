@@ -54,6 +54,9 @@ bool str_ends_with(const char *string, const char *suffix);
 /* Copies into a fixed buffer; returns -ENAMETOOLONG (and copies nothing) when it does not fit. */
 int str_copy(char *to, size_t size, const char *from);
 
+/* Makes one line of it that a terminal shows as it is: each control character becomes '?'. */
+void str_make_line(char *string);
+
 /* The candidate nearest to word by edit distance, or NULL when none is near enough to suggest. */
 const char *str_suggest(const char *word, const char *const *candidates, size_t n_candidates);
 
