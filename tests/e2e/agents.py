@@ -166,8 +166,6 @@ def tree(root):
     return found
 
 
-
-
 def image_reference():
     """Name and tag inside the archive."""
     with tarfile.open(IMAGE) as archive:

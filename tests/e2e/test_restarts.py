@@ -23,7 +23,8 @@ def unharmed(cluster, before, line, note):
     line.end(note)
     cluster.keeps(before, seconds=1)
     cluster.scale('demo', 9)
-    cluster.wait_running(9)
+    # Kubernetes' own controllers look for an API server that was long away only after their back-off (client-go: to 60 s).
+    cluster.wait_running(9, timeout=150)
     ids = cluster.held_ids()
     assert len(ids) == len(set(ids)) == 9
     assert {key: value for key, value in cluster.state().items() if key in before} == before

@@ -128,14 +128,20 @@ def test_a_kubelet_restart_with_both(cluster, agent, peer, bed, first):
     cluster.keeps(before, seconds=1)
 
 
-def test_a_registration_that_the_kubelet_forgot(cluster, agent, peer, monkeypatch):
+@pytest.fixture
+def knows_its_node(cluster, agent, monkeypatch):
+    """The agent is told what the Node shows; the chart says where."""
+    if agent.is_process():
+        monkeypatch.setenv('NODE_NAME', cluster.bed.node_name)
+        monkeypatch.setenv('KUBECONFIG', str(cluster.bed.kubeconfig))
+
+
+@pytest.mark.usefixtures('knows_its_node')
+def test_a_registration_that_the_kubelet_forgot(cluster, agent, peer):
     """
     A plugin by a name that nobody knows registers our resource and ends. The kubelet then drops the newest plugin and
     has none, while our stream goes on: nobody tells us. The Node does: it shows nothing allocatable.
     """
-    if agent.is_process():  # else the chart says it
-        monkeypatch.setenv('NODE_NAME', cluster.bed.node_name)
-        monkeypatch.setenv('KUBECONFIG', str(cluster.bed.kubeconfig))
     before = eight(cluster, agent)
     agent.mark()
     peer.start(slices(agent), '--endpoint', 'somebody.sock')
@@ -145,3 +151,25 @@ def test_a_registration_that_the_kubelet_forgot(cluster, agent, peer, monkeypatc
     agent.wait_line(REGISTERED)
     cluster.settles((16, 16))
     cluster.keeps(before, seconds=1)
+
+
+@pytest.mark.usefixtures('knows_its_node')
+def test_a_peer_that_the_kubelet_forgot_with_our_crash(cluster, agent, peer):
+    """
+    A peer serves when we are killed, and the kubelet takes the end of our stream for the end of his: nobody is called,
+    although he listens. The Node shows nothing allocatable, so we serve.
+    """
+    before = eight(cluster, agent)
+    agent.mark()
+    peer.start(slices(agent))
+    agent.wait_line(SERVES)
+    agent.kill()
+    agent.resume()
+    cluster.wait_allocatable(0)
+    agent.wait_line('the Node shows none of the devices of another device plugin', timeout=90)
+    agent.wait_line(REGISTERED)
+    cluster.settles((16, 16))
+    cluster.keeps(before, seconds=1)
+    cluster.scale('demo', 9)
+    cluster.wait_running(9)
+    assert peer.count('allocated') == 0 and len(set(cluster.held_ids())) == 9
