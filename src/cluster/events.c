@@ -87,11 +87,6 @@ static void on_good(struct events *events)
     events->entry->has_event = true;
 }
 
-static bool is_2xx(const struct kube_response *response)
-{
-    return !response->error && response->http_status >= 200 && response->http_status < 300;
-}
-
 /* What a proxy answers in the server's place may be 2xx as well. */
 static bool is_event(const struct kube_response *response)
 {
@@ -110,9 +105,9 @@ static void on_written(const struct kube_response *response, void *userdata)
     const unsigned status = response->http_status;
 
     events->call = NULL;
-    if (is_2xx(response) && is_event(response)) {
+    if (kube_is_success(status) && is_event(response)) {
         on_good(events);
-    } else if (is_2xx(response)) {
+    } else if (kube_is_success(status)) {
         on_failure(events, &(struct kube_response){.reason = "what was answered is no event"});
     } else if (status == 409 && !entry->has_event) {
         entry->has_event = true; /* written by an earlier try, whose answer was lost */
@@ -133,7 +128,7 @@ static void on_pod(const struct kube_response *response, void *userdata)
     json_t *pod = NULL;
 
     events->call = NULL;
-    if (is_2xx(response) && (pod = json_loads(response->body, 0, NULL)))
+    if (kube_is_success(response->http_status) && (pod = json_loads(response->body, 0, NULL)))
         uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
     if (uid || is_refused)
         events->entry->pod_uid = strdup(uid ? uid : "");
@@ -149,16 +144,9 @@ static void on_pod(const struct kube_response *response, void *userdata)
 
 /* -- requests -------------------------------------------------------------------------------- */
 
-enum { PATH_SIZE = 1100 };
-
-static void path_of(const char *namespace_, const char *collection, const char *name,
-                    char path[PATH_SIZE])
+static char *path_of(const char *namespace_, const char *collection, const char *name)
 {
-    char in[260], of[760];
-
-    kube_escape(namespace_, in, sizeof(in));
-    kube_escape(name ? name : "", of, sizeof(of));
-    snprintf(path, PATH_SIZE, "/api/v1/namespaces/%s/%s%s%s", in, collection, name ? "/" : "", of);
+    return kube_path(&(struct kube_place){"/api/v1", namespace_, collection, name});
 }
 
 /* Events about a Node, which has no namespace, live in this one by convention. */
@@ -207,11 +195,11 @@ static json_t *event_patch(const struct tally_entry *entry)
 
 static int ask_pod(struct events *events, const struct tally_entry *entry, struct error *err)
 {
-    struct kube_request request = {.method = "GET", .on_done = on_pod};
-    char path[PATH_SIZE];
+    cleanup_free char *path = path_of(entry->namespace_, "pods", entry->pod);
+    const struct kube_request request = {.method = "GET", .path = path, .on_done = on_pod};
 
-    path_of(entry->namespace_, "pods", entry->pod, path);
-    request.path = path;
+    if (!path)
+        return error_set_errno(err, -ENOMEM, "cannot ask for a pod");
     return kube_send(events->client, &request, events, &events->call, err);
 }
 
@@ -228,28 +216,26 @@ static int name_event(const struct events *events, struct tally_entry *entry)
 
 static int create_event(struct events *events, struct tally_entry *entry, struct error *err)
 {
-    char path[PATH_SIZE];
+    cleanup_free char *path = path_of(namespace_of(entry), "events", NULL);
     json_t *event = name_event(events, entry) == 0 ? event_object(events, entry) : NULL;
     int r;
 
-    path_of(namespace_of(entry), "events", NULL, path);
-    r = event ? kube_create(events->client, path, FIELD_MANAGER, event, on_written, events,
-                            &events->call, err)
-              : error_set_errno(err, -ENOMEM, "cannot make an event");
+    r = path && event ? kube_create(events->client, path, FIELD_MANAGER, event, on_written, events,
+                                    &events->call, err)
+                      : error_set_errno(err, -ENOMEM, "cannot make an event");
     json_decref(event);
     return r;
 }
 
 static int patch_event(struct events *events, const struct tally_entry *entry, struct error *err)
 {
+    cleanup_free char *path = path_of(namespace_of(entry), "events", entry->event_name);
     json_t *patch = event_patch(entry);
-    char path[PATH_SIZE];
     int r;
 
-    path_of(namespace_of(entry), "events", entry->event_name, path);
-    r = patch ? kube_json_patch(events->client, path, FIELD_MANAGER, patch, on_written, events,
-                                &events->call, err)
-              : error_set_errno(err, -ENOMEM, "cannot make an event");
+    r = path && patch ? kube_json_patch(events->client, path, FIELD_MANAGER, patch, on_written,
+                                        events, &events->call, err)
+                      : error_set_errno(err, -ENOMEM, "cannot make an event");
     json_decref(patch);
     return r;
 }

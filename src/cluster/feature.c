@@ -11,12 +11,14 @@ static bool is_wanted(const struct scene *scene)
     return scene->state.labels_by == CLUSTER_LABELS_AUTO && scene->state.n_labels > 0;
 }
 
-static void path_of(const struct feature *feature, struct text *path)
+/* To be freed; NULL for want of memory. */
+static char *path_of(const struct cluster_setup *setup)
 {
-    const struct cluster_setup *setup = feature->scene->setup;
+    cleanup_free char *name = nodefeature_name(setup->node);
 
-    text_addf(path, NODEFEATURE_GROUP_PATH "/namespaces/%s/nodefeatures/nvidia-features-for-%s",
-              setup->namespace_, setup->node);
+    return name ? kube_path(&(struct kube_place){NODEFEATURE_GROUP_PATH, setup->namespace_,
+                                                 "nodefeatures", name})
+                : NULL;
 }
 
 static int send_plain(struct feature *feature, const char *method, const char *path,
@@ -52,12 +54,14 @@ static int send_next(void *userdata, kube_done_fn *on_done, void *done_userdata,
                      struct kube_call **ret_call, struct error *err)
 {
     struct feature *feature = userdata;
-    cleanup_text struct text path = TEXT_INIT;
+    cleanup_free char *path = NULL;
 
     if (!feature->scene->has_state || !*feature->scene->setup->namespace_ ||
         !owner_is_settled(feature->owner) || (feature->is_discovered && !feature->is_offered))
         return WRITER_AT_REST;
-    path_of(feature, &path);
+    path = path_of(feature->scene->setup);
+    if (!path)
+        return error_set_errno(err, -ENOMEM, "cannot name our NodeFeature");
     if (!feature->is_discovered) {
         feature->step = FEATURE_DISCOVER;
         return send_plain(feature, "GET", NODEFEATURE_GROUP_PATH, on_done, done_userdata, ret_call,
@@ -65,15 +69,14 @@ static int send_next(void *userdata, kube_done_fn *on_done, void *done_userdata,
     }
     if (!feature->is_read) {
         feature->step = FEATURE_READ;
-        return send_plain(feature, "GET", text_string(&path), on_done, done_userdata, ret_call,
-                          err);
+        return send_plain(feature, "GET", path, on_done, done_userdata, ret_call, err);
     }
     if (is_wanted(feature->scene))
-        return send_object(feature, text_string(&path), on_done, done_userdata, ret_call, err);
+        return send_object(feature, path, on_done, done_userdata, ret_call, err);
     if (!feature->current || !nodefeature_is_ours(feature->current))
         return WRITER_AT_REST;
     feature->step = FEATURE_DELETE;
-    return send_plain(feature, "DELETE", text_string(&path), on_done, done_userdata, ret_call, err);
+    return send_plain(feature, "DELETE", path, on_done, done_userdata, ret_call, err);
 }
 
 static void on_answer(const struct kube_response *response, void *userdata)

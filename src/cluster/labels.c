@@ -6,50 +6,19 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/kubename.h"
 #include "cluster/managed.h"
 #include "cluster/node.h"
 #include "cluster/nodefeature.h"
 
 static const struct managed_field labels_field = {{"f:metadata", "f:labels"}};
 
-static bool is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-/* Letters, digits and "-_." between, 63 at most: a label's value, and the name part of its key. */
-static bool is_name(const char *text, size_t length)
-{
-    if (length > 63 || (length && (!is_alnum(text[0]) || !is_alnum(text[length - 1]))))
-        return false;
-    for (size_t i = 0; i < length; i++)
-        if (!is_alnum(text[i]) && !strchr("-_.", text[i]))
-            return false;
-    return true;
-}
-
-static bool is_domain(const char *text, size_t length)
-{
-    if (!length || length > 253 || text[0] == '.' || text[length - 1] == '.')
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        const char c = text[i];
-
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
-            return false;
-    }
-    return true;
-}
-
 const char *labels_fault(const char *key, const char *value)
 {
-    const char *slash = strchr(key, '/');
-    const char *name = slash ? slash + 1 : key;
-
-    if ((slash && !is_domain(key, (size_t)(slash - key))) || !*name || !is_name(name, strlen(name)))
+    if (kubename_check_key(key, NULL) < 0)
         return "a label's key is [domain/]name, where name has 63 letters, digits or -_. at most "
                "and begins and ends with a letter or digit";
-    if (!is_name(value, strlen(value)))
+    if (kubename_check_value(value, NULL) < 0)
         return "a label's value has 63 letters, digits or -_. at most and begins and ends with a "
                "letter or digit";
     return NULL;
@@ -87,11 +56,6 @@ static int note_refused(struct labels_plan *plan, const struct cluster_label *la
     return note(&plan->refused, &plan->n_refused, &plan->refused_capacity, text);
 }
 
-/* What is known besides the Node and what is wanted: see labels_make_plan. */
-struct knowledge {
-    const json_t *nfd_left, *yielded;
-};
-
 static const char *other_holder(const json_t *node, const char *key, const char *besides)
 {
     cleanup_free char *step = NULL;
@@ -113,7 +77,7 @@ static bool is_left(const json_t *node, const json_t *nfd_left, const char *key,
 }
 
 /* Into `apply`, unless it is somebody else's. */
-static int want(const json_t *node, const struct knowledge *known,
+static int want(const json_t *node, const struct labels_known *known,
                 const struct cluster_label *label, json_t *apply, struct labels_plan *plan)
 {
     const char *fault = labels_fault(label->key, label->value);
@@ -132,7 +96,23 @@ static int want(const json_t *node, const struct knowledge *known,
     return json_object_set_new(apply, label->key, json_string(label->value)) < 0 ? -ENOMEM : 0;
 }
 
-static int want_all(const json_t *node, const struct knowledge *known,
+/* Of those that NFD sets for us, the ones it sets as somebody else tells it. */
+static int note_lost(const json_t *handed_over, const struct labels_known *known,
+                     struct labels_plan *plan)
+{
+    const char *key;
+    json_t *ignored;
+
+    json_object_foreach((json_t *)(uintptr_t)handed_over, key, ignored)
+    {
+        if (json_object_get(known->nfd_lost, key) &&
+            note_held(plan, key, "another NodeFeature") < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int want_all(const json_t *node, const struct labels_known *known,
                     const struct cluster_state *state, json_t *apply, json_t *handed_over,
                     struct labels_plan *plan)
 {
@@ -154,7 +134,7 @@ static int want_all(const json_t *node, const struct knowledge *known,
         if (want(node, known, &state->extra_labels[i], apply, plan) < 0)
             return -ENOMEM;
     }
-    return 0;
+    return note_lost(handed_over, known, plan);
 }
 
 /* Do we hold exactly these, and do they stand there? "f:" comes before each key of `ours`. */
@@ -217,7 +197,7 @@ static json_t *apply_object(const json_t *node, const char *node_name, bool forc
                      version, "labels", labels);
 }
 
-static int fill_plan(const json_t *node, const struct knowledge *known, const char *node_name,
+static int fill_plan(const json_t *node, const struct labels_known *known, const char *node_name,
                      const struct cluster_state *state, json_t *apply, json_t *handed_over,
                      struct labels_plan *plan)
 {
@@ -233,12 +213,11 @@ static int fill_plan(const json_t *node, const struct knowledge *known, const ch
 }
 
 int labels_make_plan(const json_t *node, const char *node_name, const struct cluster_state *state,
-                     const json_t *nfd_left, const json_t *yielded, struct labels_plan *ret_plan)
+                     const struct labels_known *known, struct labels_plan *ret_plan)
 {
-    const struct knowledge known = {nfd_left, yielded};
     json_t *apply = json_object(), *handed_over = json_object();
     struct labels_plan plan = {.object = NULL};
-    int r = fill_plan(node, &known, node_name, state, apply, handed_over, &plan);
+    int r = fill_plan(node, known, node_name, state, apply, handed_over, &plan);
 
     json_decref(apply);
     json_decref(handed_over);

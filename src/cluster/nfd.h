@@ -9,7 +9,7 @@
  * label that goes on to stand there with that value after we told another one shows that NFD lags;
  * whoever waits for it decides when that is too long. From then on NFD is silent, until it writes
  * anything on the Node. A label that NFD takes from another NodeFeature never followed us, and
- * shows nothing.
+ * shows no lag: it is lost to that one.
  *
  * Pure: no clock and no I/O.
  */
@@ -26,6 +26,7 @@ struct nfd {
     bool lags;
     bool is_silent;
     json_t *followed; /* {label: value}; NULL = none yet */
+    json_t *lost;     /* {label: value} that NFD takes from others than us; NULL = none yet */
     char *trace;      /* of its last deed on the Node, as it was when it fell silent */
 };
 
@@ -42,5 +43,9 @@ void nfd_give_up(struct nfd *nfd, const json_t *node);
 /* {label: value} that a silent NFD left behind, as we had told it; NULL = it is not silent.
  * Borrowed until the next look. */
 const json_t *nfd_left(const struct nfd *nfd);
+
+/* {label: value} that NFD takes from another NodeFeature than ours; NULL = none, or NFD is silent.
+ * Borrowed until the next look. */
+const json_t *nfd_lost(const struct nfd *nfd);
 
 void nfd_deinit(struct nfd *nfd);

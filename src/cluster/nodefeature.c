@@ -109,18 +109,26 @@ static json_t *label_map(const struct cluster_state *state)
     return map;
 }
 
-json_t *nodefeature_object(const char *node_name, const char *namespace_,
-                           const struct nodefeature_owner *owner, const struct cluster_state *state)
+char *nodefeature_name(const char *node_name)
 {
     cleanup_text struct text name = TEXT_INIT;
 
     text_addf(&name, "nvidia-features-for-%s", node_name);
+    return text_take(&name);
+}
+
+json_t *nodefeature_object(const char *node_name, const char *namespace_,
+                           const struct nodefeature_owner *owner, const struct cluster_state *state)
+{
+    cleanup_free char *name = nodefeature_name(node_name);
+
+    if (!name)
+        return NULL;
     return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s},s:o*},s:{s:{s:{},s:{},s:{}},s:o}}", "apiVersion",
-                     "nfd.k8s-sigs.io/v1alpha1", "kind", "NodeFeature", "metadata", "name",
-                     text_string(&name), "namespace", namespace_, "labels",
-                     "nfd.node.kubernetes.io/node-name", node_name, "ownerReferences",
-                     owners(owner), "spec", "features", "attributes", "flags", "instances",
-                     "labels", label_map(state));
+                     "nfd.k8s-sigs.io/v1alpha1", "kind", "NodeFeature", "metadata", "name", name,
+                     "namespace", namespace_, "labels", "nfd.node.kubernetes.io/node-name",
+                     node_name, "ownerReferences", owners(owner), "spec", "features", "attributes",
+                     "flags", "instances", "labels", label_map(state));
 }
 
 static bool same_at(const json_t *a, const json_t *b, const char *outer, const char *inner)

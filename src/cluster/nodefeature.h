@@ -31,6 +31,10 @@ char *nodefeature_trace(const json_t *node);
 /* The answer to NODEFEATURE_GROUP_PATH: does the API have NodeFeatures? */
 bool nodefeature_is_offered(const char *body);
 
+/* What our Node's object is called, as gpu-feature-discovery calls its own; to be freed, NULL for
+ * want of memory. */
+char *nodefeature_name(const char *node_name);
+
 struct nodefeature_owner {
     char *daemonset, *uid; /* NULL = unknown: nobody owns the object */
 };

@@ -12,12 +12,14 @@ static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdat
     struct owner *owner = userdata;
     const struct cluster_setup *setup = owner->scene->setup;
     struct kube_request request = {.method = "GET", .on_done = on_done};
-    cleanup_text struct text path = TEXT_INIT;
+    cleanup_free char *path = NULL;
 
     if (owner->is_looked_up || !*setup->pod || !*setup->namespace_)
         return WRITER_AT_REST;
-    text_addf(&path, "/api/v1/namespaces/%s/pods/%s", setup->namespace_, setup->pod);
-    request.path = text_string(&path);
+    path = kube_path(&(struct kube_place){"/api/v1", setup->namespace_, "pods", setup->pod});
+    if (!path)
+        return error_set_errno(err, -ENOMEM, "cannot ask for our pod");
+    request.path = path;
     return kube_send(owner->scene->client, &request, done_userdata, ret_call, err);
 }
 
@@ -66,13 +68,13 @@ bool owner_is_settled(const struct owner *owner)
     return owner->writer.at_rest || *owner->writer.trouble;
 }
 
-int owner_path(const struct owner *owner, struct text *ret_path)
+int owner_path(const struct owner *owner, char **ret_path)
 {
     if (!owner->daemonset)
         return -ENOENT;
-    text_addf(ret_path, "/apis/apps/v1/namespaces/%s/daemonsets/%s",
-              owner->scene->setup->namespace_, owner->daemonset);
-    return text_failed(ret_path) ? -ENOMEM : 0;
+    *ret_path = kube_path(&(struct kube_place){"/apis/apps/v1", owner->scene->setup->namespace_,
+                                               "daemonsets", owner->daemonset});
+    return *ret_path ? 0 : -ENOMEM;
 }
 
 /* The simplest of the ways to choose nodes, and the usual one. Of a Node that is not known nothing
@@ -123,7 +125,7 @@ bool owner_leaves(const struct owner *owner, const struct kube_response *respons
     uid = json_string_value(json_object_get(metadata, "uid"));
     /* Another one of the same name is a new installation, whose agent comes after us. */
     leaves =
-        response->http_status == 200 && uid && owner->uid && str_equal(uid, owner->uid) &&
+        kube_is_success(response->http_status) && uid && owner->uid && str_equal(uid, owner->uid) &&
         (json_object_get(metadata, "deletionTimestamp") || !chooses(daemonset, owner->scene->node));
     json_decref(daemonset);
     return leaves;

@@ -23,8 +23,8 @@ void owner_init(struct owner *owner, uv_loop_t *loop, const struct scene *scene,
 /* Known, or not to be known for now. */
 bool owner_is_settled(const struct owner *owner);
 
-/* 0 and the path of its DaemonSet; -ENOENT without one; -ENOMEM. */
-int owner_path(const struct owner *owner, struct text *ret_path);
+/* 0 and the path of its DaemonSet, to be freed; -ENOENT without one; -ENOMEM. */
+int owner_path(const struct owner *owner, char **ret_path);
 
 /* The DaemonSet's answer: has it been deleted, or is it to run on this node no more? */
 bool owner_leaves(const struct owner *owner, const struct kube_response *response);

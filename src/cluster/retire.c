@@ -11,13 +11,13 @@
 #include "kube/client.h"
 #include "kube/object.h"
 
-enum { LIMIT_MS = 90 * 1000, ASK_MS = 500, PATH_SIZE = 2048 };
+enum { LIMIT_MS = 90 * 1000, ASK_MS = 500 };
 
 struct retirement {
     uv_loop_t loop;
     uv_timer_t timer, limit;
     struct kube_client *client;
-    char path[PATH_SIZE];
+    char *path;
     bool is_told; /* the server has taken the deletion */
     bool is_gone;
     char trouble[256]; /* why it is not gone */
@@ -28,16 +28,16 @@ static void on_timer(uv_timer_t *timer);
 /* Forbidden is forbidden; what else goes wrong may pass. */
 static bool is_hopeless(const struct kube_response *response)
 {
-    return !response->error && (response->http_status == 401 || response->http_status == 403);
+    return response->http_status == 401 || response->http_status == 403;
 }
 
 static void on_done(const struct kube_response *response, void *userdata)
 {
     struct retirement *retirement = userdata;
-    const bool is_good = !response->error && response->http_status / 100 == 2;
+    const bool is_good = kube_is_success(response->http_status);
 
     retirement->is_told = retirement->is_told || is_good;
-    retirement->is_gone = !response->error && response->http_status == 404;
+    retirement->is_gone = response->http_status == 404;
     snprintf(retirement->trouble, sizeof(retirement->trouble), "%s",
              is_good ? "its pods have not ended" : response->reason);
     if (retirement->is_gone || is_hopeless(response))
@@ -74,18 +74,15 @@ static void on_limit(uv_timer_t *timer)
     uv_stop(&retirement->loop);
 }
 
-static int make_path(const char *namespace, const char *daemonset, char path[PATH_SIZE],
+static int make_path(const char *namespace, const char *daemonset, char **ret_path,
                      struct error *err)
 {
-    char in[800], of[800];
-
     if (!namespace || !*namespace || !*daemonset)
         return error_set(err, -EINVAL,
                          "--retire takes a DaemonSet's name, and NAMESPACE its namespace");
-    kube_escape(namespace, in, sizeof(in));
-    kube_escape(daemonset, of, sizeof(of));
-    snprintf(path, PATH_SIZE, "/apis/apps/v1/namespaces/%s/daemonsets/%s", in, of);
-    return 0;
+    *ret_path =
+        kube_path(&(struct kube_place){"/apis/apps/v1", namespace, "daemonsets", daemonset});
+    return *ret_path ? 0 : error_set_errno(err, -ENOMEM, "cannot name the DaemonSet");
 }
 
 static int start(struct retirement *retirement, const char *daemonset, struct error *err)
@@ -96,7 +93,7 @@ static int start(struct retirement *retirement, const char *daemonset, struct er
 
     if (r < 0)
         return r;
-    r = make_path(namespace ? namespace : access.namespace, daemonset, retirement->path, err);
+    r = make_path(namespace ? namespace : access.namespace, daemonset, &retirement->path, err);
     if (r == 0)
         r = kube_client_new(&retirement->loop, &access, &retirement->client, err);
     if (r < 0)
@@ -128,5 +125,6 @@ int retire_run(const char *daemonset)
     uv_close((uv_handle_t *)&retirement.limit, NULL);
     uv_run(&retirement.loop, UV_RUN_DEFAULT);
     uv_loop_close(&retirement.loop);
+    free(retirement.path);
     return !retirement.is_gone;
 }

@@ -2,7 +2,6 @@
 #include "cluster/scene.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "cluster/node.h"
 #include "kube/object.h"
@@ -10,16 +9,10 @@
 int scene_init(struct scene *scene, struct kube_client *client, const struct cluster_setup *setup,
                void (*on_node)(void *userdata), void *userdata)
 {
-    char name[1024];
-
     *scene =
         (struct scene){.client = client, .setup = setup, .on_node = on_node, .userdata = userdata};
-    kube_escape(setup->node, name, sizeof(name));
-    if (asprintf(&scene->node_path, "/api/v1/nodes/%s", name) < 0) {
-        scene->node_path = NULL;
-        return -ENOMEM;
-    }
-    return 0;
+    scene->node_path = kube_path(&(struct kube_place){"/api/v1", NULL, "nodes", setup->node});
+    return scene->node_path ? 0 : -ENOMEM;
 }
 
 void scene_see(struct scene *scene, const json_t *node)

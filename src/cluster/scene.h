@@ -14,11 +14,13 @@ struct scene {
     const struct cluster_setup *setup; /* borrowed */
     char *node_path;                   /* "/api/v1/nodes/gpu-1" */
     json_t *node;                      /* NULL = not read yet, or gone */
+    bool is_synced;                    /* it was read, or is known not to be there */
     struct cluster_state state;        /* what the agent wants; empty before has_state */
     bool has_state;
     time_t state_since;              /* when it said so; every try of it writes the same time */
     const json_t *nfd_left;          /* see labels.h; borrowed */
-    json_t *yielded;                 /* likewise; until the Node changes */
+    const json_t *nfd_lost;          /* likewise */
+    json_t *yielded;                 /* likewise, but ours; until the Node changes */
     void (*on_node)(void *userdata); /* node, or what is known of it, is another now */
     void *userdata;
 };

@@ -110,10 +110,11 @@ static void plans(void **state_)
                       "annotations", load(row->annotations));
         json_t *expected = row->apply ? load(row->apply) : NULL;
         json_t *left = row->left ? load(row->left) : NULL;
+        const struct labels_known known = {.nfd_left = left};
         cleanup_labels_plan struct labels_plan plan;
         json_t *applied;
 
-        assert_int_equal(labels_make_plan(node, "n", &state, left, NULL, &plan), 0);
+        assert_int_equal(labels_make_plan(node, "n", &state, &known, &plan), 0);
         applied = json_object_get(json_object_get(plan.object, "metadata"), "labels");
         if ((plan.object != NULL) != (expected != NULL) ||
             (expected && !json_equal(applied, expected)))
@@ -142,7 +143,7 @@ static void leaves_out_what_is_no_label(void **state_)
     json_t *node = json_object();
     cleanup_labels_plan struct labels_plan plan;
 
-    assert_int_equal(labels_make_plan(node, "n", &state, NULL, NULL, &plan), 0);
+    assert_int_equal(labels_make_plan(node, "n", &state, &(struct labels_known){NULL}, &plan), 0);
     assert_int_equal(plan.n_refused, 2);
     assert_non_null(strstr(plan.refused[0], "a/b/c=1"));
     assert_int_equal(
@@ -158,14 +159,36 @@ static void yields_to_a_refusal(void **state_)
         .labels_by = CLUSTER_LABELS_NODE, .labels = labels, .n_labels = 2};
     json_t *node = json_pack("{s:{s:{s:s}}}", "metadata", "labels", "a", "9");
     json_t *yielded = json_pack("{s:s}", "a", "before-first-apply");
+    const struct labels_known known = {.yielded = yielded};
     cleanup_labels_plan struct labels_plan plan;
 
-    assert_int_equal(labels_make_plan(node, "n", &state, NULL, yielded, &plan), 0);
+    assert_int_equal(labels_make_plan(node, "n", &state, &known, &plan), 0);
     assert_int_equal(plan.n_held, 1);
     assert_string_equal(plan.held[0], "a (before-first-apply)");
     assert_int_equal(
         json_object_size(json_object_get(json_object_get(plan.object, "metadata"), "labels")), 1);
     json_decref(yielded);
+    json_decref(node);
+}
+
+/* NFD works, and gives the label another NodeFeature's value. */
+static void names_what_nfd_takes_from_another(void **state_)
+{
+    struct cluster_label labels[] = {{own("a"), own("1")}, {own("b"), own("2")}};
+    struct cluster_label extra[] = {{own("b"), own("2")}};
+    const struct cluster_state state = {
+        .labels = labels, .n_labels = 2, .extra_labels = extra, .n_extra_labels = 1};
+    json_t *node = json_pack("{s:{s:{s:s,s:s},s:o}}", "metadata", "labels", "a", "9", "b", "2",
+                             "annotations", load(NFD("a,b")));
+    json_t *lost = load("{\"a\":\"9\",\"b\":\"9\",\"x\":\"y\"}");
+    const struct labels_known known = {.nfd_lost = lost};
+    cleanup_labels_plan struct labels_plan plan;
+
+    assert_int_equal(labels_make_plan(node, "n", &state, &known, &plan), 0);
+    assert_int_equal(plan.n_held, 1); /* and not b, which we set ourselves */
+    assert_string_equal(plan.held[0], "a (another NodeFeature)");
+    assert_false(plan.force);
+    json_decref(lost);
     json_decref(node);
 }
 
@@ -189,6 +212,8 @@ static void knows_a_label(void **state_)
         {"Domain/x", "", false},
         {"a.b./x", "", false},
         {"-x", "", false},
+        {"-a.b/x", "", false}, /* each part of a domain as the API server has it */
+        {"a..b/x", "", false},
         {"x", "a b", false},
         {"x", "-", false},
         {"x", "\xc3\xa4", false},
@@ -205,6 +230,7 @@ int main(void)
         cmocka_unit_test(plans),
         cmocka_unit_test(leaves_out_what_is_no_label),
         cmocka_unit_test(yields_to_a_refusal),
+        cmocka_unit_test(names_what_nfd_takes_from_another),
         cmocka_unit_test(knows_a_label),
     };
 

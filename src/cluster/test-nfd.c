@@ -48,6 +48,7 @@ static void lags_behind_a_change(void **state)
     look(&nfd, "2", "1", "T1");
     look(&nfd, "3", "1", "T1"); /* two changes in a row */
     assert_true(nfd.lags);
+    assert_null(nfd_lost(&nfd));
     assert_null(nfd_left(&nfd));
     look(&nfd, "3", "3", "T2");
     assert_false(nfd.lags);
@@ -61,9 +62,14 @@ static void another_object_of_nfd_is_no_lag(void **state)
     look(&nfd, "1", "9", "T1");
     assert_int_equal(nfd.n_served, 1);
     assert_false(nfd.lags);
+    assert_non_null(json_object_get(nfd_lost(&nfd), "a"));
     look(&nfd, "1", "1", "T2");
+    assert_null(nfd_lost(&nfd));
     look(&nfd, "1", "8", "T3"); /* it came later */
     assert_false(nfd.lags);
+    assert_non_null(json_object_get(nfd_lost(&nfd), "a"));
+    give_up(&nfd, "8", "T3");
+    assert_null(nfd_lost(&nfd)); /* a silent one takes nothing from anybody */
     nfd_deinit(&nfd);
 }
 

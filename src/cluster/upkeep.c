@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cluster/condition.h"
-#include "cluster/labels.h"
 #include "cluster/managed.h"
 #include "cluster/taints.h"
 
@@ -19,6 +18,13 @@ static void on_answer(const struct kube_response *response, void *userdata)
     scene_see_answer(userdata, response);
 }
 
+int upkeep_plan_labels(const struct scene *scene, struct labels_plan *ret_plan)
+{
+    const struct labels_known known = {scene->nfd_left, scene->nfd_lost, scene->yielded};
+
+    return labels_make_plan(scene->node, scene->setup->node, &scene->state, &known, ret_plan);
+}
+
 static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdata,
                        struct kube_call **ret_call, struct error *err)
 {
@@ -27,8 +33,7 @@ static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdat
 
     if (!is_ready(scene))
         return WRITER_AT_REST;
-    if (labels_make_plan(scene->node, scene->setup->node, &scene->state, scene->nfd_left,
-                         scene->yielded, &plan) < 0)
+    if (upkeep_plan_labels(scene, &plan) < 0)
         return error_set_errno(err, -ENOMEM, "cannot label the Node");
     if (plan.release)
         return kube_json_patch(scene->client, scene->node_path, FIELD_MANAGER, plan.release,
@@ -103,24 +108,60 @@ static void on_labels_conflict(const struct kube_response *response, void *userd
         scene->on_node(scene->userdata);
 }
 
-const struct writer_job upkeep_labels = {
-    .what = "labels of the Node",
-    .remedy = "let our service account patch nodes",
-    .send = send_labels,
-    .on_answer = on_answer,
-    .on_conflict = on_labels_conflict,
+static const struct writer_job jobs[UPKEEP_WRITERS] = {
+    [UPKEEP_LABELS] =
+        {
+            .what = "labels of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_labels,
+            .on_answer = on_answer,
+            .on_conflict = on_labels_conflict,
+        },
+    [UPKEEP_TAINTS] =
+        {
+            .what = "taints of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_taints,
+            .on_answer = on_answer,
+        },
+    [UPKEEP_CONDITION] =
+        {
+            .what = "condition " CONDITION_TYPE " of the Node",
+            .remedy = "let our service account patch nodes/status",
+            .send = send_condition,
+            .on_answer = on_answer,
+        },
 };
 
-const struct writer_job upkeep_taints = {
-    .what = "taints of the Node",
-    .remedy = "let our service account patch nodes",
-    .send = send_taints,
-    .on_answer = on_answer,
-};
+void upkeep_init(struct upkeep *upkeep, uv_loop_t *loop, struct scene *scene,
+                 void (*on_change)(void *userdata), void *userdata)
+{
+    for (size_t i = 0; i < UPKEEP_WRITERS; i++)
+        writer_init(&upkeep->writers[i], loop, &jobs[i], on_change, userdata, scene);
+}
 
-const struct writer_job upkeep_condition = {
-    .what = "condition " CONDITION_TYPE " of the Node",
-    .remedy = "let our service account patch nodes/status",
-    .send = send_condition,
-    .on_answer = on_answer,
-};
+void upkeep_look(struct upkeep *upkeep)
+{
+    for (size_t i = 0; i < UPKEEP_WRITERS; i++)
+        writer_look(&upkeep->writers[i]);
+}
+
+void upkeep_hurry(struct upkeep *upkeep)
+{
+    for (size_t i = 0; i < UPKEEP_WRITERS; i++)
+        writer_hurry(&upkeep->writers[i]);
+}
+
+bool upkeep_is_at_rest(const struct upkeep *upkeep)
+{
+    for (size_t i = 0; i < UPKEEP_WRITERS; i++)
+        if (!upkeep->writers[i].at_rest)
+            return false;
+    return true;
+}
+
+void upkeep_deinit(struct upkeep *upkeep)
+{
+    for (size_t i = 0; i < UPKEEP_WRITERS; i++)
+        writer_deinit(&upkeep->writers[i]);
+}

@@ -55,8 +55,8 @@ static void wait(struct writer *writer, unsigned retry_after_s)
 
 static bool is_good(const struct writer *writer, const struct kube_response *response)
 {
-    return !response->error && ((response->http_status >= 200 && response->http_status < 300) ||
-                                (response->http_status == 404 && writer->job->absent_is_fine));
+    return kube_is_success(response->http_status) ||
+           (response->http_status == 404 && writer->job->absent_is_fine);
 }
 
 static void on_good(struct writer *writer, const struct kube_response *response)

@@ -7,9 +7,9 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/kubename.h"
 #include "base/text.h"
 #include "config/kind.h"
-#include "config/kubename.h"
 
 enum { EXTRAS_MAX = 64 };
 

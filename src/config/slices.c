@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/kubename.h"
 #include "base/text.h"
 #include "config/kind.h"
-#include "config/kubename.h"
 #include "config/quantity.h"
 #include "slice/name.h"
 

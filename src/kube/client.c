@@ -124,7 +124,7 @@ static void call_finish(struct kube_call *call, int error, const char *why)
         response.retry_after_s = retry_after_of(call);
         response.body = text_string(&call->body);
         response.size = call->body.length;
-        if (response.http_status / 100 != 2)
+        if (!kube_is_success(response.http_status))
             reason_of_answer(call->method, call->path, response.http_status, response.body,
                              response.size, reason);
     } else {
@@ -148,7 +148,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
     if (is_end && call->on_data && !call->opened && status_of(call) >= 200) {
         call->opened = true;
         uv_timer_start(&call->patience, on_impatient, call->idle_ms, 0);
-        if (status_of(call) / 100 == 2 && call->on_open)
+        if (kube_is_success(status_of(call)) && call->on_open)
             call->on_open(call->userdata);
     }
     return size * n;
@@ -168,7 +168,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 
     if (call->cancelled)
         return CURL_WRITEFUNC_ERROR;
-    if (call->on_data && status_of(call) / 100 == 2) {
+    if (call->on_data && kube_is_success(status_of(call))) {
         uv_timer_start(&call->patience, on_impatient, call->idle_ms, 0);
         call->error = call->on_data(data, size * n, call->userdata) ? -EBADMSG : 0;
     } else {

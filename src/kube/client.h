@@ -13,6 +13,7 @@
  * Callbacks may do anything with this client, free it too. Redirects are answers like any other.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -36,6 +37,12 @@ struct kube_response {
     const char
         *reason; /* a sentence for people, from the Status object or the transport; "" = fine */
 };
+
+/* Has the server done what was asked? Every 2xx says so; no answer has status 0. */
+static inline bool kube_is_success(unsigned http_status)
+{
+    return http_status >= 200 && http_status < 300;
+}
 
 struct kube_request {
     const char *method;       /* "GET" */

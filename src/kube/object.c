@@ -2,34 +2,44 @@
 #include "kube/object.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/text.h"
 
-enum { ESCAPED_SIZE = 256 };
+/* ---- names in URLs ---- */
 
-void kube_escape(const char *text, char *buffer, size_t size)
+void kube_add_escaped(struct text *url, const char *value)
 {
     static const char plain[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    size_t length = 0;
 
-    if (size == 0)
-        return;
-    for (; *text; text++) {
-        bool is_plain = strchr(plain, *text);
-        size_t need = is_plain ? 1 : 3;
-
-        if (length + need >= size) {
-            length = 0;
-            break;
-        }
-        snprintf(buffer + length, size - length, is_plain ? "%c" : "%%%02X", (unsigned char)*text);
-        length += need;
+    for (; *value; value++) {
+        if (strchr(plain, *value))
+            text_add_char(url, *value);
+        else
+            text_addf(url, "%%%02X", (unsigned char)*value);
     }
-    buffer[length] = '\0';
+}
+
+static void add_step(struct text *path, const char *name)
+{
+    text_add_char(path, '/');
+    kube_add_escaped(path, name);
+}
+
+char *kube_path(const struct kube_place *place)
+{
+    cleanup_text struct text path = TEXT_INIT;
+
+    text_add(&path, place->api);
+    if (place->namespace_) {
+        text_add(&path, "/namespaces");
+        add_step(&path, place->namespace_);
+    }
+    add_step(&path, place->collection);
+    if (place->name)
+        add_step(&path, place->name);
+    return text_take(&path);
 }
 
 /* ---- requests ---- */
@@ -43,11 +53,9 @@ struct writing {
 static char *url_of(const struct writing *writing)
 {
     cleanup_text struct text url = TEXT_INIT;
-    char manager[ESCAPED_SIZE];
 
-    kube_escape(writing->field_manager, manager, sizeof(manager));
-    text_addf(&url, "%s%cfieldManager=%s", writing->path, strchr(writing->path, '?') ? '&' : '?',
-              manager);
+    text_addf(&url, "%s%cfieldManager=", writing->path, strchr(writing->path, '?') ? '&' : '?');
+    kube_add_escaped(&url, writing->field_manager);
     if (writing->force)
         text_add(&url, "&force=true");
     return text_take(&url);

@@ -8,11 +8,25 @@
 
 #include <jansson.h>
 
+#include "base/text.h"
 #include "kube/client.h"
 
 typedef void kube_done_fn(const struct kube_response *response, void *userdata);
 
 enum kube_conflict { KUBE_YIELD, KUBE_FORCE }; /* of fields that others own: 409, or take them */
+
+/* Appends it with everything outside [A-Za-z0-9-._~] percent-encoded. */
+void kube_add_escaped(struct text *url, const char *value);
+
+struct kube_place {
+    const char *api;        /* "/api/v1", "/apis/apps/v1" */
+    const char *namespace_; /* NULL = it is in none */
+    const char *collection; /* "pods" */
+    const char *name;       /* NULL = the collection itself */
+};
+
+/* The path, with whatever stands in the names escaped; to be freed, NULL for want of memory. */
+char *kube_path(const struct kube_place *place);
 
 /* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
 int kube_apply(struct kube_client *client, const char *path, const char *field_manager,
@@ -28,9 +42,6 @@ int kube_json_patch(struct kube_client *client, const char *path, const char *fi
 int kube_create(struct kube_client *client, const char *path, const char *field_manager,
                 const json_t *object, kube_done_fn *on_done, void *userdata,
                 struct kube_call **ret_call, struct error *err);
-
-/* Percent-encodes everything outside [A-Za-z0-9-._~]; "" of what does not fit. */
-void kube_escape(const char *text, char *buffer, size_t size);
 
 /* Of a 409's body: calls for each field another manager holds:
  * ".metadata.labels.nvidia.com/gpu.count", "nfd-master". */

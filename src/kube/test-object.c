@@ -8,34 +8,47 @@
 #include <cmocka.h>
 
 #include "base/array.h"
-#include "base/text.h"
 
 static void test_escapes(void **state)
 {
     static const struct {
-        const char *text;
-        size_t size;
-        const char *escaped;
+        const char *text, *escaped;
     } cases[] = {
-        {"", 1, ""},
-        {"node-1.example_~", 64, "node-1.example_~"},
-        {"metadata.name=a b", 64, "metadata.name%3Da%20b"},
-        {"100%/\xc3\xa4&?#+\n", 64, "100%25%2F%C3%A4%26%3F%23%2B%0A"},
-        {"abc", 4, "abc"},
-        {"abc", 3, ""},
-        {"ab=", 6, "ab%3D"},
-        {"ab=", 5, ""},
-        {"a", 1, ""},
+        {"", ""},
+        {"node-1.example_~", "node-1.example_~"},
+        {"metadata.name=a b", "metadata.name%3Da%20b"},
+        {"100%/\xc3\xa4&?#+\n", "100%25%2F%C3%A4%26%3F%23%2B%0A"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        cleanup_free char *buffer = malloc(cases[i].size);
+        cleanup_text struct text url = TEXT_INIT;
 
-        kube_escape(cases[i].text, buffer, cases[i].size);
-        assert_string_equal(buffer, cases[i].escaped);
+        kube_add_escaped(&url, cases[i].text);
+        assert_string_equal(text_string(&url), cases[i].escaped);
     }
-    kube_escape("a", NULL, 0);
+}
+
+/* Whatever a name is, it stays one step. */
+static void test_paths(void **state)
+{
+    static const struct {
+        struct kube_place place;
+        const char *path;
+    } cases[] = {
+        {{"/api/v1", NULL, "nodes", NULL}, "/api/v1/nodes"},
+        {{"/api/v1", NULL, "nodes", "gpu-1"}, "/api/v1/nodes/gpu-1"},
+        {{"/api/v1", "gpus", "pods", NULL}, "/api/v1/namespaces/gpus/pods"},
+        {{"/apis/apps/v1", "a/b", "daemonsets", "../x?y#z"},
+         "/apis/apps/v1/namespaces/a%2Fb/daemonsets/..%2Fx%3Fy%23z"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        cleanup_free char *path = kube_path(&cases[i].place);
+
+        assert_string_equal(path, cases[i].path);
+    }
 }
 
 static void note(const char *field, const char *manager, void *userdata)
@@ -109,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_paths),
         cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_apply_needs_to_know_what),
     };

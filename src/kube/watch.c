@@ -363,7 +363,7 @@ static void judge(struct kube_watch *watch, const struct kube_response *response
         judge_fault(watch, response->reason);
     else if (response->error)
         end_broken(watch, response->reason);
-    else if (response->http_status / 100 != 2)
+    else if (!kube_is_success(response->http_status))
         end_refused(watch, response->reason, response->retry_after_s);
     else
         judge_end(watch);
@@ -381,19 +381,6 @@ static void on_done(const struct kube_response *response, void *userdata)
 
 /* ---- asking ---- */
 
-static void add_escaped(struct text *url, const char *value)
-{
-    size_t size = 3 * strlen(value) + 1;
-    cleanup_free char *escaped = malloc(size);
-
-    if (!escaped) {
-        url->failed = true;
-        return;
-    }
-    kube_escape(value, escaped, size);
-    text_add(url, escaped);
-}
-
 static void add_query(const struct kube_watch *watch, struct text *url)
 {
     unsigned random = 0;
@@ -402,7 +389,7 @@ static void add_query(const struct kube_watch *watch, struct text *url)
         (void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
         text_addf(url, "watch=1&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=",
                   WATCH_LEAST_S + random % (WATCH_LEAST_S / 2 + 1));
-        add_escaped(url, watch->version);
+        kube_add_escaped(url, watch->version);
         return;
     }
     /* Without a version, a list is what is true now, at least as new as all seen before. A page
@@ -413,7 +400,7 @@ static void add_query(const struct kube_watch *watch, struct text *url)
         text_addf(url, "limit=%u", PAGE_OBJECTS);
     if (watch->page) {
         text_add(url, "&continue=");
-        add_escaped(url, watch->page);
+        kube_add_escaped(url, watch->page);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "cluster/condition.h"
 #include "cluster/labels.h"
+#include "cluster/nfd.h"
 #include "cluster/node.h"
 #include "cluster/taints.h"
 
@@ -15,11 +16,19 @@ static char a[] = "nvidia.com/a", b[] = "b", c[] = "c", one[] = "1", effect[] = 
 
 static void plan_all(const json_t *node, const struct cluster_state *state)
 {
+    struct nfd nfd = {.followed = NULL};
     struct labels_plan labels;
     json_t *out = NULL;
 
-    if (labels_make_plan(node, "n", state, false, NULL, &labels) == 0)
-        labels_plan_deinit(&labels);
+    for (int is_silent = 0; is_silent < 2; is_silent++) {
+        nfd_look(&nfd, node, state, NULL);
+        if (labels_make_plan(node, "n", state,
+                             &(struct labels_known){nfd_left(&nfd), nfd_lost(&nfd), NULL},
+                             &labels) == 0)
+            labels_plan_deinit(&labels);
+        nfd_give_up(&nfd, node);
+    }
+    nfd_deinit(&nfd);
     if (taints_plan(node, state->taints, state->n_taints, &out) == 0)
         json_decref(out);
     out = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "config/kubename.h"
+#include "base/kubename.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,8 +15,7 @@ enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253 };
 /* One part of a name: begins and ends with one of `ends`, holds `ends` and `inner`. */
 static bool is_part(const char *text, size_t length, const char *ends, const char *inner)
 {
-    if (length == 0 || length > LABEL_MAX || !strchr(ends, text[0]) ||
-        !strchr(ends, text[length - 1]))
+    if (length == 0 || !strchr(ends, text[0]) || !strchr(ends, text[length - 1]))
         return false;
     for (size_t i = 0; i < length; i++)
         if (!strchr(ends, text[i]) && !strchr(inner, text[i]))
@@ -26,9 +25,20 @@ static bool is_part(const char *text, size_t length, const char *ends, const cha
 
 bool kubename_is_dns_label(const char *text)
 {
-    return is_part(text, strlen(text), LOWER DIGIT, "-");
+    const size_t length = strlen(text);
+
+    return length <= LABEL_MAX && is_part(text, length, LOWER DIGIT, "-");
 }
 
+/* The name of a key, or a value. */
+static bool is_word(const char *text)
+{
+    const size_t length = strlen(text);
+
+    return length <= LABEL_MAX && is_part(text, length, LOWER UPPER DIGIT, "-_.");
+}
+
+/* The API server counts the whole only: a part may be longer than DNS would have it. */
 static bool is_dns_subdomain(const char *text, size_t length)
 {
     const char *end = text + length;
@@ -53,7 +63,7 @@ int kubename_check_key(const char *key, struct error *err)
 
     if (slash && !is_dns_subdomain(key, (size_t)(slash - key)))
         return error_set(err, -EINVAL, "'%.80s' is no key: before the '/' stands a DNS name", key);
-    if (!is_part(name, strlen(name), LOWER UPPER DIGIT, "-_."))
+    if (!is_word(name))
         return error_set(err, -EINVAL,
                          "'%.80s' is no key: write up to %d letters, digits and inner '-', '_' or "
                          "'.', after a DNS name and '/' if wanted",
@@ -63,7 +73,7 @@ int kubename_check_key(const char *key, struct error *err)
 
 int kubename_check_value(const char *value, struct error *err)
 {
-    if (*value && !is_part(value, strlen(value), LOWER UPPER DIGIT, "-_."))
+    if (*value && !is_word(value))
         return error_set(err, -EINVAL,
                          "'%.80s' is no label value: write up to %d letters, digits and inner "
                          "'-', '_' or '.'",

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/scene.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "cluster/node.h"
+
+static char *own(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static unsigned n_changes;
+
+static void on_node(void *userdata)
+{
+    n_changes++;
+}
+
+static int set_up(void **state)
+{
+    static struct cluster_setup setup;
+    static struct scene scene;
+
+    setup = (struct cluster_setup){.node = own("gpu/1")};
+    n_changes = 0;
+    assert_int_equal(scene_init(&scene, NULL, &setup, on_node, NULL), 0);
+    *state = &scene;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    scene_deinit(*state);
+    return 0;
+}
+
+/* A Node at this version, with the label team. */
+static void see(struct scene *scene, const char *version, const char *team)
+{
+    json_t *node = json_pack("{s:s,s:{s:s,s:s,s:{s:s}}}", "kind", "Node", "metadata", "uid", "u",
+                             "resourceVersion", version, "labels", "team", team);
+
+    assert_non_null(node);
+    scene_see(scene, node);
+    json_decref(node);
+}
+
+static void a_name_is_one_step_of_the_path(void **state)
+{
+    const struct scene *scene = *state;
+
+    assert_string_equal(scene->node_path, "/api/v1/nodes/gpu%2F1");
+}
+
+/* Answers and the watch overtake one another. */
+static void the_newest_node_stays(void **state)
+{
+    struct scene *scene = *state;
+
+    see(scene, "9", "red");
+    see(scene, "10", "blue");
+    assert_int_equal(n_changes, 2);
+    see(scene, "9", "red");
+    see(scene, "10", "red");
+    assert_int_equal(n_changes, 2);
+    assert_string_equal(node_label(scene->node, "team"), "blue");
+}
+
+/* What was yielded to a manager is tried again when the Node is another. */
+static void what_was_yielded_is_forgotten(void **state)
+{
+    struct scene *scene = *state;
+
+    see(scene, "9", "red");
+    scene->yielded = json_pack("{s:s}", "team", "hand");
+    see(scene, "9", "red");
+    assert_non_null(scene->yielded);
+    see(scene, "10", "red");
+    assert_null(scene->yielded);
+}
+
+static void an_answer_is_a_sight(void **state)
+{
+    static const char *const none[] = {"", "<html>", "[]", "{\"kind\":\"Status\"}",
+                                       "{\"kind\":7,\"metadata\":{\"resourceVersion\":\"11\"}}"};
+    static const char node[] = "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u\","
+                               "\"resourceVersion\":\"10\",\"labels\":{\"team\":\"blue\"}}}";
+    struct scene *scene = *state;
+
+    see(scene, "9", "red");
+    for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+        scene_see_answer(scene, &(struct kube_response){.body = none[i], .size = strlen(none[i])});
+    assert_int_equal(n_changes, 1);
+    scene_see_answer(scene, &(struct kube_response){.body = node, .size = strlen(node)});
+    assert_int_equal(n_changes, 2);
+    assert_string_equal(node_label(scene->node, "team"), "blue");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_newest_node_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_yielded_is_forgotten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_answer_is_a_sight, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests_name("scene", tests, NULL, NULL);
+}
