@@ -13,6 +13,7 @@ _gpuslice()
     verbs=(
         'plan:show what a node would offer under a configuration'
         'check:say what is wrong with a configuration, and where'
+        'who:name the pod of a process that nvidia-smi shows'
         'version:print the version'
         'help:explain gpuslice, or one of its verbs'
         'completion:print the completion script of a shell'
@@ -45,6 +46,13 @@ _gpuslice()
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 ':file:_files'
             ;;
+        who)
+            _arguments \
+                '(-o --output)'{-o,--output}'[how to print what was found; text for people is the default]:format:(text json)' \
+                '(-r --root)'{-r,--root}'[where the node'\''s files lie, such as /host in a pod that debugs it; / is the default]:file:_files' \
+                '(-h --help)'{-h,--help}'[print this help and exit]' \
+                '*:process:_pids'
+            ;;
         version)
             _arguments \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
@@ -53,7 +61,7 @@ _gpuslice()
         help)
             _arguments \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
-                ':word:(plan check version help completion)'
+                ':word:(plan check who version help completion)'
             ;;
         completion)
             _arguments \

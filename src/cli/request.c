@@ -25,6 +25,9 @@ const struct option_row option_rows[N_OPTIONS] = {
                              "how to print what was found; text for people is the default"},
     [OPTION_LABELS] = {"labels", 'l', NULL, false, STRING(labels),
                        "list the node's labels below the table, too"},
+    [OPTION_ROOT] = {"root", 'r', "FOLDER", false, STRING(root),
+                     "where the node's files lie, such as /host in a pod that debugs it; / is the "
+                     "default"},
     [OPTION_HELP] = {"help", 'h', NULL, false, STRING(help), "print this help and exit"},
 };
 
@@ -144,6 +147,13 @@ static int set_operand(const struct verb *verb, const char *text, struct request
     if (!verb->operand)
         return error_set(err, -EINVAL, "'%s' takes nothing behind it; leave '%s' out", verb->name,
                          text);
+    if (str_ends_with(verb->operand, "...")) {
+        if (request->n_operands == REQUEST_OPERANDS_MAX)
+            return error_set(err, -EINVAL, "'%s' takes at most %d words; leave '%s' out",
+                             verb->name, REQUEST_OPERANDS_MAX, text);
+        request->operands[request->n_operands++] = text;
+        return 0;
+    }
     if (*field && is_file)
         return error_set(err, -EINVAL, "two files are given, '%s' and '%s'; give one", *field,
                          text);

@@ -17,15 +17,20 @@
 
 struct verb;
 
+enum { REQUEST_OPERANDS_MAX = 256 };
+
 struct request {
     const char *config;  /* --config, or the operand of verbs that take a file */
     const char *key;     /* --key */
     const char *machine; /* --machine */
     const char *output;  /* --output; NULL = the first word of the option's table row */
     const char *operand; /* of `help` and `completion` */
-    bool node;           /* --node */
-    bool labels;         /* --labels */
-    bool help;           /* --help */
+    const char *root;    /* --root */
+    const char *operands[REQUEST_OPERANDS_MAX]; /* of verbs whose operand ends with "..." */
+    size_t n_operands;
+    bool node;   /* --node */
+    bool labels; /* --labels */
+    bool help;   /* --help */
 };
 
 enum option_id {
@@ -36,6 +41,7 @@ enum option_id {
     OPTION_PLAN_OUTPUT,
     OPTION_CHECK_OUTPUT,
     OPTION_LABELS,
+    OPTION_ROOT,
     OPTION_HELP,
     N_OPTIONS,
 };

@@ -63,6 +63,36 @@ static void test_dash_is_a_file_and_two_dashes_end_options(void **state)
     assert_string_equal(request.config, "--key");
 }
 
+static void test_many_operands_keep_their_order(void **state)
+{
+    static const char *const words[MAX_WORDS] = {"12", "--root", "/host", "7", "-ojson", "12"};
+    struct request request;
+
+    assert_int_equal(parse("who", words, &request, NULL), 0);
+    assert_int_equal(request.n_operands, 3);
+    assert_string_equal(request.operands[0], "12");
+    assert_string_equal(request.operands[1], "7");
+    assert_string_equal(request.operands[2], "12");
+    assert_string_equal(request.root, "/host");
+}
+
+static void test_too_many_operands(void **state)
+{
+    const char *words[REQUEST_OPERANDS_MAX + 1];
+    struct error err = ERROR_INIT;
+    struct request request;
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        words[i] = "9";
+    assert_int_equal(
+        request_parse(verb_find("who"), REQUEST_OPERANDS_MAX, (char *const *)words, &request, &err),
+        0);
+    assert_int_equal(request_parse(verb_find("who"), REQUEST_OPERANDS_MAX + 1, (char *const *)words,
+                                   &request, &err),
+                     -EINVAL);
+    assert_string_equal(error_text(&err), "'who' takes at most 256 words; leave '9' out");
+}
+
 static void test_help_outranks_what_is_missing(void **state)
 {
     static const char *const words[MAX_WORDS] = {"--node", "--machine", "x", "-h"};
@@ -125,6 +155,8 @@ int main(void)
         cmocka_unit_test(test_spellings_of_a_value),
         cmocka_unit_test(test_all_together),
         cmocka_unit_test(test_dash_is_a_file_and_two_dashes_end_options),
+        cmocka_unit_test(test_many_operands_keep_their_order),
+        cmocka_unit_test(test_too_many_operands),
         cmocka_unit_test(test_help_outranks_what_is_missing),
         cmocka_unit_test(test_each_mistake_has_a_sentence),
         cmocka_unit_test(test_misspelt_verbs_are_understood),

@@ -22,7 +22,7 @@ static enum completed completed(size_t option)
         return COMPLETE_NOTHING;
     if (option_rows[option].words)
         return COMPLETE_WORDS;
-    if (option == OPTION_CONFIG)
+    if (option == OPTION_CONFIG || option == OPTION_ROOT)
         return COMPLETE_FILES;
     return option == OPTION_MACHINE ? COMPLETE_MACHINES : COMPLETE_ANY;
 }
@@ -45,10 +45,15 @@ static bool takes_file(const struct verb *verb)
     return verb->operand && (verb->options & (1u << OPTION_CONFIG));
 }
 
+static bool takes_processes(const struct verb *verb)
+{
+    return verb->operand && str_starts_with(verb->operand, "PID");
+}
+
 /* For verbs that take no file: the words of a choice, or the verbs that `help` explains. */
 static void put_operands(const struct verb *verb)
 {
-    if (!verb->operand)
+    if (!verb->operand || takes_processes(verb))
         return;
     if (strchr(verb->operand, '|'))
         put_words(verb->operand);
@@ -157,6 +162,8 @@ static void zsh_verb(const struct verb *verb)
         fputs("                ':file:_files'\n", stdout);
     } else if (!verb->operand) {
         fputs("                ':nothing: '\n", stdout);
+    } else if (takes_processes(verb)) {
+        fputs("                '*:process:_pids'\n", stdout);
     } else {
         fputs("                ':word:(", stdout);
         put_operands(verb);
@@ -252,6 +259,8 @@ static void fish_operands(const struct verb *verb)
         return;
     }
     fputs("-a '", stdout);
+    if (takes_processes(verb))
+        fputs("(__fish_complete_pids)", stdout);
     put_operands(verb);
     fputs("'\n", stdout);
 }

@@ -56,7 +56,8 @@ void help_program(FILE *out)
 {
     fputs("Usage: gpuslice VERB [OPTION...] [FILE]\n\n"
           "gpuslice carves the GPUs of Kubernetes nodes into slices. This program tells,\n"
-          "without a cluster, what the node agent will do with a configuration.\n\n"
+          "without a cluster, what the node agent will do with a configuration, and on a\n"
+          "node, whose the processes on its GPUs are.\n\n"
           "Verbs:\n",
           out);
     for (size_t i = 0; i < n_verbs; i++)

@@ -45,6 +45,23 @@ const struct verb verbs[] = {
         .run = verb_check,
     },
     {
+        .name = "who",
+        .operand = "PID...",
+        .summary = "name the pod of a process that nvidia-smi shows",
+        .about = "Tells for each process its pod, container, and their ids: from its cgroups,\n"
+                 "and from the names of the folders in which the kubelet keeps the pods' logs.\n"
+                 "It asks neither the API server nor the container runtime, and runs on the\n"
+                 "node, or in a pod with hostPID that has the node's files.\n"
+                 "\n"
+                 "Exit status: 0 all have their pod, 1 one has none, or a pod without a name,\n"
+                 "2 the cgroups of one contradict each other, 3 one is not there.\n",
+        .examples = "  gpuslice who 41309\n"
+                    "  gpuslice who $(nvidia-smi --query-compute-apps=pid --format=csv,noheader)\n"
+                    "  gpuslice who --root /host 41309 -o json\n",
+        .options = 1u << OPTION_CHECK_OUTPUT | 1u << OPTION_ROOT | 1u << OPTION_HELP,
+        .run = verb_who,
+    },
+    {
         .name = "version",
         .summary = "print the version",
         .about = "Prints the version of gpuslice.\n",

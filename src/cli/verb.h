@@ -22,7 +22,7 @@ enum exit_status {
 
 struct verb {
     const char *name;
-    const char *operand;  /* "[FILE]" as help shows it; NULL = takes none */
+    const char *operand;  /* "[FILE]" as help shows it, "PID..." for many; NULL = takes none */
     const char *summary;  /* one line for the list of verbs */
     const char *about;    /* what `gpuslice help VERB` says; lines of 80 columns at most */
     const char *examples; /* whole commands, one a line, indented by two */
@@ -41,6 +41,7 @@ const struct verb *verb_suggest(const char *word);
 
 enum exit_status verb_plan(const struct request *request);
 enum exit_status verb_check(const struct request *request);
+enum exit_status verb_who(const struct request *request);
 enum exit_status verb_version(const struct request *request);
 enum exit_status verb_help(const struct request *request);
 enum exit_status verb_completion(const struct request *request);

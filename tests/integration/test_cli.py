@@ -17,7 +17,7 @@ PROGRAMS = {'gpuslice-node': BUILD / 'src/node/gpuslice-node',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
 MACHINES = sorted(path.stem for path in (ROOT / 'sim/machines').glob('*.yaml'))
 GUIDE = ROOT / 'deploy/examples/time-slicing-configmap.yaml'
-VERBS = ['plan', 'check', 'version', 'help', 'completion']
+VERBS = ['plan', 'check', 'who', 'version', 'help', 'completion']
 MIB = 2**20
 
 CLEAN, WARNINGS, ERRORS, UNREADABLE, USAGE = 0, 1, 2, 3, 64
@@ -516,3 +516,138 @@ def test_guides_print_what_they_show(page):
         done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, cwd=ROOT, timeout=60,
                               env={**os.environ, 'PATH': f'{GPUSLICE.parent}:{os.environ["PATH"]}'}, check=False)
         assert done.stdout == output, command
+
+
+# --- who ---
+
+UID = 'dde1244b-5bb5-4297-b544-85f3bc0d80bf'
+CONTAINER = 'acb62391578595ec849d87d8556369cee7f935f0425097fd5f870df0e8aabd3c'
+NEIGHBOUR = '45490e76e0878aaa4d9808f7d2eefba37f093c3efbba9838b6d8ab804d9bd814'
+
+
+def make_node(folder, processes):
+    """A node's files: processes by their number, and what the kubelet keeps of the EKS sample's pod."""
+    for pid, text in {2: '0::/\n', **processes}.items():
+        (folder / f'proc/{pid}').mkdir(parents=True)
+        (folder / f'proc/{pid}/cgroup').write_text(text)
+    (folder / 'proc/2/comm').write_text('kthreadd\n')
+    (folder / f'var/log/pods/ml_train-0_{UID}/trainer').mkdir(parents=True)
+    links = folder / 'var/log/containers'
+    links.mkdir()
+    for name, digits in (('trainer', CONTAINER), ('sidecar', NEIGHBOUR)):
+        (links / f'train-0_ml_{name}-{digits}.log').symlink_to(f'/var/log/pods/ml_train-0_{UID}/{name}/0.log')
+    return folder
+
+
+def recorded(name):
+    return (ROOT / 'tests/data/cgroup' / name).read_text()
+
+
+def who(node, *pids):
+    """Exit status, what was said, and the processes by number."""
+    done = run('who', '--root', node, *pids, '-o', 'json')
+    assert done.stderr == ''
+    found = json.loads(done.stdout)['processes']
+    assert [process['pid'] for process in found] == list(pids)
+    for process in found:
+        assert list(process) == ['pid', 'namespace', 'pod', 'container', 'pod_uid', 'container_id', 'runtime', 'qos',
+                                 'problem']
+    return done.returncode, {process['pid']: process for process in found}
+
+
+def test_who_names_the_pod(tmp_path):
+    node = make_node(tmp_path, {41309: recorded('eks-v2-systemd')})
+    done = run('who', '--root', node, 41309)
+    assert (done.returncode, done.stderr) == (CLEAN, '')
+    head, row = done.stdout.splitlines()
+    assert head.split() == ['PID', 'POD', 'CONTAINER', 'POD', 'UID', 'CONTAINER', 'ID']
+    assert row.split() == ['41309', 'ml/train-0', 'trainer', UID, CONTAINER[:13]]
+    status, found = who(node, 41309)
+    assert status == CLEAN
+    assert found[41309] == {'pid': 41309, 'namespace': 'ml', 'pod': 'train-0', 'container': 'trainer', 'pod_uid': UID,
+                            'container_id': CONTAINER, 'runtime': 'cri-containerd', 'qos': 'Burstable',
+                            'problem': None}
+
+
+def test_who_takes_no_name_that_a_container_made(tmp_path):
+    """A container that may make cgroups makes one that looks like another pod's."""
+    own = recorded('eks-v2-kernel-6.1').strip()
+    node = make_node(tmp_path, {7: own + recorded('eks-v2-systemd').removeprefix('0::')})
+    status, found = who(node, 7)
+    assert status == WARNINGS
+    assert found[7]['pod_uid'] == '06d44939-d15e-491f-84a3-2dbba9fc0440' and found[7]['pod'] is None
+    assert 'has no folder in' in found[7]['problem'] and '--root' in found[7]['problem']
+
+
+def test_who_names_neighbours_that_a_namespace_hides(tmp_path):
+    """By the container's id, where the pod cannot be seen."""
+    node = make_node(tmp_path, {7: f'0::/../cri-containerd-{NEIGHBOUR}.scope\n', 8: f'0::/../{"0" * 64}\n'})
+    status, found = who(node, 7, 8)
+    assert status == WARNINGS
+    assert (found[7]['pod'], found[7]['container'], found[7]['pod_uid']) == ('train-0', 'sidecar', UID)
+    assert found[7]['problem'] is None
+    assert found[8]['pod_uid'] is None and 'the very pod that gpuslice runs in' in found[8]['problem']
+
+
+OTHERS = [
+    # what it is about      its cgroups                       status      said
+    ('the host',            recorded('host-v1'),              WARNINGS,   'process 7 belongs to no pod'),
+    ('plain docker',        recorded('docker-alone-v1'),      WARNINGS,   'process 7 belongs to no pod'),
+    ('the root',            '0::/\n',                         WARNINGS,   'the very container that gpuslice runs in'),
+    ('two pods',            recorded('eks-v1-cgroupfs') + recorded('gke-v1-cgroupfs'), ERRORS,
+     'cannot tell the pod of process 7: its cgroups name two pods, '),
+    ('an odd UID',          '0::/kubepods/pod\x1b[31m\xe4/x\n', ERRORS, "'pod?[31m"),
+    ('no text of cgroups',  'what?\n',                        ERRORS,     "'what?' is no line of"),
+    ('none',                None,                             UNREADABLE, 'there is no process 7 in '),
+]
+
+
+@pytest.mark.parametrize('text,status,said', [row[1:] for row in OTHERS], ids=[row[0] for row in OTHERS])
+def test_who_says_why_not(text, status, said, tmp_path):
+    node = make_node(tmp_path, {} if text is None else {7: text})
+    done = run('who', '--root', node, 7)
+    assert (done.returncode, done.stdout) == (status, '')
+    assert said in done.stderr and done.stderr.count('\n') == 1 and '\x1b' not in done.stderr
+    assert said in who(node, 7)[1][7]['problem']
+
+
+def test_who_goes_on_behind_one_that_is_gone(tmp_path):
+    node = make_node(tmp_path, {9: recorded('eks-v2-systemd')})
+    done = run('who', '--root', node, 8, 9)
+    assert done.returncode == UNREADABLE
+    assert 'ml/train-0' in done.stdout and 'no process 8' in done.stderr
+    assert who(node, 8, 9)[0] == UNREADABLE
+
+
+def test_who_in_a_container_says_that_numbers_differ(tmp_path):
+    node = make_node(tmp_path, {9: recorded('eks-v2-systemd')})
+    (node / 'proc/2/comm').write_text('sleep\n')
+    done = run('who', '--root', node, 9)
+    assert done.returncode == WARNINGS
+    assert 'ml/train-0' in done.stdout and 'hostPID' in done.stderr
+
+
+def test_who_reads_this_machine():
+    """A process that is there and one that cannot be: the real /proc."""
+    me = os.getpid()
+    done = run('who', me, '-o', 'json')
+    assert json.loads(done.stdout)['processes'][0]['pid'] == me
+    assert done.returncode in (CLEAN, WARNINGS)
+    done = run('who', 4194304)
+    assert done.returncode == UNREADABLE and 'there is no process 4194304 in /proc' in done.stderr
+
+
+@pytest.mark.parametrize('words', [[], ['0'], ['12x'], ['4194305'], ['99999999999999999999'], ['[N/A]'], ['--', '-3']],
+                         ids=str)
+def test_who_wants_numbers(words):
+    done = run('who', *words)
+    assert done.returncode == USAGE and done.stdout == ''
+    assert 'nvidia-smi' in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_who_is_completed():
+    assert complete('wh') == ['who']
+    assert complete('who', '--ro') == ['--root']
+    assert complete('who', '-o', 'j') == ['json']
+    assert complete('who', 'pl') == []
+    assert '/etc' in complete('who', '--root', '/et')

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verb.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "arbiter/podcgroup.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/emit.h"
+#include "cli/podlog.h"
+#include "cli/table.h"
+
+/* The kernel's PID_MAX_LIMIT. */
+enum { PID_LIMIT = 4 * 1024 * 1024 };
+
+struct finding {
+    long pid;
+    struct podcgroup cgroup;
+    struct podlog log;
+    enum exit_status status;
+    struct error why; /* unless the status is clean */
+};
+
+static bool read_pid(const char *word, long *ret_pid)
+{
+    char *end;
+
+    if (*word < '1' || *word > '9')
+        return false;
+    *ret_pid = strtol(word, &end, 10);
+    return !*end && *ret_pid <= PID_LIMIT;
+}
+
+/* kthreadd has this number on the node itself, and is in no container. */
+static bool sees_node(const char *root)
+{
+    cleanup_free char *name = NULL;
+    char path[PATH_MAX];
+    size_t size;
+
+    snprintf(path, sizeof(path), "%s/proc/2/comm", root);
+    return file_read(path, 64, &name, &size, NULL) == 0 && str_equal(name, "kthreadd\n");
+}
+
+/* Whatever is said of this process is said in why, as far as it is not clean. */
+static void name_pod(const char *root, struct finding *finding)
+{
+    struct error *why = &finding->why;
+    int r = podlog_find(root, &finding->cgroup, &finding->log, why);
+
+    finding->status = r == 0 ? EXIT_CLEAN : EXIT_WARNINGS;
+    if (r == 0)
+        str_copy(finding->cgroup.pod_uid, sizeof(finding->cgroup.pod_uid), finding->log.pod_uid);
+    else if (r < 0)
+        error_wrap(why, r, "cannot tell the name of the pod of process %ld", finding->pid);
+    else if (*finding->cgroup.pod_uid)
+        error_set(why, -ENOENT,
+                  "the pod of process %ld has no folder in %s/var/log/pods, which would tell its "
+                  "name; --root says where the node's files lie",
+                  finding->pid, root);
+    else
+        error_set(why, -ENOENT,
+                  "process %ld is in a container of the very pod that gpuslice runs in, whose name "
+                  "a cgroup namespace hides",
+                  finding->pid);
+}
+
+static void explain_no_pod(const char *text, struct finding *finding)
+{
+    finding->status = EXIT_WARNINGS;
+    if (str_equal(text, "0::/\n"))
+        error_set(&finding->why, -ENOENT,
+                  "process %ld belongs to no pod, or to the very container that gpuslice runs in",
+                  finding->pid);
+    else
+        error_set(&finding->why, -ENOENT, "process %ld belongs to no pod", finding->pid);
+}
+
+static void inspect(const char *root, struct finding *finding)
+{
+    cleanup_free char *text = NULL;
+    char path[PATH_MAX];
+    size_t size;
+    int r;
+
+    snprintf(path, sizeof(path), "%s/proc/%ld/cgroup", root, finding->pid);
+    r = file_read(path, PODCGROUP_TEXT_MAX, &text, &size, &finding->why);
+    if (r < 0) {
+        finding->status = EXIT_UNREADABLE;
+        if (r == -ENOENT || r == -ESRCH)
+            error_set(&finding->why, r, "there is no process %ld in %s/proc (any more)",
+                      finding->pid, root);
+        return;
+    }
+    r = podcgroup_parse(text, size, &finding->cgroup, &finding->why);
+    if (r < 0) {
+        finding->status = EXIT_ERRORS;
+        error_wrap(&finding->why, r, "cannot tell the pod of process %ld", finding->pid);
+    } else if (r == PODCGROUP_NO_POD) {
+        explain_no_pod(text, finding);
+    } else {
+        name_pod(root, finding);
+    }
+}
+
+static const char *word(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+static json_t *finding_tree(const struct finding *finding)
+{
+    const struct podcgroup *cgroup = &finding->cgroup;
+    const struct podlog *log = &finding->log;
+
+    return json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?}", "pid",
+                     (json_int_t)finding->pid, "namespace", word(log->namespace_), "pod",
+                     word(log->pod), "container", word(log->container), "pod_uid",
+                     word(cgroup->pod_uid), "container_id", word(cgroup->container_id), "runtime",
+                     word(cgroup->runtime), "qos", podcgroup_qos_name(cgroup->qos), "problem",
+                     finding->status ? error_text(&finding->why) : NULL);
+}
+
+/* crictl takes the first 13 digits of an id, and shows as many. */
+static void add_row(struct table *table, const struct finding *finding)
+{
+    const struct podcgroup *cgroup = &finding->cgroup;
+
+    if (!*cgroup->pod_uid)
+        return;
+    table_add(table, "%ld", finding->pid);
+    if (*finding->log.pod)
+        table_add(table, "%s/%s", finding->log.namespace_, finding->log.pod);
+    else
+        table_add(table, "-");
+    table_add(table, "%s", *finding->log.container ? finding->log.container : "-");
+    table_add(table, "%s", cgroup->pod_uid);
+    table_add(table, "%.13s", *cgroup->container_id ? cgroup->container_id : "-");
+}
+
+static bool check_words(const struct request *request)
+{
+    long pid;
+
+    if (!request->n_operands)
+        complain("say which process: gpuslice who PID, with a number that nvidia-smi shows");
+    for (size_t i = 0; i < request->n_operands; i++)
+        if (!read_pid(request->operands[i], &pid)) {
+            complain("'%s' is no process; write its number, as nvidia-smi shows it",
+                     request->operands[i]);
+            return false;
+        }
+    return request->n_operands > 0;
+}
+
+enum exit_status verb_who(const struct request *request)
+{
+    cleanup_table struct table table = {
+        .headings = {"PID", "POD", "CONTAINER", "POD UID", "CONTAINER ID"}, .right = {true}};
+    cleanup(json_decrefp) json_t *tree = json_pack("{s:[]}", "processes");
+    const char *root = request->root ? request->root : "";
+    enum exit_status status = EXIT_CLEAN;
+    bool as_json = request_wants(request, "json");
+
+    if (!check_words(request))
+        return EXIT_USAGE;
+    if (!sees_node(root)) {
+        complain("%s/proc shows the processes of a container, and nvidia-smi the node's numbers; "
+                 "ask on the node, or in a pod with hostPID",
+                 root);
+        status = EXIT_WARNINGS;
+    }
+    for (size_t i = 0; i < request->n_operands; i++) {
+        struct finding finding = {.pid = 0};
+
+        read_pid(request->operands[i], &finding.pid);
+        inspect(root, &finding);
+        if (finding.status > status)
+            status = finding.status;
+        if (finding.status && !as_json)
+            complain("%s", error_text(&finding.why));
+        add_row(&table, &finding);
+        json_array_append_new(json_object_get(tree, "processes"), finding_tree(&finding));
+    }
+    if (as_json)
+        emit_json(stdout, tree);
+    else if (table.n_cells)
+        table_print(&table, stdout);
+    return status;
+}
