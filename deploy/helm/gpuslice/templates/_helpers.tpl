@@ -1,6 +1,7 @@
 {{/*
-The values as the templates use them, as JSON: a null counts as not written, so what the chart's own
-defaults would have given stands in again.
+The values as the templates use them, as JSON. What counts as not written gives way to the chart's own
+defaults: a null, and an empty value of another kind ("" for a map). What is meant all the same is taken:
+a switch as text ("true"), a name as a number.
 */}}
 {{- define "gpuslice.values" -}}
 {{- $standard := dict
@@ -14,7 +15,7 @@ defaults would have given stands in again.
       "devicePlugin" (dict "enabled" true)
       "updateStrategy" (dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%"))
       "selectorLabelsOverride" dict "podAnnotations" dict "podLabels" dict "podSecurityContext" dict "securityContext" dict
-      "resources" (dict "requests" (dict "cpu" "10m" "memory" "64Mi"))
+      "resources" dict
       "nodeSelector" dict "affinity" dict
       "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
       "priorityClassName" "system-node-critical"
@@ -23,7 +24,38 @@ defaults would have given stands in again.
       "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
       "uninstall" (dict "enabled" true) }}
 {{- $written := include "gpuslice.withoutNulls" (.Values | toJson | fromJson) | fromJson }}
+{{- $config := default dict $written.config }}
+{{- if hasKey $config "default" }}
+{{-   $_ := set $config "default" (include "gpuslice.text" $config.default) }}
+{{- end }}
+{{- if kindIs "string" $config.fallbackStrategies }}
+{{-   $_ := set $config "fallbackStrategies" ($config.fallbackStrategies | nospace | splitList "," | compact) }}
+{{- end }}
+{{- include "gpuslice.readSwitches" $written }}
+{{- include "gpuslice.dropOddEmpties" (dict "standard" $standard "written" $written) }}
 {{- mergeOverwrite $standard $written | mustToJson }}
+{{- end }}
+
+{{/* Each switch that the templates ask, written as text: the switch that it names. */}}
+{{- define "gpuslice.readSwitches" -}}
+{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "sysAdmin" }}
+{{- range $part := list . .admissionPolicy .devicePlugin .gfd .podMonitor .uninstall }}
+{{-   range $switch := $switches }}
+{{-     $text := get (default dict $part) $switch }}
+{{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
+{{-   end }}
+{{- end }}
+{{- end }}
+
+{{- define "gpuslice.dropOddEmpties" -}}
+{{- range $word, $value := .standard }}
+{{-   $written := get $.written $word }}
+{{-   if kindIs (kindOf $value) $written }}
+{{-     if kindIs "map" $value }}{{ include "gpuslice.dropOddEmpties" (dict "standard" $value "written" $written) }}{{ end }}
+{{-   else if and (empty $written) (has (kindOf $written) (list "string" "slice" "map")) }}
+{{-     $_ := unset $.written $word }}
+{{-   end }}
+{{- end }}
 {{- end }}
 
 {{/* A scalar as text; a number came as JSON's and has no exponent. */}}
@@ -36,6 +68,8 @@ defaults would have given stands in again.
 {{- range $key, $value := . }}
 {{-   if kindIs "map" $value }}
 {{-     $_ := set $kept $key (include "gpuslice.withoutNulls" $value | fromJson) }}
+{{-   else if kindIs "slice" $value }}
+{{-     $_ := set $kept $key (without $value nil) }}
 {{-   else if not (kindIs "invalid" $value) }}
 {{-     $_ := set $kept $key $value }}
 {{-   end }}
@@ -43,7 +77,7 @@ defaults would have given stands in again.
 {{- $kept | mustToJson }}
 {{- end }}
 
-{{/* --- names and labels --- */}}
+{{/* --- names and labels; toYaml puts quotes where YAML would take a name for a number --- */}}
 
 {{- define "gpuslice.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
@@ -64,19 +98,21 @@ defaults would have given stands in again.
 {{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
+{{/*
+A DaemonSet's selector never changes. One that bears our name already keeps its own: NVIDIA's, where
+fullnameOverride gives both charts one name. (Without a cluster, lookup finds nothing.)
+*/}}
 {{- define "gpuslice.selectorLabels" -}}
-{{- with .Values.selectorLabelsOverride }}
-{{- toYaml . }}
-{{- else -}}
-app.kubernetes.io/name: {{ include "gpuslice.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
+{{- $there := lookup "apps/v1" "DaemonSet" (include "gpuslice.namespace" .) (include "gpuslice.fullname" .) }}
+{{- $standard := dict "app.kubernetes.io/name" (include "gpuslice.name" .) "app.kubernetes.io/instance" .Release.Name }}
+{{- $asked := (include "gpuslice.values" . | fromJson).selectorLabelsOverride }}
+{{- toYaml (default (dig "spec" "selector" "matchLabels" $standard $there) $asked) }}
 {{- end }}
 
 {{- define "gpuslice.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ include "gpuslice.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "gpuslice.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
@@ -87,7 +123,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if eq $namespace "kube-system" }}
 {{-   include "gpuslice.fullname" . }}
 {{- else }}
-{{-   printf "%s-%s" $namespace (include "gpuslice.fullname" .) | trunc 63 | trimSuffix "-" }}
+{{-   printf "%s-%s" $namespace (include "gpuslice.fullname" .) }}
 {{- end }}
 {{- end }}
 
@@ -101,12 +137,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The image. A values file for NVIDIA's chart names NVIDIA's, which holds no gpuslice; a tag alone that has
-the form of theirs (v0.17.1) belongs to that image too.
+The image. A values file for NVIDIA's chart names NVIDIA's, a mirror of it or a plugin like it, none of
+which holds gpuslice; a tag alone that has the form of theirs (v0.17.1) belongs to that image too.
 */}}
 {{- define "gpuslice.imageIsNvidias" -}}
 {{- $image := (include "gpuslice.values" . | fromJson).image }}
-{{- if regexMatch "(^|/)(k8s-device-plugin|gpu-feature-discovery)(@.*)?$" $image.repository }}true
+{{- if and (regexMatch "(device-plugin|gpu-feature-discovery)[^/]*$" $image.repository) (not (regexMatch "gpuslice[^/]*$" $image.repository)) }}true
 {{- else if and (eq $image.repository "gpuslice/gpuslice") (regexMatch "^v[0-9]+\\.[0-9]+\\.[0-9]+" (include "gpuslice.text" $image.tag)) }}true
 {{- end }}
 {{- end }}
@@ -115,7 +151,7 @@ the form of theirs (v0.17.1) belongs to that image too.
 {{- $image := (include "gpuslice.values" . | fromJson).image }}
 {{- if include "gpuslice.imageIsNvidias" . }}
 {{-   printf "gpuslice/gpuslice:%s" .Chart.AppVersion }}
-{{- else if contains "@" $image.repository }}
+{{- else if regexMatch "[@:][^/]+$" $image.repository }}
 {{-   $image.repository }}
 {{- else }}
 {{-   printf "%s:%s" $image.repository (default .Chart.AppVersion (include "gpuslice.text" $image.tag)) }}
@@ -141,8 +177,8 @@ the device plugin alone leaves it the labels.
 
 {{/* deviceListStrategy as text joined by commas; "" when it is left to the configuration. */}}
 {{- define "gpuslice.deviceListStrategy" -}}
-{{- $strategy := .Values.deviceListStrategy }}
-{{- if kindIs "slice" $strategy }}{{ join "," $strategy }}{{ else if $strategy }}{{ $strategy }}{{ end }}
+{{- $strategy := (include "gpuslice.values" . | fromJson).deviceListStrategy }}
+{{- if kindIs "slice" $strategy }}{{ join "," $strategy }}{{ else if $strategy }}{{ nospace $strategy }}{{ end }}
 {{- end }}
 
 {{/* The flags of each configuration in config.map, as JSON {"flags": [...]}; a broken one is the agent's to name. */}}
@@ -191,8 +227,9 @@ the device plugin alone leaves it the labels.
 {{- end }}
 
 {{- define "gpuslice.needsSysAdmin" -}}
-{{- if kindIs "bool" .Values.sysAdmin }}
-{{-   if .Values.sysAdmin }}true{{ end }}
+{{- $written := (include "gpuslice.values" . | fromJson).sysAdmin }}
+{{- if kindIs "bool" $written }}
+{{-   if $written }}true{{ end }}
 {{- else if or (include "gpuslice.usesMig" .) (contains "volume-mounts" (include "gpuslice.possibleStrategies" .)) }}true
 {{- end }}
 {{- end }}
@@ -202,7 +239,7 @@ the device plugin alone leaves it the labels.
 {{- $values := include "gpuslice.values" . | fromJson }}
 {{- if $values.securityContext }}
 {{- toYaml $values.securityContext }}
-{{- else if .Values.compatWithCPUManager -}}
+{{- else if $values.compatWithCPUManager -}}
 privileged: true
 readOnlyRootFilesystem: true
 {{- else -}}
@@ -218,6 +255,13 @@ runAsUser: 0
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
+{{- end }}
+
+{{/* What is written stands alone: limits below requests of ours would be refused. */}}
+{{- define "gpuslice.resources" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $standard := dict "requests" (dict "cpu" "10m" "memory" "64Mi") }}
+{{- toYaml (default (default $standard $values.resources) $values.devicePlugin.resources) }}
 {{- end }}
 
 {{/* --- the agent's environment --- */}}
@@ -239,8 +283,10 @@ seccompProfile:
 {{-   with $values.config.default }}{{ $env = append $env (dict "name" "DEFAULT_CONFIG" "value" .) }}{{ end }}
 {{-   with $values.config.fallbackStrategies }}{{ $env = append $env (dict "name" "FALLBACK_STRATEGIES" "value" (join "," .)) }}{{ end }}
 {{- end }}
-{{- $pause := $values.gfd.sleepInterval }}
-{{- if kindIs "float64" $pause }}{{ $pause = printf "%ds" (int64 $pause) }}{{ end }}
+{{- /* NVIDIA's templates read both at the top since 0.15, and its values.yaml has them below gfd. */}}
+{{- $gfd := mergeOverwrite (pick $values "noTimestamp" "sleepInterval") $values.gfd }}
+{{- $pause := include "gpuslice.text" (default "" $gfd.sleepInterval) }}
+{{- if regexMatch "^[0-9]+$" $pause }}{{ $pause = printf "%ss" $pause }}{{ end }}
 {{- range $pair := list
       (list "MIG_STRATEGY" $values.migStrategy)
       (list "FAIL_ON_INIT_ERROR" $values.failOnInitError)
@@ -255,7 +301,7 @@ seccompProfile:
       (list "MOFED_ENABLED" $values.mofedEnabled)
       (list "NVIDIA_CDI_HOOK_PATH" $values.cdi.nvidiaHookPath)
       (list "MPS_ROOT" $values.mps.root)
-      (list "GFD_NO_TIMESTAMP" $values.gfd.noTimestamp)
+      (list "GFD_NO_TIMESTAMP" $gfd.noTimestamp)
       (list "GFD_SLEEP_INTERVAL" $pause)
       (list "GPUSLICE_LOG_LEVEL" $values.logLevel)
       (list "GPUSLICE_LOG_FORMAT" $values.logFormat) }}

@@ -8,8 +8,11 @@ chart that has no meaning here; a row counts when its word is written and is not
 {{- if $values.legacyDaemonsetAPI }}
 {{-   $said = append $said "legacyDaemonsetAPI: Kubernetes removed that API in 1.16; apps/v1 is used." }}
 {{- end }}
+{{- if and (hasKey $values "enabled") (not $values.enabled) }}
+{{-   $said = append $said "enabled: the condition of a parent chart may ask for it, this chart does not; devicePlugin.enabled is the switch." }}
+{{- end }}
 {{- if include "gpuslice.imageIsNvidias" . }}
-{{-   $said = append $said (printf "image (%s%s): it holds NVIDIA's plugin; %s is used. A copy of that elsewhere goes into image.repository." $values.image.repository (empty $values.image.tag | ternary "" (printf ":%s" (include "gpuslice.text" $values.image.tag))) (include "gpuslice.image" .)) }}
+{{-   $said = append $said (printf "image (%s%s): it holds NVIDIA's plugin or one like it; %s is used. A copy of that elsewhere goes into image.repository." $values.image.repository (empty $values.image.tag | ternary "" (printf ":%s" (include "gpuslice.text" $values.image.tag))) (include "gpuslice.image" .)) }}
 {{- end }}
 {{- $gfd := omit $values.gfd "noTimestamp" "sleepInterval" | keys | sortAlpha }}
 {{- if $gfd }}
