@@ -52,3 +52,12 @@ bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice
 {
     return offer->gpu_healthy[slice->gpu];
 }
+
+size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++)
+        n += offer_slice_is_healthy(offer, &resource->slices[i]);
+    return n;
+}

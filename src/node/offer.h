@@ -8,6 +8,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "config/config.h"
 #include "slice/plan.h"
@@ -32,3 +33,6 @@ void offer_free(struct offer *offer);
 DEFINE_CLEANUP(struct offer *, offer_free)
 
 bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice);
+
+/* How many of the resource's slices are; it is one of the offer's plan. */
+size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource);

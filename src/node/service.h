@@ -2,17 +2,18 @@
 #pragma once
 
 /*
- * The device plugin of one resource: a gRPC server on `gpuslice-<resource>.sock`, registered with
- * the kubelet and kept so.
+ * The device plugin of one resource: an endpoint (endpoint.h) that is registered with the kubelet
+ * and kept so. This is the state machine that decides when to register.
  *
  * A service is offered, and stays so until it is withdrawn: it registers when a kubelet's socket
- * shows up, again when that socket is a new one, when its own socket was deleted, and when the
- * kubelet stopped watching. What fails is tried again, less and less often. It reads the current
- * offer through the pointer that the agent keeps up to date.
+ * shows up, again when that socket is a new one, when its own socket was deleted, when the kubelet
+ * stopped watching, and when the Node goes on to show nothing of its devices (doubt.h). What fails
+ * is tried again, less and less often. It reads the current offer through the pointer that the
+ * agent keeps up to date.
  *
- * It never fights: while a foreign device plugin serves the resource (rival.h), or another agent
- * has put its socket in the place of ours, the service stands back, and is back in a moment when
- * that one is gone. Its device ids are then the ones from before, so pods keep what they hold.
+ * It never fights: while somebody else serves the resource (rivalry.h) the service stands back, and
+ * is back in a moment when that one is gone. Its device ids are then the ones from before, so pods
+ * keep what they hold.
  */
 
 #include <stdbool.h>
@@ -20,6 +21,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "node/endpoint.h"
 #include "node/kubelet.h"
 #include "node/nodeview.h"
 #include "node/offer.h"
@@ -38,8 +40,8 @@ struct service_context {
 };
 
 struct service_counters {
-    uint64_t allocations, failed_allocations, preferences, lists_sent, registrations,
-        failed_registrations;
+    struct endpoint_counters calls;
+    uint64_t registrations, failed_registrations;
 };
 
 int service_new(const struct service_context *context, const char *resource,
@@ -55,7 +57,7 @@ void service_free(struct service *service);
  */
 void service_withdraw(struct service *service);
 
-/* Sends the current list to whoever watches. */
+/* Sends the current list to whoever watches, unless the service stands back. */
 void service_announce(struct service *service);
 
 /* The kubelet's folder changed: listen and register again where that is needed. */
@@ -69,12 +71,8 @@ bool service_is_ready(const struct service *service);
  * another agent's; NULL = nobody. */
 const char *service_rival(const struct service *service);
 
-/* There is news of what the Node shows: a service registers anew when that goes on to be nothing of
- * its devices (doubt.h). */
+/* There is news of what the Node shows. */
 void service_node_changed(struct service *service);
 
 const char *service_resource(const struct service *service);
-const struct service_counters *service_counters(const struct service *service);
-
-/* "gpuslice-gpu.sock" for "nvidia.com/gpu". NVIDIA's plugin unlinks its own nvidia-*.sock names. */
-void service_socket_name(const char *resource, char *buffer, size_t size);
+struct service_counters service_counters(const struct service *service);

@@ -59,22 +59,13 @@ static void write_build(const struct agent *agent, struct text *out)
     exposition_sample(out, "gpuslice_build_info", 1, "version", GPUSLICE_VERSION, NULL);
 }
 
-static size_t count_healthy(const struct offer *offer, const struct plan_resource *resource)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < resource->n_slices; i++)
-        n += offer_slice_is_healthy(offer, &resource->slices[i]);
-    return n;
-}
-
 static void write_devices(const struct agent *agent, struct text *out)
 {
     exposition_family(out, "gpuslice_devices", "gauge",
                       "Devices announced, by resource and health.");
     for (size_t i = 0; agent->offer && i < agent->offer->plan->n_resources; i++) {
         const struct plan_resource *resource = &agent->offer->plan->resources[i];
-        size_t healthy = count_healthy(agent->offer, resource);
+        size_t healthy = offer_count_healthy(agent->offer, resource);
 
         exposition_sample(out, "gpuslice_devices", (double)healthy, "resource", resource->name,
                           "health", "Healthy", NULL);
@@ -102,13 +93,13 @@ static const struct {
     size_t offset;
 } service_rows[] = {
     {"gpuslice_allocations_total", "Allocate calls, refused ones included.",
-     offsetof(struct service_counters, allocations)},
+     offsetof(struct service_counters, calls.allocations)},
     {"gpuslice_failed_allocations_total", "Allocate calls that were refused.",
-     offsetof(struct service_counters, failed_allocations)},
+     offsetof(struct service_counters, calls.failed_allocations)},
     {"gpuslice_preferences_total", "GetPreferredAllocation calls.",
-     offsetof(struct service_counters, preferences)},
+     offsetof(struct service_counters, calls.preferences)},
     {"gpuslice_device_lists_total", "Device lists sent to the kubelet.",
-     offsetof(struct service_counters, lists_sent)},
+     offsetof(struct service_counters, calls.lists_sent)},
     {"gpuslice_registrations_total", "Successful registrations with the kubelet.",
      offsetof(struct service_counters, registrations)},
     {"gpuslice_failed_registrations_total", "Registrations that failed and were tried again.",
@@ -120,10 +111,10 @@ static void write_services(const struct agent *agent, struct text *out)
     for (size_t row = 0; row < ARRAY_SIZE(service_rows); row++) {
         exposition_family(out, service_rows[row].name, "counter", service_rows[row].help);
         for (size_t i = 0; i < agent->n_services; i++) {
-            const char *counters = (const char *)service_counters(agent->services[i]);
+            const struct service_counters counters = service_counters(agent->services[i]);
             uint64_t value;
 
-            memcpy(&value, counters + service_rows[row].offset, sizeof(value));
+            memcpy(&value, (const char *)&counters + service_rows[row].offset, sizeof(value));
             exposition_sample(out, service_rows[row].name, (double)value, "resource",
                               service_resource(agent->services[i]), NULL);
         }

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * One call of Register: we tell the kubelet that a resource is served on a socket beside its own.
+ *
+ * A connection is made for each call and closed after it, because the kubelet that answers next may
+ * be another one. Whether to call, and when again, is service.h's subject.
+ */
+
+#include <uv.h>
+
+#include "base/error.h"
+
+struct rpc_client;
+
+/* `why` it was refused or not answered, one sentence; NULL = the resource is registered. */
+typedef void registration_done_fn(const char *why, void *userdata);
+
+/* All zero = no call is under way. */
+struct registration {
+    struct rpc_client *client;
+    registration_done_fn *on_done;
+    void *userdata;
+};
+
+/*
+ * Calls the kubelet behind the socket at kubelet_path; `endpoint` is the name of our socket in the
+ * same folder. on_done runs once within 5 seconds, never inside this function. -ECONNREFUSED or
+ * -ENOENT: there is no kubelet behind its socket; what fails at once runs no on_done.
+ */
+int registration_call(struct registration *registration, uv_loop_t *loop, const char *kubelet_path,
+                      const char *endpoint, const char *resource, registration_done_fn *on_done,
+                      void *userdata, struct error *err);
+
+/* Forgets a call under way: on_done does not run any more. Without one nothing happens. */
+void registration_cancel(struct registration *registration);

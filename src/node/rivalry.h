@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Who serves a resource instead of us, and when to look for it again.
+ *
+ * There are two kinds: a foreign device plugin (rival.h), and another agent of ours, which has put
+ * its live socket in the place of ours. Among agents the newest serves: whoever served before and
+ * finds another's socket in the place of his stands back.
+ *
+ * A rival that was killed leaves its socket, and nobody tells us that it is dead: it is looked for
+ * again and again, less and less often. One that is gone is not succeeded at once but after
+ * RIVALRY_GONE_MS, when the kubelet has seen the end of its stream. And a kubelet that starts wipes
+ * the rival's socket along with ours: then it is awaited for RIVALRY_GRACE_MS and goes first, as
+ * before.
+ *
+ * No clock, no log and no timer: it is told the time (milliseconds of any clock that does not run
+ * backwards), and says when to look. Of the outside it sees the sockets in one folder.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/rival.h"
+
+enum {
+    RIVALRY_FIRST_MS = 250,
+    RIVALRY_LAST_MS = 5000,
+    RIVALRY_GONE_MS = 100,
+    RIVALRY_GRACE_MS = 5000,
+};
+
+enum {
+    RIVALRY_SERVES = 1,  /* whom we know of serves */
+    RIVALRY_CHANGED = 2, /* somebody serves who did not before */
+};
+
+struct rivalry {
+    const char *folder, *resource, *endpoint; /* of us; borrowed */
+    bool has_kubelet;            /* without one there is nothing to share with foreign plugins */
+    char name[RIVAL_NAME_SIZE];  /* the socket of who serves; "" = nobody: we do not stand back */
+    uint64_t since_ms;           /* since when we stand back */
+    uint64_t due_ms;             /* when to look for it again */
+    uint64_t awaited_until_ms;   /* one that is not there is awaited until then; 0 = not */
+    uint64_t forgotten_birth_ns; /* of a socket that the kubelet calls no more; 0 = none */
+    unsigned wait_ms;            /* from one look to the next */
+};
+
+/* Nobody is known to serve. `endpoint` is the name of our own socket in the folder. */
+void rivalry_init(struct rivalry *rivalry, const char *folder, const char *resource,
+                  const char *endpoint, bool has_kubelet);
+
+/*
+ * Looks who serves now. `lost` says that our socket was there and is not ours any more.
+ * RIVALRY_SERVES or RIVALRY_CHANGED: stand back (or go on so) and look again when it is due. 0:
+ * there is nobody; whoever was is remembered until rivalry_end.
+ */
+int rivalry_look(struct rivalry *rivalry, bool lost, uint64_t now_ms);
+
+/* The time to look came, rather than that the folder changed: the next wait is longer. */
+void rivalry_wait_longer(struct rivalry *rivalry);
+
+/* It was not seen before the time to look came. True = look earlier, and then succeed it. */
+bool rivalry_miss(struct rivalry *rivalry, uint64_t now_ms);
+
+/* The kubelet is a new one, so it may come back. */
+void rivalry_await(struct rivalry *rivalry, uint64_t now_ms);
+
+/* The kubelet calls it no more: it counts again when it comes with a new socket. */
+void rivalry_forget(struct rivalry *rivalry);
+
+/* We serve. True = somebody else did before. */
+bool rivalry_end(struct rivalry *rivalry);
+
+/* True while somebody serves instead of us, by the last look. */
+bool rivalry_stands_back(const struct rivalry *rivalry);
+
+/* Whether that is a foreign device plugin, rather than another agent of ours. */
+bool rivalry_is_foreign(const struct rivalry *rivalry);

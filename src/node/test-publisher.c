@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/publisher.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "node/agent.h"
+#include "node/clusterstate.h"
+#include "node/test-bed.h"
+
+/* --- the cluster, played: what is said to it, in order --- */
+
+static struct text said;
+static char *node_name;
+static void (*on_left)(void *userdata);
+
+static char link_place;
+
+int clusterlink_new(uv_loop_t *loop, const struct cluster_setup *setup,
+                    clusterlink_news_fn *on_news, void *userdata, struct clusterlink **ret_link,
+                    struct error *err)
+{
+    (void)loop, (void)on_news, (void)userdata, (void)err;
+    node_name = strdup(setup->node);
+    *ret_link = (struct clusterlink *)&link_place;
+    return 0;
+}
+
+void clusterlink_free(struct clusterlink *link)
+{
+    (void)link;
+    free(TAKE_PTR(node_name));
+}
+
+void clusterlink_state(struct clusterlink *link, const struct cluster_state *state)
+{
+    if (link)
+        text_addf(&said, "%s; ", state->message ? state->message : "nothing");
+}
+
+void clusterlink_event(struct clusterlink *link, const struct cluster_event *event)
+{
+    if (!link)
+        return;
+    text_addf(&said, "%s%s", event->warning ? "!" : "", event->message);
+    for (size_t i = 0; i < event->n_pods; i++)
+        text_addf(&said, " %s/%s", event->pods[i].namespace_, event->pods[i].name);
+    text_add(&said, "; ");
+}
+
+bool clusterlink_is_connected(const struct clusterlink *link)
+{
+    return link;
+}
+
+uint64_t clusterlink_lost_events(const struct clusterlink *link)
+{
+    return link ? 3 : 0;
+}
+
+bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata)
+{
+    (void)link, (void)userdata;
+    on_left = on_gone;
+    return true;
+}
+
+/* --- the agent's state, played --- */
+
+static int outcome;
+static char state_message[40];
+
+int clusterstate_make(const struct agent *agent, struct cluster_state *ret_state)
+{
+    (void)agent;
+    *ret_state = (struct cluster_state){.has_condition = true};
+    if (outcome < 0 || outcome == CLUSTERSTATE_UNKNOWN)
+        return outcome;
+    ret_state->message = strdup(state_message);
+    ret_state->labels = calloc(1, sizeof(*ret_state->labels));
+    ret_state->labels[0] = (struct cluster_label){strdup("nvidia.com/gpu.count"), strdup("2")};
+    ret_state->n_labels = ret_state->labels_capacity = 1;
+    return outcome;
+}
+
+static const char *label_file;
+
+const char *clusterstate_label_file(const struct agent *agent)
+{
+    (void)agent;
+    return label_file;
+}
+
+int clusterstate_add_timestamp(const struct agent *agent, struct cluster_state *state)
+{
+    (void)agent, (void)state;
+    return 0;
+}
+
+/* --- the pods that hold devices, played: the answer comes when the test says so --- */
+
+static holders_done_fn *asked;
+static void *asked_userdata;
+static struct text asked_ids;
+static int ask_result;
+
+int holders_ask(struct holders *holders, const char *const *ids, size_t n_ids,
+                holders_done_fn *on_done, void *userdata)
+{
+    (void)holders;
+    if (ask_result < 0)
+        return ask_result;
+    for (size_t i = 0; i < n_ids; i++)
+        text_addf(&asked_ids, "%s ", ids[i]);
+    asked = on_done;
+    asked_userdata = userdata;
+    return 0;
+}
+
+/* --- the world --- */
+
+struct world {
+    struct bed bed;
+    struct agent_flags flags;
+    struct agent agent;
+    struct gpu gpu;
+    struct publisher *publisher;
+};
+
+static void on_news(const struct cluster_news *news, void *userdata)
+{
+    (void)news, (void)userdata;
+    fail_msg("there is nobody to tell news");
+}
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    bed_init(&world->bed);
+    outcome = ask_result = 0;
+    asked = NULL;
+    label_file = NULL;
+    snprintf(state_message, sizeof(state_message), "all is well");
+    world->flags.node_name = "gpu-1";
+    world->agent.flags = &world->flags;
+    world->agent.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
+    world->agent.machine_known = true;
+    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    *state = world;
+    return 0;
+}
+
+static void start(struct world *world)
+{
+    assert_int_equal(
+        publisher_new(&world->bed.loop, &world->agent, on_news, &world->publisher, NULL), 0);
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+
+    publisher_free(world->publisher);
+    bed_deinit(&world->bed);
+    bed_offer_free(world->agent.offer);
+    text_deinit(&said);
+    text_deinit(&asked_ids);
+    free(world);
+    return 0;
+}
+
+static void assert_said(const char *expected)
+{
+    assert_string_equal(text_string(&said), expected);
+    text_deinit(&said);
+}
+
+/* What the label file says; "" = there is none. */
+static void assert_file(const char *path, const char *expected)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+
+    if (file_read(path, 4096, &data, &size, NULL) < 0)
+        data = strdup("");
+    assert_string_equal(data, expected);
+}
+
+/* --- the state --- */
+
+static void many_changes_are_told_once(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    assert_string_equal(node_name, "gpu-1");
+    for (int i = 0; i < 100; i++)
+        publisher_touch(world->publisher);
+    assert_said("");
+    bed_advance(&world->bed, 20);
+    assert_said("all is well; ");
+    bed_advance(&world->bed, 60000);
+    assert_said("");
+}
+
+/* What is said later takes away what the agent before us said. */
+static void nothing_is_told_while_nothing_is_known(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    outcome = CLUSTERSTATE_UNKNOWN;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 60000);
+    assert_said("");
+    outcome = -ENOMEM;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 60000);
+    assert_said("");
+}
+
+/* A restart is no news to the cluster, unless it goes wrong. */
+static void resources_on_their_way_have_five_seconds(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    outcome = CLUSTERSTATE_SETTLING;
+    snprintf(state_message, sizeof(state_message), "not registered");
+    publisher_touch(world->publisher);
+    for (int ms = 0; ms < 4900; ms += 100) { /* touches do not put it off */
+        bed_advance(&world->bed, 100);
+        publisher_touch(world->publisher);
+    }
+    assert_said("");
+    bed_advance(&world->bed, 200);
+    assert_said("not registered; ");
+}
+
+static void resources_that_arrive_are_told_at_once(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    for (int round = 0; round < 3; round++) { /* each new configuration has its time anew */
+        outcome = CLUSTERSTATE_SETTLING;
+        publisher_touch(world->publisher);
+        bed_advance(&world->bed, 3000);
+        assert_said("");
+        outcome = 0;
+        publisher_touch(world->publisher);
+        bed_advance(&world->bed, 20);
+        assert_said("all is well; ");
+    }
+}
+
+/* --- the labels' file --- */
+
+static void without_a_node_name_the_file_is_written_all_the_same(void **state)
+{
+    struct world *world = *state;
+    char path[BED_PATH_SIZE];
+
+    bed_path(&world->bed, "labels", path);
+    world->flags.node_name = NULL;
+    start(world);
+    assert_false(publisher_has_cluster(world->publisher));
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, ""); /* the configuration names none */
+    label_file = path;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, "nvidia.com/gpu.count=2\n");
+    label_file = NULL; /* the next configuration does not either */
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, "");
+    assert_said("");
+}
+
+static void the_file_goes_with_an_agent_that_ends(void **state)
+{
+    struct world *world = *state;
+    struct gfd_flags *gfd = &world->agent.offer->config->gfd;
+    char path[BED_PATH_SIZE];
+
+    bed_path(&world->bed, "labels", path);
+    label_file = path;
+    start(world);
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_true(publisher_leave(world->publisher, on_left));
+    assert_file(path, "");
+    /* As gpu-feature-discovery: what it wrote once stays. */
+    gfd->oneshot = true;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_true(publisher_leave(world->publisher, on_left));
+    assert_file(path, "nvidia.com/gpu.count=2\n");
+}
+
+/* --- events --- */
+
+static void an_event_of_a_gpu_names_its_pods(void **state)
+{
+    static const struct holders_pod pods[] = {{"default", "train"}, {"", ""}, {"ml", "serve"}};
+    struct world *world = *state;
+
+    start(world);
+    publisher_gpu_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "GPU 1 is Unhealthy");
+    assert_said(""); /* the pods are asked for first */
+    assert_string_equal(text_string(&asked_ids),
+                        BED_UUID_1 "::0 " BED_UUID_1 "::1 " BED_UUID_1 "::2 " BED_UUID_1 "::3 ");
+    asked(pods, 3, asked_userdata);
+    assert_said("!GPU 1 is Unhealthy default/train ml/serve; ");
+}
+
+/* Pods may still hold a device of what was offered before. */
+static void devices_of_the_offer_before_count(void **state)
+{
+    struct world *world = *state;
+
+    world->agent.earlier = bed_offer("flags: {}\n");
+    start(world);
+    publisher_gpu_event(world->publisher, BED_UUID_0, false, "GPUHealthy", "fit again");
+    assert_non_null(strstr(text_string(&asked_ids), BED_UUID_0 "::3 " BED_UUID_0 " "));
+    asked(NULL, 0, asked_userdata);
+    assert_said("fit again; ");
+    bed_offer_free(world->agent.earlier);
+}
+
+static void an_event_without_pods_is_told_at_once(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    publisher_gpu_event(world->publisher, "GPU-none", true, "GPUUnhealthy", "not sliced");
+    assert_said("!not sliced; "); /* nobody can hold a device of it */
+    ask_result = -EAGAIN;
+    publisher_gpu_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "too many");
+    assert_said("!too many; ");
+    publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
+    assert_said("taken; ");
+}
+
+static void a_node_without_a_gpu_is_silent(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    world->agent.machine.n_gpus = 0;
+    publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
+    assert_said("");
+    world->agent.machine_known = false; /* it may have one yet */
+    publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
+    assert_said("taken; ");
+}
+
+/* Its question to the kubelet is open; freed, as LSan knows. */
+static void an_event_may_be_open_at_the_end(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    publisher_gpu_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "one");
+    publisher_gpu_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "two");
+    publisher_free(TAKE_PTR(world->publisher));
+    assert_said("");
+}
+
+/* --- without --- */
+
+static void no_publisher_is_fine(void **state)
+{
+    (void)state;
+    publisher_touch(NULL);
+    publisher_event(NULL, true, "GPUUnhealthy", "one", NULL, 0);
+    publisher_gpu_event(NULL, BED_UUID_0, true, "GPUUnhealthy", "one");
+    assert_false(publisher_is_connected(NULL));
+    assert_int_equal(publisher_lost_events(NULL), 0);
+    assert_false(publisher_leave(NULL, NULL));
+    publisher_free(NULL);
+    assert_said("");
+}
+
+static void without_a_node_name_nobody_has_to_be_told_of_the_end(void **state)
+{
+    struct world *world = *state;
+
+    world->flags.node_name = NULL;
+    start(world);
+    assert_false(publisher_leave(world->publisher, NULL));
+    assert_false(publisher_is_connected(world->publisher));
+}
+
+#define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_WORLD(many_changes_are_told_once),
+        IN_A_WORLD(nothing_is_told_while_nothing_is_known),
+        IN_A_WORLD(resources_on_their_way_have_five_seconds),
+        IN_A_WORLD(resources_that_arrive_are_told_at_once),
+        IN_A_WORLD(without_a_node_name_the_file_is_written_all_the_same),
+        IN_A_WORLD(the_file_goes_with_an_agent_that_ends),
+        IN_A_WORLD(an_event_of_a_gpu_names_its_pods),
+        IN_A_WORLD(devices_of_the_offer_before_count),
+        IN_A_WORLD(an_event_without_pods_is_told_at_once),
+        IN_A_WORLD(a_node_without_a_gpu_is_silent),
+        IN_A_WORLD(an_event_may_be_open_at_the_end),
+        cmocka_unit_test(no_publisher_is_fine),
+        IN_A_WORLD(without_a_node_name_nobody_has_to_be_told_of_the_end),
+    };
+
+    return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);
+}

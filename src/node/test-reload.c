@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/reload.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "node/test-bed.h"
+
+/* --- which file is meant, played --- */
+
+static char meant[BED_PATH_SIZE], trouble[80];
+static char stand_ins[NODECONFIG_STAND_INS][BED_PATH_SIZE];
+static bool is_waiting;
+static unsigned n_remembered;
+
+const char *nodeconfig_path(const struct nodeconfig *config)
+{
+    (void)config;
+    return meant;
+}
+
+const char *nodeconfig_trouble(const struct nodeconfig *config)
+{
+    (void)config;
+    return trouble;
+}
+
+const char *nodeconfig_stand_in(struct nodeconfig *config, unsigned which)
+{
+    (void)config;
+    return *stand_ins[which] ? stand_ins[which] : NULL;
+}
+
+bool nodeconfig_is_waiting(const struct nodeconfig *config)
+{
+    (void)config;
+    return is_waiting;
+}
+
+void nodeconfig_taken(struct nodeconfig *config)
+{
+    (void)config;
+    n_remembered++;
+}
+
+/* --- the agent, played: it knows its machine and plans at once --- */
+
+static int stopped; /* with which status; -1 = it runs */
+
+void agent_adopt(struct agent *agent, struct config *config)
+{
+    if (agent->next_config != config)
+        config_free(agent->next_config);
+    agent->next_config = config;
+}
+
+void agent_stop(struct agent *agent, int status)
+{
+    (void)agent;
+    stopped = status;
+}
+
+void agent_log_problems(const struct problems *problems)
+{
+    (void)problems;
+}
+
+/* --- what the Node hears, played --- */
+
+static struct text said;
+static unsigned n_touched;
+
+void publisher_event(struct publisher *publisher, bool warning, const char *reason,
+                     const char *message, const struct cluster_pod *pods, size_t n_pods)
+{
+    (void)publisher, (void)message, (void)pods;
+    assert_int_equal(n_pods, 0);
+    text_addf(&said, "%s%s ", warning ? "!" : "", reason);
+}
+
+void publisher_touch(struct publisher *publisher)
+{
+    (void)publisher;
+    n_touched++;
+}
+
+/* --- the world --- */
+
+struct world {
+    struct bed bed;
+    struct agent_flags flags;
+    struct agent agent;
+};
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    bed_init(&world->bed);
+    *meant = *trouble = '\0';
+    memset(stand_ins, 0, sizeof(stand_ins));
+    is_waiting = false;
+    stopped = -1;
+    n_remembered = n_touched = 0;
+    world->agent.flags = &world->flags;
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+
+    config_free(world->agent.next_config);
+    bed_deinit(&world->bed);
+    text_deinit(&said);
+    free(world);
+    return 0;
+}
+
+/* Writes a file, and returns its path in `path`. */
+static void put(const struct world *world, const char *name, const char *content,
+                char path[BED_PATH_SIZE])
+{
+    bed_path(&world->bed, name, path);
+    assert_int_equal(file_write_atomic(path, content, strlen(content), 0644, NULL), 0);
+}
+
+/* In how many slices each GPU is shared by what is in force. */
+static unsigned replicas(const struct world *world)
+{
+    const struct config *config = world->agent.next_config;
+
+    assert_non_null(config);
+    return config->policy.n_sharing ? config->policy.sharing[0].replicas : 1;
+}
+
+static void assert_said(const char *expected)
+{
+    assert_string_equal(text_string(&said), expected);
+    text_deinit(&said);
+}
+
+#define SHARED_BY(n) \
+    "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: " n "}]}}\n"
+
+/* --- the first start --- */
+
+static void starts_with_what_is_meant(void **state)
+{
+    struct world *world = *state;
+
+    put(world, "a.yaml", SHARED_BY("4"), meant);
+    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(replicas(world), 4);
+    assert_string_equal(world->agent.config_path, meant);
+    assert_true(world->agent.config_taken_at > 0);
+    assert_int_equal(n_remembered, 1);
+    assert_said(""); /* a start is no news */
+}
+
+static void no_file_is_an_empty_configuration(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(replicas(world), 1);
+    assert_string_equal(world->agent.config_path, "");
+}
+
+static void waits_for_what_may_come(void **state)
+{
+    struct world *world = *state;
+
+    is_waiting = true;
+    assert_int_equal(reload_first(&world->agent), 0);
+    assert_null(world->agent.next_config);
+    is_waiting = false;
+    put(world, "a.yaml", SHARED_BY("4"), meant);
+    reload_now(&world->agent); /* it came: that is the first start, only late */
+    assert_int_equal(replicas(world), 4);
+    assert_int_equal(stopped, -1);
+    assert_int_equal(world->agent.counters.reloads, 0);
+}
+
+static void better_another_one_than_no_slices(void **state)
+{
+    struct world *world = *state;
+
+    put(world, "bad.yaml", "sharing: 7\n", meant);
+    put(world, "before.yaml", "flags: [", stand_ins[0]); /* no good either */
+    put(world, "default.yaml", SHARED_BY("2"), stand_ins[1]);
+    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(replicas(world), 2);
+    assert_string_equal(world->agent.config_path, stand_ins[1]);
+    assert_true(str_starts_with(world->agent.refusal, meant));
+    assert_int_equal(n_remembered, 0); /* the next start tries what is meant again */
+    assert_said("!ConfigurationRefused ");
+}
+
+static void a_choice_that_names_nothing_is_stood_in_for(void **state)
+{
+    struct world *world = *state;
+
+    snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
+    put(world, "before.yaml", SHARED_BY("3"), stand_ins[0]);
+    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(replicas(world), 3);
+    assert_string_equal(world->agent.refusal, trouble);
+}
+
+static void with_nothing_to_use_no_agent_runs(void **state)
+{
+    struct world *world = *state;
+
+    put(world, "bad.yaml", "sharing: 7\n", meant);
+    assert_int_equal(reload_first(&world->agent), -EINVAL);
+    assert_null(world->agent.next_config);
+    reload_now(&world->agent); /* as when it was waited for */
+    assert_int_equal(stopped, 1);
+}
+
+/* --- while the agent runs --- */
+
+static void start(struct world *world)
+{
+    put(world, "a.yaml", SHARED_BY("4"), meant);
+    assert_int_equal(reload_first(&world->agent), 0);
+    n_remembered = 0;
+}
+
+static void a_good_one_is_taken(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    put(world, "b.yaml", SHARED_BY("8"), meant);
+    reload_now(&world->agent);
+    assert_int_equal(replicas(world), 8);
+    assert_string_equal(world->agent.config_path, meant);
+    assert_string_equal(world->agent.refusal, "");
+    assert_int_equal(world->agent.counters.reloads, 1);
+    assert_int_equal(n_remembered, 1);
+    assert_int_equal(n_touched, 1);
+    assert_said("ConfigurationTaken ");
+}
+
+/* By whatever way it is bad, the one in force stays there. */
+static void a_bad_one_is_refused_with_its_place(void **state)
+{
+    static const struct {
+        const char *content, *refusal;
+    } rows[] = {
+        {"sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: many}]}}\n",
+         "a.yaml:1:"},
+        {"flags: [\n", "a.yaml:"},
+        {"flags: {unknownKey: 1}\nsharing: 7\n", "a.yaml:2:10: sharing"}, /* not its warning */
+        {"flags: {migStrategy: x, failOnInitError: x, deviceListStrategy: 7}\n"
+         "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: -1}]}}\n",
+         " more problems)"},
+    };
+    struct world *world = *state;
+
+    start(world);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        put(world, "a.yaml", rows[i].content, meant);
+        reload_now(&world->agent);
+        assert_int_equal(replicas(world), 4);
+        if (!strstr(world->agent.refusal, rows[i].refusal))
+            fail_msg("row %zu: %s", i, world->agent.refusal);
+        assert_int_equal(world->agent.counters.failed_reloads, i + 1);
+        assert_said("!ConfigurationRefused ");
+    }
+    assert_int_equal(n_remembered, 0);
+    assert_int_equal(stopped, -1);
+}
+
+static void a_refusal_ends_with_the_next_good_one(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    put(world, "a.yaml", "sharing: 7\n", meant);
+    reload_now(&world->agent);
+    put(world, "a.yaml", SHARED_BY("6"), meant);
+    reload_now(&world->agent);
+    assert_int_equal(replicas(world), 6);
+    assert_string_equal(world->agent.refusal, "");
+    assert_said("!ConfigurationRefused ConfigurationTaken ");
+}
+
+static void a_file_that_is_gone_is_refused(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    bed_remove(&world->bed, "a.yaml");
+    reload_now(&world->agent);
+    assert_int_equal(replicas(world), 4);
+    assert_non_null(strstr(world->agent.refusal, "a.yaml"));
+}
+
+/* Reading it would block until somebody writes to it; the test would not end. */
+static void a_pipe_in_the_files_place_does_not_block(void **state)
+{
+    struct world *world = *state;
+    char expected[BED_PATH_SIZE + 32];
+
+    start(world);
+    bed_remove(&world->bed, "a.yaml");
+    assert_int_equal(mkfifo(meant, 0600), 0);
+    reload_now(&world->agent);
+    snprintf(expected, sizeof(expected), "%s is no file any more", meant);
+    assert_string_equal(world->agent.refusal, expected);
+    assert_int_equal(replicas(world), 4);
+}
+
+static void a_label_that_names_nothing_is_refused(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
+    reload_now(&world->agent);
+    assert_string_equal(world->agent.refusal, trouble);
+    assert_int_equal(replicas(world), 4);
+    assert_int_equal(world->agent.counters.failed_reloads, 1);
+}
+
+#define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_WORLD(starts_with_what_is_meant),
+        IN_A_WORLD(no_file_is_an_empty_configuration),
+        IN_A_WORLD(waits_for_what_may_come),
+        IN_A_WORLD(better_another_one_than_no_slices),
+        IN_A_WORLD(a_choice_that_names_nothing_is_stood_in_for),
+        IN_A_WORLD(with_nothing_to_use_no_agent_runs),
+        IN_A_WORLD(a_good_one_is_taken),
+        IN_A_WORLD(a_bad_one_is_refused_with_its_place),
+        IN_A_WORLD(a_refusal_ends_with_the_next_good_one),
+        IN_A_WORLD(a_file_that_is_gone_is_refused),
+        IN_A_WORLD(a_pipe_in_the_files_place_does_not_block),
+        IN_A_WORLD(a_label_that_names_nothing_is_refused),
+    };
+
+    return cmocka_run_group_tests_name("reload", tests, NULL, NULL);
+}

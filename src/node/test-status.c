@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "node/test-bed.h"
+
+/* --- who is asked, played --- */
+
+struct service {
+    const char *resource;
+    bool ready;
+    struct service_counters counters;
+};
+
+bool service_is_ready(const struct service *service)
+{
+    return service->ready;
+}
+
+const char *service_resource(const struct service *service)
+{
+    return service->resource;
+}
+
+struct service_counters service_counters(const struct service *service)
+{
+    return service->counters;
+}
+
+static const char *rival; /* the sentence of who serves nvidia.com/gpu; NULL = nobody */
+
+const char *neighbours_sentence(const struct neighbours *neighbours, const char *resource)
+{
+    (void)neighbours;
+    return str_equal(resource, "nvidia.com/gpu") ? rival : NULL;
+}
+
+static bool has_cluster;
+
+bool publisher_has_cluster(const struct publisher *publisher)
+{
+    (void)publisher;
+    return has_cluster;
+}
+
+bool publisher_is_connected(const struct publisher *publisher)
+{
+    (void)publisher;
+    return true;
+}
+
+uint64_t publisher_lost_events(const struct publisher *publisher)
+{
+    (void)publisher;
+    return 3;
+}
+
+/* --- an agent with two resources --- */
+
+struct world {
+    struct agent agent;
+    struct service gpus, halves;
+    struct service *services[2];
+    struct text body;
+};
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    rival = NULL;
+    has_cluster = false;
+    world->gpus =
+        (struct service){"nvidia.com/gpu",
+                         true,
+                         {{11, 12, 13, 14}, .registrations = 15, .failed_registrations = 16}};
+    world->halves = (struct service){.resource = "nvidia.com/gpu-half", .ready = true};
+    world->services[0] = &world->gpus;
+    world->services[1] = &world->halves;
+    world->agent.services = world->services;
+    world->agent.n_services = 2;
+    world->agent.machine.n_gpus = 2;
+    world->agent.machine_known = true;
+    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+
+    text_deinit(&world->body);
+    bed_offer_free(world->agent.offer);
+    world->agent.machine.n_gpus = 0;
+    free(world);
+    return 0;
+}
+
+static unsigned ask(struct world *world, char question)
+{
+    text_deinit(&world->body);
+    return status_answer(question, &world->body, &world->agent);
+}
+
+static void assert_answer(struct world *world, char question, unsigned status, const char *body)
+{
+    assert_int_equal(ask(world, question), status);
+    assert_string_equal(text_string(&world->body), body);
+}
+
+/* --- healthy and ready --- */
+
+static void who_answers_is_healthy(void **state)
+{
+    struct world *world = *state;
+
+    world->gpus.ready = false;
+    assert_answer(world, REPORT_HEALTH, 200, "ok\n");
+}
+
+static void ready_is_who_serves_everything(void **state)
+{
+    struct world *world = *state;
+
+    assert_answer(world, REPORT_READY, 200, "ok\n");
+    world->gpus.ready = world->halves.ready = false;
+    assert_answer(world, REPORT_READY, 503,
+                  "nvidia.com/gpu is not registered with the kubelet\n"
+                  "nvidia.com/gpu-half is not registered with the kubelet\n");
+}
+
+static void a_rival_is_named(void **state)
+{
+    struct world *world = *state;
+    char message[80] = "";
+
+    assert_false(status_rival(&world->agent, message, sizeof(message)));
+    world->gpus.ready = false;
+    rival = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
+    assert_answer(world, REPORT_READY, 503,
+                  "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it\n");
+    assert_true(status_rival(&world->agent, message, sizeof(message)));
+    assert_string_equal(message, rival);
+}
+
+static void an_agent_that_just_started_says_what_it_waits_for(void **state)
+{
+    struct world *world = *state;
+    struct offer *offer = world->agent.offer;
+
+    world->agent.n_services = 0;
+    world->agent.offer = NULL;
+    assert_answer(world, REPORT_READY, 503, "there is no configuration yet\n");
+    world->agent.machine_known = false;
+    assert_answer(world, REPORT_READY, 503, "the driver has not answered yet\n");
+    snprintf(world->agent.driver_trouble, sizeof(world->agent.driver_trouble), "no libnvidia-ml");
+    assert_answer(world, REPORT_READY, 503, "the driver has not answered yet: no libnvidia-ml\n");
+    world->agent.machine_known = true;
+    world->agent.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
+    assert_answer(world, REPORT_READY, 200, "ok\n");
+    world->agent.offer = offer;
+}
+
+/* --- metrics --- */
+
+static void assert_metric(const struct world *world, const char *line)
+{
+    char whole[200];
+
+    snprintf(whole, sizeof(whole), "\n%s\n", line);
+    if (!strstr(text_string(&world->body), whole))
+        fail_msg("no %s in:\n%s", line, text_string(&world->body));
+}
+
+static void devices_are_counted_by_health(void **state)
+{
+    struct world *world = *state;
+
+    world->agent.offer->gpu_healthy[1] = false;
+    assert_int_equal(ask(world, REPORT_METRICS), 200);
+    assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Healthy\"} 4");
+    assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Unhealthy\"} 4");
+    assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
+                         "\",model=\"Tesla V100-SXM2-16GB\"} 1");
+    assert_metric(world, "gpuslice_gpu_healthy{gpu=\"1\",uuid=\"" BED_UUID_1
+                         "\",model=\"Tesla V100-SXM2-16GB\"} 0");
+}
+
+/* Each number in its place: a table maps them by offsets. */
+static void counters_are_those_of_their_resource(void **state)
+{
+    static const char *const lines[] = {
+        "gpuslice_allocations_total{resource=\"nvidia.com/gpu\"} 11",
+        "gpuslice_failed_allocations_total{resource=\"nvidia.com/gpu\"} 12",
+        "gpuslice_preferences_total{resource=\"nvidia.com/gpu\"} 13",
+        "gpuslice_device_lists_total{resource=\"nvidia.com/gpu\"} 14",
+        "gpuslice_registrations_total{resource=\"nvidia.com/gpu\"} 15",
+        "gpuslice_failed_registrations_total{resource=\"nvidia.com/gpu\"} 16",
+        "gpuslice_allocations_total{resource=\"nvidia.com/gpu-half\"} 0",
+        "gpuslice_registered{resource=\"nvidia.com/gpu\"} 1",
+        "gpuslice_registered{resource=\"nvidia.com/gpu-half\"} 0",
+        "gpuslice_config_reloads_total 21",
+        "gpuslice_config_failed_reloads_total 22",
+        "gpuslice_xid_events_total 23",
+        "gpuslice_driver_hangs_total 24",
+    };
+    struct world *world = *state;
+
+    world->halves.ready = false;
+    world->agent.counters = (struct agent_counters){21, 22, 23, 24};
+    ask(world, REPORT_METRICS);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+        assert_metric(world, lines[i]);
+}
+
+static void a_refused_configuration_shows(void **state)
+{
+    struct world *world = *state;
+
+    snprintf(world->agent.config_path, sizeof(world->agent.config_path), "/config/a.yaml");
+    ask(world, REPORT_METRICS);
+    assert_metric(world, "gpuslice_config_refused 0");
+    assert_metric(world, "gpuslice_config_info{file=\"/config/a.yaml\"} 1");
+    snprintf(world->agent.refusal, sizeof(world->agent.refusal), "no such key");
+    ask(world, REPORT_METRICS);
+    assert_metric(world, "gpuslice_config_refused 1");
+}
+
+static void the_cluster_shows_where_there_is_one(void **state)
+{
+    struct world *world = *state;
+
+    ask(world, REPORT_METRICS);
+    assert_null(strstr(text_string(&world->body), "gpuslice_cluster"));
+    has_cluster = true;
+    ask(world, REPORT_METRICS);
+    assert_metric(world, "gpuslice_cluster_connected 1");
+    assert_metric(world, "gpuslice_cluster_lost_events_total 3");
+}
+
+/* Before the first plan there is a scrape, too. */
+static void an_agent_without_an_offer_has_metrics(void **state)
+{
+    struct world *world = *state;
+    struct offer *offer = world->agent.offer;
+
+    world->agent.offer = NULL;
+    world->agent.n_services = 0;
+    assert_int_equal(ask(world, REPORT_METRICS), 200);
+    assert_non_null(strstr(text_string(&world->body), "gpuslice_build_info{version="));
+    world->agent.offer = offer;
+}
+
+#define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_WORLD(who_answers_is_healthy),
+        IN_A_WORLD(ready_is_who_serves_everything),
+        IN_A_WORLD(a_rival_is_named),
+        IN_A_WORLD(an_agent_that_just_started_says_what_it_waits_for),
+        IN_A_WORLD(devices_are_counted_by_health),
+        IN_A_WORLD(counters_are_those_of_their_resource),
+        IN_A_WORLD(a_refused_configuration_shows),
+        IN_A_WORLD(the_cluster_shows_where_there_is_one),
+        IN_A_WORLD(an_agent_without_an_offer_has_metrics),
+    };
+
+    return cmocka_run_group_tests_name("status", tests, NULL, NULL);
+}
