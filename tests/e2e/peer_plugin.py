@@ -54,8 +54,9 @@ class Plugin(services.DevicePluginServicer):
         say('registered', self.resource)
 
     def stop(self):
-        self.socket.unlink(missing_ok=True)
+        """As grpc-go's Stop does it for NVIDIA's: streams end and the socket goes at about the same time."""
         self.server.stop(0).wait()
+        self.socket.unlink(missing_ok=True)
         say('stopped', self.resource)
 
     @staticmethod
