@@ -10,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import programs  # noqa: E402
 from agents import IMAGE, BareAgent, ChartAgent  # noqa: E402
-from bed import Bed  # noqa: E402
+from bed import Bed, ControlPlane  # noqa: E402
 from cluster import Cluster  # noqa: E402
 
 
@@ -44,6 +45,18 @@ def bed():
     finally:
         made.down()
         print(f'bed: {time.monotonic() - started:.0f} s from up to down')
+
+
+@pytest.fixture(scope='module')
+def plane():
+    """An API server alone, for a module whose tests need no kubelet; beside the bed, and empty."""
+    if not (programs.BIN / 'kube-apiserver').exists():
+        pytest.skip('tests/e2e/bed build was not run')
+    made = ControlPlane(programs.FOLDER / 'plane', 26443)
+    try:
+        yield made.up()
+    finally:
+        made.down()
 
 
 @pytest.fixture

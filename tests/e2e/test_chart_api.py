@@ -48,26 +48,20 @@ def pod(name, node, account):
 
 
 @pytest.fixture(scope='module')
-def cluster(tmp_path_factory):
-    """etcd and the API server, nodes a and b, the chart installed, and the NodeFeature CRD of NFD."""
-    if not (programs.BIN / 'kube-apiserver').exists():
-        pytest.skip('tests/e2e/bed build was not run')
-    plane = bed.ControlPlane(tmp_path_factory.mktemp('plane'), 32379).up()
-    try:
-        bed.wait('kube-system', lambda: plane.api.find(f'/api/v1/namespaces/{NAMESPACE}'))
-        for name in ('a', 'b'):
-            plane.api.call('/api/v1/nodes', 'POST', {
-                'metadata': {'name': name, 'labels': {'kubernetes.io/hostname': name}, 'annotations': {'of': 'others'}},
-                'spec': {'taints': [{'key': 'node.kubernetes.io/lost', 'effect': 'NoSchedule'}]}})
-            plane.api.call(f'/api/v1/nodes/{name}/status', 'PATCH', {'status': {
-                'capacity': {'nvidia.com/gpu': '4'}, 'allocatable': {'nvidia.com/gpu': '4'},
-                'conditions': [{'type': 'Ready', 'status': 'True'}]}})
-        plane.api.call('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', 'POST', NODE_FEATURE_CRD)
-        plane.kubectl('apply', '-f', '-', stdin=render('--no-hooks'))
-        bed.wait('the CRD', lambda: plane.answers(FEATURES))
-        yield plane
-    finally:
-        plane.down()
+def cluster(plane):
+    """An API server with nodes a and b, the chart installed, and the NodeFeature CRD of NFD."""
+    bed.wait('kube-system', lambda: plane.api.find(f'/api/v1/namespaces/{NAMESPACE}'))
+    for name in ('a', 'b'):
+        plane.api.call('/api/v1/nodes', 'POST', {
+            'metadata': {'name': name, 'labels': {'kubernetes.io/hostname': name}, 'annotations': {'of': 'others'}},
+            'spec': {'taints': [{'key': 'node.kubernetes.io/lost', 'effect': 'NoSchedule'}]}})
+        plane.api.call(f'/api/v1/nodes/{name}/status', 'PATCH', {'status': {
+            'capacity': {'nvidia.com/gpu': '4'}, 'allocatable': {'nvidia.com/gpu': '4'},
+            'conditions': [{'type': 'Ready', 'status': 'True'}]}})
+    plane.api.call('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', 'POST', NODE_FEATURE_CRD)
+    plane.kubectl('apply', '-f', '-', stdin=render('--no-hooks'))
+    bed.wait('the CRD', lambda: plane.answers(FEATURES))
+    return plane
 
 
 def token_of(cluster, name, node):

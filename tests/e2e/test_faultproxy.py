@@ -17,6 +17,7 @@ from faultproxy import ANSWERS, FaultProxy, Remote, Tls
 
 PROGRAM = Path(__file__).with_name('faultproxy.py')
 BIG = b'x' * 300_000
+PATIENCE_S = 30  # for an answer; a client that is to give up has less of it
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -125,7 +126,7 @@ def proxy(upstream, tls):
         yield made
 
 
-def connect(proxy, timeout=5):
+def connect(proxy, timeout=PATIENCE_S):
     if not proxy.tls:
         return http.client.HTTPConnection(*proxy.address, timeout=timeout)
     return http.client.HTTPSConnection(*proxy.address, timeout=timeout, context=ssl.create_default_context(cafile=proxy.tls.ca))
@@ -170,7 +171,7 @@ def test_hangs_and_goes_on(kind, request):
     waiter.join(0.2)
     assert not answers
     proxy.clear()
-    waiter.join(5)
+    waiter.join(PATIENCE_S)
     assert answers == [200]
 
 
@@ -239,7 +240,7 @@ def test_a_watch_whose_client_has_gone_ends(proxy, upstream):
     connection.getresponse()
     assert len(proxy.tasks) == 1
     connection.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while proxy.tasks:
         assert time.monotonic() < deadline, 'the connection is still held'
         time.sleep(0.01)
@@ -277,14 +278,17 @@ def test_every_answer_is_what_it_says(proxy, name):
 
 
 def test_deeds(proxy):
-    for name, failure in {'reset': ConnectionResetError, 'close': http.client.RemoteDisconnected, 'hang': TimeoutError}.items():
-        proxy.answer(name, count=1)
-        with pytest.raises(failure):
-            fetch(connect(proxy, timeout=0.5))
     proxy.answer('endless', count=1)
     connection = connect(proxy)
     connection.request('GET', '/')
     assert len(connection.getresponse().read(1_000_000)) == 1_000_000
+    for name, failure in (('reset', ConnectionResetError), ('close', http.client.RemoteDisconnected)):
+        proxy.answer(name, count=1)
+        with pytest.raises(failure):
+            fetch(connect(proxy))
+    proxy.answer('hang', count=1)
+    with pytest.raises(TimeoutError):
+        fetch(connect(proxy, timeout=0.5))
 
 
 def test_retry_after(proxy):
@@ -313,7 +317,7 @@ def test_as_a_program(upstream, tls, tmp_path):
             remote, context = Remote(control), ssl.create_default_context(cafile=tls.ca)
 
             def ask():
-                return fetch(http.client.HTTPSConnection(host, int(port), timeout=2, context=context))[0]
+                return fetch(http.client.HTTPSConnection(host, int(port), timeout=PATIENCE_S, context=context))[0]
 
             assert ask() == 200
             remote.down()
@@ -332,7 +336,7 @@ def test_as_a_program(upstream, tls, tmp_path):
                 remote.answer(name='gone')
         finally:
             program.terminate()
-        assert program.wait(10) == 0
+        assert program.wait(PATIENCE_S) == 0
 
 
 def test_the_client_sees_http_1_only(proxy):

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from conftest import GUIDE, ROOT, SLOW, deployment, eventually, free_port, held_ids, http_get, replicas
+from node import GUIDE, ROOT, deployment, eventually, free_port, held_ids, http_get, replicas
 
 EXAMPLES = ROOT / 'deploy/examples'
 
@@ -20,7 +20,7 @@ def test_guide_from_its_own_files(node):
     node.start_agent(None, '--config-file', EXAMPLES / 'time-slicing-configmap.yaml')
     node.wait_allocatable(16)
     node.kubelet('apply', '-f', EXAMPLES / 'tensorflow-deployment.yaml')
-    node.kubelet('wait', '--for', 'pods=8', '--timeout', f'{20 * SLOW}s')
+    node.wait_for('pods=8')
     pods = node.pods()
     assert [pod['phase'] for pod in pods] == ['Running'] * 8
     ids = held_ids(pods)
@@ -47,9 +47,9 @@ def test_sixteen_fit_and_the_seventeenth_waits(node):
     [waiting] = [pod for pod in node.pods() if pod['phase'] == 'Pending']
     assert 'Insufficient nvidia.com/gpu' in waiting['message']
     node.kubelet('scale', 'demo', '4')
-    node.kubelet('wait', '--for', 'pods=4', '--timeout', f'{20 * SLOW}s')
+    node.wait_for('pods=4')
     node.kubelet('scale', 'demo', '16')
-    node.kubelet('wait', '--for', 'pods=16', '--timeout', f'{20 * SLOW}s')
+    node.wait_for('pods=16')
     assert len(set(held_ids(node.pods()))) == 16
 
 
@@ -79,7 +79,7 @@ def test_fail_requests_greater_than_one(node):
                            'spec': {'restartPolicy': 'Never', 'containers': [
                                {'name': 'main', 'image': 'none',
                                 'resources': {'limits': {'nvidia.com/gpu': 2}}}]}}))
-    node.kubelet('wait', '--for', 'settled=1', '--timeout', f'{10 * SLOW}s')
+    node.wait_for('settled=1')
     [pod] = node.pods()
     assert pod['phase'] == 'Failed' and pod['reason'] == 'UnexpectedAdmissionError'
     assert 'failRequestsGreaterThanOne' in pod['message']
@@ -103,7 +103,7 @@ sharing:
                                {'name': 'main', 'image': 'none',
                                 'resources': {'limits': {'nvidia.com/gpu-small': 1,
                                                          'nvidia.com/gpu-big': 1}}}]}}))
-    node.kubelet('wait', '--for', 'pods=1', '--timeout', f'{10 * SLOW}s')
+    node.wait_for('pods=1')
     [pod] = node.pods()
     assert sorted(pod['containers'][0]['devices']) == ['nvidia.com/gpu-big', 'nvidia.com/gpu-small']
 
@@ -113,9 +113,9 @@ sharing:
 def test_kubelet_absent_at_start(node):
     agent = node.start_agent()
     agent.wait_line('resource offered')
-    kubelet = node.start_kubelet()
-    registered = agent.wait_line('registered with the kubelet')
-    assert registered - kubelet.started < 1 + 0.5 * SLOW
+    assert agent.count('registered with the kubelet') == 0
+    node.start_kubelet()
+    agent.wait_line('registered with the kubelet')
     node.wait_allocatable(16)
 
 
@@ -126,9 +126,8 @@ def test_kubelet_restart_keeps_the_pods(node):
     before = held_ids(node.run_pods(8))
     mark = agent.mark()
     kubelet.end()
-    kubelet = node.start_kubelet('--keep-pods')
-    registered = agent.wait_line('registered with the kubelet', mark)
-    assert registered - kubelet.started < 1 + 0.5 * SLOW
+    node.start_kubelet('--keep-pods')
+    agent.wait_line('registered with the kubelet', mark)
     node.wait_allocatable(16)
     assert held_ids(node.pods()) == before
     node.kubelet('delete', 'demo')
@@ -182,7 +181,7 @@ def test_kubelet_restarts_under_load(node):
         kubelet = node.start_kubelet('--keep-pods')
         agent.wait_line('registered with the kubelet', mark)
         node.wait_allocatable(16)
-        node.kubelet('wait', '--for', f'pods={count}', '--timeout', f'{20 * SLOW}s')
+        node.wait_for(f'pods={count}')
         ids = held_ids(node.pods())
         assert len(ids) == len(set(ids)) == count
     node.kubelet('delete', 'demo')
@@ -242,12 +241,12 @@ def test_a_bad_file_keeps_the_old_plan_and_says_where(node):
     agent.wait_line('listening for HTTP')
     node.wait_allocatable(16)
     mark = agent.mark()
-    node.config.write_text(replicas('four'))
+    node.configure(replicas('four'))
     agent.wait_line(r'config\.yaml:7:\d+: sharing\.timeSlicing\.resources\[0\]\.replicas', mark)
     agent.wait_line('refused', mark)
     assert node.node()['allocatable']['nvidia.com/gpu'] == 16
     assert 'gpuslice_config_refused 1' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
-    node.config.write_text(replicas(2))
+    node.configure(replicas(2))
     node.wait_allocatable(8)
     assert 'gpuslice_config_refused 0' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
 
@@ -256,7 +255,7 @@ def test_a_renamed_resource_is_withdrawn(node):
     node.start_kubelet()
     agent = node.start_agent(replicas(4))
     node.wait_allocatable(16)
-    node.config.write_text(replicas(4, rename='nvidia.com/gpu.shared'))
+    node.configure(replicas(4, rename='nvidia.com/gpu.shared'))
     node.wait_allocatable(16, 'nvidia.com/gpu.shared')
     node.wait_allocatable(0)
     agent.wait_line('resource withdrawn')
@@ -279,7 +278,7 @@ sharing:
     node.wait_allocatable(2, 'nvidia.com/gpu-a')
     node.wait_allocatable(2, 'nvidia.com/gpu-b')
     before = lists_sent(port)
-    node.config.write_text(config % 5)
+    node.configure(config % 5)
     node.wait_allocatable(5, 'nvidia.com/gpu-b')
     after = lists_sent(port)
     changed = {name for name in after if after[name] != before[name]}
@@ -300,10 +299,10 @@ def test_config_swaps_under_load(node):
     node.start_agent(replicas(4))
     node.wait_allocatable(16)
     for turn in range(6):
-        node.config.write_text(replicas(8 if turn % 2 == 0 else 4))
+        node.configure(replicas(8 if turn % 2 == 0 else 4))
         node.kubelet('apply', '-f', write_deployment(node, f'load-{turn}', 2))
     node.wait_allocatable(16)
-    node.kubelet('wait', '--for', 'pods=12', '--timeout', f'{20 * SLOW}s')
+    node.wait_for('pods=12')
     pods = node.pods()
     assert {pod['phase'] for pod in pods} == {'Running'}
     assert len(set(held_ids(pods))) == 12
@@ -337,7 +336,7 @@ def test_xid_that_needs_a_reset(node, xid):
     assert node.node()['capacity']['nvidia.com/gpu'] == 16
     assert held_ids(node.pods()) == before
     node.sim('inject', 'reset', '1')
-    node.wait_allocatable(16, timeout=70)
+    node.wait_allocatable(16)
 
 
 def test_xid_of_an_application_changes_nothing(node):
@@ -384,7 +383,7 @@ def test_reset_is_not_forgotten_by_a_restart(node):
     node.start_agent()
     node.wait_allocatable(12)
     node.sim('inject', 'reset', '1')
-    node.wait_allocatable(16, timeout=70)
+    node.wait_allocatable(16)
 
 
 def test_lost_gpu(node):
@@ -398,7 +397,7 @@ def test_lost_gpu(node):
     pods = node.run_pods(12)
     assert not [one for one in held_ids(pods) if one.startswith(lost)]
     node.sim('inject', 'back', '2')
-    node.wait_allocatable(16, timeout=70)
+    node.wait_allocatable(16)
 
 
 def test_lost_gpu_at_start(node):
@@ -423,7 +422,7 @@ def test_hanging_driver_call(node):
     assert http_get(f'127.0.0.1:{port}', '/healthz') == (200, 'ok\n')
     assert {pod['phase'] for pod in node.run_pods(12)} == {'Running'}
     node.sim('inject', 'unhang', '1')
-    node.wait_allocatable(16, timeout=70)
+    node.wait_allocatable(16)
 
 
 def test_driver_that_hangs_at_start(node):
@@ -436,7 +435,7 @@ def test_driver_that_hangs_at_start(node):
     status, why = http_get(f'127.0.0.1:{port}', '/readyz')
     assert status == 503 and 'driver' in why
     node.sim('inject', 'unhang', 'all')
-    node.wait_allocatable(16, timeout=70)
+    node.wait_allocatable(16)
 
 
 def test_killed_helper_is_replaced(node):
@@ -444,16 +443,11 @@ def test_killed_helper_is_replaced(node):
     agent = node.start_agent()
     node.wait_allocatable(16)
     mark = agent.mark()
-    for pid in children(agent.pid):
+    for pid in agent.children():
         os.kill(pid, signal.SIGKILL)
     agent.wait_line('driver answered', mark)
     node.sim('inject', 'xid', '0', '79')
-    node.wait_allocatable(12, timeout=70)
-
-
-def children(pid):
-    with open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as listing:
-        return [int(word) for word in listing.read().split()]
+    node.wait_allocatable(12)
 
 
 # --- starting and ending ---
@@ -464,7 +458,7 @@ def test_sigterm_leaves_nothing_behind(node):
     agent = node.start_agent(config.replace('flags: {migStrategy: none}\n', ''))
     node.wait_allocatable(16)
     assert list(node.cdi.iterdir())
-    family = children(agent.pid)
+    family = agent.children()
     assert agent.end() == 0
     assert not list(node.plugins.glob('gpuslice-*'))
     assert not list(node.cdi.iterdir())

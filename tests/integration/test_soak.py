@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, GUIDE, SLOW, held_ids
+from node import BUILD, GUIDE, SANITIZED, held_ids
 
 SHORT = {'reloads': 100, 'allocations': 5000}
 # One leaked configuration a reload would be ten times as much. LeakSanitizer is exact.
-GROWTH_KIB = 1024 if SLOW == 1 else 16384
+GROWTH_KIB = 16384 if SANITIZED else 1024
 LONG = {'reloads': 10000, 'allocations': 100000}
 
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PATH = '/api/v1/things'
+PATIENCE_S = 60  # for what must happen, however slow the machine
 
 
 class Gone(Exception):
@@ -233,18 +234,18 @@ class Server:
         with self.lock:
             self.faults.clear()
 
-    def await_requests(self, count, fits=lambda request: True, timeout=30):
+    def await_requests(self, count, fits=lambda request: True):
         """The first `count` requests that fit, once they have come."""
         with self.lock:
             def found():
                 return [r for r in self.requests if fits(r)]
-            assert self.lock.wait_for(lambda: len(found()) >= count, timeout), \
+            assert self.lock.wait_for(lambda: len(found()) >= count, PATIENCE_S), \
                 [r.path for r in self.requests]
             return found()[:count]
 
     def await_watches(self, count=1):
         with self.lock:
-            assert self.lock.wait_for(lambda: len(self.watches) >= count, 30)
+            assert self.lock.wait_for(lambda: len(self.watches) >= count, PATIENCE_S)
 
     def serve_list(self, request):
         limit, token = int(request.query.get('limit', 0)), request.query.get('continue', '')

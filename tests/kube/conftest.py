@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apiserver import PATH, Authority, Server
+from apiserver import PATH, PATIENCE_S, Authority, Server
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', Path(__file__).resolve().parents[2] / 'build')).resolve()
 PROBE = BUILD / 'tests/kube/kube-probe'
@@ -39,10 +39,10 @@ class Probe:
     def say(self, *words):
         self.process.stdin.write(' '.join(words) + '\n')
 
-    def next(self, timeout=40, **fields):
+    def next(self, **fields):
         """The next line with these fields; lines before it are passed over."""
         with self.news:
-            deadline = time.monotonic() + timeout
+            deadline = time.monotonic() + PATIENCE_S
             while True:
                 for i in range(self.cursor, len(self.lines)):
                     if all(self.lines[i].get(k) == v for k, v in fields.items()):
@@ -69,7 +69,7 @@ class Probe:
     def end(self):
         """Its input ends, and with it the program: everything freed, nothing left in the loop."""
         self.process.stdin.close()
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE_S)
         assert code == 0, self.process.stderr.read()
 
 

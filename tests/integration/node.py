@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node in one folder: a simulated machine, the kubelet stand-in and the agent. Also for tests/bench.
+
+How long something may take is no matter of these tests: they wait PATIENCE_S for what must happen, and
+`make bench` measures how fast it does.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
+PROGRAMS = {'gpuslice': BUILD / 'src/cli/gpuslice',
+            'gpuslice-node': BUILD / 'src/node/gpuslice-node',
+            'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
+            'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim',
+            'python': sys.executable}
+SANITIZED = bool(os.environ.get('GPUSLICE_SANITIZER_PRELOAD'))
+PATIENCE_S = 60
+
+GUIDE = '''
+version: v1
+flags: {migStrategy: none}
+sharing:
+  timeSlicing:
+    resources:
+    - name: nvidia.com/gpu
+      replicas: 4
+'''
+
+
+def replicas(count, extra='', **names):
+    rename = f', rename: {names["rename"]}' if 'rename' in names else ''
+    return f'''
+version: v1
+{extra}
+sharing:
+  timeSlicing:
+    resources:
+    - {{name: nvidia.com/gpu, replicas: {count}{rename}}}
+'''
+
+
+claims = []
+
+
+def free_port():
+    """A port for a program to listen on. Nobody takes it before that: the kernel gives those above to outgoing
+    connections, and an abstract socket keeps other runs of these tests away."""
+    for port in range(20000, 32768):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            claim = socket.socket(socket.AF_UNIX)
+            try:
+                claim.bind(f'\0gpuslice-test-port-{port}')
+                probe.bind(('127.0.0.1', port))
+            except OSError:
+                claim.close()
+                continue
+        claims.append(claim)
+        return port
+    raise AssertionError('no port is free')
+
+
+def name_of(pid):
+    try:
+        return Path(f'/proc/{pid}/comm').read_text().strip()
+    except OSError:
+        return ''  # it has ended
+
+
+class Process:
+    """A program whose lines on stderr can be awaited."""
+
+    def __init__(self, name, arguments, environment, folder, program=None):
+        self.name, self.lines, self.news = name, [], threading.Condition()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen([program or PROGRAMS[name], *map(str, arguments)],
+                                        env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        errors='replace')
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.news:
+                self.lines.append((time.monotonic(), line.rstrip()))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append((time.monotonic(), '(end of output)'))
+            self.news.notify_all()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def children(self, name=''):
+        """Pids of the programs below it whose names begin so."""
+        with open(f'/proc/{self.pid}/task/{self.pid}/children', encoding='ascii') as listing:
+            return [int(pid) for pid in listing.read().split() if name_of(pid).startswith(name)]
+
+    def mark(self):
+        """A place in the output; what comes later can be awaited from there."""
+        with self.news:
+            return len(self.lines)
+
+    def wait_line(self, pattern, since=0):
+        """The time of the first line that matches, awaited."""
+        deadline = time.monotonic() + PATIENCE_S
+        with self.news:
+            while True:
+                for when, line in self.lines[since:]:
+                    if re.search(pattern, line):
+                        return when
+                left = deadline - time.monotonic()
+                ended = self.lines and self.lines[-1][1] == '(end of output)'
+                if left <= 0 or ended or not self.news.wait(left):
+                    raise AssertionError(f'{self.name} never said {pattern!r}:\n{self.output()}')
+
+    def count(self, pattern, since=0):
+        with self.news:
+            return sum(bool(re.search(pattern, line)) for _, line in self.lines[since:])
+
+    def output(self):
+        return '\n'.join(line for _, line in self.lines)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self, number=signal.SIGTERM):
+        """Ends it and returns the exit status."""
+        if self.process.poll() is None:
+            self.send(number)
+        return self.wait()
+
+    def wait(self):
+        status = self.process.wait(PATIENCE_S)
+        self.reader.join(PATIENCE_S)
+        return status
+
+    def alive(self):
+        return self.process.poll() is None
+
+
+class Node:
+    def __init__(self, folder):
+        self.folder = folder
+        self.kubelet_root = folder / 'kubelet'
+        self.plugins = self.kubelet_root / 'device-plugins'
+        self.cdi = folder / 'cdi'
+        self.config = folder / 'config.yaml'
+        self.environment = dict(os.environ, GPUSLICE_SIM_STATE=str(folder / 'machine.state'),
+                                LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'))
+        self.environment['GPUSLICE_HTTP_ADDRESS'] = ''
+        for name in list(self.environment):
+            if name.startswith(('DP_', 'NVIDIA_')):
+                del self.environment[name]
+        self.processes = []
+        self.programs = dict(PROGRAMS)
+
+    def machine(self, name='p3.8xlarge'):
+        self.environment['GPUSLICE_MACHINE'] = str(name)
+        return self
+
+    def start(self, name, *arguments, **environment):
+        process = Process(name, arguments, {**self.environment, **environment}, self.folder,
+                          self.programs[name])
+        self.processes.append(process)
+        return process
+
+    def run(self, name, *arguments, check=True, **environment):
+        done = subprocess.run([PROGRAMS[name], *map(str, arguments)], cwd=self.folder,
+                              env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=2 * PATIENCE_S)
+        if check and done.returncode:
+            raise AssertionError(f'{name} {arguments}: {done.returncode}\n{done.stdout}{done.stderr}')
+        return done
+
+    # --- the parts ---
+
+    def sim(self, *arguments):
+        return self.run('gpuslice-sim', *arguments).stdout
+
+    def start_kubelet(self, *arguments):
+        kubelet = self.start('gpuslice-kubelet', '--root-dir', self.kubelet_root, 'run', *arguments)
+        kubelet.wait_line('ready')
+        return kubelet
+
+    def kubelet(self, *arguments, check=True):
+        return self.run('gpuslice-kubelet', '--root-dir', self.kubelet_root, *arguments, check=check)
+
+    def start_agent(self, config=GUIDE, *arguments, **environment):
+        if config is not None:
+            self.config.write_text(config)
+            arguments = ('--config-file', self.config, *arguments)
+        return self.start('gpuslice-node', '--kubelet-socket', self.plugins / 'kubelet.sock',
+                          '--cdi-dir', self.cdi, '--state-dir', self.folder / 'state', *arguments,
+                          **environment)
+
+    def configure(self, text):
+        """Another file in the place of the old one. One that is written in place is empty for a moment, and may be
+        taken so."""
+        fresh = self.config.with_suffix('.new')
+        fresh.write_text(text)
+        fresh.rename(self.config)
+
+    def slices(self, count=4):
+        """Device ids as either plugin makes them of the simulated machine."""
+        plan = json.loads(self.run('gpuslice', 'plan', '--machine', self.environment['GPUSLICE_MACHINE'], '-o', 'json').stdout)
+        return [f'{gpu["uuid"]}::{n}' for gpu in plan['gpus'] for n in range(count)]
+
+    def start_peer(self, resource='nvidia.com/gpu', ids=None):
+        """Another device plugin, registered."""
+        peer = self.start('python', ROOT / 'tests/e2e/peer_plugin.py', '--resource', resource, '--folder', self.plugins,
+                          '--ids', ','.join(ids or self.slices()), LD_PRELOAD='')
+        peer.wait_line('watched')
+        return peer
+
+    # --- what a user sees ---
+
+    def wait_for(self, what):
+        """`nvidia.com/gpu=16` allocatable, `pods=8` running, `settled=1` running or ended."""
+        self.kubelet('wait', '--for', what, '--timeout', f'{PATIENCE_S}s')
+
+    def wait_allocatable(self, count, resource='nvidia.com/gpu'):
+        self.wait_for(f'{resource}={count}')
+
+    def node(self):
+        return json.loads(self.kubelet('get', 'node', '-o', 'json').stdout)
+
+    def pods(self):
+        return json.loads(self.kubelet('get', 'pods', '-o', 'json').stdout)
+
+    def apply(self, text):
+        manifest = self.folder / 'manifest.yaml'
+        manifest.write_text(text)
+        self.kubelet('apply', '-f', manifest)
+
+    def run_pods(self, count, name='demo', resource='nvidia.com/gpu', each=1):
+        """A Deployment of `count` pods, awaited; returns the pods."""
+        self.apply(deployment(name, count, {resource: each}))
+        self.wait_for(f'pods={count}')
+        return self.pods()
+
+    def end(self):
+        for process in reversed(self.processes):
+            if process.alive():
+                process.end()
+
+    def said(self):
+        return '\n'.join(f'--- {process.name}:\n{process.output()[-4000:]}' for process in self.processes)
+
+
+class Volume:
+    """A mounted ConfigMap: the files lie behind ..data, which is swapped as a whole."""
+
+    def __init__(self, path, **files):
+        self.path, self.turn = path, 0
+        path.mkdir()
+        self.write(**files)
+
+    def write(self, **files):
+        self.turn += 1
+        data = self.path / f'..2026_{self.turn}'
+        data.mkdir()
+        for name, text in files.items():
+            (data / name).write_text(text)
+        fresh = self.path / '..data_tmp'
+        fresh.symlink_to(data.name)
+        fresh.rename(self.path / '..data')
+        for entry in self.path.iterdir():
+            if not entry.name.startswith('..') and entry.name not in files:
+                entry.unlink()
+        for name in files:
+            if not (self.path / name).is_symlink():
+                (self.path / name).symlink_to(f'..data/{name}')
+
+
+# What lies beside the agent in place of gpuslice-cluster: passes on what is said, both ways.
+RELAY = f'''#!{sys.executable}
+import json, os, select, socket, sys
+agent, test = socket.socket(fileno=3), socket.socket(socket.AF_UNIX)
+test.connect(os.environ["GPUSLICE_TEST_CLUSTER"])
+test.sendall(json.dumps({{"pid": os.getpid(), "arguments": sys.argv[1:]}}).encode() + b"\\n")
+while True:
+    for one in select.select([agent, test], [], [])[0]:
+        data = one.recv(1 << 16)
+        if not data:
+            sys.exit()
+        (test if one is agent else agent).sendall(data)
+'''
+
+
+def news(label=None, heard=True, gone=False, **resources):
+    """What the Node looks like, as the agent is told."""
+    told = {'kind': 'news', 'heard': heard, 'gone': gone, 'labelsHeldByOthers': [],
+            'resources': [{'name': name, 'capacity': count, 'allocatable': count}
+                          for name, count in resources.items()]}
+    if label is not None:
+        told['configLabelValue'] = label
+    return json.dumps(told) + '\n'
+
+
+class Cluster:
+    """The test in place of gpuslice-cluster: what the agent says can be awaited, news can be told."""
+
+    def __init__(self, node):
+        folder = node.folder / 'bin'
+        folder.mkdir()
+        for name in ('gpuslice-node', 'gpuslice-http'):
+            shutil.copy(PROGRAMS[name] if name in PROGRAMS else PROGRAMS['gpuslice-node'].with_name(name),
+                        folder / name)
+        (folder / 'gpuslice-cluster').write_text(RELAY)
+        (folder / 'gpuslice-cluster').chmod(0o755)
+        node.programs['gpuslice-node'] = folder / 'gpuslice-node'
+        node.environment['GPUSLICE_TEST_CLUSTER'] = str(node.folder / 'cluster')
+        self.said, self.changed, self.peer = [], threading.Condition(), None
+        self.greet, self.linger = None, False  # news for each new program; a program that will not end
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(node.folder / 'cluster'))
+        self.listener.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            peer, _ = self.listener.accept()
+            threading.Thread(target=self.listen, args=[peer], daemon=True).start()
+
+    def listen(self, peer):
+        for line in peer.makefile('r'):
+            message = json.loads(line)
+            with self.changed:
+                if 'pid' in message:
+                    self.peer = peer
+                    message['kind'] = 'started'
+                self.said.append((time.monotonic(), message))
+                self.changed.notify_all()
+            if message['kind'] == 'setup' and self.greet is not None:
+                self.tell(**self.greet)
+            if message['kind'] == 'bye' and not self.linger:
+                peer.shutdown(socket.SHUT_RDWR)
+                return
+
+    def tell(self, **what):
+        self.send(news(**what))
+
+    def send(self, text):
+        self.peer.sendall(text.encode())
+
+    def mark(self):
+        with self.changed:
+            return len(self.said)
+
+    def wait(self, kind, fits=lambda message: True, since=0):
+        """The first message of that kind that fits, awaited."""
+        deadline = time.monotonic() + PATIENCE_S
+        with self.changed:
+            while True:
+                for _, message in self.said[since:]:
+                    if message['kind'] == kind and fits(message):
+                        return message
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.changed.wait(left):
+                    raise AssertionError(f'no such {kind} was said:\n' +
+                                         '\n'.join(str(message) for _, message in self.said))
+
+    def wait_event(self, reason, **how):
+        return self.wait('event', lambda event: event['reason'] == reason, **how)
+
+    def wait_condition(self, reason, **how):
+        return self.wait('state', lambda state: state.get('reason') == reason, **how)
+
+    def all(self, kind, since=0):
+        with self.changed:
+            return [message for _, message in self.said[since:] if message['kind'] == kind]
+
+
+def deployment(name, replicas, limits):
+    return json.dumps({
+        'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': name},
+        'spec': {'replicas': replicas, 'selector': {'matchLabels': {'app': name}},
+                 'template': {'metadata': {'labels': {'app': name}},
+                              'spec': {'containers': [{'name': 'main', 'image': 'none',
+                                                       'resources': {'limits': limits}}]}}}})
+
+
+def eventually(condition, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f'never came true: {what}'
+        time.sleep(0.01)
+
+
+def held_ids(pods):
+    return sorted(one for pod in pods for container in pod['containers']
+                  for ids in container['devices'].values() for one in ids)
+
+
+def http_get(address, path):
+    """(status, body) of a page of the agent."""
+    try:
+        with urllib.request.urlopen(f'http://{address}{path}', timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
