@@ -439,12 +439,12 @@ static void on_config_changed(void *userdata)
     reload_now(userdata);
 }
 
-static void on_kubelet_changed(void *userdata)
+static void on_kubelet_changed(const char *name, void *userdata)
 {
     struct agent *agent = userdata;
 
     for (size_t i = 0; i < agent->n_services; i++)
-        service_check(agent->services[i]);
+        service_check(agent->services[i], name);
 }
 
 /* Somebody came or went who cares for GPUs as well. It is in the log already. */

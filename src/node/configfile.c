@@ -106,8 +106,9 @@ static void on_settled(uv_timer_t *timer)
     configfile_check(timer->data);
 }
 
-static void on_folder_changed(void *userdata)
+static void on_folder_changed(const char *name, void *userdata)
 {
+    (void)name;
     look_in(userdata, SETTLE_MS);
 }
 

@@ -43,9 +43,11 @@ static void on_event(uv_fs_event_t *watch, const char *name, int events, int sta
     struct folder *folder = (struct folder *)(void *)watch;
 
     (void)events;
-    if (status < 0 || is_about_itself(folder, name))
+    if (status < 0 || is_about_itself(folder, name)) {
         drop(folder);
-    folder->on_changed(folder->userdata);
+        name = NULL;
+    }
+    folder->on_changed(name, folder->userdata);
 }
 
 bool folder_watch(struct folder *folder, const char *path)

@@ -14,8 +14,9 @@
 #include <sys/types.h>
 #include <uv.h>
 
-/* Something changed in the folder, or the folder itself: look, and call folder_watch again. */
-typedef void folder_changed_fn(void *userdata);
+/* The entry `name` came, went or changed, or (NULL) the folder itself: look, and call folder_watch
+ * again. */
+typedef void folder_changed_fn(const char *name, void *userdata);
 
 /* Embedded; the owner closes `watch`, whose data is `userdata`. */
 struct folder {

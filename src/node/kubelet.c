@@ -39,11 +39,6 @@ static struct stat find_socket(const char *path)
     return found;
 }
 
-static void on_folder_changed(void *userdata)
-{
-    kubelet_check(userdata);
-}
-
 static void on_poll(uv_timer_t *timer)
 {
     kubelet_check(timer->data);
@@ -66,14 +61,24 @@ static bool needs_polling(const struct kubelet *kubelet)
     return !kubelet->watching || (*kubelet->socket_path && kubelet->generation == 0);
 }
 
-void kubelet_check(struct kubelet *kubelet)
+static void check(struct kubelet *kubelet, const char *name)
 {
     look(kubelet);
     if (!needs_polling(kubelet))
         uv_timer_stop(&kubelet->poll);
     else if (!uv_is_active((uv_handle_t *)&kubelet->poll))
         uv_timer_start(&kubelet->poll, on_poll, ABSENT_POLL_MS, ABSENT_POLL_MS);
-    kubelet->on_changed(kubelet->userdata);
+    kubelet->on_changed(name, kubelet->userdata);
+}
+
+void kubelet_check(struct kubelet *kubelet)
+{
+    check(kubelet, NULL);
+}
+
+static void on_folder_changed(const char *name, void *userdata)
+{
+    check(userdata, name);
 }
 
 static int start(struct kubelet *kubelet, uv_loop_t *loop)

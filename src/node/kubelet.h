@@ -18,8 +18,9 @@
 
 struct kubelet;
 
-/* The folder changed: sockets may be gone, the kubelet may have come or gone. */
-typedef void kubelet_changed_fn(void *userdata);
+/* The folder changed: sockets may be gone, the kubelet may have come or gone. `name` is the entry
+ * that was seen to come, go or change; NULL = any may have. */
+typedef void kubelet_changed_fn(const char *name, void *userdata);
 
 /* socket_path "" = there is no kubelet to register with; the folder of our sockets is watched
  * still. */

@@ -243,8 +243,9 @@ static void on_settled(uv_timer_t *timer)
         config->on_changed(config->userdata);
 }
 
-static void on_folder_changed(void *userdata)
+static void on_folder_changed(const char *name, void *userdata)
 {
+    (void)name;
     look_in(userdata, SETTLE_MS);
 }
 

@@ -26,24 +26,38 @@ bool rival_is_live(const char *folder, const char *name)
     return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
 }
 
-static bool is_rival(const char *folder, const char *name, char ret_name[RIVAL_NAME_SIZE])
+/* The names that it may have, newest first. Returns how many. */
+static size_t list_names(const char *resource, char ret_names[2][RIVAL_NAME_SIZE])
 {
-    bool live = rival_is_live(folder, name);
+    if (!str_starts_with(resource, DOMAIN))
+        return 0;
+    snprintf(ret_names[0], RIVAL_NAME_SIZE, "nvidia-%s.sock", resource + strlen(DOMAIN));
+    snprintf(ret_names[1], RIVAL_NAME_SIZE, "nvidia.sock");
+    return str_equal(resource, DOMAIN "gpu") ? 2 : 1;
+}
 
-    if (live)
-        snprintf(ret_name, RIVAL_NAME_SIZE, "%s", name);
-    return live;
+bool rival_is_named(const char *name, const char *resource)
+{
+    char names[2][RIVAL_NAME_SIZE];
+    const size_t n = list_names(resource, names);
+
+    for (size_t i = 0; i < n; i++)
+        if (str_equal(names[i], name))
+            return true;
+    return false;
 }
 
 bool rival_find(const char *folder, const char *resource, char ret_name[RIVAL_NAME_SIZE])
 {
-    char name[RIVAL_NAME_SIZE];
+    char names[2][RIVAL_NAME_SIZE];
+    const size_t n = list_names(resource, names);
 
-    if (!str_starts_with(resource, DOMAIN))
-        return false;
-    snprintf(name, sizeof(name), "nvidia-%s.sock", resource + strlen(DOMAIN));
-    return is_rival(folder, name, ret_name) ||
-           (str_equal(resource, DOMAIN "gpu") && is_rival(folder, "nvidia.sock", ret_name));
+    for (size_t i = 0; i < n; i++)
+        if (rival_is_live(folder, names[i])) {
+            memcpy(ret_name, names[i], RIVAL_NAME_SIZE);
+            return true;
+        }
+    return false;
 }
 
 uint64_t rival_born_ns(const char *folder, const char *name)

@@ -22,6 +22,9 @@
 
 enum { RIVAL_NAME_SIZE = RESOURCE_NAME_SIZE + 16 };
 
+/* Whether a socket of that name is a foreign device plugin's for that resource. */
+bool rival_is_named(const char *name, const char *resource);
+
 /* Whether somebody listens on the socket `name` in `folder`. Never blocks. */
 bool rival_is_live(const char *folder, const char *name);
 

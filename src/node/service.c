@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "node/doubt.h"
 #include "node/registration.h"
+#include "node/rival.h"
 #include "node/rivalry.h"
 #include "node/trouble.h"
 
@@ -344,7 +345,16 @@ static void on_new_kubelet(struct service *service, uint64_t generation)
     }
 }
 
-void service_check(struct service *service)
+/*
+ * A rival that came and went before we looked may have been registered for a moment. The kubelet
+ * then dropped its newest plugin and calls nobody, while our stream goes on as if nothing had been.
+ */
+static bool may_have_lost_to(const struct service *service, const char *name)
+{
+    return service->state == STATE_REGISTERED && name && rival_is_named(name, service->resource);
+}
+
+void service_check(struct service *service, const char *name)
 {
     uint64_t generation = kubelet_generation(service->context->kubelet);
     bool stood_back = rivalry_stands_back(&service->rivalry);
@@ -358,6 +368,8 @@ void service_check(struct service *service)
     } else if (stood_back) {
         if (rivalry_miss(&service->rivalry, now_ms(service)))
             look_at(service, service->rivalry.due_ms);
+    } else if (may_have_lost_to(service, name)) {
+        register_soon(service);
     } else if (service->state != STATE_RETRY && !endpoint_is_reachable(&service->endpoint)) {
         /* Not at once: whoever removed it may be about to put his own there. */
         forget_trouble(service);

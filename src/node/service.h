@@ -7,9 +7,9 @@
  *
  * A service is offered, and stays so until it is withdrawn: it registers when a kubelet's socket
  * shows up, again when that socket is a new one, when its own socket was deleted, when the kubelet
- * stopped watching, and when the Node goes on to show nothing of its devices (doubt.h). What fails
- * is tried again, less and less often. It reads the current offer through the pointer that the
- * agent keeps up to date.
+ * stopped watching, when somebody else's socket came and went unseen, and when the Node goes on to
+ * show nothing of its devices (doubt.h). What fails is tried again, less and less often. It reads
+ * the current offer through the pointer that the agent keeps up to date.
  *
  * It never fights: while somebody else serves the resource (rivalry.h) the service stands back, and
  * is back in a moment when that one is gone. Its device ids are then the ones from before, so pods
@@ -60,8 +60,9 @@ void service_withdraw(struct service *service);
 /* Sends the current list to whoever watches, unless the service stands back. */
 void service_announce(struct service *service);
 
-/* The kubelet's folder changed: listen and register again where that is needed. */
-void service_check(struct service *service);
+/* The kubelet's folder changed, by the entry `name` (NULL = any): listen and register again where
+ * that is needed. */
+void service_check(struct service *service, const char *name);
 
 /* Registered with the kubelet that is there now (or serving, when there is none to register with).
  */

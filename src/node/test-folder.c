@@ -19,13 +19,15 @@ struct world {
     uv_loop_t loop;
     struct folder folder;
     unsigned n_changes;
+    char name[64]; /* of the entry that the last change was about; "" = the folder itself */
 };
 
-static void on_changed(void *userdata)
+static void on_changed(const char *name, void *userdata)
 {
     struct world *world = userdata;
 
     world->n_changes++;
+    snprintf(world->name, sizeof(world->name), "%s", name ? name : "");
 }
 
 static void make_folders(const struct world *world)
@@ -91,6 +93,7 @@ static void tells_of_a_file(void **state)
     assert_true(folder_watch(&world->folder, world->path));
     make_file(world);
     wait_change(world);
+    assert_string_equal(world->name, "file");
 }
 
 static void watches_nothing(void **state)

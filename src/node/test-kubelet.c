@@ -21,7 +21,7 @@ struct world {
     unsigned n_changes;
 };
 
-static void on_changed(void *userdata)
+static void on_changed(const char *name, void *userdata)
 {
     ((struct world *)userdata)->n_changes++;
 }

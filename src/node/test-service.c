@@ -29,12 +29,12 @@ struct world {
     unsigned n_told; /* so often the agent was told of another state */
 };
 
-static void on_folder_changed(void *userdata)
+static void on_folder_changed(const char *name, void *userdata)
 {
     struct world *world = userdata;
 
     if (world->service)
-        service_check(world->service);
+        service_check(world->service, name);
 }
 
 static void on_state(void *userdata)
@@ -305,6 +305,33 @@ static void who_comes_later_takes_over_and_gives_back(void **state)
     bed_hang_up(&world->bed, &watch);
 }
 
+/* The kubelet has dropped its newest plugin, him, and told nobody: our stream goes on. */
+static void who_came_and_went_unseen_may_have_served(void **state)
+{
+    struct world *world = *state;
+    struct bed_call watch;
+
+    offer_and_watch(world, &watch);
+    close(bed_listen(&world->bed, NVIDIA)); /* killed */
+    bed_settle(&world->bed);
+    bed_advance(&world->bed, 50);
+    assert_registrations(world, 2);
+    bed_remove(&world->bed, NVIDIA);
+    close(bed_listen(&world->bed, NVIDIA));
+    bed_remove(&world->bed, NVIDIA); /* uninstalled */
+    bed_settle(&world->bed);
+    bed_advance(&world->bed, 50);
+    assert_registrations(world, 3);
+    close(bed_listen(&world->bed, "nvidia-mig-1g.5gb.sock")); /* not ours */
+    bed_remove(&world->bed, "nvidia-mig-1g.5gb.sock");
+    bed_settle(&world->bed);
+    bed_advance(&world->bed, 3600000);
+    assert_registrations(world, 3);
+    assert_false(watch.done);
+    assert_true(service_is_ready(world->service));
+    bed_hang_up(&world->bed, &watch);
+}
+
 static void a_newer_agent_serves(void **state)
 {
     struct world *world = *state;
@@ -459,6 +486,7 @@ int main(void)
         IN_A_WORLD(without_a_kubelet_it_serves),
         IN_A_WORLD(who_serves_already_is_left_alone),
         IN_A_WORLD(who_comes_later_takes_over_and_gives_back),
+        IN_A_WORLD(who_came_and_went_unseen_may_have_served),
         IN_A_WORLD(a_newer_agent_serves),
         IN_A_WORLD(after_a_kubelet_restart_the_rival_goes_first),
         IN_A_WORLD(a_node_without_our_devices_is_doubted),

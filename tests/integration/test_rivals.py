@@ -171,6 +171,21 @@ def test_a_plugin_that_restarts_again_and_again(node):
     assert agent.alive()
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_a_plugin_that_came_and_went_unseen(node, number):
+    """Registered and gone before we look. The kubelet has dropped its newest plugin and calls nobody; the folder alone tells us."""
+    kubelet, agent = node.start_kubelet(), node.start_agent()
+    node.wait_allocatable(16)
+    mark, told = agent.mark(), kubelet.mark()
+    agent.send(signal.SIGSTOP)
+    node.start_peer().end(number)
+    kubelet.wait_line('plugin gone', told)
+    agent.send(signal.SIGCONT)
+    agent.wait_line(REGISTERED, mark)
+    node.wait_allocatable(16)
+    assert len(node.run_pods(16)) == 16
+
+
 # --- who is no rival ---
 
 def test_a_plugin_that_the_kubelet_forgot(node):
