@@ -68,7 +68,7 @@ soak: build-asan | need-test ## the tests that take longer than a minute
 	@tools/venv
 	@tools/run-tests build-asan soak
 
-bench: build | need-test ## how fast and how small, as ratios in one run
+bench: build | need-test ## how fast, how small and how soon, as ratios in one run
 	@tools/venv
 	@GPUSLICE_BUILD=build build-tools/venv/bin/python tests/bench/run
 
