@@ -43,7 +43,9 @@ void label_sanitise(const char *name, char *buffer, size_t size)
             continue;
         if (length == 0 && !is_alnum(*name))
             continue;
-        if (gap && length + 2 < size)
+        if (gap && length + 2 >= size)
+            break;
+        if (gap)
             buffer[length++] = '-';
         gap = false;
         buffer[length++] = *name;
