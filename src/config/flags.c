@@ -232,6 +232,32 @@ static int read_arguments(struct parse *parse, int argc, char *const argv[])
 
 /* --- putting both to use --- */
 
+/* Go's reader of flags drops the blanks around each item of a list. NULL for want of memory. */
+static const char *trim_items(struct parse *parse, const char *list)
+{
+    static const char blanks[] = " \t\n\v\f\r";
+    cleanup_text struct text trimmed = TEXT_INIT;
+
+    if (!strpbrk(list, blanks))
+        return list;
+    while (true) {
+        size_t length, end;
+
+        list += strspn(list, blanks);
+        length = end = strcspn(list, ",");
+        while (end && strchr(blanks, list[end - 1]))
+            end--;
+        text_add_bytes(&trimmed, list, end);
+        if (!list[length])
+            break;
+        text_add_char(&trimmed, ',');
+        list += length + 1;
+    }
+    return text_failed(&trimmed)
+               ? NULL
+               : config_overrides_keep(parse->overrides, text_string(&trimmed), trimmed.length);
+}
+
 static int take(struct parse *parse, size_t i, struct config *scratch)
 {
     const struct option *option = &config_schema.options[i];
@@ -246,6 +272,8 @@ static int take(struct parse *parse, size_t i, struct config *scratch)
         PROBLEM(parse, PROBLEM_WARNING, said->origin, "has no effect here: %s", option->help);
         return 0;
     }
+    if (option->kind->is_list && !(said->text = trim_items(parse, said->text)))
+        return -ENOMEM;
     r = option->kind->parse(option, said->text, (char *)target + option->offset, &err);
     if (r == -EINVAL) {
         PROBLEM(parse, PROBLEM_ERROR, said->origin, "%s", error_text(&err));

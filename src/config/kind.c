@@ -367,6 +367,18 @@ static bool read_odd_integer(const struct yaml *node, int64_t *ret_value)
     return (double)*ret_value == number;
 }
 
+/* A plain whole number, however it is written; false when it is none. */
+static bool read_whole(struct reader *reader, const struct yaml *node, int64_t *ret_value)
+{
+    if (yaml_as_int(node, ret_value))
+        return true;
+    if (node->kind != YAML_SCALAR || node->quoted || !read_odd_integer(node, ret_value))
+        return false;
+    reader_warning(reader, node->at, "'%s' is read as %lld; write %lld", show(node->text).text,
+                   (long long)*ret_value, (long long)*ret_value);
+    return true;
+}
+
 static bool is_number(const char *text)
 {
     size_t sign = *text == '-' || *text == '+';
@@ -390,12 +402,8 @@ bool read_integer(struct reader *reader, const struct yaml *node, int64_t min, i
         reader_error(reader, node->at, "expected a whole number, got %s", show_node(node).text);
         return false;
     }
-    if (yaml_as_int(node, &value)) {
+    if (read_whole(reader, node, &value)) {
         snprintf(digits, sizeof(digits), "%lld", (long long)value);
-    } else if (read_odd_integer(node, &value)) {
-        snprintf(digits, sizeof(digits), "%lld", (long long)value);
-        reader_warning(reader, node->at, "'%s' is read as %s; write %s", show(node->text).text,
-                       digits, digits);
     } else if (is_number(node->text)) {
         snprintf(digits, sizeof(digits), "%.20s", node->text);
     } else {
@@ -450,7 +458,7 @@ static int read_duration(struct reader *reader, const struct option *option,
 {
     int64_t ns;
 
-    if (!yaml_as_int(node, &ns)) {
+    if (!read_whole(reader, node, &ns)) {
         int r = read_by_parse(reader, option, node, slot);
 
         warn_of_zero(reader, node, *(uint64_t *)slot);

@@ -137,6 +137,23 @@ static void test_foreign_daemonset(void **state)
     release(&s);
 }
 
+/* As NVIDIA's programs take them: blanks around an item are not part of it. */
+static void test_blanks_in_lists(void **state)
+{
+    static const char *const words[] = {"--fallback-strategies=named, single",
+                                        "--fallback-strategies", " empty\t", NULL};
+    static const char *const variables[] = {"DEVICE_LIST_STRATEGY= envvar , cdi-cri\n",
+                                            "IMEX_CHANNEL_IDS=0 ", NULL};
+    struct said s = parse(words, variables);
+
+    assert_int_equal(s.r, 0);
+    assert_string_equal(s.flags.fallback_strategies, "named,single,empty");
+    assert_int_equal(s.config->plugin.device_list_strategies,
+                     LIST_STRATEGY_ENVVAR | LIST_STRATEGY_CDI_CRI);
+    assert_int_equal(s.config->n_imex_channel_ids, 1);
+    release(&s);
+}
+
 /* Both programs' variables in one environment: the device plugin's count, whatever their order. */
 static void test_the_device_plugin_outranks_feature_discovery(void **state)
 {
@@ -257,6 +274,12 @@ static void test_each_fault_names_flag_or_variable(void **state)
          {NULL},
          "error --fallback-strategies: 'only' is not one of: named, single, empty"},
         {{"--fallback-strategies=named", "--fallback-strategies=single"}, {NULL}, ""},
+        {{"--fallback-strategies=named, on ly"},
+         {NULL},
+         "error --fallback-strategies: 'on ly' is not one of: named, single, empty"},
+        {{NULL},
+         {"FALLBACK_STRATEGIES=named, ,single"},
+         "error FALLBACK_STRATEGIES: '' is not one of: named, single, empty"},
         {{NULL}, {"FALLBACK_STRATEGIES=", "DEFAULT_CONFIG=", "NODE_NAME="}, ""},
         {{NULL},
          {"NODE_LABEL="},
@@ -384,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_spellings_of_a_flag),
         cmocka_unit_test(test_foreign_daemonset),
+        cmocka_unit_test(test_blanks_in_lists),
         cmocka_unit_test(test_the_device_plugin_outranks_feature_discovery),
         cmocka_unit_test(test_what_only_the_program_uses),
         cmocka_unit_test(test_help_counts_beside_errors),

@@ -235,7 +235,7 @@ static void add_cdi(struct builder *builder)
     for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
         if (extras[i].enabled)
             add_cdi_name(builder, &list, extras[i].class, "all");
-    if (config->plugin.device_list_strategies & LIST_STRATEGY_CDI_ANNOTATIONS)
+    if (list.length && config->plugin.device_list_strategies & LIST_STRATEGY_CDI_ANNOTATIONS)
         add_cdi_annotation(builder, &list);
 }
 
