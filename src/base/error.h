@@ -14,7 +14,8 @@
  *     return error_set(err, -ENOENT, "no GPU has the UUID %s", uuid);
  *     return error_wrap(err, r, "cannot read the machine file %s", path);
  *
- * What an outside word brought into a message cannot break it: each control character becomes '?'.
+ * What an outside word brought into a message cannot break it: it is made a line of UTF-8
+ * (str_make_line).
  *
  * Messages grow from the inside out: "cannot start: cannot read x.yaml: No such file or directory".
  */

@@ -56,6 +56,11 @@ bool log_enabled(enum log_level level)
     return level >= threshold;
 }
 
+static bool is_control(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f;
+}
+
 static void add_quoted(struct text *line, const char *value)
 {
     text_add_char(line, '"');
@@ -64,12 +69,20 @@ static void add_quoted(struct text *line, const char *value)
             text_addf(line, "\\%c", *c);
         else if (*c == '\n')
             text_add(line, "\\n");
-        else if (*c < 0x20 || *c == 0x7f)
+        else if (is_control(*c))
             text_addf(line, "\\u%04x", *c);
         else
             text_add_char(line, (char)*c);
     }
     text_add_char(line, '"');
+}
+
+static bool is_plain(const char *value)
+{
+    for (const char *c = value; *c; c++)
+        if (is_control((unsigned char)*c) || strchr(" \"=\\", *c))
+            return false;
+    return *value;
 }
 
 static void add_pair(struct text *line, const char *key, const char *value)
@@ -80,7 +93,7 @@ static void add_pair(struct text *line, const char *key, const char *value)
         return;
     }
     text_addf(line, "%s%s=", line->length ? " " : "", key);
-    if (*value && !strpbrk(value, " \t\n\"=\\"))
+    if (is_plain(value))
         text_add(line, value);
     else
         add_quoted(line, value);

@@ -7,7 +7,7 @@
  *
  * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem
  * has no place in a file (a command-line flag, an environment variable, the machine itself).
- * Control characters in path and sentence become '?', so that it stays one line.
+ * Path and sentence are made a line of UTF-8 (str_make_line), so that it stays one.
  */
 
 #include <stdbool.h>

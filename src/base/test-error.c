@@ -77,6 +77,26 @@ static void test_an_outside_word_cannot_break_the_line(void **state)
     assert_string_equal(error_text(&err), "the duration '1r?[2J?' needs units");
 }
 
+/* Else JSON would refuse the whole sentence. */
+static void test_a_cut_leaves_no_half_character(void **state)
+{
+    char word[sizeof(((struct error *)NULL)->message) + 100];
+    struct error err = ERROR_INIT;
+
+    for (size_t i = 0; i + 1 < sizeof(word); i += 2)
+        memcpy(word + i, "\xc3\xa9", 2);
+    word[sizeof(word) - 2] = '\0';
+    for (const char *const *head = (const char *const[]){"", "x", "xy", NULL}; *head; head++) {
+        const char *text, *end;
+
+        error_set(&err, -E2BIG, "%s%s", *head, word);
+        text = error_text(&err) + strlen(*head);
+        end = strchr(text, '.');
+        assert_string_equal(end, "...");
+        assert_int_equal((end - text) % 2, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +105,7 @@ int main(void)
         cmocka_unit_test(test_wrapping_an_empty_error_says_what_errno_says),
         cmocka_unit_test(test_nobody_cares),
         cmocka_unit_test(test_a_long_sentence_is_cut_visibly),
+        cmocka_unit_test(test_a_cut_leaves_no_half_character),
         cmocka_unit_test(test_an_outside_word_cannot_break_the_line),
     };
 

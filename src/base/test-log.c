@@ -65,6 +65,8 @@ static void test_logfmt(void **state)
         {"a=b", "\"a=b\""},
         {"back\\slash", "\"back\\\\slash\""},
         {"l1\nl2", "\"l1\\nl2\""},
+        {"\x1b[2J", "\"\\u001b[2J\""}, /* a terminal would obey */
+        {"a\rb\x7f", "\"a\\u000db\\u007f\""},
     };
 
     log_setup(LOG_INFO, LOG_LOGFMT);

@@ -105,6 +105,31 @@ static void test_a_line_shows_no_control_characters(void **state)
     assert_string_equal(empty, "");
 }
 
+/* As JSON has it, which takes no string with anything else in it. */
+static void test_a_line_is_utf8(void **state)
+{
+    static const struct {
+        const char *word, *line;
+    } table[] = {
+        {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"cut \xc3", "cut ?"},
+        {"cut \xe2\x82.", "cut ??."},
+        {"no lead \xa9\xff", "no lead ??"},
+        {"overlong \xc0\xaf \xe0\x80\xaf", "overlong ?? ???"},
+        {"half a pair \xed\xa0\x80", "half a pair ???"},
+        {"behind the last \xf4\x90\x80\x80", "behind the last ????"},
+        {"CSI in one character \xc2\x9b", "CSI in one character ??"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        char line[64];
+
+        assert_int_equal(str_copy(line, sizeof(line), table[i].word), 0);
+        str_make_line(line);
+        assert_string_equal(line, table[i].line);
+    }
+}
+
 static void test_suggestions(void **state)
 {
     static const char *const keys[] = {"replicas", "rename", "devices", "timeSlicing", "mps"};
@@ -186,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_prefix_and_suffix),
         cmocka_unit_test(test_copy_fits_or_does_nothing),
         cmocka_unit_test(test_a_line_shows_no_control_characters),
+        cmocka_unit_test(test_a_line_is_utf8),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_globs),
         cmocka_unit_test(test_an_evil_glob_ends_soon),

@@ -134,11 +134,38 @@ int str_copy(char *to, size_t size, const char *from)
     return 0;
 }
 
+/* Of the character here in UTF-8; 0 = it is none, or it is a control character. */
+static size_t shown_size(const char *string)
+{
+    static const uint32_t least[] = {0, ' ', 0xa0, 0x800, 0x10000};
+    const unsigned char *c = (const unsigned char *)string;
+    const size_t size = *c < 0x80       ? 1
+                        : *c >> 5 == 6  ? 2
+                        : *c >> 4 == 14 ? 3
+                        : *c >> 3 == 30 ? 4
+                                        : 0;
+    uint32_t code = size > 1 ? *c & (0x7fu >> size) : *c;
+
+    for (size_t i = 1; i < size; i++) {
+        if (c[i] >> 6 != 2)
+            return 0;
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    if (code < least[size] || code == 0x7f || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff)
+        return 0;
+    return size;
+}
+
 void str_make_line(char *string)
 {
-    for (; *string; string++)
-        if ((unsigned char)*string < ' ' || *string == 0x7f)
-            *string = '?';
+    while (*string) {
+        const size_t size = shown_size(string);
+
+        if (size)
+            string += size;
+        else
+            *string++ = '?';
+    }
 }
 
 enum { SUGGEST_MAX = 64 }; /* longer words are not typing errors of ours */

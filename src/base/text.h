@@ -54,7 +54,8 @@ bool str_ends_with(const char *string, const char *suffix);
 /* Copies into a fixed buffer; returns -ENAMETOOLONG (and copies nothing) when it does not fit. */
 int str_copy(char *to, size_t size, const char *from);
 
-/* Makes one line of it that a terminal shows as it is: each control character becomes '?'. */
+/* Makes one line of it that a terminal shows as it is and JSON takes: each control character, and
+ * each byte that is no UTF-8, becomes '?'. */
 void str_make_line(char *string);
 
 /* The candidate nearest to word by edit distance, or NULL when none is near enough to suggest. */

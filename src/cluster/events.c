@@ -12,7 +12,7 @@
 #include "kube/backoff.h"
 #include "kube/object.h"
 
-enum { FIRST_MS = 1000, LAST_MS = 5 * 60 * 1000 };
+enum { FIRST_MS = 1000, LAST_MS = 5 * 60 * 1000, OBJECT_NAME_KEPT = 200 };
 
 struct events {
     uv_timer_t timer;
@@ -207,9 +207,13 @@ static int ask_pod(struct events *events, const struct tally_entry *entry, struc
 static int name_event(const struct events *events, struct tally_entry *entry)
 {
     const char *object = *entry->pod ? entry->pod : events->node;
+    size_t length = strnlen(object, OBJECT_NAME_KEPT);
 
-    if (!entry->event_name &&
-        asprintf(&entry->event_name, "%.200s.%llx", object, (unsigned long long)clock_now_ns()) < 0)
+    /* What stands before the dot must end as a name does. */
+    while (length && strchr("-.", object[length - 1]))
+        length--;
+    if (!entry->event_name && asprintf(&entry->event_name, "%.*s.%llx", (int)length, object,
+                                       (unsigned long long)clock_now_ns()) < 0)
         entry->event_name = NULL;
     return entry->event_name ? 0 : -ENOMEM;
 }

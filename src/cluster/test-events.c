@@ -161,6 +161,25 @@ static void a_name_is_one_step_of_the_path(void **state)
     fake_api_expect("GET", "/api/v1/namespaces/a%2Fb/pods/..%2Fx%3Fy");
 }
 
+/* A part of a name that ends with anything but a letter or a digit is none for the API server. */
+static void a_long_name_is_cut_where_a_name_may_end(void **state)
+{
+    const char *name, *stamp;
+    char pod[254], path[300];
+
+    memset(pod, 'a', sizeof(pod) - 1);
+    pod[sizeof(pod) - 1] = '\0';
+    memcpy(pod + 197, ".--", 3);
+    snprintf(path, sizeof(path), "/api/v1/namespaces/ml/pods/%s", pod);
+    say_to_pod("ml", pod);
+    fake_api_serve("POST", NODE_POST, 201, EVENT);
+    fake_api_serve("GET", path, 200, POD);
+    name = text_at(fake_api_expect("POST", POD_POST)->body, "metadata", "name");
+    stamp = strchr(name, '.');
+    assert_int_equal(stamp - name, 197);
+    assert_true(stamp[1] && strspn(stamp + 1, "0123456789abcdef") == strlen(stamp + 1));
+}
+
 static void a_repetition_is_counted(void **state)
 {
     char path[512];
@@ -281,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pod_that_is_gone_hears_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_uid_that_may_not_be_read_is_left_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_name_is_cut_where_a_name_may_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_repetition_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_event_that_has_expired_is_made_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_event_is_not_made_twice, set_up, tear_down),

@@ -29,17 +29,20 @@ static bool find(const struct rivalry *rivalry, bool lost, char ret_name[RIVAL_N
 int rivalry_look(struct rivalry *rivalry, bool lost, uint64_t now_ms)
 {
     char name[RIVAL_NAME_SIZE];
+    uint64_t birth_ns;
     int outcome;
 
     if (!find(rivalry, lost, name))
         return 0;
-    if (!rivalry_stands_back(rivalry)) {
+    outcome = str_equal(rivalry->name, name) ? RIVALRY_SERVES : RIVALRY_CHANGED;
+    birth_ns = rival_born_ns(rivalry->folder, name);
+    if (!rivalry_stands_back(rivalry))
         rivalry->wait_ms = RIVALRY_FIRST_MS;
+    if (outcome == RIVALRY_CHANGED || birth_ns != rivalry->birth_ns)
         rivalry->since_ms = now_ms;
-    }
+    rivalry->birth_ns = birth_ns;
     rivalry->due_ms = now_ms + rivalry->wait_ms;
     rivalry->awaited_until_ms = 0;
-    outcome = str_equal(rivalry->name, name) ? RIVALRY_SERVES : RIVALRY_CHANGED;
     snprintf(rivalry->name, sizeof(rivalry->name), "%s", name);
     return outcome;
 }
@@ -65,7 +68,7 @@ void rivalry_await(struct rivalry *rivalry, uint64_t now_ms)
 
 void rivalry_forget(struct rivalry *rivalry)
 {
-    rivalry->forgotten_birth_ns = rival_born_ns(rivalry->folder, rivalry->name);
+    rivalry->forgotten_birth_ns = rivalry->birth_ns;
 }
 
 bool rivalry_end(struct rivalry *rivalry)

@@ -39,7 +39,8 @@ struct rivalry {
     const char *folder, *resource, *endpoint; /* of us; borrowed */
     bool has_kubelet;            /* without one there is nothing to share with foreign plugins */
     char name[RIVAL_NAME_SIZE];  /* the socket of who serves; "" = nobody: we do not stand back */
-    uint64_t since_ms;           /* since when we stand back */
+    uint64_t birth_ns;           /* of that socket */
+    uint64_t since_ms;           /* since when it was seen to serve, by that socket */
     uint64_t due_ms;             /* when to look for it again */
     uint64_t awaited_until_ms;   /* one that is not there is awaited until then; 0 = not */
     uint64_t forgotten_birth_ns; /* of a socket that the kubelet calls no more; 0 = none */

@@ -206,16 +206,17 @@ static bool finds_rival(struct service *service)
 /*
  * A rival whose devices the Node does not show has been dropped by the kubelet without being told
  * (a crash or an upgrade of ours does it, see stand_back), and nobody would serve for ever. It
- * serves again once it comes with a new socket.
+ * serves again once it comes with a new socket. True = it is to be succeeded.
  */
-static void doubt_rival(struct service *service)
+static bool doubt_rival(struct service *service)
 {
     if (!rivalry_is_foreign(&service->rivalry) || !doubts(service, service->rivalry.since_ms))
-        return;
+        return false;
     log_warning(
         "the Node shows none of the devices of another device plugin; serving instead of it",
         "resource", service->resource, "serves", service->rivalry.name);
     rivalry_forget(&service->rivalry);
+    return true;
 }
 
 /* What stand_back holds open cannot be held open any longer. */
@@ -314,7 +315,7 @@ static void on_timer(uv_timer_t *timer)
     } else if (service->state == STATE_REGISTERED) {
         look_at_node(service);
     } else {
-        doubt_rival(service);
+        (void)doubt_rival(service);
         rivalry_wait_longer(&service->rivalry);
         register_now(service);
     }
@@ -364,7 +365,9 @@ void service_check(struct service *service, const char *name)
     if (generation != service->generation) {
         on_new_kubelet(service, generation);
     } else if (finds_rival(service)) {
-        return;
+        /* Each look puts the timer off: in a busy folder it might never come to doubt. */
+        if (doubt_rival(service))
+            register_soon(service);
     } else if (stood_back) {
         if (rivalry_miss(&service->rivalry, now_ms(service)))
             look_at(service, service->rivalry.due_ms);

@@ -422,6 +422,48 @@ static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
     close(fd);
 }
 
+/* Doubt of who served before is none of who has just come. */
+static void a_rival_that_comes_anew_gets_its_whole_time(void **state)
+{
+    struct world *world = *state;
+    int fd = bed_listen(&world->bed, NVIDIA);
+
+    bed_start_kubelet(&world->bed);
+    bed_settle(&world->bed);
+    offer(world);
+    show_on_node(world, 0);
+    for (int s = 0; s < 28; s++)
+        bed_advance(&world->bed, 1000);
+    close(fd);
+    fd = bed_listen(&world->bed, NVIDIA);
+    bed_settle(&world->bed);
+    for (int s = 0; s < 20; s++)
+        bed_advance(&world->bed, 1000);
+    assert_registrations(world, 0);
+    assert_string_equal(service_rival(world->service), NVIDIA);
+    close(fd);
+}
+
+/* Who looks at each change of a busy folder has not waited any less. */
+static void a_busy_folder_does_not_put_doubt_off(void **state)
+{
+    struct world *world = *state;
+    int fd = bed_listen(&world->bed, NVIDIA);
+
+    bed_start_kubelet(&world->bed);
+    bed_settle(&world->bed);
+    offer(world);
+    show_on_node(world, 0);
+    for (int s = 0; s < 90; s++) {
+        bed_advance(&world->bed, 1000);
+        service_check(world->service, "kubelet_internal_checkpoint");
+        bed_settle(&world->bed);
+    }
+    assert_registrations(world, 1);
+    assert_null(service_rival(world->service));
+    close(fd);
+}
+
 /* --- the end --- */
 
 static void what_is_withdrawn_is_an_empty_list_at_once(void **state)
@@ -491,6 +533,8 @@ int main(void)
         IN_A_WORLD(after_a_kubelet_restart_the_rival_goes_first),
         IN_A_WORLD(a_node_without_our_devices_is_doubted),
         IN_A_WORLD(a_rival_that_the_kubelet_forgot_is_succeeded),
+        IN_A_WORLD(a_rival_that_comes_anew_gets_its_whole_time),
+        IN_A_WORLD(a_busy_folder_does_not_put_doubt_off),
         IN_A_WORLD(what_is_withdrawn_is_an_empty_list_at_once),
         IN_A_WORLD(a_rivals_list_stays_when_ours_is_withdrawn),
         IN_A_WORLD(an_agent_that_ends_registers_no_more),
