@@ -21,11 +21,6 @@
 #define EVENT     "{\"kind\":\"Event\"}"
 #define POD       "{\"metadata\":{\"uid\":\"pod-uid\"}}"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static uv_loop_t loop;
 static struct events *events;
 static unsigned n_rests;

@@ -7,6 +7,7 @@
  */
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "kube/client.h"
 
@@ -25,6 +26,12 @@ struct fake_answer {
     unsigned status; /* 0 = there is none: the connection is refused */
     const char *body;
 };
+
+/* A literal, for structs that own their words as a rule. */
+static inline char *own(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
 
 /* The client that requests are sent with; from kube_client_new it is the same. */
 struct kube_client *fake_api_client(void);

@@ -35,11 +35,6 @@
     "\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\"f:a\":{}}}}}]}}"
 #define BARE "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"8\"}}"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 /* All that a farewell is about, wired as the program does. */
 static uv_loop_t loop;
 static struct cluster_setup setup;

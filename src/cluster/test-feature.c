@@ -20,11 +20,6 @@
     "{\"metadata\":{\"managedFields\":[{\"manager\":\"gpuslice-node\",\"operation\":\"Apply\"," \
     "\"fieldsV1\":{\"f:spec\":{}}}]},\"spec\":{\"labels\":{\"a\":\"0\"}}}"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static uv_loop_t loop;
 static struct cluster_setup setup;
 static struct cluster_label label;

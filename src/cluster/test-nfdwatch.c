@@ -14,11 +14,6 @@
 #define GROUP       "/apis/nfd.k8s-sigs.io/v1alpha1"
 #define OBJECT_PATH GROUP "/namespaces/gpus/nodefeatures/nvidia-features-for-gpu-1"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static uv_loop_t loop;
 static struct cluster_setup setup;
 static struct cluster_label label;

@@ -18,11 +18,6 @@
     "{\"metadata\":{\"ownerReferences\":[{\"kind\":\"" kind "\",\"name\":\"" name "\"," \
     "\"uid\":\"u\"}]}}"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static uv_loop_t loop;
 static struct cluster_setup setup;
 static struct scene scene;

@@ -21,11 +21,6 @@
 #define JSON_PATCH   "application/json-patch+json"
 #define LABELS_FIELD "\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{"
 
-static char *own(const char *text)
-{
-    return (char *)(uintptr_t)text;
-}
-
 static uv_loop_t loop;
 static struct cluster_setup setup;
 static struct cluster_label label;

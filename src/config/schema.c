@@ -108,7 +108,7 @@ struct shown show(const char *text)
     size_t n = 0, room = sizeof(shown.text) - 4;
 
     for (; *text && n < room; text++)
-        shown.text[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
+        shown.text[n++] = *text;
     if (*text) { /* not in the middle of a UTF-8 character */
         while (n > 0 && ((unsigned char)shown.text[n - 1] & 0xc0) == 0x80)
             n--;
@@ -118,6 +118,7 @@ struct shown show(const char *text)
         n += 3;
     }
     shown.text[n] = '\0';
+    str_make_line(shown.text);
     return shown;
 }
 

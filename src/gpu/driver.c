@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "gpu/guard.h"
@@ -125,8 +126,7 @@ static void schedule_restart(struct driver *driver, uint64_t at_least_ms)
 {
     uint64_t wait_ms = driver->backoff_ms > at_least_ms ? driver->backoff_ms : at_least_ms;
 
-    driver->backoff_ms =
-        driver->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : driver->backoff_ms * 2;
+    driver->backoff_ms = clock_twice_ms(driver->backoff_ms, BACKOFF_MAX_MS);
     uv_timer_start(&driver->restart, on_restart, wait_ms, 0);
 }
 

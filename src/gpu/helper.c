@@ -142,9 +142,7 @@ static void send_inventory(const struct inventory *inventory)
 
 static uint64_t grow_backoff(uint64_t backoff_ms)
 {
-    if (!backoff_ms)
-        return BACKOFF_FIRST_MS;
-    return backoff_ms >= BACKOFF_MAX_MS / 2 ? BACKOFF_MAX_MS : backoff_ms * 2;
+    return backoff_ms ? clock_twice_ms(backoff_ms, BACKOFF_MAX_MS) : BACKOFF_FIRST_MS;
 }
 
 /* Ends this session by executing the program anew; see helper.h. Devices that were to be avoided

@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { RESTART_FIRST_MS = 100, RESTART_LAST_MS = 30000, MAX_WORDS = 6 };
@@ -22,7 +23,7 @@ struct child {
     char *again;
     struct child_callbacks callbacks;
     void *userdata;
-    unsigned restart_ms;
+    uint64_t restart_ms;
     unsigned holders; /* the timer, and each write whose end has not been told yet */
     bool troubled; /* the program ended, or cannot be run, and said nothing since: logged already */
     bool spoken;
@@ -79,8 +80,7 @@ static void arm_restart(struct child *child)
 {
     child->troubled = true;
     uv_timer_start(&child->restart, on_restart, child->restart_ms, 0);
-    child->restart_ms =
-        child->restart_ms < RESTART_LAST_MS / 2 ? child->restart_ms * 2 : RESTART_LAST_MS;
+    child->restart_ms = clock_twice_ms(child->restart_ms, RESTART_LAST_MS);
 }
 
 static void on_ended(uv_process_t *process, int64_t status, int signal)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/doubt.h"
 
+#include "base/clock.h"
+
 /* With no healthy device a Node rightly shows nothing allocatable. */
 static bool agrees(const struct doubt_view *view)
 {
@@ -30,7 +32,7 @@ bool doubt_look(struct doubt *doubt, const struct doubt_view *view, uint64_t now
     if (now_ms < doubt_due_ms(doubt))
         return false;
     doubt->since_ms = now_ms;
-    doubt->wait_ms = doubt->wait_ms * 2 < DOUBT_LAST_MS ? doubt->wait_ms * 2 : DOUBT_LAST_MS;
+    doubt->wait_ms = clock_twice_ms(doubt->wait_ms, DOUBT_LAST_MS);
     return true;
 }
 

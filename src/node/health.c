@@ -11,6 +11,8 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
 
 enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000 };
 
@@ -385,8 +387,7 @@ const char *health_take_due(struct health *health, uint64_t now_ms)
             continue;
         device->asked = true;
         device->next_probe_ms = now_ms + device->backoff_ms;
-        device->backoff_ms =
-            device->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : device->backoff_ms * 2;
+        device->backoff_ms = clock_twice_ms(device->backoff_ms, BACKOFF_MAX_MS);
         return device->uuid;
     }
     return NULL;
@@ -424,9 +425,9 @@ static void copy_reason(char *to, const char *from, size_t length)
 {
     size_t n = length < HEALTH_REASON_SIZE ? length : HEALTH_REASON_SIZE - 1;
 
-    for (size_t i = 0; i < n; i++)
-        to[i] = (unsigned char)from[i] < ' ' || from[i] == 0x7f ? '?' : from[i];
+    memcpy(to, from, n);
     to[n] = '\0';
+    str_make_line(to);
 }
 
 static int restore_device(struct health *health, const char *line)

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 void rivalry_init(struct rivalry *rivalry, const char *folder, const char *resource,
@@ -16,26 +17,28 @@ void rivalry_init(struct rivalry *rivalry, const char *folder, const char *resou
     };
 }
 
-static bool find(const struct rivalry *rivalry, bool lost, char ret_name[RIVAL_NAME_SIZE])
+static bool find(const struct rivalry *rivalry, bool lost, char ret_name[RIVAL_NAME_SIZE],
+                 uint64_t *ret_birth_ns)
 {
-    if (lost && rival_is_live(rivalry->folder, rivalry->endpoint)) {
+    bool is_own = lost && rival_is_live(rivalry->folder, rivalry->endpoint);
+
+    if (is_own)
         snprintf(ret_name, RIVAL_NAME_SIZE, "%s", rivalry->endpoint);
-        return true;
-    }
-    return rivalry->has_kubelet && rival_find(rivalry->folder, rivalry->resource, ret_name) &&
-           rival_born_ns(rivalry->folder, ret_name) != rivalry->forgotten_birth_ns;
+    else if (!rivalry->has_kubelet || !rival_find(rivalry->folder, rivalry->resource, ret_name))
+        return false;
+    *ret_birth_ns = rival_born_ns(rivalry->folder, ret_name);
+    return is_own || *ret_birth_ns != rivalry->forgotten_birth_ns;
 }
 
 int rivalry_look(struct rivalry *rivalry, bool lost, uint64_t now_ms)
 {
     char name[RIVAL_NAME_SIZE];
-    uint64_t birth_ns;
+    uint64_t birth_ns = 0;
     int outcome;
 
-    if (!find(rivalry, lost, name))
+    if (!find(rivalry, lost, name, &birth_ns))
         return 0;
     outcome = str_equal(rivalry->name, name) ? RIVALRY_SERVES : RIVALRY_CHANGED;
-    birth_ns = rival_born_ns(rivalry->folder, name);
     if (!rivalry_stands_back(rivalry))
         rivalry->wait_ms = RIVALRY_FIRST_MS;
     if (outcome == RIVALRY_CHANGED || birth_ns != rivalry->birth_ns)
@@ -49,8 +52,7 @@ int rivalry_look(struct rivalry *rivalry, bool lost, uint64_t now_ms)
 
 void rivalry_wait_longer(struct rivalry *rivalry)
 {
-    rivalry->wait_ms =
-        rivalry->wait_ms * 2 < RIVALRY_LAST_MS ? rivalry->wait_ms * 2 : RIVALRY_LAST_MS;
+    rivalry->wait_ms = clock_twice_ms(rivalry->wait_ms, RIVALRY_LAST_MS);
 }
 
 bool rivalry_miss(struct rivalry *rivalry, uint64_t now_ms)

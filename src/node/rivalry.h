@@ -44,7 +44,7 @@ struct rivalry {
     uint64_t due_ms;             /* when to look for it again */
     uint64_t awaited_until_ms;   /* one that is not there is awaited until then; 0 = not */
     uint64_t forgotten_birth_ns; /* of a socket that the kubelet calls no more; 0 = none */
-    unsigned wait_ms;            /* from one look to the next */
+    uint64_t wait_ms;            /* from one look to the next */
 };
 
 /* Nobody is known to serve. `endpoint` is the name of our own socket in the folder. */

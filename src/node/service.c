@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "node/doubt.h"
@@ -39,7 +40,7 @@ struct service {
     enum state state;
     uint64_t generation;    /* of the kubelet's socket that `state` is about */
     uint64_t registered_ms; /* when it was last */
-    unsigned retry_ms;
+    uint64_t retry_ms;
     bool dropped; /* the kubelet stopped watching, which was not said yet */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
@@ -81,7 +82,7 @@ static void look_at(struct service *service, uint64_t due_ms)
     look_in(service, due_ms > now ? due_ms - now : 1);
 }
 
-static void retry_in(struct service *service, unsigned ms)
+static void retry_in(struct service *service, uint64_t ms)
 {
     look_in(service, ms);
     set_state(service, STATE_RETRY);
@@ -90,8 +91,7 @@ static void retry_in(struct service *service, unsigned ms)
 static void retry(struct service *service)
 {
     retry_in(service, service->retry_ms);
-    service->retry_ms =
-        service->retry_ms * 2 < RETRY_LAST_MS ? service->retry_ms * 2 : RETRY_LAST_MS;
+    service->retry_ms = clock_twice_ms(service->retry_ms, RETRY_LAST_MS);
 }
 
 /* Streams that end now must not be taken for the end of the next: see stand_back. */

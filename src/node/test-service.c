@@ -93,6 +93,17 @@ static void offer_and_watch(struct world *world, struct bed_call *watch)
     assert_string_equal(text_string(&watch->lists), "8+0 ");
 }
 
+/* A kubelet, and a rival who serves the resource already. Returns whom to close. */
+static int offer_behind_rival(struct world *world)
+{
+    int fd = bed_listen(&world->bed, NVIDIA);
+
+    bed_start_kubelet(&world->bed);
+    bed_settle(&world->bed);
+    offer(world);
+    return fd;
+}
+
 /* The Node shows so many devices, and the service hears of it. */
 static void show_on_node(struct world *world, int64_t n)
 {
@@ -259,11 +270,8 @@ static void without_a_kubelet_it_serves(void **state)
 static void who_serves_already_is_left_alone(void **state)
 {
     struct world *world = *state;
-    int fd = bed_listen(&world->bed, NVIDIA);
+    int fd = offer_behind_rival(world);
 
-    bed_start_kubelet(&world->bed);
-    bed_settle(&world->bed);
-    offer(world);
     assert_int_equal(world->n_told, 1);
     for (int s = 0; s < 60; s++)
         bed_advance(&world->bed, 1000);
@@ -355,11 +363,8 @@ static void a_newer_agent_serves(void **state)
 static void after_a_kubelet_restart_the_rival_goes_first(void **state)
 {
     struct world *world = *state;
-    int fd = bed_listen(&world->bed, NVIDIA);
+    int fd = offer_behind_rival(world);
 
-    bed_start_kubelet(&world->bed);
-    bed_settle(&world->bed);
-    offer(world);
     close(fd);
     bed_remove(&world->bed, NVIDIA);
     bed_start_kubelet(&world->bed);
@@ -401,11 +406,8 @@ static void a_node_without_our_devices_is_doubted(void **state)
 static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
 {
     struct world *world = *state;
-    int fd = bed_listen(&world->bed, NVIDIA);
+    int fd = offer_behind_rival(world);
 
-    bed_start_kubelet(&world->bed);
-    bed_settle(&world->bed);
-    offer(world);
     show_on_node(world, 0);
     for (int s = 0; s < 29; s++)
         bed_advance(&world->bed, 1000);
@@ -426,11 +428,8 @@ static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
 static void a_rival_that_comes_anew_gets_its_whole_time(void **state)
 {
     struct world *world = *state;
-    int fd = bed_listen(&world->bed, NVIDIA);
+    int fd = offer_behind_rival(world);
 
-    bed_start_kubelet(&world->bed);
-    bed_settle(&world->bed);
-    offer(world);
     show_on_node(world, 0);
     for (int s = 0; s < 28; s++)
         bed_advance(&world->bed, 1000);
@@ -448,11 +447,8 @@ static void a_rival_that_comes_anew_gets_its_whole_time(void **state)
 static void a_busy_folder_does_not_put_doubt_off(void **state)
 {
     struct world *world = *state;
-    int fd = bed_listen(&world->bed, NVIDIA);
+    int fd = offer_behind_rival(world);
 
-    bed_start_kubelet(&world->bed);
-    bed_settle(&world->bed);
-    offer(world);
     show_on_node(world, 0);
     for (int s = 0; s < 90; s++) {
         bed_advance(&world->bed, 1000);
