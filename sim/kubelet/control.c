@@ -132,6 +132,7 @@ static void do_apply(struct kubelet *kubelet, struct peer *peer, const json_t *r
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     cleanup_manifests struct manifests manifests = MANIFESTS_INIT;
     const char *text = field(request, "text", "");
+    const struct problem *problem = NULL;
     char line[1024];
     int r;
 
@@ -139,9 +140,9 @@ static void do_apply(struct kubelet *kubelet, struct peer *peer, const json_t *r
     r = manifests_parse(text, strlen(text), field(request, "namespace", "default"), &problems,
                         &manifests);
     problems_sort(&problems);
-    for (size_t i = 0; i < problems.n_items; i++) {
-        problem_format(&problems, &problems.items[i], line, sizeof(line));
-        text_addf(&out->text, "%s: %s\n", problem_severity_name(problems.items[i].severity), line);
+    while ((problem = problems_next(&problems, problem))) {
+        problem_format(&problems, problem, line, sizeof(line));
+        text_addf(&out->text, "%s: %s\n", problem_severity_name(problem->severity), line);
     }
     out->status = r < 0;
     if (r == 0 && !manifests.n_items) {

@@ -22,12 +22,13 @@ static struct nvmlDevice_st handles[MACHINE_MAX_GPUS];
 
 static void complain(const struct problems *problems, const struct error *err)
 {
+    const struct problem *problem = NULL;
     char line[600];
 
     if (err->code)
         fprintf(stderr, "gpuslice-sim: %s\n", error_text(err));
-    for (size_t i = 0; i < problems->n_items; i++) {
-        problem_format(problems, &problems->items[i], line, sizeof(line));
+    while ((problem = problems_next(problems, problem))) {
+        problem_format(problems, problem, line, sizeof(line));
         fprintf(stderr, "gpuslice-sim: %s\n", line);
     }
 }

@@ -7,16 +7,6 @@
 
 #include "base/text.h"
 
-/* Marks the end of a full message, between characters: JSON takes no half ones. */
-static void mark_cut(struct error *err)
-{
-    size_t end = sizeof(err->message) - 4;
-
-    while (end > 0 && ((unsigned char)err->message[end] & 0xc0) == 0x80)
-        end--;
-    memcpy(err->message + end, "...", 4);
-}
-
 __attribute__((format(printf, 4, 0))) static void vset(struct error *err, int code,
                                                        const char *tail, const char *format,
                                                        va_list args)
@@ -29,7 +19,7 @@ __attribute__((format(printf, 4, 0))) static void vset(struct error *err, int co
     m = snprintf(err->message, sizeof(err->message), "%s%s%s", head, tail ? ": " : "",
                  tail ? tail : "");
     if (n >= (int)sizeof(head) || m >= (int)sizeof(err->message))
-        mark_cut(err);
+        str_mark_cut(err->message, sizeof(err->message));
     str_make_line(err->message);
     err->code = code;
 }

@@ -90,12 +90,37 @@ void problems_merge(struct problems *to, const struct problems *from)
     to->failed |= from->failed;
 }
 
+const struct problem *problems_next(const struct problems *problems, const struct problem *previous)
+{
+    static char nowhere[] = "", sentence[] = "there was not enough memory to name every problem";
+    static const struct problem lost = {
+        .severity = PROBLEM_ERROR, .path = nowhere, .text = sentence};
+    size_t i;
+
+    if (previous == &lost)
+        return NULL;
+    i = previous ? (size_t)(previous - problems->items) + 1 : 0;
+    if (i < problems->n_items)
+        return &problems->items[i];
+    return problems->failed ? &lost : NULL;
+}
+
+static const struct problem *next_of(const struct problems *problems,
+                                     const struct problem *previous, enum problem_severity severity)
+{
+    do
+        previous = problems_next(problems, previous);
+    while (previous && previous->severity != severity);
+    return previous;
+}
+
 size_t problems_count(const struct problems *problems, enum problem_severity severity)
 {
-    size_t n = severity == PROBLEM_ERROR && problems->failed ? 1 : 0;
+    const struct problem *problem = NULL;
+    size_t n = 0;
 
-    for (size_t i = 0; i < problems->n_items; i++)
-        n += problems->items[i].severity == severity;
+    while ((problem = next_of(problems, problem, severity)))
+        n++;
     return n;
 }
 
@@ -127,6 +152,25 @@ void problem_format(const struct problems *problems, const struct problem *probl
     snprintf(buffer, size, "%s%s%s%s%s%s", problems->source ? problems->source : "", place,
              problems->source || *place ? ": " : "", problem->path, *problem->path ? ": " : "",
              problem->text);
+    str_drop_partial(buffer);
+}
+
+void problems_describe(const struct problems *problems, char *buffer, size_t size)
+{
+    const struct problem *first = next_of(problems, NULL, PROBLEM_ERROR);
+    const size_t n = problems_count(problems, PROBLEM_ERROR);
+    char more[48] = "";
+    size_t length;
+
+    *buffer = '\0';
+    if (!first)
+        return;
+    if (n > 1)
+        snprintf(more, sizeof(more), " (and %zu more problem%s)", n - 1, n == 2 ? "" : "s");
+    if (size > strlen(more))
+        problem_format(problems, first, buffer, size - strlen(more));
+    length = strlen(buffer);
+    snprintf(buffer + length, size - length, "%s", more);
 }
 
 const char *problem_severity_name(enum problem_severity severity)

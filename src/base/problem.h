@@ -59,6 +59,12 @@ void problem_add(struct problems *problems, enum problem_severity severity, stru
 /* Copies every problem of `from` that `to` does not already hold (same place, path and text). */
 void problems_merge(struct problems *to, const struct problems *from);
 
+/* The problem behind `previous` (NULL: the first), or NULL. A lost problem is the last one: an
+ * error that says so. */
+const struct problem *problems_next(const struct problems *problems,
+                                    const struct problem *previous);
+
+/* How many of them problems_next yields. */
 size_t problems_count(const struct problems *problems, enum problem_severity severity);
 
 /* By position, then by order of addition. */
@@ -67,5 +73,9 @@ void problems_sort(struct problems *problems);
 /* One line, without a line feed; `buffer` is always terminated. */
 void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
                     size_t size);
+
+/* The first error as one line, and how many more there are: "x.yaml:4:7: path: sentence (and 2 more
+ * problems)"; "" without an error. */
+void problems_describe(const struct problems *problems, char *buffer, size_t size);
 
 const char *problem_severity_name(enum problem_severity severity);

@@ -71,6 +71,55 @@ static void test_counted_by_severity(void **state)
     problem_add(NULL, PROBLEM_ERROR, nowhere, "", "nobody cares");
 }
 
+/* What is counted can also be walked and shown. */
+static void test_a_lost_problem_is_the_last_one(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    const struct problem *problem;
+    char line[80];
+
+    assert_null(problems_next(&problems, NULL));
+    problems.failed = true;
+    problem = problems_next(&problems, NULL);
+    problem_format(&problems, problem, line, sizeof(line));
+    assert_string_equal(line, "there was not enough memory to name every problem");
+    assert_int_equal(problem->severity, PROBLEM_ERROR);
+    assert_null(problems_next(&problems, problem));
+
+    problem_add(&problems, PROBLEM_WARNING, nowhere, "", "a");
+    problem = problems_next(&problems, NULL);
+    assert_string_equal(problem->text, "a");
+    problem = problems_next(&problems, problem);
+    assert_int_equal(problem->severity, PROBLEM_ERROR);
+    assert_null(problems_next(&problems, problem));
+}
+
+static void assert_described(const struct problems *problems, size_t size, const char *expected)
+{
+    char line[128];
+
+    problems_describe(problems, line, size);
+    assert_string_equal(line, expected);
+}
+
+static void test_described_by_the_first_error(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    problem_add(&problems, PROBLEM_WARNING, (struct position){1, 1}, "a", "is odd");
+    assert_described(&problems, 128, "");
+    problems.failed = true;
+    assert_described(&problems, 128, "there was not enough memory to name every problem");
+    problem_add(&problems, PROBLEM_ERROR, (struct position){1, 2}, "b",
+                "is w\xc3\xa4"
+                "rong");
+    assert_described(&problems, 128, ":1:2: b: is w\xc3\xa4rong (and 1 more problem)");
+    problem_add(&problems, PROBLEM_ERROR, (struct position){1, 3}, "c", "is wrong");
+    assert_described(&problems, 128, ":1:2: b: is w\xc3\xa4rong (and 2 more problems)");
+    assert_described(&problems, 37,
+                     ":1:2: b: is w (and 2 more problems)"); /* half an \xe4 is cut */
+}
+
 static void test_sorted_by_place_then_by_order(void **state)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -124,6 +173,8 @@ int main(void)
         cmocka_unit_test(test_an_outside_word_cannot_break_the_line),
         cmocka_unit_test(test_a_small_buffer_is_still_terminated),
         cmocka_unit_test(test_counted_by_severity),
+        cmocka_unit_test(test_a_lost_problem_is_the_last_one),
+        cmocka_unit_test(test_described_by_the_first_error),
         cmocka_unit_test(test_sorted_by_place_then_by_order),
         cmocka_unit_test(test_merging_takes_each_once),
         cmocka_unit_test(test_severities_have_names),

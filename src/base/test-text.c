@@ -130,6 +130,44 @@ static void test_a_line_is_utf8(void **state)
     }
 }
 
+static void test_a_cut_keeps_characters_whole(void **state)
+{
+    static const struct {
+        const char *partial, *kept, *marked; /* marked: in a buffer of 8 bytes */
+    } table[] = {
+        {"", "", NULL},
+        {"abc", "abc", NULL},
+        {"ab\xc3", "ab", NULL},
+        {"ab\xc3\xa4", "ab\xc3\xa4", NULL},
+        {"\xf0\x9f\x98", "", NULL},
+        {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", NULL},
+        {"\xa4\xa4\xa4\xa4", "\xa4\xa4\xa4\xa4", NULL}, /* is no UTF-8 anyway */
+        {"abcdefg", "abcdefg", "abcd..."},
+        {"abc\xc3\xa4"
+         "fg",
+         "abc\xc3\xa4"
+         "fg",
+         "abc..."},
+        {"ab\xc3\xa4"
+         "efg",
+         "ab\xc3\xa4"
+         "efg",
+         "ab\xc3\xa4..."},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char buffer[8] = "";
+
+        assert_int_equal(str_copy(buffer, sizeof(buffer), table[i].partial), 0);
+        str_drop_partial(buffer);
+        assert_string_equal(buffer, table[i].kept);
+        if (!table[i].marked)
+            continue;
+        str_mark_cut(buffer, sizeof(buffer));
+        assert_string_equal(buffer, table[i].marked);
+    }
+}
+
 static void test_suggestions(void **state)
 {
     static const char *const keys[] = {"replicas", "rename", "devices", "timeSlicing", "mps"};
@@ -212,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_copy_fits_or_does_nothing),
         cmocka_unit_test(test_a_line_shows_no_control_characters),
         cmocka_unit_test(test_a_line_is_utf8),
+        cmocka_unit_test(test_a_cut_keeps_characters_whole),
         cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_globs),
         cmocka_unit_test(test_an_evil_glob_ends_soon),

@@ -134,16 +134,18 @@ int str_copy(char *to, size_t size, const char *from)
     return 0;
 }
 
+/* Of a character of UTF-8 by its first byte; 0 = it is none. */
+static size_t size_by_lead(unsigned char c)
+{
+    return c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
+}
+
 /* Of the character here in UTF-8; 0 = it is none, or it is a control character. */
 static size_t shown_size(const char *string)
 {
     static const uint32_t least[] = {0, ' ', 0xa0, 0x800, 0x10000};
     const unsigned char *c = (const unsigned char *)string;
-    const size_t size = *c < 0x80       ? 1
-                        : *c >> 5 == 6  ? 2
-                        : *c >> 4 == 14 ? 3
-                        : *c >> 3 == 30 ? 4
-                                        : 0;
+    const size_t size = size_by_lead(*c);
     uint32_t code = size > 1 ? *c & (0x7fu >> size) : *c;
 
     for (size_t i = 1; i < size; i++) {
@@ -166,6 +168,31 @@ void str_make_line(char *string)
         else
             *string++ = '?';
     }
+}
+
+void str_drop_partial(char *string)
+{
+    const size_t length = strlen(string);
+
+    for (size_t n = 1; n <= 3 && n <= length; n++) {
+        char *c = string + length - n;
+
+        if ((unsigned char)*c >> 6 == 2)
+            continue;
+        if (size_by_lead((unsigned char)*c) > n)
+            *c = '\0';
+        return;
+    }
+}
+
+void str_mark_cut(char *buffer, size_t size)
+{
+    size_t length;
+
+    buffer[size - sizeof("...")] = '\0';
+    str_drop_partial(buffer);
+    length = strlen(buffer);
+    memcpy(buffer + length, "...", sizeof("..."));
 }
 
 enum { SUGGEST_MAX = 64 }; /* longer words are not typing errors of ours */

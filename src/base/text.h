@@ -58,6 +58,14 @@ int str_copy(char *to, size_t size, const char *from);
  * each byte that is no UTF-8, becomes '?'. */
 void str_make_line(char *string);
 
+/* Drops a UTF-8 character at the end of which bytes are missing: what snprintf leaves in a buffer
+ * that is too small. */
+void str_drop_partial(char *string);
+
+/* Says of a text that filled its buffer that it was longer: "..." behind the last whole character.
+ */
+void str_mark_cut(char *buffer, size_t size);
+
 /* The candidate nearest to word by edit distance, or NULL when none is near enough to suggest. */
 const char *str_suggest(const char *word, const char *const *candidates, size_t n_candidates);
 

@@ -30,17 +30,16 @@ static void print_line(const struct problems *problems, const struct problem *pr
 static void print_group(const struct problems *problems, size_t group, FILE *out)
 {
     size_t n = problems_count(problems, groups[group].severity);
+    const struct problem *problem = NULL;
 
     if (!n)
         return;
     style_begin(out, groups[group].style);
     fprintf(out, "%s:\n", n == 1 ? groups[group].one : groups[group].many);
     style_end(out);
-    for (size_t i = 0; i < problems->n_items; i++)
-        if (problems->items[i].severity == groups[group].severity)
-            print_line(problems, &problems->items[i], out);
-    if (problems->failed && groups[group].severity == PROBLEM_ERROR)
-        fputs("there was not enough memory to name every problem\n", out);
+    while ((problem = problems_next(problems, problem)))
+        if (problem->severity == groups[group].severity)
+            print_line(problems, problem, out);
 }
 
 static void print_summary(const struct problems *problems, FILE *out)
@@ -75,18 +74,16 @@ static json_t *place(unsigned number)
 
 json_t *findings_tree(struct problems *problems)
 {
+    const struct problem *problem = NULL;
     json_t *list = json_array();
 
     problems_sort(problems);
-    for (size_t i = 0; i < problems->n_items; i++) {
-        const struct problem *problem = &problems->items[i];
-
+    while ((problem = problems_next(problems, problem)))
         json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:s, s:s}", "severity",
                                               problem_severity_name(problem->severity), "line",
                                               place(problem->at.line), "column",
                                               place(problem->at.column), "path", problem->path,
                                               "text", problem->text));
-    }
     return json_pack("{s:s?, s:I, s:I, s:I, s:o}", "file", problems->source, "errors",
                      (json_int_t)problems_count(problems, PROBLEM_ERROR), "warnings",
                      (json_int_t)problems_count(problems, PROBLEM_WARNING), "notes",

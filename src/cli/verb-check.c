@@ -83,7 +83,7 @@ enum exit_status verb_check(const struct request *request)
     if (r == 0)
         r = check_on_machine(request, config ? &config->policy : NULL, &problems, &err);
     if (r < 0) {
-        if (problems.n_items)
+        if (problems_next(&problems, NULL))
             print_findings(request, &problems);
         complain("%s", error_text(&err));
         return EXIT_UNREADABLE;

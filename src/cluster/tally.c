@@ -19,23 +19,13 @@ static bool is_pending(const struct tally_entry *entry)
     return entry->count != entry->n_written;
 }
 
-/* Cut between characters. */
 static char *copy_message(const char *prefix, const char *message)
 {
-    const size_t room = TALLY_MESSAGE_MAX - strlen(prefix);
-    cleanup_text struct text copy = TEXT_INIT;
-    size_t length = strlen(message);
+    char copy[TALLY_MESSAGE_MAX + 1];
 
-    if (length > room) {
-        length = room - strlen("...");
-        while (length && ((unsigned char)message[length] & 0xc0) == 0x80)
-            length--;
-    }
-    text_add(&copy, prefix);
-    text_add_bytes(&copy, message, length);
-    if (message[length])
-        text_add(&copy, "...");
-    return text_take(&copy);
+    if (snprintf(copy, sizeof(copy), "%s%s", prefix, message) >= (int)sizeof(copy))
+        str_mark_cut(copy, sizeof(copy));
+    return strdup(copy);
 }
 
 /* The entry that the sentence belongs to; NULL = a new one. */

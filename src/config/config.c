@@ -131,21 +131,6 @@ static int read_all(struct reader *reader, const char *data, size_t size, const 
     return 0;
 }
 
-static int fail(const struct problems *problems, size_t n_errors, struct error *err)
-{
-    char line[400];
-
-    for (size_t i = 0; i < problems->n_items; i++) {
-        if (problems->items[i].severity != PROBLEM_ERROR)
-            continue;
-        problem_format(problems, &problems->items[i], line, sizeof(line));
-        if (n_errors > 1)
-            return error_set(err, -EBADMSG, "%s (and %zu more)", line, n_errors - 1);
-        return error_set(err, -EBADMSG, "%s", line);
-    }
-    return error_set(err, -EBADMSG, "the configuration has errors");
-}
-
 int config_parse(const char *data, size_t size, const char *source, const char *key,
                  enum config_strictness strictness, const struct config_overrides *overrides,
                  struct problems *problems, struct config **ret_config, struct error *err)
@@ -154,6 +139,7 @@ int config_parse(const char *data, size_t size, const char *source, const char *
     cleanup_config struct config *config = NULL;
     struct reader reader = {.problems = problems ? problems : &unseen, .strictness = strictness};
     size_t before = problems_count(reader.problems, PROBLEM_ERROR), n_errors;
+    char line[400];
     int r = source ? problems_set_source(reader.problems, source) : 0;
 
     if (r == 0)
@@ -162,8 +148,10 @@ int config_parse(const char *data, size_t size, const char *source, const char *
         return error_set_errno(err, r, "cannot read %s", source ? source : "the configuration");
     problems_sort(reader.problems);
     n_errors = problems_count(reader.problems, PROBLEM_ERROR) - before;
-    if (n_errors)
-        return fail(reader.problems, n_errors, err);
+    if (n_errors) {
+        problems_describe(reader.problems, line, sizeof(line));
+        return error_set(err, -EBADMSG, "%s", line);
+    }
     *ret_config = TAKE_PTR(config);
     return 0;
 }

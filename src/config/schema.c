@@ -105,19 +105,9 @@ enum problem_severity reader_lenient(const struct reader *reader)
 struct shown show(const char *text)
 {
     struct shown shown;
-    size_t n = 0, room = sizeof(shown.text) - 4;
 
-    for (; *text && n < room; text++)
-        shown.text[n++] = *text;
-    if (*text) { /* not in the middle of a UTF-8 character */
-        while (n > 0 && ((unsigned char)shown.text[n - 1] & 0xc0) == 0x80)
-            n--;
-        if (n > 0 && (unsigned char)shown.text[n - 1] >= 0xc0)
-            n--;
-        memcpy(shown.text + n, "...", 3);
-        n += 3;
-    }
-    shown.text[n] = '\0';
+    if (snprintf(shown.text, sizeof(shown.text), "%s", text) >= (int)sizeof(shown.text))
+        str_mark_cut(shown.text, sizeof(shown.text));
     str_make_line(shown.text);
     return shown;
 }
@@ -127,13 +117,14 @@ struct shown show_node(const struct yaml *node)
     static const char *const names[] = {
         [YAML_NULL] = "nothing", [YAML_LIST] = "a list", [YAML_MAP] = "a map"};
     struct shown shown;
-    char text[60];
+    char text[57];
 
     if (node->kind != YAML_SCALAR) {
         snprintf(shown.text, sizeof(shown.text), "%s", names[node->kind]);
         return shown;
     }
-    snprintf(text, sizeof(text), "%.56s", show(node->text).text);
+    snprintf(text, sizeof(text), "%s", show(node->text).text);
+    str_drop_partial(text);
     snprintf(shown.text, sizeof(shown.text), "%s'%s'", node->quoted ? "the text " : "", text);
     return shown;
 }

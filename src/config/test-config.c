@@ -419,7 +419,7 @@ static void test_first_error_is_told_and_the_rest_counted(void **state)
     assert_int_equal(l.r, -EBADMSG);
     assert_string_equal(error_text(&l.err),
                         "x.yaml:1:22: flags.migStrategy: 'x' is not one of: none, single, mixed "
-                        "(and 2 more)");
+                        "(and 2 more problems)");
     release(&l);
 }
 

@@ -329,7 +329,6 @@ static int read_context(struct kubeconfig *config)
     return read_fields(config, context, context_fields, ARRAY_SIZE(context_fields));
 }
 
-/* The first problem as the one error. */
 static int parse(struct kubeconfig *config, const char *data, size_t size)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -342,13 +341,7 @@ static int parse(struct kubeconfig *config, const char *data, size_t size)
     if (r == -ENOMEM)
         return no_memory(config);
     if (r < 0) {
-        size_t i = 0;
-
-        while (i < problems.n_items && problems.items[i].severity != PROBLEM_ERROR)
-            i++;
-        if (i == problems.n_items)
-            return no_memory(config);
-        problem_format(&problems, &problems.items[i], line, sizeof(line));
+        problems_describe(&problems, line, sizeof(line));
         return error_set(config->err, -EINVAL, "%s", line);
     }
     if (config->n_documents != 1 || config->documents->kind != YAML_MAP)

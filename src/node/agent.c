@@ -31,11 +31,12 @@ void agent_log_problems(const struct problems *problems)
 {
     static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_ERROR};
 
-    for (size_t i = 0; i < problems->n_items; i++) {
-        char line[1024];
+    const struct problem *problem = NULL;
+    char line[1024];
 
-        problem_format(problems, &problems->items[i], line, sizeof(line));
-        log_event(levels[problems->items[i].severity], line, NULL);
+    while ((problem = problems_next(problems, problem))) {
+        problem_format(problems, problem, line, sizeof(line));
+        log_event(levels[problem->severity], line, NULL);
     }
 }
 

@@ -15,12 +15,12 @@ enum { EXIT_USAGE = 64 };
 
 static void print_problems(const struct problems *problems)
 {
-    for (size_t i = 0; i < problems->n_items; i++) {
-        char line[1024];
+    const struct problem *problem = NULL;
+    char line[1024];
 
-        problem_format(problems, &problems->items[i], line, sizeof(line));
-        fprintf(stderr, "gpuslice-node: %s: %s\n",
-                problem_severity_name(problems->items[i].severity), line);
+    while ((problem = problems_next(problems, problem))) {
+        problem_format(problems, problem, line, sizeof(line));
+        fprintf(stderr, "gpuslice-node: %s: %s\n", problem_severity_name(problem->severity), line);
     }
 }
 

@@ -13,29 +13,6 @@
 
 enum { REFUSAL_SIZE = sizeof(((struct agent *)NULL)->refusal) };
 
-/* "file:4:7: path: sentence (and 2 more problems)" */
-static void describe_refusal(const struct problems *problems, const struct error *err, char *buffer,
-                             size_t size)
-{
-    const size_t n_errors = problems_count(problems, PROBLEM_ERROR);
-    const struct problem *first = problems->items;
-    char more[48] = "";
-    size_t n;
-
-    if (!n_errors) {
-        snprintf(buffer, size, "%s", error_text(err));
-        return;
-    }
-    while (first->severity != PROBLEM_ERROR)
-        first++;
-    if (n_errors > 1)
-        snprintf(more, sizeof(more), " (and %zu more problem%s)", n_errors - 1,
-                 n_errors == 2 ? "" : "s");
-    problem_format(problems, first, buffer, size - strlen(more));
-    n = strlen(buffer);
-    snprintf(buffer + n, size - n, "%s", more);
-}
-
 static int load_config(struct agent *agent, const char *path, struct config **ret_config,
                        char why[REFUSAL_SIZE])
 {
@@ -47,8 +24,10 @@ static int load_config(struct agent *agent, const char *path, struct config **re
     agent_log_problems(&problems);
     if (r < 0 && r != -EBADMSG)
         log_error(error_text(&err));
-    if (r < 0)
-        describe_refusal(&problems, &err, why, REFUSAL_SIZE);
+    if (r == -EBADMSG)
+        problems_describe(&problems, why, REFUSAL_SIZE);
+    else if (r < 0)
+        snprintf(why, REFUSAL_SIZE, "%s", error_text(&err));
     return r;
 }
 

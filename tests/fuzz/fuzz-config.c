@@ -17,11 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_problems(const struct problems *problems, size_t size)
 {
+    const struct problem *problem = NULL;
     char line[1024];
 
-    for (size_t i = 0; i < problems->n_items; i++) {
-        const struct problem *problem = &problems->items[i];
-
+    while ((problem = problems_next(problems, problem))) {
         problem_format(problems, problem, line, sizeof(line));
         if (problem->at.line == 0 || problem->at.line > size + 1 || strpbrk(line, "\n\r\x1b"))
             abort();

@@ -30,9 +30,10 @@ static int split(char **rest, char *words[MAX_WORDS + 1], int n)
 
 static void check_problems(const struct problems *problems)
 {
-    for (size_t i = 0; i < problems->n_items; i++)
-        if (strpbrk(problems->items[i].text, "\n\x1b") ||
-            strpbrk(problems->items[i].path, "\n\x1b"))
+    const struct problem *problem = NULL;
+
+    while ((problem = problems_next(problems, problem)))
+        if (strpbrk(problem->text, "\n\x1b") || strpbrk(problem->path, "\n\x1b"))
             abort();
 }
 

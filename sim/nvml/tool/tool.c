@@ -26,12 +26,13 @@ struct command {
 
 static int complain(const struct problems *problems, const struct error *err)
 {
+    const struct problem *problem = NULL;
     char line[1024];
 
     if (err && err->code)
         fprintf(stderr, "gpuslice-sim: %s\n", error_text(err));
-    for (size_t i = 0; i < problems->n_items; i++) {
-        problem_format(problems, &problems->items[i], line, sizeof(line));
+    while ((problem = problems_next(problems, problem))) {
+        problem_format(problems, problem, line, sizeof(line));
         fprintf(stderr, "%s\n", line);
     }
     return EXIT_WRONG;
