@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/address.h"
 #include "base/array.h"
 #include "base/text.h"
 #include "config/quantity.h"
@@ -165,10 +166,9 @@ const struct kind kind_borrowed_path = {
 static int parse_address(const struct option *option, const char *text, void *slot,
                          struct error *err)
 {
-    const char *colon = strrchr(text, ':');
-    int64_t port;
+    struct address address;
 
-    if (*text && (!colon || quantity_integer(colon + 1, 0, 65535, &port, NULL) < 0))
+    if (*text && address_parse(text, &address, NULL) < 0)
         return error_set(err, -EINVAL,
                          "expected an address such as 127.0.0.1:9400, :9400 or nothing, got '%s'",
                          show(text).text);

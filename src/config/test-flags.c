@@ -318,6 +318,14 @@ static void test_each_fault_names_flag_or_variable(void **state)
          {NULL},
          "error --http-address: expected an address such as "
          "127.0.0.1:9400, :9400 or nothing, got ':99999'"},
+        {{"--http-address=127.0.0.1:0"},
+         {NULL},
+         "error --http-address: expected an address such as "
+         "127.0.0.1:9400, :9400 or nothing, got '127.0.0.1:0'"},
+        {{"--http-address=foo:bar:80"},
+         {NULL},
+         "error --http-address: expected an address such as "
+         "127.0.0.1:9400, :9400 or nothing, got 'foo:bar:80'"},
         {{"--imex-channel-ids=0,1"},
          {NULL},
          "error --imex-channel-ids: only channel 0 can be "

@@ -21,10 +21,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/address.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "node/address.h"
 #include "node/reporter.h"
 
 enum {
@@ -206,18 +206,18 @@ static struct MHD_Daemon *serve_host(const char *host, uint16_t port, struct err
     return daemon;
 }
 
-static struct MHD_Daemon *serve_address(const char *address, struct error *err)
+static struct MHD_Daemon *serve_address(const char *text, struct error *err)
 {
     struct MHD_Daemon *daemon;
-    char host[256];
-    uint16_t port;
+    struct address address;
 
-    if (address_parse(address, host, sizeof(host), &port, err) < 0)
+    if (address_parse(text, &address, err) < 0)
         return NULL;
-    if (*host)
-        return serve_host(host, port, err);
-    daemon = serve_host("::", port, err); /* takes IPv4 too, where the machine has IPv6 at all */
-    return daemon ? daemon : serve_host("0.0.0.0", port, err);
+    if (*address.host)
+        return serve_host(address.host, address.port, err);
+    /* takes IPv4 too, where the machine has IPv6 at all */
+    daemon = serve_host("::", address.port, err);
+    return daemon ? daemon : serve_host("0.0.0.0", address.port, err);
 }
 
 /* Returns when the agent ended, or when the pair was given up. */

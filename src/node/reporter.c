@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "node/address.h"
 #include "node/child.h"
 
 static_assert((int)REPORT_FD == (int)CHILD_FD, "the program finds its end where it is put");
@@ -63,12 +62,8 @@ int reporter_new(uv_loop_t *loop, const char *address, reporter_answer_fn *answe
         .value = address,
     };
     cleanup_free struct reporter *reporter = calloc(1, sizeof(*reporter));
-    char host[256];
-    uint16_t port;
-    int r = address_parse(address, host, sizeof(host), &port, err);
+    int r;
 
-    if (r < 0)
-        return r;
     if (!reporter)
         return error_set_errno(err, -ENOMEM, "cannot serve %s", address);
     reporter->answer = answer;

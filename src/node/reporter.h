@@ -33,7 +33,7 @@ struct reporter;
 /* Writes the answer to one question into body; returns the HTTP status. */
 typedef unsigned reporter_answer_fn(char question, struct text *body, void *userdata);
 
-/* address: see address.h; -EINVAL when it is none. */
+/* address: one that address_parse (base/address.h) takes. */
 int reporter_new(uv_loop_t *loop, const char *address, reporter_answer_fn *answer, void *userdata,
                  struct reporter **ret_reporter, struct error *err);
 

@@ -216,6 +216,13 @@ def test_the_http_program_is_started_again(agent):
         assert http_get(agent.address, '/healthz') == (200, 'ok\n')
 
 
+@pytest.mark.parametrize('address', ['127.0.0.1:0', 'foo:bar:80', '9400'])
+def test_what_is_no_address_is_wrong_usage(node, address):
+    agent = node.start_agent(GUIDE, '--http-address', address)
+    agent.wait_line('expected an address')
+    assert agent.wait() == 64
+
+
 def test_no_http_program_outlives_the_agent(agent):
     agent.end(signal.SIGKILL)
     eventually(lambda: refuses(agent), 'it ends too')

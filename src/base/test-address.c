@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "node/address.h"
+#include "base/address.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,6 +29,11 @@ static const struct {
     {"127.0.0.1:-1", NULL, 0},
     {"::1:9400", NULL, 0},
     {"[::1:9400", NULL, 0},
+    {"foo:bar:80", NULL, 0},
+    {"]:80", "]", 80}, /* a name that no resolver knows */
+    {"[:80", NULL, 0},
+    {"[]:80", NULL, 0},
+    {"", NULL, 0},
 };
 
 static void addresses(void **state)
@@ -36,14 +41,13 @@ static void addresses(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct error err = ERROR_INIT;
-        uint16_t port = 0;
-        char host[64];
-        int r = address_parse(rows[i].address, host, sizeof(host), &port, &err);
+        struct address address = {.port = 0};
+        int r = address_parse(rows[i].address, &address, &err);
 
-        if (port != rows[i].port)
-            fail_msg("%s: got port %u", rows[i].address, port);
+        if (address.port != rows[i].port)
+            fail_msg("%s: got port %u", rows[i].address, address.port);
         if (r == 0)
-            assert_string_equal(host, rows[i].host);
+            assert_string_equal(address.host, rows[i].host);
         else
             assert_non_null(strstr(err.message, rows[i].address));
     }
