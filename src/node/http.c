@@ -235,6 +235,7 @@ int main(int argc, char *argv[])
     struct MHD_Daemon *daemon;
     struct stat pair;
 
+    signal(SIGPIPE, SIG_IGN); /* a log nobody reads must not end what serves */
     if (argc < 2 || fstat(REPORT_FD, &pair) < 0 || !S_ISSOCK(pair.st_mode)) {
         fputs("gpuslice-http is started by gpuslice-node, with --http-address\n", stderr);
         return 64;

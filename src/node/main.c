@@ -2,6 +2,7 @@
 
 /* gpuslice-node: the agent, and (as --part=driver, which the agent starts) its driver helper. */
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ int main(int argc, char *argv[])
     struct agent_flags flags;
     int status = 0;
 
+    signal(SIGPIPE, SIG_IGN); /* of a child that died; as PID 1 it would be ignored anyway */
     if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)
         return helper_main(argc, argv);
     if (flags_parse(argc, argv, environ, &flags, &overrides, &problems) < 0) {

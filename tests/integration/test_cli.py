@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -210,6 +211,18 @@ def test_cuda_version_without_libcuda(tmp_path):
                    env={**os.environ, **machine}, check=True, timeout=60)
     done = run('plan', GUIDE, '--node', '-o', 'json', LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), **machine)
     assert json.loads(done.stdout)['labels']['nvidia.com/cuda.runtime-version.full'] == '12.4', done.stderr
+
+
+@pytest.mark.parametrize('program', [GPUSLICE, PROGRAMS['gpuslice-node']])
+def test_a_reader_that_has_enough_is_no_error(program):
+    """As in `gpuslice help | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([program, '--help'], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE,
+                          text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ''
+    assert done.returncode in (0, -signal.SIGPIPE)
 
 
 def test_full_disk_is_not_success():

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -214,6 +215,22 @@ def test_the_http_program_is_started_again(agent):
         os.kill(pid, signal.SIGKILL)
         assert agent.wait_line('starting it again', mark) < agent.wait_line('listening for HTTP', mark)
         assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+
+
+def test_an_answer_to_a_dead_http_program_ends_nobody(agent):
+    """The agent finds a question of a program that died meanwhile: its answer raises SIGPIPE, or EPIPE."""
+    [pid] = agent.children('gpuslice-http')
+    mark = agent.mark()
+    agent.send(signal.SIGSTOP)
+    try:
+        assert http_get(agent.address, '/metrics')[0] == 503  # asked, and given up
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: ') Z ' in Path(f'/proc/{pid}/stat').read_text(), 'it is dead, and its end of the pair closed')
+    finally:
+        agent.send(signal.SIGCONT)
+    agent.wait_line('listening for HTTP', mark)
+    assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+    assert agent.end() == 0
 
 
 @pytest.mark.parametrize('address', ['127.0.0.1:0', 'foo:bar:80', '9400'])
