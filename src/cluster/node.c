@@ -70,13 +70,23 @@ int64_t node_quantity(const char *text)
     return __builtin_mul_overflow(number, factor, &number) ? -1 : number;
 }
 
+static bool is_equal(const char *a, const char *b)
+{
+    return a && b && str_equal(a, b);
+}
+
+bool node_is_same(const json_t *a, const json_t *b)
+{
+    return is_equal(node_uid(a), node_uid(b)) &&
+           is_equal(metadata_text(a, "resourceVersion"), metadata_text(b, "resourceVersion"));
+}
+
 bool node_is_later(const json_t *candidate, const json_t *than)
 {
     const char *new = metadata_text(candidate, "resourceVersion");
     const char *old = than ? metadata_text(than, "resourceVersion") : NULL;
-    const char *uid = node_uid(candidate);
 
-    if (!new || !old || !uid || !node_uid(than) || !str_equal(uid, node_uid(than)))
+    if (!new || !old || !is_equal(node_uid(candidate), node_uid(than)))
         return true;
     /* Decimal numbers without leading zeroes, however long. */
     return strlen(new) != strlen(old) ? strlen(new) > strlen(old) : strcmp(new, old) > 0;

@@ -18,6 +18,9 @@ const char *node_uid(const json_t *node);
 /* "16", "2k", "1M"; -1 for what is no whole number of things. */
 int64_t node_quantity(const char *text);
 
+/* Both are one state of one Node. */
+bool node_is_same(const json_t *a, const json_t *b);
+
 /* Is the candidate a later state than `than` (which may be NULL)? What cannot be compared is later.
  */
 bool node_is_later(const json_t *candidate, const json_t *than);

@@ -36,6 +36,7 @@ struct program {
     struct backoff access_backoff;
     char access_trouble[512]; /* as it was said; "" = none */
     char *notes;              /* what was said of labels that are not ours to set */
+    bool is_listing;          /* what comes is a list, not a change */
     bool is_listed;           /* the list that runs has shown it */
     bool is_heard;            /* the API server */
     int status;
@@ -142,6 +143,7 @@ static void on_relist(void *userdata)
 {
     struct program *program = userdata;
 
+    program->is_listing = true;
     program->is_listed = false;
 }
 
@@ -152,6 +154,8 @@ static void on_object(enum kube_change change, json_t *object, void *userdata)
     program->is_listed = true;
     if (change == KUBE_DELETED)
         lose_node(program);
+    else if (program->is_listing)
+        scene_see_listed(&program->scene, object);
     else
         scene_see(&program->scene, object);
 }
@@ -161,6 +165,7 @@ static void on_synced(void *userdata)
     struct program *program = userdata;
     const bool was_synced = program->scene.is_synced;
 
+    program->is_listing = false;
     program->scene.is_synced = program->is_heard = true;
     if (!program->is_listed && (program->scene.node || !was_synced))
         lose_node(program);

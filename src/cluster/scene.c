@@ -15,9 +15,9 @@ int scene_init(struct scene *scene, struct kube_client *client, const struct clu
     return scene->node_path ? 0 : -ENOMEM;
 }
 
-void scene_see(struct scene *scene, const json_t *node)
+static void take(struct scene *scene, const json_t *node)
 {
-    json_t *kept = node_is_later(node, scene->node) ? node_keep(node) : NULL;
+    json_t *kept = node_keep(node);
 
     if (!kept)
         return;
@@ -25,6 +25,18 @@ void scene_see(struct scene *scene, const json_t *node)
     json_decref(TAKE_PTR(scene->yielded));
     scene->node = kept;
     scene->on_node(scene->userdata);
+}
+
+void scene_see(struct scene *scene, const json_t *node)
+{
+    if (node_is_later(node, scene->node))
+        take(scene, node);
+}
+
+void scene_see_listed(struct scene *scene, const json_t *node)
+{
+    if (!scene->node || !node_is_same(node, scene->node))
+        take(scene, node);
 }
 
 void scene_see_answer(struct scene *scene, const struct kube_response *response)

@@ -29,8 +29,13 @@ struct scene {
 int scene_init(struct scene *scene, struct kube_client *client, const struct cluster_setup *setup,
                void (*on_node)(void *userdata), void *userdata);
 
-/* A Node as the server told it, newer or not. */
+/* A Node from a watch or from the answer to a write, which overtake one another: an older one than
+ * is known changes nothing. */
 void scene_see(struct scene *scene, const json_t *node);
+
+/* A Node from a list. It is true even if its version is lower: after etcd was restored from a
+ * backup the versions begin again from there. */
+void scene_see_listed(struct scene *scene, const json_t *node);
 
 /* The same from the body of an answer; what is no Node is ignored. */
 void scene_see_answer(struct scene *scene, const struct kube_response *response);

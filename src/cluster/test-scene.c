@@ -44,14 +44,20 @@ static int tear_down(void **state)
 }
 
 /* A Node at this version, with the label team. */
-static void see(struct scene *scene, const char *version, const char *team)
+static void see_by(void (*how)(struct scene *scene, const json_t *node), struct scene *scene,
+                   const char *version, const char *team)
 {
     json_t *node = json_pack("{s:s,s:{s:s,s:s,s:{s:s}}}", "kind", "Node", "metadata", "uid", "u",
                              "resourceVersion", version, "labels", "team", team);
 
     assert_non_null(node);
-    scene_see(scene, node);
+    how(scene, node);
     json_decref(node);
+}
+
+static void see(struct scene *scene, const char *version, const char *team)
+{
+    see_by(scene_see, scene, version, team);
 }
 
 static void a_name_is_one_step_of_the_path(void **state)
@@ -73,6 +79,21 @@ static void the_newest_node_stays(void **state)
     see(scene, "10", "red");
     assert_int_equal(n_changes, 2);
     assert_string_equal(node_label(scene->node, "team"), "blue");
+}
+
+/* After etcd was restored from a backup the server's versions are lower for a long time. */
+static void a_list_is_true(void **state)
+{
+    struct scene *scene = *state;
+
+    see(scene, "500000", "old");
+    see_by(scene_see_listed, scene, "400123", "new");
+    assert_string_equal(node_label(scene->node, "team"), "new");
+    see(scene, "400124", "newer");
+    assert_string_equal(node_label(scene->node, "team"), "newer");
+    assert_int_equal(n_changes, 3);
+    see_by(scene_see_listed, scene, "400124", "newer"); /* another list, and nothing happened */
+    assert_int_equal(n_changes, 3);
 }
 
 /* What was yielded to a manager is tried again when the Node is another. */
@@ -110,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_newest_node_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_list_is_true, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_yielded_is_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_is_a_sight, set_up, tear_down),
     };
