@@ -117,6 +117,7 @@ static const struct kind {
     [CLUSTER_EVENT] = {"event", event_members, ARRAY_SIZE(event_members)},
     [CLUSTER_NEWS] = {"news", news_members, ARRAY_SIZE(news_members)},
     [CLUSTER_BYE] = {"bye", NULL, 0},
+    [CLUSTER_UNINSTALL] = {"uninstall", NULL, 0},
 };
 
 static const char *const by_names[] = {

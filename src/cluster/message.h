@@ -9,9 +9,9 @@
  * it any more goes away) and what happened (event). The program tells what it sees of our Node
  * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
  * may be started anew: the agent then says setup and state again. Before the agent ends in good
- * order it says bye; the program finds out whether that is an uninstall, cleans up if so, and ends
- * by itself within CLUSTER_FAREWELL_MS. A pair that closes without bye ends the program at once and
- * changes nothing.
+ * order it says bye; the program finds out whether that is an uninstall, cleans up if so, tells the
+ * agent (uninstall), and ends by itself within CLUSTER_FAREWELL_MS. A pair that closes without bye
+ * ends the program at once and changes nothing.
  *
  * A line that is none of these is refused with a sentence. Unknown members are ignored and missing
  * ones are empty, so that the two may be of neighbouring versions during an upgrade.
@@ -99,7 +99,8 @@ enum cluster_message_kind {
     CLUSTER_STATE,
     CLUSTER_EVENT,
     CLUSTER_NEWS,
-    CLUSTER_BYE /* nothing but its kind */
+    CLUSTER_BYE,      /* nothing but its kind */
+    CLUSTER_UNINSTALL /* likewise: the answer to a bye, when the DaemonSet runs us no more */
 };
 
 struct cluster_message {

@@ -218,7 +218,12 @@ static void on_owner(void *userdata)
 
 static void on_farewell(void *userdata)
 {
-    end(userdata, 0);
+    struct program *program = userdata;
+    const struct cluster_message message = {.kind = CLUSTER_UNINSTALL};
+
+    if (program->farewell.is_uninstall && pair_say(program->pair, &message) < 0)
+        log_error("cannot tell the agent that it is uninstalled, for want of memory");
+    end(program, 0);
 }
 
 /* -- the start --------------------------------------------------------------------------------- */
@@ -340,6 +345,7 @@ static void on_message(struct cluster_message *message, void *userdata)
         farewell_begin(&program->farewell, program->events);
         break;
     case CLUSTER_NEWS: /* ours */
+    case CLUSTER_UNINSTALL:
         break;
     }
 }

@@ -42,6 +42,7 @@ static void crosses_unchanged(void **state)
         "{\"heard\":false,\"gone\":true,\"resources\":[],\"labelsHeldByOthers\":[],\"kind\":"
         "\"news\"}",
         "{\"kind\":\"bye\"}",
+        "{\"kind\":\"uninstall\"}",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {

@@ -113,11 +113,26 @@ static void reconcile_services(struct agent *agent, const struct offer *before)
     look_at_rivals(agent);
 }
 
-/* The runtime needs the spec before the first container; what stands there from earlier is ours. */
+/* Somebody else serves all that is offered, perhaps by specs of his own. */
+static bool stands_by(const struct agent *agent)
+{
+    for (size_t i = 0; i < agent->n_services; i++)
+        if (!service_rival(agent->services[i]))
+            return false;
+    return agent->n_services > 0;
+}
+
+/*
+ * The runtime needs the specs before the first container, and whenever one restarts: they outlive
+ * the agent, for the containers that do so while it is away. What another agent wrote is replaced
+ * once we serve.
+ */
 static void reconcile_cdi(const struct agent *agent)
 {
     struct error err = ERROR_INIT;
 
+    if (stands_by(agent))
+        return;
     if (!cdi_is_wanted(agent->offer->config))
         cdi_remove(agent->flags->cdi_dir);
     else if (cdi_write(agent->flags->cdi_dir, agent->offer, &err) < 0)
@@ -246,8 +261,8 @@ static void put_in_force(struct agent *agent, struct offer *next)
     agent->offer = next;
     agent->services_context.offer = next;
     agent->services_context.earlier = agent->earlier;
-    reconcile_cdi(agent);
     reconcile_services(agent, before);
+    reconcile_cdi(agent);
     drop_offer(agent, dropped);
     publisher_touch(agent->publisher);
 }
@@ -465,13 +480,25 @@ static void look_at_rivals(struct agent *agent)
     neighbours_look(agent->neighbours);
 }
 
+static bool serves(const struct agent *agent)
+{
+    for (size_t i = 0; i < agent->n_services; i++)
+        if (service_is_ready(agent->services[i]))
+            return true;
+    return false;
+}
+
 static void on_service_state(void *userdata)
 {
     struct agent *agent = userdata;
+    const bool served = agent->serves;
     cleanup_text struct text why = TEXT_INIT;
 
     if (agent->stopping)
         return;
+    agent->serves = serves(agent);
+    if (agent->serves && !served)
+        reconcile_cdi(agent);
     look_at_rivals(agent);
     publisher_touch(agent->publisher);
     if (agent->n_services && status_ready(agent, &why))
@@ -512,10 +539,12 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- life --- */
 
-static void on_left(void *userdata)
+static void on_left(bool is_uninstall, void *userdata)
 {
     struct agent *agent = userdata;
 
+    if (is_uninstall)
+        cdi_remove(agent->flags->cdi_dir);
     publisher_free(TAKE_PTR(agent->publisher));
 }
 
@@ -527,8 +556,6 @@ void agent_stop(struct agent *agent, int status)
     agent->status = status;
     while (agent->n_services)
         service_free(agent->services[--agent->n_services]);
-    if (agent->offer || status == 0) /* also what an agent that was killed left behind */
-        cdi_remove(agent->flags->cdi_dir);
     driver_free(TAKE_PTR(agent->driver));
     reporter_free(TAKE_PTR(agent->reporter));
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));

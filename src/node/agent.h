@@ -62,6 +62,7 @@ struct agent {
     struct service_context services_context;
     struct service **services;
     size_t n_services, services_capacity;
+    bool serves;                /* one of them at least is registered */
     char config_path[PATH_MAX]; /* of the configuration taken last; "" = none was needed */
     int64_t config_taken_at;    /* in seconds of the wall clock */
     char refusal[512];          /* why another one is meant and not taken; "" = it is as meant */

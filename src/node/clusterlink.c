@@ -24,9 +24,10 @@ struct clusterlink {
     struct text heard; /* the beginning of a line */
     bool deaf;         /* the program speaks another language; said already */
     bool hears_server; /* the program, by its last news */
+    bool is_uninstall; /* the program's answer to bye */
     clusterlink_news_fn *on_news;
     void *userdata;
-    void (*on_gone)(void *userdata);
+    clusterlink_gone_fn *on_gone;
     void *gone_userdata;
 };
 
@@ -98,7 +99,13 @@ static void hear(struct clusterlink *link, const char *line, size_t length)
     struct error err = ERROR_INIT;
     int r = cluster_message_read(line, length, &message, &err);
 
+    if (r == 0 && message.kind == CLUSTER_UNINSTALL && link->on_gone) {
+        link->is_uninstall = true;
+        return;
+    }
     if (r == 0 && message.kind == CLUSTER_NEWS) {
+        if (link->on_gone)
+            return; /* nobody is there any more to whom it would be news */
         link->hears_server = message.news.heard;
         link->on_news(&message.news, link->userdata);
         return;
@@ -113,7 +120,7 @@ static void on_said(const char *bytes, size_t n, void *userdata)
 {
     struct clusterlink *link = userdata;
 
-    while (n && link->on_news && !link->on_gone) {
+    while (n && link->on_news) {
         const char *end = memchr(bytes, '\n', n);
         size_t part = end ? (size_t)(end - bytes) : n;
 
@@ -133,10 +140,10 @@ static void on_said(const char *bytes, size_t n, void *userdata)
 
 static void be_gone(struct clusterlink *link)
 {
-    void (*on_gone)(void *userdata) = TAKE_PTR(link->on_gone);
+    clusterlink_gone_fn *on_gone = TAKE_PTR(link->on_gone);
 
     if (on_gone)
-        on_gone(link->gone_userdata);
+        on_gone(link->is_uninstall, link->gone_userdata);
 }
 
 static void on_ended(void *userdata)
@@ -270,7 +277,7 @@ uint64_t clusterlink_lost_events(const struct clusterlink *link)
     return link ? link->lost_events : 0;
 }
 
-bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata)
+bool clusterlink_leave(struct clusterlink *link, clusterlink_gone_fn *on_gone, void *userdata)
 {
     if (!has_company(link))
         return false;

@@ -41,9 +41,12 @@ bool clusterlink_is_connected(const struct clusterlink *link);
 /* Events that were never told, because more came than could be kept. */
 uint64_t clusterlink_lost_events(const struct clusterlink *link);
 
+typedef void clusterlink_gone_fn(bool is_uninstall, void *userdata);
+
 /*
  * The agent ends in good order: what is not told yet is told, and then bye. on_gone runs once, when
  * the program has ended or CLUSTER_FAREWELL_MS are over; free the link then. False (and on_gone
- * never runs) when no program runs that has told anything yet.
+ * never runs) when no program runs that has told anything yet. is_uninstall: the program knows that
+ * no agent comes after us.
  */
-bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata);
+bool clusterlink_leave(struct clusterlink *link, clusterlink_gone_fn *on_gone, void *userdata);

@@ -265,7 +265,7 @@ static bool keeps_file(const struct agent *agent)
     return gfd && (gfd->oneshot || gfd->sleep_interval_ns == UINT64_MAX);
 }
 
-bool publisher_leave(struct publisher *publisher, void (*on_gone)(void *agent))
+bool publisher_leave(struct publisher *publisher, clusterlink_gone_fn *on_gone)
 {
     if (!publisher)
         return false;

@@ -49,4 +49,4 @@ uint64_t publisher_lost_events(const struct publisher *publisher);
  * The agent ends in good order: the labels' file goes, and the cluster is told. True when on_gone
  * will run (once, with the agent): free the publisher then. False: nobody is there to be told.
  */
-bool publisher_leave(struct publisher *publisher, void (*on_gone)(void *agent));
+bool publisher_leave(struct publisher *publisher, clusterlink_gone_fn *on_gone);

@@ -19,9 +19,9 @@ static void no_news(const struct cluster_news *news, void *userdata)
     fail_msg("there is nobody to tell news");
 }
 
-static void never(void *userdata)
+static void never(bool is_uninstall, void *userdata)
 {
-    (void)userdata;
+    (void)is_uninstall, (void)userdata;
     fail_msg("nobody was told bye");
 }
 

@@ -24,7 +24,7 @@
 
 static struct text said;
 static char *node_name;
-static void (*on_left)(void *userdata);
+static clusterlink_gone_fn *on_left;
 
 static char link_place;
 
@@ -70,7 +70,7 @@ uint64_t clusterlink_lost_events(const struct clusterlink *link)
     return link ? 3 : 0;
 }
 
-bool clusterlink_leave(struct clusterlink *link, void (*on_gone)(void *userdata), void *userdata)
+bool clusterlink_leave(struct clusterlink *link, clusterlink_gone_fn *on_gone, void *userdata)
 {
     (void)link, (void)userdata;
     on_left = on_gone;

@@ -327,6 +327,7 @@ class Cluster:
         node.environment['GPUSLICE_TEST_CLUSTER'] = str(node.folder / 'cluster')
         self.said, self.changed, self.peer = [], threading.Condition(), None
         self.greet, self.linger = None, False  # news for each new program; a program that will not end
+        self.farewell = ''  # what it answers to bye
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(node.folder / 'cluster'))
         self.listener.listen()
@@ -349,6 +350,7 @@ class Cluster:
             if message['kind'] == 'setup' and self.greet is not None:
                 self.tell(**self.greet)
             if message['kind'] == 'bye' and not self.linger:
+                peer.sendall(self.farewell.encode())
                 peer.shutdown(socket.SHUT_RDWR)
                 return
 

@@ -2,12 +2,13 @@
 """CDI: what the agent writes and answers, read by the interface's own library as a runtime does."""
 import json
 import os
+import signal
 import stat
 import subprocess
 
 import pytest
 
-from node import GUIDE, ROOT, replicas
+from node import GUIDE, ROOT, Cluster, eventually, free_port, http_get, replicas
 
 VENDOR = 'k8s.device-plugin.nvidia.com'
 DRIVER = '550.163.01'  # the simulated machine's
@@ -121,7 +122,7 @@ def test_features_and_channels_have_their_devices(node, runtime, driver):
 
 
 def test_specs_follow_the_configuration(node, runtime, driver):
-    """A reload that asks for something else changes the specs; the end removes them."""
+    """A reload that asks for something else changes the specs; one that asks for none removes them."""
     agent = start(node, driver, config=replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
     assert len(runtime(node.cdi)['devices']) == 5
     mark = agent.mark()
@@ -131,5 +132,89 @@ def test_specs_follow_the_configuration(node, runtime, driver):
     node.wait_allocatable(32)
     assert runtime(node.cdi)['devices'] == \
         [f'{VENDOR}/gdrcopy=all', *(f'{VENDOR}/gpu={name}' for name in [0, 1, 2, 3, 'all'])]
+    mark = agent.mark()
+    node.configure(replicas(8))
+    agent.wait_line('configuration taken', mark)
+    eventually(lambda: not list(node.cdi.iterdir()), 'no spec is left')
+
+
+# --- the specs outlive the agent, since containers restart without being allocated again ---
+
+CDI = replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}')
+BY_INDEX = replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri, deviceIDStrategy: index}}')
+
+
+def start_agent(node, root, *arguments, config=CDI):
+    return node.start_agent(config, '--nvidia-driver-root', root, '--container-driver-root', root, *arguments)
+
+
+def specs(node):
+    return sorted(path.name for path in node.cdi.iterdir()) if node.cdi.exists() else []
+
+
+def names_in(node):
+    [spec] = [json.loads(path.read_text()) for path in node.cdi.iterdir()]
+    return [device['name'] for device in spec['devices']]
+
+
+def test_an_upgrade_leaves_no_gap(node, driver):
+    agent = start(node, driver, config=CDI)
+    before = specs(node)
+    assert before and agent.end() == 0
+    assert specs(node) == before
+    agent = start_agent(node, driver)
+    agent.wait_line('every resource is registered')
+    agent.end(signal.SIGKILL)
+    assert specs(node) == before
+
+
+def test_an_older_agent_that_ends_leaves_the_specs_of_the_newer(node, driver):
+    older = start(node, driver, config=CDI)
+    newer = start_agent(node, driver)
+    newer.wait_line('every resource is registered')
+    older.wait_line('another agent serves')
+    assert older.end() == 0
+    assert specs(node) and newer.alive()
+
+
+def test_who_takes_over_writes_its_own_specs(node, driver):
+    """The newer agent has another configuration, and its specs with it, until it ends."""
+    older = start(node, driver, config=CDI)
+    uuids = names_in(node)
+    (node.folder / 'second.yaml').write_text(BY_INDEX)
+    newer = start_agent(node, driver, '--config-file', node.folder / 'second.yaml', config=None)
+    newer.wait_line('every resource is registered')
+    older.wait_line('another agent serves')
+    assert names_in(node) == ['0', '1', '2', '3', 'all']
+    # Who stands by leaves them alone, whatever happens to it.
+    mark = older.mark()
+    node.configure(CDI + '# another content\n')
+    older.wait_line('configuration taken', mark)
+    assert names_in(node) == ['0', '1', '2', '3', 'all']
+    assert newer.end() == 0
+    older.wait_line('every resource is registered', mark)
+    assert names_in(node) == uuids
+
+
+def test_beside_another_plugin_there_are_no_specs_of_ours(node, driver):
+    """They would name the same devices as its own, and a runtime refuses what is named twice."""
+    node.start_kubelet()
+    peer = node.start_peer()
+    agent = start_agent(node, driver)
+    agent.wait_line('device plugin serves')
+    assert not specs(node)
+    peer.end()
+    agent.wait_line('every resource is registered')
+    assert specs(node)
+
+
+@pytest.mark.parametrize('farewell', ['', '{"kind":"uninstall"}\n'])
+def test_an_uninstall_removes_them(node, driver, farewell):
+    cluster = Cluster(node)
+    cluster.greet, cluster.farewell = {}, farewell
+    address = f'127.0.0.1:{free_port()}'
+    agent = start(node, driver, '--node-name=gpu-1', '--http-address', address, config=CDI)
+    eventually(lambda: 'gpuslice_cluster_connected 1' in http_get(address, '/metrics')[1], 'the agent hears the cluster')
+    assert specs(node)
     assert agent.end() == 0
-    assert not list(node.cdi.iterdir())
+    assert bool(specs(node)) == (not farewell)
