@@ -57,5 +57,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(addresses)};
 
-    return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/address", tests, NULL, NULL);
 }

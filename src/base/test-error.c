@@ -109,5 +109,5 @@ int main(void)
         cmocka_unit_test(test_an_outside_word_cannot_break_the_line),
     };
 
-    return cmocka_run_group_tests_name("error", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/error", tests, NULL, NULL);
 }

@@ -94,5 +94,5 @@ int main(void)
         cmocka_unit_test(values_lose_nothing),
     };
 
-    return cmocka_run_group_tests_name("exposition", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/exposition", tests, NULL, NULL);
 }

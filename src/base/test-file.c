@@ -164,5 +164,5 @@ int main(void)
                                         remove_folder),
     };
 
-    return cmocka_run_group_tests_name("file", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/file", tests, NULL, NULL);
 }

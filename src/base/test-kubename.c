@@ -114,5 +114,5 @@ int main(void)
         cmocka_unit_test(knows_a_value),
     };
 
-    return cmocka_run_group_tests_name("kubename", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/kubename", tests, NULL, NULL);
 }

@@ -141,5 +141,5 @@ int main(void)
         cmocka_unit_test(test_names),
     };
 
-    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/log", tests, NULL, NULL);
 }

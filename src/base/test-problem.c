@@ -180,5 +180,5 @@ int main(void)
         cmocka_unit_test(test_severities_have_names),
     };
 
-    return cmocka_run_group_tests_name("problem", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/problem", tests, NULL, NULL);
 }

@@ -256,5 +256,5 @@ int main(void)
         cmocka_unit_test(test_an_evil_glob_ends_soon),
     };
 
-    return cmocka_run_group_tests_name("text", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/text", tests, NULL, NULL);
 }

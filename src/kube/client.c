@@ -11,8 +11,8 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "kube/endpoint.h"
-#include "kube/hub.h"
+#include "kube/curlaccess.h"
+#include "kube/curlmulti.h"
 #include "kube/reason.h"
 
 enum {
@@ -24,18 +24,19 @@ enum {
 };
 
 /* Transfers of one hub share connections. One that timed out retires its hub. */
-struct shared_hub {
+struct shared_curlmulti {
     struct kube_client *client;
-    struct hub *hub;
-    struct shared_hub *next;
+    struct curlmulti *hub;
+    struct shared_curlmulti *next;
     size_t n_calls;
 };
 
 struct kube_client {
     uv_loop_t *loop;
-    struct endpoint *endpoint;
-    struct shared_hub *hubs;    /* all of them */
-    struct shared_hub *current; /* NULL = the next call makes one */
+    char *manager, *user_agent;
+    struct curlaccess *endpoint;
+    struct shared_curlmulti *hubs;    /* all of them */
+    struct shared_curlmulti *current; /* NULL = the next call makes one */
     struct kube_call *calls;
     unsigned busy; /* callbacks run, or libcurl: calls start and end when it is left */
     bool freed;
@@ -44,7 +45,7 @@ struct kube_client {
 struct kube_call {
     struct kube_client *client;
     struct kube_call *next;
-    struct shared_hub *hub; /* NULL = not started yet */
+    struct shared_curlmulti *hub; /* NULL = not started yet */
     CURL *easy;
     struct curl_slist *headers;
     uv_timer_t patience;
@@ -89,7 +90,7 @@ static void call_remove(struct kube_call *call)
         link = &(*link)->next;
     *link = call->next;
     if (call->hub) {
-        hub_remove(call->hub->hub, call->easy);
+        curlmulti_remove(call->hub->hub, call->easy);
         call->hub->n_calls--;
     }
     call->cancelled = true;
@@ -191,11 +192,11 @@ static int on_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
 
 /* ---- hubs ---- */
 
-static void on_ready(struct hub *hub, curl_socket_t fd, int events, void *userdata);
+static void on_ready(struct curlmulti *hub, curl_socket_t fd, int events, void *userdata);
 
-static int current_hub(struct kube_client *client, struct shared_hub **ret_hub)
+static int current_hub(struct kube_client *client, struct shared_curlmulti **ret_hub)
 {
-    struct shared_hub *shared = client->current;
+    struct shared_curlmulti *shared = client->current;
 
     if (!shared) {
         int r;
@@ -203,7 +204,7 @@ static int current_hub(struct kube_client *client, struct shared_hub **ret_hub)
         shared = calloc(1, sizeof(*shared));
         if (!shared)
             return -ENOMEM;
-        r = hub_new(client->loop, on_ready, shared, &shared->hub);
+        r = curlmulti_new(client->loop, on_ready, shared, &shared->hub);
         if (r < 0) {
             free(shared);
             return r;
@@ -216,7 +217,7 @@ static int current_hub(struct kube_client *client, struct shared_hub **ret_hub)
     return 0;
 }
 
-static void retire(struct shared_hub *hub)
+static void retire(struct shared_curlmulti *hub)
 {
     if (hub && hub->client->current == hub)
         hub->client->current = NULL;
@@ -224,17 +225,17 @@ static void retire(struct shared_hub *hub)
 
 static void drop_empty_hubs(struct kube_client *client, bool also_current)
 {
-    struct shared_hub **link = &client->hubs;
+    struct shared_curlmulti **link = &client->hubs;
 
     while (*link) {
-        struct shared_hub *hub = *link;
+        struct shared_curlmulti *hub = *link;
 
         if (hub->n_calls > 0 || (hub == client->current && !also_current)) {
             link = &hub->next;
             continue;
         }
         *link = hub->next;
-        hub_free(hub->hub);
+        curlmulti_free(hub->hub);
         free(hub);
     }
 }
@@ -243,12 +244,12 @@ static void drop_empty_hubs(struct kube_client *client, bool also_current)
 
 static int call_start(struct kube_call *call)
 {
-    struct shared_hub *hub;
+    struct shared_curlmulti *hub;
     int r = current_hub(call->client, &hub);
 
     if (r < 0)
         return r;
-    r = hub_add(hub->hub, call->easy);
+    r = curlmulti_add(hub->hub, call->easy);
     if (r < 0)
         return r;
     call->hub = hub;
@@ -274,7 +275,9 @@ static struct kube_call *next_waiting(struct kube_client *client)
 static void client_destroy(struct kube_client *client)
 {
     drop_empty_hubs(client, true);
-    endpoint_free(client->endpoint);
+    curlaccess_free(client->endpoint);
+    free(client->user_agent);
+    free(client->manager);
     free(client);
     curl_global_cleanup();
 }
@@ -341,16 +344,16 @@ static void on_ended(struct kube_call *call, CURLcode code)
     call_finish(call, error, why);
 }
 
-static void on_ready(struct hub *hub, curl_socket_t fd, int events, void *userdata)
+static void on_ready(struct curlmulti *hub, curl_socket_t fd, int events, void *userdata)
 {
-    struct kube_client *client = ((struct shared_hub *)userdata)->client;
+    struct kube_client *client = ((struct shared_curlmulti *)userdata)->client;
     struct kube_call *call;
     CURL *easy;
     CURLcode code;
 
     enter(client);
-    hub_act(hub, fd, events);
-    while (hub_next_ended(hub, &easy, &code)) {
+    curlmulti_act(hub, fd, events);
+    while (curlmulti_next_ended(hub, &easy, &code)) {
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
         on_ended(call, code);
     }
@@ -377,22 +380,34 @@ static void on_impatient(uv_timer_t *timer)
 
 /* ---- life ---- */
 
-int kube_client_new(uv_loop_t *loop, const struct kube_access *access,
+int kube_client_new(uv_loop_t *loop, const struct kube_access *access, const char *manager,
                     struct kube_client **ret_client, struct error *err)
 {
-    cleanup_free struct kube_client *client = calloc(1, sizeof(*client));
+    struct kube_client *client = calloc(1, sizeof(*client));
     int r;
 
-    if (!client || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (!client || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        free(client);
         return error_set_errno(err, -ENOMEM, "cannot prepare for the API server");
+    }
     client->loop = loop;
-    r = endpoint_new(access, &client->endpoint, err);
+    client->manager = strdup(manager);
+    if (asprintf(&client->user_agent, "%s/" GPUSLICE_VERSION, manager) < 0)
+        client->user_agent = NULL;
+    r = client->manager && client->user_agent
+            ? curlaccess_new(access, &client->endpoint, err)
+            : error_set_errno(err, -ENOMEM, "cannot prepare for the API server");
     if (r < 0) {
-        curl_global_cleanup();
+        client_destroy(client);
         return r;
     }
-    *ret_client = TAKE_PTR(client);
+    *ret_client = client;
     return 0;
+}
+
+const char *kube_client_manager(const struct kube_client *client)
+{
+    return client->manager;
 }
 
 void kube_client_free(struct kube_client *client)
@@ -426,7 +441,7 @@ static int prepare(struct kube_call *call, const struct kube_request *request)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* Do not wait for a name's resolution that nobody wants any more. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gpuslice-node/" GPUSLICE_VERSION);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, call->client->user_agent);
     /* The first requests wait for one connection instead of making one each. */
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
@@ -439,13 +454,13 @@ static int prepare(struct kube_call *call, const struct kube_request *request)
 
 static int add_headers(struct kube_call *call, const struct kube_request *request)
 {
-    int r = endpoint_add_header(&call->headers, "Accept", "application/json");
+    int r = curlaccess_add_header(&call->headers, "Accept", "application/json");
 
     /* Else libcurl asks before it sends much, and waits a second where nobody answers that. */
     if (r == 0)
-        r = endpoint_add_header(&call->headers, "Expect", "");
+        r = curlaccess_add_header(&call->headers, "Expect", "");
     if (r == 0 && request->content_type)
-        r = endpoint_add_header(&call->headers, "Content-Type", request->content_type);
+        r = curlaccess_add_header(&call->headers, "Content-Type", request->content_type);
     return r;
 }
 
@@ -471,7 +486,7 @@ static int call_new(struct kube_client *client, const struct kube_request *reque
         r = add_headers(call, request);
     if (r < 0)
         return error_set_errno(err, r, "cannot ask the API server");
-    r = endpoint_apply(client->endpoint, call->path, call->easy, &call->headers, err);
+    r = curlaccess_apply(client->endpoint, call->path, call->easy, &call->headers, err);
     if (r < 0)
         return r;
     *ret_call = TAKE_PTR(call);

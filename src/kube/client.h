@@ -61,9 +61,15 @@ struct kube_request {
     void (*on_done)(const struct kube_response *response, void *userdata);
 };
 
-/* Takes a copy of what it needs of access. */
-int kube_client_new(uv_loop_t *loop, const struct kube_access *access,
+/*
+ * manager names the program: the field manager of all it writes, and its user agent with our
+ * version. Takes a copy of what it needs of access, and of manager.
+ */
+int kube_client_new(uv_loop_t *loop, const struct kube_access *access, const char *manager,
                     struct kube_client **ret_client, struct error *err);
+
+/* The field manager. Borrowed. */
+const char *kube_client_manager(const struct kube_client *client);
 
 /*
  * Cancels what is open (no on_done): calls are gone with their client. The loop must turn once more

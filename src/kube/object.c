@@ -45,17 +45,17 @@ char *kube_path(const struct kube_place *place)
 /* ---- requests ---- */
 
 struct writing {
-    const char *method, *path, *content_type, *field_manager;
+    const char *method, *path, *content_type;
     bool force;
     const json_t *body;
 };
 
-static char *url_of(const struct writing *writing)
+static char *url_of(const struct kube_client *client, const struct writing *writing)
 {
     cleanup_text struct text url = TEXT_INIT;
 
     text_addf(&url, "%s%cfieldManager=", writing->path, strchr(writing->path, '?') ? '&' : '?');
-    kube_add_escaped(&url, writing->field_manager);
+    kube_add_escaped(&url, kube_client_manager(client));
     if (writing->force)
         text_add(&url, "&force=true");
     return text_take(&url);
@@ -65,7 +65,7 @@ static int write_object(struct kube_client *client, const struct writing *writin
                         kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
                         struct error *err)
 {
-    cleanup_free char *url = url_of(writing);
+    cleanup_free char *url = url_of(client, writing);
     cleanup_free char *body = json_dumps(writing->body, JSON_COMPACT);
 
     if (!url || !body)
@@ -82,9 +82,9 @@ static int write_object(struct kube_client *client, const struct writing *writin
                      userdata, ret_call, err);
 }
 
-int kube_apply(struct kube_client *client, const char *path, const char *field_manager,
-               enum kube_conflict conflict, const json_t *object, kube_done_fn *on_done,
-               void *userdata, struct kube_call **ret_call, struct error *err)
+int kube_apply(struct kube_client *client, const char *path, enum kube_conflict conflict,
+               const json_t *object, kube_done_fn *on_done, void *userdata,
+               struct kube_call **ret_call, struct error *err)
 {
     if (!json_is_string(json_object_get(object, "apiVersion")) ||
         !json_is_string(json_object_get(object, "kind")) ||
@@ -94,29 +94,27 @@ int kube_apply(struct kube_client *client, const char *path, const char *field_m
     /* JSON is YAML, and all API servers since 1.16 know this type. */
     return write_object(client,
                         &(struct writing){"PATCH", path, "application/apply-patch+yaml",
-                                          field_manager, conflict == KUBE_FORCE, object},
+                                          conflict == KUBE_FORCE, object},
                         on_done, userdata, ret_call, err);
 }
 
-int kube_json_patch(struct kube_client *client, const char *path, const char *field_manager,
-                    const json_t *operations, kube_done_fn *on_done, void *userdata,
-                    struct kube_call **ret_call, struct error *err)
+int kube_json_patch(struct kube_client *client, const char *path, const json_t *operations,
+                    kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
+                    struct error *err)
 {
     if (!json_is_array(operations))
         return error_set(err, -EINVAL, "a JSON patch of %s is no list", path);
-    return write_object(client,
-                        &(struct writing){"PATCH", path, "application/json-patch+json",
-                                          field_manager, false, operations},
-                        on_done, userdata, ret_call, err);
+    return write_object(
+        client, &(struct writing){"PATCH", path, "application/json-patch+json", false, operations},
+        on_done, userdata, ret_call, err);
 }
 
-int kube_create(struct kube_client *client, const char *path, const char *field_manager,
-                const json_t *object, kube_done_fn *on_done, void *userdata,
-                struct kube_call **ret_call, struct error *err)
+int kube_create(struct kube_client *client, const char *path, const json_t *object,
+                kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
+                struct error *err)
 {
-    return write_object(
-        client, &(struct writing){"POST", path, "application/json", field_manager, false, object},
-        on_done, userdata, ret_call, err);
+    return write_object(client, &(struct writing){"POST", path, "application/json", false, object},
+                        on_done, userdata, ret_call, err);
 }
 
 /* ---- conflicts ---- */
@@ -148,4 +146,12 @@ void kube_each_conflict(const struct kube_response *response,
             visit(field, manager, userdata);
     }
     json_decref(status);
+}
+
+void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE])
+{
+    struct tm utc;
+
+    gmtime_r(&when, &utc);
+    strftime(buffer, KUBE_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }

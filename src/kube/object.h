@@ -7,6 +7,7 @@
  */
 
 #include <jansson.h>
+#include <time.h>
 
 #include "base/text.h"
 #include "kube/client.h"
@@ -29,19 +30,24 @@ struct kube_place {
 char *kube_path(const struct kube_place *place);
 
 /* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
-int kube_apply(struct kube_client *client, const char *path, const char *field_manager,
-               enum kube_conflict conflict, const json_t *object, kube_done_fn *on_done,
-               void *userdata, struct kube_call **ret_call, struct error *err);
+int kube_apply(struct kube_client *client, const char *path, enum kube_conflict conflict,
+               const json_t *object, kube_done_fn *on_done, void *userdata,
+               struct kube_call **ret_call, struct error *err);
 
 /* PATCH application/json-patch+json; operations is an array. */
-int kube_json_patch(struct kube_client *client, const char *path, const char *field_manager,
-                    const json_t *operations, kube_done_fn *on_done, void *userdata,
-                    struct kube_call **ret_call, struct error *err);
+int kube_json_patch(struct kube_client *client, const char *path, const json_t *operations,
+                    kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
+                    struct error *err);
 
 /* POST to a collection. */
-int kube_create(struct kube_client *client, const char *path, const char *field_manager,
-                const json_t *object, kube_done_fn *on_done, void *userdata,
-                struct kube_call **ret_call, struct error *err);
+int kube_create(struct kube_client *client, const char *path, const json_t *object,
+                kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
+                struct error *err);
+
+enum { KUBE_TIME_SIZE = 32 };
+
+/* "2026-01-31T23:59:59Z", as the API writes times. */
+void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE]);
 
 /* Of a 409's body: calls for each field another manager holds:
  * ".metadata.labels.nvidia.com/gpu.count", "nfd-master". */

@@ -16,16 +16,16 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gpu/pci.h"
-#include "node/cdi.h"
 #include "node/machine.h"
 #include "node/reload.h"
 #include "node/status.h"
+#include "plugin/cdi.h"
 
 enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 /* --- apply: a plan becomes services --- */
 
-static void look_at_rivals(struct agent *agent);
+static void sync_foreign_plugins(struct agent *agent);
 
 void agent_log_problems(const struct problems *problems)
 {
@@ -110,14 +110,14 @@ static void reconcile_services(struct agent *agent, const struct offer *before)
         else if (!announces_alike(before, agent->offer, &plan->resources[i]))
             service_announce(service);
     }
-    look_at_rivals(agent);
+    sync_foreign_plugins(agent);
 }
 
 /* Somebody else serves all that is offered, perhaps by specs of his own. */
 static bool stands_by(const struct agent *agent)
 {
     for (size_t i = 0; i < agent->n_services; i++)
-        if (!service_rival(agent->services[i]))
+        if (!service_foreign_plugin(agent->services[i]))
             return false;
     return agent->n_services > 0;
 }
@@ -385,7 +385,7 @@ static void on_event(const struct gpu_event *event, void *userdata)
     enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
 
     agent->counters.xids++;
-    if (xidlog_say(&agent->xidlog, event, clock_now_ms()))
+    if (xidlog_admit(&agent->xidlog, event, clock_now_ms()))
         log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
                   "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
                   log_number(event->xid), "class", xid_class_name(class), "meaning",
@@ -464,7 +464,7 @@ static void on_kubelet_changed(const char *name, void *userdata)
 }
 
 /* Somebody came or went who cares for GPUs as well. It is in the log already. */
-static void on_neighbour(const struct neighbour_news *news, void *userdata)
+static void on_neighbour(const struct coexist_news *news, void *userdata)
 {
     struct agent *agent = userdata;
 
@@ -472,12 +472,12 @@ static void on_neighbour(const struct neighbour_news *news, void *userdata)
     publisher_touch(agent->publisher);
 }
 
-static void look_at_rivals(struct agent *agent)
+static void sync_foreign_plugins(struct agent *agent)
 {
     for (size_t i = 0; i < agent->n_services; i++)
-        neighbours_rival(agent->neighbours, service_resource(agent->services[i]),
-                         service_rival(agent->services[i]));
-    neighbours_look(agent->neighbours);
+        coexist_foreign_plugin(agent->coexist, service_resource(agent->services[i]),
+                               service_foreign_plugin(agent->services[i]));
+    coexist_sync(agent->coexist);
 }
 
 static bool serves(const struct agent *agent)
@@ -499,21 +499,35 @@ static void on_service_state(void *userdata)
     agent->serves = serves(agent);
     if (agent->serves && !served)
         reconcile_cdi(agent);
-    look_at_rivals(agent);
+    sync_foreign_plugins(agent);
     publisher_touch(agent->publisher);
     if (agent->n_services && status_ready(agent, &why))
         log_info("every resource is registered", "resources", log_number(agent->n_services));
 }
 
-static void on_cluster_news(const struct cluster_news *news, void *userdata)
+static void take_node_status(struct agent *agent, const struct sync_news *news)
+{
+    int r = 0;
+
+    nodestatus_clear(&agent->nodestatus);
+    for (size_t i = 0; r == 0 && i < news->n_resources; i++) {
+        const struct sync_resource *resource = &news->resources[i];
+
+        r = nodestatus_add(&agent->nodestatus, resource->name, resource->capacity,
+                           resource->allocatable);
+    }
+    if (r < 0)
+        log_error("no memory for what the Node shows");
+}
+
+static void on_cluster_news(const struct sync_news *news, void *userdata)
 {
     struct agent *agent = userdata;
 
     if (news->gone)
         return; /* a Node that is not there asks for nothing */
     nodeconfig_label(agent->nodeconfig, news->config_label_value);
-    if (nodeview_take(&agent->nodeview, news) < 0)
-        log_error("no memory for what the Node shows");
+    take_node_status(agent, news);
     for (size_t i = 0; i < agent->n_services; i++)
         service_node_changed(agent->services[i]);
 }
@@ -522,7 +536,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
-    kubelet_check(agent->kubelet);
+    kubeletdir_check(agent->kubelet);
     nodeconfig_check(agent->nodeconfig);
     publisher_touch(agent->publisher); /* what could not be written is tried again */
 }
@@ -557,11 +571,11 @@ void agent_stop(struct agent *agent, int status)
     while (agent->n_services)
         service_free(agent->services[--agent->n_services]);
     driver_free(TAKE_PTR(agent->driver));
-    reporter_free(TAKE_PTR(agent->reporter));
+    httplink_free(TAKE_PTR(agent->httplink));
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
-    holders_free(TAKE_PTR(agent->holders));
-    neighbours_free(TAKE_PTR(agent->neighbours));
-    kubelet_free(TAKE_PTR(agent->kubelet));
+    podresources_free(TAKE_PTR(agent->podresources));
+    coexist_free(TAKE_PTR(agent->coexist));
+    kubeletdir_free(TAKE_PTR(agent->kubelet));
     if (status != 0 || !publisher_leave(agent->publisher, on_left))
         publisher_free(TAKE_PTR(agent->publisher));
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
@@ -592,18 +606,18 @@ static int start_observers(struct agent *agent, struct error *err)
     const struct agent_flags *flags = agent->flags;
     const char *pods = flags->pod_resources_socket;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
-    int r = kubelet_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir, on_kubelet_changed,
-                        agent, &agent->kubelet, err);
+    int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
+                           on_kubelet_changed, agent, &agent->kubelet, err);
 
     if (r == 0)
-        r = holders_new(&agent->loop, pods ? pods : "", &agent->holders, err);
+        r = podresources_new(&agent->loop, pods ? pods : "", &agent->podresources, err);
     if (r == 0)
-        r = neighbours_new(&agent->loop, agent->holders, flags->namespace_, flags->pod_name,
-                           on_neighbour, agent, &agent->neighbours, err);
+        r = coexist_new(&agent->loop, agent->podresources, flags->namespace_, flags->pod_name,
+                        on_neighbour, agent, &agent->coexist, err);
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
     if (r == 0 && flags->http_address && *flags->http_address)
-        r = reporter_new(&agent->loop, flags->http_address, status_answer, agent, &agent->reporter,
+        r = httplink_new(&agent->loop, flags->http_address, status_answer, agent, &agent->httplink,
                          err);
     return r;
 }
@@ -649,7 +663,7 @@ static void start(struct agent *agent)
     agent->services_context = (struct service_context){
         .loop = &agent->loop,
         .kubelet = agent->kubelet,
-        .node = &agent->nodeview,
+        .node = &agent->nodestatus,
         .on_state = on_service_state,
         .userdata = agent,
     };
@@ -677,7 +691,7 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
     drop_offer(&agent, TAKE_PTR(agent.offer));
     config_free(agent.next_config);
     inventory_deinit(&agent.machine);
-    nodeview_deinit(&agent.nodeview);
+    nodestatus_deinit(&agent.nodestatus);
     xid_filter_deinit(&agent.xid_filter);
     health_deinit(&agent.health);
     return agent.status;

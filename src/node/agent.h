@@ -19,17 +19,17 @@
 #include "base/error.h"
 #include "config/flags.h"
 #include "gpu/driver.h"
-#include "node/health.h"
-#include "node/healthfile.h"
-#include "node/holders.h"
-#include "node/kubelet.h"
-#include "node/neighbours.h"
-#include "node/nodeconfig.h"
-#include "node/offer.h"
+#include "health/health.h"
+#include "health/healthfile.h"
+#include "health/xidlog.h"
+#include "node/coexist.h"
+#include "node/httplink.h"
 #include "node/publisher.h"
-#include "node/reporter.h"
-#include "node/service.h"
-#include "node/xidlog.h"
+#include "nodeconfig/nodeconfig.h"
+#include "plugin/kubeletdir.h"
+#include "plugin/offer.h"
+#include "plugin/podresources.h"
+#include "plugin/service.h"
 
 struct agent_counters {
     uint64_t reloads, failed_reloads, xids, hangs;
@@ -43,13 +43,13 @@ struct agent {
     uv_timer_t tick;  /* once a minute: what inotify may have lost */
     uv_timer_t probe; /* while a GPU is not well: when to ask again */
     struct driver *driver;
-    struct kubelet *kubelet;
+    struct kubeletdir *kubelet;
     struct nodeconfig *nodeconfig;
     struct publisher *publisher;
-    struct holders *holders;
-    struct neighbours *neighbours;
-    struct nodeview nodeview;
-    struct reporter *reporter; /* NULL without an address */
+    struct podresources *podresources;
+    struct coexist *coexist;
+    struct nodestatus nodestatus;
+    struct httplink *httplink; /* NULL without an address */
     struct health health;
     struct xid_filter xid_filter;
     struct xidlog xidlog;

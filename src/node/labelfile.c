@@ -12,14 +12,14 @@
 
 static int compare_labels(const void *a, const void *b)
 {
-    return strcmp((*(const struct cluster_label *const *)a)->key,
-                  (*(const struct cluster_label *const *)b)->key);
+    return strcmp((*(const struct sync_label *const *)a)->key,
+                  (*(const struct sync_label *const *)b)->key);
 }
 
 /* NULL for want of memory. */
-static char *format_labels(const struct cluster_label *labels, size_t n_labels)
+static char *format_labels(const struct sync_label *labels, size_t n_labels)
 {
-    cleanup_free const struct cluster_label **sorted = calloc(n_labels + 1, sizeof(*sorted));
+    cleanup_free const struct sync_label **sorted = calloc(n_labels + 1, sizeof(*sorted));
     cleanup_text struct text text = TEXT_INIT;
 
     if (!sorted)
@@ -62,7 +62,7 @@ static void write_content(struct labelfile *file, char *content)
     file->content = content;
 }
 
-void labelfile_write(struct labelfile *file, const char *path, const struct cluster_label *labels,
+void labelfile_write(struct labelfile *file, const char *path, const struct sync_label *labels,
                      size_t n_labels)
 {
     char *content;

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cluster/message.h"
+#include "nodesync/message.h"
 
 #define LABELFILE_TIMESTAMP "nvidia.com/gfd.timestamp"
 
@@ -22,7 +22,7 @@ struct labelfile {
 };
 
 /* Writes the labels to path (NULL = nowhere); a file at another path written before goes away. */
-void labelfile_write(struct labelfile *file, const char *path, const struct cluster_label *labels,
+void labelfile_write(struct labelfile *file, const char *path, const struct sync_label *labels,
                      size_t n_labels);
 
 /* Forgets the file, and removes it unless it is to be kept. */

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "node/agent.h"
-#include "node/clusterstate.h"
 #include "node/labelfile.h"
+#include "node/nodestate.h"
 
 enum { SOON_MS = 20 /* a change comes with others */ };
 
@@ -27,7 +27,7 @@ struct pending {
 struct publisher {
     uv_timer_t look;
     struct agent *agent;
-    struct clusterlink *link; /* NULL without a node's name */
+    struct synclink *link; /* NULL without a node's name */
     struct labelfile labelfile;
     struct pending *pending;     /* a list */
     uint64_t unsettled_since_ms; /* 0 = settled */
@@ -35,21 +35,21 @@ struct publisher {
 
 /* --- the state --- */
 
-static void write_file(struct publisher *publisher, struct cluster_state *state)
+static void write_file(struct publisher *publisher, struct sync_state *state)
 {
-    const char *path = clusterstate_label_file(publisher->agent);
+    const char *path = nodestate_label_file(publisher->agent);
 
     if (!path || !state->n_labels) {
         labelfile_write(&publisher->labelfile, NULL, NULL, 0);
         return;
     }
-    if (clusterstate_add_timestamp(publisher->agent, state) == 0)
+    if (nodestate_add_timestamp(publisher->agent, state) == 0)
         labelfile_write(&publisher->labelfile, path, state->labels, state->n_labels);
 }
 
-static void publish(struct publisher *publisher, struct cluster_state *state)
+static void publish(struct publisher *publisher, struct sync_state *state)
 {
-    clusterlink_state(publisher->link, state);
+    synclink_state(publisher->link, state);
     write_file(publisher, state); /* last: it adds the time */
 }
 
@@ -77,22 +77,22 @@ static bool is_due(struct publisher *publisher, bool settling)
 static void on_look(uv_timer_t *timer)
 {
     struct publisher *publisher = timer->data;
-    struct cluster_state state;
-    int r = clusterstate_make(publisher->agent, &state);
+    struct sync_state state;
+    int r = nodestate_make(publisher->agent, &state);
 
     if (r < 0)
         log_error("no memory to tell the state of this node");
-    if (r < 0 || r == CLUSTERSTATE_UNKNOWN)
+    if (r < 0 || r == NODESTATE_UNKNOWN)
         return;
-    if (is_due(publisher, r == CLUSTERSTATE_SETTLING))
+    if (is_due(publisher, r == NODESTATE_SETTLING))
         publish(publisher, &state);
-    cluster_state_deinit(&state);
+    sync_state_deinit(&state);
 }
 
 void publisher_touch(struct publisher *publisher)
 {
-    if (!publisher || (!publisher->link && !publisher->labelfile.path &&
-                       !clusterstate_label_file(publisher->agent)))
+    if (!publisher ||
+        (!publisher->link && !publisher->labelfile.path && !nodestate_label_file(publisher->agent)))
         return; /* there is nobody to tell */
     if (!uv_is_active((uv_handle_t *)&publisher->look) ||
         uv_timer_get_due_in(&publisher->look) > SOON_MS)
@@ -102,19 +102,19 @@ void publisher_touch(struct publisher *publisher)
 /* --- events --- */
 
 void publisher_event(struct publisher *publisher, bool warning, const char *reason,
-                     const char *message, const struct cluster_pod *pods, size_t n_pods)
+                     const char *message, const struct sync_pod *pods, size_t n_pods)
 {
-    const struct cluster_event event = {
+    const struct sync_event event = {
         .warning = warning,
         .reason = (char *)(uintptr_t)reason, /* only read */
         .message = (char *)(uintptr_t)message,
-        .pods = (struct cluster_pod *)(uintptr_t)pods,
+        .pods = (struct sync_pod *)(uintptr_t)pods,
         .n_pods = n_pods,
     };
 
     if (!publisher || (publisher->agent->machine_known && !publisher->agent->machine.n_gpus))
         return; /* a node without a GPU is silent */
-    clusterlink_event(publisher->link, &event);
+    synclink_event(publisher->link, &event);
 }
 
 static void unlink_pending(struct pending *pending)
@@ -126,17 +126,17 @@ static void unlink_pending(struct pending *pending)
     *link = pending->next;
 }
 
-static void on_holders(const struct holders_pod *pods, size_t n_pods, void *userdata)
+static void on_holders(const struct podresources_pod *pods, size_t n_pods, void *userdata)
 {
     cleanup_free struct pending *pending = userdata;
-    cleanup_free struct cluster_pod *named = calloc(n_pods + 1, sizeof(*named));
+    cleanup_free struct sync_pod *named = calloc(n_pods + 1, sizeof(*named));
     size_t n = 0;
 
     unlink_pending(pending);
     for (size_t i = 0; named && i < n_pods; i++)
         if (*pods[i].namespace_ && *pods[i].name)
-            named[n++] = (struct cluster_pod){(char *)(uintptr_t)pods[i].namespace_,
-                                              (char *)(uintptr_t)pods[i].name};
+            named[n++] = (struct sync_pod){(char *)(uintptr_t)pods[i].namespace_,
+                                           (char *)(uintptr_t)pods[i].name};
     publisher_event(pending->publisher, pending->warning, pending->reason, pending->message, named,
                     n);
 }
@@ -181,7 +181,7 @@ void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool war
     memcpy(pending->message, message, size);
     if (collect_ids(publisher->agent->offer, uuid, &ids, &n, &capacity) == 0 &&
         collect_ids(publisher->agent->earlier, uuid, &ids, &n, &capacity) == 0 && n &&
-        holders_ask(publisher->agent->holders, ids, n, on_holders, pending) == 0)
+        podresources_ask(publisher->agent->podresources, ids, n, on_holders, pending) == 0)
         return;
     on_holders(NULL, 0, pending);
 }
@@ -195,12 +195,12 @@ bool publisher_has_cluster(const struct publisher *publisher)
 
 bool publisher_is_connected(const struct publisher *publisher)
 {
-    return publisher && clusterlink_is_connected(publisher->link);
+    return publisher && synclink_is_connected(publisher->link);
 }
 
 uint64_t publisher_lost_events(const struct publisher *publisher)
 {
-    return publisher ? clusterlink_lost_events(publisher->link) : 0;
+    return publisher ? synclink_lost_events(publisher->link) : 0;
 }
 
 /* --- life --- */
@@ -210,11 +210,11 @@ static char *text_of(const char *text)
     return (char *)(uintptr_t)(text ? text : ""); /* only read */
 }
 
-int publisher_new(uv_loop_t *loop, struct agent *agent, clusterlink_news_fn *on_news,
+int publisher_new(uv_loop_t *loop, struct agent *agent, synclink_news_fn *on_news,
                   struct publisher **ret_publisher, struct error *err)
 {
     const struct agent_flags *flags = agent->flags;
-    const struct cluster_setup setup = {
+    const struct sync_setup setup = {
         .node = text_of(flags->node_name),
         .kubeconfig = text_of(flags->kubeconfig),
         .namespace_ = text_of(flags->namespace_),
@@ -227,7 +227,7 @@ int publisher_new(uv_loop_t *loop, struct agent *agent, clusterlink_news_fn *on_
     if (!publisher)
         return error_set_errno(err, -ENOMEM, "cannot talk to the cluster");
     if (flags->node_name)
-        r = clusterlink_new(loop, &setup, on_news, agent, &publisher->link, err);
+        r = synclink_new(loop, &setup, on_news, agent, &publisher->link, err);
     if (r < 0)
         return r;
     publisher->agent = agent;
@@ -252,7 +252,7 @@ void publisher_free(struct publisher *publisher)
         publisher->pending = pending->next;
         free(pending);
     }
-    clusterlink_free(TAKE_PTR(publisher->link));
+    synclink_free(TAKE_PTR(publisher->link));
     labelfile_end(&publisher->labelfile, true);
     uv_close((uv_handle_t *)&publisher->look, on_closed);
 }
@@ -265,11 +265,11 @@ static bool keeps_file(const struct agent *agent)
     return gfd && (gfd->oneshot || gfd->sleep_interval_ns == UINT64_MAX);
 }
 
-bool publisher_leave(struct publisher *publisher, clusterlink_gone_fn *on_gone)
+bool publisher_leave(struct publisher *publisher, synclink_gone_fn *on_gone)
 {
     if (!publisher)
         return false;
     uv_timer_stop(&publisher->look);
     labelfile_end(&publisher->labelfile, keeps_file(publisher->agent));
-    return publisher->link && clusterlink_leave(publisher->link, on_gone, publisher->agent);
+    return publisher->link && synclink_leave(publisher->link, on_gone, publisher->agent);
 }

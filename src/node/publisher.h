@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the agent makes known beside the kubelet: to our Node through gpuslice-cluster
- * (clusterlink.h), and to node-feature-discovery's file (labelfile.h).
+ * What the agent makes known beside the kubelet: to our Node through gpuslice-nodesync
+ * (synclink.h), and to node-feature-discovery's file (labelfile.h).
  *
  * It looks at the agent when it is told that something changed, and passes on what differs. While
  * resources are still on their way to the kubelet it waits up to PUBLISHER_SETTLE_MS, so that a
@@ -15,7 +15,7 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "node/clusterlink.h"
+#include "node/synclink.h"
 
 enum { PUBLISHER_SETTLE_MS = 5000 };
 
@@ -23,7 +23,7 @@ struct agent;
 struct publisher;
 
 /* agent is borrowed; news goes to on_news with the agent as its userdata. */
-int publisher_new(uv_loop_t *loop, struct agent *agent, clusterlink_news_fn *on_news,
+int publisher_new(uv_loop_t *loop, struct agent *agent, synclink_news_fn *on_news,
                   struct publisher **ret_publisher, struct error *err);
 
 /* NULL is fine, here and below. Free the agent's holders before. */
@@ -34,7 +34,7 @@ void publisher_touch(struct publisher *publisher);
 
 /* Something happened; said on the Node, and on the pods. */
 void publisher_event(struct publisher *publisher, bool warning, const char *reason,
-                     const char *message, const struct cluster_pod *pods, size_t n_pods);
+                     const char *message, const struct sync_pod *pods, size_t n_pods);
 
 /* The same for a GPU, on the pods that hold a device of it. */
 void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool warning,
@@ -49,4 +49,4 @@ uint64_t publisher_lost_events(const struct publisher *publisher);
  * The agent ends in good order: the labels' file goes, and the cluster is told. True when on_gone
  * will run (once, with the agent): free the publisher then. False: nobody is there to be told.
  */
-bool publisher_leave(struct publisher *publisher, clusterlink_gone_fn *on_gone);
+bool publisher_leave(struct publisher *publisher, synclink_gone_fn *on_gone);

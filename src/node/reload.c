@@ -66,7 +66,7 @@ static void take_config(struct agent *agent, struct config *config, const char *
     snprintf(message, sizeof(message), "configuration taken: %s", *path ? path : "an empty one");
     publisher_event(agent->publisher, false, "ConfigurationTaken", message, NULL, 0);
     put_to_use(agent, config, path);
-    nodeconfig_taken(agent->nodeconfig);
+    nodeconfig_applied(agent->nodeconfig);
 }
 
 static void refuse_config(struct agent *agent, const char *path, const char *why)
@@ -91,8 +91,8 @@ static void stand_in(struct agent *agent, struct config *config, const char *pat
 /* Nothing is in force yet, and what is meant cannot be: better another one than no slices. */
 static int start_with_stand_in(struct agent *agent, const char *refusal)
 {
-    for (unsigned which = 0; which < NODECONFIG_STAND_INS; which++) {
-        const char *path = nodeconfig_stand_in(agent->nodeconfig, which);
+    for (unsigned which = 0; which < NODECONFIG_FALLBACKS; which++) {
+        const char *path = nodeconfig_fallback(agent->nodeconfig, which);
         char why[REFUSAL_SIZE];
         struct config *config;
 
@@ -114,13 +114,13 @@ int reload_first(struct agent *agent)
 
     if (nodeconfig_is_waiting(agent->nodeconfig))
         return 0;
-    snprintf(why, sizeof(why), "%s", nodeconfig_trouble(agent->nodeconfig));
+    snprintf(why, sizeof(why), "%s", nodeconfig_problem(agent->nodeconfig));
     if (*why || load_config(agent, path, &config, why) < 0)
         return start_with_stand_in(agent, why);
     if (agent->flags->config_folder)
         log_info("configuration chosen", "file", *path ? path : "(empty)");
     put_to_use(agent, config, path);
-    nodeconfig_taken(agent->nodeconfig);
+    nodeconfig_applied(agent->nodeconfig);
     return 0;
 }
 
@@ -137,7 +137,7 @@ void reload_now(struct agent *agent)
     char why[REFUSAL_SIZE];
     struct config *config;
 
-    snprintf(why, sizeof(why), "%s", nodeconfig_trouble(agent->nodeconfig));
+    snprintf(why, sizeof(why), "%s", nodeconfig_problem(agent->nodeconfig));
     if (!agent->offer && !agent->next_config)
         start_late(agent);
     else if (!*why && load_again(agent, path, &config, why) == 0)

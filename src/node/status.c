@@ -13,11 +13,11 @@
 #error "the build passes GPUSLICE_VERSION"
 #endif
 
-bool status_rival(const struct agent *agent, char *message, size_t size)
+bool status_foreign_plugin(const struct agent *agent, char *message, size_t size)
 {
     for (size_t i = 0; i < agent->n_services; i++) {
         const char *sentence =
-            neighbours_sentence(agent->neighbours, service_resource(agent->services[i]));
+            coexist_message(agent->coexist, service_resource(agent->services[i]));
 
         if (!sentence)
             continue;
@@ -29,7 +29,7 @@ bool status_rival(const struct agent *agent, char *message, size_t size)
 
 static void add_unready(const struct agent *agent, const struct service *service, struct text *why)
 {
-    const char *sentence = neighbours_sentence(agent->neighbours, service_resource(service));
+    const char *sentence = coexist_message(agent->coexist, service_resource(service));
 
     if (sentence)
         text_addf(why, "%s\n", sentence);
@@ -178,12 +178,12 @@ unsigned status_answer(char question, struct text *body, void *userdata)
     };
     const struct agent *agent = userdata;
 
-    if (question == REPORT_METRICS) {
+    if (question == HTTPLINK_METRICS) {
         for (size_t i = 0; i < ARRAY_SIZE(families); i++)
             families[i](agent, body);
         return 200;
     }
-    if (question == REPORT_READY && !status_ready(agent, body))
+    if (question == HTTPLINK_READY && !status_ready(agent, body))
         return 503;
     text_add(body, "ok\n"); /* healthy is whoever answers */
     return 200;

@@ -9,11 +9,11 @@
 #include "base/text.h"
 #include "node/agent.h"
 
-/* A reporter_answer_fn; userdata is the agent. */
+/* A httplink_answer_fn; userdata is the agent. */
 unsigned status_answer(char question, struct text *body, void *userdata);
 
 /* True when somebody else serves one of our resources; the sentence names one of them. */
-bool status_rival(const struct agent *agent, char *message, size_t size);
+bool status_foreign_plugin(const struct agent *agent, char *message, size_t size);
 
 /* True when every resource of the plan is registered; else a line per reason is added to why. */
 bool status_ready(const struct agent *agent, struct text *why);

@@ -188,5 +188,5 @@ int main(int argc, char *argv[])
     if (argc > 1 && str_equal(argv[1], "deaf"))
         return be_deaf();
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    return cmocka_run_group_tests_name("child", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("node/child", tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ static void assert_content(const char *path, const char *wanted)
 
 static void test_is_sorted_and_readable_by_all_and_written_when_it_differs(void **state)
 {
-    const struct cluster_label labels[] = {{b, two}, {a, one}}, changed[] = {{a, none}};
+    const struct sync_label labels[] = {{b, two}, {a, one}}, changed[] = {{a, none}};
     struct labelfile file = {.path = NULL};
     struct bed bed = make_bed();
     struct stat first, second;
@@ -61,7 +61,7 @@ static void test_is_sorted_and_readable_by_all_and_written_when_it_differs(void 
 
 static void test_another_place_takes_the_file_along(void **state)
 {
-    const struct cluster_label labels[] = {{a, one}};
+    const struct sync_label labels[] = {{a, one}};
     struct labelfile file = {.path = NULL};
     struct bed bed = make_bed();
     char other[80];
@@ -82,7 +82,7 @@ static void test_another_place_takes_the_file_along(void **state)
 
 static void test_a_folder_that_comes_later_gets_the_file(void **state)
 {
-    const struct cluster_label labels[] = {{a, one}};
+    const struct sync_label labels[] = {{a, one}};
     struct labelfile file = {.path = NULL};
     struct bed bed = make_bed();
 

@@ -85,5 +85,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(updates)};
 
-    return cmocka_run_group_tests_name("machine", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("node/machine", tests, NULL, NULL);
 }

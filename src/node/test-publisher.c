@@ -17,40 +17,39 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "node/agent.h"
-#include "node/clusterstate.h"
-#include "node/test-bed.h"
+#include "node/nodestate.h"
+#include "plugin/test-bed.h"
 
 /* --- the cluster, played: what is said to it, in order --- */
 
 static struct text said;
 static char *node_name;
-static clusterlink_gone_fn *on_left;
+static synclink_gone_fn *on_left;
 
 static char link_place;
 
-int clusterlink_new(uv_loop_t *loop, const struct cluster_setup *setup,
-                    clusterlink_news_fn *on_news, void *userdata, struct clusterlink **ret_link,
-                    struct error *err)
+int synclink_new(uv_loop_t *loop, const struct sync_setup *setup, synclink_news_fn *on_news,
+                 void *userdata, struct synclink **ret_link, struct error *err)
 {
     (void)loop, (void)on_news, (void)userdata, (void)err;
     node_name = strdup(setup->node);
-    *ret_link = (struct clusterlink *)&link_place;
+    *ret_link = (struct synclink *)&link_place;
     return 0;
 }
 
-void clusterlink_free(struct clusterlink *link)
+void synclink_free(struct synclink *link)
 {
     (void)link;
     free(TAKE_PTR(node_name));
 }
 
-void clusterlink_state(struct clusterlink *link, const struct cluster_state *state)
+void synclink_state(struct synclink *link, const struct sync_state *state)
 {
     if (link)
         text_addf(&said, "%s; ", state->message ? state->message : "nothing");
 }
 
-void clusterlink_event(struct clusterlink *link, const struct cluster_event *event)
+void synclink_event(struct synclink *link, const struct sync_event *event)
 {
     if (!link)
         return;
@@ -60,17 +59,17 @@ void clusterlink_event(struct clusterlink *link, const struct cluster_event *eve
     text_add(&said, "; ");
 }
 
-bool clusterlink_is_connected(const struct clusterlink *link)
+bool synclink_is_connected(const struct synclink *link)
 {
     return link;
 }
 
-uint64_t clusterlink_lost_events(const struct clusterlink *link)
+uint64_t synclink_lost_events(const struct synclink *link)
 {
     return link ? 3 : 0;
 }
 
-bool clusterlink_leave(struct clusterlink *link, clusterlink_gone_fn *on_gone, void *userdata)
+bool synclink_leave(struct synclink *link, synclink_gone_fn *on_gone, void *userdata)
 {
     (void)link, (void)userdata;
     on_left = on_gone;
@@ -82,28 +81,28 @@ bool clusterlink_leave(struct clusterlink *link, clusterlink_gone_fn *on_gone, v
 static int outcome;
 static char state_message[40];
 
-int clusterstate_make(const struct agent *agent, struct cluster_state *ret_state)
+int nodestate_make(const struct agent *agent, struct sync_state *ret_state)
 {
     (void)agent;
-    *ret_state = (struct cluster_state){.has_condition = true};
-    if (outcome < 0 || outcome == CLUSTERSTATE_UNKNOWN)
+    *ret_state = (struct sync_state){.has_condition = true};
+    if (outcome < 0 || outcome == NODESTATE_UNKNOWN)
         return outcome;
     ret_state->message = strdup(state_message);
     ret_state->labels = calloc(1, sizeof(*ret_state->labels));
-    ret_state->labels[0] = (struct cluster_label){strdup("nvidia.com/gpu.count"), strdup("2")};
+    ret_state->labels[0] = (struct sync_label){strdup("nvidia.com/gpu.count"), strdup("2")};
     ret_state->n_labels = ret_state->labels_capacity = 1;
     return outcome;
 }
 
 static const char *label_file;
 
-const char *clusterstate_label_file(const struct agent *agent)
+const char *nodestate_label_file(const struct agent *agent)
 {
     (void)agent;
     return label_file;
 }
 
-int clusterstate_add_timestamp(const struct agent *agent, struct cluster_state *state)
+int nodestate_add_timestamp(const struct agent *agent, struct sync_state *state)
 {
     (void)agent, (void)state;
     return 0;
@@ -111,15 +110,15 @@ int clusterstate_add_timestamp(const struct agent *agent, struct cluster_state *
 
 /* --- the pods that hold devices, played: the answer comes when the test says so --- */
 
-static holders_done_fn *asked;
+static podresources_done_fn *asked;
 static void *asked_userdata;
 static struct text asked_ids;
 static int ask_result;
 
-int holders_ask(struct holders *holders, const char *const *ids, size_t n_ids,
-                holders_done_fn *on_done, void *userdata)
+int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
+                     podresources_done_fn *on_done, void *userdata)
 {
-    (void)holders;
+    (void)podresources;
     if (ask_result < 0)
         return ask_result;
     for (size_t i = 0; i < n_ids; i++)
@@ -139,7 +138,7 @@ struct world {
     struct publisher *publisher;
 };
 
-static void on_news(const struct cluster_news *news, void *userdata)
+static void on_news(const struct sync_news *news, void *userdata)
 {
     (void)news, (void)userdata;
     fail_msg("there is nobody to tell news");
@@ -222,7 +221,7 @@ static void nothing_is_told_while_nothing_is_known(void **state)
     struct world *world = *state;
 
     start(world);
-    outcome = CLUSTERSTATE_UNKNOWN;
+    outcome = NODESTATE_UNKNOWN;
     publisher_touch(world->publisher);
     bed_advance(&world->bed, 60000);
     assert_said("");
@@ -238,7 +237,7 @@ static void resources_on_their_way_have_five_seconds(void **state)
     struct world *world = *state;
 
     start(world);
-    outcome = CLUSTERSTATE_SETTLING;
+    outcome = NODESTATE_SETTLING;
     snprintf(state_message, sizeof(state_message), "not registered");
     publisher_touch(world->publisher);
     for (int ms = 0; ms < 4900; ms += 100) { /* touches do not put it off */
@@ -256,7 +255,7 @@ static void resources_that_arrive_are_told_at_once(void **state)
 
     start(world);
     for (int round = 0; round < 3; round++) { /* each new configuration has its time anew */
-        outcome = CLUSTERSTATE_SETTLING;
+        outcome = NODESTATE_SETTLING;
         publisher_touch(world->publisher);
         bed_advance(&world->bed, 3000);
         assert_said("");
@@ -317,7 +316,7 @@ static void the_file_goes_with_an_agent_that_ends(void **state)
 
 static void an_event_of_a_gpu_names_its_pods(void **state)
 {
-    static const struct holders_pod pods[] = {{"default", "train"}, {"", ""}, {"ml", "serve"}};
+    static const struct podresources_pod pods[] = {{"default", "train"}, {"", ""}, {"ml", "serve"}};
     struct world *world = *state;
 
     start(world);
@@ -427,5 +426,5 @@ int main(void)
         IN_A_WORLD(without_a_node_name_nobody_has_to_be_told_of_the_end),
     };
 
-    return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("node/publisher", tests, NULL, NULL);
 }

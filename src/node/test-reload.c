@@ -14,12 +14,12 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "node/test-bed.h"
+#include "plugin/test-bed.h"
 
 /* --- which file is meant, played --- */
 
 static char meant[BED_PATH_SIZE], trouble[80];
-static char stand_ins[NODECONFIG_STAND_INS][BED_PATH_SIZE];
+static char stand_ins[NODECONFIG_FALLBACKS][BED_PATH_SIZE];
 static bool is_waiting;
 static unsigned n_remembered;
 
@@ -29,13 +29,13 @@ const char *nodeconfig_path(const struct nodeconfig *config)
     return meant;
 }
 
-const char *nodeconfig_trouble(const struct nodeconfig *config)
+const char *nodeconfig_problem(const struct nodeconfig *config)
 {
     (void)config;
     return trouble;
 }
 
-const char *nodeconfig_stand_in(struct nodeconfig *config, unsigned which)
+const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
 {
     (void)config;
     return *stand_ins[which] ? stand_ins[which] : NULL;
@@ -47,7 +47,7 @@ bool nodeconfig_is_waiting(const struct nodeconfig *config)
     return is_waiting;
 }
 
-void nodeconfig_taken(struct nodeconfig *config)
+void nodeconfig_applied(struct nodeconfig *config)
 {
     (void)config;
     n_remembered++;
@@ -81,7 +81,7 @@ static struct text said;
 static unsigned n_touched;
 
 void publisher_event(struct publisher *publisher, bool warning, const char *reason,
-                     const char *message, const struct cluster_pod *pods, size_t n_pods)
+                     const char *message, const struct sync_pod *pods, size_t n_pods)
 {
     (void)publisher, (void)message, (void)pods;
     assert_int_equal(n_pods, 0);
@@ -356,5 +356,5 @@ int main(void)
         IN_A_WORLD(a_label_that_names_nothing_is_refused),
     };
 
-    return cmocka_run_group_tests_name("reload", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("node/reload", tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "node/test-bed.h"
+#include "plugin/test-bed.h"
 
 /* --- who is asked, played --- */
 
@@ -38,9 +38,9 @@ struct service_counters service_counters(const struct service *service)
 
 static const char *rival; /* the sentence of who serves nvidia.com/gpu; NULL = nobody */
 
-const char *neighbours_sentence(const struct neighbours *neighbours, const char *resource)
+const char *coexist_message(const struct coexist *coexist, const char *resource)
 {
-    (void)neighbours;
+    (void)coexist;
     return str_equal(resource, "nvidia.com/gpu") ? rival : NULL;
 }
 
@@ -125,16 +125,16 @@ static void who_answers_is_healthy(void **state)
     struct world *world = *state;
 
     world->gpus.ready = false;
-    assert_answer(world, REPORT_HEALTH, 200, "ok\n");
+    assert_answer(world, HTTPLINK_HEALTH, 200, "ok\n");
 }
 
 static void ready_is_who_serves_everything(void **state)
 {
     struct world *world = *state;
 
-    assert_answer(world, REPORT_READY, 200, "ok\n");
+    assert_answer(world, HTTPLINK_READY, 200, "ok\n");
     world->gpus.ready = world->halves.ready = false;
-    assert_answer(world, REPORT_READY, 503,
+    assert_answer(world, HTTPLINK_READY, 503,
                   "nvidia.com/gpu is not registered with the kubelet\n"
                   "nvidia.com/gpu-half is not registered with the kubelet\n");
 }
@@ -144,12 +144,12 @@ static void a_rival_is_named(void **state)
     struct world *world = *state;
     char message[80] = "";
 
-    assert_false(status_rival(&world->agent, message, sizeof(message)));
+    assert_false(status_foreign_plugin(&world->agent, message, sizeof(message)));
     world->gpus.ready = false;
     rival = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
-    assert_answer(world, REPORT_READY, 503,
+    assert_answer(world, HTTPLINK_READY, 503,
                   "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it\n");
-    assert_true(status_rival(&world->agent, message, sizeof(message)));
+    assert_true(status_foreign_plugin(&world->agent, message, sizeof(message)));
     assert_string_equal(message, rival);
 }
 
@@ -160,14 +160,14 @@ static void an_agent_that_just_started_says_what_it_waits_for(void **state)
 
     world->agent.n_services = 0;
     world->agent.offer = NULL;
-    assert_answer(world, REPORT_READY, 503, "there is no configuration yet\n");
+    assert_answer(world, HTTPLINK_READY, 503, "there is no configuration yet\n");
     world->agent.machine_known = false;
-    assert_answer(world, REPORT_READY, 503, "the driver has not answered yet\n");
+    assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet\n");
     snprintf(world->agent.driver_trouble, sizeof(world->agent.driver_trouble), "no libnvidia-ml");
-    assert_answer(world, REPORT_READY, 503, "the driver has not answered yet: no libnvidia-ml\n");
+    assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet: no libnvidia-ml\n");
     world->agent.machine_known = true;
     world->agent.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
-    assert_answer(world, REPORT_READY, 200, "ok\n");
+    assert_answer(world, HTTPLINK_READY, 200, "ok\n");
     world->agent.offer = offer;
 }
 
@@ -187,7 +187,7 @@ static void devices_are_counted_by_health(void **state)
     struct world *world = *state;
 
     world->agent.offer->gpu_healthy[1] = false;
-    assert_int_equal(ask(world, REPORT_METRICS), 200);
+    assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Healthy\"} 4");
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Unhealthy\"} 4");
     assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
@@ -218,7 +218,7 @@ static void counters_are_those_of_their_resource(void **state)
 
     world->halves.ready = false;
     world->agent.counters = (struct agent_counters){21, 22, 23, 24};
-    ask(world, REPORT_METRICS);
+    ask(world, HTTPLINK_METRICS);
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         assert_metric(world, lines[i]);
 }
@@ -228,11 +228,11 @@ static void a_refused_configuration_shows(void **state)
     struct world *world = *state;
 
     snprintf(world->agent.config_path, sizeof(world->agent.config_path), "/config/a.yaml");
-    ask(world, REPORT_METRICS);
+    ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 0");
     assert_metric(world, "gpuslice_config_info{file=\"/config/a.yaml\"} 1");
     snprintf(world->agent.refusal, sizeof(world->agent.refusal), "no such key");
-    ask(world, REPORT_METRICS);
+    ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 1");
 }
 
@@ -240,10 +240,10 @@ static void the_cluster_shows_where_there_is_one(void **state)
 {
     struct world *world = *state;
 
-    ask(world, REPORT_METRICS);
+    ask(world, HTTPLINK_METRICS);
     assert_null(strstr(text_string(&world->body), "gpuslice_cluster"));
     has_cluster = true;
-    ask(world, REPORT_METRICS);
+    ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_cluster_connected 1");
     assert_metric(world, "gpuslice_cluster_lost_events_total 3");
 }
@@ -256,7 +256,7 @@ static void an_agent_without_an_offer_has_metrics(void **state)
 
     world->agent.offer = NULL;
     world->agent.n_services = 0;
-    assert_int_equal(ask(world, REPORT_METRICS), 200);
+    assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_non_null(strstr(text_string(&world->body), "gpuslice_build_info{version="));
     world->agent.offer = offer;
 }
@@ -277,5 +277,5 @@ int main(void)
         IN_A_WORLD(an_agent_without_an_offer_has_metrics),
     };
 
-    return cmocka_run_group_tests_name("status", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("node/status", tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 CHART = ROOT / 'deploy/helm/gpuslice'
-AGENT = BUILD / 'src/node/gpuslice-node'
+AGENT = BUILD / 'src/gpuslice-node'
 
 
 @functools.lru_cache(maxsize=None)  # of one input there is one output

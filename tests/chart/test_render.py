@@ -239,7 +239,7 @@ def test_the_job_before_an_uninstallation():
     assert role['rules'] == [{'apiGroups': ['apps'], 'resources': ['daemonsets'], 'resourceNames': ['nvdp-gpuslice'],
                               'verbs': ['get', 'delete']}]
     pod = job['spec']['template']['spec']
-    assert pod['containers'][0]['command'] == ['/usr/bin/gpuslice-cluster', '--retire', 'nvdp-gpuslice']
+    assert pod['containers'][0]['command'] == ['/usr/bin/gpuslice-nodesync', '--retire', 'nvdp-gpuslice']
     assert pod['containers'][0]['image'] == rendered.agent['image'] and pod['imagePullSecrets'] == [{'name': 'pull'}]
     assert pod['tolerations'] == rendered.pod['tolerations'] and 'volumes' not in pod
     assert not render({'uninstall': {'enabled': False}}).all('Job', hooks=True)

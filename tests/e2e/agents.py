@@ -58,7 +58,7 @@ class Machine:
     def device_name(uuid):
         """The name of its device node; a GPU has the minor number of its index."""
         table = subprocess.run(
-            [BUILD / 'src/cli/gpuslice', 'plan', EXAMPLES / 'time-slicing-configmap.yaml', '--machine', 'p3.8xlarge'],
+            [BUILD / 'src/gpuslice', 'plan', EXAMPLES / 'time-slicing-configmap.yaml', '--machine', 'p3.8xlarge'],
             check=True, text=True, capture_output=True).stdout
         rows = re.findall(r'^ *(\d+) .* (GPU-[0-9a-f]{8}) ', table, re.M)
         [number] = [number for number, short in rows if uuid.startswith(short)]
@@ -98,7 +98,7 @@ class BareAgent:
         self.mark()
         with open(self.log, 'a') as log:
             self.process = subprocess.Popen(
-                [BUILD / 'src/node/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
+                [BUILD / 'src/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
                  '--http-address', ''], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.machine.environment, 'NVIDIA_DEV_ROOT': str(self.machine.dev_root)})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gpuslice-cluster with a test in the agent's place: a socket pair, and lines of JSON."""
+"""gpuslice-nodesync with a test in the agent's place: a socket pair, and lines of JSON."""
 import contextlib
 import json
 import os
@@ -12,7 +12,7 @@ import programs
 from bed import wait
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
-PROGRAM = Path(os.environ.get('GPUSLICE_CLUSTER', BUILD / 'src/cluster/gpuslice-cluster'))
+PROGRAM = Path(os.environ.get('GPUSLICE_CLUSTER', BUILD / 'src/gpuslice-nodesync'))
 CONFIG_LABEL = 'nvidia.com/device-plugin.config'
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chart's rights are enough and none is too many: gpuslice-cluster does its whole work with them, and with any
+"""The chart's rights are enough and none is too many: gpuslice-nodesync does its whole work with them, and with any
 one verb taken away something of it is missing. One installation for each case, beside each other."""
 import contextlib
 import json
@@ -21,7 +21,7 @@ import programs
 from test_chart_api import FEATURES, NODE_FEATURE_CRD, helm, CHART, NAMESPACE
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
-PROGRAM = BUILD / 'src/cluster/gpuslice-cluster'
+PROGRAM = BUILD / 'src/gpuslice-nodesync'
 PATIENCE = 20  # until what should come has come
 SHORT = 4      # that long, what must not come is awaited after everything else has come
 
@@ -66,7 +66,7 @@ def installation(name, resource, verb):
 
 
 class Program:
-    """gpuslice-cluster, with us in the agent's place."""
+    """gpuslice-nodesync, with us in the agent's place."""
 
     def __init__(self, setup, log):
         ours, theirs = socket.socketpair()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What gpuslice-cluster does to the objects of a real API server. No kubelet: each test makes a Node by hand."""
+"""What gpuslice-nodesync does to the objects of a real API server. No kubelet: each test makes a Node by hand."""
 import json
 import shutil
 import time
@@ -141,7 +141,7 @@ def program(objects, tmp_path):
     yield made
     made.end()
     said = made.said() if made.log.exists() else ''
-    print('--- gpuslice-cluster:\n' + said)
+    print('--- gpuslice-nodesync:\n' + said)
     assert 'Sanitizer' not in said and 'runtime error' not in said
 
 
@@ -558,5 +558,5 @@ def test_an_access_that_comes_late(objects, program, tmp_path):
 def test_it_is_small(objects, program):
     program.start(state(GFD, ready=True))
     objects.await_labels(GFD)
-    print(f'gpuslice-cluster: {program.rss_kib()} KiB')
+    print(f'gpuslice-nodesync: {program.rss_kib()} KiB')
     assert program.rss_kib() < 40 << 10 or 'asan' in str(program.process.args)

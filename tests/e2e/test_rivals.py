@@ -49,7 +49,7 @@ def peer(tmp_path):
 
 def slices(agent):
     """Device ids as either plugin makes them."""
-    plan = subprocess.run([Path(os.environ.get('GPUSLICE_BUILD', HERE.parents[1] / 'build')) / 'src/cli/gpuslice', 'plan', '-m',
+    plan = subprocess.run([Path(os.environ.get('GPUSLICE_BUILD', HERE.parents[1] / 'build')) / 'src/gpuslice', 'plan', '-m',
                            'p3.8xlarge', '-o', 'json'], capture_output=True, text=True, check=True, cwd=HERE.parents[1])
     return [f'{gpu["uuid"]}::{n}' for gpu in json.loads(plan.stdout)['gpus'] for n in range(4)]
 

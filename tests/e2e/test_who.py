@@ -21,7 +21,7 @@ def root(bed, tmp_path):
 
 
 def who(root, *pids):
-    done = subprocess.run([BUILD / 'src/cli/gpuslice', 'who', '--root', root, '-o', 'json', *map(str, pids)],
+    done = subprocess.run([BUILD / 'src/gpuslice', 'who', '--root', root, '-o', 'json', *map(str, pids)],
                           capture_output=True, text=True)
     return done.returncode, json.loads(done.stdout)['processes']
 

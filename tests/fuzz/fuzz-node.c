@@ -4,24 +4,24 @@
 #include <stdlib.h>
 
 #include "base/array.h"
-#include "cluster/condition.h"
-#include "cluster/labels.h"
-#include "cluster/nfd.h"
-#include "cluster/node.h"
-#include "cluster/taints.h"
+#include "nodesync/condition.h"
+#include "nodesync/labels.h"
+#include "nodesync/nfd.h"
+#include "nodesync/node.h"
+#include "nodesync/taints.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char a[] = "nvidia.com/a", b[] = "b", c[] = "c", one[] = "1", effect[] = "NoSchedule";
 
-static void plan_all(const json_t *node, const struct cluster_state *state)
+static void plan_all(const json_t *node, const struct sync_state *state)
 {
     struct nfd nfd = {.followed = NULL};
     struct labels_plan labels;
     json_t *out = NULL;
 
     for (int is_silent = 0; is_silent < 2; is_silent++) {
-        nfd_look(&nfd, node, state, NULL);
+        nfd_update(&nfd, node, state, NULL);
         if (labels_make_plan(node, "n", state,
                              &(struct labels_known){nfd_left(&nfd), nfd_lost(&nfd), NULL},
                              &labels) == 0)
@@ -39,20 +39,20 @@ static void plan_all(const json_t *node, const struct cluster_state *state)
 /* A Node from an API server that makes no sense. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cluster_label labels[] = {{a, one}, {b, one}}, extra[] = {{c, one}};
-    struct cluster_taint taints[] = {{a, one, effect}, {b, one, effect}};
-    const struct cluster_state full = {.labels = labels,
-                                       .n_labels = ARRAY_SIZE(labels),
-                                       .extra_labels = extra,
-                                       .n_extra_labels = ARRAY_SIZE(extra),
-                                       .taints = taints,
-                                       .n_taints = ARRAY_SIZE(taints),
-                                       .has_condition = true,
-                                       .reason = b,
-                                       .message = c};
-    const struct cluster_state empty = {.labels_by = CLUSTER_LABELS_NONE};
+    struct sync_label labels[] = {{a, one}, {b, one}}, extra[] = {{c, one}};
+    struct sync_taint taints[] = {{a, one, effect}, {b, one, effect}};
+    const struct sync_state full = {.labels = labels,
+                                    .n_labels = ARRAY_SIZE(labels),
+                                    .extra_labels = extra,
+                                    .n_extra_labels = ARRAY_SIZE(extra),
+                                    .taints = taints,
+                                    .n_taints = ARRAY_SIZE(taints),
+                                    .has_condition = true,
+                                    .reason = b,
+                                    .message = c};
+    const struct sync_state empty = {.labels_by = SYNC_LABELS_NONE};
     json_t *node = json_loadb((const char *)data, size, 0, NULL), *kept;
-    struct cluster_news news;
+    struct sync_news news;
 
     if (!node)
         return 0;
@@ -62,8 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     plan_all(kept, &full);
     plan_all(kept, &empty);
     (void)node_is_later(node, kept);
-    if (node_tell(kept, b, &news) == 0)
-        cluster_news_deinit(&news);
+    if (node_news(kept, b, &news) == 0)
+        sync_news_deinit(&news);
     json_decref(kept);
     json_decref(node);
     return 0;

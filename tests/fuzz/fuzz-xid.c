@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/problem.h"
-#include "gpu/xid.h"
+#include "health/xid.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

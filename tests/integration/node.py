@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
-PROGRAMS = {'gpuslice': BUILD / 'src/cli/gpuslice',
-            'gpuslice-node': BUILD / 'src/node/gpuslice-node',
+PROGRAMS = {'gpuslice': BUILD / 'src/gpuslice',
+            'gpuslice-node': BUILD / 'src/gpuslice-node',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim',
             'python': sys.executable}
@@ -287,7 +287,7 @@ class Volume:
                 (self.path / name).symlink_to(f'..data/{name}')
 
 
-# What lies beside the agent in place of gpuslice-cluster: passes on what is said, both ways.
+# What lies beside the agent in place of gpuslice-nodesync: passes on what is said, both ways.
 RELAY = f'''#!{sys.executable}
 import json, os, select, socket, sys
 agent, test = socket.socket(fileno=3), socket.socket(socket.AF_UNIX)
@@ -313,7 +313,7 @@ def news(label=None, heard=True, gone=False, **resources):
 
 
 class Cluster:
-    """The test in place of gpuslice-cluster: what the agent says can be awaited, news can be told."""
+    """The test in place of gpuslice-nodesync: what the agent says can be awaited, news can be told."""
 
     def __init__(self, node):
         folder = node.folder / 'bin'
@@ -321,8 +321,8 @@ class Cluster:
         for name in ('gpuslice-node', 'gpuslice-http'):
             shutil.copy(PROGRAMS[name] if name in PROGRAMS else PROGRAMS['gpuslice-node'].with_name(name),
                         folder / name)
-        (folder / 'gpuslice-cluster').write_text(RELAY)
-        (folder / 'gpuslice-cluster').chmod(0o755)
+        (folder / 'gpuslice-nodesync').write_text(RELAY)
+        (folder / 'gpuslice-nodesync').chmod(0o755)
         node.programs['gpuslice-node'] = folder / 'gpuslice-node'
         node.environment['GPUSLICE_TEST_CLUSTER'] = str(node.folder / 'cluster')
         self.said, self.changed, self.peer = [], threading.Condition(), None

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
-GPUSLICE = BUILD / 'src/cli/gpuslice'
-PROGRAMS = {'gpuslice-node': BUILD / 'src/node/gpuslice-node',
+GPUSLICE = BUILD / 'src/gpuslice'
+PROGRAMS = {'gpuslice-node': BUILD / 'src/gpuslice-node',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
 MACHINES = sorted(path.stem for path in (ROOT / 'sim/machines').glob('*.yaml'))

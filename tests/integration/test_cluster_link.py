@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent and the cluster tell each other, and the configuration a node is given by its label.
 
-The test takes the place of gpuslice-cluster: it hears each line of the agent and tells the news.
+The test takes the place of gpuslice-nodesync: it hears each line of the agent and tells the news.
 """
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 from node import GUIDE, Cluster, Volume, eventually, free_port, http_get, news, replicas
 
 LABEL = 'nvidia.com/device-plugin.config'
-LINGERS = 'gpuslice-cluster does not end; it is ended'
+LINGERS = 'gpuslice-nodesync does not end; it is ended'
 
 
 @pytest.fixture

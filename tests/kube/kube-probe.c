@@ -140,12 +140,12 @@ static int send_object(const char *verb, char *path, char *rest, struct error *e
     int r;
 
     if (str_equal(verb, "apply"))
-        r = kube_apply(probe.client, path, MANAGER, forced ? KUBE_FORCE : KUBE_YIELD, object,
-                       on_answer, apply_name, NULL, err);
+        r = kube_apply(probe.client, path, forced ? KUBE_FORCE : KUBE_YIELD, object, on_answer,
+                       apply_name, NULL, err);
     else if (str_equal(verb, "patch"))
-        r = kube_json_patch(probe.client, path, MANAGER, object, on_answer, patch_name, NULL, err);
+        r = kube_json_patch(probe.client, path, object, on_answer, patch_name, NULL, err);
     else
-        r = kube_create(probe.client, path, MANAGER, object, on_answer, create_name, NULL, err);
+        r = kube_create(probe.client, path, object, on_answer, create_name, NULL, err);
     json_decref(object);
     return r;
 }
@@ -245,7 +245,7 @@ static int start(int argc, char *argv[], struct error *err)
                : kube_access_load(kubeconfig, &access, err);
     if (r < 0)
         return r;
-    return kube_client_new(&probe.loop, &access, &probe.client, err);
+    return kube_client_new(&probe.loop, &access, MANAGER, &probe.client, err);
 }
 
 int main(int argc, char *argv[])

@@ -64,7 +64,7 @@ def test_sees_what_is_there_comes_changes_and_goes(probe, server):
     assert second.query['allowWatchBookmarks'] == 'true'
     assert 240 <= int(second.query['timeoutSeconds']) <= 360
     assert second.headers['Accept'] == 'application/json'
-    assert second.headers['User-Agent'].startswith('gpuslice-node/')
+    assert second.headers['User-Agent'].startswith('kube-probe/')
 
 
 def test_a_list_comes_in_pages(probe, server):

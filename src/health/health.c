@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "health/health.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000 };
+
+void health_deinit(struct health *health)
+{
+    free(health->devices);
+    *health = (struct health)HEALTH_INIT;
+}
+
+static struct health_device *find_device(const struct health *health, const char *uuid)
+{
+    for (size_t i = 0; i < health->n_devices; i++)
+        if (strcasecmp(health->devices[i].uuid, uuid) == 0)
+            return &health->devices[i];
+    return NULL;
+}
+
+const struct health_device *health_find(const struct health *health, const char *uuid)
+{
+    return find_device(health, uuid);
+}
+
+enum health_state health_state(const struct health_device *device)
+{
+    static const enum health_state by_need[] = {
+        [HEALTH_NEED_NOTHING] = HEALTH_HEALTHY,
+        [HEALTH_NEED_PROBE] = HEALTH_SUSPECT,
+        [HEALTH_NEED_RESET] = HEALTH_NEEDS_RESET,
+        [HEALTH_NEED_REBOOT] = HEALTH_NEEDS_REBOOT,
+    };
+
+    if (device->reach == HEALTH_GONE)
+        return HEALTH_LOST;
+    return device->reach == HEALTH_SILENT ? HEALTH_NOT_ANSWERING : by_need[device->need];
+}
+
+const char *health_state_name(enum health_state state)
+{
+    static const char *const names[] = {
+        [HEALTH_HEALTHY] = "healthy",
+        [HEALTH_SUSPECT] = "suspect",
+        [HEALTH_NEEDS_RESET] = "needs reset",
+        [HEALTH_NEEDS_REBOOT] = "needs reboot",
+        [HEALTH_LOST] = "lost",
+        [HEALTH_NOT_ANSWERING] = "not answering",
+    };
+
+    return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+/* What has to be done comes before what can be seen: "XID 79 ..." says more than "is lost". */
+const char *health_reason(const struct health_device *device)
+{
+    if (device->need >= HEALTH_NEED_RESET)
+        return device->need_reason;
+    if (device->reach != HEALTH_ANSWERS)
+        return device->reach_reason;
+    return device->need == HEALTH_NEED_PROBE ? device->need_reason : "";
+}
+
+/* How a device stood before an input, to tell whether the input changed what people see. */
+struct view {
+    bool healthy;
+    char reason[HEALTH_REASON_SIZE];
+};
+
+static struct view view_of(const struct health_device *device)
+{
+    struct view view = {.healthy = device->healthy};
+
+    snprintf(view.reason, sizeof(view.reason), "%s", health_reason(device));
+    return view;
+}
+
+/* Sets what follows from need and reach. Returns HEALTH_CHANGED or 0. */
+static int settle(struct health_device *device, const struct view *before, uint64_t now_ms)
+{
+    device->healthy = health_state(device) == HEALTH_HEALTHY;
+    if (device->healthy != before->healthy)
+        device->since_ms = now_ms;
+    return device->healthy != before->healthy || strcmp(health_reason(device), before->reason) != 0
+               ? HEALTH_CHANGED
+               : 0;
+}
+
+/* The next probe; a device in trouble already keeps its place in the back-off. */
+static void want_probe(struct health_device *device, uint64_t now_ms)
+{
+    if (device->next_probe_ms != UINT64_MAX)
+        return;
+    device->backoff_ms = BACKOFF_FIRST_MS;
+    device->next_probe_ms = now_ms + device->backoff_ms;
+}
+
+static void set_reach(struct health *health, struct health_device *device, enum health_reach reach,
+                      uint64_t now_ms, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static void set_reach(struct health *health, struct health_device *device, enum health_reach reach,
+                      uint64_t now_ms, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(device->reach_reason, sizeof(device->reach_reason), format, arguments);
+    va_end(arguments);
+    device->reach = reach;
+    device->interrupted = true;
+    device->interrupted_session = health->session;
+    want_probe(device, now_ms);
+}
+
+static struct health_device *add_device(struct health *health, const char *uuid, uint64_t now_ms)
+{
+    struct health_device *device = NULL;
+
+    if (health->n_devices < HEALTH_DEVICES_MAX)
+        device =
+            array_push(&health->devices, &health->n_devices, &health->capacity, sizeof(*device));
+    if (!device)
+        return NULL;
+    snprintf(device->uuid, sizeof(device->uuid), "%s", uuid);
+    device->healthy = true;
+    device->since_ms = now_ms;
+    device->next_probe_ms = UINT64_MAX;
+    device->energy_mj = UINT64_MAX;
+    return device;
+}
+
+static int list_gpu(struct health *health, const struct gpu *gpu, uint64_t now_ms)
+{
+    struct health_device *device = find_device(health, gpu->uuid);
+    struct view before;
+
+    if (!device)
+        device = add_device(health, gpu->uuid, now_ms);
+    if (!device)
+        return -ENOMEM;
+    before = view_of(device);
+    device->index = gpu->index;
+    if (gpu->unusable[0])
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
+                  gpu->unusable);
+    else if (!device->healthy)
+        device->next_probe_ms = now_ms; /* the new session may have found it well again */
+    return settle(device, &before, now_ms);
+}
+
+/* The GPU as the driver lists it, also one that is too far gone to tell its UUID. */
+static const struct gpu *find_listed(const struct inventory *inventory,
+                                     const struct health_device *device)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        const struct gpu *gpu = &inventory->gpus[i];
+
+        if (gpu->uuid[0] ? strcasecmp(gpu->uuid, device->uuid) == 0 : gpu->index == device->index)
+            return gpu;
+    }
+    return NULL;
+}
+
+static int miss_gpu(struct health *health, struct health_device *device, const struct gpu *listed,
+                    uint64_t now_ms)
+{
+    struct view before = view_of(device);
+
+    if (listed && listed->uuid[0])
+        return 0;
+    if (listed)
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
+                  listed->unusable);
+    else
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the driver no longer lists the GPU; reset the GPU or reboot the node");
+    return settle(device, &before, now_ms);
+}
+
+int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms)
+{
+    int changed = 0, r;
+
+    health->session++;
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+
+        changed |= miss_gpu(health, device, find_listed(inventory, device), now_ms);
+    }
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        if (!inventory->gpus[i].uuid[0])
+            continue;
+        r = list_gpu(health, &inventory->gpus[i], now_ms);
+        if (r < 0)
+            return r;
+        changed |= r;
+    }
+    return changed;
+}
+
+static const struct {
+    enum health_need need;
+    const char *advice;
+} needs[] = {
+    [XID_APPLICATION] = {HEALTH_NEED_NOTHING, ""},
+    [XID_PROBE] = {HEALTH_NEED_PROBE, "waiting until the GPU answers a probe"},
+    [XID_RESET] = {HEALTH_NEED_RESET, "reset the GPU"},
+    [XID_REBOOT] = {HEALTH_NEED_REBOOT, "reset the GPU or reboot the node"},
+    [XID_INFORMATION] = {HEALTH_NEED_NOTHING, ""},
+};
+
+static int mark(struct health_device *device, const struct gpu_event *event, enum xid_class class,
+                uint64_t now_ms)
+{
+    struct view before = view_of(device);
+
+    /* What interrupted it before this fault was no reset of this fault. */
+    if (needs[class].need >= HEALTH_NEED_RESET)
+        device->interrupted = device->reach != HEALTH_ANSWERS;
+    /* The worst counts, and the first of the worst is told. */
+    if (needs[class].need > device->need) {
+        device->need = needs[class].need;
+        snprintf(device->need_reason, sizeof(device->need_reason), "XID %" PRIu64 ": %s; %s",
+                 event->xid, xid_find(event->xid)->meaning, needs[class].advice);
+    }
+    device->asked = false;
+    want_probe(device, now_ms);
+    return settle(device, &before, now_ms);
+}
+
+int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
+                 uint64_t now_ms)
+{
+    int changed = 0;
+
+    if ((size_t) class >= ARRAY_SIZE(needs) || class == XID_INFORMATION)
+        return 0;
+    for (size_t i = 0; i < health->n_devices; i++)
+        if (!event->uuid[0] || strcasecmp(event->uuid, health->devices[i].uuid) == 0)
+            changed |= mark(&health->devices[i], event, class, now_ms);
+    return changed;
+}
+
+/* What the driver itself says is needed. Its word outranks our reading of the XID. */
+static const struct {
+    enum health_need need;
+    const char *reason;
+} actions[] = {
+    [GPU_RECOVERY_UNKNOWN] = {HEALTH_NEED_NOTHING, ""},
+    [GPU_RECOVERY_NONE] = {HEALTH_NEED_NOTHING, ""},
+    [GPU_RECOVERY_RESET] = {HEALTH_NEED_RESET, "the driver asks for a reset of the GPU"},
+    [GPU_RECOVERY_REBOOT] = {HEALTH_NEED_REBOOT, "the driver asks for a reboot of the node"},
+    [GPU_RECOVERY_DRAIN] = {HEALTH_NEED_RESET,
+                            "the driver asks to drain the GPU of work and to reset it"},
+};
+
+static bool reset_was_seen(const struct health *health, const struct health_device *device,
+                           const struct gpu_probe *probe)
+{
+    if (device->named && probe->recovery == GPU_RECOVERY_NONE)
+        return true;
+    /* The only trace that a reset leaves with drivers before R565. */
+    if (device->energy_mj != UINT64_MAX && probe->energy_millijoule < device->energy_mj)
+        return true;
+    return device->interrupted && health->session > device->interrupted_session;
+}
+
+/* Returns whether the device has all it needs. */
+static bool judge_answer(const struct health *health, struct health_device *device,
+                         const struct gpu_probe *probe)
+{
+    enum gpu_recovery recovery = probe->recovery;
+    enum health_need need = actions[recovery].need;
+
+    if (need != HEALTH_NEED_NOTHING) {
+        if (device->need < HEALTH_NEED_RESET)
+            snprintf(device->need_reason, sizeof(device->need_reason), "%s",
+                     actions[recovery].reason);
+        device->need = need > device->need ? need : device->need;
+        device->named = true;
+        return false;
+    }
+    return device->need == HEALTH_NEED_PROBE ? device->asked
+                                             : reset_was_seen(health, device, probe);
+}
+
+static void take_answer(const struct health *health, struct health_device *device,
+                        const struct gpu_probe *probe)
+{
+    device->reach = HEALTH_ANSWERS;
+    if (judge_answer(health, device, probe)) {
+        device->need = HEALTH_NEED_NOTHING;
+        device->named = false;
+        device->interrupted = false;
+    }
+    device->energy_mj = probe->energy_millijoule;
+}
+
+int health_probe(struct health *health, const char *uuid, int outcome,
+                 const struct gpu_probe *probe, const char *reason, uint64_t now_ms)
+{
+    struct health_device *device = find_device(health, uuid);
+    struct view before;
+    int r;
+
+    if (!device)
+        return 0;
+    before = view_of(device);
+    if (outcome == 0)
+        take_answer(health, device, probe);
+    else if (outcome == GPU_LOST)
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the GPU is lost: %.120s; reset the GPU or reboot the node", reason);
+    else if (device->reach != HEALTH_GONE) /* else we know better already why */
+        set_reach(health, device, HEALTH_SILENT, now_ms, "the GPU does not answer: %.160s", reason);
+    r = settle(device, &before, now_ms);
+    if (device->healthy && device->asked)
+        device->next_probe_ms = UINT64_MAX;
+    else if (!device->healthy)
+        want_probe(device, now_ms);
+    return r;
+}
+
+int health_hang(struct health *health, const char *call, const char *uuid, uint64_t now_ms)
+{
+    int changed = 0;
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+        struct view before = view_of(device);
+
+        if (uuid[0] && strcasecmp(uuid, device->uuid) != 0)
+            continue;
+        set_reach(health, device, HEALTH_SILENT, now_ms,
+                  "the GPU does not answer: the driver call %.60s did not return", call);
+        changed |= settle(device, &before, now_ms);
+    }
+    return changed;
+}
+
+int health_unavailable(struct health *health, const char *reason, uint64_t now_ms)
+{
+    int changed = 0;
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+        struct view before = view_of(device);
+
+        set_reach(health, device, HEALTH_SILENT, now_ms, "the driver cannot be used: %.160s",
+                  reason);
+        changed |= settle(device, &before, now_ms);
+    }
+    return changed;
+}
+
+uint64_t health_next_probe_ms(const struct health *health)
+{
+    uint64_t next_ms = UINT64_MAX;
+
+    for (size_t i = 0; i < health->n_devices; i++)
+        if (health->devices[i].next_probe_ms < next_ms)
+            next_ms = health->devices[i].next_probe_ms;
+    return next_ms;
+}
+
+const char *health_take_due(struct health *health, uint64_t now_ms)
+{
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+
+        if (device->next_probe_ms > now_ms)
+            continue;
+        device->asked = true;
+        device->next_probe_ms = now_ms + device->backoff_ms;
+        device->backoff_ms = clock_twice_ms(device->backoff_ms, BACKOFF_MAX_MS);
+        return device->uuid;
+    }
+    return NULL;
+}
+
+/*
+ * The saved form:
+ *
+ *     gpuslice-health 2 <boot id>
+ *     <uuid> <need> <reach> <named> <interrupted> <since> <energy> <why it needs>\t<why it cannot
+ *     be reached>
+ */
+#define SAVED_HEADER "gpuslice-health 2 "
+
+static const char need_letters[] = "-ptb", reach_letters[] = "asg";
+
+void health_save(const struct health *health, const char *boot, struct text *ret_text)
+{
+    text_addf(ret_text, SAVED_HEADER "%s\n", boot);
+    for (size_t i = 0; i < health->n_devices; i++) {
+        const struct health_device *device = &health->devices[i];
+
+        if (device->healthy)
+            continue;
+        text_addf(ret_text, "%s %c %c %d %d %" PRIu64 " %" PRIu64 " %s\t%s\n", device->uuid,
+                  need_letters[device->need], reach_letters[device->reach], device->named,
+                  device->interrupted, device->since_ms, device->energy_mj,
+                  device->need != HEALTH_NEED_NOTHING ? device->need_reason : "",
+                  device->reach != HEALTH_ANSWERS ? device->reach_reason : "");
+    }
+}
+
+/* Free text out of a file that others may have written: nothing that a terminal would act on. */
+static void copy_reason(char *to, const char *from, size_t length)
+{
+    size_t n = length < HEALTH_REASON_SIZE ? length : HEALTH_REASON_SIZE - 1;
+
+    memcpy(to, from, n);
+    to[n] = '\0';
+    str_make_line(to);
+}
+
+static int restore_device(struct health *health, const char *line)
+{
+    struct health_device *device;
+    const char *need_at, *reach_at, *why, *tab;
+    char uuid[GPU_UUID_SIZE], need, reach;
+    unsigned named, interrupted;
+    uint64_t since_ms, energy_mj;
+    int length = 0;
+
+    if (sscanf(line, "%95s %c %c %1u %1u %" SCNu64 " %" SCNu64 "%n", uuid, &need, &reach, &named,
+               &interrupted, &since_ms, &energy_mj, &length) != 7 ||
+        line[length] != ' ')
+        return -EBADMSG;
+    need_at = strchr(need_letters, need);
+    reach_at = strchr(reach_letters, reach);
+    why = line + length + 1;
+    tab = strchr(why, '\t');
+    if (!need_at || !reach_at || !tab || named > 1 || interrupted > 1 || find_device(health, uuid))
+        return -EBADMSG;
+    device = add_device(health, uuid, since_ms);
+    if (!device)
+        return -ENOMEM;
+    device->index = UINT_MAX; /* until the driver lists it */
+    device->need = (enum health_need)(need_at - need_letters);
+    device->reach = (enum health_reach)(reach_at - reach_letters);
+    device->named = named;
+    device->interrupted = interrupted;
+    device->energy_mj = energy_mj;
+    copy_reason(device->need_reason, why, (size_t)(tab - why));
+    copy_reason(device->reach_reason, tab + 1, strlen(tab + 1));
+    device->healthy = health_state(device) == HEALTH_HEALTHY;
+    if (!device->healthy)
+        want_probe(device, 0);
+    return 0;
+}
+
+static int restore_lines(struct health *health, const char *boot, char *text)
+{
+    char *save = NULL;
+    char header[128];
+    char *line = strtok_r(text, "\n", &save);
+    int r = 0;
+
+    if (!line || !str_starts_with(line, SAVED_HEADER))
+        return -EBADMSG;
+    snprintf(header, sizeof(header), SAVED_HEADER "%s", boot);
+    if (strcmp(line, header) != 0)
+        return -ESTALE;
+    while (r == 0 && (line = strtok_r(NULL, "\n", &save)))
+        r = restore_device(health, line);
+    return r;
+}
+
+int health_restore(struct health *health, const char *boot, const char *data, size_t size)
+{
+    cleanup_free char *text = strndup(data, size);
+    int r;
+
+    if (!text)
+        return -ENOMEM;
+    r = strlen(text) == size ? restore_lines(health, boot, text) : -EBADMSG;
+    if (r < 0)
+        health_deinit(health);
+    return r;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The health of one node's GPUs: what was heard of each, whether it may be given to pods, and why
+ * not.
+ *
+ * A pure state machine: no I/O and no clock. Time comes in as milliseconds of CLOCK_MONOTONIC,
+ * which goes on while the agent restarts. The caller feeds in what the driver's helper tells
+ * (gpu/driver.h), maps devices to slices (an event marks every slice of its device), and asks for
+ * probes when due.
+ *
+ * Two things are kept of a device: whether it answers, and what it needs.
+ *
+ *     class of the XID       effect
+ *     application            stays Healthy; one probe, because the driver may know better
+ *     probe                  Unhealthy until a probe that was asked for later is answered and the
+ *                            driver's recovery action asks for nothing
+ *     reset, reboot          Unhealthy until a reset was seen
+ *     information            none
+ *
+ * A reset was seen when the driver's recovery action asked for one and then for nothing, when the
+ * device's energy counter fell (it begins anew when the driver sets the device up), when the device
+ * was lost or silent and answers again in a later session with the driver, or when the node was
+ * rebooted (the saved state goes with /run, and names the boot it belongs to). A device
+ * that is lost or silent without having needed anything is Healthy again as soon as it answers.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "gpu/gpu.h"
+#include "health/xid.h"
+
+enum health_outcome {
+    HEALTH_CHANGED = 1, /* some device's Healthy or reason changed: list the devices anew */
+};
+
+enum health_state {
+    HEALTH_HEALTHY,
+    HEALTH_SUSPECT, /* waiting for a probe */
+    HEALTH_NEEDS_RESET,
+    HEALTH_NEEDS_REBOOT,
+    HEALTH_LOST,
+    HEALTH_NOT_ANSWERING,
+};
+
+enum health_need { HEALTH_NEED_NOTHING, HEALTH_NEED_PROBE, HEALTH_NEED_RESET, HEALTH_NEED_REBOOT };
+enum health_reach { HEALTH_ANSWERS, HEALTH_SILENT, HEALTH_GONE };
+
+enum { HEALTH_REASON_SIZE = 240, HEALTH_DEVICES_MAX = 256 };
+
+struct health_device {
+    char uuid[GPU_UUID_SIZE];
+    unsigned index;
+    /* For the caller. */
+    uint64_t since_ms;      /* Healthy or Unhealthy since */
+    uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
+    /* The rest is the machine's own. */
+    enum health_need need;
+    enum health_reach reach;
+    bool healthy;
+    bool asked;                   /* a probe was asked for since the last event */
+    bool named;                   /* the driver's recovery action named what is needed */
+    bool interrupted;             /* lost or silent since it needs a reset ... */
+    uint64_t interrupted_session; /* ... last in this session */
+    uint64_t energy_mj;           /* at the last answer; UINT64_MAX unknown */
+    uint64_t backoff_ms;
+    char need_reason[HEALTH_REASON_SIZE], reach_reason[HEALTH_REASON_SIZE];
+};
+
+struct health {
+    struct health_device *devices; /* in the order they became known */
+    size_t n_devices, capacity;
+    uint64_t session; /* counts the driver's sessions */
+};
+
+#define HEALTH_INIT     \
+    {                   \
+        .devices = NULL \
+    }
+
+void health_deinit(struct health *health);
+
+/* Inputs. Each returns 0, HEALTH_CHANGED or -ENOMEM. UUIDs nobody listed are passed over. */
+
+/* A new session with the driver, and what it found. Devices that it no longer lists are lost. */
+int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
+
+/* An XID event with the class that xid_filter_class gave it; uuid "" = all devices. */
+int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
+                 uint64_t now_ms);
+
+/* A probe: outcome 0, GPU_LOST or a negative errno with its reason (gpu/driver.h). */
+int health_probe(struct health *health, const char *uuid, int outcome,
+                 const struct gpu_probe *probe, const char *reason, uint64_t now_ms);
+
+/* A driver call that did not return; uuid "" = all devices. */
+int health_hang(struct health *health, const char *call, const char *uuid, uint64_t now_ms);
+
+/* The driver cannot be used: all devices. */
+int health_unavailable(struct health *health, const char *reason, uint64_t now_ms);
+
+/* Questions. */
+
+/* The device of that UUID (without case), or NULL. */
+const struct health_device *health_find(const struct health *health, const char *uuid);
+
+enum health_state health_state(const struct health_device *device);
+const char *health_state_name(enum health_state state);
+
+/* Why it is not Healthy, and what to do: one sentence without a full stop. "" when it is. */
+const char *health_reason(const struct health_device *device);
+
+/* When the next probe is due, or UINT64_MAX: an idle, healthy node needs no timer. */
+uint64_t health_next_probe_ms(const struct health *health);
+
+/* A device whose probe is due, or NULL. It counts as asked for: ask again until NULL. */
+const char *health_take_due(struct health *health, uint64_t now_ms);
+
+/*
+ * The state as lines of text for /run/gpuslice, so that a restarted agent remembers who needs a
+ * reset. `boot` is the kernel's boot id: what an earlier boot left behind is not believed.
+ */
+void health_save(const struct health *health, const char *boot, struct text *ret_text);
+
+/* Into an empty machine. 0; -ESTALE (another boot), -EBADMSG (nothing taken), -ENOMEM. */
+int health_restore(struct health *health, const char *boot, const char *data, size_t size);

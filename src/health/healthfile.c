@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "health/healthfile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+
+enum { HEALTHFILE_MAX = 1 << 20 };
+
+void healthfile_init(struct healthfile *file, const char *folder)
+{
+    cleanup_free char *boot = NULL;
+    size_t size;
+
+    *file = (struct healthfile){.folder = folder};
+    snprintf(file->path, sizeof(file->path), "%s/health", folder);
+    if (file_read("/proc/sys/kernel/random/boot_id", sizeof(file->boot) - 1, &boot, &size, NULL) ==
+        0)
+        snprintf(file->boot, sizeof(file->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
+}
+
+void healthfile_load(const struct healthfile *file, struct health *health)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+    int r = file_read(file->path, HEALTHFILE_MAX, &data, &size, NULL);
+
+    if (r == 0)
+        r = health_restore(health, file->boot, data, size);
+    if (r < 0 && r != -ENOENT && r != -ESTALE)
+        log_warning("the saved health of the GPUs cannot be read and is forgotten", "file",
+                    file->path);
+}
+
+void healthfile_save(struct healthfile *file, const struct health *health)
+{
+    cleanup_text struct text text = TEXT_INIT;
+    struct error err = ERROR_INIT;
+    int r = file_make_directory(file->folder, &err);
+
+    health_save(health, file->boot, &text);
+    if (r == 0)
+        r = file_write_atomic(file->path, text_string(&text), text.length, 0600, &err);
+    if (r < 0 && !file->unsaved)
+        log_warning(error_text(&err), "hint",
+                    "after a restart the agent forgets which GPUs need a reset");
+    file->unsaved = r < 0;
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The health of the GPUs over a restart of the agent: `health` below the state folder, which lies
+ * on a tmpfs (/run), so that a reboot clears it. Trouble with the file is said and changes nothing
+ * else.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "health/health.h"
+
+struct healthfile {
+    const char *folder; /* borrowed */
+    char path[PATH_MAX];
+    char boot[64]; /* the kernel's boot id: what another boot saved is not believed */
+    bool unsaved;  /* the last save failed, and that was said */
+};
+
+void healthfile_init(struct healthfile *file, const char *folder);
+
+/* Into an empty health. */
+void healthfile_load(const struct healthfile *file, struct health *health);
+
+void healthfile_save(struct healthfile *file, const struct health *health);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "health/healthfile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+
+#define UUID "GPU-aaaaaaaa-0000-0000-0000-000000000000"
+
+static void a_restart_remembers_and_a_reboot_forgets(void **state)
+{
+    struct gpu gpu = {.uuid = UUID};
+    const struct inventory inventory = {.gpus = &gpu, .n_gpus = 1};
+    const struct gpu_event event = {.uuid = UUID, .xid = 95};
+    struct health before = HEALTH_INIT, after = HEALTH_INIT, other = HEALTH_INIT;
+    char folder[] = "/tmp/gpuslice-health-XXXXXX", deep[64];
+    struct healthfile file;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(deep, sizeof(deep), "%s/run/gpuslice", folder); /* made by the first save */
+    healthfile_init(&file, deep);
+    assert_true(*file.boot);
+    health_inventory(&before, &inventory, 1);
+    health_event(&before, &event, XID_RESET, 2);
+    healthfile_save(&file, &before);
+    assert_false(file.unsaved);
+
+    healthfile_load(&file, &after);
+    assert_non_null(health_find(&after, UUID));
+    assert_false(health_find(&after, UUID)->healthy);
+
+    memcpy(file.boot, "another", sizeof("another"));
+    healthfile_load(&file, &other);
+    assert_null(health_find(&other, UUID));
+
+    unlink(file.path);
+    snprintf(file.path, sizeof(file.path), "rm -r %s", folder);
+    assert_int_equal(system(file.path), 0);
+    health_deinit(&before);
+    health_deinit(&after);
+    health_deinit(&other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_restart_remembers_and_a_reboot_forgets),
+    };
+
+    return cmocka_run_group_tests_name("health/healthfile", tests, NULL, NULL);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kube/jsonpatch.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+int jsonpatch_add(json_t *operations, const char *op, const char *path, json_t *value)
+{
+    json_t *operation = json_pack("{s:s,s:s,s:o*}", "op", op, "path", path, "value", value);
+
+    return json_array_append_new(operations, operation) < 0 ? -ENOMEM : 0;
+}
+
+int jsonpatch_change(json_t *operations, const char *path, const json_t *old, json_t *new)
+{
+    json_t *was = old ? json_incref((json_t *)(uintptr_t)old) : json_null();
+
+    /* The API server answers a test of a path that is not there as it would a null. */
+    if (jsonpatch_add(operations, "test", path, was) < 0) {
+        json_decref(new);
+        return -ENOMEM;
+    }
+    if (!new)
+        return old ? jsonpatch_add(operations, "remove", path, NULL) : 0;
+    return jsonpatch_add(operations, old ? "replace" : "add", path, new);
+}

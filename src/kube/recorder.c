@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kube/recorder.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kube/backoff.h"
+#include "kube/correlator.h"
+#include "kube/managedfields.h"
+#include "kube/object.h"
+
+enum { FIRST_MS = 1000, LAST_MS = 5 * 60 * 1000, OBJECT_NAME_KEPT = 200 };
+
+struct recorder {
+    uv_timer_t timer;
+    struct kube_client *client; /* NULL before recorder_start */
+    const char *node;
+    void (*on_rest)(void *userdata);
+    void *userdata;
+    struct correlator correlator;
+    struct kube_call *call;         /* NULL = none is open */
+    struct correlator_entry *entry; /* what it is about */
+    unsigned n_sent;                /* the count it carries */
+    struct backoff backoff;
+    bool is_refused;   /* the timer runs after a failure */
+    bool is_full_said; /* that events are lost */
+    char trouble[256]; /* as it was said; "" = it works */
+};
+
+static void pump(struct recorder *recorder);
+
+static struct correlator_now now(void)
+{
+    return (struct correlator_now){.ms = clock_now_ms(), .wall = time(NULL)};
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct recorder *recorder = timer->data;
+
+    recorder->is_refused = false;
+    pump(recorder);
+}
+
+static void say_trouble(struct recorder *recorder, const char *reason, unsigned status)
+{
+    if (str_equal(recorder->trouble, reason))
+        return;
+    snprintf(recorder->trouble, sizeof(recorder->trouble), "%s", reason);
+    log_warning("cannot write events", "reason", reason, "do",
+                status == 403 ? "let our service account create and patch events" : NULL);
+}
+
+/* A namespace that is gone or being deleted takes no events; that of the Node's is always there. */
+static bool is_of_pod(unsigned status)
+{
+    return status == 403 || status == 404 || status == 410;
+}
+
+/* Waits, or gives the entry up when only it is to blame. */
+static void on_failure(struct recorder *recorder, const struct kube_response *response)
+{
+    const unsigned status = response->http_status;
+    const bool is_of_entry = status >= 400 && status < 500 && status != 401 && status != 429 &&
+                             (!is_of_pod(status) || *recorder->entry->pod);
+
+    say_trouble(recorder, *response->reason ? response->reason : "no reason given", status);
+    if (is_of_entry) {
+        correlator_forget(recorder->entry);
+        return;
+    }
+    recorder->is_refused = true;
+    uv_timer_start(&recorder->timer, on_timer,
+                   backoff_next_ms(&recorder->backoff, response->retry_after_s), 0);
+}
+
+static void on_good(struct recorder *recorder)
+{
+    if (*recorder->trouble)
+        log_info("events are written again");
+    recorder->trouble[0] = '\0';
+    backoff_reset(&recorder->backoff);
+    recorder->entry->n_written = recorder->n_sent;
+    recorder->entry->has_event = true;
+}
+
+/* What a proxy answers in the server's place may be 2xx as well. */
+static bool is_event(const struct kube_response *response)
+{
+    json_t *object = json_loadb(response->body, response->size, 0, NULL);
+    const char *kind = json_string_value(json_object_get(object, "kind"));
+    const bool is_one = kind && str_equal(kind, "Event");
+
+    json_decref(object);
+    return is_one;
+}
+
+static void on_written(const struct kube_response *response, void *userdata)
+{
+    struct recorder *recorder = userdata;
+    struct correlator_entry *entry = recorder->entry;
+    const unsigned status = response->http_status;
+
+    recorder->call = NULL;
+    if (kube_is_success(status) && is_event(response)) {
+        on_good(recorder);
+    } else if (kube_is_success(status)) {
+        on_failure(recorder, &(struct kube_response){.reason = "what was answered is no event"});
+    } else if (status == 409 && !entry->has_event) {
+        entry->has_event = true; /* written by an earlier try, whose answer was lost */
+    } else if (status == 404 && entry->has_event) {
+        entry->has_event = false; /* events live for an hour: say it anew */
+        free(TAKE_PTR(entry->event_name));
+    } else {
+        on_failure(recorder, response);
+    }
+    pump(recorder);
+}
+
+static void on_pod(const struct kube_response *response, void *userdata)
+{
+    struct recorder *recorder = userdata;
+    const bool is_refused = response->http_status == 403;
+    const char *uid = NULL;
+    json_t *pod = NULL;
+
+    recorder->call = NULL;
+    if (kube_is_success(response->http_status) && (pod = json_loads(response->body, 0, NULL)))
+        uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
+    if (uid || is_refused)
+        recorder->entry->pod_uid = strdup(uid ? uid : "");
+    if (is_refused && !*recorder->trouble)
+        say_trouble(recorder, response->reason, 0);
+    if (response->http_status == 404)
+        correlator_forget(recorder->entry);
+    else if (!recorder->entry->pod_uid)
+        on_failure(recorder, response);
+    json_decref(pod);
+    pump(recorder);
+}
+
+/* -- requests -------------------------------------------------------------------------------- */
+
+static char *path_of(const char *namespace_, const char *collection, const char *name)
+{
+    return kube_path(&(struct kube_place){"/api/v1", namespace_, collection, name});
+}
+
+/* Events about a Node, which has no namespace, live in this one by convention. */
+static const char *namespace_of(const struct correlator_entry *entry)
+{
+    return *entry->pod ? entry->namespace_ : "default";
+}
+
+static json_t *involved(const struct recorder *recorder, const struct correlator_entry *entry)
+{
+    if (*entry->pod)
+        return json_pack("{s:s,s:s,s:s,s:s,s:s*}", "apiVersion", "v1", "kind", "Pod", "namespace",
+                         entry->namespace_, "name", entry->pod, "uid",
+                         *entry->pod_uid ? entry->pod_uid : NULL);
+    /* The kubelet writes its node's name as uid, and kubectl looks for that too. */
+    return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", "v1", "kind", "Node", "name",
+                     recorder->node, "uid", recorder->node);
+}
+
+static json_t *event_object(const struct recorder *recorder, const struct correlator_entry *entry)
+{
+    const char *manager = kube_client_manager(recorder->client);
+    char first[KUBE_TIME_SIZE], last[KUBE_TIME_SIZE];
+
+    kube_time_format(entry->first, first);
+    kube_time_format(entry->last, last);
+    return json_pack(
+        "{s:s,s:s,s:{s:s,s:s},s:o,s:s,s:s,s:s,s:i,s:s,s:s,s:{s:s,s:s},s:s,s:s}", "apiVersion", "v1",
+        "kind", "Event", "metadata", "name", entry->event_name, "namespace", namespace_of(entry),
+        "involvedObject", involved(recorder, entry), "reason", entry->reason, "message",
+        entry->message, "type", entry->warning ? "Warning" : "Normal", "count", (int)entry->count,
+        "firstTimestamp", first, "lastTimestamp", last, "source", "component", manager, "host",
+        recorder->node, "reportingComponent", manager, "reportingInstance", recorder->node);
+}
+
+static json_t *event_patch(const struct correlator_entry *entry)
+{
+    char last[KUBE_TIME_SIZE];
+
+    kube_time_format(entry->last, last);
+    return json_pack("[{s:s,s:s,s:i},{s:s,s:s,s:s},{s:s,s:s,s:s}]", "op", "replace", "path",
+                     "/count", "value", (int)entry->count, "op", "replace", "path",
+                     "/lastTimestamp", "value", last, "op", "replace", "path", "/message", "value",
+                     entry->message);
+}
+
+static int ask_pod(struct recorder *recorder, const struct correlator_entry *entry,
+                   struct error *err)
+{
+    cleanup_free char *path = path_of(entry->namespace_, "pods", entry->pod);
+    const struct kube_request request = {.method = "GET", .path = path, .on_done = on_pod};
+
+    if (!path)
+        return error_set_errno(err, -ENOMEM, "cannot ask for a pod");
+    return kube_send(recorder->client, &request, recorder, &recorder->call, err);
+}
+
+/* A later try bears the same name: the server then knows it for the same. */
+static int name_event(const struct recorder *recorder, struct correlator_entry *entry)
+{
+    const char *object = *entry->pod ? entry->pod : recorder->node;
+    size_t length = strnlen(object, OBJECT_NAME_KEPT);
+
+    /* What stands before the dot must end as a name does. */
+    while (length && strchr("-.", object[length - 1]))
+        length--;
+    if (!entry->event_name && asprintf(&entry->event_name, "%.*s.%llx", (int)length, object,
+                                       (unsigned long long)clock_now_ns()) < 0)
+        entry->event_name = NULL;
+    return entry->event_name ? 0 : -ENOMEM;
+}
+
+static int create_event(struct recorder *recorder, struct correlator_entry *entry,
+                        struct error *err)
+{
+    cleanup_free char *path = path_of(namespace_of(entry), "events", NULL);
+    json_t *event = name_event(recorder, entry) == 0 ? event_object(recorder, entry) : NULL;
+    int r;
+
+    r = path && event
+            ? kube_create(recorder->client, path, event, on_written, recorder, &recorder->call, err)
+            : error_set_errno(err, -ENOMEM, "cannot make an event");
+    json_decref(event);
+    return r;
+}
+
+static int patch_event(struct recorder *recorder, const struct correlator_entry *entry,
+                       struct error *err)
+{
+    cleanup_free char *path = path_of(namespace_of(entry), "events", entry->event_name);
+    json_t *patch = event_patch(entry);
+    int r;
+
+    r = path && patch ? kube_json_patch(recorder->client, path, patch, on_written, recorder,
+                                        &recorder->call, err)
+                      : error_set_errno(err, -ENOMEM, "cannot make an event");
+    json_decref(patch);
+    return r;
+}
+
+static int send_entry(struct recorder *recorder, struct correlator_entry *entry, struct error *err)
+{
+    const struct correlator_now moment = now();
+
+    recorder->entry = entry;
+    if (*entry->pod && !entry->pod_uid)
+        return ask_pod(recorder, entry, err);
+    recorder->n_sent = entry->count;
+    correlator_spend(&recorder->correlator, entry, &moment);
+    return entry->has_event ? patch_event(recorder, entry, err)
+                            : create_event(recorder, entry, err);
+}
+
+static void pump(struct recorder *recorder)
+{
+    struct kube_response lost = {.reason = ""};
+    struct error err = ERROR_INIT;
+    struct correlator_entry *entry;
+    struct correlator_now moment = now();
+    uint64_t wait_ms = 0;
+
+    if (recorder->call || !recorder->client)
+        return;
+    entry = recorder->is_refused ? NULL : correlator_next(&recorder->correlator, &moment, &wait_ms);
+    if (entry && send_entry(recorder, entry, &err) < 0) {
+        lost.reason = error_text(&err);
+        on_failure(recorder, &lost);
+        entry = NULL;
+    }
+    if (!entry && !recorder->is_refused && wait_ms != UINT64_MAX)
+        uv_timer_start(&recorder->timer, on_timer, wait_ms, 0);
+    if (!entry)
+        recorder->on_rest(recorder->userdata);
+}
+
+/* -- life ------------------------------------------------------------------------------------ */
+
+int recorder_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
+                 struct recorder **ret_recorder, struct error *err)
+{
+    struct recorder *recorder = calloc(1, sizeof(*recorder));
+
+    if (!recorder)
+        return error_set_errno(err, -ENOMEM, "cannot write events");
+    recorder->node = node;
+    recorder->on_rest = on_rest;
+    recorder->userdata = userdata;
+    recorder->backoff = (struct backoff){.first_ms = FIRST_MS, .last_ms = LAST_MS};
+    uv_timer_init(loop, &recorder->timer);
+    recorder->timer.data = recorder;
+    *ret_recorder = recorder;
+    return 0;
+}
+
+void recorder_start(struct recorder *recorder, struct kube_client *client)
+{
+    recorder->client = client;
+    pump(recorder);
+}
+
+void recorder_add(struct recorder *recorder, const struct correlator_event *event)
+{
+    const struct correlator_now moment = now();
+    const bool is_lost = correlator_add(&recorder->correlator, event, &moment) != 0;
+
+    if (is_lost && !recorder->is_full_said)
+        log_warning("events are lost, more of them came than can be written", "reason",
+                    event->reason, "message", event->message);
+    recorder->is_full_said = is_lost;
+    pump(recorder);
+}
+
+void recorder_kick(struct recorder *recorder)
+{
+    backoff_reset(&recorder->backoff);
+    recorder->is_refused = false;
+    pump(recorder);
+}
+
+bool recorder_is_idle(const struct recorder *recorder)
+{
+    return !recorder || (!recorder->call && (recorder->is_refused ||
+                                             uv_is_active((const uv_handle_t *)&recorder->timer) ||
+                                             correlator_is_all_written(&recorder->correlator)));
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct recorder *recorder = handle->data;
+
+    correlator_deinit(&recorder->correlator);
+    free(recorder);
+}
+
+void recorder_free(struct recorder *recorder)
+{
+    if (!recorder)
+        return;
+    kube_cancel(TAKE_PTR(recorder->call));
+    uv_close((uv_handle_t *)&recorder->timer, on_closed);
+}

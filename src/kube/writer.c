@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kube/writer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+enum {
+    FIRST_MS = 500,
+    LAST_MS = 5 * 60 * 1000, /* a lasting refusal of a thousand nodes should not be felt */
+    CONFLICTS_SAID = 8,      /* so many in a row are no coincidence */
+    WRITES_SAID = 8,         /* likewise, without a rest: a webhook may undo what we write */
+};
+
+void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job *job,
+                 void (*on_change)(void *userdata), void *userdata, void *job_userdata)
+{
+    *writer = (struct writer){
+        .job = job,
+        .job_userdata = job_userdata,
+        .userdata = userdata,
+        .on_change = on_change,
+        .backoff = {.first_ms = FIRST_MS, .last_ms = LAST_MS},
+    };
+    uv_timer_init(loop, &writer->timer);
+    writer->timer.data = writer;
+}
+
+static void say_trouble(struct writer *writer, const char *reason, unsigned status)
+{
+    if (str_equal(writer->trouble, reason))
+        return;
+    snprintf(writer->trouble, sizeof(writer->trouble), "%s", reason);
+    log_warning("cannot write to the cluster, trying again", "what", writer->job->what, "reason",
+                reason, "do", status == 403 ? writer->job->remedy : NULL);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct writer *writer = timer->data;
+
+    writer->is_waiting = false;
+    writer_sync(writer);
+}
+
+static void wait(struct writer *writer, unsigned retry_after_s)
+{
+    writer->is_waiting = true;
+    writer->at_rest = false;
+    uv_timer_start(&writer->timer, on_timer, backoff_next_ms(&writer->backoff, retry_after_s), 0);
+    writer->on_change(writer->userdata);
+}
+
+static bool is_good(const struct writer *writer, const struct kube_response *response)
+{
+    return kube_is_success(response->http_status) ||
+           (response->http_status == 404 && writer->job->absent_is_fine);
+}
+
+static void on_good(struct writer *writer, const struct kube_response *response)
+{
+    if (writer->job->on_answer)
+        writer->job->on_answer(response, writer->job_userdata);
+    if (++writer->n_writes >= WRITES_SAID) {
+        say_trouble(writer, "the server takes what we write and does not keep it", 0);
+        wait(writer, 0);
+        return;
+    }
+    writer_sync(writer);
+}
+
+static void on_rest(struct writer *writer)
+{
+    const bool was_at_rest = writer->at_rest;
+
+    if (*writer->trouble)
+        log_info("written to the cluster again", "what", writer->job->what);
+    writer->trouble[0] = '\0';
+    writer->n_conflicts = writer->n_writes = 0;
+    backoff_reset(&writer->backoff);
+    writer->at_rest = true;
+    if (!was_at_rest)
+        writer->on_change(writer->userdata);
+}
+
+/* 422 is also what a failed `test` of a JSON patch gives. */
+static void on_bad(struct writer *writer, const struct kube_response *response)
+{
+    const bool is_conflict =
+        !response->error && (response->http_status == 409 || response->http_status == 422);
+    char reason[256];
+
+    snprintf(reason, sizeof(reason), "%s",
+             *response->reason ? response->reason : "the server gave no reason");
+    writer->was_conflict = is_conflict && ++writer->n_conflicts < CONFLICTS_SAID;
+    if (!writer->was_conflict)
+        say_trouble(writer, reason, response->http_status);
+    wait(writer, response->retry_after_s);
+    if (writer->was_conflict && response->http_status == 409 && writer->job->on_conflict)
+        writer->job->on_conflict(response, writer->job_userdata);
+}
+
+static void on_done(const struct kube_response *response, void *userdata)
+{
+    struct writer *writer = userdata;
+
+    writer->call = NULL;
+    if (is_good(writer, response))
+        on_good(writer, response);
+    else
+        on_bad(writer, response);
+}
+
+void writer_sync(struct writer *writer)
+{
+    struct error err = ERROR_INIT;
+    int r;
+
+    if (writer->call || (writer->is_waiting && !writer->was_conflict))
+        return;
+    uv_timer_stop(&writer->timer);
+    writer->is_waiting = writer->was_conflict = false;
+    r = writer->job->send(writer->job_userdata, on_done, writer, &writer->call, &err);
+    if (r < 0) {
+        say_trouble(writer, error_text(&err), 0);
+        wait(writer, 0);
+    } else if (r == WRITER_IDLE) {
+        on_rest(writer);
+    } else {
+        writer->at_rest = false;
+    }
+}
+
+void writer_kick(struct writer *writer)
+{
+    backoff_reset(&writer->backoff);
+    uv_timer_stop(&writer->timer);
+    writer->is_waiting = false;
+    writer_sync(writer);
+}
+
+void writer_deinit(struct writer *writer)
+{
+    kube_cancel(TAKE_PTR(writer->call));
+    if (!uv_is_closing((uv_handle_t *)&writer->timer))
+        uv_close((uv_handle_t *)&writer->timer, NULL);
+}

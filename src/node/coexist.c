@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/coexist.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "plugin/foreignplugin.h"
+
+enum {
+    LOOK_PERIOD_MS = 60000,
+    SAY_PERIOD_MS = 60000,
+    SAY_MAX = 4, /* a plugin that crashes again and again is said so often in that time */
+    POD_SIZE = 512,
+};
+
+enum component { DEVICE_PLUGIN, AGENT, FEATURE_DISCOVERY, MIG_MANAGER, N_COMPONENTS };
+
+/* The pods of each by their usual names, whatever a Helm release puts before or behind. */
+static const struct {
+    const char *pattern;
+    const char *reason;         /* NULL = it is only said together with a rival */
+    const char *before, *after; /* the pod's name in a sentence */
+} components[N_COMPONENTS] = {
+    [DEVICE_PLUGIN] = {"*nvidia-device-plugin*", NULL, NULL, NULL},
+    [AGENT] = {"*gpuslice*", NULL, NULL, NULL},
+    [FEATURE_DISCOVERY] = {"*gpu-feature-discovery*", "FeatureDiscoveryFound",
+                           "gpu-feature-discovery runs on this node (pod ",
+                           "); the labels that it set stay its own, and gpuslice sets them when it "
+                           "is uninstalled"},
+    [MIG_MANAGER] = {"*mig-manager*", "MigManagerFound",
+                     "NVIDIA's mig-manager runs on this node (pod ",
+                     "); it decides on the MIG layout, and gpuslice offers the MIG devices that it "
+                     "makes"},
+};
+
+struct foreignplugin {
+    char resource[RESOURCE_NAME_SIZE];
+    char socket[FOREIGNPLUGIN_NAME_SIZE]; /* "" = none now */
+    char said[FOREIGNPLUGIN_NAME_SIZE];   /* what was said last */
+    char sentence[POD_SIZE + 320];
+    uint64_t said_ms; /* when the period began in which ... */
+    unsigned n_said;  /* ... so much was said */
+};
+
+struct coexist {
+    uv_loop_t *loop;
+    struct podresources *podresources;
+    const char *own_namespace, *own_pod;
+    coexist_fn *on_news;
+    void *userdata;
+    struct foreignplugin *rivals;
+    size_t n_rivals, capacity;
+    char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first; "" = none seen */
+    bool asking;
+    uint64_t next_look_ms;
+};
+
+static void say(const struct coexist *coexist, bool warning, const char *reason,
+                const char *sentence)
+{
+    const struct coexist_news news = {warning, reason, sentence};
+
+    log_event(warning ? LOG_WARNING : LOG_INFO, sentence, "reason", reason, NULL);
+    coexist->on_news(&news, coexist->userdata);
+}
+
+/* --- rivals --- */
+
+static struct foreignplugin *find_row(const struct coexist *coexist, const char *resource)
+{
+    for (size_t i = 0; i < coexist->n_rivals; i++)
+        if (str_equal(coexist->rivals[i].resource, resource))
+            return &coexist->rivals[i];
+    return NULL;
+}
+
+/* A plugin that flaps says its news to nobody after a while; what is so stays on the status page.
+ */
+static bool may_say(struct foreignplugin *rival, uint64_t now_ms)
+{
+    if (rival->n_said == 0 || now_ms - rival->said_ms >= SAY_PERIOD_MS) {
+        rival->said_ms = now_ms;
+        rival->n_said = 0;
+    }
+    return rival->n_said++ < SAY_MAX;
+}
+
+static void compose(struct foreignplugin *rival, const char *plugin_pod, const char *agent_pod)
+{
+    bool is_agent = str_starts_with(rival->socket, "gpuslice-");
+    const char *pod = is_agent ? agent_pod : plugin_pod;
+    char named[POD_SIZE + 8] = "";
+
+    if (*pod)
+        snprintf(named, sizeof(named), " (pod %s)", pod);
+    if (is_agent)
+        snprintf(rival->sentence, sizeof(rival->sentence),
+                 "another agent serves %s on this node%s; this one takes over when that one ends",
+                 rival->resource, named);
+    else
+        snprintf(rival->sentence, sizeof(rival->sentence),
+                 "NVIDIA's device plugin serves %s (%s); uninstall it%s and gpuslice takes over at "
+                 "once, running pods keep their slices",
+                 rival->resource, rival->socket, named);
+}
+
+static void say_rivals(struct coexist *coexist)
+{
+    for (size_t i = 0; i < coexist->n_rivals; i++) {
+        struct foreignplugin *rival = &coexist->rivals[i];
+
+        if (!*rival->socket)
+            continue;
+        compose(rival, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
+        if (str_equal(rival->socket, rival->said))
+            continue;
+        memcpy(rival->said, rival->socket, sizeof(rival->said));
+        if (may_say(rival, uv_now(coexist->loop)))
+            say(coexist, true, "ForeignDevicePlugin", rival->sentence);
+    }
+}
+
+static void say_gone(struct coexist *coexist, struct foreignplugin *rival)
+{
+    char sentence[RESOURCE_NAME_SIZE + 96];
+
+    if (!*rival->said)
+        return;
+    rival->said[0] = '\0';
+    snprintf(sentence, sizeof(sentence), "nobody else serves %s any more; gpuslice offers it again",
+             rival->resource);
+    if (may_say(rival, uv_now(coexist->loop)))
+        say(coexist, false, "ForeignDevicePluginGone", sentence);
+}
+
+/* --- pods --- */
+
+static bool is_own(const struct coexist *coexist, const struct podresources_pod *pod)
+{
+    return coexist->own_pod && str_equal(pod->name, coexist->own_pod) &&
+           (!coexist->own_namespace || str_equal(pod->namespace_, coexist->own_namespace));
+}
+
+static void take_pod(const struct coexist *coexist, const struct podresources_pod *pod,
+                     char found[N_COMPONENTS][POD_SIZE])
+{
+    for (size_t i = 0; i < N_COMPONENTS; i++)
+        if (!*found[i] && str_glob(components[i].pattern, pod->name) && !is_own(coexist, pod))
+            snprintf(found[i], POD_SIZE, "%s/%s", pod->namespace_, pod->name);
+}
+
+static void say_component(const struct coexist *coexist, size_t i, const char *pod)
+{
+    char sentence[POD_SIZE + 256];
+
+    snprintf(sentence, sizeof(sentence), "%s%s%s", components[i].before, pod, components[i].after);
+    say(coexist, false, components[i].reason, sentence);
+}
+
+static void on_pods(const struct podresources_pod *pods, size_t n_pods, void *userdata)
+{
+    struct coexist *coexist = userdata;
+    char found[N_COMPONENTS][POD_SIZE] = {""};
+
+    coexist->asking = false;
+    for (size_t i = 0; i < n_pods; i++)
+        take_pod(coexist, &pods[i], found);
+    for (size_t i = 0; i < N_COMPONENTS; i++)
+        if (components[i].reason && *found[i] && !str_equal(found[i], coexist->pods[i]))
+            say_component(coexist, i, found[i]);
+    memcpy(coexist->pods, found, sizeof(found));
+    say_rivals(coexist);
+}
+
+static void ask(struct coexist *coexist)
+{
+    coexist->next_look_ms = uv_now(coexist->loop) + LOOK_PERIOD_MS;
+    if (coexist->asking)
+        return;
+    coexist->asking = true;
+    if (podresources_ask(coexist->podresources, NULL, 0, on_pods, coexist) < 0)
+        on_pods(NULL, 0, coexist);
+}
+
+void coexist_sync(struct coexist *coexist)
+{
+    if (uv_now(coexist->loop) >= coexist->next_look_ms)
+        ask(coexist);
+}
+
+void coexist_foreign_plugin(struct coexist *coexist, const char *resource, const char *socket)
+{
+    struct foreignplugin *rival = find_row(coexist, resource);
+
+    if (str_equal(rival ? rival->socket : "", socket ? socket : ""))
+        return;
+    if (!rival)
+        rival =
+            array_push(&coexist->rivals, &coexist->n_rivals, &coexist->capacity, sizeof(*rival));
+    if (!rival)
+        return;
+    snprintf(rival->resource, sizeof(rival->resource), "%s", resource);
+    snprintf(rival->socket, sizeof(rival->socket), "%s", socket ? socket : "");
+    if (!socket) {
+        say_gone(coexist, rival);
+        return;
+    }
+    compose(rival, "", "");
+    ask(coexist);
+}
+
+const char *coexist_message(const struct coexist *coexist, const char *resource)
+{
+    const struct foreignplugin *rival = find_row(coexist, resource);
+
+    return rival && *rival->socket ? rival->sentence : NULL;
+}
+
+/* --- life --- */
+
+int coexist_new(uv_loop_t *loop, struct podresources *podresources, const char *own_namespace,
+                const char *own_pod, coexist_fn *on_news, void *userdata,
+                struct coexist **ret_coexist, struct error *err)
+{
+    struct coexist *coexist = calloc(1, sizeof(*coexist));
+
+    if (!coexist)
+        return error_set_errno(err, -ENOMEM, "cannot look for other GPU software");
+    coexist->loop = loop;
+    coexist->podresources = podresources;
+    coexist->own_namespace = own_namespace;
+    coexist->own_pod = own_pod;
+    coexist->on_news = on_news;
+    coexist->userdata = userdata;
+    *ret_coexist = coexist;
+    return 0;
+}
+
+void coexist_free(struct coexist *coexist)
+{
+    if (!coexist)
+        return;
+    free(coexist->rivals);
+    free(coexist);
+}

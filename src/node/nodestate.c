@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/nodestate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "node/labelfile.h"
+#include "node/status.h"
+#include "slice/label.h"
+
+#define MACHINE_LABEL    "nvidia.com/gpu.machine"
+#define STANDARD_MACHINE "/sys/class/dmi/id/product_name"
+
+enum { MACHINE_FILE_MAX = 4096 };
+
+/* --- labels --- */
+
+static int add_label(struct sync_label **labels, size_t *n, size_t *capacity, const char *key,
+                     const char *value)
+{
+    cleanup_free char *own_key = strdup(key), *own_value = strdup(value);
+    struct sync_label *label;
+
+    if (!own_key || !own_value)
+        return -ENOMEM;
+    label = array_push(labels, n, capacity, sizeof(*label));
+    if (!label)
+        return -ENOMEM;
+    label->key = TAKE_PTR(own_key);
+    label->value = TAKE_PTR(own_value);
+    return 0;
+}
+
+static int add_feature(struct sync_state *state, const char *key, const char *value)
+{
+    return add_label(&state->labels, &state->n_labels, &state->labels_capacity, key, value);
+}
+
+/* What the file says that the configuration names; as gpu-feature-discovery says it. */
+static void read_machine(const char *path, char *buffer, size_t size)
+{
+    cleanup_free char *data = NULL;
+    size_t length;
+
+    *buffer = '\0';
+    if (path && *path && file_read(path, MACHINE_FILE_MAX, &data, &length, NULL) == 0)
+        label_sanitise(data, buffer, size);
+    if (!*buffer)
+        snprintf(buffer, size, "unknown");
+}
+
+static int add_features(const struct agent *agent, struct sync_state *state)
+{
+    const struct plan *plan = agent->offer->plan;
+    const char *path = agent->offer->config->gfd.machine_type_file;
+    bool ask_file =
+        !*agent->offer->inventory.machine || !path || !str_equal(path, STANDARD_MACHINE);
+    char machine[LABEL_VALUE_SIZE];
+    int r = 0;
+
+    read_machine(path, machine, sizeof(machine));
+    for (size_t i = 0; r == 0 && i < plan->n_labels; i++) {
+        const struct plan_label *label = &plan->labels[i];
+        bool is_machine = ask_file && str_equal(label->key, MACHINE_LABEL);
+
+        r = add_feature(state, label->key, is_machine ? machine : label->value);
+    }
+    return r;
+}
+
+int nodestate_add_timestamp(const struct agent *agent, struct sync_state *state)
+{
+    char digits[24];
+
+    if (!state->n_labels || agent->offer->config->gfd.no_timestamp == SAID_TRUE)
+        return 0;
+    for (size_t i = 0; i < state->n_labels; i++)
+        if (str_equal(state->labels[i].key, LABELFILE_TIMESTAMP))
+            return 0;
+    snprintf(digits, sizeof(digits), "%lld", (long long)agent->config_taken_at);
+    return add_feature(state, LABELFILE_TIMESTAMP, digits);
+}
+
+static int add_extras(const struct config *config, struct sync_state *state)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < config->n_labels; i++)
+        r = add_label(&state->extra_labels, &state->n_extra_labels, &state->extra_labels_capacity,
+                      config->labels[i].key, config->labels[i].value);
+    for (size_t i = 0; r == 0 && i < config->n_taints; i++) {
+        const struct extra_taint *from = &config->taints[i];
+        struct sync_taint *taint =
+            array_push(&state->taints, &state->n_taints, &state->taints_capacity, sizeof(*taint));
+
+        if (!taint)
+            return -ENOMEM;
+        taint->key = strdup(from->key);
+        taint->value = strdup(from->value ? from->value : "");
+        taint->effect = strdup(from->effect);
+        r = taint->key && taint->value && taint->effect ? 0 : -ENOMEM;
+    }
+    return r;
+}
+
+const char *nodestate_label_file(const struct agent *agent)
+{
+    return agent->offer ? agent->offer->config->gfd.output_file : NULL;
+}
+
+static int add_labels(const struct agent *agent, struct sync_state *state)
+{
+    const struct config *config = agent->offer->config;
+    int r = add_features(agent, state);
+
+    state->labels_by = config->gfd.output_file        ? SYNC_LABELS_NONE
+                       : config->use_node_feature_api ? SYNC_LABELS_AUTO
+                                                      : SYNC_LABELS_NODE;
+    /* A time that changes with each start would mean a write with each start: it has to be asked
+     * for, except in a file. */
+    if (r == 0 && config->gfd.no_timestamp == SAID_FALSE)
+        r = nodestate_add_timestamp(agent, state);
+    return r == 0 ? add_extras(config, state) : r;
+}
+
+/* --- the condition --- */
+
+static int set_condition(struct sync_state *state, bool ready, const char *reason,
+                         const char *message)
+{
+    state->has_condition = true;
+    state->ready = ready;
+    state->reason = strdup(reason);
+    state->message = strdup(message);
+    return state->reason && state->message ? 0 : -ENOMEM;
+}
+
+static void list_unready(const struct agent *agent, struct text *out)
+{
+    for (size_t i = 0; i < agent->n_services; i++)
+        if (!service_is_ready(agent->services[i]))
+            text_addf(out, "%s%s", out->length ? ", " : "", service_resource(agent->services[i]));
+}
+
+static int judge_services(const struct agent *agent, struct sync_state *state)
+{
+    cleanup_text struct text unready = TEXT_INIT;
+    char message[1024];
+    int r;
+
+    list_unready(agent, &unready);
+    if (unready.length) {
+        snprintf(message, sizeof(message), "not registered with the kubelet: %s",
+                 text_string(&unready));
+        r = set_condition(state, false, "ResourcesNotRegistered", message);
+        return r == 0 ? NODESTATE_SETTLING : r;
+    }
+    snprintf(message, sizeof(message), "%zu resource%s %s registered with the kubelet",
+             agent->n_services, agent->n_services == 1 ? "" : "s",
+             agent->n_services == 1 ? "is" : "are");
+    if (!agent->n_services)
+        snprintf(message, sizeof(message), "the configuration offers no GPU of this node");
+    return set_condition(state, true, "AllResourcesRegistered", message);
+}
+
+/* The gravest first. */
+static int judge(const struct agent *agent, struct sync_state *state)
+{
+    char rival[1024];
+
+    if (*agent->driver_trouble)
+        return set_condition(state, false, "DriverNotAvailable", agent->driver_trouble);
+    if (status_foreign_plugin(agent, rival, sizeof(rival)))
+        return set_condition(state, false, "ForeignDevicePlugin", rival);
+    if (*agent->refusal)
+        return set_condition(state, false, "ConfigurationRefused", agent->refusal);
+    if (!agent->offer)
+        return set_condition(state, false, "ConfigurationMissing",
+                             "there is no configuration yet for this node");
+    return judge_services(agent, state);
+}
+
+static bool is_unknown(const struct agent *agent)
+{
+    if (!agent->machine_known && !*agent->driver_trouble)
+        return true;
+    return !agent->offer && !*agent->driver_trouble && !nodeconfig_is_missing(agent->nodeconfig);
+}
+
+int nodestate_make(const struct agent *agent, struct sync_state *ret_state)
+{
+    struct sync_state state = {.labels_by = SYNC_LABELS_AUTO};
+    int r = 0, outcome = 0;
+
+    if (is_unknown(agent))
+        return NODESTATE_UNKNOWN;
+    if (!agent->machine_known || agent->machine.n_gpus) {
+        if (agent->offer)
+            r = add_labels(agent, &state);
+        if (r == 0)
+            r = outcome = judge(agent, &state);
+    }
+    if (r < 0) {
+        sync_state_deinit(&state);
+        return r;
+    }
+    *ret_state = state;
+    return outcome;
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/nodestate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "node/status.h"
+#include "plugin/test-bed.h"
+
+/* --- who is asked, played --- */
+
+struct service {
+    const char *resource;
+    bool ready;
+};
+
+bool service_is_ready(const struct service *service)
+{
+    return service->ready;
+}
+
+const char *service_resource(const struct service *service)
+{
+    return service->resource;
+}
+
+static const char *rival; /* the sentence of who serves instead of us; NULL = nobody */
+
+bool status_foreign_plugin(const struct agent *agent, char *message, size_t size)
+{
+    (void)agent;
+    if (rival)
+        snprintf(message, size, "%s", rival);
+    return rival;
+}
+
+static bool config_is_missing;
+
+bool nodeconfig_is_missing(const struct nodeconfig *config)
+{
+    (void)config;
+    return config_is_missing;
+}
+
+/* --- an agent that knows its machine and offers something --- */
+
+struct world {
+    struct agent agent;
+    struct gpu gpu;
+    struct service gpus, halves;
+    struct service *services[2];
+    struct sync_state said;
+};
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    rival = NULL;
+    config_is_missing = false;
+    world->gpus = (struct service){"nvidia.com/gpu", true};
+    world->halves = (struct service){"nvidia.com/gpu-half", true};
+    world->services[0] = &world->gpus;
+    world->services[1] = &world->halves;
+    world->agent.services = world->services;
+    world->agent.n_services = 2;
+    world->agent.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
+    world->agent.machine_known = true;
+    world->agent.config_taken_at = 1700000000;
+    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+
+    sync_state_deinit(&world->said);
+    if (world->agent.offer)
+        bed_offer_free(world->agent.offer);
+    free(world);
+    return 0;
+}
+
+/* Offers what the text says instead; NULL = nothing. */
+static void reconfigure(struct world *world, const char *yaml)
+{
+    bed_offer_free(world->agent.offer);
+    world->agent.offer = yaml ? bed_offer(yaml) : NULL;
+}
+
+static int say(struct world *world)
+{
+    int r;
+
+    sync_state_deinit(&world->said);
+    world->said = (struct sync_state){.n_labels = 0};
+    r = nodestate_make(&world->agent, &world->said);
+    assert_true(r >= 0);
+    return r;
+}
+
+static const char *label(const struct sync_state *state, const char *key)
+{
+    for (size_t i = 0; i < state->n_labels; i++)
+        if (str_equal(state->labels[i].key, key))
+            return state->labels[i].value;
+    return NULL;
+}
+
+static void assert_condition(const struct world *world, bool ready, const char *reason,
+                             const char *message)
+{
+    assert_true(world->said.has_condition);
+    assert_int_equal(world->said.ready, ready);
+    assert_string_equal(world->said.reason, reason);
+    assert_string_equal(world->said.message, message);
+}
+
+/* --- when --- */
+
+/* What is not said is removed from the Node: an agent that just started must not. */
+static void nothing_is_said_before_something_is_known(void **state)
+{
+    struct world *world = *state;
+
+    world->agent.machine_known = false;
+    assert_int_equal(say(world), NODESTATE_UNKNOWN);
+    reconfigure(world, NULL);
+    world->agent.machine_known = true; /* the configuration is to come yet */
+    assert_int_equal(say(world), NODESTATE_UNKNOWN);
+}
+
+static void a_node_without_a_gpu_has_no_condition(void **state)
+{
+    struct world *world = *state;
+
+    world->agent.machine.n_gpus = 0;
+    world->agent.n_services = 0;
+    assert_int_equal(say(world), 0);
+    assert_false(world->said.has_condition);
+    assert_int_equal(world->said.n_labels, 0);
+}
+
+static void resources_on_their_way_are_told_from_those_that_arrived(void **state)
+{
+    struct world *world = *state;
+
+    world->gpus.ready = world->halves.ready = false;
+    assert_int_equal(say(world), NODESTATE_SETTLING);
+    assert_condition(world, false, "ResourcesNotRegistered",
+                     "not registered with the kubelet: nvidia.com/gpu, nvidia.com/gpu-half");
+    world->gpus.ready = true;
+    assert_int_equal(say(world), NODESTATE_SETTLING);
+    assert_condition(world, false, "ResourcesNotRegistered",
+                     "not registered with the kubelet: nvidia.com/gpu-half");
+    world->halves.ready = true;
+    assert_int_equal(say(world), 0);
+    assert_condition(world, true, "AllResourcesRegistered",
+                     "2 resources are registered with the kubelet");
+}
+
+/* --- the condition --- */
+
+static void counts_resources_as_people_do(void **state)
+{
+    struct world *world = *state;
+
+    world->agent.n_services = 1;
+    say(world);
+    assert_condition(world, true, "AllResourcesRegistered",
+                     "1 resource is registered with the kubelet");
+    world->agent.n_services = 0;
+    say(world);
+    assert_condition(world, true, "AllResourcesRegistered",
+                     "the configuration offers no GPU of this node");
+}
+
+/* One trouble after the other is solved, the gravest first. */
+static void the_gravest_trouble_is_said(void **state)
+{
+    struct world *world = *state;
+    struct agent *agent = &world->agent;
+
+    world->gpus.ready = false;
+    snprintf(agent->refusal, sizeof(agent->refusal), "a.yaml:1:1: no such key");
+    rival = "NVIDIA's device plugin serves nvidia.com/gpu";
+    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "the driver is not loaded");
+    assert_int_equal(say(world), 0);
+    assert_condition(world, false, "DriverNotAvailable", "the driver is not loaded");
+    agent->driver_trouble[0] = '\0';
+    assert_int_equal(say(world), 0);
+    assert_condition(world, false, "ForeignDevicePlugin", rival);
+    rival = NULL;
+    assert_int_equal(say(world), 0);
+    assert_condition(world, false, "ConfigurationRefused", "a.yaml:1:1: no such key");
+    agent->refusal[0] = '\0';
+    assert_int_equal(say(world), NODESTATE_SETTLING);
+}
+
+static void an_unasked_driver_is_trouble_on_any_node(void **state)
+{
+    struct world *world = *state;
+
+    reconfigure(world, NULL);
+    world->agent.machine_known = false;
+    world->agent.machine.n_gpus = 0;
+    snprintf(world->agent.driver_trouble, sizeof(world->agent.driver_trouble), "no libnvidia-ml");
+    assert_int_equal(say(world), 0);
+    assert_condition(world, false, "DriverNotAvailable", "no libnvidia-ml");
+    assert_int_equal(world->said.n_labels, 0);
+}
+
+static void an_empty_folder_of_configurations_is_said(void **state)
+{
+    struct world *world = *state;
+
+    reconfigure(world, NULL);
+    config_is_missing = true;
+    assert_int_equal(say(world), 0);
+    assert_condition(world, false, "ConfigurationMissing",
+                     "there is no configuration yet for this node");
+}
+
+/* --- labels and taints --- */
+
+static void labels_say_what_is_offered(void **state)
+{
+    struct world *world = *state;
+
+    say(world);
+    assert_string_equal(label(&world->said, "nvidia.com/gpu.count"), "2");
+    assert_string_equal(label(&world->said, "nvidia.com/gpu.replicas"), "4");
+    assert_string_equal(label(&world->said, "nvidia.com/gpu.product"),
+                        "Tesla-V100-SXM2-16GB-SHARED");
+    assert_null(label(&world->said, "nvidia.com/gfd.timestamp"));
+}
+
+static void the_configuration_says_how_labels_are_published(void **state)
+{
+    static const struct {
+        const char *yaml;
+        enum sync_labels_by by;
+        const char *file; /* NULL = in none */
+    } rows[] = {
+        {"flags: {}\n", SYNC_LABELS_AUTO, NULL},
+        {"flags: {useNodeFeatureAPI: true}\n", SYNC_LABELS_AUTO, NULL},
+        {"flags: {useNodeFeatureAPI: false}\n", SYNC_LABELS_NODE, NULL},
+        {"flags: {gfd: {outputFile: /nfd/gfd}}\n", SYNC_LABELS_NONE, "/nfd/gfd"},
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        reconfigure(world, rows[i].yaml);
+        say(world);
+        assert_int_equal(world->said.labels_by, rows[i].by);
+        if (rows[i].file)
+            assert_string_equal(nodestate_label_file(&world->agent), rows[i].file);
+        else
+            assert_null(nodestate_label_file(&world->agent));
+    }
+}
+
+/* A time is in a file unless it is refused, and on the Node only when it is asked for. */
+static void the_time_is_said_where_it_costs_nothing(void **state)
+{
+    static const struct {
+        const char *yaml;
+        bool on_node, in_file;
+    } rows[] = {
+        {"flags: {}\n", false, true},
+        {"flags: {gfd: {noTimestamp: false}}\n", true, true},
+        {"flags: {gfd: {noTimestamp: true}}\n", false, false},
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        size_t n_labels;
+
+        reconfigure(world, rows[i].yaml);
+        say(world);
+        assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].on_node);
+        n_labels = world->said.n_labels;
+        assert_int_equal(nodestate_add_timestamp(&world->agent, &world->said), 0);
+        assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].in_file);
+        assert_int_equal(world->said.n_labels - n_labels, rows[i].in_file && !rows[i].on_node);
+        if (rows[i].in_file)
+            assert_string_equal(label(&world->said, "nvidia.com/gfd.timestamp"), "1700000000");
+    }
+}
+
+static void the_machine_comes_from_the_file_that_is_named(void **state)
+{
+    struct world *world = *state;
+    char path[64], yaml[160];
+
+    snprintf(path, sizeof(path), "/tmp/gpuslice-machine-%p", (void *)world);
+    snprintf(yaml, sizeof(yaml), "flags: {gfd: {machineTypeFile: %s}}\n", path);
+    reconfigure(world, yaml);
+    say(world); /* there is no such file */
+    assert_string_equal(label(&world->said, "nvidia.com/gpu.machine"), "unknown");
+    assert_int_equal(file_write_atomic(path, "DGX A100\n", 9, 0644, NULL), 0);
+    say(world);
+    assert_string_equal(label(&world->said, "nvidia.com/gpu.machine"), "DGX-A100");
+    assert_int_equal(remove(path), 0);
+}
+
+static void own_labels_and_taints_go_along(void **state)
+{
+    struct world *world = *state;
+
+    reconfigure(world, "gpuslice: {labels: {team: ml}, taints: [{key: gpu, effect: NoSchedule}, "
+                       "{key: big, value: very, effect: NoExecute}]}\n");
+    say(world);
+    assert_int_equal(world->said.n_extra_labels, 1);
+    assert_string_equal(world->said.extra_labels[0].key, "team");
+    assert_string_equal(world->said.extra_labels[0].value, "ml");
+    assert_null(label(&world->said, "team")); /* it goes on the Node itself */
+    assert_int_equal(world->said.n_taints, 2);
+    assert_string_equal(world->said.taints[0].value, "");
+    assert_string_equal(world->said.taints[1].value, "very");
+    assert_string_equal(world->said.taints[1].effect, "NoExecute");
+}
+
+#define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_WORLD(nothing_is_said_before_something_is_known),
+        IN_A_WORLD(a_node_without_a_gpu_has_no_condition),
+        IN_A_WORLD(resources_on_their_way_are_told_from_those_that_arrived),
+        IN_A_WORLD(counts_resources_as_people_do),
+        IN_A_WORLD(the_gravest_trouble_is_said),
+        IN_A_WORLD(an_unasked_driver_is_trouble_on_any_node),
+        IN_A_WORLD(an_empty_folder_of_configurations_is_said),
+        IN_A_WORLD(labels_say_what_is_offered),
+        IN_A_WORLD(the_configuration_says_how_labels_are_published),
+        IN_A_WORLD(the_time_is_said_where_it_costs_nothing),
+        IN_A_WORLD(the_machine_comes_from_the_file_that_is_named),
+        IN_A_WORLD(own_labels_and_taints_go_along),
+    };
+
+    return cmocka_run_group_tests_name("node/nodestate", tests, NULL, NULL);
+}

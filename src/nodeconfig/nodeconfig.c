@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nodeconfig/nodeconfig.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/dirwatch.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "nodeconfig/configfile.h"
+#include "nodeconfig/configselect.h"
+
+enum {
+    SETTLE_MS = 50, /* a swap of a volume is several events; so are hasty changes of a label */
+    ABSENT_POLL_MS = 1000, /* a folder that is not there cannot be watched */
+    LABEL_MAX = 4096,
+};
+
+struct nodeconfig {
+    uv_loop_t *loop;
+    const struct agent_flags *flags;
+    nodeconfig_changed_fn *on_changed;
+    void *userdata;
+    struct dirwatch folder;
+    uv_timer_t settle, patience;
+    unsigned open_handles;
+    char *taken;             /* the name of the file that was taken last; NULL = none, or no file */
+    char *label;             /* NULL = the Node does not have it */
+    bool label_known;        /* told, remembered, or given up waiting for */
+    bool label_told;         /* by the cluster, and so remembered */
+    bool waiting;            /* nothing was taken yet, and nothing can be */
+    bool seen;               /* there was something to take */
+    bool said_empty;         /* that the folder is waited for */
+    struct configfile *file; /* NULL while none is chosen, and for an empty configuration */
+    char path[PATH_MAX], stand_in[PATH_MAX];
+    char trouble[sizeof(((struct error *)NULL)->message)];
+    char remembered[PATH_MAX]; /* the file with the label's last known value */
+};
+
+/* --- the label's last known value --- */
+
+/* Two lines: "=value", or nothing for a Node without the label; the name of the file taken last. */
+static void recall(struct nodeconfig *config)
+{
+    cleanup_free char *data = NULL;
+    char *rest, *label, *taken;
+    size_t size;
+
+    if (file_read(config->remembered, LABEL_MAX, &data, &size, NULL) < 0)
+        return;
+    rest = data;
+    label = strsep(&rest, "\n");
+    taken = strsep(&rest, "\n");
+    config->label = *label == '=' ? strdup(label + 1) : NULL;
+    config->taken = taken && *taken ? strdup(taken) : NULL;
+    config->label_known = true;
+}
+
+static void remember(const struct nodeconfig *config)
+{
+    cleanup_text struct text text = TEXT_INIT;
+    struct error err = ERROR_INIT;
+    int r = file_make_directory(config->flags->state_dir, &err);
+
+    text_addf(&text, "%s%s\n%s\n", config->label ? "=" : "", config->label ? config->label : "",
+              config->taken ? config->taken : "");
+    if (r == 0 && !text_failed(&text))
+        r = file_write_atomic(config->remembered, text.data, text.length, 0600, &err);
+    if (r < 0)
+        log_warning(error_text(&err), "hint",
+                    "after a restart the agent waits for the label of its node");
+}
+
+/* --- the folder's files --- */
+
+struct names {
+    char **items;
+    size_t n_items, capacity;
+};
+
+static void names_deinit(struct names *names)
+{
+    for (size_t i = 0; i < names->n_items; i++)
+        free(names->items[i]);
+    free(names->items);
+}
+#define cleanup_names cleanup(names_deinit)
+
+static bool is_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat found;
+
+    return configselect_is_candidate(name) &&
+           snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
+           stat(path, &found) == 0 && !S_ISDIR(found.st_mode);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Empty when the folder cannot be read. */
+static void list_folder(const char *folder, struct names *names)
+{
+    DIR *stream = opendir(folder);
+    struct dirent *entry;
+
+    while (stream && (entry = readdir(stream))) {
+        cleanup_free char *name = is_file(folder, entry->d_name) ? strdup(entry->d_name) : NULL;
+        char **place = NULL;
+
+        if (name)
+            place = array_push(&names->items, &names->n_items, &names->capacity, sizeof(*place));
+        if (place)
+            *place = TAKE_PTR(name);
+    }
+    if (stream)
+        closedir(stream);
+    if (names->n_items)
+        qsort(names->items, names->n_items, sizeof(*names->items), compare_names);
+}
+
+/* --- choosing --- */
+
+/* As configselect_pick; the path is "" for an empty configuration. */
+static int pick(const struct nodeconfig *config, const char *label, char path[PATH_MAX],
+                bool *ret_empty_folder, struct error *err)
+{
+    const struct agent_flags *flags = config->flags;
+    const struct configselect choice = {
+        .folder = flags->config_folder,
+        .label = flags->node_label,
+        .value = label,
+        .default_config = flags->default_config,
+        .fallbacks = flags->fallback_strategies,
+    };
+    cleanup_names struct names names = {.items = NULL};
+    const char *name;
+    int r;
+
+    list_folder(flags->config_folder, &names);
+    *ret_empty_folder = names.n_items == 0;
+    r = configselect_pick(&choice, names.items, names.n_items, &name, err);
+    path[0] = '\0';
+    if (r == 0)
+        snprintf(path, PATH_MAX, "%s/%s", flags->config_folder, name);
+    return r;
+}
+
+static bool choose(struct nodeconfig *config);
+
+static void on_file_changed(void *userdata)
+{
+    struct nodeconfig *config = userdata;
+
+    bool chosen = config->flags->config_folder && choose(config);
+
+    if (chosen || !*config->trouble) /* the file may be gone, which is told once */
+        config->on_changed(config->userdata);
+}
+
+static int follow(struct nodeconfig *config, const char *path, struct error *err)
+{
+    struct configfile *file = NULL;
+    int r = *path ? configfile_new(config->loop, path, on_file_changed, config, &file, err) : 0;
+
+    if (r < 0)
+        return r;
+    configfile_free(config->file);
+    config->file = file;
+    snprintf(config->path, sizeof(config->path), "%s", path);
+    return 0;
+}
+
+/* True the first time. */
+static bool say_waiting(struct nodeconfig *config)
+{
+    bool first = !config->said_empty;
+
+    if (first)
+        log_warning("there is no configuration yet; the agent waits for one", "folder",
+                    config->flags->config_folder);
+    config->said_empty = true;
+    return first;
+}
+
+/* Brings the choice up to date. True when something came out differently. */
+static bool choose(struct nodeconfig *config)
+{
+    struct error err = ERROR_INIT;
+    bool empty, was_seen = config->seen;
+    char path[PATH_MAX], *before = config->trouble;
+    int r;
+
+    if (!config->label_known)
+        return false;
+    r = pick(config, config->label, path, &empty, &err);
+    config->waiting = empty && !config->seen;
+    if (config->waiting)
+        return say_waiting(config);
+    config->seen = true;
+    if (r >= 0 && was_seen && !*before && str_equal(path, config->path))
+        return false;
+    if (r >= 0 && (!str_equal(path, config->path) || (*path && !config->file)))
+        r = follow(config, path, &err);
+    if (r < 0 && str_equal(error_text(&err), before))
+        return false;
+    snprintf(config->trouble, sizeof(config->trouble), "%s", r < 0 ? error_text(&err) : "");
+    return true;
+}
+
+static void on_settled(uv_timer_t *timer);
+
+/* A look that is due earlier stays, or a busy folder would put it off for ever. */
+static void look_in(struct nodeconfig *config, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)&config->settle) || uv_timer_get_due_in(&config->settle) > ms)
+        uv_timer_start(&config->settle, on_settled, ms, 0);
+}
+
+static bool look(struct nodeconfig *config)
+{
+    if (!dirwatch_watch(&config->folder, config->flags->config_folder))
+        look_in(config, ABSENT_POLL_MS);
+    return choose(config);
+}
+
+static void on_settled(uv_timer_t *timer)
+{
+    struct nodeconfig *config = timer->data;
+
+    if (look(config))
+        config->on_changed(config->userdata);
+}
+
+static void on_folder_changed(const char *name, void *userdata)
+{
+    (void)name;
+    look_in(userdata, SETTLE_MS);
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+    struct nodeconfig *config = timer->data;
+
+    if (config->label_known)
+        return;
+    log_warning("the cluster does not say what this node's label is; it counts as not set", "label",
+                config->flags->node_label);
+    config->label_known = true;
+    look_in(config, 0);
+}
+
+/* --- life --- */
+
+static int start_folder(struct nodeconfig *config, struct error *err)
+{
+    int r = dirwatch_init(&config->folder, config->loop, on_folder_changed, config);
+
+    if (r < 0)
+        return error_set_errno(err, r, "cannot watch %s", config->flags->config_folder);
+    config->open_handles++;
+    if (config->flags->node_name)
+        recall(config);
+    else
+        config->label_known = true; /* nobody could tell */
+    config->waiting = !config->label_known;
+    if (config->waiting)
+        uv_timer_start(&config->patience, on_patience_over, NODECONFIG_TIMEOUT_MS, 0);
+    look(config);
+    return 0;
+}
+
+static int start(struct nodeconfig *config, struct error *err)
+{
+    const struct agent_flags *flags = config->flags;
+    uv_timer_t *const timers[] = {&config->settle, &config->patience};
+
+    for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+        uv_timer_init(config->loop, timers[i]);
+        timers[i]->data = config;
+        config->open_handles++;
+    }
+    if (!flags->config_folder)
+        return flags->config_file ? follow(config, flags->config_file, err) : 0;
+    if (flags->config_file)
+        log_warning("a folder of configurations is given, so the single file is not read", "file",
+                    flags->config_file, "folder", flags->config_folder);
+    return start_folder(config, err);
+}
+
+int nodeconfig_new(uv_loop_t *loop, const struct agent_flags *flags,
+                   nodeconfig_changed_fn *on_changed, void *userdata,
+                   struct nodeconfig **ret_config, struct error *err)
+{
+    struct nodeconfig *config = calloc(1, sizeof(*config));
+    int r;
+
+    if (!config)
+        return error_set_errno(err, -ENOMEM, "cannot follow the configuration");
+    config->loop = loop;
+    config->flags = flags;
+    config->on_changed = on_changed;
+    config->userdata = userdata;
+    snprintf(config->remembered, sizeof(config->remembered), "%s/config-label", flags->state_dir);
+    r = start(config, err);
+    if (r < 0) {
+        nodeconfig_free(config);
+        return r;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct nodeconfig *config = handle->data;
+
+    if (--config->open_handles)
+        return;
+    free(config->label);
+    free(config->taken);
+    free(config);
+}
+
+void nodeconfig_free(struct nodeconfig *config)
+{
+    if (!config)
+        return;
+    configfile_free(TAKE_PTR(config->file));
+    if (config->open_handles == 3)
+        uv_close((uv_handle_t *)&config->folder.watch, on_closed);
+    uv_close((uv_handle_t *)&config->settle, on_closed);
+    uv_close((uv_handle_t *)&config->patience, on_closed);
+}
+
+/* --- inputs and questions --- */
+
+void nodeconfig_label(struct nodeconfig *config, const char *value)
+{
+    bool alike = !value == !config->label && (!value || str_equal(value, config->label));
+    char *copy = NULL;
+
+    if (!config->flags->config_folder || (alike && config->label_told))
+        return;
+    if (value && !(copy = strdup(value)))
+        return;
+    free(config->label);
+    config->label = copy;
+    config->label_known = config->label_told = true;
+    remember(config);
+    look_in(config, SETTLE_MS);
+}
+
+void nodeconfig_check(struct nodeconfig *config)
+{
+    if (config->flags->config_folder && look(config))
+        config->on_changed(config->userdata);
+    else if (config->file)
+        configfile_check(config->file);
+}
+
+void nodeconfig_touch(struct nodeconfig *config)
+{
+    if (config->file)
+        configfile_touch(config->file);
+    else
+        config->on_changed(config->userdata);
+}
+
+bool nodeconfig_is_waiting(const struct nodeconfig *config)
+{
+    return config->waiting;
+}
+
+bool nodeconfig_is_missing(const struct nodeconfig *config)
+{
+    return config->waiting && config->label_known;
+}
+
+const char *nodeconfig_problem(const struct nodeconfig *config)
+{
+    return config->trouble;
+}
+
+const char *nodeconfig_path(const struct nodeconfig *config)
+{
+    return config->path;
+}
+
+void nodeconfig_applied(struct nodeconfig *config)
+{
+    const char *slash = strrchr(config->path, '/'), *name = slash ? slash + 1 : "";
+
+    if (!config->flags->config_folder || str_equal(name, config->taken ? config->taken : ""))
+        return;
+    free(config->taken);
+    config->taken = *name ? strdup(name) : NULL;
+    if (config->label_told) /* what is only assumed of the label is not remembered */
+        remember(config);
+}
+
+const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
+{
+    bool empty;
+    int r = -ENOENT;
+
+    if (!config->flags->config_folder)
+        return NULL;
+    if (which == 0 && config->taken)
+        r = pick(config, config->taken, config->stand_in, &empty, NULL);
+    if (which == 1)
+        r = pick(config, NULL, config->stand_in, &empty, NULL);
+    return r < 0 || (config->file && str_equal(config->stand_in, config->path)) ? NULL
+                                                                                : config->stand_in;
+}

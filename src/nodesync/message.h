@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the agent and gpuslice-nodesync tell each other over their socket pair: one JSON object per
+ * line.
+ *
+ * The agent speaks first (setup), then tells what should be (state, whole each time: what is not in
+ * it any more goes away) and what happened (event). The program tells what it sees of our Node
+ * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
+ * may be started anew: the agent then says setup and state again. Before the agent ends in good
+ * order it says bye; the program finds out whether that is an uninstall, cleans up if so, tells the
+ * agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A pair that closes without bye
+ * ends the program at once and changes nothing.
+ *
+ * A line that is none of these is refused with a sentence. Unknown members are ignored and missing
+ * ones are empty, so that the two may be of neighbouring versions during an upgrade.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+enum {
+    SYNC_FD = 3, /* the program's end of the pair */
+    SYNC_LINE_MAX = 1 << 20,
+    SYNC_SHUTDOWN_MS = 3000,
+};
+
+struct sync_setup {
+    char *node;         /* our Node's name */
+    char *kubeconfig;   /* "" = in-cluster */
+    char *namespace_;   /* of our pod; "" = unknown */
+    char *pod;          /* our pod's name; "" = unknown */
+    char *config_label; /* the Node label that chooses a configuration; "" = none does */
+};
+
+struct sync_label {
+    char *key, *value;
+};
+
+struct sync_taint {
+    char *key, *value, *effect;
+};
+
+enum sync_labels_by {
+    SYNC_LABELS_AUTO /* NodeFeature once it is seen to work, else the Node */,
+    SYNC_LABELS_NODE,
+    SYNC_LABELS_NONE /* somebody else publishes them */
+};
+
+struct sync_state {
+    enum sync_labels_by labels_by;
+    struct sync_label *labels; /* gpu-feature-discovery's, published by labels_by */
+    size_t n_labels, labels_capacity;
+    struct sync_label *extra_labels; /* gpuslice.labels: on the Node itself, always */
+    size_t n_extra_labels, extra_labels_capacity;
+    struct sync_taint *taints; /* gpuslice.taints */
+    size_t n_taints, taints_capacity;
+    bool has_condition; /* false: this node has no GPU; no condition is kept */
+    bool ready;         /* GPUSlicesReady */
+    char *reason;       /* "AllResourcesRegistered" */
+    char *message;
+};
+
+struct sync_pod {
+    char *namespace_, *name;
+};
+
+struct sync_event {
+    bool warning;
+    char *reason, *message;
+    struct sync_pod *pods; /* said on each of them too; the Node always hears it */
+    size_t n_pods, pods_capacity;
+};
+
+struct sync_resource {
+    char *name; /* "nvidia.com/gpu" */
+    int64_t capacity, allocatable;
+};
+
+struct sync_news {
+    bool heard; /* the API server is heard; false: what follows is what was seen last */
+    bool gone;  /* the cluster has no Node of our name: what follows is empty and says nothing */
+    char *config_label_value;        /* NULL = the Node does not have it */
+    struct sync_resource *resources; /* of the Node's status: integers with a domain in the name */
+    size_t n_resources, resources_capacity;
+    char **
+        labels_held_by_others; /* "nvidia.com/gpu.count (nfd-master)": ours, left to who holds it */
+    size_t n_labels_held, labels_held_capacity;
+};
+
+enum sync_message_kind {
+    SYNC_SETUP,
+    SYNC_STATE,
+    SYNC_EVENT,
+    SYNC_NEWS,
+    SYNC_SHUTDOWN, /* nothing but its kind */
+    SYNC_UNINSTALL /* likewise: the answer to a bye, when the DaemonSet runs us no more */
+};
+
+struct sync_message {
+    enum sync_message_kind kind;
+    union {
+        struct sync_setup setup;
+        struct sync_state state;
+        struct sync_event event;
+        struct sync_news news;
+    };
+};
+
+/*
+ * Appends one line, newline included. A NULL text is written as "" (config_label_value: as absent),
+ * bytes that are no UTF-8 as '?'. -EMSGSIZE (nothing is appended) above SYNC_LINE_MAX.
+ */
+int sync_message_write(const struct sync_message *message, struct text *out);
+
+/* One line without its newline. -EBADMSG with a sentence. No text is NULL but config_label_value.
+ */
+int sync_message_read(const char *line, size_t length, struct sync_message *ret_message,
+                      struct error *err);
+
+/* For those who keep or build one without a message around it; what is in it was malloc'ed. */
+void sync_setup_deinit(struct sync_setup *setup);
+void sync_state_deinit(struct sync_state *state);
+void sync_event_deinit(struct sync_event *event);
+void sync_news_deinit(struct sync_news *news);
+void sync_message_deinit(struct sync_message *message);
+
+#define cleanup_sync_message cleanup(sync_message_deinit)

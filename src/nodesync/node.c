@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nodesync/node.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+
+static const char *metadata_text(const json_t *node, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(node, "metadata"), key));
+}
+
+static const char *metadata_entry(const json_t *node, const char *map, const char *key)
+{
+    return json_string_value(
+        json_object_get(json_object_get(json_object_get(node, "metadata"), map), key));
+}
+
+const char *node_label(const json_t *node, const char *key)
+{
+    return metadata_entry(node, "labels", key);
+}
+
+const char *node_annotation(const json_t *node, const char *key)
+{
+    return metadata_entry(node, "annotations", key);
+}
+
+const char *node_uid(const json_t *node)
+{
+    return metadata_text(node, "uid");
+}
+
+const json_t *node_condition(const json_t *node, const char *type)
+{
+    const json_t *condition;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition)
+    {
+        const char *text = json_string_value(json_object_get(condition, "type"));
+
+        if (text && str_equal(text, type))
+            return condition;
+    }
+    return NULL;
+}
+
+int64_t node_quantity(const char *text)
+{
+    /* The API server writes a count in its shortest form: 2000 comes back as "2k". */
+    static const char suffixes[] = "kMGTPE";
+    const char *suffix;
+    int64_t number, factor = 1;
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return -1;
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (errno != 0)
+        return -1;
+    suffix = *end ? strchr(suffixes, *end) : NULL;
+    if (*end && (!suffix || end[1]))
+        return -1;
+    for (const char *s = suffixes; suffix && s <= suffix; s++)
+        factor *= 1000;
+    return __builtin_mul_overflow(number, factor, &number) ? -1 : number;
+}
+
+static bool is_equal(const char *a, const char *b)
+{
+    return a && b && str_equal(a, b);
+}
+
+bool node_is_same(const json_t *a, const json_t *b)
+{
+    return is_equal(node_uid(a), node_uid(b)) &&
+           is_equal(metadata_text(a, "resourceVersion"), metadata_text(b, "resourceVersion"));
+}
+
+bool node_is_later(const json_t *candidate, const json_t *than)
+{
+    const char *new = metadata_text(candidate, "resourceVersion");
+    const char *old = than ? metadata_text(than, "resourceVersion") : NULL;
+
+    if (!new || !old || !is_equal(node_uid(candidate), node_uid(than)))
+        return true;
+    /* Decimal numbers without leading zeroes, however long. */
+    return strlen(new) != strlen(old) ? strlen(new) > strlen(old) : strcmp(new, old) > 0;
+}
+
+json_t *node_keep(const json_t *node)
+{
+    static const char *const dropped[] = {"images",    "volumesAttached", "volumesInUse",
+                                          "addresses", "nodeInfo",        "daemonEndpoints"};
+    json_t *status = json_copy(json_object_get(node, "status"));
+    json_t *copy = json_copy((json_t *)(uintptr_t)node);
+
+    for (size_t i = 0; status && i < ARRAY_SIZE(dropped); i++)
+        json_object_del(status, dropped[i]);
+    if (copy && status && json_object_set_new(copy, "status", status) < 0) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+static int64_t quantity_at(const json_t *map, const char *key)
+{
+    const char *text = json_string_value(json_object_get(map, key));
+
+    return text ? node_quantity(text) : 0;
+}
+
+/* Resources of device plugins have a domain in their name; cpu and memory have none. */
+static int tell_resources(json_t *capacity, const json_t *allocatable, struct sync_news *news)
+{
+    struct sync_resource *resource;
+    const char *name;
+    json_t *ignored;
+
+    json_object_foreach(capacity, name, ignored)
+    {
+        const int64_t n = quantity_at(capacity, name);
+
+        if (!strchr(name, '/') || n < 0)
+            continue;
+        resource = array_push(&news->resources, &news->n_resources, &news->resources_capacity,
+                              sizeof(*resource));
+        if (!resource)
+            return -ENOMEM;
+        resource->capacity = n;
+        resource->allocatable = quantity_at(allocatable, name);
+        resource->name = strdup(name);
+        if (!resource->name)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int node_news(const json_t *node, const char *config_label, struct sync_news *ret_news)
+{
+    const json_t *status = json_object_get(node, "status");
+    const char *value = *config_label ? node_label(node, config_label) : NULL;
+    struct sync_news news = {.config_label_value = NULL};
+
+    news.config_label_value = value ? strdup(value) : NULL;
+    if ((value && !news.config_label_value) ||
+        tell_resources(json_object_get(status, "capacity"), json_object_get(status, "allocatable"),
+                       &news) < 0) {
+        sync_news_deinit(&news);
+        return -ENOMEM;
+    }
+    *ret_news = news;
+    return 0;
+}

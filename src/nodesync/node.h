@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Our Node as the API server tells it: the few questions we have about it, and what the agent hears
+ * of it. Everything is borrowed from the object. */
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "nodesync/message.h"
+
+#define NODE_MANAGER "gpuslice-node" /* our field manager, for all that is written of this node */
+
+/* NULL = it has none. */
+const char *node_label(const json_t *node, const char *key);
+const char *node_annotation(const json_t *node, const char *key);
+const json_t *node_condition(const json_t *node, const char *type);
+const char *node_uid(const json_t *node);
+
+/* "16", "2k", "1M"; -1 for what is no whole number of things. */
+int64_t node_quantity(const char *text);
+
+/* Both are one state of one Node. */
+bool node_is_same(const json_t *a, const json_t *b);
+
+/* Is the candidate a later state than `than` (which may be NULL)? What cannot be compared is later.
+ */
+bool node_is_later(const json_t *candidate, const json_t *than);
+
+/* A smaller copy for keeping: without images, volumes and addresses. NULL for want of memory. */
+json_t *node_keep(const json_t *node);
+
+/* The part of the news that stands in the Node. node may be NULL: gone. 0 or -ENOMEM. */
+int node_news(const json_t *node, const char *config_label, struct sync_news *ret_news);

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nodesync/nodewriters.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "kube/managedfields.h"
+#include "nodesync/condition.h"
+#include "nodesync/taints.h"
+
+static bool is_ready(const struct observed *observed)
+{
+    return observed->node && observed->has_state;
+}
+
+static void on_answer(const struct kube_response *response, void *userdata)
+{
+    observed_update_from_answer(userdata, response);
+}
+
+int nodewriters_plan_labels(const struct observed *observed, struct labels_plan *ret_plan)
+{
+    const struct labels_known known = {observed->nfd_left, observed->nfd_lost, observed->yielded};
+
+    return labels_make_plan(observed->node, observed->setup->node, &observed->state, &known,
+                            ret_plan);
+}
+
+static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                       struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+    cleanup_labels_plan struct labels_plan plan = {.object = NULL};
+
+    if (!is_ready(observed))
+        return WRITER_IDLE;
+    if (nodewriters_plan_labels(observed, &plan) < 0)
+        return error_set_errno(err, -ENOMEM, "cannot label the Node");
+    if (plan.release)
+        return kube_json_patch(observed->client, observed->node_path, plan.release, on_done,
+                               done_userdata, ret_call, err);
+    if (plan.object)
+        return kube_apply(observed->client, observed->node_path,
+                          plan.force ? KUBE_FORCE : KUBE_YIELD, plan.object, on_done, done_userdata,
+                          ret_call, err);
+    return WRITER_IDLE;
+}
+
+static int send_taints(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                       struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+    json_t *patch = NULL;
+    int r;
+
+    if (!is_ready(observed))
+        return WRITER_IDLE;
+    r = taints_plan(observed->node, observed->state.taints, observed->state.n_taints, &patch);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot taint the Node");
+    if (r == TAINTS_AS_WANTED)
+        return WRITER_IDLE;
+    r = kube_json_patch(observed->client, observed->node_path, patch, on_done, done_userdata,
+                        ret_call, err);
+    json_decref(patch);
+    return r;
+}
+
+static int send_condition(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                          struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+    cleanup_text struct text path = TEXT_INIT;
+    json_t *object = NULL;
+    int r;
+
+    if (!is_ready(observed))
+        return WRITER_IDLE;
+    text_addf(&path, "%s/status", observed->node_path);
+    r = condition_plan(observed->node, observed->setup->node, &observed->state,
+                       observed->state_since, &object);
+    if (r < 0 || text_failed(&path))
+        return error_set_errno(err, -ENOMEM, "cannot set the Node's condition");
+    if (r == CONDITION_AS_WANTED)
+        return WRITER_IDLE;
+    r = kube_apply(observed->client, text_string(&path), KUBE_FORCE, object, on_done, done_userdata,
+                   ret_call, err);
+    json_decref(object);
+    return r;
+}
+
+static void yield(const char *field, const char *manager, void *userdata)
+{
+    static const char labels[] = ".metadata.labels.";
+    struct observed *observed = userdata;
+
+    if (!observed->yielded)
+        observed->yielded = json_object();
+    if (str_starts_with(field, labels))
+        json_object_set_new(observed->yielded, field + strlen(labels), json_string(manager));
+}
+
+static void on_labels_conflict(const struct kube_response *response, void *userdata)
+{
+    struct observed *observed = userdata;
+    const size_t n_before = json_object_size(observed->yielded);
+
+    kube_each_conflict(response, yield, observed);
+    if (json_object_size(observed->yielded) > n_before) /* else only a newer Node makes it better */
+        observed->on_node(observed->userdata);
+}
+
+static const struct writer_job jobs[NODEWRITERS_WRITERS] = {
+    [NODEWRITERS_LABELS] =
+        {
+            .what = "labels of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_labels,
+            .on_answer = on_answer,
+            .on_conflict = on_labels_conflict,
+        },
+    [NODEWRITERS_TAINTS] =
+        {
+            .what = "taints of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_taints,
+            .on_answer = on_answer,
+        },
+    [NODEWRITERS_CONDITION] =
+        {
+            .what = "condition " CONDITION_TYPE " of the Node",
+            .remedy = "let our service account patch nodes/status",
+            .send = send_condition,
+            .on_answer = on_answer,
+        },
+};
+
+void nodewriters_init(struct nodewriters *nodewriters, uv_loop_t *loop, struct observed *observed,
+                      void (*on_change)(void *userdata), void *userdata)
+{
+    for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
+        writer_init(&nodewriters->writers[i], loop, &jobs[i], on_change, userdata, observed);
+}
+
+void nodewriters_sync(struct nodewriters *nodewriters)
+{
+    for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
+        writer_sync(&nodewriters->writers[i]);
+}
+
+void nodewriters_kick(struct nodewriters *nodewriters)
+{
+    for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
+        writer_kick(&nodewriters->writers[i]);
+}
+
+bool nodewriters_is_idle(const struct nodewriters *nodewriters)
+{
+    for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
+        if (!nodewriters->writers[i].at_rest)
+            return false;
+    return true;
+}
+
+void nodewriters_deinit(struct nodewriters *nodewriters)
+{
+    for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
+        writer_deinit(&nodewriters->writers[i]);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What we keep on our own Node, each by a writer of its own, so that one that is refused does not
+ * hold up the others. */
+
+#include "kube/writer.h"
+#include "nodesync/labels.h"
+#include "nodesync/observed.h"
+
+enum { NODEWRITERS_LABELS, NODEWRITERS_TAINTS, NODEWRITERS_CONDITION, NODEWRITERS_WRITERS };
+
+struct nodewriters {
+    struct writer writers[NODEWRITERS_WRITERS];
+};
+
+/* on_change: one of them came to rest, or failed. */
+void nodewriters_init(struct nodewriters *nodewriters, uv_loop_t *loop, struct observed *observed,
+                      void (*on_change)(void *userdata), void *userdata);
+
+/* See writer.h. */
+void nodewriters_sync(struct nodewriters *nodewriters);
+void nodewriters_kick(struct nodewriters *nodewriters);
+
+bool nodewriters_is_idle(const struct nodewriters *nodewriters);
+
+/* The labels that should be, from all that is seen, which holds a Node and a state. 0 or -ENOMEM.
+ */
+int nodewriters_plan_labels(const struct observed *observed, struct labels_plan *ret_plan);
+
+/* The memory may go when the loop has run. */
+void nodewriters_deinit(struct nodewriters *nodewriters);

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nodesync/program.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kube/access.h"
+#include "kube/object.h"
+#include "kube/watch.h"
+#include "nodesync/agentpipe.h"
+#include "nodesync/nfdwatch.h"
+#include "nodesync/node.h"
+#include "nodesync/nodewriters.h"
+#include "nodesync/shutdown.h"
+
+enum {
+    ACCESS_FIRST_MS = 1000,
+    ACCESS_LAST_MS = 60 * 1000,
+};
+
+struct program {
+    uv_loop_t loop;
+    struct agentpipe *pair;
+    struct sync_setup setup;
+    struct observed observed;
+    struct kube_client *client; /* NULL until the access is known */
+    struct kube_watch *watch;
+    struct owner owner;
+    struct feature feature;
+    struct nfdwatch nfdwatch;
+    struct nodewriters nodewriters;
+    struct recorder *recorder;
+    struct shutdown shutdown;
+    uv_timer_t access;
+    struct backoff access_backoff;
+    char access_trouble[512]; /* as it was said; "" = none */
+    char *notes;              /* what was said of labels that are not ours to set */
+    bool is_listing;          /* what comes is a list, not a change */
+    bool is_listed;           /* the list that runs has shown it */
+    bool is_heard;            /* the API server */
+    int status;
+};
+
+static void end(struct program *program, int status)
+{
+    program->status = status;
+    uv_stop(&program->loop);
+}
+
+static bool is_running(const struct program *program)
+{
+    return program->client != NULL;
+}
+
+/* -- what the agent hears ---------------------------------------------------------------------- */
+
+static void say_notes(struct program *program, const struct labels_plan *plan)
+{
+    cleanup_text struct text text = TEXT_INIT;
+
+    for (size_t i = 0; i < plan->n_held; i++)
+        text_addf(&text, "%s%s", i ? ", " : "", plan->held[i]);
+    for (size_t i = 0; i < plan->n_refused; i++)
+        text_addf(&text, "%s%s", text.length ? "; " : "", plan->refused[i]);
+    if (str_equal(text_string(&text), program->notes ? program->notes : ""))
+        return;
+    if (plan->n_held)
+        log_info("labels are left to who holds them", "labels", text_string(&text));
+    for (size_t i = 0; i < plan->n_refused; i++)
+        log_warning(plan->refused[i]);
+    free(program->notes);
+    program->notes = text_take(&text);
+}
+
+static int fill_news(struct program *program, struct sync_news *news)
+{
+    cleanup_labels_plan struct labels_plan plan = {.object = NULL};
+    const struct observed *observed = &program->observed;
+    int r = node_news(observed->node, program->setup.config_label, news);
+
+    news->heard = program->is_heard;
+    news->gone = !observed->node;
+    if (r < 0 || !observed->node || !observed->has_state)
+        return r;
+    r = nodewriters_plan_labels(observed, &plan);
+    if (r < 0)
+        return r;
+    say_notes(program, &plan);
+    news->labels_held_by_others = TAKE_PTR(plan.held);
+    news->n_labels_held = plan.n_held;
+    news->labels_held_capacity = plan.held_capacity;
+    plan.n_held = 0;
+    return 0;
+}
+
+static void tell_news(struct program *program)
+{
+    cleanup_sync_message struct sync_message message = {.kind = SYNC_NEWS};
+
+    if (program->shutdown.is_begun || !program->observed.is_synced)
+        return;
+    if (fill_news(program, &message.news) < 0 || agentpipe_send(program->pair, &message) < 0)
+        log_error("cannot tell the agent about the Node for want of memory");
+}
+
+/* -- the Node ---------------------------------------------------------------------------------- */
+
+static void look_all(struct program *program)
+{
+    nodewriters_sync(&program->nodewriters);
+    writer_sync(&program->feature.writer);
+    tell_news(program);
+}
+
+static void watch_nfd(struct program *program)
+{
+    if (program->observed.is_synced && !program->shutdown.is_uninstall)
+        nfdwatch_sync(&program->nfdwatch);
+}
+
+static void on_node(void *userdata)
+{
+    struct program *program = userdata;
+
+    watch_nfd(program);
+    look_all(program);
+}
+
+static void on_nfd(void *userdata)
+{
+    look_all(userdata);
+}
+
+static void lose_node(struct program *program)
+{
+    log_warning("the cluster has no Node of our name", "node", program->setup.node);
+    json_decref(TAKE_PTR(program->observed.node));
+    on_node(program);
+}
+
+static void on_relist(void *userdata)
+{
+    struct program *program = userdata;
+
+    program->is_listing = true;
+    program->is_listed = false;
+}
+
+static void on_object(enum kube_change change, json_t *object, void *userdata)
+{
+    struct program *program = userdata;
+
+    program->is_listed = true;
+    if (change == KUBE_DELETED)
+        lose_node(program);
+    else if (program->is_listing)
+        observed_see_listed(&program->observed, object);
+    else
+        observed_update(&program->observed, object);
+}
+
+static void on_synced(void *userdata)
+{
+    struct program *program = userdata;
+    const bool was_synced = program->observed.is_synced;
+
+    program->is_listing = false;
+    program->observed.is_synced = program->is_heard = true;
+    if (!program->is_listed && (program->observed.node || !was_synced))
+        lose_node(program);
+    else if (!was_synced)
+        on_node(program);
+}
+
+static void on_trouble(const char *reason, void *userdata)
+{
+    struct program *program = userdata;
+
+    program->is_heard = !reason;
+    tell_news(program);
+    if (reason) {
+        log_warning("the API server cannot be heard, trying again", "reason", reason);
+        return;
+    }
+    log_info("the API server is heard again");
+    writer_kick(&program->owner.writer);
+    nodewriters_kick(&program->nodewriters);
+    writer_kick(&program->feature.writer);
+    recorder_kick(program->recorder);
+}
+
+/* -- what comes to rest ------------------------------------------------------------------------ */
+
+static void on_rest(void *userdata)
+{
+    struct program *program = userdata;
+
+    shutdown_sync(&program->shutdown);
+}
+
+/* What our NodeFeature said before we came may be known now. */
+static void on_feature(void *userdata)
+{
+    struct program *program = userdata;
+
+    watch_nfd(program);
+    shutdown_sync(&program->shutdown);
+}
+
+static void on_owner(void *userdata)
+{
+    struct program *program = userdata;
+
+    writer_sync(&program->feature.writer);
+    shutdown_sync(&program->shutdown);
+}
+
+static void on_farewell(void *userdata)
+{
+    struct program *program = userdata;
+    const struct sync_message message = {.kind = SYNC_UNINSTALL};
+
+    if (program->shutdown.is_uninstall && agentpipe_send(program->pair, &message) < 0)
+        log_error("cannot tell the agent that it is uninstalled, for want of memory");
+    end(program, 0);
+}
+
+/* -- the start --------------------------------------------------------------------------------- */
+
+static int start_watch(struct program *program, struct error *err)
+{
+    static const struct kube_watch_events events = {on_relist, on_object, on_synced, on_trouble};
+    cleanup_text struct text query = TEXT_INIT;
+
+    text_add(&query, "fieldSelector=");
+    kube_add_escaped(&query, "metadata.name=");
+    kube_add_escaped(&query, program->setup.node);
+    if (text_failed(&query))
+        return error_set_errno(err, -ENOMEM, "cannot watch our Node");
+    return kube_watch_new(&program->loop, program->client, "/api/v1/nodes", text_string(&query),
+                          &events, program, &program->watch, err);
+}
+
+static void start_writers(struct program *program)
+{
+    uv_loop_t *loop = &program->loop;
+    struct observed *observed = &program->observed;
+
+    nodewriters_init(&program->nodewriters, loop, observed, on_rest, program);
+    owner_init(&program->owner, loop, observed, on_owner, program);
+    feature_init(&program->feature, loop, observed, &program->owner, on_feature, program);
+    nfdwatch_init(&program->nfdwatch, loop, observed, &program->feature, on_nfd, program);
+    writer_sync(&program->owner.writer);
+}
+
+static int start(struct program *program, struct error *err)
+{
+    cleanup_kube_access struct kube_access access = KUBE_ACCESS_INIT;
+    int r = kube_access_load(program->setup.kubeconfig, &access, err);
+
+    if (r < 0)
+        return r;
+    r = kube_client_new(&program->loop, &access, NODE_MANAGER, &program->client, err);
+    if (r < 0)
+        return r;
+    r = start_watch(program, err);
+    if (r < 0) {
+        kube_client_free(TAKE_PTR(program->client));
+        return r;
+    }
+    program->observed.client = program->client;
+    log_info("keeping our Node at the API server", "node", program->setup.node, "server",
+             access.server);
+    start_writers(program);
+    recorder_start(program->recorder, program->client);
+    return 0;
+}
+
+static void on_access(uv_timer_t *timer)
+{
+    struct program *program = timer->data;
+    struct error err = ERROR_INIT;
+
+    if (start(program, &err) == 0)
+        return;
+    if (!str_equal(program->access_trouble, error_text(&err)))
+        log_error(error_text(&err));
+    snprintf(program->access_trouble, sizeof(program->access_trouble), "%s", error_text(&err));
+    uv_timer_start(timer, on_access, backoff_next_ms(&program->access_backoff, 0), 0);
+}
+
+static void on_setup(struct program *program, struct sync_setup *setup)
+{
+    if (program->setup.node) {
+        log_error("the agent said its setup twice");
+        end(program, 1);
+        return;
+    }
+    program->setup = *setup;
+    *setup = (struct sync_setup){.node = NULL};
+    if (observed_init(&program->observed, NULL, &program->setup, on_node, program) < 0 ||
+        recorder_new(&program->loop, program->setup.node, on_rest, program, &program->recorder,
+                     NULL) < 0)
+        end(program, 1);
+    else
+        on_access(&program->access);
+}
+
+/* -- the agent --------------------------------------------------------------------------------- */
+
+static void on_state(struct program *program, struct sync_state *state)
+{
+    sync_state_deinit(&program->observed.state);
+    program->observed.state = *state;
+    *state = (struct sync_state){.labels = NULL};
+    program->observed.has_state = true;
+    program->observed.state_since = time(NULL);
+    if (!is_running(program))
+        return;
+    on_node(program);
+}
+
+/* On the Node and on each pod named. */
+static void record(struct program *program, const struct sync_event *event)
+{
+    struct correlator_event one = {
+        .namespace_ = "",
+        .pod = "",
+        .reason = event->reason,
+        .message = event->message,
+        .warning = event->warning,
+    };
+
+    recorder_add(program->recorder, &one);
+    for (size_t i = 0; i < event->n_pods; i++) {
+        one.namespace_ = event->pods[i].namespace_;
+        one.pod = event->pods[i].name;
+        recorder_add(program->recorder, &one);
+    }
+}
+
+static void on_message(struct sync_message *message, void *userdata)
+{
+    struct program *program = userdata;
+
+    if (message->kind != SYNC_SETUP && message->kind != SYNC_SHUTDOWN && !program->setup.node) {
+        log_error("the agent did not say its setup first");
+        end(program, 1);
+        return;
+    }
+    switch (message->kind) {
+    case SYNC_SETUP:
+        on_setup(program, &message->setup);
+        break;
+    case SYNC_STATE:
+        if (!program->shutdown.is_begun)
+            on_state(program, &message->state);
+        break;
+    case SYNC_EVENT:
+        record(program, &message->event);
+        break;
+    case SYNC_SHUTDOWN:
+        shutdown_begin(&program->shutdown, program->recorder);
+        break;
+    case SYNC_NEWS: /* ours */
+    case SYNC_UNINSTALL:
+        break;
+    }
+}
+
+static void on_end(int r, const struct error *err, void *userdata)
+{
+    struct program *program = userdata;
+
+    if (r < 0)
+        log_error("the agent cannot be understood", "reason", error_text(err));
+    if (r < 0 || !program->shutdown.is_begun)
+        end(program, r < 0);
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+static void free_parts(struct program *program)
+{
+    shutdown_deinit(&program->shutdown);
+    kube_watch_free(program->watch);
+    recorder_free(program->recorder);
+    if (is_running(program)) {
+        nodewriters_deinit(&program->nodewriters);
+        nfdwatch_deinit(&program->nfdwatch);
+        feature_deinit(&program->feature);
+        owner_deinit(&program->owner);
+    }
+    kube_client_free(program->client);
+    agentpipe_free(program->pair);
+}
+
+int program_run(int fd)
+{
+    static const struct agentpipe_events events = {on_message, on_end};
+    struct program program = {
+        .access_backoff = {.first_ms = ACCESS_FIRST_MS, .last_ms = ACCESS_LAST_MS}};
+    struct error err = ERROR_INIT;
+
+    uv_loop_init(&program.loop);
+    uv_timer_init(&program.loop, &program.access);
+    program.access.data = &program;
+    shutdown_init(&program.shutdown, &program.loop, &program.observed, &program.owner,
+                  &program.nodewriters, &program.feature, on_farewell, &program);
+    if (agentpipe_new(&program.loop, fd, &events, &program, &program.pair, &err) == 0) {
+        uv_run(&program.loop, UV_RUN_DEFAULT);
+    } else {
+        log_error(error_text(&err));
+        program.status = 1;
+    }
+    free_parts(&program);
+    uv_close((uv_handle_t *)&program.access, NULL);
+    uv_run(&program.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&program.loop);
+    observed_deinit(&program.observed);
+    sync_setup_deinit(&program.setup);
+    free(program.notes);
+    return program.status;
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nodesync/shutdown.h"
+
+#include "base/log.h"
+
+enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for ending */ };
+
+/* A restart loses nothing by it; an uninstall leaves things behind. */
+static void say_unknown(const struct shutdown *shutdown, const char *reason)
+{
+    log_warning("cannot find out whether this is an uninstall, so what is ours stays on the Node",
+                "node", shutdown->observed->setup->node, "reason", reason);
+}
+
+static bool is_all_removed(const struct shutdown *shutdown)
+{
+    return shutdown->observed->is_synced && nodewriters_is_idle(shutdown->nodewriters) &&
+           shutdown->feature->writer.at_rest;
+}
+
+static void end_when_done(struct shutdown *shutdown)
+{
+    if (shutdown->is_known && recorder_is_idle(shutdown->events) &&
+        (!shutdown->is_uninstall || is_all_removed(shutdown)))
+        shutdown->on_done(shutdown->userdata);
+}
+
+static void on_limit(uv_timer_t *timer)
+{
+    struct shutdown *shutdown = timer->data;
+
+    if (!shutdown->is_known)
+        say_unknown(shutdown, "the API server does not answer in time");
+    if (shutdown->is_uninstall)
+        log_warning("what we wrote on the Node could not be removed in time", "node",
+                    shutdown->observed->setup->node);
+    shutdown->on_done(shutdown->userdata);
+}
+
+static void remove_everything(struct shutdown *shutdown)
+{
+    struct observed *observed = shutdown->observed;
+
+    log_info("uninstalled: removing what is ours from the Node", "node", observed->setup->node);
+    shutdown->is_uninstall = true;
+    sync_state_deinit(&observed->state);
+    observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE};
+    observed->has_state = true;
+    /* There is no time to wait out what failed before. */
+    nodewriters_kick(shutdown->nodewriters);
+    writer_kick(&shutdown->feature->writer);
+}
+
+static void on_daemonset(const struct kube_response *response, void *userdata)
+{
+    struct shutdown *shutdown = userdata;
+
+    shutdown->call = NULL;
+    if (*response->reason && response->http_status != 404)
+        say_unknown(shutdown, response->reason);
+    if (owner_leaves(shutdown->owner, response))
+        remove_everything(shutdown);
+    shutdown->is_known = true; /* not before each writer has looked: some were at rest */
+    end_when_done(shutdown);
+}
+
+static int ask_daemonset(struct shutdown *shutdown)
+{
+    struct kube_request request = {.method = "GET", .on_done = on_daemonset};
+    cleanup_free char *path = NULL;
+    int r = owner_path(shutdown->owner, &path);
+
+    if (r < 0)
+        return r;
+    request.path = path;
+    return kube_send(shutdown->observed->client, &request, shutdown, &shutdown->call, NULL);
+}
+
+/* Who owns us may be unknown yet, when the agent ends right after its start. */
+static void ask_when_known(struct shutdown *shutdown)
+{
+    if (shutdown->is_asked || !owner_is_settled(shutdown->owner))
+        return;
+    shutdown->is_asked = true;
+    shutdown->is_known = ask_daemonset(shutdown) < 0;
+}
+
+void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, struct observed *observed,
+                   const struct owner *owner, struct nodewriters *nodewriters,
+                   struct feature *feature, void (*on_done)(void *userdata), void *userdata)
+{
+    *shutdown = (struct shutdown){.observed = observed,
+                                  .owner = owner,
+                                  .nodewriters = nodewriters,
+                                  .feature = feature,
+                                  .on_done = on_done,
+                                  .userdata = userdata};
+    uv_timer_init(loop, &shutdown->limit);
+    shutdown->limit.data = shutdown;
+}
+
+void shutdown_begin(struct shutdown *shutdown, const struct recorder *events)
+{
+    if (shutdown->is_begun)
+        return;
+    shutdown->is_begun = true;
+    shutdown->events = events;
+    if (!shutdown->observed->client) {
+        shutdown->on_done(shutdown->userdata);
+        return;
+    }
+    uv_timer_start(&shutdown->limit, on_limit, LIMIT_MS, 0);
+    shutdown_sync(shutdown);
+}
+
+void shutdown_sync(struct shutdown *shutdown)
+{
+    if (!shutdown->is_begun || !shutdown->observed->client)
+        return;
+    ask_when_known(shutdown);
+    end_when_done(shutdown);
+}
+
+void shutdown_deinit(struct shutdown *shutdown)
+{
+    kube_cancel(TAKE_PTR(shutdown->call));
+    uv_close((uv_handle_t *)&shutdown->limit, NULL);
+}

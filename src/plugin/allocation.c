@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/allocation.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "plugin/cdi.h"
+#include "rpc/message.h"
+
+/* Names that libnvidia-container and the CDI specs of NVIDIA's plugin agree on. */
+#define VISIBLE_DEVICES_FOLDER "/var/run/nvidia-container-devices"
+#define IMEX_CHANNEL_PREFIX    "/dev/nvidia-caps-imex-channels/channel"
+
+enum {
+    ANSWER_MAX = 4096
+}; /* far above what one container can name: envs, mounts or devices each */
+
+DEFINE_MESSAGE_CLEANUP(v1beta1_ContainerAllocateResponse)
+
+/* The physical GPUs behind the ids, each once, in the order of the request. */
+struct devices {
+    const struct gpu **gpus;
+    size_t n_gpus, capacity;
+    size_t n_shared; /* slices that are not a whole GPU, of one GPU or of several */
+    bool mps;        /* one of the GPUs is served by MPS */
+};
+
+static void devices_deinit(struct devices *devices)
+{
+    free(devices->gpus);
+}
+
+/* One answer under construction; the first failed addition sticks. */
+struct builder {
+    const struct offer *offer;
+    const struct plan_resource *resource;
+    struct devices devices;
+    v1beta1_ContainerAllocateResponse *answer;
+    bool failed;
+};
+
+/* Appends a zeroed entry to one of the answer's nanopb arrays (pb_size_t count, exact size). */
+static void *append(struct builder *builder, void *items_p, pb_size_t *count, size_t item_size)
+{
+    char *items;
+
+    memcpy(&items, items_p, sizeof(items));
+    if (*count == ANSWER_MAX || !(items = reallocarray(items, (size_t)*count + 1, item_size))) {
+        builder->failed = true;
+        return NULL;
+    }
+    memcpy(items_p, &items, sizeof(items));
+    memset(items + *count * item_size, 0, item_size);
+    return items + (*count)++ * item_size;
+}
+
+static char *copy(struct builder *builder, const char *string)
+{
+    char *owned = string ? strdup(string) : NULL;
+
+    builder->failed |= !owned;
+    return owned;
+}
+
+static void add_env(struct builder *builder, const char *key, const char *value)
+{
+    v1beta1_ContainerAllocateResponse *answer = builder->answer;
+    v1beta1_ContainerAllocateResponse_EnvsEntry *entry = NULL;
+
+    for (pb_size_t i = 0; i < answer->envs_count && !entry; i++)
+        if (answer->envs[i].key && str_equal(answer->envs[i].key, key))
+            entry = &answer->envs[i]; /* a later strategy overrides */
+    if (entry) {
+        free(entry->value);
+    } else {
+        entry = append(builder, &answer->envs, &answer->envs_count, sizeof(*entry));
+        if (!entry)
+            return;
+        entry->key = copy(builder, key);
+    }
+    entry->value = copy(builder, value);
+}
+
+static void add_mount(struct builder *builder, const char *host, const char *container)
+{
+    v1beta1_Mount *mount =
+        append(builder, &builder->answer->mounts, &builder->answer->mounts_count, sizeof(*mount));
+
+    if (!mount)
+        return;
+    mount->host_path = copy(builder, host);
+    mount->container_path = copy(builder, container);
+}
+
+static void add_device(struct builder *builder, const char *host, const char *container)
+{
+    v1beta1_DeviceSpec *device = append(builder, &builder->answer->devices,
+                                        &builder->answer->devices_count, sizeof(*device));
+
+    if (!device)
+        return;
+    device->host_path = copy(builder, host);
+    device->container_path = copy(builder, container);
+    device->permissions = copy(builder, "rw");
+}
+
+static void device_name(const struct builder *builder, const struct gpu *gpu, char *name,
+                        size_t size)
+{
+    if (builder->offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX)
+        snprintf(name, size, "%u", gpu->index);
+    else
+        snprintf(name, size, "%s", gpu->uuid);
+}
+
+/* `path` below the dev root: where the node keeps what containers see as `path`. */
+static void dev_path(const struct builder *builder, const char *path, struct text *host)
+{
+    const struct config *config = builder->offer->config;
+    const char *root = config->dev_root && *config->dev_root ? config->dev_root : "/";
+
+    text_clear(host);
+    text_add(host, str_equal(root, "/") ? "" : root);
+    text_add(host, path);
+}
+
+static bool imex_channel_exists(const struct builder *builder, int64_t channel)
+{
+    cleanup_text struct text host = TEXT_INIT;
+    char path[96];
+
+    snprintf(path, sizeof(path), IMEX_CHANNEL_PREFIX "%" PRId64, channel);
+    dev_path(builder, path, &host);
+    return access(text_string(&host), F_OK) == 0;
+}
+
+/* Runs `each` for every IMEX channel that is configured and present on this node. */
+static void each_imex_channel(struct builder *builder,
+                              void (*each)(struct builder *, int64_t, struct text *),
+                              struct text *data)
+{
+    const struct config *config = builder->offer->config;
+
+    for (size_t i = 0; i < config->n_imex_channel_ids; i++)
+        if (imex_channel_exists(builder, config->imex_channel_ids[i]))
+            each(builder, config->imex_channel_ids[i], data);
+}
+
+static void add_to_list(struct text *list, const char *item)
+{
+    if (list->length)
+        text_add_char(list, ',');
+    text_add(list, item);
+}
+
+/* --- CDI --- */
+
+static void add_cdi_name(struct builder *builder, struct text *list, const char *class,
+                         const char *device)
+{
+    const unsigned strategies = builder->offer->config->plugin.device_list_strategies;
+    char name[GPU_UUID_SIZE + 64];
+
+    snprintf(name, sizeof(name), CDI_VENDOR "/%s=%s", class, device);
+    add_to_list(list, name);
+    if (strategies & LIST_STRATEGY_CDI_CRI) {
+        v1beta1_CDIDevice *cdi = append(builder, &builder->answer->cdi_devices,
+                                        &builder->answer->cdi_devices_count, sizeof(*cdi));
+        if (cdi)
+            cdi->name = copy(builder, name);
+    }
+}
+
+static void add_cdi_channel(struct builder *builder, int64_t channel, struct text *list)
+{
+    char id[24];
+
+    snprintf(id, sizeof(id), "%" PRId64, channel);
+    add_cdi_name(builder, list, "imex-channel", id);
+}
+
+/* The annotation's key must be new for each container, so it ends in a random UUID. */
+static void add_cdi_annotation(struct builder *builder, const struct text *list)
+{
+    v1beta1_ContainerAllocateResponse_AnnotationsEntry *entry;
+    unsigned char r[16] = {0};
+    char *key = NULL;
+
+    if (getrandom(r, sizeof(r), GRND_NONBLOCK) != sizeof(r)) {
+        builder->failed = true;
+        return;
+    }
+    r[6] = (unsigned char)(0x40 | (r[6] & 0x0f));
+    r[8] = (unsigned char)(0x80 | (r[8] & 0x3f));
+    entry = append(builder, &builder->answer->annotations, &builder->answer->annotations_count,
+                   sizeof(*entry));
+    if (!entry)
+        return;
+    if (asprintf(&key,
+                 "%snvidia-device-plugin_%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
+                 "%02x%02x%02x%02x%02x%02x",
+                 builder->offer->config->plugin.cdi_annotation_prefix, r[0], r[1], r[2], r[3], r[4],
+                 r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]) < 0)
+        key = NULL;
+    entry->key = key;
+    entry->value = copy(builder, text_string(list));
+    builder->failed |= !key;
+}
+
+static void add_cdi(struct builder *builder)
+{
+    const struct config *config = builder->offer->config;
+    const struct {
+        bool enabled;
+        const char *class;
+    } extras[] = {
+        {config->gdrcopy_enabled, "gdrcopy"},
+        {config->gds_enabled, "gds"},
+        {config->mofed_enabled, "mofed"},
+    };
+    cleanup_text struct text list = TEXT_INIT;
+
+    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+        char name[GPU_UUID_SIZE];
+
+        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        add_cdi_name(builder, &list, "gpu", name);
+    }
+    each_imex_channel(builder, add_cdi_channel, &list);
+    for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
+        if (extras[i].enabled)
+            add_cdi_name(builder, &list, extras[i].class, "all");
+    if (list.length && config->plugin.device_list_strategies & LIST_STRATEGY_CDI_ANNOTATIONS)
+        add_cdi_annotation(builder, &list);
+}
+
+/* --- MPS, features --- */
+
+static void add_mps(struct builder *builder)
+{
+    const char *root = builder->offer->config->mps_root;
+    cleanup_text struct text host = TEXT_INIT, container = TEXT_INIT;
+
+    root = root && *root ? root : "/run/nvidia/mps";
+    text_addf(&host, "%s/%s/pipe", root, builder->resource->name);
+    text_addf(&container, "/mps/%s/pipe", builder->resource->name);
+    add_env(builder, "CUDA_MPS_PIPE_DIRECTORY", text_string(&container));
+    add_mount(builder, text_string(&host), text_string(&container));
+    text_clear(&host);
+    text_addf(&host, "%s/shm", root);
+    add_mount(builder, text_string(&host), "/dev/shm");
+}
+
+static void add_features(struct builder *builder)
+{
+    const struct config *config = builder->offer->config;
+
+    if (config->gdrcopy_enabled)
+        add_env(builder, "NVIDIA_GDRCOPY", "enabled");
+    if (config->gds_enabled)
+        add_env(builder, "NVIDIA_GDS", "enabled");
+    if (config->mofed_enabled)
+        add_env(builder, "NVIDIA_MOFED", "enabled");
+}
+
+/* --- environment, mounts, device nodes --- */
+
+static void list_channel(struct builder *builder, int64_t channel, struct text *list)
+{
+    char id[24];
+
+    (void)builder;
+    snprintf(id, sizeof(id), "%" PRId64, channel);
+    add_to_list(list, id);
+}
+
+static void add_environment(struct builder *builder)
+{
+    cleanup_text struct text list = TEXT_INIT, channels = TEXT_INIT;
+
+    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+        char name[GPU_UUID_SIZE];
+
+        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        add_to_list(&list, name);
+    }
+    add_env(builder, "NVIDIA_VISIBLE_DEVICES", text_string(&list));
+    each_imex_channel(builder, list_channel, &channels);
+    if (channels.length)
+        add_env(builder, "NVIDIA_IMEX_CHANNELS", text_string(&channels));
+}
+
+static void mount_channel(struct builder *builder, int64_t channel, struct text *unused)
+{
+    char path[128];
+
+    (void)unused;
+    snprintf(path, sizeof(path), VISIBLE_DEVICES_FOLDER "/imex/%" PRId64, channel);
+    add_mount(builder, "/dev/null", path);
+}
+
+static void add_volume_mounts(struct builder *builder)
+{
+    add_env(builder, "NVIDIA_VISIBLE_DEVICES", VISIBLE_DEVICES_FOLDER);
+    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+        char name[GPU_UUID_SIZE], path[GPU_UUID_SIZE + 64];
+
+        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        snprintf(path, sizeof(path), VISIBLE_DEVICES_FOLDER "/%s", name);
+        add_mount(builder, "/dev/null", path);
+    }
+    each_imex_channel(builder, mount_channel, NULL);
+}
+
+static void spec_channel(struct builder *builder, int64_t channel, struct text *host)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), IMEX_CHANNEL_PREFIX "%" PRId64, channel);
+    dev_path(builder, path, host);
+    add_device(builder, text_string(host), path);
+}
+
+static void add_device_specs(struct builder *builder)
+{
+    static const char *const common[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
+                                         "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"};
+    cleanup_text struct text host = TEXT_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(common); i++) {
+        dev_path(builder, common[i], &host);
+        if (access(text_string(&host), F_OK) == 0)
+            add_device(builder, text_string(&host), common[i]);
+    }
+    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+        char path[32];
+
+        if (builder->devices.gpus[i]->minor < 0)
+            continue;
+        snprintf(path, sizeof(path), "/dev/nvidia%d", builder->devices.gpus[i]->minor);
+        dev_path(builder, path, &host);
+        add_device(builder, text_string(&host), path);
+    }
+    each_imex_channel(builder, spec_channel, &host);
+}
+
+static void build(struct builder *builder)
+{
+    const struct plugin_flags *plugin = &builder->offer->config->plugin;
+    const unsigned strategies = plugin->device_list_strategies;
+    const unsigned cdi = LIST_STRATEGY_CDI_ANNOTATIONS | LIST_STRATEGY_CDI_CRI;
+
+    if (strategies & cdi)
+        add_cdi(builder);
+    if (builder->devices.mps)
+        add_mps(builder);
+    add_features(builder);
+    if (!(strategies & ~cdi))
+        return; /* the runtime gets everything from the CDI spec, device nodes included */
+    if (strategies & LIST_STRATEGY_ENVVAR)
+        add_environment(builder);
+    if (strategies & LIST_STRATEGY_VOLUME_MOUNTS)
+        add_volume_mounts(builder);
+    if (plugin->pass_device_specs)
+        add_device_specs(builder);
+}
+
+/* --- from ids to devices --- */
+
+static int add_gpu(struct devices *devices, const struct gpu *gpu)
+{
+    const struct gpu **place;
+
+    for (size_t i = 0; i < devices->n_gpus; i++)
+        if (str_equal(devices->gpus[i]->uuid, gpu->uuid))
+            return 0; /* two replicas of one GPU are one device to the container */
+    place = array_push(&devices->gpus, &devices->n_gpus, &devices->capacity, sizeof(*place));
+    if (!place)
+        return -ENOMEM;
+    *place = gpu;
+    return 0;
+}
+
+/* The GPU of an id. One resource may hold whole GPUs and slices, so its GPU says how it is shared.
+ */
+static const struct plan_gpu *find_gpu(const struct offer *offer, const char *resource,
+                                       const char *id)
+{
+    const struct plan_resource *found = offer ? plan_find_resource(offer->plan, resource) : NULL;
+    const struct slice *slice = found ? plan_find(found, id) : NULL;
+
+    return slice ? &offer->plan->gpus[slice->gpu] : NULL;
+}
+
+static int collect(struct devices *devices, const struct offer *offer, const struct offer *earlier,
+                   const char *resource, char *const *ids, size_t n_ids, struct error *err)
+{
+    for (size_t i = 0; i < n_ids; i++) {
+        const struct plan_gpu *gpu = find_gpu(offer, resource, message_text(ids[i]));
+
+        if (!gpu)
+            gpu = find_gpu(earlier, resource, message_text(ids[i]));
+        if (!gpu) {
+            error_set(err, -ENODEV, "%s has no device with the id \"%s\"", resource,
+                      message_text(ids[i]));
+            return ALLOCATION_UNKNOWN_DEVICE;
+        }
+        if (add_gpu(devices, &gpu->gpu) < 0)
+            return -ENOMEM;
+        devices->n_shared += gpu->sharing != SHARING_NONE;
+        devices->mps |= gpu->sharing == SHARING_MPS;
+    }
+    return 0;
+}
+
+int allocation_answer(const struct offer *offer, const struct offer *earlier, const char *resource,
+                      char *const *ids, size_t n_ids, v1beta1_ContainerAllocateResponse *ret_answer,
+                      struct error *err)
+{
+    cleanup(v1beta1_ContainerAllocateResponse_release_p) v1beta1_ContainerAllocateResponse answer =
+        v1beta1_ContainerAllocateResponse_init_zero;
+    cleanup(devices_deinit) struct devices devices = {.gpus = NULL};
+    const struct plan_resource *current = plan_find_resource(offer->plan, resource);
+    struct builder builder = {.offer = offer, .resource = current, .answer = &answer};
+    int r;
+
+    if (!current) { /* withdrawn a moment ago: answer as it was announced */
+        current = earlier ? plan_find_resource(earlier->plan, resource) : NULL;
+        builder.resource = current;
+        if (!current) {
+            error_set(err, -ENODEV, "the resource %s is not offered any more", resource);
+            return ALLOCATION_UNKNOWN_DEVICE;
+        }
+    }
+    r = collect(&devices, offer, earlier, resource, ids, n_ids, err);
+    if (r != 0)
+        return r;
+    if (current->fail_multi && devices.n_shared > 1) {
+        error_set(err, -EINVAL,
+                  "%s is shared and gives each container 1 slice, not %zu "
+                  "(failRequestsGreaterThanOne)",
+                  resource, devices.n_shared);
+        return ALLOCATION_TOO_MANY;
+    }
+    builder.devices = devices;
+    build(&builder);
+    if (builder.failed)
+        return -ENOMEM;
+    *ret_answer = answer;
+    answer = (v1beta1_ContainerAllocateResponse)v1beta1_ContainerAllocateResponse_init_zero;
+    return 0;
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Allocate, for one container: device ids in, what the container gets out. The order of the steps
+ * and every name in the answer are those of NVIDIA's plugin, because container runtimes read them.
+ */
+
+#include "base/error.h"
+#include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/offer.h"
+
+enum allocation_outcome {
+    ALLOCATION_UNKNOWN_DEVICE = 1, /* an id that this resource never announced */
+    ALLOCATION_TOO_MANY,           /* failRequestsGreaterThanOne, and more than one shared slice */
+};
+
+/*
+ * `earlier` (may be NULL) is the offer before the current one: the kubelet may still ask for an id
+ * that a reload just withdrew. Fills ret_answer, which owns all it points to (message_release).
+ * 0, an outcome with its sentence in err, or -ENOMEM.
+ */
+int allocation_answer(const struct offer *offer, const struct offer *earlier, const char *resource,
+                      char *const *ids, size_t n_ids, v1beta1_ContainerAllocateResponse *ret_answer,
+                      struct error *err);

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/deviceplugin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/allocation.h"
+#include "rpc/message.h"
+
+DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateRequest)
+DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateResponse)
+DEFINE_MESSAGE_CLEANUP(v1beta1_PreferredAllocationRequest)
+
+static enum rpc_status refuse(struct error *err, enum rpc_status status, const char *sentence)
+{
+    error_set(err, -EINVAL, "%s", sentence);
+    return status;
+}
+
+/* --- ListAndWatch --- */
+
+/* Borrows everything from the offer; `nodes` must have room for one entry per slice. */
+static void fill_device(const struct offer *offer, const struct slice *slice,
+                        v1beta1_Device *device, v1beta1_NUMANode *node)
+{
+    const struct gpu *gpu = &offer->plan->gpus[slice->gpu].gpu;
+
+    device->ID = (char *)(uintptr_t)slice->id;
+    device->health =
+        (char *)(uintptr_t)(offer_slice_is_healthy(offer, slice) ? "Healthy" : "Unhealthy");
+    if (gpu->numa_node < 0)
+        return;
+    node->ID = gpu->numa_node;
+    device->has_topology = true;
+    device->topology.nodes_count = 1;
+    device->topology.nodes = node;
+}
+
+enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,
+                                  size_t *ret_size, struct error *err)
+{
+    const struct plan_resource *resource = name ? plan_find_resource(offer->plan, name) : NULL;
+    size_t n = resource ? resource->n_slices : 0;
+    cleanup_free v1beta1_Device *devices = calloc(n + 1, sizeof(*devices));
+    cleanup_free v1beta1_NUMANode *nodes = calloc(n + 1, sizeof(*nodes));
+    v1beta1_ListAndWatchResponse list = v1beta1_ListAndWatchResponse_init_zero;
+
+    if (!devices || !nodes)
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
+    if (n > MESSAGE_MAX_ENTRIES)
+        n = MESSAGE_MAX_ENTRIES; /* a plan of 65,535 slices on one node is beyond any kubelet */
+    for (size_t i = 0; i < n; i++)
+        fill_device(offer, &resource->slices[i], &devices[i], &nodes[i]);
+    list.devices = devices;
+    list.devices_count = (pb_size_t)n;
+    if (message_encode(v1beta1_ListAndWatchResponse_fields, &list, ret_data, ret_size) < 0)
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
+    return RPC_OK;
+}
+
+/* --- GetPreferredAllocation --- */
+
+/* One container's preference; what cannot be preferred stays empty, and the kubelet chooses itself.
+ */
+static int prefer_one(const struct offer *offer, const char *name,
+                      const v1beta1_ContainerPreferredAllocationRequest *request,
+                      v1beta1_ContainerPreferredAllocationResponse *answer)
+{
+    const struct plan_resource *resource = plan_find_resource(offer->plan, name);
+    size_t size = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;
+    cleanup_free const char **ids = NULL;
+    int r;
+
+    if (!resource || size == 0 ||
+        size > (size_t)request->available_deviceIDs_count + request->must_include_deviceIDs_count)
+        return 0;
+    ids = calloc(size, sizeof(*ids));
+    if (!ids)
+        return -ENOMEM;
+    r = prefer(offer->plan, resource, &offer->inventory, offer->config->plugin.allocation_policy,
+               (const char *const *)request->available_deviceIDs,
+               request->available_deviceIDs_count,
+               (const char *const *)request->must_include_deviceIDs,
+               request->must_include_deviceIDs_count, size, ids);
+    if (r != 0)
+        return r == PREFER_TOO_FEW ? 0 : r;
+    answer->deviceIDs = (char **)(uintptr_t)TAKE_PTR(ids); /* the strings stay the request's */
+    answer->deviceIDs_count = (pb_size_t)size;
+    return 0;
+}
+
+enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resource,
+                                    const void *data, size_t size, void **ret_data,
+                                    size_t *ret_size, struct error *err)
+{
+    cleanup(v1beta1_PreferredAllocationRequest_release_p)
+        v1beta1_PreferredAllocationRequest request = v1beta1_PreferredAllocationRequest_init_zero;
+    cleanup_free v1beta1_ContainerPreferredAllocationResponse *answers = NULL;
+    v1beta1_PreferredAllocationResponse response = v1beta1_PreferredAllocationResponse_init_zero;
+    int r = 0;
+
+    if (message_decode(v1beta1_PreferredAllocationRequest_fields, data, size, &request) < 0)
+        return refuse(err, RPC_INVALID_ARGUMENT, "this is no PreferredAllocationRequest");
+    answers = calloc((size_t)request.container_requests_count + 1, sizeof(*answers));
+    if (!answers)
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory to choose devices");
+    for (pb_size_t i = 0; r == 0 && i < request.container_requests_count; i++)
+        r = prefer_one(offer, resource, &request.container_requests[i], &answers[i]);
+    response.container_responses = answers;
+    response.container_responses_count = request.container_requests_count;
+    if (r == 0)
+        r = message_encode(v1beta1_PreferredAllocationResponse_fields, &response, ret_data,
+                           ret_size);
+    for (pb_size_t i = 0; i < request.container_requests_count; i++)
+        free(answers[i].deviceIDs);
+    return r < 0 ? refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory to choose devices") : RPC_OK;
+}
+
+/* --- Allocate --- */
+
+static int allocate_all(const struct offer *offer, const struct offer *earlier,
+                        const char *resource, const v1beta1_AllocateRequest *request,
+                        v1beta1_AllocateResponse *response, struct error *err)
+{
+    int r =
+        message_entries(&response->container_responses, &response->container_responses_count,
+                        request->container_requests_count, sizeof(*response->container_responses));
+
+    for (pb_size_t i = 0; r == 0 && i < request->container_requests_count; i++) {
+        const v1beta1_ContainerAllocateRequest *one = &request->container_requests[i];
+
+        r = allocation_answer(offer, earlier, resource, one->devices_ids, one->devices_ids_count,
+                              &response->container_responses[i], err);
+    }
+    return r;
+}
+
+enum rpc_status deviceplugin_allocate(const struct offer *offer, const struct offer *earlier,
+                                      const char *resource, const void *data, size_t size,
+                                      void **ret_data, size_t *ret_size, struct error *err)
+{
+    cleanup(v1beta1_AllocateRequest_release_p) v1beta1_AllocateRequest request =
+        v1beta1_AllocateRequest_init_zero;
+    cleanup(v1beta1_AllocateResponse_release_p) v1beta1_AllocateResponse response =
+        v1beta1_AllocateResponse_init_zero;
+    int r;
+
+    if (message_decode(v1beta1_AllocateRequest_fields, data, size, &request) < 0)
+        return refuse(err, RPC_INVALID_ARGUMENT, "this is no AllocateRequest");
+    r = allocate_all(offer, earlier, resource, &request, &response, err);
+    if (r > 0)
+        return RPC_INVALID_ARGUMENT; /* allocation_answer's own sentence */
+    if (r == 0)
+        r = message_encode(v1beta1_AllocateResponse_fields, &response, ret_data, ret_size);
+    return r < 0 ? refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the answer") : RPC_OK;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The socket on which the kubelet calls for one resource: a gRPC server on
+ * `gpuslice-<resource>.sock`, its calls, and the streams on which device lists are watched. What
+ * the answers say is deviceplugin.h's subject, and whether the kubelet knows of the socket
+ * service.h's.
+ *
+ * A watch belongs to the turn (one registration) in which it was opened. One from an earlier turn
+ * may go on beside a newer one; the kubelet's word is the newer one, so only the end of the last
+ * watch of this turn means that the kubelet let go of us.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "plugin/offer.h"
+#include "slice/policy.h"
+
+enum { ENDPOINT_NAME_SIZE = RESOURCE_NAME_SIZE + 16 };
+
+struct rpc_server;
+
+struct endpoint_counters {
+    uint64_t allocations, failed_allocations, preferences, lists_sent;
+};
+
+/* All of it is borrowed. */
+struct endpoint_setup {
+    uv_loop_t *loop;
+    const char *folder;   /* the kubelet's, for sockets */
+    const char *resource; /* "nvidia.com/gpu" */
+    /* Where to find what is offered at the time of a call, and what was before (or NULL). */
+    const struct offer *const *offer, *const *earlier;
+    void (*on_let_go)(void *userdata); /* the last watch of this turn ended, not by our doing */
+    void *userdata;
+};
+
+struct endpoint {
+    struct endpoint_setup setup;
+    char name[ENDPOINT_NAME_SIZE]; /* of the socket in the folder */
+    char path[PATH_MAX];
+    struct rpc_server *server;
+    struct endpoint_watch *watches;
+    size_t n_watches, watches_capacity;
+    uint64_t turn;
+    bool served;    /* it could be reached before */
+    bool withdrawn; /* lists are empty */
+    struct endpoint_counters counters;
+};
+
+/* "gpuslice-gpu.sock" for "nvidia.com/gpu". NVIDIA's plugin unlinks its own nvidia-*.sock names. */
+void endpoint_name(const char *resource, char *buffer, size_t size);
+
+/* Does not listen yet. */
+void endpoint_init(struct endpoint *endpoint, const struct endpoint_setup *setup);
+
+/* Removes the socket, if it is still ours; the kubelet sees the streams end. May be listened on
+ * again. */
+void endpoint_deinit(struct endpoint *endpoint);
+
+/* Listens anew. Watches of before end, as the kubelet sees it and by on_let_go. */
+int endpoint_listen(struct endpoint *endpoint, struct error *err);
+
+/* The kubelet is about to be told of us: whoever watches from now on belongs to a new turn. */
+void endpoint_begin_turn(struct endpoint *endpoint);
+
+/* Sends the current list to whoever watches. */
+void endpoint_announce(struct endpoint *endpoint);
+
+/* Lists are empty from here on: the resource is not offered any more. */
+void endpoint_withdraw(struct endpoint *endpoint);
+
+/* Ends every watch in good order; on_let_go does not run. */
+void endpoint_end_watches(struct endpoint *endpoint);
+
+/* It listens, and whoever dials its path gets here. */
+bool endpoint_is_reachable(const struct endpoint *endpoint);
+
+/* It was reachable, and is not any more: the socket was removed, or somebody put his there. */
+bool endpoint_is_lost(const struct endpoint *endpoint);

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/offer.h"
+
+#include <errno.h>
+
+static int fill(struct offer *offer, const struct inventory *inventory, struct problems *problems)
+{
+    int r = inventory_copy(&offer->inventory, inventory);
+
+    if (r < 0)
+        return r;
+    r = plan_make(&offer->inventory, &offer->config->policy, problems, &offer->plan);
+    if (r < 0)
+        return r;
+    offer->gpu_healthy = calloc(offer->plan->n_gpus + 1, sizeof(*offer->gpu_healthy));
+    if (!offer->gpu_healthy)
+        return -ENOMEM;
+    for (size_t i = 0; i < offer->plan->n_gpus; i++)
+        offer->gpu_healthy[i] = true;
+    return 0;
+}
+
+int offer_new(struct config *config, const struct inventory *inventory, struct problems *problems,
+              struct offer **ret_offer)
+{
+    struct offer *offer = calloc(1, sizeof(*offer));
+    int r;
+
+    if (!offer)
+        return -ENOMEM;
+    offer->config = config;
+    r = fill(offer, inventory, problems);
+    if (r < 0) {
+        offer_free(offer);
+        return r;
+    }
+    *ret_offer = offer;
+    return 0;
+}
+
+void offer_free(struct offer *offer)
+{
+    if (!offer)
+        return;
+    free(offer->gpu_healthy);
+    plan_free(offer->plan);
+    inventory_deinit(&offer->inventory);
+    free(offer);
+}
+
+bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice)
+{
+    return offer->gpu_healthy[slice->gpu];
+}
+
+size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++)
+        n += offer_slice_is_healthy(offer, &resource->slices[i]);
+    return n;
+}

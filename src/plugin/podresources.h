@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Which pods of this node hold which devices: the kubelet's pod-resources socket is asked.
+ *
+ * Only words depend on it: an event that names the pods of a broken GPU, a sentence that names the
+ * pod of a rival. So trouble with the socket is said once and answers every question with no pod.
+ * An answer is bounded (16 MiB, see rpc/client.h; rpc/message.h bounds its fields), and so is the
+ * time it may take.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/error.h"
+
+#define PODRESOURCES_SOCKET "/var/lib/kubelet/pod-resources/kubelet.sock"
+
+enum {
+    PODRESOURCES_DEADLINE_MS = 3000,
+    PODRESOURCES_PODS_MAX = 256,
+    PODRESOURCES_QUESTIONS_MAX = 64
+};
+
+struct podresources;
+
+/* Names of the API server's making; "" when the kubelet gave none. */
+struct podresources_pod {
+    const char *namespace_, *name;
+};
+
+/*
+ * The answer, valid during the call: at most PODRESOURCES_PODS_MAX pods in the kubelet's order,
+ * none when the kubelet did not answer.
+ */
+typedef void podresources_done_fn(const struct podresources_pod *pods, size_t n_pods,
+                                  void *userdata);
+
+/* Nothing is asked before the first question. socket_path "" = there is nobody to ask. */
+int podresources_new(uv_loop_t *loop, const char *socket_path,
+                     struct podresources **ret_podresources, struct error *err);
+
+/* Open questions are forgotten without an answer. NULL is fine. */
+void podresources_free(struct podresources *podresources);
+
+/*
+ * Asks for the pods that hold one of these devices (by their ids, whatever the resource). The ids
+ * are copied; ids NULL asks for every pod. on_done runs exactly once, and never inside this
+ * function. 0; -ENOMEM, or -EAGAIN with PODRESOURCES_QUESTIONS_MAX questions open: then it does not
+ * run.
+ */
+int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
+                     podresources_done_fn *on_done, void *userdata);
+
+/*
+ * The pure part: the pods of an encoded ListPodResourcesResponse that hold one of the sorted `ids`
+ * (NULL = every pod), handed to on_done, which runs once when it is one. 0, -EBADMSG or -E2BIG
+ * (not such a message), or -ENOMEM.
+ */
+int podresources_read(const void *data, size_t size, const char *const *ids, size_t n_ids,
+                      podresources_done_fn *on_done, void *userdata);

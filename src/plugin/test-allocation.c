@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/allocation.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "rpc/message.h"
+
+#define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"
+#define UUID_1 "GPU-11111111-aaaa-5bbb-8ccc-111111111111"
+
+/* Two V100s; `config` is what a file would say. */
+struct fixture {
+    struct gpu gpus[2];
+    struct inventory inventory;
+    struct config *config;
+    struct offer *offer;
+};
+
+static void make_offer(struct fixture *fixture, const char *yaml)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct error err = ERROR_INIT;
+
+    fixture->gpus[0] = (struct gpu){.index = 0, .uuid = UUID_0, .minor = 0, .numa_node = -1};
+    fixture->gpus[1] = (struct gpu){.index = 1, .uuid = UUID_1, .minor = 1, .numa_node = -1};
+    for (size_t i = 0; i < 2; i++) {
+        strcpy(fixture->gpus[i].model, "Tesla V100-SXM2-16GB");
+        fixture->gpus[i].mem_total_bytes = 16ull << 30;
+    }
+    fixture->inventory = (struct inventory){.gpus = fixture->gpus, .n_gpus = 2};
+    if (config_parse(yaml, strlen(yaml), "test.yaml", NULL, CONFIG_AGENT, NULL, &problems,
+                     &fixture->config, &err) < 0)
+        fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
+    assert_int_equal(offer_new(fixture->config, &fixture->inventory, NULL, &fixture->offer), 0);
+}
+
+static void drop_offer(struct fixture *fixture)
+{
+    offer_free(fixture->offer);
+    config_free(fixture->config);
+}
+
+/* An answer as one text: `env KEY=VALUE`, `mount HOST CONTAINER`, `device HOST`, `cdi NAME` lines.
+ */
+static void describe(const v1beta1_ContainerAllocateResponse *answer, struct text *out)
+{
+    for (size_t i = 0; i < answer->envs_count; i++)
+        text_addf(out, "env %s=%s\n", answer->envs[i].key, answer->envs[i].value);
+    for (size_t i = 0; i < answer->mounts_count; i++)
+        text_addf(out, "mount %s %s\n", answer->mounts[i].host_path,
+                  answer->mounts[i].container_path);
+    for (size_t i = 0; i < answer->devices_count; i++)
+        text_addf(out, "device %s %s %s\n", answer->devices[i].host_path,
+                  answer->devices[i].container_path, answer->devices[i].permissions);
+    for (size_t i = 0; i < answer->cdi_devices_count; i++)
+        text_addf(out, "cdi %s\n", answer->cdi_devices[i].name);
+    for (size_t i = 0; i < answer->annotations_count; i++)
+        text_addf(out, "annotation %.*s %s\n", (int)strlen("cdi.k8s.io/nvidia-device-plugin_"),
+                  answer->annotations[i].key, answer->annotations[i].value);
+}
+
+#define SHARED_BY_4 "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n"
+#define MPS_ON_GPU_0                      \
+    "flags: {mpsRoot: /run/nvidia/mps}\n" \
+    "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2, devices: [0]}]}}\n"
+#define MPS_AND_TIME_SLICING                                                                 \
+    "flags: {mpsRoot: /run/nvidia/mps}\n"                                                    \
+    "sharing: {mps: {failRequestsGreaterThanOne: false, resources: [{name: nvidia.com/gpu, " \
+    "replicas: 2, devices: [0]}]}, timeSlicing: {resources: [{name: nvidia.com/gpu, "        \
+    "replicas: 4, devices: [1]}]}}\n"
+#define ONE_SLICE_ONLY                                                              \
+    "sharing: {timeSlicing: {failRequestsGreaterThanOne: true, resources: [{name: " \
+    "nvidia.com/gpu, replicas: 4, devices: [0]}]}}\n"
+#define MPS_ANSWER(visible)                                                  \
+    "env CUDA_MPS_PIPE_DIRECTORY=/mps/nvidia.com/gpu/pipe\n"                 \
+    "env NVIDIA_VISIBLE_DEVICES=" visible                                    \
+    "\nmount /run/nvidia/mps/nvidia.com/gpu/pipe /mps/nvidia.com/gpu/pipe\n" \
+    "mount /run/nvidia/mps/shm /dev/shm\n"
+#define FOLDER "/var/run/nvidia-container-devices"
+#define CDI    "k8s.device-plugin.nvidia.com/gpu="
+
+/* dev root and IMEX channels name files that exist nowhere, so that no row depends on this machine.
+ */
+static const struct {
+    const char *name, *yaml, *ids[3], *expected;
+} rows[] = {
+    {"whole GPU", "flags: {}", {UUID_0}, "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\n"},
+    {"two whole GPUs in the order asked for",
+     "flags: {}",
+     {UUID_1, UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "," UUID_0 "\n"},
+    {"slice", SHARED_BY_4, {UUID_1 "::3"}, "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "\n"},
+    {"two slices of one GPU name it once",
+     SHARED_BY_4,
+     {UUID_0 "::0", UUID_0 "::1"},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\n"},
+    {"slices of two GPUs",
+     SHARED_BY_4,
+     {UUID_0 "::0", UUID_1 "::0"},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "," UUID_1 "\n"},
+    {"index ids",
+     "flags: {plugin: {deviceIDStrategy: index}}",
+     {UUID_1, UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=1,0\n"},
+    {"volume mounts",
+     "flags: {plugin: {deviceListStrategy: volume-mounts}}",
+     {UUID_0, UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=" FOLDER "\nmount /dev/null " FOLDER "/" UUID_0
+     "\nmount /dev/null " FOLDER "/" UUID_1 "\n"},
+    {"volume mounts override the variable",
+     "flags: {plugin: {deviceListStrategy: [envvar, volume-mounts]}}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" FOLDER "\nmount /dev/null " FOLDER "/" UUID_0 "\n"},
+    {"CDI by CRI says nothing else",
+     "flags: {nvidiaDevRoot: /nowhere, plugin: {deviceListStrategy: cdi-cri, passDeviceSpecs: "
+     "true}}",
+     {UUID_0, UUID_1},
+     "cdi " CDI UUID_0 "\ncdi " CDI UUID_1 "\n"},
+    {"CDI by annotation",
+     "flags: {gdsEnabled: true, plugin: {deviceListStrategy: cdi-annotations}}",
+     {UUID_0, UUID_1},
+     "env NVIDIA_GDS=enabled\nannotation cdi.k8s.io/nvidia-device-plugin_ " CDI UUID_0
+     "," CDI UUID_1 ",k8s.device-plugin.nvidia.com/gds=all\n"},
+    {"an annotation that would name nothing is left out",
+     "flags: {plugin: {deviceListStrategy: cdi-annotations}}",
+     {NULL},
+     ""},
+    {"CDI beside the variable",
+     "flags: {plugin: {deviceListStrategy: [envvar, cdi-cri], deviceIDStrategy: index}}",
+     {UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=1\ncdi " CDI "1\n"},
+    {"features",
+     "flags: {gdrcopyEnabled: true, gdsEnabled: true, mofedEnabled: true}",
+     {UUID_0},
+     "env NVIDIA_GDRCOPY=enabled\nenv NVIDIA_GDS=enabled\nenv NVIDIA_MOFED=enabled\n"
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\n"},
+    {"device specs below the dev root, each GPU once",
+     "flags: {nvidiaDevRoot: /nowhere, plugin: {passDeviceSpecs: true}}\n" SHARED_BY_4,
+     {UUID_0 "::0", UUID_0 "::1", UUID_1 "::0"},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "," UUID_1
+     "\ndevice /nowhere/dev/nvidia0 /dev/nvidia0 rw\n"
+     "device /nowhere/dev/nvidia1 /dev/nvidia1 rw\n"},
+    {"an absent IMEX channel is skipped",
+     "flags: {nvidiaDevRoot: /nowhere}\nimex: {channelIDs: [0]}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\n"},
+    {"MPS",
+     "flags: {mpsRoot: /run/nvidia/mps}\n"
+     "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}",
+     {UUID_0 "::1"},
+     MPS_ANSWER(UUID_0)},
+    {"a whole GPU beside MPS slices needs no MPS",
+     MPS_ON_GPU_0,
+     {UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "\n"},
+    {"an MPS slice beside whole GPUs", MPS_ON_GPU_0, {UUID_0 "::1"}, MPS_ANSWER(UUID_0)},
+    {"a time-sliced GPU beside MPS slices needs no MPS",
+     MPS_AND_TIME_SLICING,
+     {UUID_1 "::2"},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_1 "\n"},
+    {"slices of both kinds in one container",
+     MPS_AND_TIME_SLICING,
+     {UUID_1 "::2", UUID_0 "::0"},
+     MPS_ANSWER(UUID_1 "," UUID_0)},
+    {"one slice and a whole GPU is one slice",
+     ONE_SLICE_ONLY,
+     {UUID_0 "::0", UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "," UUID_1 "\n"},
+};
+
+static size_t count_ids(const char *const *ids)
+{
+    size_t n = 0;
+
+    while (n < 3 && ids[n])
+        n++;
+    return n;
+}
+
+static void answers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        v1beta1_ContainerAllocateResponse answer;
+        cleanup_text struct text text = TEXT_INIT;
+        struct fixture fixture;
+        struct error err = ERROR_INIT;
+
+        make_offer(&fixture, rows[i].yaml);
+        if (allocation_answer(fixture.offer, NULL, "nvidia.com/gpu",
+                              (char *const *)(uintptr_t)rows[i].ids, count_ids(rows[i].ids),
+                              &answer, &err) != 0)
+            fail_msg("%s: %s", rows[i].name, error_text(&err));
+        describe(&answer, &text);
+        if (!str_equal(text_string(&text), rows[i].expected))
+            fail_msg("%s: got\n%swanted\n%s", rows[i].name, text_string(&text), rows[i].expected);
+        message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+        drop_offer(&fixture);
+    }
+}
+
+static void refusals(void **state)
+{
+    static char *const unknown[] = {(char *)(uintptr_t) "GPU-22222222::0"};
+    static char *const two[] = {(char *)(uintptr_t)(UUID_0 "::0"),
+                                (char *)(uintptr_t)(UUID_1 "::0")};
+    v1beta1_ContainerAllocateResponse answer;
+    struct error err = ERROR_INIT;
+    struct fixture fixture;
+
+    (void)state;
+    make_offer(&fixture, "sharing: {timeSlicing: {failRequestsGreaterThanOne: true, resources: "
+                         "[{name: nvidia.com/gpu, replicas: 4}]}}");
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", unknown, 1, &answer, &err),
+        ALLOCATION_UNKNOWN_DEVICE);
+    assert_non_null(strstr(err.message, "GPU-22222222::0"));
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", two, 2, &answer, &err),
+        ALLOCATION_TOO_MANY);
+    assert_non_null(strstr(err.message, "failRequestsGreaterThanOne"));
+    assert_int_equal(allocation_answer(fixture.offer, NULL, "nvidia.com/no", two, 1, &answer, &err),
+                     ALLOCATION_UNKNOWN_DEVICE);
+    drop_offer(&fixture);
+}
+
+/* In a resource of slices and whole GPUs only the slices count; one of each is a row above. */
+static void whole_gpus_are_not_counted(void **state)
+{
+    static char *const slices[] = {(char *)(uintptr_t)(UUID_0 "::0"), (char *)(uintptr_t)(UUID_1),
+                                   (char *)(uintptr_t)(UUID_0 "::1")};
+    v1beta1_ContainerAllocateResponse answer;
+    struct error err = ERROR_INIT;
+    struct fixture fixture;
+
+    (void)state;
+    make_offer(&fixture, ONE_SLICE_ONLY);
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", slices, 3, &answer, &err),
+        ALLOCATION_TOO_MANY);
+    assert_non_null(strstr(err.message, "1 slice, not 2"));
+    drop_offer(&fixture);
+}
+
+/* A reload from 4 to 2 replicas races with an Allocate that the kubelet had begun. */
+static void id_of_the_offer_before(void **state)
+{
+    static char *const last[] = {(char *)(uintptr_t)(UUID_0 "::3")};
+    v1beta1_ContainerAllocateResponse answer;
+    struct fixture before, now;
+
+    (void)state;
+    make_offer(&before, SHARED_BY_4);
+    make_offer(&now, "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}");
+    assert_int_equal(
+        allocation_answer(now.offer, before.offer, "nvidia.com/gpu", last, 1, &answer, NULL), 0);
+    assert_string_equal(answer.envs[0].value, UUID_0);
+    message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+    drop_offer(&before);
+    drop_offer(&now);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(whole_gpus_are_not_counted),
+        cmocka_unit_test(id_of_the_offer_before),
+    };
+
+    return cmocka_run_group_tests_name("plugin/allocation", tests, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugin/cdi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/array.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"
+#define UUID_1 "GPU-11111111-aaaa-5bbb-8ccc-111111111111"
+
+/* A host as a container sees it: driver files below a folder of their own. */
+static const char *const files[] = {
+    "usr/lib/x86_64-linux-gnu/libcuda.so.550.163.01",
+    "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.550.163.01",
+    "usr/lib/x86_64-linux-gnu/libcuda.so.1", /* a link the hook makes again */
+    "usr/lib/x86_64-linux-gnu/libc.so.6",
+    "usr/lib64/libnvidia-encode.so.535.1", /* of another driver */
+    "usr/bin/nvidia-smi",
+    "dev/nvidiactl",
+    "dev/nvidia-uvm",
+};
+
+struct world {
+    char root[64];
+    struct config *config;
+    struct offer *offer;
+};
+
+/* The GPUs' device nodes; -1 = it has none. */
+static void make_world_with(struct world *world, const char *plugin, int minor_0, int minor_1)
+{
+    struct gpu gpus[] = {
+        {.index = 0, .uuid = UUID_0, .model = "Tesla T4", .minor = minor_0, .numa_node = -1},
+        {.index = 1, .uuid = UUID_1, .model = "Tesla T4", .minor = minor_1, .numa_node = -1},
+    };
+    const struct inventory inventory = {.driver_version = "550.163.01", .gpus = gpus, .n_gpus = 2};
+    char yaml[512], path[256];
+    struct error err = ERROR_INIT;
+
+    strcpy(world->root, "/tmp/gpuslice-cdi-XXXXXX");
+    assert_non_null(mkdtemp(world->root));
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", world->root, files[i]);
+        *strrchr(path, '/') = '\0';
+        assert_int_equal(file_make_directory(path, NULL), 0);
+        snprintf(path, sizeof(path), "%s/%s", world->root, files[i]);
+        assert_int_equal(file_write_atomic(path, "", 0, 0644, NULL), 0);
+    }
+    snprintf(yaml, sizeof(yaml),
+             "flags: {nvidiaDriverRoot: /host/root, nvidiaDevRoot: '%s', plugin: {"
+             "containerDriverRoot: '%s', deviceListStrategy: cdi-cri%s}}\n",
+             world->root, world->root, plugin);
+    assert_int_equal(config_parse(yaml, strlen(yaml), "test", NULL, CONFIG_AGENT, NULL, NULL,
+                                  &world->config, &err),
+                     0);
+    assert_int_equal(offer_new(world->config, &inventory, NULL, &world->offer), 0);
+}
+
+static void make_world(struct world *world, const char *plugin)
+{
+    make_world_with(world, plugin, 0, 4);
+}
+
+static void drop_world(struct world *world)
+{
+    char command[128];
+
+    offer_free(world->offer);
+    config_free(world->config);
+    snprintf(command, sizeof(command), "rm -rf %s", world->root);
+    assert_int_equal(system(command), 0);
+}
+
+static void cdi_path(const struct world *world, const char *class, char *path, size_t size)
+{
+    snprintf(path, size, "%s/cdi/gpuslice-k8s.device-plugin.nvidia.com-%s.json", world->root,
+             class);
+}
+
+/* The spec of a class as written; NULL when there is none. */
+static json_t *load_class(const struct world *world, const char *class)
+{
+    char folder[128], path[256];
+
+    snprintf(folder, sizeof(folder), "%s/cdi", world->root);
+    assert_int_equal(cdi_write(folder, world->offer, NULL), 0);
+    cdi_path(world, class, path, sizeof(path));
+    return json_load_file(path, 0, NULL);
+}
+
+static json_t *load(const struct world *world)
+{
+    json_t *spec = load_class(world, "gpu");
+
+    assert_non_null(spec);
+    return spec;
+}
+
+static const char *string_at(const json_t *spec, const char *list, size_t i, const char *key)
+{
+    const json_t *edits = json_object_get(spec, "containerEdits");
+
+    return json_string_value(json_object_get(json_array_get(json_object_get(edits, list), i), key));
+}
+
+static void spec_names_what_the_driver_installed(void **state)
+{
+    struct world world;
+    json_t *spec;
+
+    (void)state;
+    make_world(&world, "");
+    spec = load(&world);
+    assert_string_equal(json_string_value(json_object_get(spec, "kind")),
+                        "k8s.device-plugin.nvidia.com/gpu");
+    assert_string_equal(string_at(spec, "mounts", 0, "hostPath"),
+                        "/host/root/usr/lib/x86_64-linux-gnu/libcuda.so.550.163.01");
+    assert_string_equal(string_at(spec, "mounts", 0, "containerPath"),
+                        "/usr/lib/x86_64-linux-gnu/libcuda.so.550.163.01");
+    assert_string_equal(string_at(spec, "mounts", 1, "containerPath"),
+                        "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.550.163.01");
+    assert_string_equal(string_at(spec, "mounts", 2, "containerPath"), "/usr/bin/nvidia-smi");
+    assert_null(string_at(spec, "mounts", 3, "containerPath"));
+    assert_string_equal(string_at(spec, "deviceNodes", 0, "path"), "/dev/nvidiactl");
+    assert_string_equal(string_at(spec, "deviceNodes", 1, "path"), "/dev/nvidia-uvm");
+    assert_null(string_at(spec, "deviceNodes", 2, "path"));
+    assert_string_equal(string_at(spec, "hooks", 0, "hookName"), "createContainer");
+    json_decref(spec);
+    drop_world(&world);
+}
+
+static void devices_are_named_by_the_id_strategy(void **state)
+{
+    static const struct {
+        const char *plugin, *names[3];
+    } rows[] = {
+        {"", {UUID_0, UUID_1, "all"}},
+        {", deviceIDStrategy: index", {"0", "1", "all"}},
+    };
+
+    (void)state;
+    for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+        struct world world;
+        json_t *spec, *devices, *nodes;
+
+        make_world(&world, rows[row].plugin);
+        spec = load(&world);
+        devices = json_object_get(spec, "devices");
+        assert_int_equal(json_array_size(devices), 3);
+        for (size_t i = 0; i < 3; i++)
+            assert_string_equal(
+                json_string_value(json_object_get(json_array_get(devices, i), "name")),
+                rows[row].names[i]);
+        nodes = json_object_get(json_object_get(json_array_get(devices, 1), "containerEdits"),
+                                "deviceNodes");
+        assert_int_equal(json_array_size(nodes), 1);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(nodes, 0), "path")),
+                            "/dev/nvidia4");
+        json_decref(spec);
+        drop_world(&world);
+    }
+}
+
+static void written_and_removed(void **state)
+{
+    struct world world;
+    char folder[128], command[256];
+
+    (void)state;
+    make_world(&world, "");
+    snprintf(folder, sizeof(folder), "%s/run/cdi", world.root);
+    assert_int_equal(cdi_write(folder, world.offer, NULL), 0);
+    assert_int_equal(cdi_write(folder, world.offer, NULL), 0);
+    snprintf(command, sizeof(command), "test $(ls -A %s | wc -l) = 1", folder);
+    assert_int_equal(system(command), 0);
+    cdi_remove(folder);
+    cdi_remove(folder);
+    snprintf(command, sizeof(command), "test $(ls -A %s | wc -l) = 0", folder);
+    assert_int_equal(system(command), 0);
+    drop_world(&world);
+}
+
+/* A device without edits would make a runtime refuse the file, and with it every GPU. */
+static void gpu_without_a_node_is_left_out(void **state)
+{
+    struct world world;
+    json_t *spec;
+
+    (void)state;
+    make_world_with(&world, "", -1, 4);
+    spec = load(&world);
+    assert_int_equal(json_array_size(json_object_get(spec, "devices")), 2);
+    json_decref(spec);
+    drop_world(&world);
+}
+
+static void no_device_no_file(void **state)
+{
+    struct world world;
+    char path[256];
+
+    (void)state;
+    make_world_with(&world, "", -1, -1);
+    assert_null(load_class(&world, "imex-channel"));
+    cdi_path(&world, "gpu", path, sizeof(path));
+    assert_int_equal(access(path, F_OK), -1);
+    drop_world(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spec_names_what_the_driver_installed),
+        cmocka_unit_test(devices_are_named_by_the_id_strategy),
+        cmocka_unit_test(written_and_removed),
+        cmocka_unit_test(gpu_without_a_node_is_left_out),
+        cmocka_unit_test(no_device_no_file),
+    };
+
+    return cmocka_run_group_tests_name("plugin/cdi", tests, NULL, NULL);
+}
