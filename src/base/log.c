@@ -2,15 +2,23 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/lineout.h"
 #include "base/text.h"
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format layout = LOG_LOGFMT;
+
+/* For threads that log at once; a line is one write, so that those of several processes do not mix.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lineout out = LINEOUT_INIT(STDERR_FILENO);
+static uint64_t n_lost; /* since the last report */
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 static const char *const format_names[] = {"logfmt", "json"};
@@ -19,6 +27,7 @@ void log_setup(enum log_level level, enum log_format format)
 {
     threshold = level;
     layout = format;
+    lineout_open(&out); /* while nobody has taken rights from us */
 }
 
 const char *log_level_name(void)
@@ -56,49 +65,6 @@ bool log_enabled(enum log_level level)
     return level >= threshold;
 }
 
-static bool is_control(unsigned char c)
-{
-    return c < 0x20 || c == 0x7f;
-}
-
-static void add_quoted(struct text *line, const char *value)
-{
-    text_add_char(line, '"');
-    for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            text_addf(line, "\\%c", *c);
-        else if (*c == '\n')
-            text_add(line, "\\n");
-        else if (is_control(*c))
-            text_addf(line, "\\u%04x", *c);
-        else
-            text_add_char(line, (char)*c);
-    }
-    text_add_char(line, '"');
-}
-
-static bool is_plain(const char *value)
-{
-    for (const char *c = value; *c; c++)
-        if (is_control((unsigned char)*c) || strchr(" \"=\\", *c))
-            return false;
-    return *value;
-}
-
-static void add_pair(struct text *line, const char *key, const char *value)
-{
-    if (layout == LOG_JSON) {
-        text_addf(line, "%s\"%s\":", line->length ? "," : "{", key);
-        add_quoted(line, value);
-        return;
-    }
-    text_addf(line, "%s%s=", line->length ? " " : "", key);
-    if (is_plain(value))
-        text_add(line, value);
-    else
-        add_quoted(line, value);
-}
-
 static void add_time(struct text *line)
 {
     struct timespec now;
@@ -109,7 +75,40 @@ static void add_time(struct text *line)
     gmtime_r(&now.tv_sec, &tm);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(stamp, sizeof(stamp), "%s.%03ldZ", text, now.tv_nsec / 1000000);
-    add_pair(line, "time", stamp);
+    logline_add(line, layout, "time", stamp);
+}
+
+static void begin_line(struct text *line, enum log_level level, const char *message)
+{
+    add_time(line);
+    logline_add(line, layout, "level", level_names[level]);
+    logline_add(line, layout, "msg", message);
+}
+
+/* True when it was lost. */
+static bool put_line(struct text *line)
+{
+    logline_end(line, layout);
+    return text_failed(line) || lineout_write(&out, line->data, line->length) != 0;
+}
+
+static bool report_lost(void)
+{
+    cleanup_text struct text line = TEXT_INIT;
+
+    begin_line(&line, LOG_WARNING, "lines of the log were lost, because nobody read them");
+    logline_add(&line, layout, "lines", log_number((int64_t)n_lost));
+    return put_line(&line);
+}
+
+static void write_line(struct text *line)
+{
+    pthread_mutex_lock(&lock);
+    if (n_lost && !report_lost())
+        n_lost = 0;
+    if (n_lost || put_line(line))
+        n_lost++;
+    pthread_mutex_unlock(&lock);
 }
 
 void log_event(enum log_level level, const char *message, ...)
@@ -120,21 +119,16 @@ void log_event(enum log_level level, const char *message, ...)
 
     if (!log_enabled(level))
         return;
-    add_time(&line);
-    add_pair(&line, "level", level_names[level]);
-    add_pair(&line, "msg", message);
+    begin_line(&line, level, message);
     va_start(args, message);
     while ((key = va_arg(args, const char *))) {
         const char *value = va_arg(args, const char *);
 
         if (value)
-            add_pair(&line, key, value);
+            logline_add(&line, layout, key, value);
     }
     va_end(args);
-    text_add(&line, layout == LOG_JSON ? "}\n" : "\n");
-    /* One write, so that lines of several processes do not mix; nobody to tell when it fails. */
-    if (!text_failed(&line))
-        (void)!write(STDERR_FILENO, line.data, line.length);
+    write_line(&line);
 }
 
 const char *log_number_format(struct log_digits *digits, int64_t n)

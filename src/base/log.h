@@ -6,6 +6,8 @@
  *
  * Programs log at their edge, once; rooms below the programs return errors instead and may log at
  * debug only. Keys are stable: gpu=, resource=, slice=, file=. Values are quoted when they need it.
+ * Logging never blocks: what nobody reads is lost, counted, and the count is logged once somebody
+ * reads again.
  *
  *     log_info("resource registered", "resource", name, "devices", log_number(n));
  */
@@ -13,8 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/logline.h"
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
-enum log_format { LOG_LOGFMT, LOG_JSON };
 
 /* Level and format of this process; LOG_INFO and LOG_LOGFMT before the first call. */
 void log_setup(enum log_level level, enum log_format format);

@@ -140,8 +140,7 @@ static size_t size_by_lead(unsigned char c)
     return c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
 }
 
-/* Of the character here in UTF-8; 0 = it is none, or it is a control character. */
-static size_t shown_size(const char *string)
+size_t str_shown_size(const char *string)
 {
     static const uint32_t least[] = {0, ' ', 0xa0, 0x800, 0x10000};
     const unsigned char *c = (const unsigned char *)string;
@@ -161,7 +160,7 @@ static size_t shown_size(const char *string)
 void str_make_line(char *string)
 {
     while (*string) {
-        const size_t size = shown_size(string);
+        const size_t size = str_shown_size(string);
 
         if (size)
             string += size;

@@ -58,6 +58,9 @@ int str_copy(char *to, size_t size, const char *from);
  * each byte that is no UTF-8, becomes '?'. */
 void str_make_line(char *string);
 
+/* The bytes of the UTF-8 character at the start; 0 = it is not one, or a control character. */
+size_t str_shown_size(const char *string);
+
 /* Drops a UTF-8 character at the end of which bytes are missing: what snprintf leaves in a buffer
  * that is too small. */
 void str_drop_partial(char *string);

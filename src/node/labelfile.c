@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/lineout.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -35,10 +36,17 @@ static char *format_labels(const struct sync_label *labels, size_t n_labels)
 
 static int put(const char *path, const char *content, struct error *err)
 {
+    static struct lineout standard_output = LINEOUT_INIT(STDOUT_FILENO);
+    int r;
+
     if (*path)
         return file_write_atomic(path, content, strlen(content), 0644, err);
-    if (fputs(content, stdout) == EOF || fflush(stdout) == EOF)
-        return error_set_errno(err, -errno, "cannot write the labels to standard output");
+    r = lineout_write(&standard_output, content, strlen(content));
+    if (r == LINEOUT_FULL)
+        return error_set(err, -EAGAIN,
+                         "cannot write the labels to standard output: nobody reads it");
+    if (r < 0)
+        return error_set_errno(err, r, "cannot write the labels to standard output");
     return 0;
 }
 

@@ -52,7 +52,6 @@ int main(int argc, char *argv[])
         fputs("gpuslice-node: `gpuslice-node --help` lists the options\n", stderr);
         return EXIT_USAGE;
     }
-    print_problems(&problems);
     setup_log(&flags);
     if (flags.help) {
         puts("usage: gpuslice-node [OPTION]...\n"
@@ -61,6 +60,7 @@ int main(int argc, char *argv[])
     } else if (flags.version) {
         puts("gpuslice-node " GPUSLICE_VERSION);
     } else {
+        agent_log_problems(&problems);
         status = agent_run(&flags, overrides);
     }
     config_overrides_free(overrides);

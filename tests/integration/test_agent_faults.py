@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile surroundings: what the agent does when everything around it misbehaves, and how little it says."""
+import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,7 +14,7 @@ from concurrent import futures
 import grpc
 import pytest
 
-from node import GUIDE, PATIENCE_S, ROOT, eventually, free_port, held_ids, http_get, replicas
+from node import GUIDE, PATIENCE_S, PROGRAMS, ROOT, eventually, free_port, held_ids, http_get, replicas
 from test_agent import lists_sent
 
 WATCH = '/v1beta1.DevicePlugin/ListAndWatch'
@@ -600,3 +602,72 @@ def test_an_xid_storm_is_counted_and_not_repeated(node):
     node.wait_allocatable(12)
     assert 'gpuslice_xid_events_total 41' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
     assert agent.count('reported an XID.*xid=31') < 10
+
+
+# --- the log ---
+
+def redirect(node, path):
+    """The agent's standard error goes to path."""
+    script = node.folder / 'redirected'
+    script.write_text(f'#!/bin/sh\nexec {PROGRAMS["gpuslice-node"]} "$@" 2>{path}\n')
+    script.chmod(0o755)
+    node.programs['gpuslice-node'] = script
+
+
+def read_lines(pipe):
+    """What lies in it now."""
+    got = b''
+    try:
+        while data := os.read(pipe, 65536):
+            got += data
+    except BlockingIOError:
+        pass
+    return got.decode().splitlines()
+
+
+def test_a_log_that_nobody_reads_stops_nothing(node):
+    """Its pipe is full: the kubelet, HTTP and the driver's helper are served, and later it is said what was lost."""
+    fifo, address = node.folder / 'log', f'127.0.0.1:{free_port()}'
+    os.mkfifo(fifo)
+    redirect(node, fifo)
+    pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, '--http-address', address)
+    node.wait_allocatable(16)
+    eventually(lambda: http_get(address, '/readyz')[0] == 200, 'HTTP is served')
+    try:
+        while True:
+            os.write(pipe, b'x' * 4095 + b'\n')
+    except BlockingIOError:
+        pass
+    agent.send(signal.SIGHUP)
+    eventually(lambda: 'gpuslice_config_reloads_total 1' in http_get(address, '/metrics')[1], 'the file is read again')
+    for pid in agent.children('gpuslice-driver'):
+        os.kill(pid, signal.SIGKILL)
+    assert http_get(address, '/healthz') == (200, 'ok\n')
+    node.run_pods(1)
+
+    read_lines(pipe)
+    lines = []
+    agent.send(signal.SIGHUP)
+    eventually(lambda: lines.extend(read_lines(pipe)) or any('configuration taken' in line for line in lines), 'the log goes on')
+    [lost] = [line for line in lines if 'lines of the log were lost' in line]
+    assert int(re.search(r'lines=(\d+)$', lost).group(1)) >= 1
+    assert lines.index(lost) == 0
+    assert agent.end() == 0
+
+
+def test_a_json_log_is_json(node):
+    """Also with a file name that is not UTF-8, and with what is said before the agent runs."""
+    config = os.fsencode(node.folder) + b'/c\xff.yaml'
+    with open(config, 'w', encoding='ascii') as file:
+        file.write(GUIDE)
+    agent = node.start_agent(None, '--config-file', os.fsdecode(config), '--log-format', 'json', '--imex-required')
+    agent.wait_line('resource offered')
+    mark = agent.mark()
+    agent.send(signal.SIGHUP)
+    agent.wait_line('configuration taken', mark)
+    agent.end()
+    lines = [json.loads(line) for _, line in agent.lines if line != '(end of output)']
+    assert any(line.get('file', '').endswith('/c?.yaml') for line in lines)
+    assert any('imex' in line['msg'] for line in lines)
