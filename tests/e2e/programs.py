@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The foreign programs of the bed, in build-tools/e2e/bin, built from Go modules that go/ pins. What is there
 and was made from the same inputs is left alone. Helm and kubectl come by tools/helm, the rest from Debian."""
+import contextlib
+import fcntl
 import hashlib
 import os
 import platform
@@ -96,15 +98,28 @@ def make_pause(say):
     made(BIN / 'pause', inputs)
 
 
+@contextlib.contextmanager
+def turn(say):
+    """Two that build want one folder: the second waits, and finds what the first made."""
+    with open(FOLDER / 'build.lock', 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say('another run builds these programs; waiting')
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def build(say=lambda text: print(f'bed: {text}', flush=True)):
     """Everything that `Bed` starts, but for what tools/packages installs. Nothing to do takes milliseconds."""
     if platform.machine() != 'x86_64':
         raise SystemExit('the bed is for x86-64: the package with helm and kubectl has no other')
     BIN.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    make_pause(say)
-    clients()
-    for folder in GO:
-        build_go(folder, say)
+    with turn(say):
+        make_pause(say)
+        clients()
+        for folder in GO:
+            build_go(folder, say)
     if time.monotonic() - started > 1:
         say(f'all there after {time.monotonic() - started:.0f} s')
