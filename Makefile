@@ -33,11 +33,11 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps build image test e2e run bench soak format lint fuzz matrix manifest install clean
+.PHONY: help deps build image test bed e2e run bench soak format lint fuzz matrix manifest install clean
 
 help: ## this list
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
 	@echo 'make run MACHINE=p4d.24xlarge CONFIG=file.yaml STAY=1'
 	@echo 'make test SUITES="unit integration"   make fuzz SECONDS=300   make install DESTDIR=/tmp/x'
@@ -59,10 +59,12 @@ test: build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | n
 	@tools/venv
 	@tools/run-tests build-asan $(SUITES)
 
-e2e: image | need-e2e ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
-	@tools/venv
+bed: | need-build need-e2e ## what e2e starts: Kubernetes, etcd and containerd 2 are built, once
 	@tests/e2e/bed build
-	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi)
+
+e2e: image bed ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
+	@tools/venv
+	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi e2e-api)
 
 soak: build-asan | need-test ## the tests that take longer than a minute
 	@tools/venv

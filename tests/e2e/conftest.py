@@ -20,8 +20,12 @@ KEEP = bool(os.environ.get('KEEP_BED'))  # use the bed that `tests/e2e/bed up` s
 the_bed = Bed()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest's own, which looks at the marks that -m asks for
 def pytest_collection_modifyitems(config, items):
-    """What needs containerd 2 is no case of a run on the other."""
+    """What needs containerd 2 is no case of a run on the other. What needs the node is marked so."""
+    for item in items:
+        if 'bed' in item.fixturenames:
+            item.add_marker('node')
     if the_bed.major != '2':
         left_out = [one for one in items if (mark := one.get_closest_marker('containerd2')) and mark.kwargs.get('only')]
         config.hook.pytest_deselected(items=left_out)
