@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A unix socket where programs of ours that are not our children open channels: containers of one
+ * pod, or a probe.
+ *
+ * The kernel tells who connects (SO_PEERCRED), and only the users of the table below are let in. A
+ * peer's hello names the service that it wants. Connections are bounded: those that have not said
+ * hello yet by LISTENER_MAX_UNKNOWN, the others by their service's row. Of a service that takes one
+ * peer the newest is right: a program that was started again is not kept out by one that hangs.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "proc/channel.h"
+
+enum {
+    LISTENER_MAX_UNKNOWN = 16,
+    LISTENER_MAX_SERVICES = 4,
+    LISTENER_MAX_USERS = 4,
+};
+
+struct listener;
+
+/* As of a subprocess: on_up and on_down for each peer. */
+struct listener_service {
+    const char *name;   /* static; what a peer's hello says */
+    unsigned max_peers; /* above it: of 1, the newest replaces the other; else it is refused */
+    void (*on_up)(struct channel *channel, const char *name, void *userdata);
+    void (*on_notice)(struct channel *channel, uint16_t kind, const char *body, size_t size,
+                      void *userdata);
+    void (*on_request)(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
+                       size_t size, void *userdata);
+    void (*on_drain)(struct channel *channel, void *userdata);
+    void (*on_down)(struct channel *channel, void *userdata);
+    void *userdata;
+};
+
+struct listener_options {
+    const char *path; /* of the socket; a stale one is replaced */
+    mode_t mode;      /* of the socket */
+    uid_t users[LISTENER_MAX_USERS];
+    unsigned n_users;
+    struct channel_options channel;
+};
+
+/* Options are copied. */
+int listener_new(uv_loop_t *loop, const struct listener_options *options,
+                 struct listener **ret_listener, struct error *err);
+
+/* Peers may ask for this service from now on. -ENOBUFS when there are too many. */
+int listener_serve(struct listener *listener, const struct listener_service *service);
+
+/* And no more: its peers are disconnected, without callbacks. */
+void listener_withdraw(struct listener *listener, const char *name);
+
+/* Connections that were closed because there were too many, or the user may not. */
+uint64_t listener_n_refused(const struct listener *listener);
+
+/* Removes the socket, if it is still ours, and ends all channels, without callbacks. NULL is fine.
+ */
+void listener_free(struct listener *listener);

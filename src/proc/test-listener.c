@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proc/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "proc/blocking.h"
+#include "proc/connector.h"
+
+static uv_loop_t loop;
+static struct listener *listener;
+static char folder[64], path[96];
+static unsigned n_up, n_down, n_notices, n_requests;
+
+#define WAIT_FOR(condition)             \
+    do {                                \
+        alarm(30);                      \
+        while (!(condition))            \
+            uv_run(&loop, UV_RUN_ONCE); \
+        alarm(0);                       \
+    } while (0)
+
+/* A peer played by hand. */
+static struct blocking_channel open_peer(const char *name)
+{
+    struct blocking_channel peer;
+    int fd = connector_open(path, NULL);
+
+    assert_true(fd >= 0);
+    blocking_init(&peer, fd, 1 << 20);
+    if (name)
+        assert_int_equal(blocking_hello(&peer, name), 0);
+    return peer;
+}
+
+static void close_peer(struct blocking_channel *peer)
+{
+    close(peer->fd);
+    blocking_deinit(peer);
+}
+
+/* True when the listener closed the connection. */
+static bool is_closed(struct blocking_channel *peer)
+{
+    struct proc_frame frame;
+
+    return blocking_receive(peer, 0, &frame, NULL) == -ENODATA;
+}
+
+static void on_up(struct channel *channel, const char *name, void *userdata)
+{
+    (void)channel, (void)name, (void)userdata;
+    n_up++;
+}
+
+static void on_notice(struct channel *channel, uint16_t kind, const char *body, size_t size,
+                      void *userdata)
+{
+    (void)channel, (void)kind, (void)body, (void)size, (void)userdata;
+    n_notices++;
+}
+
+static void on_request(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
+                       size_t size, void *userdata)
+{
+    (void)userdata;
+    n_requests++;
+    channel_answer(channel, id, kind, body, size);
+}
+
+static void on_down(struct channel *channel, void *userdata)
+{
+    (void)channel, (void)userdata;
+    n_down++;
+}
+
+static void open_listener(uid_t user)
+{
+    const struct listener_options options = {
+        .path = path,
+        .mode = 0660,
+        .users = {user},
+        .n_users = 1,
+        .channel = {.name = "agent", .hello_ms = 60000},
+    };
+
+    assert_int_equal(listener_new(&loop, &options, &listener, NULL), 0);
+}
+
+static void serve(const char *name, unsigned max_peers)
+{
+    const struct listener_service service = {.name = name,
+                                             .max_peers = max_peers,
+                                             .on_up = on_up,
+                                             .on_notice = on_notice,
+                                             .on_request = on_request,
+                                             .on_down = on_down};
+
+    assert_int_equal(listener_serve(listener, &service), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    listener = NULL;
+    n_up = n_down = n_notices = n_requests = 0;
+    snprintf(folder, sizeof(folder), "/tmp/gpuslice-listener-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/agent.sock", folder);
+    return uv_loop_init(&loop);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    listener_free(listener);
+    alarm(30);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    alarm(0);
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+    return uv_loop_close(&loop);
+}
+
+static void a_peer_is_served(void **state)
+{
+    struct blocking_channel peer;
+    struct proc_frame frame;
+    struct stat st;
+
+    (void)state;
+    open_listener(getuid());
+    serve("http", 1);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    peer = open_peer("http");
+    blocking_send(&peer, &(struct proc_frame){PROC_FRAME_NOTICE, 1, 0, "x", 1});
+    blocking_send(&peer, &(struct proc_frame){PROC_FRAME_REQUEST, 1, 1, "what", 4});
+    WAIT_FOR(n_requests);
+    assert_int_equal(n_up, 1);
+    assert_int_equal(n_notices, 1);
+    assert_int_equal(blocking_receive(&peer, UINT64_MAX, &frame, NULL), 0);
+    assert_string_equal(frame.body, "what");
+    close_peer(&peer);
+    WAIT_FOR(n_down);
+    assert_int_equal(listener_n_refused(listener), 0);
+}
+
+static void another_user_is_refused(void **state)
+{
+    struct blocking_channel peer;
+
+    (void)state;
+    open_listener(getuid() + 1);
+    serve("http", 1);
+    peer = open_peer("http");
+    WAIT_FOR(listener_n_refused(listener));
+    assert_true(is_closed(&peer));
+    assert_int_equal(n_up, 0);
+    close_peer(&peer);
+}
+
+static void what_nobody_serves_is_refused(void **state)
+{
+    struct blocking_channel peer;
+
+    (void)state;
+    open_listener(getuid());
+    serve("http", 1);
+    peer = open_peer("arbiter");
+    WAIT_FOR(is_closed(&peer));
+    assert_int_equal(n_up, 0);
+    close_peer(&peer);
+}
+
+/* A program that was started again is not kept out by one that hangs. */
+static void the_newest_of_one_is_right(void **state)
+{
+    struct blocking_channel old, young;
+
+    (void)state;
+    open_listener(getuid());
+    serve("nodesync", 1);
+    old = open_peer("nodesync");
+    WAIT_FOR(n_up == 1);
+    young = open_peer("nodesync");
+    WAIT_FOR(n_up == 2);
+    assert_int_equal(n_down, 1);
+    WAIT_FOR(is_closed(&old));
+    assert_false(is_closed(&young));
+    close_peer(&old);
+    close_peer(&young);
+}
+
+static void peers_have_a_bound(void **state)
+{
+    struct blocking_channel peers[3];
+
+    (void)state;
+    open_listener(getuid());
+    serve("probe", 2);
+    for (unsigned i = 0; i < 2; i++) {
+        peers[i] = open_peer("probe");
+        WAIT_FOR(n_up == i + 1);
+    }
+    peers[2] = open_peer("probe");
+    WAIT_FOR(is_closed(&peers[2]));
+    assert_int_equal(n_up, 2);
+    close_peer(&peers[0]);
+    WAIT_FOR(n_down);
+    close_peer(&peers[2]);
+    peers[2] = open_peer("probe");
+    WAIT_FOR(n_up == 3);
+    close_peer(&peers[1]);
+    close_peer(&peers[2]);
+}
+
+static void those_that_say_nothing_have_a_bound(void **state)
+{
+    struct blocking_channel peers[LISTENER_MAX_UNKNOWN + 1];
+
+    (void)state;
+    open_listener(getuid());
+    serve("probe", 2);
+    for (unsigned i = 0; i <= LISTENER_MAX_UNKNOWN; i++) {
+        peers[i] = open_peer(NULL);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    WAIT_FOR(listener_n_refused(listener) == 1);
+    for (unsigned i = 0; i <= LISTENER_MAX_UNKNOWN; i++)
+        close_peer(&peers[i]);
+    /* Their places are free again. */
+    for (unsigned i = 0; i < 8; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    peers[0] = open_peer("probe");
+    WAIT_FOR(n_up);
+    close_peer(&peers[0]);
+}
+
+static void what_is_withdrawn_is_disconnected(void **state)
+{
+    struct blocking_channel peer;
+
+    (void)state;
+    open_listener(getuid());
+    serve("http", 1);
+    peer = open_peer("http");
+    WAIT_FOR(n_up);
+    listener_withdraw(listener, "http");
+    WAIT_FOR(is_closed(&peer));
+    assert_int_equal(n_down, 0);
+    close_peer(&peer);
+}
+
+static void a_stale_socket_is_replaced_and_a_file_is_not(void **state)
+{
+    struct listener *first;
+    struct stat st;
+    const struct listener_options options = {.path = path, .channel = {.name = "agent"}};
+    struct error err = ERROR_INIT;
+
+    (void)state;
+    open_listener(getuid());
+    first = listener;
+    open_listener(getuid());
+    listener_free(first); /* leaves the other's socket alone */
+    assert_int_equal(stat(path, &st), 0);
+    listener_free(TAKE_PTR(listener));
+    assert_int_equal(stat(path, &st), -1);
+    close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    assert_int_equal(listener_new(&loop, &options, &listener, &err), -EEXIST);
+    assert_non_null(strstr(error_text(&err), "is in the way"));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_peer_is_served),
+        CASE(another_user_is_refused),
+        CASE(what_nobody_serves_is_refused),
+        CASE(the_newest_of_one_is_right),
+        CASE(peers_have_a_bound),
+        CASE(those_that_say_nothing_have_a_bound),
+        CASE(what_is_withdrawn_is_disconnected),
+        CASE(a_stale_socket_is_replaced_and_a_file_is_not),
+    };
+
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    return cmocka_run_group_tests_name("proc/listener", tests, NULL, NULL);
+}

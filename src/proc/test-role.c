@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proc/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+/* What the kernel says of a process, its threads alike. */
+struct status {
+    unsigned uid[4], gid[4];
+    uint64_t effective, permitted, bounding, ambient;
+    unsigned no_new_privs;
+    char groups[64];
+};
+
+static struct status read_status(void)
+{
+    cleanup_fclose FILE *file = fopen("/proc/self/status", "re");
+    struct status status = {.no_new_privs = 99};
+    char line[256];
+
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file)) {
+        sscanf(line, "Uid: %u %u %u %u", &status.uid[0], &status.uid[1], &status.uid[2],
+               &status.uid[3]);
+        sscanf(line, "Gid: %u %u %u %u", &status.gid[0], &status.gid[1], &status.gid[2],
+               &status.gid[3]);
+        sscanf(line, "CapEff: %" SCNx64, &status.effective);
+        sscanf(line, "CapPrm: %" SCNx64, &status.permitted);
+        sscanf(line, "CapBnd: %" SCNx64, &status.bounding);
+        sscanf(line, "CapAmb: %" SCNx64, &status.ambient);
+        sscanf(line, "NoNewPrivs: %u", &status.no_new_privs);
+        sscanf(line, "Groups: %63[^\n]", status.groups);
+    }
+    return status;
+}
+
+/* Runs one function in a process of its own, as nothing of a role can be undone. */
+static void in_child(void (*run)(enum role role), enum role role)
+{
+    const pid_t pid = fork();
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        run(role);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+#define CHECK(condition)                                                \
+    do {                                                                \
+        if (!(condition)) {                                             \
+            fprintf(stderr, "%s: not so: %s\n", row->name, #condition); \
+            _exit(1);                                                   \
+        }                                                               \
+    } while (0)
+
+static void enter(enum role role)
+{
+    const struct role_rights *row = role_rights(role);
+    const struct status before = read_status();
+    struct status after;
+    struct error err = ERROR_INIT;
+    const int r = role_enter(role, &err);
+
+    CHECK(r == 0 || r == ROLE_USER_KEPT);
+    CHECK(role_enter(role, &err) >= 0); /* again: a program that executed itself */
+    after = read_status();
+    CHECK(after.no_new_privs == 1);
+    CHECK(after.effective == (before.effective & row->capabilities));
+    CHECK(after.permitted == (before.permitted & row->capabilities));
+    CHECK(row->capabilities == UINT64_MAX || after.ambient == 0);
+    for (int i = 0; i < 4; i++) {
+        const bool is_nobody = row->becomes_nobody && before.uid[1] == 0 && r == 0;
+
+        CHECK(after.uid[i] == (is_nobody ? ROLE_NOBODY : before.uid[i]));
+        CHECK(after.gid[i] == (is_nobody ? ROLE_NOBODY : before.gid[i]));
+        CHECK(!is_nobody || strspn(after.groups, " ") == strlen(after.groups));
+    }
+    if (before.effective & (1 << 8)) /* CAP_SETPCAP */
+        CHECK((after.bounding & ~row->capabilities) == 0);
+}
+
+static void each_role_keeps_what_its_row_says(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < ROLE_COUNT; role++)
+        in_child(enter, (enum role)role);
+}
+
+static void try_files(enum role role)
+{
+    const struct role_rights *row = role_rights(role);
+    char path[] = "/tmp/gpuslice-role-XXXXXX";
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0);
+    CHECK(role_check_readable(path) == -EACCES);
+    CHECK(open(path, O_RDONLY | O_CLOEXEC) >= 0); /* that was only a question */
+    CHECK(fchmod(fd, 0644) == 0);
+    CHECK(role_check_readable(path) == 0);
+    CHECK(role_check_readable("/nonexistent") == -ENOENT);
+    CHECK(fchmod(fd, 0600) == 0);
+    if (role_enter(role, NULL) == 0)
+        CHECK(open(path, O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+    close(fd);
+}
+
+static void nobody_reads_what_is_for_root(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    in_child(try_files, ROLE_HTTP);
+    in_child(try_files, ROLE_NODESYNC);
+}
+
+/* Two steps: what is read by root comes first. */
+static void enter_twice(enum role role)
+{
+    const struct role_rights *row = role_rights(role);
+    struct error err = ERROR_INIT;
+
+    CHECK(role_enter(ROLE_NODESYNC_START, &err) == 0);
+    CHECK(geteuid() == 0);
+    CHECK(role_enter(role, &err) == 0);
+    CHECK(geteuid() == (row->becomes_nobody ? ROLE_NOBODY : 0));
+    CHECK(read_status().permitted == 0);
+}
+
+static void nodesync_reads_its_credentials_first(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    in_child(enter_twice, ROLE_NODESYNC);
+    in_child(enter_twice, ROLE_NODESYNC_AS_ROOT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_role_keeps_what_its_row_says),
+        cmocka_unit_test(nobody_reads_what_is_for_root),
+        cmocka_unit_test(nodesync_reads_its_credentials_first),
+    };
+
+    return cmocka_run_group_tests_name("proc/role", tests, NULL, NULL);
+}
