@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * gpuslice-http: speaks HTTP for the agent (see httplink.h). One worker thread of libmicrohttpd
- * serves; each question goes to the agent and has a deadline, so a stuck agent shows as 503 and not
- * as silence. The main thread only waits for the agent to go away.
+ * gpuslice-http: speaks HTTP for the agent (see httplink.h), by libmicrohttpd in our own loop. Each
+ * question goes to the agent and has a deadline, so a stuck agent shows as 503 and not as silence.
+ *
+ * No client holds up another: it gets half of the connections at most, and for each request a
+ * limited time (clients.h).
  *
  * One question is open at a time. An answer that misses its deadline is read later and thrown away;
  * until it came, requests are answered 503 at once, as waiting for the agent would hold up them
@@ -25,12 +27,13 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/clients.h"
 #include "node/httplink.h"
 
 enum {
     ANSWER_MS = 2000,
-    MAX_CONNECTIONS = 256, /* more wait to be accepted */
-    IDLE_SECONDS = 10,     /* so long may a client that says nothing keep one */
+    IDLE_SECONDS = 10, /* so long may a client that says nothing keep its connection */
+    REQUEST_MS = 15000,
     MAX_REQUEST = 16 << 10,
     MAX_BODY = 64 << 20,
 };
@@ -52,6 +55,8 @@ static struct {
     char *body;
     size_t received;
 } answer;
+
+static struct clients clients;
 
 /* -ETIMEDOUT leaves what was received for the next call; after another error the pair is no use. */
 static int receive(void *data, size_t size, uint64_t deadline_ms)
@@ -171,17 +176,41 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
     return respond_text(connection, 404, "there are /healthz, /readyz and /metrics\n");
 }
 
+static void on_connection(void *userdata, struct MHD_Connection *connection, void **client,
+                          enum MHD_ConnectionNotificationCode change)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (change == MHD_CONNECTION_NOTIFY_STARTED)
+        *client = clients_add(userdata, info->connect_fd, clock_now_ms() + REQUEST_MS);
+    else
+        client_remove(*client);
+}
+
+/* The next one may begin. */
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct client *client =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+
+    (void)userdata, (void)context;
+    if (client && how == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        client->due_ms = clock_now_ms() + REQUEST_MS;
+}
+
 static struct MHD_Daemon *serve(const struct addrinfo *address)
 {
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+    const unsigned flags =
+        MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0);
 
-    if (address->ai_family == AF_INET6)
-        flags |= MHD_USE_DUAL_STACK;
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR,
-                            address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
-                            (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)MAX_REQUEST, MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, address->ai_addr,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)CLIENTS_MAX / 2, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MAX_REQUEST, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, &clients, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
 }
 
 static struct MHD_Daemon *serve_host(const char *host, uint16_t port, struct error *err)
@@ -220,13 +249,28 @@ static struct MHD_Daemon *serve_address(const char *text, struct error *err)
     return daemon ? daemon : serve_host("0.0.0.0", address.port, err);
 }
 
-/* Returns when the agent ended, or when the pair was given up. */
-static void wait_for_the_end(void)
+static int wait_ms(struct MHD_Daemon *daemon)
 {
-    struct pollfd pair = {.fd = HTTPLINK_FD, .events = POLLRDHUP};
+    int due_ms = clients_end_late(&clients, clock_now_ms());
+    MHD_UNSIGNED_LONG_LONG idle_ms;
 
-    while (poll(&pair, 1, -1) < 0 && errno == EINTR)
-        ;
+    if (MHD_get_timeout(daemon, &idle_ms) != MHD_YES)
+        return due_ms;
+    return due_ms < 0 || idle_ms < (unsigned)due_ms ? (int)idle_ms : due_ms;
+}
+
+/* Returns when the agent ended, or when the pair was given up. */
+static void serve_until_the_end(struct MHD_Daemon *daemon)
+{
+    const int epoll_fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    struct pollfd fds[] = {{.fd = HTTPLINK_FD, .events = POLLRDHUP},
+                           {.fd = epoll_fd, .events = POLLIN}};
+
+    while (!fds[0].revents) {
+        (void)MHD_run(daemon);
+        if (poll(fds, ARRAY_SIZE(fds), wait_ms(daemon)) < 0 && errno != EINTR)
+            return;
+    }
 }
 
 int main(int argc, char *argv[])
@@ -248,7 +292,7 @@ int main(int argc, char *argv[])
         return 1;
     }
     log_info("listening for HTTP", "address", argv[1]);
-    wait_for_the_end();
+    serve_until_the_end(daemon);
     MHD_stop_daemon(daemon);
     free(answer.body);
     return 0;

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -163,6 +164,53 @@ def test_silent_and_slow_clients_hold_up_nobody(agent):
     assert read_all(silent[0]) == b''
     for client in [*silent, slow]:
         client.close()
+
+
+def trickle(agent, count, done):
+    """So many connections from an address of its own, each of which sends a byte of a request now and then."""
+    def open_one():
+        client = socket.create_connection(('127.0.0.1', agent.port), PATIENCE_S, ('127.0.0.2', 0))
+        client.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\nX-Filler: ')
+        return client
+
+    clients = []
+    while not done.wait(0.5):
+        for client in list(clients):
+            try:
+                client.sendall(b'a')
+            except OSError:
+                clients.remove(client)
+        while len(clients) < count:
+            try:
+                clients.append(open_one())
+            except OSError:
+                break  # nobody takes more of us
+    for client in clients:
+        client.close()
+
+
+def test_one_slow_client_holds_up_nobody_else(agent):
+    """It wants every connection, and keeps each busy: others are served all the time, and its requests end."""
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(trickle, agent, 400, done)
+        try:
+            victim = socket.create_connection(('127.0.0.1', agent.port), PATIENCE_S, ('127.0.0.3', 0))
+            victim.sendall(b'GET /healthz HTTP/1.1\r\n')
+            victim.settimeout(0.3)
+            ended = False
+            while not ended:  # each byte shows that somebody is there, and it ends all the same
+                assert http_get(agent.address, '/healthz') == (200, 'ok\n')
+                try:
+                    victim.sendall(b'X')
+                    ended = victim.recv(1) == b''
+                except TimeoutError:
+                    pass
+                except OSError:
+                    ended = True
+        finally:
+            done.set()
+        slow.result()
 
 
 @pytest.mark.parametrize('host, clients', [('[::1]', ['::1']), ('[::]', ['::1', '127.0.0.1']),
