@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/log.h"
 #include "base/text.h"
 
 void problems_deinit(struct problems *problems)
@@ -178,4 +179,16 @@ const char *problem_severity_name(enum problem_severity severity)
     static const char *const names[] = {"note", "warning", "error"};
 
     return names[severity];
+}
+
+void problems_log(const struct problems *problems)
+{
+    static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_ERROR};
+    const struct problem *problem = NULL;
+    char line[1024];
+
+    while ((problem = problems_next(problems, problem))) {
+        problem_format(problems, problem, line, sizeof(line));
+        log_event(levels[problem->severity], line, NULL);
+    }
 }

@@ -78,4 +78,7 @@ void problem_format(const struct problems *problems, const struct problem *probl
  * problems)"; "" without an error. */
 void problems_describe(const struct problems *problems, char *buffer, size_t size);
 
+/* One line in the log for each. */
+void problems_log(const struct problems *problems);
+
 const char *problem_severity_name(enum problem_severity severity);

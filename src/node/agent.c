@@ -12,114 +12,62 @@
 
 #include "base/array.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gpu/driver.h"
 #include "gpu/pci.h"
+#include "health/health.h"
+#include "health/healthfile.h"
+#include "health/xidlog.h"
+#include "node/coexist.h"
+#include "node/facts.h"
+#include "node/httplink.h"
 #include "node/machine.h"
+#include "node/publisher.h"
 #include "node/reload.h"
 #include "node/status.h"
 #include "plugin/cdi.h"
+#include "plugin/kubeletdir.h"
 
 enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
+struct agent {
+    struct facts facts;
+    const struct config_overrides *overrides;
+    uv_loop_t loop;
+    uv_signal_t signals[4];
+    uv_timer_t tick;  /* once a minute: what inotify may have lost */
+    uv_timer_t probe; /* while a GPU is not well: when to ask again */
+    struct driver *driver;
+    struct kubeletdir *kubelet;
+    struct nodeconfig *nodeconfig;
+    struct podresources *podresources;
+    struct coexist *coexist;
+    struct serviceset services;
+    struct publisher *publisher;
+    struct httplink *httplink; /* NULL without an address */
+    struct reload reload;
+    struct status status_source;
+    struct health health;
+    struct xid_filter xid_filter;
+    struct xidlog xidlog;
+    struct healthfile healthfile;
+    int helper_pid; /* of the process that sent the last inventory */
+    bool serves;    /* a resource is registered with the kubelet */
+    bool stopping;
+    int status; /* what agent_run returns */
+};
+
+static void stop(struct agent *agent, int status);
+
 /* --- apply: a plan becomes services --- */
 
-static void sync_foreign_plugins(struct agent *agent);
-
-void agent_log_problems(const struct problems *problems)
+static void sync_foreign_plugins(struct agent *agent)
 {
-    static const enum log_level levels[] = {LOG_INFO, LOG_WARNING, LOG_ERROR};
-
-    const struct problem *problem = NULL;
-    char line[1024];
-
-    while ((problem = problems_next(problems, problem))) {
-        problem_format(problems, problem, line, sizeof(line));
-        log_event(levels[problem->severity], line, NULL);
-    }
-}
-
-static struct service *find_service(const struct agent *agent, const char *resource)
-{
-    for (size_t i = 0; i < agent->n_services; i++)
-        if (str_equal(service_resource(agent->services[i]), resource))
-            return agent->services[i];
-    return NULL;
-}
-
-static void withdraw_services(struct agent *agent)
-{
-    for (size_t i = agent->n_services; i-- > 0;) {
-        struct service *service = agent->services[i];
-
-        if (plan_find_resource(agent->offer->plan, service_resource(service)))
-            continue;
-        agent->services[i] = agent->services[--agent->n_services];
-        service_withdraw(service);
-    }
-}
-
-static void add_service(struct agent *agent, const struct plan_resource *resource)
-{
-    struct error err = ERROR_INIT;
-    struct service **place, *service;
-
-    place =
-        array_push(&agent->services, &agent->n_services, &agent->services_capacity, sizeof(*place));
-    if (!place) {
-        log_error("no memory to offer a resource", "resource", resource->name);
-        return;
-    }
-    agent->n_services--; /* counted once it is there: callbacks of service_new walk the array */
-    if (service_new(&agent->services_context, resource->name, &service, &err) < 0) {
-        log_error(error_text(&err), "resource", resource->name);
-        return;
-    }
-    agent->services[agent->n_services++] = service;
-    log_info("resource offered", "resource", resource->name, "devices",
-             log_number(resource->n_slices));
-}
-
-static bool announces_alike(const struct offer *before, const struct offer *now,
-                            const struct plan_resource *resource)
-{
-    const struct plan_resource *was =
-        before ? plan_find_resource(before->plan, resource->name) : NULL;
-
-    if (!was || !plan_resource_equal(before->plan, was, now->plan, resource))
-        return false;
-    for (size_t i = 0; i < resource->n_slices; i++)
-        if (offer_slice_is_healthy(before, &was->slices[i]) !=
-            offer_slice_is_healthy(now, &resource->slices[i]))
-            return false;
-    return true;
-}
-
-/* `before` is what was offered until now. */
-static void reconcile_services(struct agent *agent, const struct offer *before)
-{
-    const struct plan *plan = agent->offer->plan;
-
-    withdraw_services(agent);
-    for (size_t i = 0; i < plan->n_resources; i++) {
-        struct service *service = find_service(agent, plan->resources[i].name);
-
-        if (!service)
-            add_service(agent, &plan->resources[i]);
-        else if (!announces_alike(before, agent->offer, &plan->resources[i]))
-            service_announce(service);
-    }
-    sync_foreign_plugins(agent);
-}
-
-/* Somebody else serves all that is offered, perhaps by specs of his own. */
-static bool stands_by(const struct agent *agent)
-{
-    for (size_t i = 0; i < agent->n_services; i++)
-        if (!service_foreign_plugin(agent->services[i]))
-            return false;
-    return agent->n_services > 0;
+    for (size_t i = 0; i < agent->services.n; i++)
+        coexist_foreign_plugin(agent->coexist, service_resource(agent->services.items[i]),
+                               service_foreign_plugin(agent->services.items[i]));
+    coexist_sync(agent->coexist);
 }
 
 /*
@@ -131,11 +79,11 @@ static void reconcile_cdi(const struct agent *agent)
 {
     struct error err = ERROR_INIT;
 
-    if (stands_by(agent))
+    if (serviceset_stands_by(&agent->services))
         return;
-    if (!cdi_is_wanted(agent->offer->config))
-        cdi_remove(agent->flags->cdi_dir);
-    else if (cdi_write(agent->flags->cdi_dir, agent->offer, &err) < 0)
+    if (!cdi_is_wanted(agent->facts.offer->config))
+        cdi_remove(agent->facts.flags->cdi_dir);
+    else if (cdi_write(agent->facts.flags->cdi_dir, agent->facts.offer, &err) < 0)
         log_error(error_text(&err), "hint", "containers that ask for CDI devices cannot start");
 }
 
@@ -169,18 +117,10 @@ static void say_health(const struct agent *agent, const struct gpu *gpu, bool he
                         healthy ? "GPUHealthy" : "GPUUnhealthy", message);
 }
 
-static bool has_slices_on(const struct plan_resource *resource, const bool *gpus)
-{
-    for (size_t i = 0; i < resource->n_slices; i++)
-        if (gpus[resource->slices[i].gpu])
-            return true;
-    return false;
-}
-
 /* Brings the offer's health up to date; `changed` (one per GPU) marks those that flipped. */
 static bool refresh_health(struct agent *agent, bool *changed)
 {
-    struct offer *offer = agent->offer;
+    struct offer *offer = agent->facts.offer;
     bool any = false;
 
     for (size_t i = 0; i < offer->plan->n_gpus; i++) {
@@ -199,17 +139,11 @@ static bool refresh_health(struct agent *agent, bool *changed)
 
 static void announce_health(struct agent *agent)
 {
-    const struct plan *plan = agent->offer ? agent->offer->plan : NULL;
+    const struct plan *plan = agent->facts.offer ? agent->facts.offer->plan : NULL;
     cleanup_free bool *changed = plan ? calloc(plan->n_gpus + 1, sizeof(*changed)) : NULL;
 
-    if (!changed || !refresh_health(agent, changed))
-        return;
-    for (size_t i = 0; i < plan->n_resources; i++) {
-        struct service *service = find_service(agent, plan->resources[i].name);
-
-        if (service && has_slices_on(&plan->resources[i], changed))
-            service_announce(service);
-    }
+    if (changed && refresh_health(agent, changed))
+        serviceset_announce(&agent->services, changed);
 }
 
 /* `outcome` is what one of health.h's inputs returned. */
@@ -226,44 +160,17 @@ static void apply_health(struct agent *agent, int outcome)
 
 /* --- plan: configuration and machine become an offer --- */
 
-/* Frees an offer that is neither the current nor the earlier one any more, and its configuration
- * unless one of those two has it. */
-static void drop_offer(const struct agent *agent, struct offer *offer)
-{
-    if (!offer)
-        return;
-    if ((!agent->offer || offer->config != agent->offer->config) &&
-        (!agent->earlier || offer->config != agent->earlier->config))
-        config_free(offer->config);
-    offer_free(offer);
-}
-
-static bool plans_alike(const struct plan *a, const struct plan *b)
-{
-    bool alike = a->n_resources == b->n_resources;
-
-    for (size_t i = 0; alike && i < a->n_resources; i++)
-        alike = str_equal(a->resources[i].name, b->resources[i].name) &&
-                plan_resource_equal(a, &a->resources[i], b, &b->resources[i]);
-    return alike;
-}
-
-/* What is offered now becomes what was offered earlier, unless the kubelet cannot tell the two
- * apart: then it may still ask for what is older. */
 static void put_in_force(struct agent *agent, struct offer *next)
 {
-    struct offer *before = agent->offer, *dropped = before;
+    struct offer *before = agent->facts.offer, *dropped;
 
-    if (before && !plans_alike(before->plan, next->plan)) {
-        dropped = agent->earlier;
-        agent->earlier = before;
-    }
-    agent->offer = next;
-    agent->services_context.offer = next;
-    agent->services_context.earlier = agent->earlier;
-    reconcile_services(agent, before);
+    facts_offer(&agent->facts, next, &dropped);
+    agent->services.context.offer = next;
+    agent->services.context.earlier = agent->facts.earlier;
+    serviceset_sync(&agent->services, before);
+    sync_foreign_plugins(agent);
     reconcile_cdi(agent);
-    drop_offer(agent, dropped);
+    facts_drop(&agent->facts, dropped);
     publisher_touch(agent->publisher);
 }
 
@@ -273,17 +180,17 @@ static void replan(struct agent *agent, struct config *config)
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct offer *next;
 
-    if (*agent->config_path)
-        problems_set_source(&problems, agent->config_path);
-    if (offer_new(config, &agent->machine, &problems, &next) < 0) {
+    if (*agent->facts.config_path)
+        problems_set_source(&problems, agent->facts.config_path);
+    if (offer_new(config, &agent->facts.machine, &problems, &next) < 0) {
         log_error("no memory to plan; the old plan stays");
-        if (!agent->offer)
-            agent->next_config = config; /* tried again with the next inventory */
-        else if (config != agent->offer->config)
+        if (!agent->facts.offer)
+            agent->facts.next_config = config; /* tried again with the next inventory */
+        else if (config != agent->facts.offer->config)
             config_free(config);
         return;
     }
-    agent_log_problems(&problems);
+    problems_log(&problems);
     for (size_t i = 0; i < next->plan->n_gpus; i++) {
         const struct plan_gpu *gpu = &next->plan->gpus[i];
 
@@ -296,23 +203,25 @@ static void replan(struct agent *agent, struct config *config)
     arm_probe(agent);
 }
 
-void agent_adopt(struct agent *agent, struct config *config)
+static void apply_config(struct config *config, void *userdata)
 {
-    if (agent->machine_known) {
+    struct agent *agent = userdata;
+
+    if (agent->facts.machine_known) {
         replan(agent, config);
         return;
     }
-    config_free(agent->next_config);
-    agent->next_config = config;
+    config_free(agent->facts.next_config);
+    agent->facts.next_config = config;
 }
 
 /* The machine became known or changed. */
 static void replan_machine(struct agent *agent)
 {
-    struct config *config = TAKE_PTR(agent->next_config);
+    struct config *config = TAKE_PTR(agent->facts.next_config);
 
-    if (!config && agent->offer)
-        config = agent->offer->config;
+    if (!config && agent->facts.offer)
+        config = agent->facts.offer->config;
     if (config) /* unless it is waited for */
         replan(agent, config);
 }
@@ -322,44 +231,44 @@ static void replan_machine(struct agent *agent)
 static void on_inventory(const struct inventory *seen, void *userdata)
 {
     struct agent *agent = userdata;
-    bool changed, first = !agent->machine_known;
+    bool changed, first = !agent->facts.machine_known;
     int outcome;
 
-    agent->driver_trouble[0] = '\0';
+    agent->facts.driver_problem[0] = '\0';
     publisher_touch(agent->publisher);
-    if (machine_update(&agent->machine, seen, &changed) < 0) {
+    if (machine_update(&agent->facts.machine, seen, &changed) < 0) {
         log_error("no memory for the machine's inventory");
         return;
     }
-    agent->machine_known = true;
+    agent->facts.machine_known = true;
     outcome = health_inventory(&agent->health, seen, clock_now_ms());
     if (agent->helper_pid != driver_pid(agent->driver))
         log_info("driver answered", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
     agent->helper_pid = driver_pid(agent->driver);
-    if (first || changed || !agent->offer)
+    if (first || changed || !agent->facts.offer)
         replan_machine(agent);
     apply_health(agent, outcome);
 }
 
 static void say_driver_trouble(struct agent *agent, const char *before)
 {
-    if (!str_equal(before, agent->driver_trouble))
-        publisher_event(agent->publisher, true, "DriverNotAvailable", agent->driver_trouble, NULL,
-                        0);
+    if (!str_equal(before, agent->facts.driver_problem))
+        publisher_event(agent->publisher, true, "DriverNotAvailable", agent->facts.driver_problem,
+                        NULL, 0);
     publisher_touch(agent->publisher);
 }
 
 static void on_unavailable(const char *reason, void *userdata)
 {
     struct agent *agent = userdata;
-    const struct config *config = agent->next_config;
-    char before[sizeof(agent->driver_trouble)];
+    const struct config *config = agent->facts.next_config;
+    char before[sizeof(agent->facts.driver_problem)];
 
-    memcpy(before, agent->driver_trouble, sizeof(before));
-    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s", reason);
-    if (agent->machine_known) {
-        if (!str_equal(before, agent->driver_trouble))
+    memcpy(before, agent->facts.driver_problem, sizeof(before));
+    snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s", reason);
+    if (agent->facts.machine_known) {
+        if (!str_equal(before, agent->facts.driver_problem))
             log_error("the driver cannot be asked any more, trying again", "reason", reason);
         say_driver_trouble(agent, before);
         apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
@@ -367,16 +276,16 @@ static void on_unavailable(const char *reason, void *userdata)
     }
     if (!pci_has_nvidia_gpu(NULL)) {
         log_info("this node has no NVIDIA GPU; there is nothing to offer");
-        agent->machine_known = true;
+        agent->facts.machine_known = true;
         replan_machine(agent);
         return;
     }
-    if (!str_equal(before, agent->driver_trouble))
+    if (!str_equal(before, agent->facts.driver_problem))
         log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
                   "is the driver loaded, and does this container see its libraries?");
     say_driver_trouble(agent, before);
     if (config && config->fail_on_init_error)
-        agent_stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
 }
 
 static void on_event(const struct gpu_event *event, void *userdata)
@@ -384,7 +293,7 @@ static void on_event(const struct gpu_event *event, void *userdata)
     struct agent *agent = userdata;
     enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
 
-    agent->counters.xids++;
+    agent->facts.counters.xids++;
     if (xidlog_admit(&agent->xidlog, event, clock_now_ms()))
         log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
                   "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
@@ -418,8 +327,9 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
 {
     struct agent *agent = userdata;
 
-    agent->counters.hangs += !stuck;
-    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "%s does not return", call);
+    agent->facts.counters.hangs += !stuck;
+    snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s does not return",
+             call);
     publisher_touch(agent->publisher);
     log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
                     : "a driver call does not return; its process was ended",
@@ -452,15 +362,18 @@ static void arm_probe(struct agent *agent)
 
 static void on_config_changed(void *userdata)
 {
-    reload_now(userdata);
+    struct agent *agent = userdata;
+
+    if (reload_now(&agent->reload) < 0)
+        stop(agent, 1);
+    publisher_touch(agent->publisher);
 }
 
 static void on_kubelet_changed(const char *name, void *userdata)
 {
     struct agent *agent = userdata;
 
-    for (size_t i = 0; i < agent->n_services; i++)
-        service_check(agent->services[i], name);
+    serviceset_check(&agent->services, name);
 }
 
 /* Somebody came or went who cares for GPUs as well. It is in the log already. */
@@ -472,22 +385,6 @@ static void on_neighbour(const struct coexist_news *news, void *userdata)
     publisher_touch(agent->publisher);
 }
 
-static void sync_foreign_plugins(struct agent *agent)
-{
-    for (size_t i = 0; i < agent->n_services; i++)
-        coexist_foreign_plugin(agent->coexist, service_resource(agent->services[i]),
-                               service_foreign_plugin(agent->services[i]));
-    coexist_sync(agent->coexist);
-}
-
-static bool serves(const struct agent *agent)
-{
-    for (size_t i = 0; i < agent->n_services; i++)
-        if (service_is_ready(agent->services[i]))
-            return true;
-    return false;
-}
-
 static void on_service_state(void *userdata)
 {
     struct agent *agent = userdata;
@@ -496,24 +393,24 @@ static void on_service_state(void *userdata)
 
     if (agent->stopping)
         return;
-    agent->serves = serves(agent);
+    agent->serves = serviceset_serves(&agent->services);
     if (agent->serves && !served)
         reconcile_cdi(agent);
     sync_foreign_plugins(agent);
     publisher_touch(agent->publisher);
-    if (agent->n_services && status_ready(agent, &why))
-        log_info("every resource is registered", "resources", log_number(agent->n_services));
+    if (agent->services.n && facts_ready(&agent->facts, &why))
+        log_info("every resource is registered", "resources", log_number(agent->services.n));
 }
 
 static void take_node_status(struct agent *agent, const struct sync_news *news)
 {
     int r = 0;
 
-    nodestatus_clear(&agent->nodestatus);
+    nodestatus_clear(&agent->facts.nodestatus);
     for (size_t i = 0; r == 0 && i < news->n_resources; i++) {
         const struct sync_resource *resource = &news->resources[i];
 
-        r = nodestatus_add(&agent->nodestatus, resource->name, resource->capacity,
+        r = nodestatus_add(&agent->facts.nodestatus, resource->name, resource->capacity,
                            resource->allocatable);
     }
     if (r < 0)
@@ -528,8 +425,7 @@ static void on_cluster_news(const struct sync_news *news, void *userdata)
         return; /* a Node that is not there asks for nothing */
     nodeconfig_label(agent->nodeconfig, news->config_label_value);
     take_node_status(agent, news);
-    for (size_t i = 0; i < agent->n_services; i++)
-        service_node_changed(agent->services[i]);
+    serviceset_node_changed(&agent->services);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -546,7 +442,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct agent *agent = handle->data;
 
     if (number != SIGHUP)
-        agent_stop(agent, 0);
+        stop(agent, 0);
     else
         nodeconfig_touch(agent->nodeconfig);
 }
@@ -558,18 +454,18 @@ static void on_left(bool is_uninstall, void *userdata)
     struct agent *agent = userdata;
 
     if (is_uninstall)
-        cdi_remove(agent->flags->cdi_dir);
+        cdi_remove(agent->facts.flags->cdi_dir);
     publisher_free(TAKE_PTR(agent->publisher));
 }
 
-void agent_stop(struct agent *agent, int status)
+/* The loop runs on until everything is closed. */
+static void stop(struct agent *agent, int status)
 {
     if (agent->stopping)
         return;
     agent->stopping = true;
     agent->status = status;
-    while (agent->n_services)
-        service_free(agent->services[--agent->n_services]);
+    serviceset_deinit(&agent->services);
     driver_free(TAKE_PTR(agent->driver));
     httplink_free(TAKE_PTR(agent->httplink));
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
@@ -599,26 +495,65 @@ static void start_handles(struct agent *agent)
     uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+static void on_config_event(bool warning, const char *reason, const char *message, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    publisher_event(agent->publisher, warning, reason, message, NULL, 0);
+}
+
+/* What the first configuration needs. */
+static int start_outputs(struct agent *agent, struct error *err)
+{
+    const struct agent_flags *flags = agent->facts.flags;
+    const char *pods = flags->pod_resources_socket;
+    int r = nodeconfig_new(&agent->loop, flags, on_config_changed, agent, &agent->nodeconfig, err);
+
+    if (r == 0)
+        r = podresources_new(&agent->loop, pods ? pods : "", &agent->podresources, err);
+    if (r == 0)
+        r = publisher_new(&agent->loop,
+                          &(struct publisher_options){.facts = &agent->facts,
+                                                      .podresources = agent->podresources,
+                                                      .on_news = on_cluster_news,
+                                                      .userdata = agent},
+                          &agent->publisher, err);
+    agent->facts.nodeconfig = agent->nodeconfig;
+    agent->reload = (struct reload){.facts = &agent->facts,
+                                    .nodeconfig = agent->nodeconfig,
+                                    .overrides = agent->overrides,
+                                    .apply = apply_config,
+                                    .event = on_config_event,
+                                    .userdata = agent};
+    agent->status_source = (struct status){&agent->facts, agent->publisher};
+    return r;
+}
+
 static int start_observers(struct agent *agent, struct error *err)
 {
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
                                                       on_probe,     on_unwatched,   on_hang};
-    const struct agent_flags *flags = agent->flags;
-    const char *pods = flags->pod_resources_socket;
+    const struct agent_flags *flags = agent->facts.flags;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
                            on_kubelet_changed, agent, &agent->kubelet, err);
 
-    if (r == 0)
-        r = podresources_new(&agent->loop, pods ? pods : "", &agent->podresources, err);
     if (r == 0)
         r = coexist_new(&agent->loop, agent->podresources, flags->namespace_, flags->pod_name,
                         on_neighbour, agent, &agent->coexist, err);
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
     if (r == 0 && flags->http_address && *flags->http_address)
-        r = httplink_new(&agent->loop, flags->http_address, status_answer, agent, &agent->httplink,
-                         err);
+        r = httplink_new(&agent->loop, flags->http_address, status_answer, &agent->status_source,
+                         &agent->httplink, err);
+    agent->facts.coexist = agent->coexist;
+    agent->services.context = (struct service_context){
+        .loop = &agent->loop,
+        .kubelet = agent->kubelet,
+        .node = &agent->facts.nodestatus,
+        .on_state = on_service_state,
+        .userdata = agent,
+    };
     return r;
 }
 
@@ -626,53 +561,43 @@ static int start_observers(struct agent *agent, struct error *err)
 static int read_xid_filter(struct agent *agent)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    int r = xid_filter_parse(agent->flags->disable_health_checks,
-                             agent->flags->enable_health_checks, &problems, &agent->xid_filter);
+    int r =
+        xid_filter_parse(agent->facts.flags->disable_health_checks,
+                         agent->facts.flags->enable_health_checks, &problems, &agent->xid_filter);
 
-    agent_log_problems(&problems);
-    if (r < 0)
-        agent_stop(agent, 1);
+    problems_log(&problems);
     return r;
 }
 
-static void start(struct agent *agent)
+static int start(struct agent *agent)
 {
     struct error err = ERROR_INIT;
+    int r;
 
     start_handles(agent);
-    if (read_xid_filter(agent) < 0)
-        return;
-    healthfile_init(&agent->healthfile, agent->flags->state_dir);
+    r = read_xid_filter(agent);
+    if (r < 0)
+        return r;
+    healthfile_init(&agent->healthfile, agent->facts.flags->state_dir);
     healthfile_load(&agent->healthfile, &agent->health);
-    if (nodeconfig_new(&agent->loop, agent->flags, on_config_changed, agent, &agent->nodeconfig,
-                       &err) < 0 ||
-        publisher_new(&agent->loop, agent, on_cluster_news, &agent->publisher, &err) < 0) {
+    r = start_outputs(agent, &err);
+    if (r == 0) {
+        r = reload_first(&agent->reload);
+        if (r < 0)
+            return r; /* which is logged */
+        r = start_observers(agent, &err);
+    }
+    if (r < 0)
         log_error(error_text(&err));
-        agent_stop(agent, 1);
-        return;
-    }
-    if (reload_first(agent) < 0) {
-        agent_stop(agent, 1);
-        return;
-    }
-    if (start_observers(agent, &err) < 0) {
-        log_error(error_text(&err));
-        agent_stop(agent, 1);
-        return;
-    }
-    agent->services_context = (struct service_context){
-        .loop = &agent->loop,
-        .kubelet = agent->kubelet,
-        .node = &agent->nodestatus,
-        .on_state = on_service_state,
-        .userdata = agent,
-    };
+    return r;
 }
 
 int agent_run(const struct agent_flags *flags, const struct config_overrides *overrides)
 {
-    struct agent agent = {.flags = flags, .overrides = overrides};
+    struct agent agent = {.facts.flags = flags, .overrides = overrides};
     int r;
+
+    agent.facts.services = &agent.services;
 
     /* glibc raises this threshold after a large message and then keeps such memory for ever. */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
@@ -682,16 +607,12 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
         log_error("cannot start the event loop", "reason", strerror(-r));
         return 1;
     }
-    start(&agent);
+    if (start(&agent) < 0)
+        stop(&agent, 1);
     uv_run(&agent.loop, UV_RUN_DEFAULT);
     r = uv_loop_close(&agent.loop);
     assert(r == 0); /* a handle nobody closed is a leak */
-    free(agent.services);
-    drop_offer(&agent, TAKE_PTR(agent.earlier));
-    drop_offer(&agent, TAKE_PTR(agent.offer));
-    config_free(agent.next_config);
-    inventory_deinit(&agent.machine);
-    nodestatus_deinit(&agent.nodestatus);
+    facts_deinit(&agent.facts);
     xid_filter_deinit(&agent.xid_filter);
     health_deinit(&agent.health);
     return agent.status;

@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "node/labelfile.h"
-#include "node/status.h"
 #include "slice/label.h"
 
 #define MACHINE_LABEL    "nvidia.com/gpu.machine"
@@ -53,12 +52,12 @@ static void read_machine(const char *path, char *buffer, size_t size)
         snprintf(buffer, size, "unknown");
 }
 
-static int add_features(const struct agent *agent, struct sync_state *state)
+static int add_features(const struct facts *facts, struct sync_state *state)
 {
-    const struct plan *plan = agent->offer->plan;
-    const char *path = agent->offer->config->gfd.machine_type_file;
+    const struct plan *plan = facts->offer->plan;
+    const char *path = facts->offer->config->gfd.machine_type_file;
     bool ask_file =
-        !*agent->offer->inventory.machine || !path || !str_equal(path, STANDARD_MACHINE);
+        !*facts->offer->inventory.machine || !path || !str_equal(path, STANDARD_MACHINE);
     char machine[LABEL_VALUE_SIZE];
     int r = 0;
 
@@ -72,16 +71,16 @@ static int add_features(const struct agent *agent, struct sync_state *state)
     return r;
 }
 
-int nodestate_add_timestamp(const struct agent *agent, struct sync_state *state)
+int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state)
 {
     char digits[24];
 
-    if (!state->n_labels || agent->offer->config->gfd.no_timestamp == SAID_TRUE)
+    if (!state->n_labels || facts->offer->config->gfd.no_timestamp == SAID_TRUE)
         return 0;
     for (size_t i = 0; i < state->n_labels; i++)
         if (str_equal(state->labels[i].key, LABELFILE_TIMESTAMP))
             return 0;
-    snprintf(digits, sizeof(digits), "%lld", (long long)agent->config_taken_at);
+    snprintf(digits, sizeof(digits), "%lld", (long long)facts->config_taken_at);
     return add_feature(state, LABELFILE_TIMESTAMP, digits);
 }
 
@@ -107,15 +106,15 @@ static int add_extras(const struct config *config, struct sync_state *state)
     return r;
 }
 
-const char *nodestate_label_file(const struct agent *agent)
+const char *nodestate_label_file(const struct facts *facts)
 {
-    return agent->offer ? agent->offer->config->gfd.output_file : NULL;
+    return facts->offer ? facts->offer->config->gfd.output_file : NULL;
 }
 
-static int add_labels(const struct agent *agent, struct sync_state *state)
+static int add_labels(const struct facts *facts, struct sync_state *state)
 {
-    const struct config *config = agent->offer->config;
-    int r = add_features(agent, state);
+    const struct config *config = facts->offer->config;
+    int r = add_features(facts, state);
 
     state->labels_by = config->gfd.output_file        ? SYNC_LABELS_NONE
                        : config->use_node_feature_api ? SYNC_LABELS_AUTO
@@ -123,7 +122,7 @@ static int add_labels(const struct agent *agent, struct sync_state *state)
     /* A time that changes with each start would mean a write with each start: it has to be asked
      * for, except in a file. */
     if (r == 0 && config->gfd.no_timestamp == SAID_FALSE)
-        r = nodestate_add_timestamp(agent, state);
+        r = nodestate_add_timestamp(facts, state);
     return r == 0 ? add_extras(config, state) : r;
 }
 
@@ -139,20 +138,21 @@ static int set_condition(struct sync_state *state, bool ready, const char *reaso
     return state->reason && state->message ? 0 : -ENOMEM;
 }
 
-static void list_unready(const struct agent *agent, struct text *out)
+static void list_unready(const struct facts *facts, struct text *out)
 {
-    for (size_t i = 0; i < agent->n_services; i++)
-        if (!service_is_ready(agent->services[i]))
-            text_addf(out, "%s%s", out->length ? ", " : "", service_resource(agent->services[i]));
+    for (size_t i = 0; i < facts->services->n; i++)
+        if (!service_is_ready(facts->services->items[i]))
+            text_addf(out, "%s%s", out->length ? ", " : "",
+                      service_resource(facts->services->items[i]));
 }
 
-static int judge_services(const struct agent *agent, struct sync_state *state)
+static int judge_services(const struct facts *facts, struct sync_state *state)
 {
     cleanup_text struct text unready = TEXT_INIT;
     char message[1024];
     int r;
 
-    list_unready(agent, &unready);
+    list_unready(facts, &unready);
     if (unready.length) {
         snprintf(message, sizeof(message), "not registered with the kubelet: %s",
                  text_string(&unready));
@@ -160,49 +160,49 @@ static int judge_services(const struct agent *agent, struct sync_state *state)
         return r == 0 ? NODESTATE_SETTLING : r;
     }
     snprintf(message, sizeof(message), "%zu resource%s %s registered with the kubelet",
-             agent->n_services, agent->n_services == 1 ? "" : "s",
-             agent->n_services == 1 ? "is" : "are");
-    if (!agent->n_services)
+             facts->services->n, facts->services->n == 1 ? "" : "s",
+             facts->services->n == 1 ? "is" : "are");
+    if (!facts->services->n)
         snprintf(message, sizeof(message), "the configuration offers no GPU of this node");
     return set_condition(state, true, "AllResourcesRegistered", message);
 }
 
 /* The gravest first. */
-static int judge(const struct agent *agent, struct sync_state *state)
+static int judge(const struct facts *facts, struct sync_state *state)
 {
     char rival[1024];
 
-    if (*agent->driver_trouble)
-        return set_condition(state, false, "DriverNotAvailable", agent->driver_trouble);
-    if (status_foreign_plugin(agent, rival, sizeof(rival)))
+    if (*facts->driver_problem)
+        return set_condition(state, false, "DriverNotAvailable", facts->driver_problem);
+    if (facts_foreign_plugin(facts, rival, sizeof(rival)))
         return set_condition(state, false, "ForeignDevicePlugin", rival);
-    if (*agent->refusal)
-        return set_condition(state, false, "ConfigurationRefused", agent->refusal);
-    if (!agent->offer)
+    if (*facts->refusal)
+        return set_condition(state, false, "ConfigurationRefused", facts->refusal);
+    if (!facts->offer)
         return set_condition(state, false, "ConfigurationMissing",
                              "there is no configuration yet for this node");
-    return judge_services(agent, state);
+    return judge_services(facts, state);
 }
 
-static bool is_unknown(const struct agent *agent)
+static bool is_unknown(const struct facts *facts)
 {
-    if (!agent->machine_known && !*agent->driver_trouble)
+    if (!facts->machine_known && !*facts->driver_problem)
         return true;
-    return !agent->offer && !*agent->driver_trouble && !nodeconfig_is_missing(agent->nodeconfig);
+    return !facts->offer && !*facts->driver_problem && !nodeconfig_is_missing(facts->nodeconfig);
 }
 
-int nodestate_make(const struct agent *agent, struct sync_state *ret_state)
+int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
 {
     struct sync_state state = {.labels_by = SYNC_LABELS_AUTO};
     int r = 0, outcome = 0;
 
-    if (is_unknown(agent))
+    if (is_unknown(facts))
         return NODESTATE_UNKNOWN;
-    if (!agent->machine_known || agent->machine.n_gpus) {
-        if (agent->offer)
-            r = add_labels(agent, &state);
+    if (!facts->machine_known || facts->machine.n_gpus) {
+        if (facts->offer)
+            r = add_labels(facts, &state);
         if (r == 0)
-            r = outcome = judge(agent, &state);
+            r = outcome = judge(facts, &state);
     }
     if (r < 0) {
         sync_state_deinit(&state);

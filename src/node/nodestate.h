@@ -9,7 +9,7 @@
  * would remove it: the Node keeps what the agent before us said.
  */
 
-#include "node/agent.h"
+#include "node/facts.h"
 #include "nodesync/message.h"
 
 enum {
@@ -18,10 +18,10 @@ enum {
 };
 
 /* 0 or NODESTATE_SETTLING with a state, NODESTATE_UNKNOWN, or -ENOMEM. */
-int nodestate_make(const struct agent *agent, struct sync_state *ret_state);
+int nodestate_make(const struct facts *facts, struct sync_state *ret_state);
 
 /* The labels are to be told node-feature-discovery by this file; NULL = by none. */
-const char *nodestate_label_file(const struct agent *agent);
+const char *nodestate_label_file(const struct facts *facts);
 
 /* The labels as that file has them, with the time unless noTimestamp says otherwise. 0, -ENOMEM. */
-int nodestate_add_timestamp(const struct agent *agent, struct sync_state *state);
+int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state);

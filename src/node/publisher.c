@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "node/agent.h"
 #include "node/labelfile.h"
 #include "node/nodestate.h"
 
@@ -26,7 +25,9 @@ struct pending {
 
 struct publisher {
     uv_timer_t look;
-    struct agent *agent;
+    const struct facts *facts;
+    struct podresources *podresources;
+    void *userdata;
     struct synclink *link; /* NULL without a node's name */
     struct labelfile labelfile;
     struct pending *pending;     /* a list */
@@ -37,13 +38,13 @@ struct publisher {
 
 static void write_file(struct publisher *publisher, struct sync_state *state)
 {
-    const char *path = nodestate_label_file(publisher->agent);
+    const char *path = nodestate_label_file(publisher->facts);
 
     if (!path || !state->n_labels) {
         labelfile_write(&publisher->labelfile, NULL, NULL, 0);
         return;
     }
-    if (nodestate_add_timestamp(publisher->agent, state) == 0)
+    if (nodestate_add_timestamp(publisher->facts, state) == 0)
         labelfile_write(&publisher->labelfile, path, state->labels, state->n_labels);
 }
 
@@ -78,7 +79,7 @@ static void on_look(uv_timer_t *timer)
 {
     struct publisher *publisher = timer->data;
     struct sync_state state;
-    int r = nodestate_make(publisher->agent, &state);
+    int r = nodestate_make(publisher->facts, &state);
 
     if (r < 0)
         log_error("no memory to tell the state of this node");
@@ -92,7 +93,7 @@ static void on_look(uv_timer_t *timer)
 void publisher_touch(struct publisher *publisher)
 {
     if (!publisher ||
-        (!publisher->link && !publisher->labelfile.path && !nodestate_label_file(publisher->agent)))
+        (!publisher->link && !publisher->labelfile.path && !nodestate_label_file(publisher->facts)))
         return; /* there is nobody to tell */
     if (!uv_is_active((uv_handle_t *)&publisher->look) ||
         uv_timer_get_due_in(&publisher->look) > SOON_MS)
@@ -112,7 +113,7 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
         .n_pods = n_pods,
     };
 
-    if (!publisher || (publisher->agent->machine_known && !publisher->agent->machine.n_gpus))
+    if (!publisher || (publisher->facts->machine_known && !publisher->facts->machine.n_gpus))
         return; /* a node without a GPU is silent */
     synclink_event(publisher->link, &event);
 }
@@ -179,9 +180,9 @@ void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool war
     *pending = (struct pending){publisher, publisher->pending, warning, reason};
     publisher->pending = pending;
     memcpy(pending->message, message, size);
-    if (collect_ids(publisher->agent->offer, uuid, &ids, &n, &capacity) == 0 &&
-        collect_ids(publisher->agent->earlier, uuid, &ids, &n, &capacity) == 0 && n &&
-        podresources_ask(publisher->agent->podresources, ids, n, on_holders, pending) == 0)
+    if (collect_ids(publisher->facts->offer, uuid, &ids, &n, &capacity) == 0 &&
+        collect_ids(publisher->facts->earlier, uuid, &ids, &n, &capacity) == 0 && n &&
+        podresources_ask(publisher->podresources, ids, n, on_holders, pending) == 0)
         return;
     on_holders(NULL, 0, pending);
 }
@@ -210,10 +211,10 @@ static char *text_of(const char *text)
     return (char *)(uintptr_t)(text ? text : ""); /* only read */
 }
 
-int publisher_new(uv_loop_t *loop, struct agent *agent, synclink_news_fn *on_news,
+int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
                   struct publisher **ret_publisher, struct error *err)
 {
-    const struct agent_flags *flags = agent->flags;
+    const struct agent_flags *flags = options->facts->flags;
     const struct sync_setup setup = {
         .node = text_of(flags->node_name),
         .kubeconfig = text_of(flags->kubeconfig),
@@ -227,10 +228,12 @@ int publisher_new(uv_loop_t *loop, struct agent *agent, synclink_news_fn *on_new
     if (!publisher)
         return error_set_errno(err, -ENOMEM, "cannot talk to the cluster");
     if (flags->node_name)
-        r = synclink_new(loop, &setup, on_news, agent, &publisher->link, err);
+        r = synclink_new(loop, &setup, options->on_news, options->userdata, &publisher->link, err);
     if (r < 0)
         return r;
-    publisher->agent = agent;
+    publisher->facts = options->facts;
+    publisher->podresources = options->podresources;
+    publisher->userdata = options->userdata;
     uv_timer_init(loop, &publisher->look);
     publisher->look.data = publisher;
     *ret_publisher = TAKE_PTR(publisher);
@@ -258,9 +261,9 @@ void publisher_free(struct publisher *publisher)
 }
 
 /* As gpu-feature-discovery: what it wrote once stays. */
-static bool keeps_file(const struct agent *agent)
+static bool keeps_file(const struct facts *facts)
 {
-    const struct gfd_flags *gfd = agent->offer ? &agent->offer->config->gfd : NULL;
+    const struct gfd_flags *gfd = facts->offer ? &facts->offer->config->gfd : NULL;
 
     return gfd && (gfd->oneshot || gfd->sleep_interval_ns == UINT64_MAX);
 }
@@ -270,6 +273,6 @@ bool publisher_leave(struct publisher *publisher, synclink_gone_fn *on_gone)
     if (!publisher)
         return false;
     uv_timer_stop(&publisher->look);
-    labelfile_end(&publisher->labelfile, keeps_file(publisher->agent));
-    return publisher->link && synclink_leave(publisher->link, on_gone, publisher->agent);
+    labelfile_end(&publisher->labelfile, keeps_file(publisher->facts));
+    return publisher->link && synclink_leave(publisher->link, on_gone, publisher->userdata);
 }

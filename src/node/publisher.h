@@ -5,7 +5,7 @@
  * What the agent makes known beside the kubelet: to our Node through gpuslice-nodesync
  * (synclink.h), and to node-feature-discovery's file (labelfile.h).
  *
- * It looks at the agent when it is told that something changed, and passes on what differs. While
+ * It looks at the facts when it is told that something changed, and passes on what differs. While
  * resources are still on their way to the kubelet it waits up to PUBLISHER_SETTLE_MS, so that a
  * restart, or a new configuration, is no news to the cluster unless it goes wrong. Without a node's
  * name there is no cluster: then only the file is written.
@@ -15,21 +15,28 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "node/facts.h"
 #include "node/synclink.h"
+#include "plugin/podresources.h"
 
 enum { PUBLISHER_SETTLE_MS = 5000 };
 
-struct agent;
 struct publisher;
 
-/* agent is borrowed; news goes to on_news with the agent as its userdata. */
-int publisher_new(uv_loop_t *loop, struct agent *agent, synclink_news_fn *on_news,
+struct publisher_options {
+    const struct facts *facts;         /* borrowed */
+    struct podresources *podresources; /* borrowed, and freed before the publisher */
+    synclink_news_fn *on_news;
+    void *userdata; /* of on_news, and of what publisher_leave calls */
+};
+
+int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
                   struct publisher **ret_publisher, struct error *err);
 
-/* NULL is fine, here and below. Free the agent's holders before. */
+/* NULL is fine, here and below. */
 void publisher_free(struct publisher *publisher);
 
-/* Something of the agent's changed, perhaps. */
+/* The facts changed, perhaps. */
 void publisher_touch(struct publisher *publisher);
 
 /* Something happened; said on the Node, and on the pods. */
@@ -47,6 +54,6 @@ uint64_t publisher_lost_events(const struct publisher *publisher);
 
 /*
  * The agent ends in good order: the labels' file goes, and the cluster is told. True when on_gone
- * will run (once, with the agent): free the publisher then. False: nobody is there to be told.
+ * will run (once, with the userdata): free the publisher then. False: nobody is there to be told.
  */
 bool publisher_leave(struct publisher *publisher, synclink_gone_fn *on_gone);

@@ -8,64 +8,26 @@
 #include "base/array.h"
 #include "base/exposition.h"
 #include "base/log.h"
+#include "node/httplink.h"
 
 #ifndef GPUSLICE_VERSION
 #error "the build passes GPUSLICE_VERSION"
 #endif
 
-bool status_foreign_plugin(const struct agent *agent, char *message, size_t size)
+static void write_build(const struct facts *facts, struct text *out)
 {
-    for (size_t i = 0; i < agent->n_services; i++) {
-        const char *sentence =
-            coexist_message(agent->coexist, service_resource(agent->services[i]));
-
-        if (!sentence)
-            continue;
-        snprintf(message, size, "%s", sentence);
-        return true;
-    }
-    return false;
-}
-
-static void add_unready(const struct agent *agent, const struct service *service, struct text *why)
-{
-    const char *sentence = coexist_message(agent->coexist, service_resource(service));
-
-    if (sentence)
-        text_addf(why, "%s\n", sentence);
-    else
-        text_addf(why, "%s is not registered with the kubelet\n", service_resource(service));
-}
-
-bool status_ready(const struct agent *agent, struct text *why)
-{
-    size_t before = why->length;
-
-    if (!agent->machine_known)
-        text_addf(why, "the driver has not answered yet%s%s\n", *agent->driver_trouble ? ": " : "",
-                  agent->driver_trouble);
-    else if (!agent->offer && agent->machine.n_gpus)
-        text_add(why, "there is no configuration yet\n");
-    for (size_t i = 0; i < agent->n_services; i++)
-        if (!service_is_ready(agent->services[i]))
-            add_unready(agent, agent->services[i], why);
-    return why->length == before;
-}
-
-static void write_build(const struct agent *agent, struct text *out)
-{
-    (void)agent;
+    (void)facts;
     exposition_family(out, "gpuslice_build_info", "gauge", "Constant 1, labelled by version.");
     exposition_sample(out, "gpuslice_build_info", 1, "version", GPUSLICE_VERSION, NULL);
 }
 
-static void write_devices(const struct agent *agent, struct text *out)
+static void write_devices(const struct facts *facts, struct text *out)
 {
     exposition_family(out, "gpuslice_devices", "gauge",
                       "Devices announced, by resource and health.");
-    for (size_t i = 0; agent->offer && i < agent->offer->plan->n_resources; i++) {
-        const struct plan_resource *resource = &agent->offer->plan->resources[i];
-        size_t healthy = offer_count_healthy(agent->offer, resource);
+    for (size_t i = 0; facts->offer && i < facts->offer->plan->n_resources; i++) {
+        const struct plan_resource *resource = &facts->offer->plan->resources[i];
+        size_t healthy = offer_count_healthy(facts->offer, resource);
 
         exposition_sample(out, "gpuslice_devices", (double)healthy, "resource", resource->name,
                           "health", "Healthy", NULL);
@@ -74,14 +36,14 @@ static void write_devices(const struct agent *agent, struct text *out)
     }
 }
 
-static void write_gpus(const struct agent *agent, struct text *out)
+static void write_gpus(const struct facts *facts, struct text *out)
 {
     exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 when the GPU is fit for use.");
-    for (size_t i = 0; agent->offer && i < agent->offer->plan->n_gpus; i++) {
-        const struct gpu *gpu = &agent->offer->plan->gpus[i].gpu;
+    for (size_t i = 0; facts->offer && i < facts->offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &facts->offer->plan->gpus[i].gpu;
         struct log_digits index;
 
-        exposition_sample(out, "gpuslice_gpu_healthy", agent->offer->gpu_healthy[i] ? 1 : 0, "gpu",
+        exposition_sample(out, "gpuslice_gpu_healthy", facts->offer->gpu_healthy[i] ? 1 : 0, "gpu",
                           log_number_format(&index, gpu->index), "uuid", gpu->uuid, "model",
                           gpu->model, NULL);
     }
@@ -106,84 +68,86 @@ static const struct {
      offsetof(struct service_counters, failed_registrations)},
 };
 
-static void write_services(const struct agent *agent, struct text *out)
+static void write_services(const struct facts *facts, struct text *out)
 {
     for (size_t row = 0; row < ARRAY_SIZE(service_rows); row++) {
         exposition_family(out, service_rows[row].name, "counter", service_rows[row].help);
-        for (size_t i = 0; i < agent->n_services; i++) {
-            const struct service_counters counters = service_counters(agent->services[i]);
+        for (size_t i = 0; i < facts->services->n; i++) {
+            const struct service_counters counters = service_counters(facts->services->items[i]);
             uint64_t value;
 
             memcpy(&value, (const char *)&counters + service_rows[row].offset, sizeof(value));
             exposition_sample(out, service_rows[row].name, (double)value, "resource",
-                              service_resource(agent->services[i]), NULL);
+                              service_resource(facts->services->items[i]), NULL);
         }
     }
     exposition_family(out, "gpuslice_registered", "gauge",
                       "1 when the resource is registered with the kubelet.");
-    for (size_t i = 0; i < agent->n_services; i++)
-        exposition_sample(out, "gpuslice_registered", service_is_ready(agent->services[i]) ? 1 : 0,
-                          "resource", service_resource(agent->services[i]), NULL);
+    for (size_t i = 0; i < facts->services->n; i++)
+        exposition_sample(out, "gpuslice_registered",
+                          service_is_ready(facts->services->items[i]) ? 1 : 0, "resource",
+                          service_resource(facts->services->items[i]), NULL);
 }
 
 static const struct {
     const char *name, *help;
     size_t offset;
-} agent_rows[] = {
+} fact_rows[] = {
     {"gpuslice_config_reloads_total", "Configuration files taken.",
-     offsetof(struct agent_counters, reloads)},
+     offsetof(struct facts_counters, reloads)},
     {"gpuslice_config_failed_reloads_total", "Configuration files refused; the old plan was kept.",
-     offsetof(struct agent_counters, failed_reloads)},
+     offsetof(struct facts_counters, failed_reloads)},
     {"gpuslice_xid_events_total", "XID events that the driver reported.",
-     offsetof(struct agent_counters, xids)},
+     offsetof(struct facts_counters, xids)},
     {"gpuslice_driver_hangs_total", "Driver calls that overran their deadline.",
-     offsetof(struct agent_counters, hangs)},
+     offsetof(struct facts_counters, hangs)},
 };
 
-static void write_agent(const struct agent *agent, struct text *out)
+static void write_facts(const struct facts *facts, struct text *out)
 {
-    for (size_t row = 0; row < ARRAY_SIZE(agent_rows); row++) {
+    for (size_t row = 0; row < ARRAY_SIZE(fact_rows); row++) {
         uint64_t value;
 
-        memcpy(&value, (const char *)&agent->counters + agent_rows[row].offset, sizeof(value));
-        exposition_family(out, agent_rows[row].name, "counter", agent_rows[row].help);
-        exposition_sample(out, agent_rows[row].name, (double)value, NULL);
+        memcpy(&value, (const char *)&facts->counters + fact_rows[row].offset, sizeof(value));
+        exposition_family(out, fact_rows[row].name, "counter", fact_rows[row].help);
+        exposition_sample(out, fact_rows[row].name, (double)value, NULL);
     }
     exposition_family(out, "gpuslice_config_refused", "gauge",
                       "1 while the configuration meant is bad and another one is in force.");
-    exposition_sample(out, "gpuslice_config_refused", *agent->refusal ? 1 : 0, NULL);
+    exposition_sample(out, "gpuslice_config_refused", *facts->refusal ? 1 : 0, NULL);
     exposition_family(out, "gpuslice_config_info", "gauge",
                       "Constant 1, labelled by the file in force; empty for no file.");
-    exposition_sample(out, "gpuslice_config_info", 1, "file", agent->config_path, NULL);
+    exposition_sample(out, "gpuslice_config_info", 1, "file", facts->config_path, NULL);
 }
 
-static void write_cluster(const struct agent *agent, struct text *out)
+static void write_cluster(const struct publisher *publisher, struct text *out)
 {
-    if (!publisher_has_cluster(agent->publisher))
+    if (!publisher_has_cluster(publisher))
         return;
     exposition_family(out, "gpuslice_cluster_connected", "gauge",
                       "1 while the program for the API server runs and hears it.");
-    exposition_sample(out, "gpuslice_cluster_connected",
-                      publisher_is_connected(agent->publisher) ? 1 : 0, NULL);
+    exposition_sample(out, "gpuslice_cluster_connected", publisher_is_connected(publisher) ? 1 : 0,
+                      NULL);
     exposition_family(out, "gpuslice_cluster_lost_events_total", "counter",
                       "Events for the cluster that found no room.");
     exposition_sample(out, "gpuslice_cluster_lost_events_total",
-                      (double)publisher_lost_events(agent->publisher), NULL);
+                      (double)publisher_lost_events(publisher), NULL);
 }
 
 unsigned status_answer(char question, struct text *body, void *userdata)
 {
-    static void (*const families[])(const struct agent *, struct text *) = {
-        write_build, write_devices, write_gpus, write_services, write_agent, write_cluster,
+    static void (*const families[])(const struct facts *, struct text *) = {
+        write_build, write_devices, write_gpus, write_services, write_facts,
     };
-    const struct agent *agent = userdata;
+    const struct status *status = userdata;
 
     if (question == HTTPLINK_METRICS) {
         for (size_t i = 0; i < ARRAY_SIZE(families); i++)
-            families[i](agent, body);
+            families[i](status->facts, body);
+        write_cluster(status->publisher, body);
         return 200;
     }
-    if (question == HTTPLINK_READY && !status_ready(agent, body))
+    if (question == HTTPLINK_READY && !facts_ready(status->facts, body))
         return 503;
     text_add(body, "ok\n"); /* healthy is whoever answers */
     return 200;

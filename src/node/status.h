@@ -3,17 +3,15 @@
 
 /* What the agent says about itself: the answers behind /healthz, /readyz and /metrics. */
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/text.h"
-#include "node/agent.h"
+#include "node/facts.h"
+#include "node/publisher.h"
 
-/* A httplink_answer_fn; userdata is the agent. */
+/* Both borrowed. */
+struct status {
+    const struct facts *facts;
+    const struct publisher *publisher; /* NULL is fine */
+};
+
+/* An httplink_answer_fn; userdata is a struct status. */
 unsigned status_answer(char question, struct text *body, void *userdata);
-
-/* True when somebody else serves one of our resources; the sentence names one of them. */
-bool status_foreign_plugin(const struct agent *agent, char *message, size_t size);
-
-/* True when every resource of the plan is registered; else a line per reason is added to why. */
-bool status_ready(const struct agent *agent, struct text *why);

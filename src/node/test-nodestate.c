@@ -36,9 +36,9 @@ const char *service_resource(const struct service *service)
 
 static const char *rival; /* the sentence of who serves instead of us; NULL = nobody */
 
-bool status_foreign_plugin(const struct agent *agent, char *message, size_t size)
+bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size)
 {
-    (void)agent;
+    (void)facts;
     if (rival)
         snprintf(message, size, "%s", rival);
     return rival;
@@ -55,10 +55,11 @@ bool nodeconfig_is_missing(const struct nodeconfig *config)
 /* --- an agent that knows its machine and offers something --- */
 
 struct world {
-    struct agent agent;
+    struct facts facts;
     struct gpu gpu;
     struct service gpus, halves;
     struct service *services[2];
+    struct serviceset set;
     struct sync_state said;
 };
 
@@ -72,12 +73,13 @@ static int set_up(void **state)
     world->halves = (struct service){"nvidia.com/gpu-half", true};
     world->services[0] = &world->gpus;
     world->services[1] = &world->halves;
-    world->agent.services = world->services;
-    world->agent.n_services = 2;
-    world->agent.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
-    world->agent.machine_known = true;
-    world->agent.config_taken_at = 1700000000;
-    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    world->set.items = world->services;
+    world->facts.services = &world->set;
+    world->set.n = 2;
+    world->facts.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
+    world->facts.machine_known = true;
+    world->facts.config_taken_at = 1700000000;
+    world->facts.offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
 }
@@ -87,8 +89,8 @@ static int tear_down(void **state)
     struct world *world = *state;
 
     sync_state_deinit(&world->said);
-    if (world->agent.offer)
-        bed_offer_free(world->agent.offer);
+    if (world->facts.offer)
+        bed_offer_free(world->facts.offer);
     free(world);
     return 0;
 }
@@ -96,8 +98,8 @@ static int tear_down(void **state)
 /* Offers what the text says instead; NULL = nothing. */
 static void reconfigure(struct world *world, const char *yaml)
 {
-    bed_offer_free(world->agent.offer);
-    world->agent.offer = yaml ? bed_offer(yaml) : NULL;
+    bed_offer_free(world->facts.offer);
+    world->facts.offer = yaml ? bed_offer(yaml) : NULL;
 }
 
 static int say(struct world *world)
@@ -106,7 +108,7 @@ static int say(struct world *world)
 
     sync_state_deinit(&world->said);
     world->said = (struct sync_state){.n_labels = 0};
-    r = nodestate_make(&world->agent, &world->said);
+    r = nodestate_make(&world->facts, &world->said);
     assert_true(r >= 0);
     return r;
 }
@@ -135,10 +137,10 @@ static void nothing_is_said_before_something_is_known(void **state)
 {
     struct world *world = *state;
 
-    world->agent.machine_known = false;
+    world->facts.machine_known = false;
     assert_int_equal(say(world), NODESTATE_UNKNOWN);
     reconfigure(world, NULL);
-    world->agent.machine_known = true; /* the configuration is to come yet */
+    world->facts.machine_known = true; /* the configuration is to come yet */
     assert_int_equal(say(world), NODESTATE_UNKNOWN);
 }
 
@@ -146,8 +148,8 @@ static void a_node_without_a_gpu_has_no_condition(void **state)
 {
     struct world *world = *state;
 
-    world->agent.machine.n_gpus = 0;
-    world->agent.n_services = 0;
+    world->facts.machine.n_gpus = 0;
+    world->set.n = 0;
     assert_int_equal(say(world), 0);
     assert_false(world->said.has_condition);
     assert_int_equal(world->said.n_labels, 0);
@@ -177,11 +179,11 @@ static void counts_resources_as_people_do(void **state)
 {
     struct world *world = *state;
 
-    world->agent.n_services = 1;
+    world->set.n = 1;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
                      "1 resource is registered with the kubelet");
-    world->agent.n_services = 0;
+    world->set.n = 0;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
                      "the configuration offers no GPU of this node");
@@ -191,21 +193,21 @@ static void counts_resources_as_people_do(void **state)
 static void the_gravest_trouble_is_said(void **state)
 {
     struct world *world = *state;
-    struct agent *agent = &world->agent;
+    struct facts *facts = &world->facts;
 
     world->gpus.ready = false;
-    snprintf(agent->refusal, sizeof(agent->refusal), "a.yaml:1:1: no such key");
+    snprintf(facts->refusal, sizeof(facts->refusal), "a.yaml:1:1: no such key");
     rival = "NVIDIA's device plugin serves nvidia.com/gpu";
-    snprintf(agent->driver_trouble, sizeof(agent->driver_trouble), "the driver is not loaded");
+    snprintf(facts->driver_problem, sizeof(facts->driver_problem), "the driver is not loaded");
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "DriverNotAvailable", "the driver is not loaded");
-    agent->driver_trouble[0] = '\0';
+    facts->driver_problem[0] = '\0';
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "ForeignDevicePlugin", rival);
     rival = NULL;
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "ConfigurationRefused", "a.yaml:1:1: no such key");
-    agent->refusal[0] = '\0';
+    facts->refusal[0] = '\0';
     assert_int_equal(say(world), NODESTATE_SETTLING);
 }
 
@@ -214,9 +216,9 @@ static void an_unasked_driver_is_trouble_on_any_node(void **state)
     struct world *world = *state;
 
     reconfigure(world, NULL);
-    world->agent.machine_known = false;
-    world->agent.machine.n_gpus = 0;
-    snprintf(world->agent.driver_trouble, sizeof(world->agent.driver_trouble), "no libnvidia-ml");
+    world->facts.machine_known = false;
+    world->facts.machine.n_gpus = 0;
+    snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "no libnvidia-ml");
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "DriverNotAvailable", "no libnvidia-ml");
     assert_int_equal(world->said.n_labels, 0);
@@ -266,9 +268,9 @@ static void the_configuration_says_how_labels_are_published(void **state)
         say(world);
         assert_int_equal(world->said.labels_by, rows[i].by);
         if (rows[i].file)
-            assert_string_equal(nodestate_label_file(&world->agent), rows[i].file);
+            assert_string_equal(nodestate_label_file(&world->facts), rows[i].file);
         else
-            assert_null(nodestate_label_file(&world->agent));
+            assert_null(nodestate_label_file(&world->facts));
     }
 }
 
@@ -292,7 +294,7 @@ static void the_time_is_said_where_it_costs_nothing(void **state)
         say(world);
         assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].on_node);
         n_labels = world->said.n_labels;
-        assert_int_equal(nodestate_add_timestamp(&world->agent, &world->said), 0);
+        assert_int_equal(nodestate_add_timestamp(&world->facts, &world->said), 0);
         assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].in_file);
         assert_int_equal(world->said.n_labels - n_labels, rows[i].in_file && !rows[i].on_node);
         if (rows[i].in_file)

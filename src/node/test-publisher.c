@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "node/agent.h"
+#include "node/facts.h"
 #include "node/nodestate.h"
 #include "plugin/test-bed.h"
 
@@ -81,9 +81,9 @@ bool synclink_leave(struct synclink *link, synclink_gone_fn *on_gone, void *user
 static int outcome;
 static char state_message[40];
 
-int nodestate_make(const struct agent *agent, struct sync_state *ret_state)
+int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
 {
-    (void)agent;
+    (void)facts;
     *ret_state = (struct sync_state){.has_condition = true};
     if (outcome < 0 || outcome == NODESTATE_UNKNOWN)
         return outcome;
@@ -96,15 +96,15 @@ int nodestate_make(const struct agent *agent, struct sync_state *ret_state)
 
 static const char *label_file;
 
-const char *nodestate_label_file(const struct agent *agent)
+const char *nodestate_label_file(const struct facts *facts)
 {
-    (void)agent;
+    (void)facts;
     return label_file;
 }
 
-int nodestate_add_timestamp(const struct agent *agent, struct sync_state *state)
+int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state)
 {
-    (void)agent, (void)state;
+    (void)facts, (void)state;
     return 0;
 }
 
@@ -133,7 +133,7 @@ int podresources_ask(struct podresources *podresources, const char *const *ids, 
 struct world {
     struct bed bed;
     struct agent_flags flags;
-    struct agent agent;
+    struct facts facts;
     struct gpu gpu;
     struct publisher *publisher;
 };
@@ -154,10 +154,10 @@ static int set_up(void **state)
     label_file = NULL;
     snprintf(state_message, sizeof(state_message), "all is well");
     world->flags.node_name = "gpu-1";
-    world->agent.flags = &world->flags;
-    world->agent.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
-    world->agent.machine_known = true;
-    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    world->facts.flags = &world->flags;
+    world->facts.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
+    world->facts.machine_known = true;
+    world->facts.offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
 }
@@ -165,7 +165,10 @@ static int set_up(void **state)
 static void start(struct world *world)
 {
     assert_int_equal(
-        publisher_new(&world->bed.loop, &world->agent, on_news, &world->publisher, NULL), 0);
+        publisher_new(&world->bed.loop,
+                      &(struct publisher_options){.facts = &world->facts, .on_news = on_news},
+                      &world->publisher, NULL),
+        0);
 }
 
 static int tear_down(void **state)
@@ -174,7 +177,7 @@ static int tear_down(void **state)
 
     publisher_free(world->publisher);
     bed_deinit(&world->bed);
-    bed_offer_free(world->agent.offer);
+    bed_offer_free(world->facts.offer);
     text_deinit(&said);
     text_deinit(&asked_ids);
     free(world);
@@ -294,7 +297,7 @@ static void without_a_node_name_the_file_is_written_all_the_same(void **state)
 static void the_file_goes_with_an_agent_that_ends(void **state)
 {
     struct world *world = *state;
-    struct gfd_flags *gfd = &world->agent.offer->config->gfd;
+    struct gfd_flags *gfd = &world->facts.offer->config->gfd;
     char path[BED_PATH_SIZE];
 
     bed_path(&world->bed, "labels", path);
@@ -333,13 +336,13 @@ static void devices_of_the_offer_before_count(void **state)
 {
     struct world *world = *state;
 
-    world->agent.earlier = bed_offer("flags: {}\n");
+    world->facts.earlier = bed_offer("flags: {}\n");
     start(world);
     publisher_gpu_event(world->publisher, BED_UUID_0, false, "GPUHealthy", "fit again");
     assert_non_null(strstr(text_string(&asked_ids), BED_UUID_0 "::3 " BED_UUID_0 " "));
     asked(NULL, 0, asked_userdata);
     assert_said("fit again; ");
-    bed_offer_free(world->agent.earlier);
+    bed_offer_free(world->facts.earlier);
 }
 
 static void an_event_without_pods_is_told_at_once(void **state)
@@ -361,10 +364,10 @@ static void a_node_without_a_gpu_is_silent(void **state)
     struct world *world = *state;
 
     start(world);
-    world->agent.machine.n_gpus = 0;
+    world->facts.machine.n_gpus = 0;
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
     assert_said("");
-    world->agent.machine_known = false; /* it may have one yet */
+    world->facts.machine_known = false; /* it may have one yet */
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
     assert_said("taken; ");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/reload.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,43 +56,21 @@ void nodeconfig_applied(struct nodeconfig *config)
 
 /* --- the agent, played: it knows its machine and plans at once --- */
 
-static int stopped; /* with which status; -1 = it runs */
-
-void agent_adopt(struct agent *agent, struct config *config)
+static void apply(struct config *config, void *userdata)
 {
-    if (agent->next_config != config)
-        config_free(agent->next_config);
-    agent->next_config = config;
-}
+    struct facts *facts = userdata;
 
-void agent_stop(struct agent *agent, int status)
-{
-    (void)agent;
-    stopped = status;
+    if (facts->next_config != config)
+        config_free(facts->next_config);
+    facts->next_config = config;
 }
-
-void agent_log_problems(const struct problems *problems)
-{
-    (void)problems;
-}
-
-/* --- what the Node hears, played --- */
 
 static struct text said;
-static unsigned n_touched;
 
-void publisher_event(struct publisher *publisher, bool warning, const char *reason,
-                     const char *message, const struct sync_pod *pods, size_t n_pods)
+static void event(bool warning, const char *reason, const char *message, void *userdata)
 {
-    (void)publisher, (void)message, (void)pods;
-    assert_int_equal(n_pods, 0);
+    (void)message, (void)userdata;
     text_addf(&said, "%s%s ", warning ? "!" : "", reason);
-}
-
-void publisher_touch(struct publisher *publisher)
-{
-    (void)publisher;
-    n_touched++;
 }
 
 /* --- the world --- */
@@ -99,7 +78,8 @@ void publisher_touch(struct publisher *publisher)
 struct world {
     struct bed bed;
     struct agent_flags flags;
-    struct agent agent;
+    struct facts facts;
+    struct reload reload;
 };
 
 static int set_up(void **state)
@@ -110,9 +90,10 @@ static int set_up(void **state)
     *meant = *trouble = '\0';
     memset(stand_ins, 0, sizeof(stand_ins));
     is_waiting = false;
-    stopped = -1;
-    n_remembered = n_touched = 0;
-    world->agent.flags = &world->flags;
+    n_remembered = 0;
+    world->facts.flags = &world->flags;
+    world->reload = (struct reload){
+        .facts = &world->facts, .apply = apply, .event = event, .userdata = &world->facts};
     *state = world;
     return 0;
 }
@@ -121,7 +102,7 @@ static int tear_down(void **state)
 {
     struct world *world = *state;
 
-    config_free(world->agent.next_config);
+    config_free(world->facts.next_config);
     bed_deinit(&world->bed);
     text_deinit(&said);
     free(world);
@@ -139,7 +120,7 @@ static void put(const struct world *world, const char *name, const char *content
 /* In how many slices each GPU is shared by what is in force. */
 static unsigned replicas(const struct world *world)
 {
-    const struct config *config = world->agent.next_config;
+    const struct config *config = world->facts.next_config;
 
     assert_non_null(config);
     return config->policy.n_sharing ? config->policy.sharing[0].replicas : 1;
@@ -161,10 +142,10 @@ static void starts_with_what_is_meant(void **state)
     struct world *world = *state;
 
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 4);
-    assert_string_equal(world->agent.config_path, meant);
-    assert_true(world->agent.config_taken_at > 0);
+    assert_string_equal(world->facts.config_path, meant);
+    assert_true(world->facts.config_taken_at > 0);
     assert_int_equal(n_remembered, 1);
     assert_said(""); /* a start is no news */
 }
@@ -173,9 +154,9 @@ static void no_file_is_an_empty_configuration(void **state)
 {
     struct world *world = *state;
 
-    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 1);
-    assert_string_equal(world->agent.config_path, "");
+    assert_string_equal(world->facts.config_path, "");
 }
 
 static void waits_for_what_may_come(void **state)
@@ -183,14 +164,14 @@ static void waits_for_what_may_come(void **state)
     struct world *world = *state;
 
     is_waiting = true;
-    assert_int_equal(reload_first(&world->agent), 0);
-    assert_null(world->agent.next_config);
+    assert_int_equal(reload_first(&world->reload), 0);
+    assert_null(world->facts.next_config);
     is_waiting = false;
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    reload_now(&world->agent); /* it came: that is the first start, only late */
+    assert_int_equal(reload_now(&world->reload),
+                     0); /* it came: that is the first start, only late */
     assert_int_equal(replicas(world), 4);
-    assert_int_equal(stopped, -1);
-    assert_int_equal(world->agent.counters.reloads, 0);
+    assert_int_equal(world->facts.counters.reloads, 0);
 }
 
 static void better_another_one_than_no_slices(void **state)
@@ -200,10 +181,10 @@ static void better_another_one_than_no_slices(void **state)
     put(world, "bad.yaml", "sharing: 7\n", meant);
     put(world, "before.yaml", "flags: [", stand_ins[0]); /* no good either */
     put(world, "default.yaml", SHARED_BY("2"), stand_ins[1]);
-    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 2);
-    assert_string_equal(world->agent.config_path, stand_ins[1]);
-    assert_true(str_starts_with(world->agent.refusal, meant));
+    assert_string_equal(world->facts.config_path, stand_ins[1]);
+    assert_true(str_starts_with(world->facts.refusal, meant));
     assert_int_equal(n_remembered, 0); /* the next start tries what is meant again */
     assert_said("!ConfigurationRefused ");
 }
@@ -214,9 +195,9 @@ static void a_choice_that_names_nothing_is_stood_in_for(void **state)
 
     snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
     put(world, "before.yaml", SHARED_BY("3"), stand_ins[0]);
-    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 3);
-    assert_string_equal(world->agent.refusal, trouble);
+    assert_string_equal(world->facts.refusal, trouble);
 }
 
 static void with_nothing_to_use_no_agent_runs(void **state)
@@ -224,10 +205,9 @@ static void with_nothing_to_use_no_agent_runs(void **state)
     struct world *world = *state;
 
     put(world, "bad.yaml", "sharing: 7\n", meant);
-    assert_int_equal(reload_first(&world->agent), -EINVAL);
-    assert_null(world->agent.next_config);
-    reload_now(&world->agent); /* as when it was waited for */
-    assert_int_equal(stopped, 1);
+    assert_int_equal(reload_first(&world->reload), -EINVAL);
+    assert_null(world->facts.next_config);
+    assert_int_equal(reload_now(&world->reload), -EINVAL); /* as when it was waited for */
 }
 
 /* --- while the agent runs --- */
@@ -235,7 +215,7 @@ static void with_nothing_to_use_no_agent_runs(void **state)
 static void start(struct world *world)
 {
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    assert_int_equal(reload_first(&world->agent), 0);
+    assert_int_equal(reload_first(&world->reload), 0);
     n_remembered = 0;
 }
 
@@ -245,13 +225,12 @@ static void a_good_one_is_taken(void **state)
 
     start(world);
     put(world, "b.yaml", SHARED_BY("8"), meant);
-    reload_now(&world->agent);
+    assert_int_equal(reload_now(&world->reload), 0);
     assert_int_equal(replicas(world), 8);
-    assert_string_equal(world->agent.config_path, meant);
-    assert_string_equal(world->agent.refusal, "");
-    assert_int_equal(world->agent.counters.reloads, 1);
+    assert_string_equal(world->facts.config_path, meant);
+    assert_string_equal(world->facts.refusal, "");
+    assert_int_equal(world->facts.counters.reloads, 1);
     assert_int_equal(n_remembered, 1);
-    assert_int_equal(n_touched, 1);
     assert_said("ConfigurationTaken ");
 }
 
@@ -274,15 +253,14 @@ static void a_bad_one_is_refused_with_its_place(void **state)
     start(world);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         put(world, "a.yaml", rows[i].content, meant);
-        reload_now(&world->agent);
+        assert_int_equal(reload_now(&world->reload), 0);
         assert_int_equal(replicas(world), 4);
-        if (!strstr(world->agent.refusal, rows[i].refusal))
-            fail_msg("row %zu: %s", i, world->agent.refusal);
-        assert_int_equal(world->agent.counters.failed_reloads, i + 1);
+        if (!strstr(world->facts.refusal, rows[i].refusal))
+            fail_msg("row %zu: %s", i, world->facts.refusal);
+        assert_int_equal(world->facts.counters.failed_reloads, i + 1);
         assert_said("!ConfigurationRefused ");
     }
     assert_int_equal(n_remembered, 0);
-    assert_int_equal(stopped, -1);
 }
 
 static void a_refusal_ends_with_the_next_good_one(void **state)
@@ -291,11 +269,11 @@ static void a_refusal_ends_with_the_next_good_one(void **state)
 
     start(world);
     put(world, "a.yaml", "sharing: 7\n", meant);
-    reload_now(&world->agent);
+    assert_int_equal(reload_now(&world->reload), 0);
     put(world, "a.yaml", SHARED_BY("6"), meant);
-    reload_now(&world->agent);
+    assert_int_equal(reload_now(&world->reload), 0);
     assert_int_equal(replicas(world), 6);
-    assert_string_equal(world->agent.refusal, "");
+    assert_string_equal(world->facts.refusal, "");
     assert_said("!ConfigurationRefused ConfigurationTaken ");
 }
 
@@ -305,9 +283,9 @@ static void a_file_that_is_gone_is_refused(void **state)
 
     start(world);
     bed_remove(&world->bed, "a.yaml");
-    reload_now(&world->agent);
+    assert_int_equal(reload_now(&world->reload), 0);
     assert_int_equal(replicas(world), 4);
-    assert_non_null(strstr(world->agent.refusal, "a.yaml"));
+    assert_non_null(strstr(world->facts.refusal, "a.yaml"));
 }
 
 /* Reading it would block until somebody writes to it; the test would not end. */
@@ -319,9 +297,9 @@ static void a_pipe_in_the_files_place_does_not_block(void **state)
     start(world);
     bed_remove(&world->bed, "a.yaml");
     assert_int_equal(mkfifo(meant, 0600), 0);
-    reload_now(&world->agent);
+    assert_int_equal(reload_now(&world->reload), 0);
     snprintf(expected, sizeof(expected), "%s is no file any more", meant);
-    assert_string_equal(world->agent.refusal, expected);
+    assert_string_equal(world->facts.refusal, expected);
     assert_int_equal(replicas(world), 4);
 }
 
@@ -331,10 +309,10 @@ static void a_label_that_names_nothing_is_refused(void **state)
 
     start(world);
     snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
-    reload_now(&world->agent);
-    assert_string_equal(world->agent.refusal, trouble);
+    assert_int_equal(reload_now(&world->reload), 0);
+    assert_string_equal(world->facts.refusal, trouble);
     assert_int_equal(replicas(world), 4);
-    assert_int_equal(world->agent.counters.failed_reloads, 1);
+    assert_int_equal(world->facts.counters.failed_reloads, 1);
 }
 
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "node/httplink.h"
 #include "plugin/test-bed.h"
 
 /* --- who is asked, played --- */
@@ -67,9 +68,10 @@ uint64_t publisher_lost_events(const struct publisher *publisher)
 /* --- an agent with two resources --- */
 
 struct world {
-    struct agent agent;
+    struct facts facts;
     struct service gpus, halves;
     struct service *services[2];
+    struct serviceset set;
     struct text body;
 };
 
@@ -86,11 +88,12 @@ static int set_up(void **state)
     world->halves = (struct service){.resource = "nvidia.com/gpu-half", .ready = true};
     world->services[0] = &world->gpus;
     world->services[1] = &world->halves;
-    world->agent.services = world->services;
-    world->agent.n_services = 2;
-    world->agent.machine.n_gpus = 2;
-    world->agent.machine_known = true;
-    world->agent.offer = bed_offer(BED_SHARED_BY_4);
+    world->set.items = world->services;
+    world->set.n = 2;
+    world->facts.services = &world->set;
+    world->facts.machine.n_gpus = 2;
+    world->facts.machine_known = true;
+    world->facts.offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
 }
@@ -100,8 +103,8 @@ static int tear_down(void **state)
     struct world *world = *state;
 
     text_deinit(&world->body);
-    bed_offer_free(world->agent.offer);
-    world->agent.machine.n_gpus = 0;
+    bed_offer_free(world->facts.offer);
+    world->facts.machine.n_gpus = 0;
     free(world);
     return 0;
 }
@@ -109,7 +112,9 @@ static int tear_down(void **state)
 static unsigned ask(struct world *world, char question)
 {
     text_deinit(&world->body);
-    return status_answer(question, &world->body, &world->agent);
+    struct status status = {.facts = &world->facts};
+
+    return status_answer(question, &world->body, &status);
 }
 
 static void assert_answer(struct world *world, char question, unsigned status, const char *body)
@@ -144,31 +149,31 @@ static void a_rival_is_named(void **state)
     struct world *world = *state;
     char message[80] = "";
 
-    assert_false(status_foreign_plugin(&world->agent, message, sizeof(message)));
+    assert_false(facts_foreign_plugin(&world->facts, message, sizeof(message)));
     world->gpus.ready = false;
     rival = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
     assert_answer(world, HTTPLINK_READY, 503,
                   "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it\n");
-    assert_true(status_foreign_plugin(&world->agent, message, sizeof(message)));
+    assert_true(facts_foreign_plugin(&world->facts, message, sizeof(message)));
     assert_string_equal(message, rival);
 }
 
 static void an_agent_that_just_started_says_what_it_waits_for(void **state)
 {
     struct world *world = *state;
-    struct offer *offer = world->agent.offer;
+    struct offer *offer = world->facts.offer;
 
-    world->agent.n_services = 0;
-    world->agent.offer = NULL;
+    world->set.n = 0;
+    world->facts.offer = NULL;
     assert_answer(world, HTTPLINK_READY, 503, "there is no configuration yet\n");
-    world->agent.machine_known = false;
+    world->facts.machine_known = false;
     assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet\n");
-    snprintf(world->agent.driver_trouble, sizeof(world->agent.driver_trouble), "no libnvidia-ml");
+    snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "no libnvidia-ml");
     assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet: no libnvidia-ml\n");
-    world->agent.machine_known = true;
-    world->agent.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
+    world->facts.machine_known = true;
+    world->facts.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
     assert_answer(world, HTTPLINK_READY, 200, "ok\n");
-    world->agent.offer = offer;
+    world->facts.offer = offer;
 }
 
 /* --- metrics --- */
@@ -186,7 +191,7 @@ static void devices_are_counted_by_health(void **state)
 {
     struct world *world = *state;
 
-    world->agent.offer->gpu_healthy[1] = false;
+    world->facts.offer->gpu_healthy[1] = false;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Healthy\"} 4");
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Unhealthy\"} 4");
@@ -217,7 +222,7 @@ static void counters_are_those_of_their_resource(void **state)
     struct world *world = *state;
 
     world->halves.ready = false;
-    world->agent.counters = (struct agent_counters){21, 22, 23, 24};
+    world->facts.counters = (struct facts_counters){21, 22, 23, 24};
     ask(world, HTTPLINK_METRICS);
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         assert_metric(world, lines[i]);
@@ -227,11 +232,11 @@ static void a_refused_configuration_shows(void **state)
 {
     struct world *world = *state;
 
-    snprintf(world->agent.config_path, sizeof(world->agent.config_path), "/config/a.yaml");
+    snprintf(world->facts.config_path, sizeof(world->facts.config_path), "/config/a.yaml");
     ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 0");
     assert_metric(world, "gpuslice_config_info{file=\"/config/a.yaml\"} 1");
-    snprintf(world->agent.refusal, sizeof(world->agent.refusal), "no such key");
+    snprintf(world->facts.refusal, sizeof(world->facts.refusal), "no such key");
     ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 1");
 }
@@ -252,13 +257,13 @@ static void the_cluster_shows_where_there_is_one(void **state)
 static void an_agent_without_an_offer_has_metrics(void **state)
 {
     struct world *world = *state;
-    struct offer *offer = world->agent.offer;
+    struct offer *offer = world->facts.offer;
 
-    world->agent.offer = NULL;
-    world->agent.n_services = 0;
+    world->facts.offer = NULL;
+    world->set.n = 0;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_non_null(strstr(text_string(&world->body), "gpuslice_build_info{version="));
-    world->agent.offer = offer;
+    world->facts.offer = offer;
 }
 
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the agent knows of this node at the moment: the machine, the configuration in force, the
+ * plan made of both, the services, and what is wrong.
+ *
+ * The observers of the agent (agent.c) write here; what leaves the agent (status.h, nodestate.h,
+ * publisher.h) only reads, and knows nothing else of the agent.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "config/flags.h"
+#include "node/coexist.h"
+#include "node/serviceset.h"
+#include "nodeconfig/nodeconfig.h"
+#include "plugin/nodestatus.h"
+#include "plugin/offer.h"
+
+struct facts_counters {
+    uint64_t reloads, failed_reloads, xids, hangs;
+};
+
+/* All zero = nothing is known. */
+struct facts {
+    const struct agent_flags *flags;     /* borrowed, like the next four */
+    const struct serviceset *services;   /* NULL before the first plan */
+    const struct coexist *coexist;       /* NULL before it is observed */
+    const struct nodeconfig *nodeconfig; /* likewise */
+    struct inventory machine;            /* as remembered, see machine.h */
+    bool machine_known;                  /* the driver answered, or there is no GPU to ask about */
+    struct config *next_config;    /* read, and not yet planned because the machine is unknown */
+    struct offer *offer, *earlier; /* NULL before the first plan; the one before the current */
+    struct nodestatus nodestatus;  /* what the Node shows */
+    char config_path[PATH_MAX];    /* of the configuration taken last; "" = none was needed */
+    int64_t config_taken_at;       /* in seconds of the wall clock */
+    char refusal[512];             /* why another one is meant and not taken; "" = it is as meant */
+    char driver_problem[256];      /* why the driver cannot be asked now; "" = it can */
+    struct facts_counters counters;
+};
+
+void facts_deinit(struct facts *facts);
+
+/*
+ * Puts `next` in force, and takes it over with its configuration. The current offer becomes the
+ * earlier one unless the kubelet cannot tell the two apart: then it may still ask for what is
+ * older. *ret_dropped is an offer that nothing refers to after this; free it with facts_drop once
+ * the services have seen the new one. It may be NULL.
+ */
+void facts_offer(struct facts *facts, struct offer *next, struct offer **ret_dropped);
+
+/* Frees an offer, and its configuration unless an offer in force has it. NULL is fine. */
+void facts_drop(const struct facts *facts, struct offer *offer);
+
+/* True when a foreign plugin or another agent serves one of our resources; the sentence names one
+ * of them. */
+bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size);
+
+/* True when every resource of the plan is registered; else a line for each reason is added to why.
+ */
+bool facts_ready(const struct facts *facts, struct text *why);

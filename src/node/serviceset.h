@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The services of a node: one for each resource of the offer in force, and none besides.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "plugin/service.h"
+
+/* All zero = empty. The owner fills the context in before the first sync, and keeps its offers up
+ * to date. */
+struct serviceset {
+    struct service_context context;
+    struct service **items;
+    size_t n, capacity;
+};
+
+/* Frees every service, at once as when the agent ends. */
+void serviceset_deinit(struct serviceset *set);
+
+/*
+ * Starts, withdraws and announces services until they are those of context.offer. `before` is the
+ * offer in force until now, or NULL: a resource that looks the same in both is not announced again.
+ * A service that cannot be started is logged, and tried again with the next sync.
+ */
+void serviceset_sync(struct serviceset *set, const struct offer *before);
+
+/* Announces the resources that have a slice on a marked GPU; gpus has one element for each GPU of
+ * the plan. */
+void serviceset_announce(struct serviceset *set, const bool *gpus);
+
+/* See service_check and service_node_changed, for each of them. */
+void serviceset_check(struct serviceset *set, const char *name);
+void serviceset_node_changed(struct serviceset *set);
+
+/* True when at least one is registered. */
+bool serviceset_serves(const struct serviceset *set);
+
+/* True when there are services, and a foreign plugin or another agent serves each of them. */
+bool serviceset_stands_by(const struct serviceset *set);
