@@ -60,7 +60,7 @@ int main(int argc, char *argv[])
     } else if (flags.version) {
         puts("gpuslice-node " GPUSLICE_VERSION);
     } else {
-        agent_log_problems(&problems);
+        problems_log(&problems);
         status = agent_run(&flags, overrides);
     }
     config_overrides_free(overrides);
