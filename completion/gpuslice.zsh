@@ -29,7 +29,7 @@ _gpuslice()
             _arguments \
                 '(-c --config)'{-c,--config}'[the configuration\: a file of NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
                 '(-k --key)'{-k,--key}'[which data key of the ConfigMap; not needed when it has only one]:key: ' \
-                '(-m --machine)'{-m,--machine}'[a simulated machine, by its name (p3.8xlarge) or by a machine file]:machine:_gpuslice_machines' \
+                '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
                 '(-n --node)'{-n,--node}'[this very machine, asked through its driver (libnvidia-ml.so.1)]' \
                 '(-o --output)'{-o,--output}'[how to print the plan; a table for people is the default]:format:(table json yaml)' \
                 '(-l --labels)'{-l,--labels}'[list the node'\''s labels below the table, too]' \
@@ -40,7 +40,7 @@ _gpuslice()
             _arguments \
                 '(-c --config)'{-c,--config}'[the configuration\: a file of NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
                 '(-k --key)'{-k,--key}'[which data key of the ConfigMap; not needed when it has only one]:key: ' \
-                '(-m --machine)'{-m,--machine}'[a simulated machine, by its name (p3.8xlarge) or by a machine file]:machine:_gpuslice_machines' \
+                '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
                 '(-n --node)'{-n,--node}'[this very machine, asked through its driver (libnvidia-ml.so.1)]' \
                 '(-o --output)'{-o,--output}'[how to print what was found; text for people is the default]:format:(text json)' \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \

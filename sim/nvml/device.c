@@ -6,17 +6,18 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "nvml/abi.h"
 #include "nvml/library.h"
 
 /* Entry points that give one value of a device `v`: name, type, when supported, the value. */
 #define VALUES(GIVE)                                                                              \
-    GIVE(nvmlDeviceGetBrand, nvmlBrandType_t, true, v.model->brand)                               \
+    GIVE(nvmlDeviceGetBrand, nvmlBrandType_t, true, abi_brand(v.model))                           \
     GIVE(nvmlDeviceGetIndex, unsigned, true, v.index)                                             \
     GIVE(nvmlDeviceGetMinorNumber, unsigned, true, v.gpu->minor)                                  \
     GIVE(nvmlDeviceGetModuleId, unsigned, v.model->nvlink_count > 0, v.index + 1)                 \
     GIVE(nvmlDeviceGetBoardId, unsigned, true, v.gpu->pci.bus << 8 | v.gpu->pci.device)           \
     GIVE(nvmlDeviceGetMultiGpuBoard, unsigned, true, 0)                                           \
-    GIVE(nvmlDeviceGetArchitecture, nvmlDeviceArchitecture_t, true, v.model->architecture)        \
+    GIVE(nvmlDeviceGetArchitecture, nvmlDeviceArchitecture_t, true, abi_architecture(v.model))    \
     GIVE(nvmlDeviceGetNumGpuCores, unsigned, true, v.model->cores)                                \
     GIVE(nvmlDeviceGetMemoryBusWidth, unsigned, true, v.model->memory_bus_bits)                   \
     GIVE(nvmlDeviceGetBusType, nvmlBusType_t, true, NVML_BUS_TYPE_PCIE)                           \

@@ -2,6 +2,7 @@
 
 /* Field values: many small facts behind one entry point, each with its own type and verdict. */
 
+#include "nvml/abi.h"
 #include "nvml/library.h"
 
 enum { MAX_FIELD = 400 }; /* beyond what any driver knows */
@@ -49,7 +50,7 @@ static nvmlReturn_t give_link(const struct view *v, nvmlFieldValue_t *field)
     if (field->fieldId == NVML_FI_DEV_NVLINK_LINK_COUNT)
         return give_uint(field, v->model->nvlink_count);
     if (field->fieldId == NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON)
-        return v->model->architecture >= NVML_DEVICE_ARCH_HOPPER
+        return v->model->architecture >= GPU_ARCHITECTURE_HOPPER
                    ? NVML_ERROR_NOT_SUPPORTED /* there it is a fact of each link */
                    : give_uint(field, v->model->nvlink_mbps);
     if (link >= v->model->nvlink_count)
@@ -57,7 +58,7 @@ static nvmlReturn_t give_link(const struct view *v, nvmlFieldValue_t *field)
     if (field->fieldId == NVML_FI_DEV_NVLINK_GET_STATE)
         return give_uint(field, v->gpu->links[link].end != LINK_NONE);
     if (field->fieldId == NVML_FI_DEV_NVLINK_GET_VERSION)
-        return give_uint(field, v->model->nvlink_version);
+        return give_uint(field, abi_nvlink_version(v->model));
     if (field->fieldId == NVML_FI_DEV_NVLINK_GET_SPEED)
         return give_link_speed(v, field, link);
     return NVML_ERROR_NOT_SUPPORTED;
@@ -136,7 +137,7 @@ static nvmlReturn_t give(const struct view *v, nvmlFieldValue_t *field)
     case NVML_FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER:
         return give_uint(field, 0);
     case NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED: /* from Hopper on */
-        return give_uint(field, v->model->architecture >= NVML_DEVICE_ARCH_HOPPER);
+        return give_uint(field, v->model->architecture >= GPU_ARCHITECTURE_HOPPER);
     case NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE:
         return v->model->mig_slices ? give_uint(field, 1) : NVML_ERROR_NOT_SUPPORTED;
     case NVML_FI_DEV_REMAPPED_COR:

@@ -2,15 +2,16 @@
 #pragma once
 
 /*
- * A machine as a YAML file describes it: its GPUs, how they are wired, and the faults that await
- * it.
+ * A simulated machine: its GPUs, how they are wired, and the faults that await it.
+ *
+ * A machine is a file of its own (which may say "type: p4d.24xlarge" and adds what an instance type
+ * cannot know), or just a name of the catalog: "g5.2xlarge", "4xA10G".
  *
  * Everything here is plain data of fixed size, without pointers: the simulator copies it into a
  * file that processes share (state.h), so a change of layout needs a new STATE_VERSION there.
  *
- * A file is read whole: all its problems are found at once, each with its place. What a model of
- * GPU is stands in a file of its own (models/NAME.yaml beside the machine), so that machines share
- * it.
+ * A file is read whole: all its problems are found at once, each with its place. Models of GPU are
+ * the catalog's; a file may bring others in models/NAME.yaml beside it.
  */
 
 #include <assert.h>
@@ -18,38 +19,19 @@
 #include <stdint.h>
 
 #include "base/problem.h"
-#include "base/yaml.h"
+#include "catalog/catalog.h"
 #include "nvml/word.h"
 
 enum {
-    MACHINE_MAX_GPUS = 16,
-    MACHINE_MAX_LINKS = 18,
-    MACHINE_MAX_SWITCHES = 16,
+    MACHINE_MAX_GPUS = CATALOG_MAX_GPUS,
+    MACHINE_MAX_LINKS = GPU_MODEL_MAX_NVLINKS,
+    MACHINE_MAX_SWITCHES = CATALOG_MAX_SWITCHES,
     MACHINE_MAX_NODES = 8,
     MACHINE_MAX_CPUS = 1024,
     MACHINE_MAX_FAULTS = 32,
     MACHINE_MAX_PROCESSES = 64,
     MACHINE_NAME = 64,
     MACHINE_ALL_GPUS = -1, /* where a fault names a GPU */
-};
-
-/* What NVIDIA builds; the same on every machine that has it. */
-struct gpu_model {
-    char name[MACHINE_NAME];
-    char vbios[32];
-    char part[32];
-    uint32_t brand, architecture; /* NVML's numbers */
-    uint32_t compute_major, compute_minor;
-    uint32_t cores, memory_bus_bits;
-    uint32_t pci_device, pci_subsystem, pci_class; /* 0x1db110de, ..., 0x0302 */
-    uint32_t pcie_generation, pcie_width;
-    uint64_t memory_bytes, reserved_bytes, bar1_bytes;
-    uint32_t power_idle_mw, power_limit_mw, power_min_mw, power_max_mw;
-    uint32_t graphics_mhz, memory_mhz, video_mhz, idle_mhz;
-    uint32_t idle_celsius, slowdown_celsius, shutdown_celsius, max_celsius, memory_max_celsius;
-    uint32_t nvlink_count, nvlink_version, nvlink_mbps; /* 0 = none; NVML's version number */
-    uint32_t fans, mig_slices;                          /* mig_slices 0 = not capable */
-    uint8_t ecc, row_remapping, gsp, fabric, idle_p8, encoder, decoder, jpeg, ofa, pad[7];
 };
 
 enum link_end { LINK_NONE, LINK_GPU, LINK_SWITCH };
@@ -105,32 +87,44 @@ struct machine {
     struct machine_process processes[MACHINE_MAX_PROCESSES];
 };
 
-static_assert(sizeof(struct gpu_model) == 288, "shared layout");
 static_assert(sizeof(struct machine_gpu) == 544, "shared layout");
 static_assert(sizeof(struct machine_fault) == 88, "shared layout");
 static_assert(sizeof(struct machine_process) == 88, "shared layout");
 static_assert(sizeof(struct machine) == 18488, "shared layout");
 
 /*
- * Finds what GPUSLICE_MACHINE or a command line named: a path (it has a '/' or ends in .yaml), or
- * the name of a file in the directories of `search` (colon-separated; NULL = GPUSLICE_MACHINE_PATH
- * from the environment, then the directories that were built in). 0 and *ret_path (free it),
- * -ENOENT with a problem, or -ENOMEM.
+ * Finds what GPUSLICE_MACHINE or a command line named: a path (it has a '/' or ends in .yaml); the
+ * name of a file in the directories of `search` (colon-separated; NULL = GPUSLICE_MACHINE_PATH from
+ * the environment, then the directories that were built in); a name of the catalog. 0 and
+ * *ret_found, a path or a name as the catalog spells it (free it); -ENOENT with a problem; or
+ * -ENOMEM.
  */
-int machine_find(const char *name, const char *search, struct problems *problems, char **ret_path);
+int machine_find(const char *name, const char *search, struct problems *problems, char **ret_found);
+
+/* Only the file of that name: 0, -ENOENT when no directory has it, or -ENOMEM. */
+int machine_find_file(const char *name, const char *search, char **ret_path);
+
+/* Is it a path, and no name? */
+bool machine_is_file(const char *name);
 
 /* The directories that machine_find looks in by default, colon-separated. Free it; NULL = no
  * memory. */
 char *machine_search_path(void);
 
-/* One YAML document, no more and no less; free it with yaml_free(document, 1). */
-int machine_parse_yaml(const char *text, size_t size, struct problems *problems,
-                       struct yaml **ret_document);
+/* The catalog's folder: GPUSLICE_CATALOG, or the source's, or the installed one. Free it; NULL = no
+ * memory. */
+char *machine_catalog_folder(void);
 
-/* Reads a file and its models. -EBADMSG when `problems` got an error, or another negative errno. */
-int machine_load(const char *path, struct problems *problems, struct machine *ret_machine);
+/* Reads what machine_find found. -EBADMSG when `problems` got an error, or another negative errno.
+ */
+int machine_load(const char *found, struct problems *problems, struct machine *ret_machine);
 
-/* The same for text in memory; models are looked for in `directory`/models and in the default
- * directories, with NULL nowhere. */
-int machine_parse(const char *text, size_t size, const char *directory, struct problems *problems,
-                  struct machine *ret_machine);
+/* What the names in a file mean. */
+struct machine_source {
+    const char *directory;         /* models/ is looked for here first; NULL = in no folder */
+    const struct catalog *catalog; /* NULL = loaded when asked for, if there is a directory */
+};
+
+/* The same for a file's text. */
+int machine_parse(const char *text, size_t size, const struct machine_source *source,
+                  struct problems *problems, struct machine *ret_machine);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nvml/abi.h"
 #include "nvml/library.h"
 
 static void copy_bits(unsigned long *to, unsigned n_words, const uint64_t *from, unsigned n_from)
@@ -207,7 +208,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkVersion(nvmlDevice_t device, unsigned int link,
     nvmlReturn_t r = enter_link(__func__, device, link, version, &v, &l);
 
     if (r == NVML_SUCCESS)
-        *version = v.model->nvlink_version;
+        *version = abi_nvlink_version(v.model);
     return r;
 }
 

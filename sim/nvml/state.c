@@ -62,12 +62,27 @@ static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t size)
     return h;
 }
 
+/* A name of the catalog has no file of its own: it is known by the catalog's folder. */
+static int catalog_key(const char *name, uint64_t *ret_key)
+{
+    cleanup_free char *folder = machine_catalog_folder();
+    uint64_t h = 0xcbf29ce484222325u;
+
+    if (!folder)
+        return -ENOMEM;
+    h = hash_bytes(h, folder, strlen(folder) + 1);
+    *ret_key = hash_bytes(h, name, strlen(name));
+    return 0;
+}
+
 static int machine_key(const char *machine_path, uint64_t *ret_key, struct error *err)
 {
     cleanup_free char *real = realpath(machine_path, NULL);
     uint64_t h = 0xcbf29ce484222325u;
     struct stat st;
 
+    if (!machine_is_file(machine_path))
+        return catalog_key(machine_path, ret_key);
     if (!real || stat(real, &st) < 0)
         return error_set_errno(err, -errno, "cannot read the machine file %s", machine_path);
     h = hash_bytes(h, real, strlen(real));
@@ -197,7 +212,7 @@ static int make(struct state_file *file, const char *machine_path, uint64_t key,
     int r = machine ? machine_load(machine_path, problems ? problems : &own, machine) : -ENOMEM;
 
     if (r < 0)
-        return error_set(err, r, "the machine file %s cannot be used", machine_path);
+        return error_set(err, r, "the machine %s cannot be used", machine_path);
     fill(file->state, machine, key);
     return 0;
 }

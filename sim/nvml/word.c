@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nvml/word.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
 
@@ -77,20 +77,6 @@ bool word_pci(const char *text, struct pci_address *ret_address)
     return true;
 }
 
-static bool read_digits(const char **text, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-
-    if (!isdigit((unsigned char)**text))
-        return false;
-    for (; isdigit((unsigned char)**text); (*text)++)
-        if (__builtin_mul_overflow(value, 10u, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(**text - '0'), &value))
-            return false;
-    *ret_value = value;
-    return true;
-}
-
 struct unit {
     const char *name;
     uint64_t factor;
@@ -105,19 +91,6 @@ static const struct unit *find_unit(const struct unit *units, size_t n_units, co
     return NULL;
 }
 
-bool word_size(const char *text, uint64_t *ret_bytes)
-{
-    static const struct unit units[] = {
-        {"", 1}, {"Ki", 1ull << 10}, {"Mi", 1ull << 20}, {"Gi", 1ull << 30}, {"Ti", 1ull << 40}};
-    const struct unit *unit;
-    uint64_t value;
-
-    if (!read_digits(&text, &value))
-        return false;
-    unit = find_unit(units, ARRAY_SIZE(units), text, strlen(text));
-    return unit && !__builtin_mul_overflow(value, unit->factor, ret_bytes);
-}
-
 bool word_duration(const char *text, uint64_t *ret_ns)
 {
     static const struct unit units[] = {{"ns", 1},           {"us", 1000},
@@ -130,7 +103,7 @@ bool word_duration(const char *text, uint64_t *ret_ns)
         uint64_t value;
         size_t length;
 
-        if (!read_digits(&text, &value))
+        if (!number_digits(&text, &value))
             return false;
         length = strspn(text, "nusmh");
         unit = find_unit(units, ARRAY_SIZE(units), text, length);
@@ -148,12 +121,12 @@ bool word_cpus(const char *text, uint64_t *bits, unsigned n_bits)
     for (;;) {
         uint64_t first, last;
 
-        if (!read_digits(&text, &first))
+        if (!number_digits(&text, &first))
             return false;
         last = first;
         if (*text == '-') {
             text++;
-            if (!read_digits(&text, &last))
+            if (!number_digits(&text, &last))
                 return false;
         }
         if (first > last || last >= n_bits)
@@ -167,32 +140,10 @@ bool word_cpus(const char *text, uint64_t *bits, unsigned n_bits)
     }
 }
 
-bool word_number(const char *text, uint32_t *ret_number)
-{
-    uint64_t value;
-
-    if (!read_digits(&text, &value) || *text || value > UINT32_MAX)
-        return false;
-    *ret_number = (uint32_t)value;
-    return true;
-}
-
-bool word_version(const char *text, uint32_t *ret_major, uint32_t *ret_minor)
-{
-    uint64_t major, minor;
-
-    if (!read_digits(&text, &major) || *text++ != '.' || !read_digits(&text, &minor) || *text ||
-        major > 999 || minor > 99)
-        return false;
-    *ret_major = (uint32_t)major;
-    *ret_minor = (uint32_t)minor;
-    return true;
-}
-
 bool word_error(const char *text, uint32_t *ret_code)
 {
     uint32_t number;
-    bool is_number = word_number(text, &number);
+    bool is_number = number_parse(text, &number);
 
     if (str_starts_with(text, "NVML_ERROR_"))
         text += strlen("NVML_ERROR_");

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* The words that machine files and `gpuslice-sim` share: addresses, sizes, times, names of errors.
- */
+/* The words that machine files and `gpuslice-sim` share: addresses, times, names of errors. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,20 +13,11 @@ struct pci_address {
 /* "0000:00:1b.0", also without domain or function, and NVML's form with eight digits of domain. */
 bool word_pci(const char *text, struct pci_address *ret_address);
 
-/* "1Gi", "512Mi", "4Ki", "1000000": bytes. */
-bool word_size(const char *text, uint64_t *ret_bytes);
-
 /* "3s", "500ms", "1m30s": nanoseconds. */
 bool word_duration(const char *text, uint64_t *ret_ns);
 
 /* "0-15,32-47" into bits. */
 bool word_cpus(const char *text, uint64_t *bits, unsigned n_bits);
-
-/* "7.0" into two numbers. */
-bool word_version(const char *text, uint32_t *ret_major, uint32_t *ret_minor);
-
-/* A whole decimal number. */
-bool word_number(const char *text, uint32_t *ret_number);
 
 /* An nvmlReturn_t: "GPU_IS_LOST", "NVML_ERROR_GPU_IS_LOST" or "15"; success is no error. */
 bool word_error(const char *text, uint32_t *ret_code);

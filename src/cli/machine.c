@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/yaml.h"
+#include "catalog/catalog.h"
 #include "cli/paths.h"
 #include "gpu/gpu.h"
 
@@ -55,16 +56,6 @@ static void add_names(const char *folder, struct text *text, const char *separat
     free(entries);
 }
 
-void machine_names(struct text *text, const char *separator)
-{
-    cleanup_free char *folders = search_path();
-    char *rest = folders, *folder;
-
-    while (rest && (folder = strsep(&rest, ":")))
-        if (*folder)
-            add_names(folder, text, separator);
-}
-
 static bool find_named(const char *word, char *ret_path, size_t size)
 {
     cleanup_free char *folders = search_path();
@@ -79,18 +70,48 @@ static bool find_named(const char *word, char *ret_path, size_t size)
     return false;
 }
 
-static int unknown_machine(const char *word, struct error *err)
+/* A type has no file beside the catalog, unless somebody knows more of it. */
+static void add_types(const struct catalog *catalog, struct text *text, const char *separator)
+{
+    for (size_t i = 0; i < catalog->n_types; i++) {
+        char path[PATH_MAX];
+
+        if (!find_named(catalog->types[i].name, path, sizeof(path)))
+            text_addf(text, "%s%s", text->length ? separator : "", catalog->types[i].name);
+    }
+}
+
+static int load_catalog(struct catalog *ret_catalog, struct error *err)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    int r = catalog_load(paths_catalog(), &problems, ret_catalog);
+
+    if (r < 0 && problems.n_items)
+        return error_set(err, r, "%s", problems.items[0].text);
+    return r < 0 ? error_set(err, r, "cannot load the catalog %s", paths_catalog()) : 0;
+}
+
+void machine_names(struct text *text, const char *separator)
+{
+    cleanup_catalog struct catalog catalog = CATALOG_INIT;
+    cleanup_free char *folders = search_path();
+    char *rest = folders, *folder;
+
+    while (rest && (folder = strsep(&rest, ":")))
+        if (*folder)
+            add_names(folder, text, separator);
+    if (load_catalog(&catalog, NULL) == 0)
+        add_types(&catalog, text, separator);
+}
+
+static int unknown_machine(const char *word, const struct catalog *catalog, struct error *err)
 {
     enum { MAX_NAMES = 256 };
-    cleanup_text struct text joined = TEXT_INIT, listed = TEXT_INIT;
+    cleanup_text struct text joined = TEXT_INIT, hint = TEXT_INIT;
     const char *names[MAX_NAMES], *near;
     size_t n_names = 0;
     char *rest;
 
-    machine_names(&listed, ", ");
-    if (!listed.length)
-        return error_set(err, -ENOENT, "there is no machine '%s', and none are installed in %s",
-                         word, paths_machines());
     machine_names(&joined, "\n");
     rest = joined.data;
     while (rest && n_names < MAX_NAMES)
@@ -98,21 +119,40 @@ static int unknown_machine(const char *word, struct error *err)
     near = str_suggest(word, names, n_names);
     if (near)
         return error_set(err, -ENOENT, "there is no machine '%s'; did you mean '%s'?", word, near);
-    return error_set(err, -ENOENT,
-                     "there is no machine '%s'; known are %s, or give the path of a file", word,
-                     text_string(&listed));
+    catalog_add_near_machines(catalog, word, &hint);
+    return error_set(err, -ENOENT, "there is no machine '%s'; %s, or give the path of a file", word,
+                     text_string(&hint));
 }
 
-/* A word with a slash or a suffix is a file, everything else a name. */
-static int resolve(const char *word, char ret_path[PATH_MAX], struct error *err)
+/* What only the catalog knows: a type, a count of a model. Its name as the catalog spells it may be
+ * that of a file again. */
+static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struct error *err)
+{
+    cleanup_catalog struct catalog catalog = CATALOG_INIT;
+    struct catalog_machine machine;
+    int r = load_catalog(&catalog, err);
+
+    if (r == 0)
+        r = catalog_find_machine(&catalog, word, &machine, err);
+    if (r == CATALOG_UNKNOWN)
+        return unknown_machine(word, &catalog, err);
+    if (r == 0 && !find_named(machine.name, ret_target, PATH_MAX))
+        return str_copy(ret_target, PATH_MAX, machine.name);
+    return r;
+}
+
+/* A word with a slash or a suffix is a file; everything else is a name, of a file or of the
+ * catalog.
+ */
+static int resolve(const char *word, char ret_target[PATH_MAX], struct error *err)
 {
     char path[PATH_MAX];
 
     if (strchr(word, '/') || str_ends_with(word, ".yaml") || str_ends_with(word, ".yml"))
         snprintf(path, sizeof(path), "%s", word);
     else if (!find_named(word, path, sizeof(path)))
-        return unknown_machine(word, err);
-    if (!realpath(path, ret_path))
+        return resolve_by_catalog(word, ret_target, err);
+    if (!realpath(path, ret_target))
         return error_set_errno(err, -errno, "cannot read the machine file %s", path);
     return 0;
 }
@@ -140,24 +180,35 @@ static void remove_folder(const char *path)
     rmdir(path);
 }
 
+static void name_product(const struct yaml *document, char *buffer, size_t size)
+{
+    cleanup_catalog struct catalog catalog = CATALOG_INIT;
+    const char *name = yaml_get_text(document, "machine"), *type = yaml_get_text(document, "type");
+    const struct instance_type *found = NULL;
+
+    if (!name && type && load_catalog(&catalog, NULL) == 0)
+        found = catalog_find_type(&catalog, type);
+    snprintf(buffer, size, "%s", name ? name : found ? found->name : "");
+}
+
 /* What the DMI tables would say of it. The simulator has read the file, so that it is known as
  * good. */
-static void read_product(const char *path, char *buffer, size_t size)
+static void read_product(const char *target, char *buffer, size_t size)
 {
     cleanup_free char *data = NULL;
     struct yaml *documents;
     size_t length, n_documents;
-    const char *name;
 
-    if (file_read(path, YAML_MAX_BYTES, &data, &length, NULL) < 0 ||
+    snprintf(buffer, size, "%s", strchr(target, '/') ? "" : target);
+    if (*buffer || file_read(target, YAML_MAX_BYTES, &data, &length, NULL) < 0 ||
         yaml_parse(data, length, (struct position){0, 0}, NULL, &documents, &n_documents) < 0)
         return;
-    name = n_documents ? yaml_get_text(&documents[0], "machine") : NULL;
-    snprintf(buffer, size, "%s", name ? name : "");
+    if (n_documents)
+        name_product(&documents[0], buffer, size);
     yaml_free(documents, n_documents);
 }
 
-static int observe_simulated(const char *path, struct inventory *ret_inventory, struct error *err)
+static int observe_simulated(const char *target, struct inventory *ret_inventory, struct error *err)
 {
     const char *library = paths_sim_library(), *tmp = getenv("TMPDIR");
     char folder[PATH_MAX], state[PATH_MAX + 8];
@@ -174,14 +225,15 @@ static int observe_simulated(const char *path, struct inventory *ret_inventory, 
     if (!mkdtemp(folder))
         return error_set_errno(err, -errno, "cannot create the folder %s", folder);
     snprintf(state, sizeof(state), "%s/state", folder);
-    setenv("GPUSLICE_MACHINE", path, 1);
+    setenv("GPUSLICE_MACHINE", target, 1);
+    setenv("GPUSLICE_CATALOG", paths_catalog(), 1);
     setenv("GPUSLICE_SIM_STATE", state, 1);
     /* This host may have a GPU of its own at an address of the simulated ones. */
     setenv("GPUSLICE_SYSFS", folder, 1);
     r = observe(library, ret_inventory, err);
     remove_folder(folder);
     if (r == 0)
-        read_product(path, ret_inventory->machine, sizeof(ret_inventory->machine));
+        read_product(target, ret_inventory->machine, sizeof(ret_inventory->machine));
     return r;
 }
 
@@ -203,7 +255,7 @@ static int observe_node(struct inventory *ret_inventory, struct error *err)
 int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err)
 {
     struct machine machine = MACHINE_INIT;
-    char path[PATH_MAX];
+    char target[PATH_MAX];
     int r;
 
     if (request->node) {
@@ -212,10 +264,10 @@ int machine_observe(const struct request *request, struct machine *ret_machine, 
             return error_wrap(err, r, "cannot ask this machine's driver");
         snprintf(machine.title, sizeof(machine.title), "this node");
     } else {
-        r = resolve(request->machine, path, err);
+        r = resolve(request->machine, target, err);
         if (r < 0)
             return r;
-        r = observe_simulated(path, &machine.inventory, err);
+        r = observe_simulated(target, &machine.inventory, err);
         if (r < 0)
             return error_wrap(err, r, "cannot simulate %s", request->machine);
         snprintf(machine.title, sizeof(machine.title), "%s (simulated)", request->machine);

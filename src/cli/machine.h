@@ -3,7 +3,8 @@
 
 /*
  * The machine that a command line names, observed once: this node through its driver, or a
- * simulated one. A simulated machine goes the same way as a real one, through gpu/nvml.c, on the
+ * simulated one: a machine file, an instance type of the catalog, or a count of a model ("4xA10G").
+ * A simulated machine goes the same way as a real one, through gpu/nvml.c, on the
  * simulator's library and in a private state that is gone afterwards, so that what others do to a
  * simulated machine does not show in a plan.
  *
@@ -34,5 +35,5 @@ bool machine_given(const struct request *request);
 /* 0, or why the machine cannot be observed. Ask only when machine_given. */
 int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err);
 
-/* The names that --machine knows, sorted, each followed by `separator` but the last. */
+/* The names that --machine knows, files first, each followed by `separator` but the last. */
 void machine_names(struct text *text, const char *separator);

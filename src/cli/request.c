@@ -16,7 +16,8 @@ const struct option_row option_rows[N_OPTIONS] = {
     [OPTION_KEY] = {"key", 'k', "KEY", false, STRING(key),
                     "which data key of the ConfigMap; not needed when it has only one"},
     [OPTION_MACHINE] = {"machine", 'm', "NAME|FILE", false, STRING(machine),
-                        "a simulated machine, by its name (p3.8xlarge) or by a machine file"},
+                        "a simulated machine, by instance type (p3.8xlarge), count of a GPU model "
+                        "(4xA10G), or machine file"},
     [OPTION_NODE] = {"node", 'n', NULL, false, STRING(node),
                      "this very machine, asked through its driver (libnvidia-ml.so.1)"},
     [OPTION_PLAN_OUTPUT] = {"output", 'o', "table|json|yaml", true, STRING(output),

@@ -16,12 +16,9 @@ DEFINE_CLEANUP(struct plan *, plan_free)
 
 static void explain_missing_machine(void)
 {
-    cleanup_text struct text names = TEXT_INIT;
-
-    machine_names(&names, ", ");
-    complain("a plan needs GPUs: give --node for this machine's, or --machine NAME for simulated "
-             "ones (%s)",
-             names.length ? text_string(&names) : "or the path of a machine file");
+    complain(
+        "a plan needs GPUs: give --node for this machine's, or --machine for simulated ones: an "
+        "instance type (p3.8xlarge), a count of a model (4xA10G), or a machine file");
 }
 
 static void print_plan(const struct plan *plan, const struct machine *machine,

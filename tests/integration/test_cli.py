@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -17,6 +18,22 @@ PROGRAMS = {'gpuslice-node': BUILD / 'src/gpuslice-node',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim'}
 MACHINES = sorted(path.stem for path in (ROOT / 'sim/machines').glob('*.yaml'))
+# What AWS publishes, from its own pages and not from share/catalog: count and GPU.
+AWS = {'g4dn.xlarge': (1, 'T4'), 'g4dn.2xlarge': (1, 'T4'), 'g4dn.4xlarge': (1, 'T4'), 'g4dn.8xlarge': (1, 'T4'),
+       'g4dn.12xlarge': (4, 'T4'), 'g4dn.16xlarge': (1, 'T4'), 'g4dn.metal': (8, 'T4'), 'g5.xlarge': (1, 'A10G'),
+       'g5.2xlarge': (1, 'A10G'), 'g5.4xlarge': (1, 'A10G'), 'g5.8xlarge': (1, 'A10G'), 'g5.12xlarge': (4, 'A10G'),
+       'g5.16xlarge': (1, 'A10G'), 'g5.24xlarge': (4, 'A10G'), 'g5.48xlarge': (8, 'A10G'), 'g6.xlarge': (1, 'L4'),
+       'g6.2xlarge': (1, 'L4'), 'g6.4xlarge': (1, 'L4'), 'g6.8xlarge': (1, 'L4'), 'g6.12xlarge': (4, 'L4'),
+       'g6.16xlarge': (1, 'L4'), 'g6.24xlarge': (4, 'L4'), 'g6.48xlarge': (8, 'L4'), 'gr6.4xlarge': (1, 'L4'),
+       'gr6.8xlarge': (1, 'L4'), 'g6e.xlarge': (1, 'L40S'), 'g6e.2xlarge': (1, 'L40S'), 'g6e.4xlarge': (1, 'L40S'),
+       'g6e.8xlarge': (1, 'L40S'), 'g6e.12xlarge': (4, 'L40S'), 'g6e.16xlarge': (1, 'L40S'),
+       'g6e.24xlarge': (4, 'L40S'), 'g6e.48xlarge': (8, 'L40S'), 'p3.2xlarge': (1, 'V100'), 'p3.8xlarge': (4, 'V100'),
+       'p3.16xlarge': (8, 'V100'), 'p3dn.24xlarge': (8, 'V100'), 'p4d.24xlarge': (8, 'A100'),
+       'p4de.24xlarge': (8, 'A100'), 'p5.4xlarge': (1, 'H100'), 'p5.48xlarge': (8, 'H100'),
+       'p5e.48xlarge': (8, 'H200'), 'p5en.48xlarge': (8, 'H200')}
+# Every type of the catalog; one that AWS has too little is missed above.
+TYPES = sorted({*AWS, *re.findall(r'^  (\w+\.\w+): ', '\n'.join(
+    path.read_text() for path in (ROOT / 'share/catalog/types').glob('*.yaml')), re.M)})
 GUIDE = ROOT / 'deploy/examples/time-slicing-configmap.yaml'
 VERBS = ['plan', 'check', 'who', 'version', 'help', 'completion']
 MIB = 2**20
@@ -25,7 +42,7 @@ CLEAN, WARNINGS, ERRORS, UNREADABLE, USAGE = 0, 1, 2, 3, 64
 
 
 def run(*arguments, stdin='', **environment):
-    for name in ('NO_COLOR', 'GPUSLICE_MACHINE', 'GPUSLICE_SIM_STATE', 'GPUSLICE_MACHINE_PATH'):
+    for name in ('NO_COLOR', 'GPUSLICE_CATALOG', 'GPUSLICE_MACHINE', 'GPUSLICE_SIM_STATE', 'GPUSLICE_MACHINE_PATH'):
         environment.setdefault(name, None)
     env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
     return subprocess.run([GPUSLICE, *map(str, arguments)], input=stdin, capture_output=True,
@@ -73,6 +90,57 @@ def test_guide_on_every_machine(machine):
     assert tree['labels']['nvidia.com/gpu.replicas'] == '4'
     assert tree['labels']['nvidia.com/gpu.count'] == str(len(gpus))
     assert tree['labels']['nvidia.com/gpu.sharing-strategy'] == 'time-slicing'
+
+
+@pytest.mark.parametrize('machine', TYPES)
+def test_every_instance_type_has_the_gpus_that_aws_publishes(machine):
+    count, word = AWS[machine]
+    tree = plan(machine)
+    assert tree['resources'] == {'nvidia.com/gpu': count} and len(tree['gpus']) == count
+    assert all(word in re.split('[ -]', gpu['model']) for gpu in tree['gpus'])
+    assert tree['labels']['nvidia.com/gpu.machine'] == machine
+
+
+@pytest.mark.parametrize('word, name, model', [('4xA10G', '4xA10G', 'NVIDIA A10G'),
+                                               ('2XTesla-t4', '2xT4', 'Tesla T4'),
+                                               ('16xh100-80gb-hbm3', '16xH100-80GB-HBM3', 'NVIDIA H100 80GB HBM3')])
+def test_so_many_of_a_model(word, name, model):
+    tree = plan(word, GUIDE)
+    count = int(word.lower().split('x')[0])
+    assert [gpu['model'] for gpu in tree['gpus']] == [model] * count
+    assert tree['resources'] == {'nvidia.com/gpu': 4 * count}
+    assert tree['labels']['nvidia.com/gpu.machine'] == name
+
+
+def test_a_model_that_is_not_there():
+    done = run('plan', '-m', '8xA100')
+    assert done.returncode == UNREADABLE
+    assert "no model 'A100'; did you mean one of A100-SXM4-40GB, A100-SXM4-80GB?" in done.stderr
+    done = run('plan', '-m', '17xT4')
+    assert done.returncode == UNREADABLE and '1 to 16 GPUs' in done.stderr
+
+
+def test_a_machine_file_of_a_type(tmp_path):
+    machine = tmp_path / 'mine.yaml'
+    machine.write_text('type: G5.12xlarge\nmodel: {like: L4, memory: 16Gi}\nfaults: [{gpu: 3, lost: true}]\n')
+    tree = plan(machine)
+    assert tree['labels']['nvidia.com/gpu.machine'] == 'g5.12xlarge'
+    assert [bool(gpu['left_out']) for gpu in tree['gpus']] == [False, False, False, True]
+    assert {gpu['memory_bytes'] for gpu in tree['gpus'][:3]} == {16 << 30}
+
+
+def test_another_catalog(tmp_path):
+    """GPUSLICE_CATALOG names the folder; what is wrong in it is named with its place."""
+    done = run('plan', '-m', 'g5.2xlarge', GPUSLICE_CATALOG=str(tmp_path))
+    assert done.returncode == UNREADABLE and f"the catalog's folder {tmp_path}/models cannot be read" in done.stderr
+    shutil.copytree(ROOT / 'share/catalog', tmp_path, dirs_exist_ok=True)
+    (tmp_path / 'types/g9.yaml').write_text(
+        'family: g9\nmodel: L40S\nnvlink: none\ntypes: {g9.big: {gpus: 2, vcpus: 8, memory: 32Gi}}\n')
+    done = run('plan', '-m', 'g9.big', '-o', 'json', GPUSLICE_CATALOG=str(tmp_path))
+    assert [gpu['model'] for gpu in json.loads(done.stdout)['gpus']] == ['NVIDIA L40S'] * 2
+    (tmp_path / 'types/g9.yaml').write_text('family: g9\nmodel: L40\n')
+    done = run('plan', '-m', 'g9.big', GPUSLICE_CATALOG=str(tmp_path))
+    assert done.returncode == UNREADABLE and f'{tmp_path}/types/g9.yaml:1:1: ' in done.stderr
 
 
 @pytest.mark.parametrize('machine', MACHINES)
@@ -132,7 +200,6 @@ def test_yaml_has_the_content_of_json():
 
 
 def test_machine_file_and_lost_gpu(tmp_path):
-    (tmp_path / 'models').symlink_to(ROOT / 'sim/machines/models')
     machine = tmp_path / 'mine.yaml'
     text = (ROOT / 'sim/machines/p3.8xlarge.yaml').read_text()
     machine.write_text(text + 'faults: [{gpu: 1, lost: true}]\n')
@@ -458,7 +525,8 @@ def test_bash_completes():
 
 
 def test_machines_are_listed():
-    assert sorted(run('completion', 'machines').stdout.split()) == MACHINES
+    names = run('completion', 'machines').stdout.split()
+    assert len(names) == len(set(names)) and set(names) >= set(MACHINES) | set(TYPES)
 
 
 # --- manual pages ---

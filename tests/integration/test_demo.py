@@ -56,8 +56,6 @@ def test_main_job(short_path):
 
 
 def test_a_lost_gpu_is_shown_as_unknown(short_path, tmp_path):
-    models = tmp_path / 'models'
-    models.symlink_to(ROOT / 'sim/machines/models')
     machine = tmp_path / 'lost.yaml'
     machine.write_text(LOST)
     done = run(short_path, MACHINE=str(machine))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/number.h"
 
 enum { MAX_WORDS = 6 };
 
@@ -30,7 +31,7 @@ static int read_gpu(const struct request *q, const char *word, unsigned *ret_gpu
             *ret_gpu = i;
             return 0;
         }
-    if (!word_number(word, &index) || index >= m->n_gpus)
+    if (!number_parse(word, &index) || index >= m->n_gpus)
         return error_set(q->err, -EINVAL, "'%s' is no GPU: write 0 to %u, or a UUID", word,
                          m->n_gpus ? m->n_gpus - 1 : 0);
     *ret_gpu = index;
@@ -72,14 +73,14 @@ static int read_call(const struct request *q, const char *word, char to[MACHINE_
 static int read_number(const struct request *q, const char *word, uint32_t min, uint32_t max,
                        uint32_t *ret_number)
 {
-    if (!word_number(word, ret_number) || *ret_number < min || *ret_number > max)
+    if (!number_parse(word, ret_number) || *ret_number < min || *ret_number > max)
         return error_set(q->err, -EINVAL, "'%s': write a number from %u to %u", word, min, max);
     return 0;
 }
 
 static int read_size(const struct request *q, const char *word, uint64_t *ret_bytes)
 {
-    if (!word_size(word, ret_bytes))
+    if (!number_parse_size(word, ret_bytes))
         return error_set(q->err, -EINVAL, "'%s': write a size such as 512Mi", word);
     return 0;
 }

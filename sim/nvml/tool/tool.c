@@ -77,6 +77,24 @@ static bool was_before(const char *path, const char *directory)
     return false;
 }
 
+/* Instance types that no machine file knows more of. */
+static int list_types(void)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_catalog struct catalog catalog = CATALOG_INIT;
+    cleanup_free char *folder = machine_catalog_folder();
+
+    if (!folder || catalog_load(folder, &problems, &catalog) < 0)
+        return complain(&problems, NULL);
+    for (size_t i = 0; i < catalog.n_types; i++) {
+        cleanup_free char *path = NULL;
+
+        if (machine_find_file(catalog.types[i].name, NULL, &path) == -ENOENT)
+            puts(catalog.types[i].name);
+    }
+    return 0;
+}
+
 static int run_list(const struct command *command)
 {
     cleanup_free char *path = machine_search_path(), *copy = path ? strdup(path) : NULL;
@@ -87,7 +105,7 @@ static int run_list(const struct command *command)
     while ((directory = strsep(&rest, ":")))
         if (*directory && !was_before(path, path + (directory - copy)))
             list_directory(directory);
-    return 0;
+    return list_types();
 }
 
 static int load(const char *name, struct problems *problems, struct machine *machine)
@@ -205,7 +223,7 @@ static const struct {
     int min_words, max_words;
     int (*run)(const struct command *command);
 } verbs[] = {
-    {"list", "", "the machines that can be named", 0, 0, run_list},
+    {"list", "", "the machines that can be named, beside COUNTxMODEL", 0, 0, run_list},
     {"show", "NAME|FILE", "a machine as its file has it", 1, 1, run_show},
     {"check", "NAME|FILE...", "every problem of machine files", 1, 1000, run_check},
     {"state", "", "the running machine", 0, 0, run_state},
