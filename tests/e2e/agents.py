@@ -49,9 +49,11 @@ class Machine:
         (self.dev_root / 'dev').mkdir(parents=True)
         shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', folder / 'lib')
         shutil.copytree(ROOT / 'sim/machines', folder / 'machines')
+        shutil.copytree(ROOT / 'share/catalog', folder / 'catalog')
         for name, minor in [*((f'nvidia{n}', n) for n in range(N_GPUS)), ('nvidiactl', 255)]:
             os.mknod(self.dev_root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(195, minor))
         self.environment = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_MACHINE_PATH': str(folder / 'machines'),
+                            'GPUSLICE_CATALOG': str(folder / 'catalog'),
                             'GPUSLICE_SIM_STATE': str(folder / 'state/machine'), 'LD_LIBRARY_PATH': str(folder / 'lib')}
 
     @staticmethod

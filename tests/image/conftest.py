@@ -104,8 +104,9 @@ def run_inside(root, *words, **environment):
 
 
 def put_simulator(root, folder=MULTIARCH):
-    """The driver's library as a runtime injects it, and a machine for it to act out."""
+    """The driver's library as a runtime injects it, and a machine for it to act out, by the image's own catalog."""
     shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', root / folder)
     shutil.copytree(ROOT / 'sim/machines', root / 'tmp/machines')
     (root / 'tmp/config.yaml').write_text(PLAN)
-    return {'GPUSLICE_MACHINE': '/tmp/machines/p3.8xlarge.yaml', 'GPUSLICE_SIM_STATE': '/tmp/state'}
+    return {'GPUSLICE_MACHINE': '/tmp/machines/p3.8xlarge.yaml', 'GPUSLICE_SIM_STATE': '/tmp/state',
+            'GPUSLICE_CATALOG': '/usr/share/gpuslice/catalog'}

@@ -82,7 +82,7 @@ def test_plan_with_the_driver_mounted_in(containerd, image, folder):
     mounts = {BUILD / 'sim/nvml/libnvidia-ml.so.1': '/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1',
               ROOT / 'sim/machines': '/run', folder / 'plan.yaml': '/etc/plan.yaml'}
     options = ['--env=GPUSLICE_MACHINE=/run/p3.8xlarge.yaml', '--mount=type=tmpfs,dst=/tmp',
-               '--env=GPUSLICE_SIM_STATE=/tmp/state',
+               '--env=GPUSLICE_SIM_STATE=/tmp/state', '--env=GPUSLICE_CATALOG=/usr/share/gpuslice/catalog',
                *(f'--mount=type=bind,src={source},dst={target},options=bind:ro' for source, target in mounts.items())]
     done = containerd.run(image, '/usr/bin/gpuslice', 'plan', '--node', '/etc/plan.yaml', options=options)
     assert 'nvidia.com/gpu' in done.stdout and '16' in done.stdout

@@ -169,6 +169,18 @@ def test_versions(runnable, archive):
     assert archive.version in run_inside(runnable, '/usr/bin/gpuslice', 'version').stdout
 
 
+def test_it_has_the_catalog_and_finds_it(pristine, root):
+    """Beside the programs, wherever these were meant to be installed."""
+    ours = {path.relative_to(ROOT / 'share/catalog'): path.read_bytes()
+            for path in (ROOT / 'share/catalog').rglob('*.yaml')}
+    catalog = pristine / 'usr/share/gpuslice/catalog'
+    assert {path.relative_to(catalog): path.read_bytes() for path in catalog.rglob('*') if path.is_file()} == ours
+    done = run_inside(root, '/usr/bin/gpuslice', 'completion', 'machines')
+    assert {'g5.2xlarge', 'p5en.48xlarge'} <= set(done.stdout.split())
+    done = run_inside(root, '/usr/bin/gpuslice', 'plan', '--machine', '8xH100')
+    assert "there is no model 'H100'; did you mean H100-80GB-HBM3?" in done.stderr
+
+
 @pytest.mark.parametrize('place', [MULTIARCH, 'usr/lib64'], ids=['as on Debian', 'as on Red Hat'])
 def test_plan_with_the_driver_put_in(root, place):
     """The library is found without a cache that names it."""
