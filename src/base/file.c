@@ -49,16 +49,18 @@ int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, s
     return 0;
 }
 
-static int write_all(int fd, const char *data, size_t size)
+int file_write_all(int fd, const void *data, size_t size)
 {
+    const char *at = data;
+
     while (size) {
-        ssize_t n = write(fd, data, size);
+        ssize_t n = write(fd, at, size);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
-        data += n;
+        at += n;
         size -= (size_t)n;
     }
     return 0;
@@ -79,7 +81,7 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
     fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, -errno, "cannot create a file beside %s", path);
-    r = write_all(fd, data, size);
+    r = file_write_all(fd, data, size);
     if (r == 0 && fchmod(fd, mode) < 0)
         r = -errno;
     if (r == 0 && rename(temporary, path) < 0)
@@ -89,6 +91,49 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
         return error_set_errno(err, r, "cannot write %s", path);
     }
     return 0;
+}
+
+int file_sync_directory(const char *path, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fsync(fd) < 0)
+        return error_set_errno(err, -errno, "cannot sync the folder %s", path);
+    return 0;
+}
+
+/* The folder of a path and the path of the temporary file beside it. */
+static int split_path(const char *path, char folder[PATH_MAX], char temporary[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    int dir = slash ? (int)(slash - path) + 1 : 0;
+
+    if (snprintf(folder, PATH_MAX, "%.*s.", dir, path) >= PATH_MAX ||
+        snprintf(temporary, PATH_MAX, "%.*s.%s.new", dir, path, path + dir) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    return 0;
+}
+
+int file_write_durable(const char *path, const void *data, size_t size, mode_t mode,
+                       struct error *err)
+{
+    char folder[PATH_MAX], temporary[PATH_MAX];
+    cleanup_close int fd = -1;
+    int r = split_path(path, folder, temporary);
+
+    if (r < 0)
+        return error_set_errno(err, r, "cannot write %s", path);
+    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_set_errno(err, -errno, "cannot create %s", temporary);
+    r = file_write_all(fd, data, size);
+    if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
+        r = -errno;
+    if (r < 0) {
+        unlink(temporary);
+        return error_set_errno(err, r, "cannot write %s", path);
+    }
+    return file_sync_directory(folder, err);
 }
 
 int file_make_directory(const char *path, struct error *err)

@@ -18,5 +18,19 @@ int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, s
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
                       struct error *err);
 
+/*
+ * As file_write_atomic, and once it returns 0 the content survives a power failure: file and folder
+ * were synced. Slow (a disk's time), and it may hang with the disk. One writer at a time: the
+ * temporary name is always the same, so that a killed writer leaves one file at most.
+ */
+int file_write_durable(const char *path, const void *data, size_t size, mode_t mode,
+                       struct error *err);
+
+/* Writes all of it to fd. 0 or a negative errno; then some of it may have been written. */
+int file_write_all(int fd, const void *data, size_t size);
+
+/* Makes a rename or a new name in this folder survive a power failure. */
+int file_sync_directory(const char *path, struct error *err);
+
 /* Creates a directory and its parents with mode 0755; an existing one is fine. */
 int file_make_directory(const char *path, struct error *err);

@@ -94,6 +94,31 @@ static void test_a_failed_write_leaves_nothing_behind(void **state)
     assert_true(str_ends_with(error_text(&err), "no/such/folder: No such file or directory"));
 }
 
+static void test_a_durable_write_replaces_the_whole(void **state)
+{
+    struct error err = ERROR_INIT;
+    const char *path = in_folder("d");
+    struct stat status;
+
+    assert_int_equal(file_write_durable(path, "old", 3, 0600, NULL), 0);
+    assert_int_equal(file_write_durable(path, "new!", 4, 0640, NULL), 0);
+    assert_content(path, "new!");
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(count_entries(), 1);
+
+    /* What a killed writer left is written over, and a failed one leaves nothing. */
+    assert_int_equal(file_write_atomic(in_folder(".d.new"), "torn, and longer", 16, 0600, NULL), 0);
+    assert_int_equal(file_write_durable(in_folder("d"), "3", 1, 0600, NULL), 0);
+    assert_content(in_folder("d"), "3");
+    assert_int_equal(count_entries(), 1);
+    assert_int_equal(mkdir(in_folder("taken"), 0700), 0);
+    assert_int_equal(file_write_durable(in_folder("taken"), "x", 1, 0600, &err), -EISDIR);
+    assert_true(str_starts_with(error_text(&err), "cannot write "));
+    assert_int_equal(count_entries(), 2);
+    assert_int_equal(file_write_durable(in_folder("no/folder"), "x", 1, 0600, &err), -ENOENT);
+}
+
 static void test_reading_is_bounded(void **state)
 {
     cleanup_free char *data = NULL;
@@ -155,6 +180,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_written_and_read, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_failed_write_leaves_nothing_behind, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_durable_write_replaces_the_whole, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_reading_is_bounded, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_read_is_said, make_folder,
