@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The kubelet's own record of who holds which device: `kubelet_internal_checkpoint` in the device
+ * plugin folder, read only. It ties a grant to the UID and the container of its pod, because the
+ * kubelet keeps our whole answer in it, with the grant's id as an annotation.
+ *
+ * Form (Kubernetes 1.36, pkg/kubelet/cm/devicemanager/checkpoint; unchanged since 1.20): JSON,
+ *
+ *     {"Data":{"PodDeviceEntries":[{"PodUID":"..","ContainerName":"..","ResourceName":"..",
+ *      "DeviceIDs":{"-1":["id",..]},"AllocResp":"<base64 of ContainerAllocateResponse>"},..],
+ *      "RegisteredDevices":{..}},"Checksum":n}
+ *
+ * The kubelet replaces the file by rename. Its checksum is over Go's print of a Go struct, and is
+ * not verified. Members that this reader does not know are skipped; members that it knows and that
+ * are of another type make the file unreadable.
+ */
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "grant/grant.h"
+
+#define KUBELETCHECKPOINT_NAME "kubelet_internal_checkpoint"
+
+/* The annotation of an answer that names its grant: this prefix, then the resource's name with '.'
+ * for '/', because a key has one '/' only. */
+#define GRANT_ANNOTATION_PREFIX "gpuslice.dev/grant."
+
+enum {
+    KUBELETCHECKPOINT_SIZE_MAX = 64 << 20,
+    KUBELETCHECKPOINT_ENTRIES_MAX = 65535,
+    KUBELETCHECKPOINT_UID_SIZE = 64,
+    KUBELETCHECKPOINT_NAME_SIZE = 64,
+};
+
+struct kubeletcheckpoint_entry {
+    char pod_uid[KUBELETCHECKPOINT_UID_SIZE], container[KUBELETCHECKPOINT_NAME_SIZE];
+    char *resource;
+    char **ids; /* in the file's order; one with several NUMA nodes stands here once for each */
+    size_t n_ids;
+    char grant[GRANT_ID_SIZE]; /* from the annotation; "" = it has none */
+};
+
+struct kubeletcheckpoint {
+    struct kubeletcheckpoint_entry *entries;
+    size_t n_entries, capacity;
+};
+
+#define KUBELETCHECKPOINT_INIT \
+    {                          \
+        .entries = NULL        \
+    }
+
+void kubeletcheckpoint_deinit(struct kubeletcheckpoint *checkpoint);
+
+/* 0, -ENOMEM, or -EBADMSG with a sentence. */
+int kubeletcheckpoint_parse(const char *text, size_t size, struct kubeletcheckpoint *ret_checkpoint,
+                            struct error *err);
+
+/* Reads the file in the folder; an absent one has no entries. Blocks as long as the disk does. */
+int kubeletcheckpoint_load(const char *folder, struct kubeletcheckpoint *ret_checkpoint,
+                           struct error *err);
+
+/* "gpuslice.dev/grant.nvidia.com.gpu" for "nvidia.com/gpu"; cut when it does not fit. */
+void kubeletcheckpoint_annotation(const char *resource, char *buffer, size_t size);

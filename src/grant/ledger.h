@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Who holds which device id: the rules over grants.
+ *
+ * Pure: no file, no clock, no log. Time is milliseconds of any clock that does not run backwards;
+ * replaying a journal gives the same holders.
+ *
+ *  - The newest grant of an id holds it. So an id, within its resource, has one current grant at
+ *    most (ledger_check).
+ *  - A grant that still holds an id is *current*. One that holds none is *ending*: its processes
+ *    may still run. The kubelet allocates an init container's ids again to the main container of
+ *    the same pod, and ids of a finished pod in the very call that reclaims them.
+ *  - A grant is freed when two complete pod-resources lists, begun LEDGER_SETTLE_MS or more after
+ *    it was answered (and after it lost its last id), do not have any id that it holds, and when
+ *    the kubelet's checkpoint does not name it, and when the holder backend knows of no process.
+ *    While the kubelet does not answer there is no list, so nothing is freed.
+ *  - The kubelet's lists leave init containers out, and are empty for a moment after its restart;
+ *    its checkpoint has both cases right. An entry of an ended pod stays in the checkpoint until
+ *    the kubelet writes it again, which it does whenever a device list arrives (Kubernetes 1.36,
+ *    pkg/kubelet/apis/podresources/server_v1.go, pkg/kubelet/cm/devicemanager/manager.go).
+ *  - An id that a pod holds, and no grant, is adopted: it was given out by another device plugin or
+ *    by an older release.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "grant/grant.h"
+#include "grant/kubeletcheckpoint.h"
+
+enum {
+    LEDGER_SETTLE_MS = 10000, /* the kubelet has the answer in its books by then */
+    LEDGER_LISTS = 2,
+};
+
+enum ledger_outcome {
+    LEDGER_DUPLICATE = 1, /* a grant of this id is there already */
+};
+
+/* One grant and what follows from later events. */
+struct ledger_grant {
+    struct grant grant;
+    size_t n_held;         /* of its ids; 0 = ending */
+    uint64_t since_ms;     /* answered, or lost its last id: lists count from here; UINT64_MAX = not
+                              answered yet */
+    unsigned n_absent;     /* lists in a row that did not have it */
+    bool is_listed;        /* in the last list */
+    bool is_in_checkpoint; /* the kubelet has it in its books, as of the last look */
+    char pod_uid[KUBELETCHECKPOINT_UID_SIZE], container[KUBELETCHECKPOINT_NAME_SIZE]; /* or "" */
+};
+
+struct ledger {
+    struct ledger_grant **grants; /* in the order of granting */
+    size_t n_grants, capacity;
+    struct ledger_holding *holdings; /* sorted by resource and id */
+    size_t n_holdings, holdings_capacity;
+};
+
+#define LEDGER_INIT    \
+    {                  \
+        .grants = NULL \
+    }
+
+void ledger_deinit(struct ledger *ledger);
+
+/*
+ * The newest grant, not answered yet: takes its ids from those that held them. The grant is copied.
+ * 0, LEDGER_DUPLICATE or -ENOMEM (the ledger is unchanged).
+ */
+int ledger_add(struct ledger *ledger, const struct grant *grant, uint64_t now_ms);
+
+/* The kubelet has the answer. Nothing when the grant is gone. */
+void ledger_answered(struct ledger *ledger, const char *id, uint64_t now_ms);
+
+/* It ended. False when there is no such grant. */
+bool ledger_free(struct ledger *ledger, const char *id);
+
+/* Applies a record of the journal; its grants count as answered now. 0 or -ENOMEM; repeated and
+ * unknown records change nothing. */
+int ledger_replay(struct ledger *ledger, const struct grant_record *record, uint64_t now_ms);
+
+/* Takes over what is known of each grant beside the journal: when it was answered, its pod. */
+void ledger_inherit(struct ledger *ledger, const struct ledger *earlier);
+
+/* The grants as payloads framed for a journal; replaying them gives the same holders. */
+void ledger_format(const struct ledger *ledger, struct text *out);
+
+/* --- what the kubelet says --- */
+
+/* One device id that a pod holds. */
+struct ledger_entry {
+    const char *resource, *id;
+    const char *pod_namespace, *pod, *container;
+};
+
+/* Whether a process still uses a grant. */
+struct ledger_backend {
+    bool (*is_held)(const char *grant_id, void *userdata);
+    void *userdata;
+};
+
+/* Nobody is asked: there is no process to know of. */
+extern const struct ledger_backend ledger_backend_none;
+
+/* A complete list of the kubelet's, and its books as read after the list. */
+struct ledger_view {
+    uint64_t began_ms; /* when the list was asked for */
+    const struct ledger_entry *entries;
+    size_t n_entries;
+    const struct kubeletcheckpoint *checkpoint; /* NULL = it cannot be read: it has no say then */
+    const struct ledger_backend *backend;
+    const char *boot; /* for what is adopted */
+    int64_t now_s;    /* wall clock, likewise */
+};
+
+/* What follows from a view; nothing of it is applied yet. */
+struct ledger_changes {
+    char (*freed)[GRANT_ID_SIZE];
+    size_t n_freed, freed_capacity;
+    struct grant *adopted; /* complete but for the id where that is "": the caller makes one */
+    const struct ledger_entry **adopted_from; /* an entry of each, borrowed from the view */
+    size_t n_adopted;
+    size_t n_only_in_checkpoint; /* would be freed, but the kubelet's file has them: perhaps it is
+                                    old, and a device list makes the kubelet write it again */
+};
+
+#define LEDGER_CHANGES_INIT \
+    {                       \
+        .freed = NULL       \
+    }
+
+void ledger_changes_deinit(struct ledger_changes *changes);
+
+/* 0 or -ENOMEM. */
+int ledger_observe(struct ledger *ledger, const struct ledger_view *view,
+                   struct ledger_changes *ret_changes);
+
+/* --- questions --- */
+
+const struct ledger_grant *ledger_find(const struct ledger *ledger, const char *id);
+
+/* The current grant of a device id, or NULL. */
+const struct ledger_grant *ledger_holder(const struct ledger *ledger, const char *resource,
+                                         const char *device_id);
+
+/* Counts for metrics. */
+struct ledger_counts {
+    size_t n_current, n_ending, n_adopted; /* adopted ones are current or ending as well */
+};
+struct ledger_counts ledger_count(const struct ledger *ledger);
+
+/* The invariants; 0, or -EINVAL and which one is broken. */
+int ledger_check(const struct ledger *ledger, struct error *err);
