@@ -137,7 +137,8 @@ class Program:
 
 
 class ControlPlane:
-    """etcd and kube-apiserver on `port` and the ports after it, with RBAC, the Node authorizer and NodeRestriction."""
+    """etcd and kube-apiserver on `port` and the ports after it, with RBAC, the Node authorizer and NodeRestriction. A port
+    below 32768, so that the kernel does not give it to an outgoing connection."""
 
     def __init__(self, folder, port, node='localhost'):
         self.folder, self.port, self.node_name = Path(folder).resolve(), port, node

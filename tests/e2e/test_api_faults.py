@@ -30,7 +30,7 @@ RSS_MAX_KIB = 40 << 10
 
 @pytest.fixture(scope='module')
 def plane():
-    made = ControlPlane(programs.FOLDER / 'faults', 52379)
+    made = ControlPlane(programs.FOLDER / 'faults', 26543)
     try:
         yield made.up()
     finally:

@@ -194,7 +194,7 @@ def cases(tmp_path_factory):
     if not PROGRAM.exists():
         pytest.skip(f'{PROGRAM} is not built')
     folder = tmp_path_factory.mktemp('rbac')
-    plane = bed.ControlPlane(folder / 'plane', 32379).up()
+    plane = bed.ControlPlane(folder / 'plane', 26743).up()
     try:
         bed.wait('kube-system', lambda: plane.api.find(f'/api/v1/namespaces/{NAMESPACE}'))
         bed.wait('default', lambda: plane.api.find('/api/v1/namespaces/default'))

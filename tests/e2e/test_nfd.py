@@ -16,7 +16,7 @@ from bed import ControlPlane, Program, wait
 from clusterprogram import state
 from test_node_objects import COUNT, GFD, NAMESPACE, NFD_LABELS, OURS, PRODUCT, Objects, managers, named, program  # noqa: F401
 
-PORT = 36443
+PORT = 26643
 NFD = 'nfd-master'
 
 
