@@ -423,7 +423,8 @@ static void on_cluster_news(const struct sync_news *news, void *userdata)
 
     if (news->gone)
         return; /* a Node that is not there asks for nothing */
-    nodeconfig_label(agent->nodeconfig, news->config_label_value);
+    if (agent->facts.flags->node_label)
+        nodeconfig_label(agent->nodeconfig, sync_news_label(news, agent->facts.flags->node_label));
     take_node_status(agent, news);
     serviceset_node_changed(&agent->services);
 }

@@ -215,12 +215,14 @@ int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
                   struct publisher **ret_publisher, struct error *err)
 {
     const struct agent_flags *flags = options->facts->flags;
+    char *watched[] = {text_of(flags->node_label)};
     const struct sync_setup setup = {
         .node = text_of(flags->node_name),
         .kubeconfig = text_of(flags->kubeconfig),
         .namespace_ = text_of(flags->namespace_),
         .pod = text_of(flags->pod_name),
-        .config_label = text_of(flags->config_folder ? flags->node_label : NULL),
+        .watched_labels = watched,
+        .n_watched_labels = flags->config_folder && flags->node_label ? 1 : 0,
     };
     cleanup_free struct publisher *publisher = calloc(1, sizeof(*publisher));
     int r = 0;

@@ -29,7 +29,7 @@ static struct sync_setup setup_of(char node[])
 {
     static char nothing[] = "";
 
-    return (struct sync_setup){node, nothing, nothing, nothing, nothing};
+    return (struct sync_setup){node, nothing, nothing, nothing};
 }
 
 static void test_without_the_program_little_is_kept(void **state)

@@ -9,7 +9,7 @@
 
 #include "base/array.h"
 
-enum member_type { TEXT, MAYBE_TEXT, NAME /* a text that is not empty */, TRUTH, NUMBER, BY, LIST };
+enum member_type { TEXT, NAME /* a text that is not empty */, TRUTH, NUMBER, BY, LIST };
 
 /* Each list of ours lies in its owner like this. */
 struct list {
@@ -36,6 +36,10 @@ struct member {
         (key), LIST, offsetof(struct owner, field), sizeof(*((struct owner *)0)->field), \
             (members), ARRAY_SIZE(members)                                               \
     }
+#define MEMBER_TEXTS(owner, field, key)                                     \
+    {                                                                       \
+        (key), LIST, offsetof(struct owner, field), sizeof(char *), NULL, 0 \
+    }
 #define ASSERT_LIST(owner, field, n_field, capacity_field)                                      \
     static_assert(offsetof(struct owner, n_field) - offsetof(struct owner, field) ==            \
                           offsetof(struct list, n_items) &&                                     \
@@ -43,10 +47,14 @@ struct member {
                           offsetof(struct list, capacity),                                      \
                   "a struct list in disguise")
 
+ASSERT_LIST(sync_setup, watched_labels, n_watched_labels, watched_labels_capacity);
+ASSERT_LIST(sync_setup, watched_annotations, n_watched_annotations, watched_annotations_capacity);
 ASSERT_LIST(sync_state, labels, n_labels, labels_capacity);
 ASSERT_LIST(sync_state, extra_labels, n_extra_labels, extra_labels_capacity);
 ASSERT_LIST(sync_state, taints, n_taints, taints_capacity);
 ASSERT_LIST(sync_event, pods, n_pods, pods_capacity);
+ASSERT_LIST(sync_news, labels, n_labels, labels_capacity);
+ASSERT_LIST(sync_news, annotations, n_annotations, annotations_capacity);
 ASSERT_LIST(sync_news, resources, n_resources, resources_capacity);
 ASSERT_LIST(sync_news, labels_held_by_others, n_labels_held, labels_held_capacity);
 
@@ -55,7 +63,8 @@ static const struct member setup_members[] = {
     MEMBER(sync_setup, kubeconfig, "kubeconfig", TEXT),
     MEMBER(sync_setup, namespace_, "namespace", TEXT),
     MEMBER(sync_setup, pod, "pod", TEXT),
-    MEMBER(sync_setup, config_label, "configLabel", TEXT),
+    MEMBER_TEXTS(sync_setup, watched_labels, "watchedLabels"),
+    MEMBER_TEXTS(sync_setup, watched_annotations, "watchedAnnotations"),
 };
 
 static const struct member label_members[] = {
@@ -101,10 +110,10 @@ static const struct member resource_members[] = {
 static const struct member news_members[] = {
     MEMBER(sync_news, heard, "heard", TRUTH),
     MEMBER(sync_news, gone, "gone", TRUTH),
-    MEMBER(sync_news, config_label_value, "configLabelValue", MAYBE_TEXT),
+    MEMBER_LIST(sync_news, labels, "labels", label_members),
+    MEMBER_LIST(sync_news, annotations, "annotations", label_members),
     MEMBER_LIST(sync_news, resources, "resources", resource_members),
-    {"labelsHeldByOthers", LIST, offsetof(struct sync_news, labels_held_by_others), sizeof(char *),
-     NULL, 0},
+    MEMBER_TEXTS(sync_news, labels_held_by_others, "labelsHeldByOthers"),
 };
 
 static const struct kind {
@@ -183,9 +192,8 @@ static json_t *write_member(const struct member *member, const char *at)
     switch (member->type) {
     case TEXT:
     case NAME:
-    case MAYBE_TEXT:
         memcpy(&text, at, sizeof(text));
-        return member->type == MAYBE_TEXT && !text ? NULL : write_text(text);
+        return write_text(text);
     case TRUTH:
         memcpy(&truth, at, sizeof(truth));
         return json_boolean(truth);
@@ -201,14 +209,6 @@ static json_t *write_member(const struct member *member, const char *at)
     return NULL;
 }
 
-static bool is_absent(const struct member *member, const char *at)
-{
-    const char *text;
-
-    memcpy(&text, at, sizeof(text));
-    return member->type == MAYBE_TEXT && !text;
-}
-
 static json_t *write_members(const struct member *members, size_t n_members, const char *owner)
 {
     json_t *object = json_object();
@@ -216,8 +216,6 @@ static json_t *write_members(const struct member *members, size_t n_members, con
     for (size_t i = 0; i < n_members && object; i++) {
         const char *at = owner + members[i].offset;
 
-        if (members[i].type == MAYBE_TEXT && is_absent(&members[i], at))
-            continue;
         if (json_object_set_new(object, members[i].key, write_member(&members[i], at)) < 0) {
             json_decref(object);
             return NULL;
@@ -254,11 +252,9 @@ static int read_text(const struct member *member, const json_t *json, char *at, 
         return error_set(err, -EBADMSG, "%s should be a text", member->key);
     if (member->type == NAME && (!text || !*text))
         return error_set(err, -EBADMSG, "%s is missing", member->key);
-    if (text || member->type != MAYBE_TEXT) {
-        copy = strdup(text ? text : "");
-        if (!copy)
-            return error_set_errno(err, -ENOMEM, "cannot read %s", member->key);
-    }
+    copy = strdup(text ? text : "");
+    if (!copy)
+        return error_set_errno(err, -ENOMEM, "cannot read %s", member->key);
     memcpy(at, &copy, sizeof(copy));
     return 0;
 }
@@ -322,7 +318,6 @@ static int read_member(const struct member *member, const json_t *json, char *at
     switch (member->type) {
     case TEXT:
     case NAME:
-    case MAYBE_TEXT:
         return read_text(member, json, at, err);
     case TRUTH:
         if (json && !json_is_boolean(json))
@@ -458,4 +453,12 @@ void sync_news_deinit(struct sync_news *news)
 void sync_message_deinit(struct sync_message *message)
 {
     free_kind(message->kind, &message->setup);
+}
+
+const char *sync_news_label(const struct sync_news *news, const char *key)
+{
+    for (size_t i = 0; i < news->n_labels; i++)
+        if (str_equal(news->labels[i].key, key))
+            return news->labels[i].value;
+    return NULL;
 }

@@ -31,11 +31,15 @@ enum {
 };
 
 struct sync_setup {
-    char *node;         /* our Node's name */
-    char *kubeconfig;   /* "" = in-cluster */
-    char *namespace_;   /* of our pod; "" = unknown */
-    char *pod;          /* our pod's name; "" = unknown */
-    char *config_label; /* the Node label that chooses a configuration; "" = none does */
+    char *node;       /* our Node's name */
+    char *kubeconfig; /* "" = in-cluster */
+    char *namespace_; /* of our pod; "" = unknown */
+    char *pod;        /* our pod's name; "" = unknown */
+    /* Keys whose values the news carry. */
+    char **watched_labels;
+    size_t n_watched_labels, watched_labels_capacity;
+    char **watched_annotations;
+    size_t n_watched_annotations, watched_annotations_capacity;
 };
 
 struct sync_label {
@@ -85,7 +89,10 @@ struct sync_resource {
 struct sync_news {
     bool heard; /* the API server is heard; false: what follows is what was seen last */
     bool gone;  /* the cluster has no Node of our name: what follows is empty and says nothing */
-    char *config_label_value;        /* NULL = the Node does not have it */
+    struct sync_label *labels; /* of the Node: those watched that it has */
+    size_t n_labels, labels_capacity;
+    struct sync_label *annotations; /* likewise */
+    size_t n_annotations, annotations_capacity;
     struct sync_resource *resources; /* of the Node's status: integers with a domain in the name */
     size_t n_resources, resources_capacity;
     char **
@@ -113,15 +120,17 @@ struct sync_message {
 };
 
 /*
- * Appends one line, newline included. A NULL text is written as "" (config_label_value: as absent),
- * bytes that are no UTF-8 as '?'. -EMSGSIZE (nothing is appended) above SYNC_LINE_MAX.
+ * Appends one line, newline included. A NULL text is written as "", bytes that are no UTF-8 as '?'.
+ * -EMSGSIZE (nothing is appended) above SYNC_LINE_MAX.
  */
 int sync_message_write(const struct sync_message *message, struct text *out);
 
-/* One line without its newline. -EBADMSG with a sentence. No text is NULL but config_label_value.
- */
+/* One line without its newline. -EBADMSG with a sentence. No text is NULL. */
 int sync_message_read(const char *line, size_t length, struct sync_message *ret_message,
                       struct error *err);
+
+/* The value of a watched label; NULL = the Node does not have it. Borrowed. */
+const char *sync_news_label(const struct sync_news *news, const char *key);
 
 /* For those who keep or build one without a message around it; what is in it was malloc'ed. */
 void sync_setup_deinit(struct sync_setup *setup);

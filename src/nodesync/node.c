@@ -141,18 +141,44 @@ static int tell_resources(json_t *capacity, const json_t *allocatable, struct sy
     return 0;
 }
 
-int node_news(const json_t *node, const char *config_label, struct sync_news *ret_news)
+/* Those of the keys that the Node has. */
+static int tell_watched(char *const *keys, size_t n_keys, const json_t *node,
+                        const char *(*value_of)(const json_t *node, const char *key),
+                        struct sync_label **values, size_t *n, size_t *capacity)
+{
+    for (size_t i = 0; i < n_keys; i++) {
+        const char *value = value_of(node, keys[i]);
+        struct sync_label *label;
+
+        if (!value)
+            continue;
+        label = array_push(values, n, capacity, sizeof(*label));
+        if (!label)
+            return -ENOMEM;
+        *label = (struct sync_label){strdup(keys[i]), strdup(value)};
+        if (!label->key || !label->value)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int node_news(const json_t *node, const struct sync_setup *setup, struct sync_news *ret_news)
 {
     const json_t *status = json_object_get(node, "status");
-    const char *value = *config_label ? node_label(node, config_label) : NULL;
-    struct sync_news news = {.config_label_value = NULL};
+    struct sync_news news = {.heard = false};
+    int r = tell_watched(setup->watched_labels, setup->n_watched_labels, node, node_label,
+                         &news.labels, &news.n_labels, &news.labels_capacity);
 
-    news.config_label_value = value ? strdup(value) : NULL;
-    if ((value && !news.config_label_value) ||
-        tell_resources(json_object_get(status, "capacity"), json_object_get(status, "allocatable"),
-                       &news) < 0) {
+    if (r == 0)
+        r = tell_watched(setup->watched_annotations, setup->n_watched_annotations, node,
+                         node_annotation, &news.annotations, &news.n_annotations,
+                         &news.annotations_capacity);
+    if (r == 0)
+        r = tell_resources(json_object_get(status, "capacity"),
+                           json_object_get(status, "allocatable"), &news);
+    if (r < 0) {
         sync_news_deinit(&news);
-        return -ENOMEM;
+        return r;
     }
     *ret_news = news;
     return 0;

@@ -31,4 +31,4 @@ bool node_is_later(const json_t *candidate, const json_t *than);
 json_t *node_keep(const json_t *node);
 
 /* The part of the news that stands in the Node. node may be NULL: gone. 0 or -ENOMEM. */
-int node_news(const json_t *node, const char *config_label, struct sync_news *ret_news);
+int node_news(const json_t *node, const struct sync_setup *setup, struct sync_news *ret_news);

@@ -77,7 +77,7 @@ static int fill_news(struct program *program, struct sync_news *news)
 {
     cleanup_labels_plan struct labels_plan plan = {.object = NULL};
     const struct observed *observed = &program->observed;
-    int r = node_news(observed->node, program->setup.config_label, news);
+    int r = node_news(observed->node, &program->setup, news);
 
     news->heard = program->is_heard;
     news->gone = !observed->node;

@@ -24,7 +24,8 @@ static void crosses_unchanged(void **state)
 {
     static const char *const lines[] = {
         "{\"node\":\"gpu-1\",\"kubeconfig\":\"\",\"namespace\":\"gpus\",\"pod\":\"agent-x\","
-        "\"configLabel\":\"nvidia.com/device-plugin.config\",\"kind\":\"setup\"}",
+        "\"watchedLabels\":[\"nvidia.com/device-plugin.config\"],\"watchedAnnotations\":[],"
+        "\"kind\":\"setup\"}",
         "{\"labelsBy\":\"auto\",\"labels\":[{\"key\":\"nvidia.com/gpu.count\",\"value\":\"4\"},"
         "{\"key\":\"nvidia.com/gpu.sharing-strategy\",\"value\":\"\"}],"
         "\"extraLabels\":[{\"key\":\"team\",\"value\":\"a\"}],"
@@ -36,10 +37,12 @@ static void crosses_unchanged(void **state)
         "\"state\"}",
         "{\"warning\":true,\"reason\":\"DeviceUnhealthy\",\"message\":\"Xid 79 \xc3\xa4\","
         "\"pods\":[{\"namespace\":\"default\",\"name\":\"p\"}],\"kind\":\"event\"}",
-        "{\"heard\":true,\"gone\":false,\"configLabelValue\":\"\",\"resources\":[{\"name\":"
+        "{\"heard\":true,\"gone\":false,\"labels\":[{\"key\":\"a\",\"value\":\"\"}],"
+        "\"annotations\":[{\"key\":\"b\",\"value\":\"c\"}],\"resources\":[{\"name\":"
         "\"nvidia.com/gpu\",\"capacity\":16,"
         "\"allocatable\":-1}],\"labelsHeldByOthers\":[\"a/b (nfd-master)\"],\"kind\":\"news\"}",
-        "{\"heard\":false,\"gone\":true,\"resources\":[],\"labelsHeldByOthers\":[],\"kind\":"
+        "{\"heard\":false,\"gone\":true,\"labels\":[],\"annotations\":[],\"resources\":[],"
+        "\"labelsHeldByOthers\":[],\"kind\":"
         "\"news\"}",
         "{\"kind\":\"bye\"}",
         "{\"kind\":\"uninstall\"}",
@@ -70,7 +73,7 @@ static void bears_other_versions(void **state)
     assert_false(state_.state.has_condition);
     assert_string_equal(state_.state.reason, "");
     read_line("{\"kind\":\"news\"}", &news);
-    assert_null(news.news.config_label_value);
+    assert_int_equal(news.news.n_labels, 0);
 }
 
 static void refuses_nonsense(void **state)

@@ -67,16 +67,29 @@ static void knows_the_later_one(void **state)
 
 static void tells_what_the_agent_asks(void **state)
 {
-    json_t *node = json_loads("{\"metadata\":{\"labels\":{\"config\":\"small\"}},\"status\":{"
+    json_t *node = json_loads("{\"metadata\":{\"labels\":{\"config\":\"small\",\"x\":\"y\"},"
+                              "\"annotations\":{\"layout\":\"\"}},\"status\":{"
                               "\"capacity\":{\"cpu\":\"4\",\"nvidia.com/"
                               "gpu\":\"16\",\"hugepages-2Mi\":\"0\",\"a/b\":\"1.5\"},"
                               "\"allocatable\":{\"nvidia.com/gpu\":\"12\"},\"images\":[1,2]}}",
                               0, NULL);
     json_t *kept = node_keep(node);
+    char *labels[] = {(char[]){"absent"}, (char[]){"config"}},
+         *annotations[] = {(char[]){"layout"}};
+    const struct sync_setup setup = {.watched_labels = labels,
+                                     .n_watched_labels = 2,
+                                     .watched_annotations = annotations,
+                                     .n_watched_annotations = 1};
+    const struct sync_setup incurious = {.node = NULL};
     struct sync_news news;
 
-    assert_int_equal(node_news(kept, "config", &news), 0);
-    assert_string_equal(news.config_label_value, "small");
+    assert_int_equal(node_news(kept, &setup, &news), 0);
+    assert_int_equal(news.n_labels, 1);
+    assert_string_equal(sync_news_label(&news, "config"), "small");
+    assert_null(sync_news_label(&news, "absent"));
+    assert_int_equal(news.n_annotations, 1);
+    assert_string_equal(news.annotations[0].key, "layout");
+    assert_string_equal(news.annotations[0].value, "");
     assert_int_equal(news.n_resources, 1);
     assert_string_equal(news.resources[0].name, "nvidia.com/gpu");
     assert_int_equal(news.resources[0].capacity, 16);
@@ -84,10 +97,10 @@ static void tells_what_the_agent_asks(void **state)
     sync_news_deinit(&news);
     assert_null(json_object_get(json_object_get(kept, "status"), "images"));
     assert_non_null(json_object_get(json_object_get(node, "status"), "images"));
-    assert_int_equal(node_news(kept, "", &news), 0);
-    assert_null(news.config_label_value);
+    assert_int_equal(node_news(kept, &incurious, &news), 0);
+    assert_int_equal(news.n_labels + news.n_annotations, 0);
     sync_news_deinit(&news);
-    assert_int_equal(node_news(NULL, "config", &news), 0);
+    assert_int_equal(node_news(NULL, &setup, &news), 0);
     assert_int_equal(news.n_resources, 0);
     sync_news_deinit(&news);
     json_decref(kept);

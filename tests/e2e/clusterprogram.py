@@ -23,6 +23,11 @@ def state(labels=None, extra=None, taints=(), ready=None, reason='AllResourcesRe
             'hasCondition': ready is not None, 'ready': bool(ready), 'reason': reason, 'message': message}
 
 
+def config_of(news):
+    """What the Node's label says that chooses a configuration; None = it is not there."""
+    return {label['key']: label['value'] for label in news.get('labels', [])}.get(CONFIG_LABEL)
+
+
 def pairs(labels):
     return [{'key': key, 'value': value} for key, value in (labels or {}).items()]
 
@@ -31,7 +36,7 @@ class ClusterProgram:
     def __init__(self, folder, kubeconfig, node, namespace='', pod=''):
         self.log, self.news, self.rest = Path(folder) / 'cluster.log', None, b''
         self.setup = {'kind': 'setup', 'node': node, 'kubeconfig': str(kubeconfig), 'namespace': namespace, 'pod': pod,
-                      'configLabel': CONFIG_LABEL}
+                      'watchedLabels': [CONFIG_LABEL]}
         self.process = None
 
     def start(self, *messages):

@@ -18,7 +18,7 @@ from agents import replicas
 import pki
 import programs
 from bed import ControlPlane, wait
-from clusterprogram import BUILD, CONFIG_LABEL, ClusterProgram, state
+from clusterprogram import BUILD, CONFIG_LABEL, ClusterProgram, config_of, state
 from cluster import Timeline
 from faultproxy import ANSWERS, DEEDS, FaultProxy, Remote, Tls
 from test_node_objects import NAMESPACE, Objects
@@ -108,7 +108,7 @@ class Case:
     def hears(self, value):
         """The program is told of changes, and has dealt with all that came before."""
         self.api.call(self.path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: value}}})
-        self.program.await_news('the change', lambda news: news.get('configLabelValue') == value, 30)
+        self.program.await_news('the change', lambda news: config_of(news) == value, 30)
 
     def in_trouble(self):
         """What the program said it cannot do, and has not said since that it can again."""

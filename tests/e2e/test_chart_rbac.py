@@ -18,6 +18,7 @@ import yaml
 import bed
 import pki
 import programs
+from clusterprogram import config_of
 from test_chart_api import FEATURES, NODE_FEATURE_CRD, helm, CHART, NAMESPACE
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
@@ -120,14 +121,14 @@ class Case:
         path = self.folder / f'{self.name}.kubeconfig'
         pki.kubeconfig(path, self.plane.address, self.plane.pki / 'ca.crt', token)
         return {'kind': 'setup', 'node': self.node, 'kubeconfig': str(path), 'namespace': NAMESPACE,
-                'pod': self.name, 'configLabel': LABEL}
+                'pod': self.name, 'watchedLabels': [LABEL]}
 
     def look(self, program):
         """Notes what has come by now."""
         news = program.next_news()
         while news:
             self.seen.add('news')
-            if news.get('configLabelValue') == 'mine':
+            if config_of(news) == 'mine':
                 self.seen.add('a label is seen')
             news = program.next_news()
         node = self.api.call(f'/api/v1/nodes/{self.node}')

@@ -10,7 +10,7 @@ import pytest
 import pki
 from api import Refused
 from bed import wait
-from clusterprogram import CONFIG_LABEL, ClusterProgram, state
+from clusterprogram import CONFIG_LABEL, ClusterProgram, config_of, state
 
 NAMESPACE = 'gpus'
 COUNT, PRODUCT = 'nvidia.com/gpu.count', 'nvidia.com/gpu.product'
@@ -226,7 +226,7 @@ def test_a_restart_writes_nothing(objects, program):
     assert objects.meta()['resourceVersion'] == settled
     # That the program has dealt with all of it is known when it tells of a change that comes after it.
     objects.label(**{CONFIG_LABEL: 'x'})
-    program.await_news('the change', lambda news: news.get('configLabelValue') == 'x')
+    program.await_news('the change', lambda news: config_of(news) == 'x')
     stamps = {one['time'] for one in objects.meta()['managedFields'] if one['manager'] == OURS}
     assert stamps == before
 
@@ -503,7 +503,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     assert program.said().count('cannot be heard') <= 3
     program.await_news('it is heard', lambda news: news['heard'])
     objects.label(**{CONFIG_LABEL: 'small'})
-    program.await_news('the configuration chosen', lambda news: news.get('configLabelValue') == 'small', 30)
+    program.await_news('the configuration chosen', lambda news: config_of(news) == 'small', 30)
 
 
 def post(address, body):
@@ -516,16 +516,16 @@ def post(address, body):
 def test_news_of_the_node(objects, program):
     program.start(state())
     first = program.await_news('read', lambda news: True)
-    assert 'configLabelValue' not in first and first['resources'] == []
+    assert config_of(first) is None and first['resources'] == []
     objects.label(**{CONFIG_LABEL: 'large'})
-    program.await_news('the label', lambda news: news.get('configLabelValue') == 'large')
+    program.await_news('the label', lambda news: config_of(news) == 'large')
     objects.patch({'status': {'capacity': {'nvidia.com/gpu': '16', 'example.com/many': '2000', 'cpu': '4'},
                               'allocatable': {'nvidia.com/gpu': '12', 'example.com/many': '2000', 'cpu': '4'}}}, '/status')
     news = program.await_news('the resources', lambda news: news['resources'])
     assert sorted((one['name'], one['capacity'], one['allocatable']) for one in news['resources']) == [
         ('example.com/many', 2000, 2000), ('nvidia.com/gpu', 16, 12)]
     objects.label(**{CONFIG_LABEL: None})
-    program.await_news('the label gone', lambda news: 'configLabelValue' not in news)
+    program.await_news('the label gone', lambda news: config_of(news) is None)
 
 
 def test_a_node_that_comes_late_or_anew(objects, program):

@@ -52,6 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .message = c};
     const struct sync_state empty = {.labels_by = SYNC_LABELS_NONE};
     json_t *node = json_loadb((const char *)data, size, 0, NULL), *kept;
+    char *keys[] = {b};
+    const struct sync_setup setup = {.watched_labels = keys,
+                                     .n_watched_labels = 1,
+                                     .watched_annotations = keys,
+                                     .n_watched_annotations = 1};
     struct sync_news news;
 
     if (!node)
@@ -62,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     plan_all(kept, &full);
     plan_all(kept, &empty);
     (void)node_is_later(node, kept);
-    if (node_news(kept, b, &news) == 0)
+    if (node_news(kept, &setup, &news) == 0)
         sync_news_deinit(&news);
     json_decref(kept);
     json_decref(node);

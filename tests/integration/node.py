@@ -302,13 +302,16 @@ while True:
 '''
 
 
+CONFIG_LABEL = 'nvidia.com/device-plugin.config'
+
+
 def news(label=None, heard=True, gone=False, **resources):
     """What the Node looks like, as the agent is told."""
     told = {'kind': 'news', 'heard': heard, 'gone': gone, 'labelsHeldByOthers': [],
             'resources': [{'name': name, 'capacity': count, 'allocatable': count}
                           for name, count in resources.items()]}
     if label is not None:
-        told['configLabelValue'] = label
+        told['labels'] = [{'key': CONFIG_LABEL, 'value': label}]
     return json.dumps(told) + '\n'
 
 

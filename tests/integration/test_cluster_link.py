@@ -66,7 +66,7 @@ def test_setup_and_state_are_told_once_and_nothing_at_rest(node, cluster):
     assert 'nvidia.com/gfd.timestamp' not in labels
     setup = cluster.wait('setup')
     assert {**setup, 'kind': 0} == {'node': 'gpu-1', 'namespace': 'gpus', 'pod': 'agent-x', 'kubeconfig': '/k',
-                                    'configLabel': '', 'kind': 0}
+                                    'watchedLabels': [], 'watchedAnnotations': [], 'kind': 0}
     assert cluster.wait('started')['arguments'] == ['info', 'logfmt']
     wait_connected(cluster, address)
     agent.send(signal.SIGHUP)
@@ -247,7 +247,7 @@ def test_the_label_chooses_the_configuration(node, cluster):
     cluster.greet = {'label': 'four'}
     agent = start_by_folder(node, folder)
     node.wait_allocatable(16)
-    assert cluster.wait('setup')['configLabel'] == LABEL
+    assert cluster.wait('setup')['watchedLabels'] == [LABEL]
     assert cluster.all('event') == []  # the first choice is no news
     cluster.tell(label='eight')
     node.wait_allocatable(32)
