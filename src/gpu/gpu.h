@@ -34,20 +34,13 @@ enum gpu_recovery {
 
 struct gpu_probe {
     enum gpu_recovery recovery;
-    uint64_t mem_used_bytes;                               /* UINT64_MAX unknown */
-    unsigned utilization_percent, mem_utilization_percent; /* UINT_MAX unknown */
-    int temperature_celsius;                               /* INT_MIN unknown */
-    unsigned power_milliwatt;                              /* UINT_MAX unknown */
     /* Used since the driver set the device up, so a reset makes it fall; UINT64_MAX unknown. */
     uint64_t energy_millijoule;
 };
 
-#define GPU_PROBE_INIT                                                        \
-    {                                                                         \
-        .recovery = GPU_RECOVERY_UNKNOWN, .mem_used_bytes = UINT64_MAX,       \
-        .utilization_percent = UINT_MAX, .mem_utilization_percent = UINT_MAX, \
-        .temperature_celsius = INT_MIN, .power_milliwatt = UINT_MAX,          \
-        .energy_millijoule = UINT64_MAX                                       \
+#define GPU_PROBE_INIT                                                    \
+    {                                                                     \
+        .recovery = GPU_RECOVERY_UNKNOWN, .energy_millijoule = UINT64_MAX \
     }
 
 struct gpu_event {

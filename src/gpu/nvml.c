@@ -141,8 +141,9 @@ static int find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t
     return r == GPU_UNSUPPORTED || r == GPU_TIMEOUT ? -ENXIO : r;
 }
 
+/* What every driver and GPU answers, so that one that is lost or hangs shows. */
 static int probe_memory(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
-                        struct gpu_probe *probe, struct error *err)
+                        struct error *err)
 {
     nvmlMemory_v2_t memory = {.version = NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2)};
     nvmlMemory_t old = {.used = 0};
@@ -150,14 +151,10 @@ static int probe_memory(struct gpu_driver *driver, nvmlDevice_t device, const ch
 
     r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo_v2, device, &memory), err,
                      "nvmlDeviceGetMemoryInfo");
-    if (r == 0)
-        probe->mem_used_bytes = memory.used;
     if (r != GPU_UNSUPPORTED)
         return r;
     r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo, device, &old), err,
                      "nvmlDeviceGetMemoryInfo");
-    if (r == 0)
-        probe->mem_used_bytes = old.used;
     return r == GPU_UNSUPPORTED ? 0 : r;
 }
 
@@ -191,32 +188,18 @@ static int probe_recovery(struct gpu_driver *driver, nvmlDevice_t device, const 
     return 0;
 }
 
-static int probe_readings(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
-                          struct gpu_probe *probe, struct error *err)
+/* A driver or GPU that does not count it is fine. */
+static int probe_energy(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
+                        struct gpu_probe *probe, struct error *err)
 {
-    nvmlUtilization_t busy = {.gpu = 0};
     unsigned long long energy = 0;
-    unsigned value = 0;
-    int r;
+    int r =
+        nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetTotalEnergyConsumption, device, &energy),
+                     err, "nvmlDeviceGetTotalEnergyConsumption");
 
-    r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetUtilizationRates, device, &busy), err,
-                     "nvmlDeviceGetUtilizationRates");
-    if (r == 0) {
-        probe->utilization_percent = busy.gpu;
-        probe->mem_utilization_percent = busy.memory;
-    }
-    if (r == GPU_LOST)
-        return r;
-    if (NVML_ASK(driver, uuid, nvmlDeviceGetTemperature, device, NVML_TEMPERATURE_GPU, &value) ==
-            NVML_SUCCESS &&
-        value < 1000)
-        probe->temperature_celsius = (int)value;
-    if (NVML_ASK(driver, uuid, nvmlDeviceGetPowerUsage, device, &value) == NVML_SUCCESS)
-        probe->power_milliwatt = value;
-    if (NVML_ASK(driver, uuid, nvmlDeviceGetTotalEnergyConsumption, device, &energy) ==
-        NVML_SUCCESS)
+    if (r == 0)
         probe->energy_millijoule = energy;
-    return 0;
+    return r == GPU_LOST ? r : 0;
 }
 
 static int nvml_probe(struct gpu_driver *driver, const char *uuid, struct gpu_probe *ret_probe,
@@ -228,11 +211,11 @@ static int nvml_probe(struct gpu_driver *driver, const char *uuid, struct gpu_pr
 
     r = find_device(driver, uuid, &device, err);
     if (r == 0)
-        r = probe_memory(driver, device, uuid, &probe, err);
+        r = probe_memory(driver, device, uuid, err);
     if (r == 0)
         r = probe_recovery(driver, device, uuid, &probe, err);
     if (r == 0)
-        r = probe_readings(driver, device, uuid, &probe, err);
+        r = probe_energy(driver, device, uuid, &probe, err);
     if (r == 0)
         *ret_probe = probe;
     return r == 0 || r == GPU_LOST || r < 0 ? r : -EIO;

@@ -49,9 +49,6 @@
     X(nvmlDeviceGetNvLinkState, NULL, false)                             \
     X(nvmlDeviceGetNvLinkRemoteDeviceType, NULL, false)                  \
     X(nvmlDeviceGetNvLinkRemotePciInfo_v2, NULL, false)                  \
-    X(nvmlDeviceGetUtilizationRates, NULL, false)                        \
-    X(nvmlDeviceGetTemperature, NULL, false)                             \
-    X(nvmlDeviceGetPowerUsage, NULL, false)                              \
     X(nvmlDeviceGetTotalEnergyConsumption, NULL, false)                  \
     X(nvmlDeviceGetFieldValues, NULL, false)                             \
     X(nvmlDeviceGetSupportedEventTypes, NULL, false)                     \

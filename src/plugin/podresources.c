@@ -137,6 +137,15 @@ static void fail(struct podresources *podresources, const char *why)
     answer_all(podresources, &nothing);
 }
 
+static void on_due(uv_timer_t *timer);
+
+/* From the loop; a call that is open answers who asked before it, and then asks again. */
+static void ask_soon(struct podresources *podresources)
+{
+    if (!podresources->client && !uv_is_active((uv_handle_t *)&podresources->timer))
+        uv_timer_start(&podresources->timer, on_due, 0, 0);
+}
+
 static void on_listed(struct rpc_request *request, enum rpc_status status, const char *text,
                       const void *message, size_t size, void *userdata)
 {
@@ -155,7 +164,7 @@ static void on_listed(struct rpc_request *request, enum rpc_status status, const
     }
     rpc_client_free(TAKE_PTR(podresources->client));
     if (podresources->n_questions)
-        uv_timer_start(&podresources->timer, podresources->timer.timer_cb, 0, 0);
+        ask_soon(podresources);
 }
 
 static void on_due(uv_timer_t *timer)
@@ -199,8 +208,7 @@ int podresources_ask(struct podresources *podresources, const char *const *ids, 
         podresources->n_questions--;
         return r;
     }
-    if (!podresources->client && !uv_is_active((uv_handle_t *)&podresources->timer))
-        uv_timer_start(&podresources->timer, on_due, 0, 0);
+    ask_soon(podresources);
     return 0;
 }
 

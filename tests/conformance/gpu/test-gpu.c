@@ -160,12 +160,12 @@ static void a_hang_is_told(void **state)
     char uuid[GPU_UUID_SIZE];
 
     memcpy(uuid, seen.inventory.gpus[1].uuid, sizeof(uuid));
-    INJECT("hang", "1", "nvmlDeviceGetTemperature");
+    INJECT("hang", "1", "nvmlDeviceGetTotalEnergyConsumption");
     began_ms = clock_now_ms();
     driver_probe(seen.driver, uuid);
     WAIT_FOR(&seen, seen.n_hangs >= 1);
     assert_true(clock_now_ms() - began_ms < DEADLINE_MS + 2000);
-    assert_string_equal(seen.hung_call, "nvmlDeviceGetTemperature");
+    assert_string_equal(seen.hung_call, "nvmlDeviceGetTotalEnergyConsumption");
     assert_string_equal(seen.hung_uuid, uuid);
     WAIT_FOR(&seen, seen.n_inventories >= 2);
     assert_string_equal(seen.inventory.gpus[1].uuid, uuid);
