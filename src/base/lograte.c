@@ -1,26 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/trouble.h"
+#include "base/lograte.h"
 
-#include <stdio.h>
-#include <string.h>
-
-bool trouble_is_news(struct trouble *trouble, const char *why, uint64_t now_ms)
+/* FNV-1a. Who finds two sentences of one hash keeps one line out of the log. */
+static uint64_t hash(const char *sentence)
 {
-    /* A reason too long to be kept is known by its beginning. */
-    const bool same = strncmp(why, trouble->why, sizeof(trouble->why) - 1) == 0;
+    uint64_t h = 0xcbf29ce484222325;
 
-    if (now_ms - trouble->since_ms >= TROUBLE_PERIOD_MS) {
-        trouble->since_ms = now_ms;
-        trouble->n_said = 0;
+    for (const char *c = sentence; *c; c++)
+        h = (h ^ (unsigned char)*c) * 0x100000001b3;
+    return h ? h : 1;
+}
+
+bool lograte_begin(struct lograte *rate, const char *sentence, uint64_t now_ms)
+{
+    const uint64_t state = hash(sentence);
+
+    if (now_ms - rate->since_ms >= LOGRATE_PERIOD_MS) {
+        rate->since_ms = now_ms;
+        rate->n_logged = 0;
     }
-    if (same || trouble->n_said >= TROUBLE_SAY_MAX)
+    if (state == rate->state || rate->n_logged >= LOGRATE_BURST)
         return false;
-    trouble->n_said++;
-    snprintf(trouble->why, sizeof(trouble->why), "%s", why);
+    rate->state = state;
+    rate->n_logged++;
     return true;
 }
 
-void trouble_forget(struct trouble *trouble)
+bool lograte_change(struct lograte *rate, const char *sentence)
 {
-    trouble->why[0] = '\0';
+    const uint64_t before = rate->state;
+
+    rate->state = hash(sentence);
+    return rate->state != before;
+}
+
+bool lograte_end(struct lograte *rate)
+{
+    if (!rate->state)
+        return false;
+    rate->state = 0;
+    rate->n_logged++;
+    return true;
+}
+
+bool lograte_admit(struct lograte_keys *keys, const char *key, uint64_t quiet_ms, uint64_t now_ms)
+{
+    const size_t place = keys->n_logged % LOGRATE_KEYS_MAX;
+    const uint64_t hashed = hash(key);
+
+    for (size_t i = 0; i < LOGRATE_KEYS_MAX; i++)
+        if (keys->items[i].key == hashed && keys->items[i].until_ms > now_ms)
+            return false;
+    keys->n_logged++;
+    keys->items[place].key = hashed;
+    keys->items[place].until_ms = now_ms + quiet_ms;
+    return true;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -44,8 +45,9 @@ void healthfile_save(struct healthfile *file, const struct health *health)
     health_save(health, file->boot, &text);
     if (r == 0)
         r = file_write_atomic(file->path, text_string(&text), text.length, 0600, &err);
-    if (r < 0 && !file->unsaved)
+    if (r == 0)
+        lograte_end(&file->failure);
+    else if (lograte_begin(&file->failure, error_text(&err), clock_now_ms()))
         log_warning(error_text(&err), "hint",
                     "after a restart the agent forgets which GPUs need a reset");
-    file->unsaved = r < 0;
 }

@@ -10,13 +10,14 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "base/lograte.h"
 #include "health/health.h"
 
 struct healthfile {
     const char *folder; /* borrowed */
     char path[PATH_MAX];
-    char boot[64]; /* the kernel's boot id: what another boot saved is not believed */
-    bool unsaved;  /* the last save failed, and that was said */
+    char boot[64];          /* the kernel's boot id: what another boot saved is not believed */
+    struct lograte failure; /* of saving */
 };
 
 void healthfile_init(struct healthfile *file, const char *folder);

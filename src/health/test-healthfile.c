@@ -31,7 +31,7 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     health_inventory(&before, &inventory, 1);
     health_event(&before, &event, XID_RESET, 2);
     healthfile_save(&file, &before);
-    assert_false(file.unsaved);
+    assert_int_equal(file.failure.state, 0);
 
     healthfile_load(&file, &after);
     assert_non_null(health_find(&after, UUID));

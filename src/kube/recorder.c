@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "kube/backoff.h"
 #include "kube/correlator.h"
 #include "kube/managedfields.h"
@@ -24,9 +25,8 @@ struct recorder {
     struct correlator_entry *entry; /* what it is about */
     unsigned n_sent;                /* the count it carries */
     struct backoff backoff;
-    bool is_refused;   /* the timer runs after a failure */
-    bool is_full_said; /* that events are lost */
-    char trouble[256]; /* as it was said; "" = it works */
+    bool is_refused; /* the timer runs after a failure */
+    struct lograte trouble, loss;
 };
 
 static void pump(struct recorder *recorder);
@@ -46,9 +46,8 @@ static void on_timer(uv_timer_t *timer)
 
 static void say_trouble(struct recorder *recorder, const char *reason, unsigned status)
 {
-    if (str_equal(recorder->trouble, reason))
+    if (!lograte_begin(&recorder->trouble, reason, clock_now_ms()))
         return;
-    snprintf(recorder->trouble, sizeof(recorder->trouble), "%s", reason);
     log_warning("cannot write events", "reason", reason, "do",
                 status == 403 ? "let our service account create and patch events" : NULL);
 }
@@ -78,9 +77,8 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
 
 static void on_good(struct recorder *recorder)
 {
-    if (*recorder->trouble)
+    if (lograte_end(&recorder->trouble))
         log_info("events are written again");
-    recorder->trouble[0] = '\0';
     backoff_reset(&recorder->backoff);
     recorder->entry->n_written = recorder->n_sent;
     recorder->entry->has_event = true;
@@ -131,7 +129,7 @@ static void on_pod(const struct kube_response *response, void *userdata)
         uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
     if (uid || is_refused)
         recorder->entry->pod_uid = strdup(uid ? uid : "");
-    if (is_refused && !*recorder->trouble)
+    if (is_refused)
         say_trouble(recorder, response->reason, 0);
     if (response->http_status == 404)
         correlator_forget(recorder->entry);
@@ -309,12 +307,12 @@ void recorder_start(struct recorder *recorder, struct kube_client *client)
 void recorder_add(struct recorder *recorder, const struct correlator_event *event)
 {
     const struct correlator_now moment = now();
-    const bool is_lost = correlator_add(&recorder->correlator, event, &moment) != 0;
+    const char *loss = "events are lost, more of them came than can be written";
 
-    if (is_lost && !recorder->is_full_said)
-        log_warning("events are lost, more of them came than can be written", "reason",
-                    event->reason, "message", event->message);
-    recorder->is_full_said = is_lost;
+    if (correlator_add(&recorder->correlator, event, &moment) == 0)
+        lograte_end(&recorder->loss);
+    else if (lograte_begin(&recorder->loss, loss, moment.ms))
+        log_warning(loss, "reason", event->reason, "message", event->message);
     pump(recorder);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/lograte.h"
 #include "base/text.h"
 #include "kube/backoff.h"
 #include "kube/object.h"
@@ -47,7 +48,7 @@ struct kube_watch {
     unsigned n_breaks;   /* of watches that had just begun, in a row */
     bool lived;          /* the watch is open for LIVED_MS */
 
-    char *trouble; /* as told; NULL = none */
+    struct lograte trouble; /* as told */
 
     unsigned busy;
     bool freed;
@@ -67,7 +68,6 @@ static void on_timer_closed(uv_handle_t *handle)
     free(watch->version);
     free(watch->page);
     free(watch->said);
-    free(watch->trouble);
     free(watch);
 }
 
@@ -86,20 +86,16 @@ static void leave(struct kube_watch *watch)
 
 static void tell_trouble(struct kube_watch *watch, const char *reason)
 {
-    if (watch->trouble && str_equal(watch->trouble, reason))
+    if (!lograte_change(&watch->trouble, reason))
         return;
-    free(watch->trouble);
-    watch->trouble = strdup(reason);
     if (watch->events.on_trouble && !watch->freed)
         watch->events.on_trouble(reason, watch->userdata);
 }
 
 static void tell_heard(struct kube_watch *watch)
 {
-    if (!watch->trouble)
+    if (!lograte_end(&watch->trouble))
         return;
-    free(watch->trouble);
-    watch->trouble = NULL;
     if (watch->events.on_trouble && !watch->freed)
         watch->events.on_trouble(NULL, watch->userdata);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -30,9 +31,9 @@ void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job
 
 static void say_trouble(struct writer *writer, const char *reason, unsigned status)
 {
-    if (str_equal(writer->trouble, reason))
+    writer->is_failing = true;
+    if (!lograte_begin(&writer->failure, reason, clock_now_ms()))
         return;
-    snprintf(writer->trouble, sizeof(writer->trouble), "%s", reason);
     log_warning("cannot write to the cluster, trying again", "what", writer->job->what, "reason",
                 reason, "do", status == 403 ? writer->job->remedy : NULL);
 }
@@ -75,9 +76,9 @@ static void on_rest(struct writer *writer)
 {
     const bool was_at_rest = writer->at_rest;
 
-    if (*writer->trouble)
+    if (lograte_end(&writer->failure))
         log_info("written to the cluster again", "what", writer->job->what);
-    writer->trouble[0] = '\0';
+    writer->is_failing = false;
     writer->n_conflicts = writer->n_writes = 0;
     backoff_reset(&writer->backoff);
     writer->at_rest = true;

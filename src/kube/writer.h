@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "base/lograte.h"
 #include "kube/backoff.h"
 #include "kube/client.h"
 #include "kube/object.h"
@@ -44,7 +45,8 @@ struct writer {
     bool was_conflict;              /* ... which was only a conflict */
     unsigned n_conflicts, n_writes; /* since the last rest */
     bool at_rest;                   /* at the last look nothing was left */
-    char trouble[256];              /* why it does not work, as it was said; "" = it does */
+    bool is_failing;                /* it does not work, and is tried again */
+    struct lograte failure;
 };
 
 void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job *job,

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -13,12 +14,12 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
 #include "health/health.h"
 #include "health/healthfile.h"
-#include "health/xidlog.h"
 #include "node/coexist.h"
 #include "node/facts.h"
 #include "node/httplink.h"
@@ -29,7 +30,7 @@
 #include "plugin/cdi.h"
 #include "plugin/kubeletdir.h"
 
-enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
+enum { TICK_MS = 60000, XID_QUIET_MS = 10000, MMAP_THRESHOLD = 128 << 10 };
 
 struct agent {
     struct facts facts;
@@ -50,7 +51,8 @@ struct agent {
     struct status status_source;
     struct health health;
     struct xid_filter xid_filter;
-    struct xidlog xidlog;
+    struct lograte driver_problem;   /* of facts.driver_problem */
+    struct lograte_keys logged_xids; /* a broken GPU repeats its XID many times a second */
     struct healthfile healthfile;
     int helper_pid; /* of the process that sent the last inventory */
     bool serves;    /* a resource is registered with the kubelet */
@@ -235,6 +237,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     int outcome;
 
     agent->facts.driver_problem[0] = '\0';
+    lograte_end(&agent->driver_problem);
     publisher_touch(agent->publisher);
     if (machine_update(&agent->facts.machine, seen, &changed) < 0) {
         log_error("no memory for the machine's inventory");
@@ -251,26 +254,25 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     apply_health(agent, outcome);
 }
 
-static void say_driver_trouble(struct agent *agent, const char *before)
+static void report_driver_problem(struct agent *agent, const char *message, const char *hint)
 {
-    if (!str_equal(before, agent->facts.driver_problem))
-        publisher_event(agent->publisher, true, "DriverNotAvailable", agent->facts.driver_problem,
-                        NULL, 0);
+    const char *reason = agent->facts.driver_problem;
+
     publisher_touch(agent->publisher);
+    if (!lograte_begin(&agent->driver_problem, reason, clock_now_ms()))
+        return;
+    log_error(message, "reason", reason, "hint", hint);
+    publisher_event(agent->publisher, true, "DriverNotAvailable", reason, NULL, 0);
 }
 
 static void on_unavailable(const char *reason, void *userdata)
 {
     struct agent *agent = userdata;
     const struct config *config = agent->facts.next_config;
-    char before[sizeof(agent->facts.driver_problem)];
 
-    memcpy(before, agent->facts.driver_problem, sizeof(before));
     snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s", reason);
     if (agent->facts.machine_known) {
-        if (!str_equal(before, agent->facts.driver_problem))
-            log_error("the driver cannot be asked any more, trying again", "reason", reason);
-        say_driver_trouble(agent, before);
+        report_driver_problem(agent, "the driver cannot be asked any more, trying again", NULL);
         apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
         return;
     }
@@ -280,12 +282,18 @@ static void on_unavailable(const char *reason, void *userdata)
         replan_machine(agent);
         return;
     }
-    if (!str_equal(before, agent->facts.driver_problem))
-        log_error("the NVIDIA driver cannot be asked", "reason", reason, "hint",
-                  "is the driver loaded, and does this container see its libraries?");
-    say_driver_trouble(agent, before);
+    report_driver_problem(agent, "the NVIDIA driver cannot be asked",
+                          "is the driver loaded, and does this container see its libraries?");
     if (config && config->fail_on_init_error)
         stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+}
+
+static bool admits_xid(struct agent *agent, const struct gpu_event *event)
+{
+    char key[GPU_UUID_SIZE + 32];
+
+    snprintf(key, sizeof(key), "%s %" PRIu64, event->uuid, event->xid);
+    return lograte_admit(&agent->logged_xids, key, XID_QUIET_MS, clock_now_ms());
 }
 
 static void on_event(const struct gpu_event *event, void *userdata)
@@ -294,7 +302,7 @@ static void on_event(const struct gpu_event *event, void *userdata)
     enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
 
     agent->facts.counters.xids++;
-    if (xidlog_admit(&agent->xidlog, event, clock_now_ms()))
+    if (admits_xid(agent, event))
         log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
                   "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
                   log_number(event->xid), "class", xid_class_name(class), "meaning",

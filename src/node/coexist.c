@@ -8,13 +8,12 @@
 
 #include "base/array.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
 #include "plugin/foreignplugin.h"
 
 enum {
     LOOK_PERIOD_MS = 60000,
-    SAY_PERIOD_MS = 60000,
-    SAY_MAX = 4, /* a plugin that crashes again and again is said so often in that time */
     POD_SIZE = 512,
 };
 
@@ -41,10 +40,8 @@ static const struct {
 struct foreignplugin {
     char resource[RESOURCE_NAME_SIZE];
     char socket[FOREIGNPLUGIN_NAME_SIZE]; /* "" = none now */
-    char said[FOREIGNPLUGIN_NAME_SIZE];   /* what was said last */
     char sentence[POD_SIZE + 320];
-    uint64_t said_ms; /* when the period began in which ... */
-    unsigned n_said;  /* ... so much was said */
+    struct lograte rate; /* of a plugin that crashes again and again */
 };
 
 struct coexist {
@@ -79,17 +76,6 @@ static struct foreignplugin *find_row(const struct coexist *coexist, const char 
     return NULL;
 }
 
-/* A plugin that flaps says its news to nobody after a while; what is so stays on the status page.
- */
-static bool may_say(struct foreignplugin *rival, uint64_t now_ms)
-{
-    if (rival->n_said == 0 || now_ms - rival->said_ms >= SAY_PERIOD_MS) {
-        rival->said_ms = now_ms;
-        rival->n_said = 0;
-    }
-    return rival->n_said++ < SAY_MAX;
-}
-
 static void compose(struct foreignplugin *rival, const char *plugin_pod, const char *agent_pod)
 {
     bool is_agent = str_starts_with(rival->socket, "gpuslice-");
@@ -117,10 +103,7 @@ static void say_rivals(struct coexist *coexist)
         if (!*rival->socket)
             continue;
         compose(rival, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
-        if (str_equal(rival->socket, rival->said))
-            continue;
-        memcpy(rival->said, rival->socket, sizeof(rival->said));
-        if (may_say(rival, uv_now(coexist->loop)))
+        if (lograte_begin(&rival->rate, rival->socket, uv_now(coexist->loop)))
             say(coexist, true, "ForeignDevicePlugin", rival->sentence);
     }
 }
@@ -129,13 +112,11 @@ static void say_gone(struct coexist *coexist, struct foreignplugin *rival)
 {
     char sentence[RESOURCE_NAME_SIZE + 96];
 
-    if (!*rival->said)
+    if (!lograte_end(&rival->rate))
         return;
-    rival->said[0] = '\0';
     snprintf(sentence, sizeof(sentence), "nobody else serves %s any more; gpuslice offers it again",
              rival->resource);
-    if (may_say(rival, uv_now(coexist->loop)))
-        say(coexist, false, "ForeignDevicePluginGone", sentence);
+    say(coexist, false, "ForeignDevicePluginGone", sentence);
 }
 
 /* --- pods --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/lineout.h"
 #include "base/log.h"
@@ -55,17 +56,15 @@ static void write_content(struct labelfile *file, char *content)
     struct error err = ERROR_INIT;
 
     if (put(file->path, content, &err) < 0) {
-        if (!file->unwritten)
+        if (lograte_begin(&file->failure, error_text(&err), clock_now_ms()))
             log_error(error_text(&err), "hint",
                       "the labels' file lies in a folder of node-feature-discovery's, which has to "
                       "be mounted");
-        file->unwritten = true;
         free(content);
         return;
     }
-    if (!file->content || file->unwritten)
+    if (lograte_end(&file->failure) || !file->content)
         log_info("labels written", "file", *file->path ? file->path : "standard output");
-    file->unwritten = false;
     free(file->content);
     file->content = content;
 }

@@ -11,14 +11,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/lograte.h"
 #include "nodesync/message.h"
 
 #define LABELFILE_TIMESTAMP "nvidia.com/gfd.timestamp"
 
 struct labelfile {
-    char *path;     /* NULL = there is none; "" = standard output */
-    char *content;  /* as written last; NULL = nothing was */
-    bool unwritten; /* the last attempt failed, and that was said */
+    char *path;    /* NULL = there is none; "" = standard output */
+    char *content; /* as written last; NULL = nothing was */
+    struct lograte failure;
 };
 
 /* Writes the labels to path (NULL = nowhere); a file at another path written before goes away. */

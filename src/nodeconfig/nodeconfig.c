@@ -14,6 +14,7 @@
 #include "base/dirwatch.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
 #include "nodeconfig/configfile.h"
 #include "nodeconfig/configselect.h"
@@ -38,7 +39,7 @@ struct nodeconfig {
     bool label_told;         /* by the cluster, and so remembered */
     bool waiting;            /* nothing was taken yet, and nothing can be */
     bool seen;               /* there was something to take */
-    bool said_empty;         /* that the folder is waited for */
+    struct lograte absence;  /* of any configuration */
     struct configfile *file; /* NULL while none is chosen, and for an empty configuration */
     char path[PATH_MAX], stand_in[PATH_MAX];
     char trouble[sizeof(((struct error *)NULL)->message)];
@@ -185,13 +186,12 @@ static int follow(struct nodeconfig *config, const char *path, struct error *err
 /* True the first time. */
 static bool say_waiting(struct nodeconfig *config)
 {
-    bool first = !config->said_empty;
+    const char *sentence = "there is no configuration yet; the agent waits for one";
+    const bool is_first = lograte_change(&config->absence, sentence);
 
-    if (first)
-        log_warning("there is no configuration yet; the agent waits for one", "folder",
-                    config->flags->config_folder);
-    config->said_empty = true;
-    return first;
+    if (is_first)
+        log_warning(sentence, "folder", config->flags->config_folder);
+    return is_first;
 }
 
 /* Brings the choice up to date. True when something came out differently. */

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "kube/access.h"
 #include "kube/object.h"
 #include "kube/watch.h"
@@ -34,11 +36,11 @@ struct program {
     struct shutdown shutdown;
     uv_timer_t access;
     struct backoff access_backoff;
-    char access_trouble[512]; /* as it was said; "" = none */
-    char *notes;              /* what was said of labels that are not ours to set */
-    bool is_listing;          /* what comes is a list, not a change */
-    bool is_listed;           /* the list that runs has shown it */
-    bool is_heard;            /* the API server */
+    struct lograte access_trouble, server_trouble;
+    struct lograte notes; /* of labels that are not ours to set */
+    bool is_listing;      /* what comes is a list, not a change */
+    bool is_listed;       /* the list that runs has shown it */
+    bool is_heard;        /* the API server */
     int status;
 };
 
@@ -63,14 +65,14 @@ static void say_notes(struct program *program, const struct labels_plan *plan)
         text_addf(&text, "%s%s", i ? ", " : "", plan->held[i]);
     for (size_t i = 0; i < plan->n_refused; i++)
         text_addf(&text, "%s%s", text.length ? "; " : "", plan->refused[i]);
-    if (str_equal(text_string(&text), program->notes ? program->notes : ""))
+    if (!text.length)
+        lograte_end(&program->notes);
+    if (!text.length || !lograte_change(&program->notes, text.data))
         return;
     if (plan->n_held)
         log_info("labels are left to who holds them", "labels", text_string(&text));
     for (size_t i = 0; i < plan->n_refused; i++)
         log_warning(plan->refused[i]);
-    free(program->notes);
-    program->notes = text_take(&text);
 }
 
 static int fill_news(struct program *program, struct sync_news *news)
@@ -180,10 +182,12 @@ static void on_trouble(const char *reason, void *userdata)
     program->is_heard = !reason;
     tell_news(program);
     if (reason) {
-        log_warning("the API server cannot be heard, trying again", "reason", reason);
+        if (lograte_begin(&program->server_trouble, reason, clock_now_ms()))
+            log_warning("the API server cannot be heard, trying again", "reason", reason);
         return;
     }
-    log_info("the API server is heard again");
+    if (lograte_end(&program->server_trouble))
+        log_info("the API server is heard again");
     writer_kick(&program->owner.writer);
     nodewriters_kick(&program->nodewriters);
     writer_kick(&program->feature.writer);
@@ -284,9 +288,8 @@ static void on_access(uv_timer_t *timer)
 
     if (start(program, &err) == 0)
         return;
-    if (!str_equal(program->access_trouble, error_text(&err)))
+    if (lograte_begin(&program->access_trouble, error_text(&err), clock_now_ms()))
         log_error(error_text(&err));
-    snprintf(program->access_trouble, sizeof(program->access_trouble), "%s", error_text(&err));
     uv_timer_start(timer, on_access, backoff_next_ms(&program->access_backoff, 0), 0);
 }
 
@@ -420,6 +423,5 @@ int program_run(int fd)
     uv_loop_close(&program.loop);
     observed_deinit(&program.observed);
     sync_setup_deinit(&program.setup);
-    free(program.notes);
     return program.status;
 }

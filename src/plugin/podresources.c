@@ -7,7 +7,9 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "podresources/v1/api.pb.h"
 #include "rpc/client.h"
 #include "rpc/message.h"
@@ -26,7 +28,7 @@ struct podresources {
     struct rpc_client *client; /* while a call is open */
     struct question *questions;
     size_t n_questions, capacity;
-    bool silent; /* the kubelet did not answer, and that was said */
+    struct lograte silence; /* of a kubelet that does not answer */
 };
 
 DEFINE_MESSAGE_CLEANUP(v1_ListPodResourcesResponse)
@@ -126,15 +128,19 @@ static void answer_all(struct podresources *podresources, const v1_ListPodResour
     free(questions);
 }
 
-static void fail(struct podresources *podresources, const char *why)
+static void answer_nothing(struct podresources *podresources)
 {
     const v1_ListPodResourcesResponse nothing = v1_ListPodResourcesResponse_init_zero;
 
-    if (!podresources->silent)
+    answer_all(podresources, &nothing);
+}
+
+static void fail(struct podresources *podresources, const char *why)
+{
+    if (lograte_begin(&podresources->silence, why, clock_now_ms()))
         log_info("the kubelet does not tell which pods hold devices, so they cannot be named",
                  "reason", why);
-    podresources->silent = true;
-    answer_all(podresources, &nothing);
+    answer_nothing(podresources);
 }
 
 static void on_due(uv_timer_t *timer);
@@ -159,7 +165,7 @@ static void on_listed(struct rpc_request *request, enum rpc_status status, const
     else if (message_decode(v1_ListPodResourcesResponse_fields, message, size, &list) < 0)
         fail(podresources, "its answer is no list of pods");
     else {
-        podresources->silent = false;
+        lograte_end(&podresources->silence);
         answer_all(podresources, &list);
     }
     rpc_client_free(TAKE_PTR(podresources->client));
@@ -174,8 +180,7 @@ static void on_due(uv_timer_t *timer)
     int r;
 
     if (!*podresources->socket_path) {
-        podresources->silent = true; /* as its owner wants it */
-        fail(podresources, "");
+        answer_nothing(podresources); /* as its owner wants it */
         return;
     }
     r = rpc_client_new(podresources->loop, podresources->socket_path, &podresources->client, &err);

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
-#include "base/trouble.h"
 #include "plugin/foreignplugin.h"
 #include "plugin/regcheck.h"
 #include "plugin/registration.h"
@@ -36,7 +36,7 @@ struct service {
     struct registration registration;
     struct standby standby;   /* while it stands back the timer runs */
     struct regcheck regcheck; /* of a registration that the Node does not show, ours or a rival's */
-    struct trouble trouble;
+    struct lograte trouble;
     enum state state;
     uint64_t generation;    /* of the kubelet's socket that `state` is about */
     uint64_t registered_ms; /* when it was last */
@@ -105,7 +105,7 @@ static void register_soon(struct service *service)
 static void say_trouble(struct service *service, enum log_level level, const char *message,
                         const char *why)
 {
-    if (trouble_is_news(&service->trouble, why, now_ms(service)))
+    if (lograte_begin(&service->trouble, why, now_ms(service)))
         log_event(level, message, "resource", service->resource, "reason", why, NULL);
 }
 
@@ -114,7 +114,7 @@ static void forget_trouble(struct service *service)
 {
     if (service->state != STATE_REGISTERED || now_ms(service) - service->registered_ms < STEADY_MS)
         return;
-    trouble_forget(&service->trouble);
+    lograte_end(&service->trouble);
     service->retry_ms = RETRY_FIRST_MS;
 }
 
