@@ -311,6 +311,7 @@ static int fill_in(struct parse *parse)
         &flags->fallback_strategies, &flags->node_name,
         &flags->namespace_,          &flags->pod_name,
         &flags->kubeconfig,          &flags->pod_resources_socket,
+        &flags->channel_dir,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(optional); i++)

@@ -29,6 +29,10 @@ struct agent_flags {
     const char *log_level, *log_format;
     const char *disable_health_checks; /* DP_DISABLE_HEALTHCHECKS; NULL = unset */
     const char *enable_health_checks;  /* DP_ENABLE_HEALTHCHECKS */
+    const char *channel_dir; /* --channel-dir, GPUSLICE_CHANNEL_DIR: where our programs connect to;
+                                NULL = they are children */
+    unsigned peer_deadline_ms;   /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours that
+                                    is silent for longer hangs */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
                                     longer hangs */
     /* Which of a folder's files is this node's configuration; never "". */

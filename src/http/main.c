@@ -1,299 +1,253 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * gpuslice-http: speaks HTTP for the agent (see httplink.h), by libmicrohttpd in our own loop. Each
- * question goes to the agent and has a deadline, so a stuck agent shows as 503 and not as silence.
+ * gpuslice-http: speaks HTTP for the agent (see httplink.h). Each request becomes one of ours to
+ * the agent and has a deadline, so a stuck agent shows as 503 and not as silence.
  *
- * No client holds up another: it gets half of the connections at most, and for each request a
- * limited time (clients.h).
- *
- * One question is open at a time. An answer that misses its deadline is read later and thrown away;
- * until it came, requests are answered 503 at once, as waiting for the agent would hold up them
- * all.
+ * It is the agent's child, with the channel at a descriptor, and ends with it; or a container
+ * beside it that connects to the agent's socket, again and again.
  */
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "base/address.h"
 #include "base/array.h"
-#include "base/clock.h"
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "http/clients.h"
+#include "http/server.h"
 #include "node/httplink.h"
+#include "proc/connector.h"
+#include "proc/role.h"
+#include "proc/subprocess.h"
 
-enum {
-    ANSWER_MS = 2000,
-    IDLE_SECONDS = 10, /* so long may a client that says nothing keep its connection */
-    REQUEST_MS = 15000,
-    MAX_REQUEST = 16 << 10,
-    MAX_BODY = 64 << 20,
+enum { ANSWER_MS = 2000, EXIT_USAGE = 64 };
+
+static const struct server_page pages[] = {
+    {"/healthz", "text/plain; charset=utf-8", HTTPLINK_HEALTH},
+    {"/readyz", "text/plain; charset=utf-8", HTTPLINK_READY},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", HTTPLINK_METRICS},
 };
 
-static const struct {
-    const char *path;
-    char question;
-    const char *type;
-} pages[] = {
-    {"/healthz", HTTPLINK_HEALTH, "text/plain; charset=utf-8"},
-    {"/readyz", HTTPLINK_READY, "text/plain; charset=utf-8"},
-    {"/metrics", HTTPLINK_METRICS, "text/plain; version=0.0.4; charset=utf-8"},
+static const struct channel_options channel_options = {
+    .name = HTTPLINK_NAME,
+    .max_body_bytes = 64,
+    .max_receive_bytes = HTTPLINK_MAX_BODY,
 };
 
-/* What the agent owes us: the rest of a header, and then of a body. */
 static struct {
-    bool open;
-    struct httplink_header header;
-    char *body;
-    size_t received;
-} answer;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    struct server *server;
+    struct connector *connector; /* NULL as a child */
+    struct channel *child_channel;
+    struct channel *channel; /* to the agent, once it said hello; else NULL */
+} program;
 
-static struct clients clients;
+/* -- requests -------------------------------------------------------------------------------- */
 
-/* -ETIMEDOUT leaves what was received for the next call; after another error the pair is no use. */
-static int receive(void *data, size_t size, uint64_t deadline_ms)
+/* Those that wait for the same answer. */
+struct waiters {
+    struct server_request *items[CLIENTS_MAX];
+    size_t n;
+};
+
+/*
+ * Of each page one request at a time is open: however many clients ask, the agent answers at its
+ * own pace. Who comes meanwhile waits for the next one, so that nobody gets an answer that is older
+ * than his request.
+ */
+static struct page_state {
+    struct waiters asked, queued;
+} states[ARRAY_SIZE(pages)];
+
+static void answer_all(struct waiters *waiters, unsigned status, const char *body, size_t size)
 {
-    while (answer.received < size) {
-        struct pollfd pair = {.fd = HTTPLINK_FD, .events = POLLIN};
-        const uint64_t now_ms = clock_now_ms();
-        ssize_t n;
+    while (waiters->n)
+        server_answer(waiters->items[--waiters->n], status, body, size);
+}
 
-        n = poll(&pair, 1, deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0);
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (n > 0)
-            n = recv(HTTPLINK_FD, (char *)data + answer.received, size - answer.received, 0);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n == 0)
-            return -EPIPE;
-        if (n > 0)
-            answer.received += (size_t)n;
+static void refuse_all(struct page_state *state)
+{
+    static const char sentence[] = "the agent does not answer\n";
+
+    answer_all(&state->asked, 503, sentence, sizeof(sentence) - 1);
+    answer_all(&state->queued, 503, sentence, sizeof(sentence) - 1);
+}
+
+static void ask_queued(struct page_state *state);
+
+static void on_answer(const struct channel_answer *answer, void *userdata)
+{
+    struct page_state *state = userdata;
+
+    if (answer->result != CHANNEL_ANSWERED) {
+        refuse_all(state);
+        return;
     }
-    answer.received = 0;
-    return 0;
+    answer_all(&state->asked, answer->kind, answer->body, answer->size);
+    ask_queued(state);
 }
 
-/* Reads on in the open answer. 0 and a body to free, or as receive. */
-static int read_answer(uint64_t deadline_ms, char **ret_body)
+static void ask_queued(struct page_state *state)
 {
-    int r = answer.body ? 0 : receive(&answer.header, sizeof(answer.header), deadline_ms);
+    const uint16_t kind = pages[state - states].kind;
 
-    if (r < 0)
-        return r;
-    if (answer.header.size > MAX_BODY)
-        return -EMSGSIZE;
-    if (!answer.body)
-        answer.body = malloc((size_t)answer.header.size + 1);
-    if (!answer.body)
-        return -ENOMEM;
-    r = receive(answer.body, answer.header.size, deadline_ms);
-    if (r < 0)
-        return r;
-    answer.open = false;
-    *ret_body = TAKE_PTR(answer.body);
-    return 0;
+    if (state->asked.n || !state->queued.n)
+        return;
+    state->asked = state->queued;
+    state->queued.n = 0;
+    if (!program.channel ||
+        channel_request(program.channel, kind, NULL, 0, ANSWER_MS, on_answer, state) < 0)
+        refuse_all(state);
 }
 
-/* 0 and a body to free, or as receive. */
-static int ask(char question, char **ret_body)
+/* There is a place for each connection. */
+static void on_ask(const struct server_page *page, struct server_request *request, void *userdata)
 {
-    cleanup_free char *late = NULL;
-    int r = answer.open ? read_answer(0, &late) : 0;
+    struct page_state *state = &states[page - pages];
 
-    if (r < 0)
-        return r;
-    if (send(HTTPLINK_FD, &question, 1, MSG_NOSIGNAL) != 1)
-        return -errno;
-    answer.open = true;
-    return read_answer(clock_now_ms() + ANSWER_MS, ret_body);
+    (void)userdata;
+    state->queued.items[state->queued.n++] = request;
+    ask_queued(state);
 }
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
-                               char *body, size_t size)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_COPY);
-    enum MHD_Result result;
+/* -- the agent ------------------------------------------------------------------------------- */
 
-    if (!response)
-        return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", type);
-    if (status == 405)
-        MHD_add_response_header(response, "Allow", "GET, HEAD");
-    result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return result;
+static void on_up(struct channel *channel, const char *name, void *userdata)
+{
+    (void)name, (void)userdata;
+    program.channel = channel;
 }
 
-static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
-                                    const char *text)
+/* As a container: the agent may come back. */
+static void on_down(const char *sentence, void *userdata)
 {
-    return respond(connection, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text,
-                   strlen(text));
+    (void)userdata;
+    log_warning("the agent is gone; connecting again", "reason", sentence);
+    program.channel = NULL;
 }
 
-static enum MHD_Result answer_page(struct MHD_Connection *connection, size_t page)
+static void on_trouble(const char *sentence, void *userdata)
 {
-    cleanup_free char *body = NULL;
-    int r = ask(pages[page].question, &body);
-
-    if (r == 0)
-        return respond(connection, answer.header.http_status, pages[page].type, body,
-                       answer.header.size);
-    if (r != -ETIMEDOUT)
-        shutdown(HTTPLINK_FD, SHUT_RDWR); /* the agent starts this program anew */
-    return respond_text(connection, 503, "the agent does not answer\n");
+    (void)userdata;
+    log_warning("there is no agent yet; trying again", "reason", sentence);
 }
 
-static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
-                                  const char *url, const char *method, const char *version,
-                                  const char *upload, size_t *upload_size, void **context)
+/* As a child: without the agent there is no reason to go on. */
+static void on_end(struct channel *channel, enum channel_end end, const char *sentence,
+                   void *userdata)
 {
-    static char headers_seen;
+    (void)channel, (void)userdata;
+    if (end != CHANNEL_EOF)
+        log_error("the agent is given up", "reason", sentence);
+    program.channel = NULL;
+    uv_stop(&program.loop);
+}
 
-    (void)userdata, (void)version, (void)upload;
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return respond_text(connection, 405, "only GET and HEAD\n");
-    /* Called once for the headers, where an answer would also close the connection; once for each
-     * piece of a body, of which there should be none; and then for the answer. */
-    if (!*context || *upload_size) {
-        *context = &headers_seen;
-        *upload_size = 0;
-        return MHD_YES;
+static int reach_agent(const char *socket, struct error *err)
+{
+    static const struct connector_callbacks connected = {
+        .on_up = on_up, .on_down = on_down, .on_trouble = on_trouble};
+    static const struct channel_callbacks inherited = {.on_hello = on_up, .on_end = on_end};
+
+    if (socket)
+        return connector_new(&program.loop, socket, &channel_options, &connected, NULL,
+                             &program.connector, err);
+    return channel_new(&program.loop, SUBPROCESS_FD, &channel_options, &inherited, NULL,
+                       &program.child_channel, err);
+}
+
+/* -- life ------------------------------------------------------------------------------------ */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    uv_stop(handle->loop);
+}
+
+static void start_signals(void)
+{
+    static const int numbers[ARRAY_SIZE(program.signals)] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(&program.loop, &program.signals[i]);
+        uv_signal_start(&program.signals[i], on_signal, numbers[i]);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
-        if (strcmp(url, pages[i].path) == 0)
-            return answer_page(connection, i);
-    return respond_text(connection, 404, "there are /healthz, /readyz and /metrics\n");
 }
 
-static void on_connection(void *userdata, struct MHD_Connection *connection, void **client,
-                          enum MHD_ConnectionNotificationCode change)
+static void free_parts(void)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-    if (change == MHD_CONNECTION_NOTIFY_STARTED)
-        *client = clients_add(userdata, info->connect_fd, clock_now_ms() + REQUEST_MS);
-    else
-        client_remove(*client);
+    channel_free(program.child_channel); /* answers all that is open */
+    connector_free(program.connector);
+    server_free(program.server);
+    for (size_t i = 0; i < ARRAY_SIZE(program.signals); i++)
+        uv_close((uv_handle_t *)&program.signals[i], NULL);
 }
 
-/* The next one may begin. */
-static void on_completed(void *userdata, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode how)
+static int run(int fd, const char *socket, struct error *err)
 {
-    struct client *client =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-
-    (void)userdata, (void)context;
-    if (client && how == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        client->due_ms = clock_now_ms() + REQUEST_MS;
-}
-
-static struct MHD_Daemon *serve(const struct addrinfo *address)
-{
-    const unsigned flags =
-        MHD_USE_EPOLL | (address->ai_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0);
-
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)CLIENTS_MAX / 2, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MAX_REQUEST, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, &clients, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
-}
-
-static struct MHD_Daemon *serve_host(const char *host, uint16_t port, struct error *err)
-{
-    const struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found;
-    struct MHD_Daemon *daemon;
-    char service[8];
     int r;
 
-    snprintf(service, sizeof(service), "%u", port);
-    r = getaddrinfo(host, service, &hints, &found);
-    if (r != 0) {
-        error_set(err, -EINVAL, "cannot resolve %s: %s", host, gai_strerror(r));
-        return NULL;
-    }
-    daemon = serve(found);
-    if (!daemon)
-        error_set_errno(err, -errno, "cannot listen on port %u of %s", port, host);
-    freeaddrinfo(found);
-    return daemon;
+    uv_loop_init(&program.loop);
+    start_signals();
+    r = reach_agent(socket, err);
+    if (r == 0)
+        r = server_new(&program.loop, fd, pages, ARRAY_SIZE(pages), on_ask, NULL, &program.server,
+                       err);
+    if (r == 0)
+        uv_run(&program.loop, UV_RUN_DEFAULT);
+    free_parts();
+    uv_run(&program.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&program.loop);
+    return r;
 }
 
-static struct MHD_Daemon *serve_address(const char *text, struct error *err)
+static bool is_child(void)
 {
-    struct MHD_Daemon *daemon;
-    struct address address;
+    struct stat channel;
 
-    if (address_parse(text, &address, err) < 0)
-        return NULL;
-    if (*address.host)
-        return serve_host(address.host, address.port, err);
-    /* takes IPv4 too, where the machine has IPv6 at all */
-    daemon = serve_host("::", address.port, err);
-    return daemon ? daemon : serve_host("0.0.0.0", address.port, err);
+    return fstat(SUBPROCESS_FD, &channel) == 0 && S_ISSOCK(channel.st_mode);
 }
 
-static int wait_ms(struct MHD_Daemon *daemon)
+/* What needs root comes first: a port below 1024. */
+static int serve(const char *address, const char *socket, struct error *err)
 {
-    int due_ms = clients_end_late(&clients, clock_now_ms());
-    MHD_UNSIGNED_LONG_LONG idle_ms;
+    cleanup_close int fd = server_listen(address, err);
+    int r = fd < 0 ? fd : role_enter(ROLE_HTTP, err);
 
-    if (MHD_get_timeout(daemon, &idle_ms) != MHD_YES)
-        return due_ms;
-    return due_ms < 0 || idle_ms < (unsigned)due_ms ? (int)idle_ms : due_ms;
-}
-
-/* Returns when the agent ended, or when the pair was given up. */
-static void serve_until_the_end(struct MHD_Daemon *daemon)
-{
-    const int epoll_fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    struct pollfd fds[] = {{.fd = HTTPLINK_FD, .events = POLLRDHUP},
-                           {.fd = epoll_fd, .events = POLLIN}};
-
-    while (!fds[0].revents) {
-        (void)MHD_run(daemon);
-        if (poll(fds, ARRAY_SIZE(fds), wait_ms(daemon)) < 0 && errno != EINTR)
-            return;
-    }
+    if (r < 0)
+        return r;
+    if (!socket)
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* after the role: another user clears it */
+    log_info("listening for HTTP", "address", address);
+    return run(TAKE_FD(fd), socket, err);
 }
 
 int main(int argc, char *argv[])
 {
     struct error err = ERROR_INIT;
-    struct MHD_Daemon *daemon;
-    struct stat pair;
+    const char *socket = NULL;
 
     signal(SIGPIPE, SIG_IGN); /* a log nobody reads must not end what serves */
-    if (argc < 2 || fstat(HTTPLINK_FD, &pair) < 0 || !S_ISSOCK(pair.st_mode)) {
-        fputs("gpuslice-http is started by gpuslice-node, with --http-address\n", stderr);
-        return 64;
+    if (argc > 1 && str_starts_with(argv[1], HTTPLINK_CONNECT)) {
+        socket = argv[1] + strlen(HTTPLINK_CONNECT);
+        argc--;
+        argv++;
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    daemon = serve_address(argv[1], &err);
-    if (!daemon) {
-        if (argc < 3) /* or HTTPLINK_AGAIN */
-            log_error(error_text(&err), "address", argv[1]);
-        return 1;
+    if (argc < 2 || (!socket && !is_child())) {
+        fputs("gpuslice-http is started by gpuslice-node, with --http-address; or beside it:\n"
+              "usage: gpuslice-http --connect=SOCKET ADDRESS\n",
+              stderr);
+        return EXIT_USAGE;
     }
-    log_info("listening for HTTP", "address", argv[1]);
-    serve_until_the_end(daemon);
-    MHD_stop_daemon(daemon);
-    free(answer.body);
-    return 0;
+    if (serve(argv[1], socket, &err) == 0)
+        return 0;
+    if (argc < 3) /* or HTTPLINK_AGAIN */
+        log_error(error_text(&err), "address", argv[1]);
+    return 1;
 }

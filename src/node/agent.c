@@ -544,6 +544,8 @@ static int start_observers(struct agent *agent, struct error *err)
                                                       on_probe,     on_unwatched,   on_hang};
     const struct agent_flags *flags = agent->facts.flags;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
+    const struct httplink_options http = {.address = flags->http_address,
+                                          .deadline_ms = flags->peer_deadline_ms};
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
                            on_kubelet_changed, agent, &agent->kubelet, err);
 
@@ -553,7 +555,7 @@ static int start_observers(struct agent *agent, struct error *err)
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
     if (r == 0 && flags->http_address && *flags->http_address)
-        r = httplink_new(&agent->loop, flags->http_address, status_answer, &agent->status_source,
+        r = httplink_new(&agent->loop, &http, status_answer, &agent->status_source,
                          &agent->httplink, err);
     agent->facts.coexist = agent->coexist;
     agent->services.context = (struct service_context){

@@ -1,77 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/httplink.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "node/child.h"
-
-static_assert((int)HTTPLINK_FD == (int)CHILD_FD, "the program finds its end where it is put");
+#include "node/peer.h"
+#include "proc/listener.h"
+#include "proc/subprocess.h"
 
 struct httplink {
-    struct child *child;
+    struct subprocess *subprocess; /* NULL where the program connects to the listener */
+    struct listener *listener;
+    char *address;
     httplink_answer_fn *answer;
     void *userdata;
 };
 
-/* Header and body in one piece; NULL for want of memory. */
-static char *answer_question(struct httplink *httplink, char question, size_t *ret_size)
-{
-    cleanup_text struct text body = TEXT_INIT;
-    struct httplink_header header = {.http_status = 500};
-    char *bytes;
-
-    header.http_status = httplink->answer(question, &body, httplink->userdata);
-    header.size = (uint32_t)body.length;
-    if (text_failed(&body))
-        header = (struct httplink_header){.http_status = 500};
-    bytes = malloc(sizeof(header) + header.size);
-    if (!bytes)
-        return NULL;
-    memcpy(bytes, &header, sizeof(header));
-    memcpy(bytes + sizeof(header), text_string(&body), header.size);
-    *ret_size = sizeof(header) + header.size;
-    return bytes;
-}
-
-static void on_said(const char *questions, size_t n, void *userdata)
+static void on_request(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
+                       size_t size, void *userdata)
 {
     struct httplink *httplink = userdata;
+    cleanup_text struct text page = TEXT_INIT;
+    unsigned status;
 
-    for (size_t i = 0; i < n && child_is_open(httplink->child); i++) {
-        size_t size;
-        char *bytes = answer_question(httplink, questions[i], &size);
-
-        if (bytes)
-            child_write(httplink->child, bytes, size); /* who went away is started again */
-    }
+    (void)body, (void)size;
+    status = httplink->answer((enum httplink_page)kind, &page, httplink->userdata);
+    if (text_failed(&page) || channel_answer(channel, id, (uint16_t)status, page.data, page.length))
+        (void)channel_answer(channel, id, 500, NULL, 0); /* nobody is there, or no memory */
 }
 
-int httplink_new(uv_loop_t *loop, const char *address, httplink_answer_fn *answer, void *userdata,
-                 struct httplink **ret_httplink, struct error *err)
+static int prepare(struct subprocess_start *start, void *userdata, struct error *err)
 {
-    static const struct child_callbacks callbacks = {.said = on_said};
-    const struct child_options options = {
+    const struct httplink *httplink = userdata;
+
+    (void)err;
+    start->arguments[0] = httplink->address;
+    start->arguments[1] = start->is_retry ? HTTPLINK_AGAIN : NULL;
+    return 0;
+}
+
+static int start_child(struct httplink *httplink, uv_loop_t *loop,
+                       const struct httplink_options *options, struct error *err)
+{
+    static const struct subprocess_callbacks callbacks = {.prepare = prepare,
+                                                          .on_request = on_request};
+    const struct subprocess_options subprocess = {
         .program = "gpuslice-http",
         .title = "the HTTP program",
-        .arguments = {address},
-        .again = HTTPLINK_AGAIN,
         .key = "address",
-        .value = address,
+        .value = options->address,
+        .channel = peer_channel_options(HTTPLINK_MAX_BODY, options->deadline_ms),
     };
-    cleanup_free struct httplink *httplink = calloc(1, sizeof(*httplink));
+    int r;
+
+    httplink->address = strdup(options->address);
+    if (!httplink->address)
+        return error_set_errno(err, -ENOMEM, "cannot serve %s", options->address);
+    r = subprocess_new(loop, &subprocess, &callbacks, httplink, &httplink->subprocess, err);
+    if (r == 0)
+        subprocess_start_soon(httplink->subprocess); /* serving the kubelet comes first */
+    return r;
+}
+
+static int serve(struct httplink *httplink, struct listener *listener, struct error *err)
+{
+    const struct listener_service service = {
+        .name = HTTPLINK_NAME, .max_peers = 1, .on_request = on_request, .userdata = httplink};
+    int r = listener_serve(listener, &service);
+
+    if (r < 0)
+        return error_set_errno(err, r, "cannot serve HTTP");
+    httplink->listener = listener;
+    return 0;
+}
+
+int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
+                 httplink_answer_fn *answer, void *userdata, struct httplink **ret_httplink,
+                 struct error *err)
+{
+    struct httplink *httplink = calloc(1, sizeof(*httplink));
     int r;
 
     if (!httplink)
-        return error_set_errno(err, -ENOMEM, "cannot serve %s", address);
+        return error_set_errno(err, -ENOMEM, "cannot serve HTTP");
     httplink->answer = answer;
     httplink->userdata = userdata;
-    r = child_new(loop, &options, &callbacks, httplink, &httplink->child, err);
-    if (r < 0)
+    r = options->listener ? serve(httplink, options->listener, err)
+                          : start_child(httplink, loop, options, err);
+    if (r < 0) {
+        httplink_free(httplink);
         return r;
-    *ret_httplink = TAKE_PTR(httplink);
+    }
+    *ret_httplink = httplink;
     return 0;
 }
 
@@ -79,6 +100,9 @@ void httplink_free(struct httplink *httplink)
 {
     if (!httplink)
         return;
-    child_free(httplink->child);
+    if (httplink->listener)
+        listener_withdraw(httplink->listener, HTTPLINK_NAME);
+    subprocess_free(httplink->subprocess);
+    free(httplink->address);
     free(httplink);
 }

@@ -134,20 +134,20 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
                       (double)publisher_lost_events(publisher), NULL);
 }
 
-unsigned status_answer(char question, struct text *body, void *userdata)
+unsigned status_answer(enum httplink_page page, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct facts *, struct text *) = {
         write_build, write_devices, write_gpus, write_services, write_facts,
     };
     const struct status *status = userdata;
 
-    if (question == HTTPLINK_METRICS) {
+    if (page == HTTPLINK_METRICS) {
         for (size_t i = 0; i < ARRAY_SIZE(families); i++)
             families[i](status->facts, body);
         write_cluster(status->publisher, body);
         return 200;
     }
-    if (question == HTTPLINK_READY && !facts_ready(status->facts, body))
+    if (page == HTTPLINK_READY && !facts_ready(status->facts, body))
         return 503;
     text_add(body, "ok\n"); /* healthy is whoever answers */
     return 200;

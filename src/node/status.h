@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "node/facts.h"
+#include "node/httplink.h"
 #include "node/publisher.h"
 
 /* Both borrowed. */
@@ -14,4 +15,4 @@ struct status {
 };
 
 /* An httplink_answer_fn; userdata is a struct status. */
-unsigned status_answer(char question, struct text *body, void *userdata);
+unsigned status_answer(enum httplink_page page, struct text *body, void *userdata);

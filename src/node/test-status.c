@@ -109,17 +109,18 @@ static int tear_down(void **state)
     return 0;
 }
 
-static unsigned ask(struct world *world, char question)
+static unsigned ask(struct world *world, enum httplink_page page)
 {
     text_deinit(&world->body);
     struct status status = {.facts = &world->facts};
 
-    return status_answer(question, &world->body, &status);
+    return status_answer(page, &world->body, &status);
 }
 
-static void assert_answer(struct world *world, char question, unsigned status, const char *body)
+static void assert_answer(struct world *world, enum httplink_page page, unsigned status,
+                          const char *body)
 {
-    assert_int_equal(ask(world, question), status);
+    assert_int_equal(ask(world, page), status);
     assert_string_equal(text_string(&world->body), body);
 }
 

@@ -498,6 +498,8 @@ static struct channel_options with_defaults(const struct channel_options *option
 
     if (!all.max_body_bytes)
         all.max_body_bytes = DEFAULT_BODY_BYTES;
+    if (!all.max_receive_bytes)
+        all.max_receive_bytes = all.max_body_bytes;
     if (!all.max_queued_bytes)
         all.max_queued_bytes = DEFAULT_QUEUED_BYTES;
     if (!all.max_notices)
@@ -536,7 +538,7 @@ int channel_new(uv_loop_t *loop, int fd, const struct channel_options *options,
     channel->callbacks = *callbacks;
     channel->userdata = userdata;
     channel->reader =
-        (struct proc_frame_reader)PROC_FRAME_READER_INIT(channel->options.max_body_bytes);
+        (struct proc_frame_reader)PROC_FRAME_READER_INIT(channel->options.max_receive_bytes);
     channel->opened_ms = channel->received_ms = clock_now_ms();
     *ret_channel = channel;
     if (say_hello(channel) < 0)

@@ -76,12 +76,13 @@ struct channel_callbacks {
 };
 
 struct channel_options {
-    const char *name;          /* of this program, for the peer; static */
-    uint32_t max_body_bytes;   /* of one frame; 0 = 1 MiB */
-    size_t max_queued_bytes;   /* waiting to be sent; 0 = 4 MiB */
-    unsigned max_notices;      /* waiting to be sent; 0 = 64 */
-    uint64_t hello_ms;         /* for the peer's hello; 0 = as ping_ms + pong_ms */
-    uint64_t ping_ms, pong_ms; /* ping_ms 0 = no heartbeat */
+    const char *name;           /* of this program, for the peer; static */
+    uint32_t max_body_bytes;    /* of a frame sent; 0 = 1 MiB */
+    uint32_t max_receive_bytes; /* of a frame received; 0 = as max_body_bytes */
+    size_t max_queued_bytes;    /* waiting to be sent; 0 = 4 MiB */
+    unsigned max_notices;       /* waiting to be sent; 0 = 64 */
+    uint64_t hello_ms;          /* for the peer's hello; 0 = as ping_ms + pong_ms */
+    uint64_t ping_ms, pong_ms;  /* ping_ms 0 = no heartbeat */
     /* Asked before a silent peer is said to hang: true = it is known to be busy, ping it again
      * later. NULL = never. Gets the callbacks' userdata. */
     bool (*is_busy)(void *userdata);

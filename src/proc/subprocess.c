@@ -101,9 +101,9 @@ static void close_channel(struct run *run)
     const bool was_up = run->is_up;
 
     run->is_up = false;
-    channel_free(TAKE_PTR(run->channel));
     if (was_up && owner && owner->callbacks.on_down)
-        owner->callbacks.on_down(owner->userdata);
+        owner->callbacks.on_down(run->channel, owner->userdata);
+    channel_free(TAKE_PTR(run->channel));
 }
 
 static void free_run(struct run *run)
@@ -206,10 +206,8 @@ static void take_end(struct subprocess *subprocess, struct run *run, const char 
     const struct subprocess_end end = {
         .sentence = sentence, .was_steady = was_steady(run), .was_killed = run->was_killed};
 
-    if (end.was_steady) {
+    if (end.was_steady)
         subprocess->backoff_ms = subprocess->options.backoff_first_ms;
-        subprocess->logged[0] = '\0';
-    }
     subprocess->run = NULL;
     if (!subprocess->is_last)
         log_trouble(subprocess, sentence);
@@ -251,8 +249,10 @@ static void on_hello(struct channel *channel, const char *name, void *userdata)
     const struct subprocess_callbacks *callbacks = &run->owner->callbacks;
 
     if (run->is_up && callbacks->on_down) /* it executed itself again */
-        callbacks->on_down(run->owner->userdata);
+        callbacks->on_down(channel, run->owner->userdata);
     run->said_hello = true;
+    if (run->owner)
+        run->owner->logged[0] = '\0'; /* whatever comes next is news */
     run->is_up = run->owner != NULL;
     if (run->is_up && callbacks->on_up)
         callbacks->on_up(channel, name, run->owner->userdata);

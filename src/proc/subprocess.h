@@ -61,8 +61,8 @@ struct subprocess_callbacks {
     void (*on_request)(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
                        size_t size, void *userdata);
     void (*on_drain)(struct channel *channel, void *userdata);
-    /* The channel is gone (once for each on_up, unless the subprocess is freed). */
-    void (*on_down)(void *userdata);
+    /* The channel ended (once for each on_up, unless the subprocess is freed). */
+    void (*on_down)(struct channel *channel, void *userdata);
     /* The process is gone, or could not be started. */
     void (*on_ended)(const struct subprocess_end *end, void *userdata);
 };

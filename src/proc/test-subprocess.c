@@ -164,9 +164,9 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
     snprintf(seen.notice, sizeof(seen.notice), "%s", body);
 }
 
-static void on_down(void *userdata)
+static void on_down(struct channel *channel, void *userdata)
 {
-    (void)userdata;
+    (void)channel, (void)userdata;
     seen.n_down++;
     if (seen.frees_when_down)
         subprocess_free(TAKE_PTR(seen.subprocess));

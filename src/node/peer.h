@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What the agent's channels to its programs have in common. */
+
+#include <stdint.h>
+
+#include "proc/channel.h"
+
+enum {
+    PEER_HELLO_MS = 60000,      /* a program on a busy machine may start slowly */
+    PEER_MAX_RECEIVE = 1 << 20, /* bytes of a message to the agent */
+    PEER_PING_DEADLINES = 2,    /* a program that sent nothing for so many deadlines is pinged */
+};
+
+#define PEER_AGENT "agent" /* the agent's name, for its hello */
+
+static inline struct channel_options peer_channel_options(uint32_t max_body_bytes,
+                                                          uint64_t deadline_ms)
+{
+    return (struct channel_options){
+        .name = PEER_AGENT,
+        .max_body_bytes = max_body_bytes,
+        .max_receive_bytes = PEER_MAX_RECEIVE,
+        .max_queued_bytes = 2 * (size_t)max_body_bytes,
+        .hello_ms = PEER_HELLO_MS,
+        .ping_ms = PEER_PING_DEADLINES * deadline_ms,
+        .pong_ms = deadline_ms,
+    };
+}
