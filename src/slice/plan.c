@@ -8,8 +8,8 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "slice/advice.h"
-#include "slice/claim.h"
+#include "slice/lint.h"
+#include "slice/assign.h"
 #include "slice/label.h"
 #include "slice/name.h"
 #include "slice/share.h"
@@ -20,7 +20,7 @@ struct maker {
     const struct policy *policy;
     struct problems *problems;
     struct plan *plan;
-    const struct sharing_entry **claims; /* per GPU of the plan; NULL = no entry took it */
+    const struct sharing_entry **assigned; /* per GPU of the plan; NULL = no entry took it */
 };
 
 /* ---- The node's GPUs ---- */
@@ -283,8 +283,8 @@ static int offer_gpu(const struct maker *m, size_t i)
 {
     if (*m->plan->gpus[i].left_out)
         return 0;
-    if (m->claims[i])
-        return offer_replicas(m, i, m->claims[i]);
+    if (m->assigned[i])
+        return offer_replicas(m, i, m->assigned[i]);
     if (m->policy->n_slices > 0)
         return offer_sizes(m, i);
     return offer_whole(m, i);
@@ -355,16 +355,16 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
               struct problems *problems, struct plan **ret_plan)
 {
     cleanup(plan_free_p) struct plan *plan = calloc(1, sizeof(*plan));
-    cleanup_free const struct sharing_entry **claims =
-        calloc(inventory->n_gpus + 1, sizeof(*claims));
-    struct maker m = {policy, problems, plan, claims};
+    cleanup_free const struct sharing_entry **assigned =
+        calloc(inventory->n_gpus + 1, sizeof(*assigned));
+    struct maker m = {policy, problems, plan, assigned};
     int r;
 
-    if (!plan || !claims)
+    if (!plan || !assigned)
         return -ENOMEM;
     r = list_gpus(&m, inventory);
     if (r == 0)
-        r = claim_gpus(policy, plan->gpus, plan->n_gpus, problems, claims);
+        r = assign_gpus(policy, plan->gpus, plan->n_gpus, problems, assigned);
     for (size_t i = 0; i < plan->n_gpus && r == 0; i++)
         r = offer_gpu(&m, i);
     if (r == 0)
@@ -373,7 +373,7 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
         r = label_make(plan, inventory, policy, problems);
     if (r < 0)
         return r;
-    advice_give(plan, policy, problems);
+    lint_plan(plan, policy, problems);
     *ret_plan = TAKE_PTR(plan);
     return 0;
 }

@@ -11,9 +11,9 @@
  * per process, natively and under MPS alike: H100, driver 580.159.04, CUDA 13.0. Older GPUs take
  * less.
  */
-enum { ADVICE_CONTEXT_MIB = 518 };
+enum { LINT_CONTEXT_MIB = 518 };
 
 /* Clients that one GPU's MPS server takes: 48 from Volta (7.0) on, 16 before. */
-enum { ADVICE_MPS_CLIENTS = 48, ADVICE_MPS_CLIENTS_PRE_VOLTA = 16 };
+enum { LINT_MPS_CLIENTS = 48, LINT_MPS_CLIENTS_PRE_VOLTA = 16 };
 
-void advice_give(const struct plan *plan, const struct policy *policy, struct problems *problems);
+void lint_plan(const struct plan *plan, const struct policy *policy, struct problems *problems);

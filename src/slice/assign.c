@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slice/claim.h"
+#include "slice/assign.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,16 +8,16 @@
 #include "slice/name.h"
 #include "slice/select.h"
 
-struct claimant {
+struct assigner {
     const struct policy *policy;
     const struct plan_gpu *gpus;
     size_t n_gpus;
     struct problems *problems;
-    const struct sharing_entry **claims;
+    const struct sharing_entry **assigned;
     bool *reached, *lost; /* scratch, n_gpus each */
 };
 
-static bool is_on_node(const struct claimant *c, const char *name)
+static bool is_on_node(const struct assigner *c, const char *name)
 {
     for (size_t i = 0; i < c->n_gpus; i++)
         if (!*c->gpus[i].left_out && str_equal(c->gpus[i].base, name))
@@ -36,7 +36,7 @@ static bool is_elsewhere(const struct policy *policy, const char *name)
 
 /* The distinct resources of the node: "nvidia.com/a100 and nvidia.com/gpu", or "no GPU to offer".
  */
-static void format_bases(const struct claimant *c, struct text *text)
+static void format_bases(const struct assigner *c, struct text *text)
 {
     for (size_t i = 0; i < c->n_gpus; i++) {
         bool seen = *c->gpus[i].left_out != '\0';
@@ -50,7 +50,7 @@ static void format_bases(const struct claimant *c, struct text *text)
         text_add(text, "no GPU to offer");
 }
 
-static void say_absent_mig(const struct claimant *c, const struct sharing_entry *entry)
+static void say_absent_mig(const struct assigner *c, const struct sharing_entry *entry)
 {
     static const struct {
         enum problem_severity severity;
@@ -70,7 +70,7 @@ static void say_absent_mig(const struct claimant *c, const struct sharing_entry 
                 "the resource %s %s", entry->name, by_strategy[strategy].sentence);
 }
 
-static void say_absent(const struct claimant *c, const struct sharing_entry *entry)
+static void say_absent(const struct assigner *c, const struct sharing_entry *entry)
 {
     cleanup_text struct text bases = TEXT_INIT;
 
@@ -87,7 +87,7 @@ static void say_absent(const struct claimant *c, const struct sharing_entry *ent
 }
 
 /* MPS cannot serve a GPU in MIG mode as a whole; only its MIG devices. */
-static void refuse_mig(const struct claimant *c, const struct sharing_entry *entry)
+static void refuse_mig(const struct assigner *c, const struct sharing_entry *entry)
 {
     char list[128];
     size_t n = 0;
@@ -116,7 +116,7 @@ static void format_entry(const struct sharing_entry *entry, char *buffer, size_t
 }
 
 /* Takes from `reached` what belongs to winner already; says which, unless config/ said so. */
-static void yield_to(const struct claimant *c, const struct sharing_entry *loser,
+static void yield_to(const struct assigner *c, const struct sharing_entry *loser,
                      const struct sharing_entry *winner)
 {
     bool by_strategy = winner->strategy != loser->strategy;
@@ -124,7 +124,7 @@ static void yield_to(const struct claimant *c, const struct sharing_entry *loser
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_gpus; i++) {
-        c->lost[i] = c->reached[i] && c->claims[i] == winner;
+        c->lost[i] = c->reached[i] && c->assigned[i] == winner;
         c->reached[i] = c->reached[i] && !c->lost[i];
         n += c->lost[i];
     }
@@ -138,7 +138,7 @@ static void yield_to(const struct claimant *c, const struct sharing_entry *loser
                 by_strategy ? "MPS wins over time slicing" : "the first entry wins");
 }
 
-static void claim_entry(const struct claimant *c, const struct sharing_entry *entry)
+static void assign_entry(const struct assigner *c, const struct sharing_entry *entry)
 {
     if (!is_on_node(c, entry->name)) {
         say_absent(c, entry);
@@ -150,24 +150,24 @@ static void claim_entry(const struct claimant *c, const struct sharing_entry *en
         yield_to(c, entry, &c->policy->sharing[i]);
     for (size_t i = 0; i < c->n_gpus; i++)
         if (c->reached[i])
-            c->claims[i] = entry;
+            c->assigned[i] = entry;
 }
 
-int claim_gpus(const struct policy *policy, const struct plan_gpu *gpus, size_t n_gpus,
-               struct problems *problems, const struct sharing_entry **ret_claims)
+int assign_gpus(const struct policy *policy, const struct plan_gpu *gpus, size_t n_gpus,
+               struct problems *problems, const struct sharing_entry **ret_assigned)
 {
     static const enum sharing_strategy order[] = {SHARING_MPS, SHARING_TIME_SLICING};
     cleanup_free bool *reached = calloc(n_gpus + 1, sizeof(*reached));
     cleanup_free bool *lost = calloc(n_gpus + 1, sizeof(*lost));
-    struct claimant c = {policy, gpus, n_gpus, problems, ret_claims, reached, lost};
+    struct assigner c = {policy, gpus, n_gpus, problems, ret_assigned, reached, lost};
 
     if (!reached || !lost)
         return -ENOMEM;
     for (size_t i = 0; i < n_gpus; i++)
-        ret_claims[i] = NULL;
+        ret_assigned[i] = NULL;
     for (size_t s = 0; s < sizeof(order) / sizeof(order[0]); s++)
         for (size_t i = 0; i < policy->n_sharing; i++)
             if (policy->sharing[i].strategy == order[s])
-                claim_entry(&c, &policy->sharing[i]);
+                assign_entry(&c, &policy->sharing[i]);
     return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slice/advice.h"
+#include "slice/lint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -108,5 +108,5 @@ int main(void)
         cmocka_unit_test(test_sizes_that_leave_something),
     };
 
-    return cmocka_run_group_tests_name("slice/advice", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("slice/lint", tests, NULL, NULL);
 }

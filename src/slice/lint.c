@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slice/advice.h"
+#include "slice/lint.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -8,29 +8,29 @@
 #include "slice/select.h"
 #include "slice/share.h"
 
-struct advisor {
+struct linter {
     const struct plan *plan;
     const struct policy *policy;
     struct problems *problems;
 };
 
-static void on_small_memory(const struct advisor *a, const struct plan_resource *resource)
+static void on_small_memory(const struct linter *a, const struct plan_resource *resource)
 {
     uint64_t least = UINT64_MAX;
 
     for (size_t i = 0; i < resource->n_slices; i++)
         if (resource->slices[i].mem_bytes > 0 && resource->slices[i].mem_bytes < least)
             least = resource->slices[i].mem_bytes;
-    if (resource->sharing == SHARING_NONE || least / SHARE_MIB >= ADVICE_CONTEXT_MIB)
+    if (resource->sharing == SHARING_NONE || least / SHARE_MIB >= LINT_CONTEXT_MIB)
         return;
     problem_add(
         a->problems, PROBLEM_WARNING, resource->at, resource->path,
         "a slice of %s has %ju MiB, but a CUDA context alone takes about %d MiB (measured on "
         "an H100); make fewer or larger slices",
-        resource->name, (uintmax_t)(least / SHARE_MIB), ADVICE_CONTEXT_MIB);
+        resource->name, (uintmax_t)(least / SHARE_MIB), LINT_CONTEXT_MIB);
 }
 
-static void on_no_share(const struct advisor *a, const struct plan_resource *resource)
+static void on_no_share(const struct linter *a, const struct plan_resource *resource)
 {
     for (size_t i = 0; i < resource->n_slices; i++) {
         if (resource->slices[i].share_permille > 0)
@@ -46,11 +46,11 @@ static void on_no_share(const struct advisor *a, const struct plan_resource *res
 
 static unsigned mps_clients(const struct gpu *gpu)
 {
-    return gpu->cc_major > 0 && gpu->cc_major < 7 ? ADVICE_MPS_CLIENTS_PRE_VOLTA
-                                                  : ADVICE_MPS_CLIENTS;
+    return gpu->cc_major > 0 && gpu->cc_major < 7 ? LINT_MPS_CLIENTS_PRE_VOLTA
+                                                  : LINT_MPS_CLIENTS;
 }
 
-static void on_many_clients(const struct advisor *a, const struct plan_resource *resource)
+static void on_many_clients(const struct linter *a, const struct plan_resource *resource)
 {
     for (size_t i = 0; i < resource->n_slices; i++) {
         const struct plan_gpu *gpu = &a->plan->gpus[resource->slices[i].gpu];
@@ -67,7 +67,7 @@ static void on_many_clients(const struct advisor *a, const struct plan_resource 
 }
 
 /* Whole GPUs beside slices, strategies or sizes mixed; 1 permille is only the remainder's. */
-static void on_mixed(const struct advisor *a, const struct plan_resource *resource)
+static void on_mixed(const struct linter *a, const struct plan_resource *resource)
 {
     unsigned least = UINT_MAX, most = 0;
     bool strategies = false;
@@ -89,7 +89,7 @@ static void on_mixed(const struct advisor *a, const struct plan_resource *resour
 }
 
 /* migStrategy none offers such a GPU like any other; NVIDIA's plugin does so too. */
-static void on_mig_parents(const struct advisor *a)
+static void on_mig_parents(const struct linter *a)
 {
     for (size_t i = 0; i < a->plan->n_gpus; i++) {
         const struct plan_gpu *gpu = &a->plan->gpus[i];
@@ -103,7 +103,7 @@ static void on_mig_parents(const struct advisor *a)
     }
 }
 
-static void on_unmatched_models(const struct advisor *a)
+static void on_unmatched_models(const struct linter *a)
 {
     const struct policy *policy = a->policy;
 
@@ -118,7 +118,7 @@ static void on_unmatched_models(const struct advisor *a)
 }
 
 /* What gpuslice.slices leaves over, and whether it meets a GPU at all. */
-static void on_sizes(const struct advisor *a)
+static void on_sizes(const struct linter *a)
 {
     const struct policy *policy = a->policy;
     bool offered = false, cut = false;
@@ -142,13 +142,13 @@ static void on_sizes(const struct advisor *a)
                     sum % 10);
 }
 
-void advice_give(const struct plan *plan, const struct policy *policy, struct problems *problems)
+void lint_plan(const struct plan *plan, const struct policy *policy, struct problems *problems)
 {
-    static void (*const on_resource[])(const struct advisor *, const struct plan_resource *) = {
+    static void (*const on_resource[])(const struct linter *, const struct plan_resource *) = {
         on_small_memory, on_no_share, on_many_clients, on_mixed};
-    static void (*const on_plan[])(const struct advisor *) = {on_mig_parents, on_unmatched_models,
+    static void (*const on_plan[])(const struct linter *) = {on_mig_parents, on_unmatched_models,
                                                               on_sizes};
-    struct advisor a = {plan, policy, problems};
+    struct linter a = {plan, policy, problems};
 
     for (size_t i = 0; i < plan->n_resources; i++)
         for (size_t k = 0; k < sizeof(on_resource) / sizeof(on_resource[0]); k++)

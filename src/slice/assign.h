@@ -17,8 +17,8 @@
 #include "slice/plan.h"
 
 /*
- * gpus: the plan's, sorted by index, with base and left_out set. ret_claims[n_gpus] gets the entry
+ * gpus: the plan's, sorted by index, with base and left_out set. ret_assigned[n_gpus] gets the entry
  * of each GPU, borrowed from policy, or NULL. 0 or -ENOMEM.
  */
-int claim_gpus(const struct policy *policy, const struct plan_gpu *gpus, size_t n_gpus,
-               struct problems *problems, const struct sharing_entry **ret_claims);
+int assign_gpus(const struct policy *policy, const struct plan_gpu *gpus, size_t n_gpus,
+               struct problems *problems, const struct sharing_entry **ret_assigned);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slice/claim.h"
+#include "slice/assign.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,5 +160,5 @@ int main(void)
         cmocka_unit_test(test_mps_does_not_take_mig_parents),
     };
 
-    return cmocka_run_group_tests_name("slice/claim", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("slice/assign", tests, NULL, NULL);
 }
