@@ -6,9 +6,9 @@
 #include "cli/emit.h"
 #include "cli/findings.h"
 #include "cli/machine.h"
-#include "cli/mig.h"
 #include "cli/source.h"
-#include "slice/plan.h"
+#include "slice/lint.h"
+#include "slice/planner.h"
 
 DEFINE_CLEANUP(struct config *, config_free)
 DEFINE_CLEANUP(struct plan *, plan_free)
@@ -39,13 +39,13 @@ static int check_on_machine(const struct request *request, const struct policy *
 
     if (!machine_given(request)) {
         if (policy)
-            mig_advise(policy, NULL, problems);
+            lint_policy(policy, problems);
         return 0;
     }
     r = machine_observe(request, &machine, err);
     if (r < 0 || !policy)
         return r;
-    mig_advise(policy, &machine.inventory, problems);
+    lint_models(policy, &machine.inventory, problems);
     r = plan_make(&machine.inventory, policy, problems, &plan);
     return r < 0 ? error_set_errno(err, r, "cannot make the plan") : 0;
 }

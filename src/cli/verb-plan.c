@@ -7,9 +7,10 @@
 #include "cli/emit.h"
 #include "cli/findings.h"
 #include "cli/machine.h"
-#include "cli/mig.h"
 #include "cli/source.h"
 #include "cli/view.h"
+#include "slice/lint.h"
+#include "slice/planner.h"
 
 DEFINE_CLEANUP(struct config *, config_free)
 DEFINE_CLEANUP(struct plan *, plan_free)
@@ -84,7 +85,7 @@ enum exit_status verb_plan(const struct request *request)
         complain("there is not enough memory for the plan");
         return EXIT_UNREADABLE;
     }
-    mig_advise(&config->policy, &machine.inventory, &problems);
+    lint_models(&config->policy, &machine.inventory, &problems);
     findings_print(&problems, false, stderr);
     print_plan(plan, &machine, request);
     return EXIT_CLEAN;

@@ -29,7 +29,7 @@ static json_t *labels_tree(const struct plan *plan)
     return tree;
 }
 
-static json_t *slices_tree(const struct plan *plan, size_t gpu)
+static json_t *slices_tree(const struct plan *plan, size_t device)
 {
     json_t *tree = json_array();
 
@@ -37,7 +37,7 @@ static json_t *slices_tree(const struct plan *plan, size_t gpu)
         for (size_t j = 0; j < plan->resources[i].n_slices; j++) {
             const struct slice *slice = &plan->resources[i].slices[j];
 
-            if (slice->gpu == gpu)
+            if (slice->device == device)
                 json_array_append_new(tree,
                                       json_pack("{s:s, s:s, s:i, s:I}", "id", slice->id, "resource",
                                                 plan->resources[i].name, "share_permille",
@@ -47,19 +47,58 @@ static json_t *slices_tree(const struct plan *plan, size_t gpu)
     return tree;
 }
 
+/* The first device of a GPU; each GPU has at least one, and they lie side by side. */
+static size_t find_first(const struct plan *plan, size_t gpu)
+{
+    size_t d = 0;
+
+    while (plan->devices[d].device.gpu != gpu)
+        d++;
+    return d;
+}
+
+static json_t *mig_device_tree(const struct plan *plan, size_t d)
+{
+    const struct plan_device *on = &plan->devices[d];
+    const struct device *device = &on->device;
+    char index[DEVICE_INDEX_SIZE];
+
+    device_format_index(device, plan_gpu(plan, on)->index, index, sizeof(index));
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s?, s:o}", "index", index, "uuid",
+                     device->uuid, "profile", device->profile, "gpu_instance",
+                     (json_int_t)device->instance.gpu, "compute_instance",
+                     (json_int_t)device->instance.compute, "memory_bytes",
+                     (json_int_t)device->mem_total_bytes, "left_out",
+                     *on->left_out ? on->left_out : NULL, "slices", slices_tree(plan, d));
+}
+
+/* A partitioned GPU has no slices of its own: these lie on its MIG devices. */
+static json_t *gpu_tree(const struct plan *plan, size_t g)
+{
+    const struct gpu *gpu = &plan->gpus[g];
+    size_t first = find_first(plan, g);
+    bool partitioned = plan->devices[first].device.kind == DEVICE_MIG;
+    const char *left_out = partitioned ? "" : plan->devices[first].left_out;
+    json_t *tree =
+        json_pack("{s:i, s:s, s:s, s:I, s:s?, s:o}", "index", (int)gpu->index, "uuid", gpu->uuid,
+                  "model", gpu->model, "memory_bytes", (json_int_t)gpu->mem_total_bytes, "left_out",
+                  *left_out ? left_out : NULL, "slices",
+                  partitioned ? json_array() : slices_tree(plan, first));
+    json_t *devices = partitioned ? json_array() : NULL;
+
+    for (size_t d = first; devices && d < plan->n_devices && plan->devices[d].device.gpu == g; d++)
+        json_array_append_new(devices, mig_device_tree(plan, d));
+    if (devices)
+        json_object_set_new(tree, "mig_devices", devices);
+    return tree;
+}
+
 static json_t *gpus_tree(const struct plan *plan)
 {
     json_t *tree = json_array();
 
-    for (size_t i = 0; i < plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &plan->gpus[i];
-
-        json_array_append_new(
-            tree, json_pack("{s:i, s:s, s:s, s:I, s:s?, s:o}", "index", (int)gpu->gpu.index, "uuid",
-                            gpu->gpu.uuid, "model", gpu->gpu.model, "memory_bytes",
-                            (json_int_t)gpu->gpu.mem_total_bytes, "left_out",
-                            *gpu->left_out ? gpu->left_out : NULL, "slices", slices_tree(plan, i)));
-    }
+    for (size_t i = 0; i < plan->n_gpus; i++)
+        json_array_append_new(tree, gpu_tree(plan, i));
     return tree;
 }
 
@@ -69,21 +108,21 @@ json_t *view_tree(const struct plan *plan)
                      labels_tree(plan), "gpus", gpus_tree(plan));
 }
 
-/* What the slices of one resource on one GPU have in common. */
+/* What the slices of one resource on one device have in common. */
 struct group {
     size_t n;
     unsigned min_permille, max_permille;
     uint64_t min_bytes, max_bytes;
 };
 
-static struct group group_make(const struct plan_resource *resource, size_t gpu)
+static struct group group_make(const struct plan_resource *resource, size_t device)
 {
     struct group group = {.min_permille = UINT32_MAX, .min_bytes = UINT64_MAX};
 
     for (size_t i = 0; i < resource->n_slices; i++) {
         const struct slice *slice = &resource->slices[i];
 
-        if (slice->gpu != gpu)
+        if (slice->device != device)
             continue;
         group.n++;
         if (slice->share_permille < group.min_permille)
@@ -138,29 +177,35 @@ static void add_short_uuid(struct table *table, const char *uuid)
     table_add(table, "%.*s", end ? (int)(end - uuid) : (int)strlen(uuid), uuid);
 }
 
-static void add_gpu_cells(struct table *table, const struct gpu *gpu, bool again)
+static void add_device_cells(struct table *table, const struct plan *plan,
+                             const struct plan_device *on, bool again)
 {
+    const struct gpu *gpu = plan_gpu(plan, on);
+    const char *profile = on->device.profile;
+    char index[DEVICE_INDEX_SIZE];
+
     if (again) {
         for (int i = 0; i < 4; i++)
             table_add(table, "%s", "");
         return;
     }
-    table_add(table, "%u", gpu->index);
-    table_add(table, "%s", *gpu->model ? gpu->model : "unknown");
-    add_short_uuid(table, gpu->uuid);
-    add_memory(table, gpu->mem_total_bytes, gpu->mem_total_bytes);
+    device_format_index(&on->device, gpu->index, index, sizeof(index));
+    table_add(table, "%s", index);
+    table_add(table, "%s%s%s", *gpu->model ? gpu->model : "unknown", *profile ? " " : "", profile);
+    add_short_uuid(table, on->device.uuid);
+    add_memory(table, on->device.mem_total_bytes, on->device.mem_total_bytes);
 }
 
-static void add_gpu_rows(struct table *table, const struct plan *plan, size_t gpu)
+static void add_device_rows(struct table *table, const struct plan *plan, size_t device)
 {
     bool again = false;
 
     for (size_t i = 0; i < plan->n_resources; i++) {
-        struct group group = group_make(&plan->resources[i], gpu);
+        struct group group = group_make(&plan->resources[i], device);
 
         if (!group.n)
             continue;
-        add_gpu_cells(table, &plan->gpus[gpu].gpu, again);
+        add_device_cells(table, plan, &plan->devices[device], again);
         table_add(table, "%zu x %s", group.n, plan->resources[i].name);
         add_share(table, &group);
         add_memory(table, group.min_bytes, group.max_bytes);
@@ -168,7 +213,7 @@ static void add_gpu_rows(struct table *table, const struct plan *plan, size_t gp
     }
     if (again)
         return;
-    add_gpu_cells(table, &plan->gpus[gpu].gpu, false);
+    add_device_cells(table, plan, &plan->devices[device], false);
     table_add(table, "left out");
     table_add(table, "%s", "");
     table_add(table, "%s", "");
@@ -182,8 +227,8 @@ static bool has_parts(const struct plan *plan)
     return false;
 }
 
-/* The star marks what nobody enforces; whole GPUs need no enforcement. */
-static void print_gpus(const struct plan *plan, FILE *out)
+/* The star marks what nothing enforces; unshared devices need no enforcement. */
+static void print_devices(const struct plan *plan, FILE *out)
 {
     bool star = has_parts(plan);
     cleanup_table struct table table = {
@@ -192,8 +237,8 @@ static void print_gpus(const struct plan *plan, FILE *out)
         .right = {true, false, false, true, false, true, true},
     };
 
-    for (size_t i = 0; i < plan->n_gpus; i++)
-        add_gpu_rows(&table, plan, i);
+    for (size_t i = 0; i < plan->n_devices; i++)
+        add_device_rows(&table, plan, i);
     table_print(&table, out);
     if (star)
         fputs("* advisory: in this release slices are scheduled, not yet enforced\n", out);
@@ -226,8 +271,11 @@ static void print_left_out(const struct plan *plan, FILE *out)
 {
     bool first = true;
 
-    for (size_t i = 0; i < plan->n_gpus; i++) {
-        if (!*plan->gpus[i].left_out)
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        const struct plan_device *on = &plan->devices[i];
+        char name[DEVICE_NAME_SIZE];
+
+        if (!*on->left_out)
             continue;
         if (first) {
             fputc('\n', out);
@@ -236,7 +284,7 @@ static void print_left_out(const struct plan *plan, FILE *out)
             style_end(out);
         }
         first = false;
-        fprintf(out, "GPU %u: %s\n", plan->gpus[i].gpu.index, plan->gpus[i].left_out);
+        fprintf(out, "%s: %s\n", plan_device_name(plan, on, name), on->left_out);
     }
 }
 
@@ -271,7 +319,7 @@ void view_tables(const struct plan *plan, const struct machine *machine, bool wi
 {
     print_title(machine, out);
     if (plan->n_gpus) {
-        print_gpus(plan, out);
+        print_devices(plan, out);
         fputc('\n', out);
     }
     print_resources(plan, out);

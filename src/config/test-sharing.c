@@ -9,7 +9,7 @@
 
 #include "base/array.h"
 #include "config/config.h"
-#include "slice/plan.h"
+#include "slice/planner.h"
 
 #define UUID_0 "GPU-00000000-0000-0000-0000-000000000000"
 #define UUID_1 "GPU-00000000-0000-0000-0000-000000000001"

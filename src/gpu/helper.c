@@ -34,8 +34,8 @@ enum {
     EVENT_STACK_BYTES = 256 << 10,
 };
 
-/* What the last round said of a device, so that only news is sent. */
-struct device {
+/* What the last round found out about a GPU, so that only changes are sent. */
+struct watched_gpu {
     char uuid[GPU_UUID_SIZE];
     bool reported;
     int outcome;
@@ -60,7 +60,7 @@ struct helper {
     struct options options;
     struct guard guards[GUARD_LANES];
     struct gpu_driver *driver;
-    struct device *devices;
+    struct watched_gpu *devices;
     size_t n_devices;
     bool incomplete; /* a device of this session does not answer: a new session is due */
     uint64_t opened_ms;
@@ -165,7 +165,7 @@ static void start_anew(struct helper *helper)
     _exit(1); /* the agent starts another */
 }
 
-static struct device *find_device(struct helper *helper, const char *uuid)
+static struct watched_gpu *find_device(struct helper *helper, const char *uuid)
 {
     for (size_t i = 0; i < helper->n_devices; i++)
         if (strcasecmp(helper->devices[i].uuid, uuid) == 0)
@@ -186,7 +186,7 @@ static void send_probe(const char *uuid, int outcome, const struct gpu_probe *pr
 }
 
 /* Probes one device; the agent hears of it when it asked or when something changed. */
-static void probe_device(struct helper *helper, struct device *device, bool asked)
+static void probe_device(struct helper *helper, struct watched_gpu *device, bool asked)
 {
     struct gpu_probe probe = GPU_PROBE_INIT;
     struct error err = ERROR_INIT;
@@ -205,7 +205,7 @@ static void probe_device(struct helper *helper, struct device *device, bool aske
 static void answer_request(struct helper *helper, const char *uuid)
 {
     static const struct gpu_probe nothing = GPU_PROBE_INIT;
-    struct device *device = find_device(helper, uuid);
+    struct watched_gpu *device = find_device(helper, uuid);
 
     if (device) {
         probe_device(helper, device, true);

@@ -35,6 +35,14 @@ const struct health_device *health_find(const struct health *health, const char 
     return find_device(health, uuid);
 }
 
+bool health_is_well(const struct health *health, const char *gpu_uuid)
+{
+    for (size_t i = 0; i < health->n_devices; i++)
+        if (!health->devices[i].healthy && strcasecmp(health->devices[i].gpu_uuid, gpu_uuid) == 0)
+            return false;
+    return true;
+}
+
 enum health_state health_state(const struct health_device *device)
 {
     static const enum health_state by_need[] = {
@@ -98,13 +106,26 @@ static int settle(struct health_device *device, const struct view *before, uint6
                : 0;
 }
 
+/* A GPU may answer though the driver does not list it; a MIG device is probed through its GPU. */
+static bool can_be_probed(const struct health_device *device)
+{
+    return device->kind == DEVICE_WHOLE || device->listed;
+}
+
 /* The next probe; a device in trouble already keeps its place in the back-off. */
 static void want_probe(struct health_device *device, uint64_t now_ms)
 {
-    if (device->next_probe_ms != UINT64_MAX)
+    if (device->next_probe_ms != UINT64_MAX || !can_be_probed(device))
         return;
     device->backoff_ms = BACKOFF_FIRST_MS;
     device->next_probe_ms = now_ms + device->backoff_ms;
+}
+
+/* Once more before its time: the new session may have found it well again. */
+static void probe_now(struct health_device *device, uint64_t now_ms)
+{
+    want_probe(device, now_ms);
+    device->next_probe_ms = now_ms;
 }
 
 static void set_reach(struct health *health, struct health_device *device, enum health_reach reach,
@@ -125,6 +146,7 @@ static void set_reach(struct health *health, struct health_device *device, enum 
     want_probe(device, now_ms);
 }
 
+/* A GPU, until the caller makes a MIG device of it. */
 static struct health_device *add_device(struct health *health, const char *uuid, uint64_t now_ms)
 {
     struct health_device *device = NULL;
@@ -135,11 +157,25 @@ static struct health_device *add_device(struct health *health, const char *uuid,
     if (!device)
         return NULL;
     snprintf(device->uuid, sizeof(device->uuid), "%s", uuid);
+    snprintf(device->gpu_uuid, sizeof(device->gpu_uuid), "%s", uuid);
+    device->instance = (struct device_instance){DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE};
     device->healthy = true;
     device->since_ms = now_ms;
     device->next_probe_ms = UINT64_MAX;
     device->energy_mj = UINT64_MAX;
     return device;
+}
+
+static void set_gpu_gone(struct health *health, struct health_device *device, const struct gpu *gpu,
+                         uint64_t now_ms)
+{
+    if (gpu)
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
+                  gpu->unusable);
+    else
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the driver no longer lists the GPU; reset the GPU or reboot the node");
 }
 
 static int list_gpu(struct health *health, const struct gpu *gpu, uint64_t now_ms)
@@ -154,42 +190,90 @@ static int list_gpu(struct health *health, const struct gpu *gpu, uint64_t now_m
     before = view_of(device);
     device->index = gpu->index;
     if (gpu->unusable[0])
-        set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
-                  gpu->unusable);
+        set_gpu_gone(health, device, gpu, now_ms);
     else if (!device->healthy)
-        device->next_probe_ms = now_ms; /* the new session may have found it well again */
+        probe_now(device, now_ms);
     return settle(device, &before, now_ms);
 }
 
-/* The GPU as the driver lists it, also one that is too far gone to tell its UUID. */
+static int list_mig(struct health *health, const struct gpu *gpu, const struct device *mig,
+                    uint64_t now_ms)
+{
+    struct health_device *device = find_device(health, mig->uuid);
+    struct view before;
+
+    if (!device)
+        device = add_device(health, mig->uuid, now_ms);
+    if (!device)
+        return -ENOMEM;
+    before = view_of(device);
+    memcpy(device->gpu_uuid, gpu->uuid, sizeof(device->gpu_uuid));
+    device->kind = DEVICE_MIG;
+    device->instance = mig->instance;
+    device->index = gpu->index;
+    device->listed = true;
+    if (gpu->unusable[0])
+        set_gpu_gone(health, device, gpu, now_ms);
+    else if (mig->unusable[0])
+        set_reach(health, device, HEALTH_GONE, now_ms,
+                  "the MIG device cannot be used: %.120s; create it again", mig->unusable);
+    else if (!device->healthy)
+        probe_now(device, now_ms);
+    return settle(device, &before, now_ms);
+}
+
+/* The GPU of a device as the driver lists it, also one that is too far gone to tell its UUID. */
 static const struct gpu *find_listed(const struct inventory *inventory,
                                      const struct health_device *device)
 {
     for (size_t i = 0; i < inventory->n_gpus; i++) {
         const struct gpu *gpu = &inventory->gpus[i];
 
-        if (gpu->uuid[0] ? strcasecmp(gpu->uuid, device->uuid) == 0 : gpu->index == device->index)
+        if (gpu->uuid[0] ? strcasecmp(gpu->uuid, device->gpu_uuid) == 0
+                         : gpu->index == device->index)
             return gpu;
     }
     return NULL;
 }
 
-static int miss_gpu(struct health *health, struct health_device *device, const struct gpu *listed,
-                    uint64_t now_ms)
+/* A device that the driver knew before and does not list now, by itself or because its GPU is gone.
+ */
+static int miss_device(struct health *health, struct health_device *device,
+                       const struct inventory *inventory, uint64_t now_ms)
 {
+    const struct gpu *gpu = find_listed(inventory, device);
     struct view before = view_of(device);
 
-    if (listed && listed->uuid[0])
+    device->listed = device->kind == DEVICE_MIG && inventory_find_mig(inventory, device->uuid);
+    if (device->listed || (device->kind == DEVICE_WHOLE && gpu && gpu->uuid[0]))
         return 0;
-    if (listed)
-        set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
-                  listed->unusable);
+    if (device->kind == DEVICE_MIG)
+        device->next_probe_ms = UINT64_MAX;
+    if (!gpu || !gpu->uuid[0] || gpu->unusable[0])
+        set_gpu_gone(health, device, gpu, now_ms);
     else
         set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the driver no longer lists the GPU; reset the GPU or reboot the node");
+                  "the driver no longer lists the MIG device; create it again");
     return settle(device, &before, now_ms);
+}
+
+static int list_all(struct health *health, const struct inventory *inventory, uint64_t now_ms)
+{
+    int changed = 0, r = 0;
+
+    for (size_t i = 0; i < inventory->n_gpus && r >= 0; i++) {
+        if (inventory->gpus[i].uuid[0])
+            r = list_gpu(health, &inventory->gpus[i], now_ms);
+        changed |= r;
+    }
+    for (size_t i = 0; i < inventory->n_mig_devices && r >= 0; i++) {
+        const struct device *mig = &inventory->mig_devices[i];
+
+        if (mig->uuid[0])
+            r = list_mig(health, &inventory->gpus[mig->gpu], mig, now_ms);
+        changed |= r;
+    }
+    return r < 0 ? r : changed;
 }
 
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms)
@@ -197,20 +281,23 @@ int health_inventory(struct health *health, const struct inventory *inventory, u
     int changed = 0, r;
 
     health->session++;
-    for (size_t i = 0; i < health->n_devices; i++) {
-        struct health_device *device = &health->devices[i];
+    for (size_t i = 0; i < health->n_devices; i++)
+        changed |= miss_device(health, &health->devices[i], inventory, now_ms);
+    r = list_all(health, inventory, now_ms);
+    return r < 0 ? r : changed | r;
+}
 
-        changed |= miss_gpu(health, device, find_listed(inventory, device), now_ms);
+void health_forget(struct health *health, const struct inventory *known)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        const struct health_device *device = &health->devices[i];
+
+        if (device->kind == DEVICE_WHOLE || inventory_find_mig(known, device->uuid))
+            health->devices[n++] = *device;
     }
-    for (size_t i = 0; i < inventory->n_gpus; i++) {
-        if (!inventory->gpus[i].uuid[0])
-            continue;
-        r = list_gpu(health, &inventory->gpus[i], now_ms);
-        if (r < 0)
-            return r;
-        changed |= r;
-    }
-    return changed;
+    health->n_devices = n;
 }
 
 static const struct {
@@ -243,6 +330,16 @@ static int mark(struct health_device *device, const struct gpu_event *event, enu
     return settle(device, &before, now_ms);
 }
 
+static bool concerns(const struct gpu_event *event, const struct health_device *device)
+{
+    const struct device_instance place = {event->gpu_instance, event->compute_instance};
+
+    if (!event->uuid[0] || strcasecmp(event->uuid, device->uuid) == 0)
+        return true;
+    return strcasecmp(event->uuid, device->gpu_uuid) == 0 &&
+           (xid_find(event->xid)->whole_gpu || device_instances_overlap(place, device->instance));
+}
+
 int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
                  uint64_t now_ms)
 {
@@ -251,7 +348,7 @@ int health_event(struct health *health, const struct gpu_event *event, enum xid_
     if ((size_t) class >= ARRAY_SIZE(needs) || class == XID_INFORMATION)
         return 0;
     for (size_t i = 0; i < health->n_devices; i++)
-        if (!event->uuid[0] || strcasecmp(event->uuid, health->devices[i].uuid) == 0)
+        if (concerns(event, &health->devices[i]))
             changed |= mark(&health->devices[i], event, class, now_ms);
     return changed;
 }
@@ -311,16 +408,12 @@ static void take_answer(const struct health *health, struct health_device *devic
     device->energy_mj = probe->energy_millijoule;
 }
 
-int health_probe(struct health *health, const char *uuid, int outcome,
-                 const struct gpu_probe *probe, const char *reason, uint64_t now_ms)
+static int probe_device(struct health *health, struct health_device *device, int outcome,
+                        const struct gpu_probe *probe, const char *reason, uint64_t now_ms)
 {
-    struct health_device *device = find_device(health, uuid);
-    struct view before;
+    struct view before = view_of(device);
     int r;
 
-    if (!device)
-        return 0;
-    before = view_of(device);
     if (outcome == 0)
         take_answer(health, device, probe);
     else if (outcome == GPU_LOST)
@@ -336,6 +429,21 @@ int health_probe(struct health *health, const char *uuid, int outcome,
     return r;
 }
 
+int health_probe(struct health *health, const char *uuid, int outcome,
+                 const struct gpu_probe *probe, const char *reason, uint64_t now_ms)
+{
+    int changed = 0;
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+
+        /* That the GPU answers does not bring back a MIG device which it no longer has. */
+        if (can_be_probed(device) && strcasecmp(device->gpu_uuid, uuid) == 0)
+            changed |= probe_device(health, device, outcome, probe, reason, now_ms);
+    }
+    return changed;
+}
+
 int health_hang(struct health *health, const char *call, const char *uuid, uint64_t now_ms)
 {
     int changed = 0;
@@ -344,7 +452,7 @@ int health_hang(struct health *health, const char *call, const char *uuid, uint6
         struct health_device *device = &health->devices[i];
         struct view before = view_of(device);
 
-        if (uuid[0] && strcasecmp(uuid, device->uuid) != 0)
+        if (uuid[0] && strcasecmp(uuid, device->gpu_uuid) != 0)
             continue;
         set_reach(health, device, HEALTH_SILENT, now_ms,
                   "the GPU does not answer: the driver call %.60s did not return", call);
@@ -378,19 +486,27 @@ uint64_t health_next_probe_ms(const struct health *health)
     return next_ms;
 }
 
+static void ask(struct health_device *device, uint64_t now_ms)
+{
+    device->asked = true;
+    if (device->next_probe_ms == UINT64_MAX)
+        return;
+    device->next_probe_ms = now_ms + device->backoff_ms;
+    device->backoff_ms = clock_twice_ms(device->backoff_ms, BACKOFF_MAX_MS);
+}
+
 const char *health_take_due(struct health *health, uint64_t now_ms)
 {
-    for (size_t i = 0; i < health->n_devices; i++) {
-        struct health_device *device = &health->devices[i];
+    const char *gpu_uuid = NULL;
 
-        if (device->next_probe_ms > now_ms)
-            continue;
-        device->asked = true;
-        device->next_probe_ms = now_ms + device->backoff_ms;
-        device->backoff_ms = clock_twice_ms(device->backoff_ms, BACKOFF_MAX_MS);
-        return device->uuid;
-    }
-    return NULL;
+    for (size_t i = 0; i < health->n_devices && !gpu_uuid; i++)
+        if (health->devices[i].next_probe_ms <= now_ms)
+            gpu_uuid = health->devices[i].gpu_uuid;
+    for (size_t i = 0; i < health->n_devices && gpu_uuid; i++)
+        if (can_be_probed(&health->devices[i]) &&
+            strcasecmp(health->devices[i].gpu_uuid, gpu_uuid) == 0)
+            ask(&health->devices[i], now_ms);
+    return gpu_uuid;
 }
 
 /*
@@ -399,6 +515,8 @@ const char *health_take_due(struct health *health, uint64_t now_ms)
  *     gpuslice-health 2 <boot id>
  *     <uuid> <need> <reach> <named> <interrupted> <since> <energy> <why it needs>\t<why it cannot
  *     be reached>
+ *
+ * A MIG device has a line like a GPU's; on which GPU it lies, and where, the driver tells.
  */
 #define SAVED_HEADER "gpuslice-health 2 "
 
@@ -453,6 +571,10 @@ static int restore_device(struct health *health, const char *line)
     if (!device)
         return -ENOMEM;
     device->index = UINT_MAX; /* until the driver lists it */
+    if (str_starts_with(uuid, "MIG-")) {
+        device->kind = DEVICE_MIG;
+        device->gpu_uuid[0] = '\0';
+    }
     device->need = (enum health_need)(need_at - need_letters);
     device->reach = (enum health_reach)(reach_at - reach_letters);
     device->named = named;

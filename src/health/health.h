@@ -2,15 +2,20 @@
 #pragma once
 
 /*
- * The health of one node's GPUs: what was heard of each, whether it may be given to pods, and why
- * not.
+ * The health of one node's devices: whether each may be given to pods, and why not.
  *
  * A pure state machine: no I/O and no clock. Time comes in as milliseconds of CLOCK_MONOTONIC,
- * which goes on while the agent restarts. The caller feeds in what the driver's helper tells
+ * which goes on while the agent restarts. The caller passes in what the driver's helper reports
  * (gpu/driver.h), maps devices to slices (an event marks every slice of its device), and asks for
  * probes when due.
  *
- * Two things are kept of a device: whether it answers, and what it needs.
+ * Every GPU is a device here, and every MIG device beside it: which of them are offered is the
+ * plan's decision. An XID that names a MIG instance concerns the devices that have a part in it;
+ * one that names none, or that is the whole GPU's by its nature (xid.h), concerns all on the GPU.
+ * Probes, hangs and losses are the GPU's, and concern all on it. A MIG device that the driver no
+ * longer lists is lost, unless the caller has it forgotten (we destroyed it ourselves).
+ *
+ * Two facts are kept of a device: whether it answers, and what it needs.
  *
  *     class of the XID       effect
  *     application            stays Healthy; one probe, because the driver may know better
@@ -35,7 +40,7 @@
 #include "health/xid.h"
 
 enum health_outcome {
-    HEALTH_CHANGED = 1, /* some device's Healthy or reason changed: list the devices anew */
+    HEALTH_CHANGED = 1, /* some device's Healthy or reason changed: send the device lists again */
 };
 
 enum health_state {
@@ -50,17 +55,22 @@ enum health_state {
 enum health_need { HEALTH_NEED_NOTHING, HEALTH_NEED_PROBE, HEALTH_NEED_RESET, HEALTH_NEED_REBOOT };
 enum health_reach { HEALTH_ANSWERS, HEALTH_SILENT, HEALTH_GONE };
 
-enum { HEALTH_REASON_SIZE = 240, HEALTH_DEVICES_MAX = 256 };
+enum { HEALTH_REASON_SIZE = 240, HEALTH_DEVICES_MAX = 2048 };
 
 struct health_device {
     char uuid[GPU_UUID_SIZE];
-    unsigned index;
+    char gpu_uuid[GPU_UUID_SIZE]; /* the same for a GPU; "" = a MIG device not listed since restore
+                                   */
+    enum device_kind kind;
+    struct device_instance instance;
+    unsigned index; /* of its GPU */
     /* For the caller. */
     uint64_t since_ms;      /* Healthy or Unhealthy since */
     uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
     /* The rest is the machine's own. */
     enum health_need need;
     enum health_reach reach;
+    bool listed; /* in the last inventory; a MIG device that is not cannot be probed */
     bool healthy;
     bool asked;                   /* a probe was asked for since the last event */
     bool named;                   /* the driver's recovery action named what is needed */
@@ -84,10 +94,15 @@ struct health {
 
 void health_deinit(struct health *health);
 
-/* Inputs. Each returns 0, HEALTH_CHANGED or -ENOMEM. UUIDs nobody listed are passed over. */
+/*
+ * Inputs. Each returns 0, HEALTH_CHANGED or -ENOMEM. UUIDs are the GPU's; unknown ones are skipped.
+ */
 
 /* A new session with the driver, and what it found. Devices that it no longer lists are lost. */
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
+
+/* Forgets the MIG devices that `known` does not have (machine.h): those that were destroyed. */
+void health_forget(struct health *health, const struct inventory *known);
 
 /* An XID event with the class that xid_filter_class gave it; uuid "" = all devices. */
 int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
@@ -108,6 +123,9 @@ int health_unavailable(struct health *health, const char *reason, uint64_t now_m
 /* The device of that UUID (without case), or NULL. */
 const struct health_device *health_find(const struct health *health, const char *uuid);
 
+/* True when all devices on the GPU of that UUID are Healthy. */
+bool health_is_well(const struct health *health, const char *gpu_uuid);
+
 enum health_state health_state(const struct health_device *device);
 const char *health_state_name(enum health_state state);
 
@@ -117,12 +135,15 @@ const char *health_reason(const struct health_device *device);
 /* When the next probe is due, or UINT64_MAX: an idle, healthy node needs no timer. */
 uint64_t health_next_probe_ms(const struct health *health);
 
-/* A device whose probe is due, or NULL. It counts as asked for: ask again until NULL. */
+/*
+ * The UUID of a GPU that is due for a probe, or NULL. The probe counts as asked for, for all
+ * devices on the GPU: call again until NULL.
+ */
 const char *health_take_due(struct health *health, uint64_t now_ms);
 
 /*
- * The state as lines of text for /run/gpuslice, so that a restarted agent remembers who needs a
- * reset. `boot` is the kernel's boot id: what an earlier boot left behind is not believed.
+ * The state as lines of text for /run/gpuslice, so that a restarted agent remembers which devices
+ * need a reset. `boot` is the kernel's boot id: what an earlier boot left behind is ignored.
  */
 void health_save(const struct health *health, const char *boot, struct text *ret_text);
 

@@ -32,7 +32,15 @@
 #define OLDER             "NVIDIA XID list for Volta and older"
 #define PLUGIN            "NVIDIA device plugin's default; XID catalogue"
 
-/* Sorted by number: {first, last, class, meaning, source}. */
+/*
+ * An event may name a MIG instance. These faults are not that instance's: power, bus and links,
+ * firmware and controllers serve the GPU as a whole, and an uncontained or unrecovered memory error
+ * is by NVIDIA's definition one that may have reached other instances
+ * (docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt).
+ */
+#define WHOLE_GPU true
+
+/* Sorted by number: {first, last, class, meaning, source, whole GPU}. */
 static const struct xid xids[] = {
     {8, 8, XID_PROBE, "GPU stopped processing", CATALOGUE("RESTART_APP, then support")},
     {11, 11, XID_APPLICATION, "invalid or corrupted push buffer stream", CATALOGUE("RESTART_APP")},
@@ -49,10 +57,11 @@ static const struct xid xids[] = {
     {45, 45, XID_APPLICATION, "preemptive cleanup after an earlier error", PLUGIN},
     {46, 46, XID_RESET, "GPU stopped processing (timeout)", CATALOGUE("RESET_GPU")},
     {48, 48, XID_RESET, "double bit ECC error", CATALOGUE("WORKFLOW_XID_48")},
-    {54, 54, XID_REBOOT, "auxiliary power is not connected", CATALOGUE("CHECK_MECHANICALS")},
+    {54, 54, XID_REBOOT, "auxiliary power is not connected", CATALOGUE("CHECK_MECHANICALS"),
+     WHOLE_GPU},
     {60, 60, XID_PROBE, "video processor exception", CATALOGUE("RESTART_APP")},
-    {61, 61, XID_RESET, "internal micro-controller breakpoint", OLDER},
-    {62, 62, XID_RESET, "internal micro-controller halt", CATALOGUE("RESET_GPU")},
+    {61, 61, XID_RESET, "internal micro-controller breakpoint", OLDER, WHOLE_GPU},
+    {62, 62, XID_RESET, "internal micro-controller halt", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {63, 63, XID_INFORMATION, "memory row remapped or page retired", CATALOGUE("IGNORE")},
     {64, 64, XID_RESET, "memory remapping or page retirement failed", CATALOGUE("RESET_GPU")},
     {66, 66, XID_PROBE, "illegal access by the driver", CATALOGUE("IGNORE, then software")},
@@ -63,7 +72,7 @@ static const struct xid xids[] = {
     {74, 74, XID_PROBE, "NVLink error", CATALOGUE("WORKFLOW_NVLINK_ERR")},
     {75, 77, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
     {78, 78, XID_PROBE, "vGPU start error", CATALOGUE("UPDATE_SWFW")},
-    {79, 79, XID_REBOOT, "GPU has fallen off the bus", CATALOGUE("RESTART_BM")},
+    {79, 79, XID_REBOOT, "GPU has fallen off the bus", CATALOGUE("RESTART_BM"), WHOLE_GPU},
     {80, 80, XID_APPLICATION, "corrupted data sent to the GPU", CATALOGUE("RESTART_APP")},
     {82, 82, XID_PROBE, "JPEG engine error", CATALOGUE("RESTART_APP, then support")},
     {83, 84, XID_PROBE, "video decoder error", CATALOGUE("RESTART_APP, then support")},
@@ -73,24 +82,24 @@ static const struct xid xids[] = {
     {92, 92, XID_INFORMATION, "high rate of single bit ECC errors", CATALOGUE("IGNORE")},
     {93, 93, XID_INFORMATION, "InfoROM wear limit exceeded", CATALOGUE("IGNORE")},
     {94, 94, XID_APPLICATION, "contained memory error", CATALOGUE("RESTART_APP")},
-    {95, 95, XID_RESET, "uncontained memory error", CATALOGUE("RESET_GPU")},
+    {95, 95, XID_RESET, "uncontained memory error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {96, 98, XID_PROBE, "video decoder error", CATALOGUE("RESTART_APP, then support")},
     {99, 105, XID_PROBE, "JPEG engine error", CATALOGUE("RESTART_APP, then support")},
     {106, 106, XID_INFORMATION, "SMBPBI test message", CATALOGUE("IGNORE")},
     {107, 107, XID_INFORMATION, "SMBPBI test message", CATALOGUE("IGNORE")},
     {108, 108, XID_INFORMATION, "remote NVLink translation error", CATALOGUE("IGNORE")},
     {109, 109, XID_APPLICATION, "context switch timeout", PLUGIN},
-    {110, 110, XID_RESET, "security fault", CATALOGUE("RESET_GPU")},
-    {119, 119, XID_RESET, "GSP firmware did not answer", CATALOGUE("RESET_GPU")},
-    {120, 120, XID_RESET, "GSP firmware error", CATALOGUE("RESET_GPU")},
+    {110, 110, XID_RESET, "security fault", CATALOGUE("RESET_GPU"), WHOLE_GPU},
+    {119, 119, XID_RESET, "GSP firmware did not answer", CATALOGUE("RESET_GPU"), WHOLE_GPU},
+    {120, 120, XID_RESET, "GSP firmware error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {121, 121, XID_INFORMATION, "chip-to-chip link error, corrected", CATALOGUE("IGNORE")},
     {126, 135, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
-    {136, 136, XID_RESET, "link training failed", CATALOGUE("RESET_GPU")},
+    {136, 136, XID_RESET, "link training failed", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {137, 137, XID_INFORMATION, "NVLink privilege error, of a remote fault", CATALOGUE("IGNORE")},
     {139, 139, XID_PROBE, "optical flow accelerator error", CATALOGUE("RESTART_APP")},
-    {140, 140, XID_RESET, "unrecovered ECC error", CATALOGUE("RESET_GPU")},
+    {140, 140, XID_RESET, "unrecovered ECC error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {141, 141, XID_INFORMATION, "CUDA fast path error", CATALOGUE("IGNORE")},
-    {143, 143, XID_RESET, "GPU initialization error", CATALOGUE("RESET_GPU")},
+    {143, 143, XID_RESET, "GPU initialization error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {144, 144, XID_PROBE, "NVLink error (SAW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
     {145, 145, XID_PROBE, "NVLink error (RLW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
     {146, 146, XID_PROBE, "NVLink error (TLW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
@@ -98,17 +107,17 @@ static const struct xid xids[] = {
     {148, 148, XID_PROBE, "NVLink error (NVLPW_CTRL)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
     {149, 149, XID_PROBE, "NVLink error (NETIR)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
     {150, 150, XID_PROBE, "NVLink error (MSE)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {151, 151, XID_REBOOT, "key rotation error", CATALOGUE("RESTART_VM")},
+    {151, 151, XID_REBOOT, "key rotation error", CATALOGUE("RESTART_VM"), WHOLE_GPU},
     {152, 152, XID_INFORMATION, "deep learning accelerator SMMU error", CATALOGUE("IGNORE")},
     {153, 153, XID_INFORMATION, "deep learning accelerator timeout", CATALOGUE("IGNORE")},
     {154, 154, XID_PROBE, "GPU recovery action changed", CATALOGUE("XID_154: ask the driver")},
-    {155, 155, XID_RESET, "NVLink error (software defined)", CATALOGUE("RESET_GPU")},
+    {155, 155, XID_RESET, "NVLink error (software defined)", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {156, 156, XID_RESET, "resource retired", CATALOGUE("RESET_GPU")},
     {157, 157, XID_INFORMATION, "resource retirement failed", CATALOGUE("IGNORE")},
-    {158, 158, XID_RESET, "GPU fatal timeout", CATALOGUE("RESET_GPU")},
+    {158, 158, XID_RESET, "GPU fatal timeout", CATALOGUE("RESET_GPU"), WHOLE_GPU},
     {160, 160, XID_INFORMATION, "memory channel retired", CATALOGUE("IGNORE")},
     {161, 161, XID_INFORMATION, "memory channel retirement failed", CATALOGUE("IGNORE")},
-    {167, 167, XID_RESET, "PCIe fatal timeout", CATALOGUE("no action named; fatal")},
+    {167, 167, XID_RESET, "PCIe fatal timeout", CATALOGUE("no action named; fatal"), WHOLE_GPU},
     {171, 171, XID_PROBE, "uncorrectable DRAM error, details of XID 48", CATALOGUE("see XID 48")},
     {172, 172, XID_PROBE, "uncorrectable SRAM error, details of XID 48", CATALOGUE("see XID 48")},
 };

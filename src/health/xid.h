@@ -20,6 +20,8 @@ struct xid {
     enum xid_class class;
     const char *meaning; /* "GPU has fallen off the bus" */
     const char *source;  /* whose word the class is: see the head of xid.c */
+    /* It concerns every device on the GPU, whichever MIG instance the event names. */
+    bool whole_gpu;
 };
 
 /* Never NULL: unknown numbers are XID_PROBE, "unknown XID" (and number 0). */

@@ -93,48 +93,60 @@ static void reconcile_cdi(const struct agent *agent)
 
 static void arm_probe(struct agent *agent);
 
-/* A GPU that nobody judged yet is fit. */
-static bool is_healthy(const struct agent *agent, const struct gpu *gpu)
+/* A device whose health is not known yet counts as Healthy. */
+static bool is_healthy(const struct agent *agent, const struct plan_device *on)
 {
-    const struct health_device *device = health_find(&agent->health, gpu->uuid);
+    const struct health_device *device = health_find(&agent->health, on->device.uuid);
 
     return !device || device->healthy;
 }
 
-static void say_health(const struct agent *agent, const struct gpu *gpu, bool healthy)
+static void log_health(const struct plan *plan, const struct plan_device *on, bool healthy,
+                       const char *reason)
 {
-    const struct health_device *device = health_find(&agent->health, gpu->uuid);
-    const char *reason = device ? health_reason(device) : "";
-    char message[640];
+    const bool mig = on->device.kind == DEVICE_MIG;
+    const char *what = mig       ? healthy ? "MIG device is Healthy" : "MIG device is Unhealthy"
+                       : healthy ? "GPU is Healthy"
+                                 : "GPU is Unhealthy";
+    char index[DEVICE_INDEX_SIZE];
 
-    if (healthy)
-        log_info("GPU is Healthy", "gpu", gpu->uuid, "index", log_number(gpu->index));
-    else
-        log_warning("GPU is Unhealthy", "gpu", gpu->uuid, "index", log_number(gpu->index), "reason",
-                    device ? reason : NULL);
-    snprintf(message, sizeof(message), "GPU %u (%s) is %s%s%s", gpu->index, gpu->uuid,
-             healthy ? "fit for use again" : "Unhealthy", healthy || !*reason ? "" : ": ",
-             healthy ? "" : reason);
-    publisher_gpu_event(agent->publisher, gpu->uuid, !healthy,
-                        healthy ? "GPUHealthy" : "GPUUnhealthy", message);
+    device_format_index(&on->device, plan_gpu(plan, on)->index, index, sizeof(index));
+    log_event(healthy ? LOG_INFO : LOG_WARNING, what, "device", mig ? on->device.uuid : NULL, "gpu",
+              plan_gpu(plan, on)->uuid, "index", index, "profile", mig ? on->device.profile : NULL,
+              "reason", reason, NULL);
 }
 
-/* Brings the offer's health up to date; `changed` (one per GPU) marks those that flipped. */
+static void publish_health(const struct agent *agent, const struct plan *plan,
+                           const struct plan_device *on, bool healthy)
+{
+    const struct health_device *device = health_find(&agent->health, on->device.uuid);
+    const char *reason = device ? health_reason(device) : "";
+    char name[DEVICE_NAME_SIZE], message[640];
+
+    log_health(plan, on, healthy, device && !healthy ? reason : NULL);
+    snprintf(message, sizeof(message), "%s (%s) is %s%s%s", plan_device_name(plan, on, name),
+             on->device.uuid, healthy ? "fit for use again" : "Unhealthy",
+             healthy || !*reason ? "" : ": ", healthy ? "" : reason);
+    publisher_device_event(agent->publisher, on->device.uuid, !healthy,
+                           healthy ? "GPUHealthy" : "GPUUnhealthy", message);
+}
+
+/* Brings the offer's health up to date; `changed` (one per device) marks those that flipped. */
 static bool refresh_health(struct agent *agent, bool *changed)
 {
     struct offer *offer = agent->facts.offer;
     bool any = false;
 
-    for (size_t i = 0; i < offer->plan->n_gpus; i++) {
-        const struct gpu *gpu = &offer->plan->gpus[i].gpu;
-        bool healthy = is_healthy(agent, gpu);
+    for (size_t i = 0; i < offer->plan->n_devices; i++) {
+        const struct plan_device *on = &offer->plan->devices[i];
+        bool healthy = is_healthy(agent, on);
 
-        changed[i] = healthy != offer->gpu_healthy[i];
+        changed[i] = healthy != offer->device_healthy[i];
         if (!changed[i])
             continue;
         any = true;
-        offer->gpu_healthy[i] = healthy;
-        say_health(agent, gpu, healthy);
+        offer->device_healthy[i] = healthy;
+        publish_health(agent, offer->plan, on, healthy);
     }
     return any;
 }
@@ -142,7 +154,7 @@ static bool refresh_health(struct agent *agent, bool *changed)
 static void announce_health(struct agent *agent)
 {
     const struct plan *plan = agent->facts.offer ? agent->facts.offer->plan : NULL;
-    cleanup_free bool *changed = plan ? calloc(plan->n_gpus + 1, sizeof(*changed)) : NULL;
+    cleanup_free bool *changed = plan ? calloc(plan->n_devices + 1, sizeof(*changed)) : NULL;
 
     if (changed && refresh_health(agent, changed))
         serviceset_announce(&agent->services, changed);
@@ -176,6 +188,18 @@ static void put_in_force(struct agent *agent, struct offer *next)
     publisher_touch(agent->publisher);
 }
 
+static void log_left_out(const struct plan *plan, const struct plan_device *on)
+{
+    const struct gpu *gpu = plan_gpu(plan, on);
+    const bool mig = on->device.kind == DEVICE_MIG;
+    char index[DEVICE_INDEX_SIZE];
+
+    device_format_index(&on->device, gpu->index, index, sizeof(index));
+    log_warning(mig ? "MIG device left out" : "GPU left out", "device",
+                mig ? on->device.uuid : NULL, "gpu", *gpu->uuid ? gpu->uuid : NULL, "index", index,
+                "reason", on->left_out);
+}
+
 /* Owns config from here on, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
@@ -193,13 +217,12 @@ static void replan(struct agent *agent, struct config *config)
         return;
     }
     problems_log(&problems);
-    for (size_t i = 0; i < next->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &next->plan->gpus[i];
+    for (size_t i = 0; i < next->plan->n_devices; i++) {
+        const struct plan_device *on = &next->plan->devices[i];
 
-        next->gpu_healthy[i] = is_healthy(agent, &gpu->gpu);
-        if (*gpu->left_out)
-            log_warning("GPU left out", "gpu", *gpu->gpu.uuid ? gpu->gpu.uuid : NULL, "index",
-                        log_number(gpu->gpu.index), "reason", gpu->left_out);
+        next->device_healthy[i] = is_healthy(agent, on);
+        if (*on->left_out)
+            log_left_out(next->plan, on);
     }
     put_in_force(agent, next);
     arm_probe(agent);
@@ -239,12 +262,13 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     agent->facts.driver_problem[0] = '\0';
     lograte_end(&agent->driver_problem);
     publisher_touch(agent->publisher);
-    if (machine_update(&agent->facts.machine, seen, &changed) < 0) {
+    if (machine_update(&agent->facts.machine, seen, NULL, 0, &changed) < 0) {
         log_error("no memory for the machine's inventory");
         return;
     }
     agent->facts.machine_known = true;
     outcome = health_inventory(&agent->health, seen, clock_now_ms());
+    health_forget(&agent->health, &agent->facts.machine);
     if (agent->helper_pid != driver_pid(agent->driver))
         log_info("driver answered", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
@@ -290,10 +314,25 @@ static void on_unavailable(const char *reason, void *userdata)
 
 static bool admits_xid(struct agent *agent, const struct gpu_event *event)
 {
-    char key[GPU_UUID_SIZE + 32];
+    char key[GPU_UUID_SIZE + 64];
 
-    snprintf(key, sizeof(key), "%s %" PRIu64, event->uuid, event->xid);
+    snprintf(key, sizeof(key), "%s %u %u %" PRIu64, event->uuid, event->gpu_instance,
+             event->compute_instance, event->xid);
     return lograte_admit(&agent->logged_xids, key, XID_QUIET_MS, clock_now_ms());
+}
+
+static void log_xid(const struct gpu_event *event, enum xid_class class)
+{
+    const bool has_gi = event->gpu_instance != DEVICE_NO_INSTANCE;
+    const bool has_ci = event->compute_instance != DEVICE_NO_INSTANCE;
+    struct log_digits gi, ci;
+
+    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
+              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL,
+              "gpu_instance", has_gi ? log_number_format(&gi, event->gpu_instance) : NULL,
+              "compute_instance", has_ci ? log_number_format(&ci, event->compute_instance) : NULL,
+              "xid", log_number(event->xid), "class", xid_class_name(class), "meaning",
+              xid_find(event->xid)->meaning, NULL);
 }
 
 static void on_event(const struct gpu_event *event, void *userdata)
@@ -303,10 +342,7 @@ static void on_event(const struct gpu_event *event, void *userdata)
 
     agent->facts.counters.xids++;
     if (admits_xid(agent, event))
-        log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
-                  "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL, "xid",
-                  log_number(event->xid), "class", xid_class_name(class), "meaning",
-                  xid_find(event->xid)->meaning, NULL);
+        log_xid(event, class);
     apply_health(agent, health_event(&agent->health, event, class, clock_now_ms()));
 }
 
@@ -314,12 +350,10 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
                      const char *reason, void *userdata)
 {
     struct agent *agent = userdata;
-    const struct health_device *device;
     int r = health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms());
 
     apply_health(agent, r);
-    device = health_find(&agent->health, uuid);
-    if (r != HEALTH_CHANGED && device && !device->healthy)
+    if (r != HEALTH_CHANGED && !health_is_well(&agent->health, uuid))
         /* What did not change is saved all the same, for the counter by which a reset will show. */
         healthfile_save(&agent->healthfile, &agent->health);
 }

@@ -4,8 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
+
+struct update {
+    const struct inventory *known, *seen;
+    const char *const *destroyed;
+    size_t n_destroyed;
+};
 
 static bool usable(const struct inventory *seen, const struct gpu *known)
 {
@@ -20,10 +27,30 @@ static bool is_missing(const struct inventory *seen, const struct gpu *known)
     return !*known->unusable && !usable(seen, known);
 }
 
-static bool any_missing(const struct inventory *known, const struct inventory *seen)
+static bool is_destroyed(const struct update *update, const struct device *device)
 {
+    for (size_t i = 0; i < update->n_destroyed; i++)
+        if (strcasecmp(update->destroyed[i], device->uuid) == 0)
+            return true;
+    return false;
+}
+
+/* A MIG device that was there before, is not now, and should be. */
+static bool is_mig_missing(const struct update *update, const struct device *device)
+{
+    return !*device->unusable && !inventory_find_mig(update->seen, device->uuid) &&
+           !is_destroyed(update, device);
+}
+
+static bool any_missing(const struct update *update)
+{
+    const struct inventory *known = update->known;
+
     for (size_t i = 0; i < known->n_gpus; i++)
-        if (is_missing(seen, &known->gpus[i]))
+        if (is_missing(update->seen, &known->gpus[i]))
+            return true;
+    for (size_t i = 0; i < known->n_mig_devices; i++)
+        if (is_mig_missing(update, &known->mig_devices[i]))
             return true;
     return false;
 }
@@ -39,21 +66,11 @@ static int by_index(const void *a, const void *b)
  * What is known, with the values of now where there are some, and behind it what is new. A GPU
  * listed without a UUID is the missing one most likely, and tells nothing beside it.
  */
-static int remember(const struct inventory *known, const struct inventory *seen,
-                    struct inventory *ret_merged)
+static void merge_gpus(const struct update *update, struct inventory *merged)
 {
-    struct inventory merged;
-    struct gpu *gpus;
-    int r = inventory_copy(&merged, known);
+    const struct inventory *known = update->known, *seen = update->seen;
+    struct gpu *gpus = merged->gpus;
 
-    if (r < 0)
-        return r;
-    gpus = reallocarray(merged.gpus, known->n_gpus + seen->n_gpus + 1, sizeof(*gpus));
-    if (!gpus) {
-        inventory_deinit(&merged);
-        return -ENOMEM;
-    }
-    merged.gpus = gpus;
     for (size_t i = 0; i < known->n_gpus; i++)
         if (usable(seen, &gpus[i])) {
             unsigned index = gpus[i].index;
@@ -63,12 +80,79 @@ static int remember(const struct inventory *known, const struct inventory *seen,
         }
     for (size_t i = 0; i < seen->n_gpus; i++)
         if (*seen->gpus[i].uuid && !inventory_find(known, seen->gpus[i].uuid))
-            gpus[merged.n_gpus++] = seen->gpus[i];
-    if (merged.n_gpus != known->n_gpus) {
-        free(merged.links); /* the matrix has another size now; links are advice */
-        merged.links = NULL;
-        qsort(gpus, merged.n_gpus, sizeof(*gpus), by_index);
+            gpus[merged->n_gpus++] = seen->gpus[i];
+    if (merged->n_gpus != known->n_gpus) {
+        free(merged->links); /* the matrix has another size now; links are advice */
+        merged->links = NULL;
+        qsort(gpus, merged->n_gpus, sizeof(*gpus), by_index);
     }
+}
+
+/* A device of another inventory, on the same GPU of this one. */
+static void add_mig(struct inventory *merged, const struct inventory *from,
+                    const struct device *device)
+{
+    const struct gpu *gpu = inventory_find(merged, from->gpus[device->gpu].uuid);
+    struct device *place = &merged->mig_devices[merged->n_mig_devices];
+
+    if (!gpu)
+        return;
+    merged->n_mig_devices++;
+    *place = *device;
+    place->gpu = (size_t)(gpu - merged->gpus);
+}
+
+static void merge_mig_devices(const struct update *update, struct inventory *merged)
+{
+    const struct inventory *known = update->known, *seen = update->seen;
+
+    merged->n_mig_devices = 0;
+    for (size_t i = 0; i < known->n_mig_devices; i++)
+        if (is_mig_missing(update, &known->mig_devices[i]))
+            add_mig(merged, known, &known->mig_devices[i]);
+    for (size_t i = 0; i < seen->n_mig_devices; i++) {
+        const struct device *was = inventory_find_mig(known, seen->mig_devices[i].uuid);
+        struct device now = seen->mig_devices[i];
+
+        if (was)
+            now.mig_index = was->mig_index;
+        add_mig(merged, seen, &now);
+    }
+    if (merged->n_mig_devices > 0)
+        qsort(merged->mig_devices, merged->n_mig_devices, sizeof(struct device), device_compare);
+}
+
+/* Room for one inventory behind the other. */
+static int make_room(struct inventory *merged, const struct inventory *more)
+{
+    struct gpu *gpus = reallocarray(merged->gpus, merged->n_gpus + more->n_gpus + 1, sizeof(*gpus));
+    struct device *devices;
+
+    if (!gpus)
+        return -ENOMEM;
+    merged->gpus = gpus;
+    devices = reallocarray(merged->mig_devices, merged->n_mig_devices + more->n_mig_devices + 1,
+                           sizeof(*devices));
+    if (!devices)
+        return -ENOMEM;
+    merged->mig_devices = devices;
+    return 0;
+}
+
+static int remember(const struct update *update, struct inventory *ret_merged)
+{
+    struct inventory merged;
+    int r = inventory_copy(&merged, update->known);
+
+    if (r < 0)
+        return r;
+    r = make_room(&merged, update->seen);
+    if (r < 0) {
+        inventory_deinit(&merged);
+        return r;
+    }
+    merge_gpus(update, &merged);
+    merge_mig_devices(update, &merged);
     *ret_merged = merged;
     return 0;
 }
@@ -84,21 +168,32 @@ static bool gpu_equal(const struct gpu *a, const struct gpu *b)
            str_equal(a->fabric_cluster, b->fabric_cluster);
 }
 
+static bool mig_equal(const struct device *a, const struct device *b)
+{
+    return a->gpu == b->gpu && str_equal(a->uuid, b->uuid) && device_equal(a, b);
+}
+
 static bool equal(const struct inventory *a, const struct inventory *b)
 {
     if (a->n_gpus != b->n_gpus || !str_equal(a->driver_version, b->driver_version) ||
-        a->cuda_version != b->cuda_version || !a->links != !b->links)
+        a->cuda_version != b->cuda_version || !a->links != !b->links ||
+        a->n_mig_devices != b->n_mig_devices)
         return false;
     for (size_t i = 0; i < a->n_gpus; i++)
         if (!gpu_equal(&a->gpus[i], &b->gpus[i]))
             return false;
+    for (size_t i = 0; i < a->n_mig_devices; i++)
+        if (!mig_equal(&a->mig_devices[i], &b->mig_devices[i]))
+            return false;
     return true;
 }
 
-int machine_update(struct inventory *known, const struct inventory *seen, bool *ret_changed)
+int machine_update(struct inventory *known, const struct inventory *seen,
+                   const char *const *destroyed, size_t n_destroyed, bool *ret_changed)
 {
+    const struct update update = {known, seen, destroyed, n_destroyed};
     struct inventory next;
-    int r = any_missing(known, seen) ? remember(known, seen, &next) : inventory_copy(&next, seen);
+    int r = any_missing(&update) ? remember(&update, &next) : inventory_copy(&next, seen);
 
     if (r < 0)
         return r;

@@ -153,7 +153,7 @@ static int collect_ids(const struct offer *offer, const char *uuid, const char *
             const struct slice *slice = &resource->slices[k];
             const char **place;
 
-            if (!str_equal(offer->plan->gpus[slice->gpu].gpu.uuid, uuid))
+            if (!str_equal(offer->plan->devices[slice->device].device.uuid, uuid))
                 continue;
             place = array_push(ids, n, capacity, sizeof(*place));
             if (!place)
@@ -164,8 +164,8 @@ static int collect_ids(const struct offer *offer, const char *uuid, const char *
     return 0;
 }
 
-void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool warning,
-                         const char *reason, const char *message)
+void publisher_device_event(struct publisher *publisher, const char *uuid, bool warning,
+                            const char *reason, const char *message)
 {
     const size_t size = strlen(message) + 1;
     cleanup_free const char **ids = NULL;

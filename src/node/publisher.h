@@ -44,8 +44,8 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
                      const char *message, const struct sync_pod *pods, size_t n_pods);
 
 /* The same for a GPU, on the pods that hold a device of it. */
-void publisher_gpu_event(struct publisher *publisher, const char *uuid, bool warning,
-                         const char *reason, const char *message);
+void publisher_device_event(struct publisher *publisher, const char *uuid, bool warning,
+                            const char *reason, const char *message);
 
 /* The program for the API server runs and hears it; false also without a node's name. */
 bool publisher_is_connected(const struct publisher *publisher);

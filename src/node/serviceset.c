@@ -85,22 +85,22 @@ void serviceset_sync(struct serviceset *set, const struct offer *before)
     }
 }
 
-static bool has_slices_on(const struct plan_resource *resource, const bool *gpus)
+static bool has_slices_on(const struct plan_resource *resource, const bool *devices)
 {
     for (size_t i = 0; i < resource->n_slices; i++)
-        if (gpus[resource->slices[i].gpu])
+        if (devices[resource->slices[i].device])
             return true;
     return false;
 }
 
-void serviceset_announce(struct serviceset *set, const bool *gpus)
+void serviceset_announce(struct serviceset *set, const bool *devices)
 {
     const struct plan *plan = set->context.offer->plan;
 
     for (size_t i = 0; i < plan->n_resources; i++) {
         struct service *service = find(set, plan->resources[i].name);
 
-        if (service && has_slices_on(&plan->resources[i], gpus))
+        if (service && has_slices_on(&plan->resources[i], devices))
             service_announce(service);
     }
 }

@@ -28,9 +28,9 @@ void serviceset_deinit(struct serviceset *set);
  */
 void serviceset_sync(struct serviceset *set, const struct offer *before);
 
-/* Announces the resources that have a slice on a marked GPU; gpus has one element for each GPU of
- * the plan. */
-void serviceset_announce(struct serviceset *set, const bool *gpus);
+/* Announces the resources that have a slice on a marked device; devices has one element for each
+ * device of the plan. */
+void serviceset_announce(struct serviceset *set, const bool *devices);
 
 /* See service_check and service_node_changed, for each of them. */
 void serviceset_check(struct serviceset *set, const char *name);

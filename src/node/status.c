@@ -39,13 +39,18 @@ static void write_devices(const struct facts *facts, struct text *out)
 static void write_gpus(const struct facts *facts, struct text *out)
 {
     exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 when the GPU is fit for use.");
-    for (size_t i = 0; facts->offer && i < facts->offer->plan->n_gpus; i++) {
-        const struct gpu *gpu = &facts->offer->plan->gpus[i].gpu;
+    for (size_t i = 0; facts->offer && i < facts->offer->plan->n_devices; i++) {
+        const struct plan_device *on = &facts->offer->plan->devices[i];
+        const struct gpu *gpu = plan_gpu(facts->offer->plan, on);
+        const bool mig = on->device.kind == DEVICE_MIG;
+        char device[DEVICE_INDEX_SIZE];
         struct log_digits index;
 
-        exposition_sample(out, "gpuslice_gpu_healthy", facts->offer->gpu_healthy[i] ? 1 : 0, "gpu",
-                          log_number_format(&index, gpu->index), "uuid", gpu->uuid, "model",
-                          gpu->model, NULL);
+        device_format_index(&on->device, gpu->index, device, sizeof(device));
+        exposition_sample(out, "gpuslice_gpu_healthy", facts->offer->device_healthy[i] ? 1 : 0,
+                          "gpu", log_number_format(&index, gpu->index), "uuid", on->device.uuid,
+                          "model", gpu->model, mig ? "device" : NULL, device, "profile",
+                          on->device.profile, NULL);
     }
 }
 

@@ -13,21 +13,41 @@
 #include "base/array.h"
 #include "base/text.h"
 
-/* Inventories as words: "A B C" are three GPUs, "-" one that the driver counts and cannot describe.
+/*
+ * Inventories as words: "A B C" are three GPUs, "-" one that the driver counts and cannot describe,
+ * "Bxy" one with the MIG devices x and y.
  */
 struct seen {
     struct gpu gpus[8];
+    struct device mig_devices[8];
     struct inventory inventory;
 };
 
+static void see_mig(struct seen *seen, char name, unsigned mig_index)
+{
+    struct device *device = &seen->mig_devices[seen->inventory.n_mig_devices++];
+
+    device->kind = DEVICE_MIG;
+    device->gpu = seen->inventory.n_gpus - 1;
+    device->mig_index = mig_index;
+    snprintf(device->uuid, sizeof(device->uuid), "MIG-%c", name);
+}
+
 static void see(struct seen *seen, const char *words)
 {
+    unsigned mig_index = 0;
+
     memset(seen, 0, sizeof(*seen));
     for (; *words; words++) {
         struct gpu *gpu = &seen->gpus[seen->inventory.n_gpus];
 
         if (*words == ' ')
             continue;
+        if (*words >= 'a' && *words <= 'z') {
+            see_mig(seen, *words, mig_index++);
+            continue;
+        }
+        mig_index = 0;
         gpu->index = (unsigned)seen->inventory.n_gpus++;
         if (*words == '-')
             strcpy(gpu->unusable, "GPU is lost");
@@ -35,13 +55,35 @@ static void see(struct seen *seen, const char *words)
             snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-%c", *words);
     }
     seen->inventory.gpus = seen->gpus;
+    seen->inventory.mig_devices = seen->mig_devices;
 }
 
 static void describe(const struct inventory *known, struct text *out)
 {
-    for (size_t i = 0; i < known->n_gpus; i++)
+    for (size_t i = 0; i < known->n_gpus; i++) {
         text_addf(out, "%s%s@%u", i ? " " : "",
                   *known->gpus[i].uuid ? known->gpus[i].uuid + 4 : "-", known->gpus[i].index);
+        for (size_t k = 0; k < known->n_mig_devices; k++)
+            if (known->mig_devices[k].gpu == i)
+                text_addf(out, ",%s:%u", known->mig_devices[k].uuid + 4,
+                          known->mig_devices[k].mig_index);
+    }
+}
+
+static void update(struct inventory *known, const char *words, const char *destroyed,
+                   bool *ret_changed)
+{
+    char uuids[4][8];
+    const char *list[4];
+    size_t n = strlen(destroyed);
+    struct seen seen;
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(uuids[i], sizeof(uuids[i]), "mig-%c", destroyed[i]);
+        list[i] = uuids[i];
+    }
+    see(&seen, words);
+    assert_int_equal(machine_update(known, &seen.inventory, list, n, ret_changed), 0);
 }
 
 static const struct {
@@ -60,19 +102,86 @@ static const struct {
     {"exchanged", "A B", "A C", "A@0 B@1 C@1", true},
 };
 
+/* After `before`, `now` and once more `now`: then nothing may change any more. */
+static const struct {
+    const char *name, *before, *now;
+    const char *destroyed; /* by us, in between */
+    const char *expected;
+    bool changed;
+} mig_rows[] = {
+    {"nothing new", "A Bxy", "A Bxy", "", "A@0 B@1,x:0,y:1", false},
+    {"one more", "A Bx", "A Bxy", "", "A@0 B@1,x:0,y:1", true},
+    {"a GPU is partitioned", "A B", "A Bx", "", "A@0 B@1,x:0", true},
+    {"one vanished", "A Bxyz", "A Bxz", "", "A@0 B@1,x:0,y:1,z:2", false},
+    {"all vanished, as after a reset of the GPU", "A Bxy", "A B", "", "A@0 B@1,x:0,y:1", false},
+    {"one was destroyed", "A Bxyz", "A Bxz", "y", "A@0 B@1,x:0,z:1", true},
+    {"all were destroyed", "A Bxy", "A B", "xy", "A@0 B@1", true},
+    {"one was destroyed, another vanished", "A Bxyz", "A Bz", "x", "A@0 B@1,y:1,z:2", true},
+    {"destroyed, and the driver still lists it", "A Bxy", "A Bxy", "y", "A@0 B@1,x:0,y:1", false},
+    {"its GPU is lost and still counted", "A Bxy C", "A - C", "", "A@0 B@1,x:0,y:1 C@2", false},
+    {"its GPU is gone, and the driver renumbers", "Ax By", "By", "", "A@0,x:0 B@1,y:0", false},
+    {"destroyed on a GPU that is lost", "A Bxy", "A -", "x", "A@0 B@1,y:1", true},
+    {"exchanged for another", "Axy", "Axz", "y", "A@0,x:0,z:1", true},
+    {"a GPU more", "Ax", "Ax By", "", "A@0,x:0 B@1,y:0", true},
+    {"vanished beside a new GPU", "Ax", "A By", "", "A@0,x:0 B@1,y:0", true},
+};
+
+static void updates_mig_devices(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(mig_rows); i++) {
+        struct inventory known = INVENTORY_INIT;
+        cleanup_text struct text text = TEXT_INIT;
+        bool changed, again;
+
+        update(&known, mig_rows[i].before, "", &changed);
+        update(&known, mig_rows[i].now, mig_rows[i].destroyed, &changed);
+        describe(&known, &text);
+        if (!str_equal(text_string(&text), mig_rows[i].expected) || changed != mig_rows[i].changed)
+            fail_msg("%s: got %s (%s)", mig_rows[i].name, text_string(&text),
+                     changed ? "changed" : "unchanged");
+        update(&known, mig_rows[i].now, "", &again);
+        if (again)
+            fail_msg("%s: the same inventory changes something", mig_rows[i].name);
+        inventory_deinit(&known);
+    }
+}
+
+/* Each fact of a MIG device that a plan or an answer is made of. */
+static void changes_of_a_mig_device(void **state)
+{
+    (void)state;
+    for (int change = 0; change < 5; change++) {
+        struct inventory known = INVENTORY_INIT;
+        struct seen seen;
+        bool changed;
+
+        see(&seen, "A Bxy");
+        assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+        if (change == 1)
+            seen.mig_devices[1].mem_total_bytes = 1;
+        if (change == 2)
+            seen.mig_devices[1].gi_minor = 30;
+        if (change == 3)
+            seen.mig_devices[1].profile[0] = '1';
+        if (change == 4)
+            seen.mig_devices[1].gpu = 0;
+        assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+        assert_int_equal(changed, change != 0);
+        inventory_deinit(&known);
+    }
+}
+
 static void updates(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct inventory known = INVENTORY_INIT;
         cleanup_text struct text text = TEXT_INIT;
-        struct seen before, now;
         bool changed;
 
-        see(&before, rows[i].before);
-        see(&now, rows[i].now);
-        assert_int_equal(machine_update(&known, &before.inventory, &changed), 0);
-        assert_int_equal(machine_update(&known, &now.inventory, &changed), 0);
+        update(&known, rows[i].before, "", &changed);
+        update(&known, rows[i].now, "", &changed);
         describe(&known, &text);
         if (!str_equal(text_string(&text), rows[i].expected) || changed != rows[i].changed)
             fail_msg("%s: got %s (%s)", rows[i].name, text_string(&text),
@@ -83,7 +192,11 @@ static void updates(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(updates)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(updates),
+        cmocka_unit_test(updates_mig_devices),
+        cmocka_unit_test(changes_of_a_mig_device),
+    };
 
     return cmocka_run_group_tests_name("node/machine", tests, NULL, NULL);
 }

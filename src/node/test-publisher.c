@@ -323,7 +323,8 @@ static void an_event_of_a_gpu_names_its_pods(void **state)
     struct world *world = *state;
 
     start(world);
-    publisher_gpu_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "GPU 1 is Unhealthy");
+    publisher_device_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy",
+                           "GPU 1 is Unhealthy");
     assert_said(""); /* the pods are asked for first */
     assert_string_equal(text_string(&asked_ids),
                         BED_UUID_1 "::0 " BED_UUID_1 "::1 " BED_UUID_1 "::2 " BED_UUID_1 "::3 ");
@@ -338,11 +339,27 @@ static void devices_of_the_offer_before_count(void **state)
 
     world->facts.earlier = bed_offer("flags: {}\n");
     start(world);
-    publisher_gpu_event(world->publisher, BED_UUID_0, false, "GPUHealthy", "fit again");
+    publisher_device_event(world->publisher, BED_UUID_0, false, "GPUHealthy", "fit again");
     assert_non_null(strstr(text_string(&asked_ids), BED_UUID_0 "::3 " BED_UUID_0 " "));
     asked(NULL, 0, asked_userdata);
     assert_said("fit again; ");
     bed_offer_free(world->facts.earlier);
+}
+
+/* Two devices on one GPU: the pods of the other one are not concerned. */
+static void a_mig_device_has_pods_of_its_own(void **state)
+{
+    struct world *world = *state;
+    struct plan_device *devices = world->facts.offer->plan->devices;
+
+    devices[0].device.kind = devices[1].device.kind = DEVICE_MIG;
+    devices[1].device.gpu = 0;
+    devices[1].device.mig_index = 1;
+    start(world);
+    publisher_device_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "one is Unhealthy");
+    assert_string_equal(text_string(&asked_ids),
+                        BED_UUID_1 "::0 " BED_UUID_1 "::1 " BED_UUID_1 "::2 " BED_UUID_1 "::3 ");
+    asked(NULL, 0, asked_userdata);
 }
 
 static void an_event_without_pods_is_told_at_once(void **state)
@@ -350,10 +367,10 @@ static void an_event_without_pods_is_told_at_once(void **state)
     struct world *world = *state;
 
     start(world);
-    publisher_gpu_event(world->publisher, "GPU-none", true, "GPUUnhealthy", "not sliced");
+    publisher_device_event(world->publisher, "GPU-none", true, "GPUUnhealthy", "not sliced");
     assert_said("!not sliced; "); /* nobody can hold a device of it */
     ask_result = -EAGAIN;
-    publisher_gpu_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "too many");
+    publisher_device_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "too many");
     assert_said("!too many; ");
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
     assert_said("taken; ");
@@ -378,8 +395,8 @@ static void an_event_may_be_open_at_the_end(void **state)
     struct world *world = *state;
 
     start(world);
-    publisher_gpu_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "one");
-    publisher_gpu_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "two");
+    publisher_device_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "one");
+    publisher_device_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "two");
     publisher_free(TAKE_PTR(world->publisher));
     assert_said("");
 }
@@ -391,7 +408,7 @@ static void no_publisher_is_fine(void **state)
     (void)state;
     publisher_touch(NULL);
     publisher_event(NULL, true, "GPUUnhealthy", "one", NULL, 0);
-    publisher_gpu_event(NULL, BED_UUID_0, true, "GPUUnhealthy", "one");
+    publisher_device_event(NULL, BED_UUID_0, true, "GPUUnhealthy", "one");
     assert_false(publisher_is_connected(NULL));
     assert_int_equal(publisher_lost_events(NULL), 0);
     assert_false(publisher_leave(NULL, NULL));
@@ -422,6 +439,7 @@ int main(void)
         IN_A_WORLD(the_file_goes_with_an_agent_that_ends),
         IN_A_WORLD(an_event_of_a_gpu_names_its_pods),
         IN_A_WORLD(devices_of_the_offer_before_count),
+        IN_A_WORLD(a_mig_device_has_pods_of_its_own),
         IN_A_WORLD(an_event_without_pods_is_told_at_once),
         IN_A_WORLD(a_node_without_a_gpu_is_silent),
         IN_A_WORLD(an_event_may_be_open_at_the_end),

@@ -192,7 +192,7 @@ static void devices_are_counted_by_health(void **state)
 {
     struct world *world = *state;
 
-    world->facts.offer->gpu_healthy[1] = false;
+    world->facts.offer->device_healthy[1] = false;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Healthy\"} 4");
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Unhealthy\"} 4");
@@ -200,6 +200,24 @@ static void devices_are_counted_by_health(void **state)
                          "\",model=\"Tesla V100-SXM2-16GB\"} 1");
     assert_metric(world, "gpuslice_gpu_healthy{gpu=\"1\",uuid=\"" BED_UUID_1
                          "\",model=\"Tesla V100-SXM2-16GB\"} 0");
+}
+
+/* A MIG device is in the family of the GPUs, and two labels more tell which of its GPU it is. */
+static void mig_devices_are_named(void **state)
+{
+    struct world *world = *state;
+    struct plan_device *on = &world->facts.offer->plan->devices[1];
+
+    on->device.kind = DEVICE_MIG;
+    on->device.mig_index = 3;
+    snprintf(on->device.uuid, sizeof(on->device.uuid), "MIG-a");
+    snprintf(on->device.profile, sizeof(on->device.profile), "1g.5gb");
+    world->facts.offer->device_healthy[1] = false;
+    assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
+    assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
+                         "\",model=\"Tesla V100-SXM2-16GB\"} 1");
+    assert_metric(world, "gpuslice_gpu_healthy{gpu=\"1\",uuid=\"MIG-a\",model=\"Tesla "
+                         "V100-SXM2-16GB\",device=\"1:3\",profile=\"1g.5gb\"} 0");
 }
 
 /* Each number in its place: a table maps them by offsets. */
@@ -277,6 +295,7 @@ int main(void)
         IN_A_WORLD(a_rival_is_named),
         IN_A_WORLD(an_agent_that_just_started_says_what_it_waits_for),
         IN_A_WORLD(devices_are_counted_by_health),
+        IN_A_WORLD(mig_devices_are_named),
         IN_A_WORLD(counters_are_those_of_their_resource),
         IN_A_WORLD(a_refused_configuration_shows),
         IN_A_WORLD(the_cluster_shows_where_there_is_one),

@@ -22,17 +22,23 @@ enum {
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_ContainerAllocateResponse)
 
-/* The physical GPUs behind the ids, each once, in the order of the request. */
+/* One device behind the ids, out of the current plan or of the one before. */
+struct given {
+    const struct device *device;
+    unsigned gpu_index;
+};
+
+/* The devices behind the ids, each once, in the order of the request. */
 struct devices {
-    const struct gpu **gpus;
-    size_t n_gpus, capacity;
-    size_t n_shared; /* slices that are not a whole GPU, of one GPU or of several */
-    bool mps;        /* one of the GPUs is served by MPS */
+    struct given *items;
+    size_t n_items, capacity;
+    size_t n_shared; /* slices that are not a whole device, of one device or of several */
+    bool mps;        /* one of the devices is served by MPS */
 };
 
 static void devices_deinit(struct devices *devices)
 {
-    free(devices->gpus);
+    free(devices->items);
 }
 
 /* One answer under construction; the first failed addition sticks. */
@@ -109,13 +115,13 @@ static void add_device(struct builder *builder, const char *host, const char *co
     device->permissions = copy(builder, "rw");
 }
 
-static void device_name(const struct builder *builder, const struct gpu *gpu, char *name,
+static void device_name(const struct builder *builder, const struct given *given, char *name,
                         size_t size)
 {
     if (builder->offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX)
-        snprintf(name, size, "%u", gpu->index);
+        device_format_index(given->device, given->gpu_index, name, size);
     else
-        snprintf(name, size, "%s", gpu->uuid);
+        snprintf(name, size, "%s", given->device->uuid);
 }
 
 /* `path` below the dev root: where the node keeps what containers see as `path`. */
@@ -225,10 +231,10 @@ static void add_cdi(struct builder *builder)
     };
     cleanup_text struct text list = TEXT_INIT;
 
-    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+    for (size_t i = 0; i < builder->devices.n_items; i++) {
         char name[GPU_UUID_SIZE];
 
-        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        device_name(builder, &builder->devices.items[i], name, sizeof(name));
         add_cdi_name(builder, &list, "gpu", name);
     }
     each_imex_channel(builder, add_cdi_channel, &list);
@@ -283,10 +289,10 @@ static void add_environment(struct builder *builder)
 {
     cleanup_text struct text list = TEXT_INIT, channels = TEXT_INIT;
 
-    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+    for (size_t i = 0; i < builder->devices.n_items; i++) {
         char name[GPU_UUID_SIZE];
 
-        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        device_name(builder, &builder->devices.items[i], name, sizeof(name));
         add_to_list(&list, name);
     }
     add_env(builder, "NVIDIA_VISIBLE_DEVICES", text_string(&list));
@@ -307,10 +313,10 @@ static void mount_channel(struct builder *builder, int64_t channel, struct text 
 static void add_volume_mounts(struct builder *builder)
 {
     add_env(builder, "NVIDIA_VISIBLE_DEVICES", VISIBLE_DEVICES_FOLDER);
-    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
+    for (size_t i = 0; i < builder->devices.n_items; i++) {
         char name[GPU_UUID_SIZE], path[GPU_UUID_SIZE + 64];
 
-        device_name(builder, builder->devices.gpus[i], name, sizeof(name));
+        device_name(builder, &builder->devices.items[i], name, sizeof(name));
         snprintf(path, sizeof(path), VISIBLE_DEVICES_FOLDER "/%s", name);
         add_mount(builder, "/dev/null", path);
     }
@@ -326,6 +332,31 @@ static void spec_channel(struct builder *builder, int64_t channel, struct text *
     add_device(builder, text_string(host), path);
 }
 
+static bool is_added(const struct builder *builder, const char *container)
+{
+    const v1beta1_ContainerAllocateResponse *answer = builder->answer;
+
+    for (pb_size_t i = 0; i < answer->devices_count; i++)
+        if (answer->devices[i].container_path &&
+            str_equal(answer->devices[i].container_path, container))
+            return true;
+    return false;
+}
+
+/* MIG devices of one GPU share its node, which is named once. */
+static void spec_device(struct builder *builder, const struct device *device, struct text *host)
+{
+    char paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
+    size_t n = device_list_nodes(device, paths);
+
+    for (size_t i = 0; i < n; i++) {
+        if (is_added(builder, paths[i]))
+            continue;
+        dev_path(builder, paths[i], host);
+        add_device(builder, text_string(host), paths[i]);
+    }
+}
+
 static void add_device_specs(struct builder *builder)
 {
     static const char *const common[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
@@ -337,15 +368,8 @@ static void add_device_specs(struct builder *builder)
         if (access(text_string(&host), F_OK) == 0)
             add_device(builder, text_string(&host), common[i]);
     }
-    for (size_t i = 0; i < builder->devices.n_gpus; i++) {
-        char path[32];
-
-        if (builder->devices.gpus[i]->minor < 0)
-            continue;
-        snprintf(path, sizeof(path), "/dev/nvidia%d", builder->devices.gpus[i]->minor);
-        dev_path(builder, path, &host);
-        add_device(builder, text_string(&host), path);
-    }
+    for (size_t i = 0; i < builder->devices.n_items; i++)
+        spec_device(builder, builder->devices.items[i].device, &host);
     each_imex_channel(builder, spec_channel, &host);
 }
 
@@ -372,48 +396,51 @@ static void build(struct builder *builder)
 
 /* --- from ids to devices --- */
 
-static int add_gpu(struct devices *devices, const struct gpu *gpu)
+static int add_given(struct devices *devices, const struct plan *plan, const struct plan_device *on)
 {
-    const struct gpu **place;
+    struct given *given;
 
-    for (size_t i = 0; i < devices->n_gpus; i++)
-        if (str_equal(devices->gpus[i]->uuid, gpu->uuid))
-            return 0; /* two replicas of one GPU are one device to the container */
-    place = array_push(&devices->gpus, &devices->n_gpus, &devices->capacity, sizeof(*place));
-    if (!place)
+    for (size_t i = 0; i < devices->n_items; i++)
+        if (str_equal(devices->items[i].device->uuid, on->device.uuid))
+            return 0; /* two replicas of one device are one to the container */
+    given = array_push(&devices->items, &devices->n_items, &devices->capacity, sizeof(*given));
+    if (!given)
         return -ENOMEM;
-    *place = gpu;
+    *given = (struct given){&on->device, plan_gpu(plan, on)->index};
     return 0;
 }
 
-/* The GPU of an id. One resource may hold whole GPUs and slices, so its GPU says how it is shared.
- */
-static const struct plan_gpu *find_gpu(const struct offer *offer, const char *resource,
-                                       const char *id)
+/* The device of an id. One resource may hold whole devices and slices, so its device tells how it
+ * is shared. */
+static const struct plan_device *find_device(const struct offer *offer, const char *resource,
+                                             const char *id)
 {
     const struct plan_resource *found = offer ? plan_find_resource(offer->plan, resource) : NULL;
     const struct slice *slice = found ? plan_find(found, id) : NULL;
 
-    return slice ? &offer->plan->gpus[slice->gpu] : NULL;
+    return slice ? &offer->plan->devices[slice->device] : NULL;
 }
 
 static int collect(struct devices *devices, const struct offer *offer, const struct offer *earlier,
                    const char *resource, char *const *ids, size_t n_ids, struct error *err)
 {
     for (size_t i = 0; i < n_ids; i++) {
-        const struct plan_gpu *gpu = find_gpu(offer, resource, message_text(ids[i]));
+        const struct offer *from = offer;
+        const struct plan_device *on = find_device(from, resource, message_text(ids[i]));
 
-        if (!gpu)
-            gpu = find_gpu(earlier, resource, message_text(ids[i]));
-        if (!gpu) {
+        if (!on) {
+            from = earlier;
+            on = find_device(from, resource, message_text(ids[i]));
+        }
+        if (!on) {
             error_set(err, -ENODEV, "%s has no device with the id \"%s\"", resource,
                       message_text(ids[i]));
             return ALLOCATION_UNKNOWN_DEVICE;
         }
-        if (add_gpu(devices, &gpu->gpu) < 0)
+        if (add_given(devices, from->plan, on) < 0)
             return -ENOMEM;
-        devices->n_shared += gpu->sharing != SHARING_NONE;
-        devices->mps |= gpu->sharing == SHARING_MPS;
+        devices->n_shared += on->sharing != SHARING_NONE;
+        devices->mps |= on->sharing == SHARING_MPS;
     }
     return 0;
 }
@@ -424,7 +451,7 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
 {
     cleanup(v1beta1_ContainerAllocateResponse_release_p) v1beta1_ContainerAllocateResponse answer =
         v1beta1_ContainerAllocateResponse_init_zero;
-    cleanup(devices_deinit) struct devices devices = {.gpus = NULL};
+    cleanup(devices_deinit) struct devices devices = {.items = NULL};
     const struct plan_resource *current = plan_find_resource(offer->plan, resource);
     struct builder builder = {.offer = offer, .resource = current, .answer = &answer};
     int r;

@@ -253,7 +253,43 @@ static int add_one_node(json_t *devices, const char *name, json_t *node)
     return add_device(devices, name, json_pack("{s:[o]}", "deviceNodes", node));
 }
 
-/* A device without edits makes runtimes refuse the whole file: a GPU without a node has none. */
+static bool has_path(const json_t *nodes, const char *path)
+{
+    const json_t *node;
+    size_t i;
+
+    json_array_foreach(nodes, i, node)
+    {
+        if (str_equal(json_string_value(json_object_get(node, "path")), path))
+            return true;
+    }
+    return false;
+}
+
+/* One device of the plan, whose nodes join those of `all`. A device without edits makes runtimes
+ * refuse the whole file, so one without a node is left out. */
+static int add_planned(json_t *devices, json_t *all, const struct offer *offer,
+                       const struct roots *roots, const struct plan_device *on)
+{
+    cleanup(json_release) json_t *nodes = json_array();
+    char index[DEVICE_INDEX_SIZE], paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
+    const bool by_index = offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX;
+    size_t n = device_list_nodes(&on->device, paths);
+    int r = nodes ? 0 : -ENOMEM;
+
+    if (r < 0 || n == 0)
+        return r;
+    device_format_index(&on->device, plan_gpu(offer->plan, on)->index, index, sizeof(index));
+    for (size_t i = 0; i < n; i++) {
+        r |= json_array_append_new(nodes, node_json(roots, paths[i]));
+        if (!has_path(all, paths[i]))
+            r |= json_array_append_new(all, node_json(roots, paths[i]));
+    }
+    return r ? r
+             : add_device(devices, by_index ? index : on->device.uuid,
+                          json_pack("{s:O}", "deviceNodes", nodes));
+}
+
 static int add_gpus(json_t *devices, const struct offer *offer, const struct roots *roots,
                     const struct device_class *class)
 {
@@ -261,20 +297,9 @@ static int add_gpus(json_t *devices, const struct offer *offer, const struct roo
     int r = all ? 0 : -ENOMEM;
 
     (void)class;
-    for (size_t i = 0; r == 0 && i < offer->plan->n_gpus; i++) {
-        const struct gpu *gpu = &offer->plan->gpus[i].gpu;
-        const char *name = gpu->uuid;
-        char index[16], path[32];
-
-        if (*offer->plan->gpus[i].left_out || gpu->minor < 0)
-            continue;
-        snprintf(index, sizeof(index), "%u", gpu->index);
-        snprintf(path, sizeof(path), "/dev/nvidia%d", gpu->minor);
-        if (offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX)
-            name = index;
-        r = add_one_node(devices, name, node_json(roots, path));
-        r |= json_array_append_new(all, node_json(roots, path));
-    }
+    for (size_t i = 0; r == 0 && i < offer->plan->n_devices; i++)
+        if (!*offer->plan->devices[i].left_out)
+            r = add_planned(devices, all, offer, roots, &offer->plan->devices[i]);
     if (r != 0 || json_array_size(all) == 0)
         return r;
     return add_device(devices, "all", json_pack("{s:O}", "deviceNodes", all));

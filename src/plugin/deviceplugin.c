@@ -25,14 +25,14 @@ static enum rpc_status refuse(struct error *err, enum rpc_status status, const c
 static void fill_device(const struct offer *offer, const struct slice *slice,
                         v1beta1_Device *device, v1beta1_NUMANode *node)
 {
-    const struct gpu *gpu = &offer->plan->gpus[slice->gpu].gpu;
+    const struct device *on = &offer->plan->devices[slice->device].device;
 
     device->ID = (char *)(uintptr_t)slice->id;
     device->health =
         (char *)(uintptr_t)(offer_slice_is_healthy(offer, slice) ? "Healthy" : "Unhealthy");
-    if (gpu->numa_node < 0)
+    if (on->numa_node < 0)
         return;
-    node->ID = gpu->numa_node;
+    node->ID = on->numa_node;
     device->has_topology = true;
     device->topology.nodes_count = 1;
     device->topology.nodes = node;

@@ -12,11 +12,11 @@ static int fill(struct offer *offer, const struct inventory *inventory, struct p
     r = plan_make(&offer->inventory, &offer->config->policy, problems, &offer->plan);
     if (r < 0)
         return r;
-    offer->gpu_healthy = calloc(offer->plan->n_gpus + 1, sizeof(*offer->gpu_healthy));
-    if (!offer->gpu_healthy)
+    offer->device_healthy = calloc(offer->plan->n_devices + 1, sizeof(*offer->device_healthy));
+    if (!offer->device_healthy)
         return -ENOMEM;
-    for (size_t i = 0; i < offer->plan->n_gpus; i++)
-        offer->gpu_healthy[i] = true;
+    for (size_t i = 0; i < offer->plan->n_devices; i++)
+        offer->device_healthy[i] = true;
     return 0;
 }
 
@@ -42,7 +42,7 @@ void offer_free(struct offer *offer)
 {
     if (!offer)
         return;
-    free(offer->gpu_healthy);
+    free(offer->device_healthy);
     plan_free(offer->plan);
     inventory_deinit(&offer->inventory);
     free(offer);
@@ -50,7 +50,7 @@ void offer_free(struct offer *offer)
 
 bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice)
 {
-    return offer->gpu_healthy[slice->gpu];
+    return offer->device_healthy[slice->device];
 }
 
 size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource)

@@ -4,20 +4,20 @@
 /*
  * What this node offers right now: the plan, what it was made from, and which GPUs are fit.
  * Services only read it; the agent replaces it as a whole when configuration or machine changed,
- * and flips `gpu_healthy` when a device goes bad or comes back.
+ * and flips `device_healthy` when a device goes bad or comes back.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "config/config.h"
-#include "slice/plan.h"
+#include "slice/planner.h"
 
 struct offer {
     struct config *config; /* borrowed: offers of several machines share one */
     struct inventory inventory;
     struct plan *plan;
-    bool *gpu_healthy; /* one per plan->gpus */
+    bool *device_healthy; /* one per plan->devices */
 };
 
 /*

@@ -268,6 +268,127 @@ static void id_of_the_offer_before(void **state)
     drop_offer(&now);
 }
 
+#define MIG_UUID(i) "MIG-00000000-aaaa-5bbb-8ccc-00000000000" #i
+
+/* GPU 0 in the MIG devices 0 (two thirds), 1 and 2 (a third each, shared by two); GPU 1 whole. */
+static void make_mig_offer(struct fixture *fixture, struct device mig_devices[3], const char *yaml)
+{
+    struct gpu gpus[2] = {
+        {.index = 0, .uuid = UUID_0, .minor = 4, .numa_node = -1, .mig_enabled = true},
+        {.index = 1, .uuid = UUID_1, .minor = 5, .numa_node = -1}};
+    const struct inventory inventory = {
+        .gpus = gpus, .n_gpus = 2, .mig_devices = mig_devices, .n_mig_devices = 3};
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    char whole[1024];
+
+    snprintf(whole, sizeof(whole),
+             "flags: {migStrategy: mixed, nvidiaDevRoot: /nowhere%s}\n"
+             "sharing: {timeSlicing: {resources: [{name: mig-1g.6gb, replicas: 2}]}}\n",
+             yaml);
+    for (unsigned i = 0; i < 3; i++) {
+        mig_devices[i] = (struct device){.kind = DEVICE_MIG,
+                                         .mig_index = i,
+                                         .instance = {9 + i, 0},
+                                         .minor = 4,
+                                         .gi_minor = 30 + (int)i * 9,
+                                         .ci_minor = 31 + (int)i * 9,
+                                         .numa_node = -1,
+                                         .mem_total_bytes = 6ull << 30};
+        snprintf(mig_devices[i].uuid, GPU_UUID_SIZE, "MIG-00000000-aaaa-5bbb-8ccc-00000000000%u",
+                 i);
+        strcpy(mig_devices[i].profile, i == 0 ? "2g.12gb" : "1g.6gb");
+    }
+    if (config_parse(whole, strlen(whole), "test.yaml", NULL, CONFIG_AGENT, NULL, &problems,
+                     &fixture->config, NULL) < 0)
+        fail_msg("%s", problems.n_items ? problems.items[0].text : "no memory");
+    assert_int_equal(offer_new(fixture->config, &inventory, NULL, &fixture->offer), 0);
+}
+
+#define MIG_CAP(i) "/dev/nvidia-caps/nvidia-cap" #i
+
+static const struct {
+    const char *name, *yaml, *resource, *ids[3], *expected;
+} mig_rows[] = {
+    {"a MIG device",
+     "",
+     "nvidia.com/mig-2g.12gb",
+     {MIG_UUID(0)},
+     "env NVIDIA_VISIBLE_DEVICES=" MIG_UUID(0) "\n"},
+    {"a slice of one",
+     "",
+     "nvidia.com/mig-1g.6gb",
+     {MIG_UUID(1) "::1"},
+     "env NVIDIA_VISIBLE_DEVICES=" MIG_UUID(1) "\n"},
+    {"slices of one name it once",
+     "",
+     "nvidia.com/mig-1g.6gb",
+     {MIG_UUID(2) "::1", MIG_UUID(1) "::0", MIG_UUID(2) "::0"},
+     "env NVIDIA_VISIBLE_DEVICES=" MIG_UUID(2) "," MIG_UUID(1) "\n"},
+    {"index ids",
+     ", plugin: {deviceIDStrategy: index}",
+     "nvidia.com/mig-1g.6gb",
+     {MIG_UUID(2) "::1", MIG_UUID(1) "::0"},
+     "env NVIDIA_VISIBLE_DEVICES=0:2,0:1\n"},
+    {"a whole GPU beside them",
+     ", plugin: {deviceIDStrategy: index}",
+     "nvidia.com/gpu",
+     {UUID_1},
+     "env NVIDIA_VISIBLE_DEVICES=1\n"},
+    {"volume mounts",
+     ", plugin: {deviceListStrategy: volume-mounts}",
+     "nvidia.com/mig-2g.12gb",
+     {MIG_UUID(0)},
+     "env NVIDIA_VISIBLE_DEVICES=" FOLDER "\nmount /dev/null " FOLDER "/" MIG_UUID(0) "\n"},
+    {"CDI",
+     ", plugin: {deviceListStrategy: cdi-cri}",
+     "nvidia.com/mig-2g.12gb",
+     {MIG_UUID(0)},
+     "cdi " CDI MIG_UUID(0) "\n"},
+    {"CDI by index",
+     ", plugin: {deviceListStrategy: cdi-cri, deviceIDStrategy: index}",
+     "nvidia.com/mig-1g.6gb",
+     {MIG_UUID(2) "::0"},
+     "cdi " CDI "0:2\n"},
+    {"device specs name the GPU's node once, and each device's capabilities",
+     ", plugin: {passDeviceSpecs: true}",
+     "nvidia.com/mig-1g.6gb",
+     {MIG_UUID(1) "::0", MIG_UUID(2) "::0"},
+     "env NVIDIA_VISIBLE_DEVICES=" MIG_UUID(1) "," MIG_UUID(
+         2) "\n"
+            "device /nowhere/dev/nvidia4 /dev/nvidia4 rw\n"
+            "device /nowhere" MIG_CAP(39) " " MIG_CAP(
+                39) " rw\n"
+                    "device /nowhere" MIG_CAP(40) " " MIG_CAP(
+                        40) " rw\n"
+                            "device /nowhere" MIG_CAP(48) " " MIG_CAP(
+                                48) " rw\n"
+                                    "device /nowhere" MIG_CAP(49) " " MIG_CAP(49) " rw\n"},
+};
+
+static void answers_for_mig_devices(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(mig_rows); i++) {
+        v1beta1_ContainerAllocateResponse answer;
+        cleanup_text struct text text = TEXT_INIT;
+        struct device mig_devices[3];
+        struct fixture fixture;
+        struct error err = ERROR_INIT;
+
+        make_mig_offer(&fixture, mig_devices, mig_rows[i].yaml);
+        if (allocation_answer(fixture.offer, NULL, mig_rows[i].resource,
+                              (char *const *)(uintptr_t)mig_rows[i].ids, count_ids(mig_rows[i].ids),
+                              &answer, &err) != 0)
+            fail_msg("%s: %s", mig_rows[i].name, error_text(&err));
+        describe(&answer, &text);
+        if (!str_equal(text_string(&text), mig_rows[i].expected))
+            fail_msg("%s: got\n%swanted\n%s", mig_rows[i].name, text_string(&text),
+                     mig_rows[i].expected);
+        message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+        drop_offer(&fixture);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +396,7 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(whole_gpus_are_not_counted),
         cmocka_unit_test(id_of_the_offer_before),
+        cmocka_unit_test(answers_for_mig_devices),
     };
 
     return cmocka_run_group_tests_name("plugin/allocation", tests, NULL, NULL);

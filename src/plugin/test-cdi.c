@@ -203,6 +203,76 @@ static void gpu_without_a_node_is_left_out(void **state)
     drop_world(&world);
 }
 
+/* "NAME: NODE NODE\n" for each device of a spec, without the dev root. */
+static void describe(const json_t *spec, struct text *out)
+{
+    const json_t *device, *node;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(spec, "devices"), i, device)
+    {
+        const json_t *edits = json_object_get(device, "containerEdits");
+
+        text_addf(out, "%s:", json_string_value(json_object_get(device, "name")));
+        json_array_foreach(json_object_get(edits, "deviceNodes"), k, node)
+        {
+            text_addf(out, " %s", json_string_value(json_object_get(node, "path")));
+        }
+        text_add_char(out, '\n');
+    }
+}
+
+/* GPU 0 has two MIG devices, of which the second's capabilities are not known; GPU 1 is whole. */
+static void mig_devices_have_their_capabilities(void **state)
+{
+#define CAPS "/dev/nvidia-caps/nvidia-cap"
+    static const struct {
+        const char *plugin, *expected;
+    } rows[] = {
+        {"", "MIG-a: /dev/nvidia0 " CAPS "30 " CAPS "31\nMIG-b: /dev/nvidia0\n" UUID_1
+             ": /dev/nvidia4\nall: /dev/nvidia0 " CAPS "30 " CAPS "31 /dev/nvidia4\n"},
+        {", deviceIDStrategy: index",
+         "0:0: /dev/nvidia0 " CAPS "30 " CAPS "31\n0:1: /dev/nvidia0\n1: /dev/nvidia4\n"
+         "all: /dev/nvidia0 " CAPS "30 " CAPS "31 /dev/nvidia4\n"},
+    };
+    struct device mig_devices[] = {
+        {.uuid = "MIG-a",
+         .kind = DEVICE_MIG,
+         .minor = 0,
+         .gi_minor = 30,
+         .ci_minor = 31,
+         .profile = "1g.5gb"},
+        {.uuid = "MIG-b",
+         .kind = DEVICE_MIG,
+         .mig_index = 1,
+         .minor = 0,
+         .gi_minor = -1,
+         .ci_minor = -1,
+         .profile = "2g.10gb"},
+    };
+
+    (void)state;
+    for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+        cleanup_text struct text text = TEXT_INIT;
+        struct inventory inventory;
+        struct world world;
+        json_t *spec;
+
+        make_world(&world, rows[row].plugin);
+        inventory = world.offer->inventory; /* borrowed for a moment */
+        inventory.mig_devices = mig_devices;
+        inventory.n_mig_devices = ARRAY_SIZE(mig_devices);
+        world.config->policy.mig_strategy = MIG_STRATEGY_MIXED;
+        plan_free(world.offer->plan);
+        assert_int_equal(plan_make(&inventory, &world.config->policy, NULL, &world.offer->plan), 0);
+        spec = load(&world);
+        describe(spec, &text);
+        assert_string_equal(text_string(&text), rows[row].expected);
+        json_decref(spec);
+        drop_world(&world);
+    }
+}
+
 static void no_device_no_file(void **state)
 {
     struct world world;
@@ -223,6 +293,7 @@ int main(void)
         cmocka_unit_test(devices_are_named_by_the_id_strategy),
         cmocka_unit_test(written_and_removed),
         cmocka_unit_test(gpu_without_a_node_is_left_out),
+        cmocka_unit_test(mig_devices_have_their_capabilities),
         cmocka_unit_test(no_device_no_file),
     };
 

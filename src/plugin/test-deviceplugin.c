@@ -61,7 +61,7 @@ static void lists_devices_with_health_and_place(void **state)
     struct offer *offer = bed_offer("flags: {}\n");
 
     (void)state;
-    offer->gpu_healthy[1] = false;
+    offer->device_healthy[1] = false;
     assert_list(offer, GPU, BED_UUID_0 " Healthy 0\n" BED_UUID_1 " Unhealthy -\n");
     bed_offer_free(offer);
 }

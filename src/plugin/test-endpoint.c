@@ -78,7 +78,7 @@ static void who_watches_gets_the_list_and_what_changes(void **state)
     serve(world);
     bed_watch(&world->bed, &peer, SOCKET);
     assert_string_equal(text_string(&peer.lists), "8+0 ");
-    world->now->gpu_healthy[1] = false;
+    world->now->device_healthy[1] = false;
     bed_watch(&world->bed, &second, SOCKET);
     endpoint_announce(&world->endpoint);
     bed_settle(&world->bed);

@@ -36,7 +36,7 @@ static void slices_are_as_fit_as_their_gpu(void **state)
     struct offer *offer = bed_offer(BED_SHARED_BY_4);
 
     (void)state;
-    offer->gpu_healthy[1] = false;
+    offer->device_healthy[1] = false;
     for (size_t i = 0; i < gpus(offer)->n_slices; i++) {
         const struct slice *slice = &gpus(offer)->slices[i];
 
@@ -44,7 +44,7 @@ static void slices_are_as_fit_as_their_gpu(void **state)
                          str_starts_with(slice->id, BED_UUID_0));
     }
     assert_int_equal(offer_count_healthy(offer, gpus(offer)), 4);
-    offer->gpu_healthy[0] = false;
+    offer->device_healthy[0] = false;
     assert_int_equal(offer_count_healthy(offer, gpus(offer)), 0);
     bed_offer_free(offer);
 }

@@ -13,28 +13,27 @@
 static const char *slice_fault(const struct plan *plan, const struct plan_resource *resource,
                                const struct slice *slice)
 {
-    const struct plan_gpu *gpu = &plan->gpus[slice->gpu];
+    const struct plan_device *on = &plan->devices[slice->device];
     char id[SLICE_ID_SIZE];
 
-    if (slice->gpu >= plan->n_gpus || *gpu->left_out)
-        return "a slice lies on a GPU that is left out";
-    if (gpu->sharing == SHARING_NONE)
-        snprintf(id, sizeof(id), "%s", gpu->gpu.uuid);
+    if (slice->device >= plan->n_devices || *on->left_out)
+        return "a slice lies on a device that is left out";
+    if (on->sharing == SHARING_NONE)
+        snprintf(id, sizeof(id), "%s", on->device.uuid);
     else
-        snprintf(id, sizeof(id), "%s::%u", gpu->gpu.uuid, slice->n);
+        snprintf(id, sizeof(id), "%s::%u", on->device.uuid, slice->n);
     if (!str_equal(id, slice->id))
-        return "a slice's id is not made of its GPU's UUID and n";
+        return "a slice's id is not made of its device's UUID and n";
     if (plan_find(resource, slice->id) != slice)
         return "plan_find does not find a slice by its id";
-    if (slice->n >= gpu->n_slices)
-        return "a slice's n is not below its GPU's number of slices";
+    if (slice->n >= on->n_slices)
+        return "a slice's n is not below its device's number of slices";
     if (slice->mem_bytes % SHARE_MIB != 0)
         return "a slice's memory is not whole MiB";
-    if (slice->mem_bytes == 0 && share_memory_mib(&gpu->gpu) > 0)
-        return "a slice has no memory though its GPU's is known";
-    if (gpu->sharing == SHARING_NONE &&
-        (gpu->n_slices != 1 || slice->share_permille != SHARE_WHOLE))
-        return "a GPU that is not shared is not whole";
+    if (slice->mem_bytes == 0 && share_memory_mib(&on->device) > 0)
+        return "a slice has no memory though its device's is known";
+    if (on->sharing == SHARING_NONE && (on->n_slices != 1 || slice->share_permille != SHARE_WHOLE))
+        return "a device that is not shared is not whole";
     return NULL;
 }
 
@@ -49,19 +48,19 @@ static const char *resource_fault(const struct plan *plan, const struct plan_res
 
         fault = slice_fault(plan, resource, now);
         if (!fault && i > 0 &&
-            (last->gpu > now->gpu || (last->gpu == now->gpu && last->n >= now->n)))
-            fault = "slices are not sorted by GPU and n";
+            (last->device > now->device || (last->device == now->device && last->n >= now->n)))
+            fault = "slices are not sorted by device and n";
     }
     return fault;
 }
 
-/* One GPU over all resources. */
+/* One device over all resources. */
 struct sums {
     size_t n_slices;
     uint64_t permille, mem_bytes;
 };
 
-static struct sums sum_gpu(const struct plan *plan, size_t gpu, bool seen[PLAN_REPLICAS_MAX])
+static struct sums sum_device(const struct plan *plan, size_t device, bool seen[PLAN_REPLICAS_MAX])
 {
     struct sums sums = {0};
 
@@ -69,7 +68,7 @@ static struct sums sum_gpu(const struct plan *plan, size_t gpu, bool seen[PLAN_R
         for (size_t i = 0; i < plan->resources[r].n_slices; i++) {
             const struct slice *slice = &plan->resources[r].slices[i];
 
-            if (slice->gpu != gpu)
+            if (slice->device != device)
                 continue;
             sums.n_slices += slice->n < PLAN_REPLICAS_MAX && !seen[slice->n];
             seen[slice->n % PLAN_REPLICAS_MAX] = true;
@@ -80,28 +79,58 @@ static struct sums sum_gpu(const struct plan *plan, size_t gpu, bool seen[PLAN_R
     return sums;
 }
 
+static const char *sums_fault(const struct plan *plan, size_t i)
+{
+    const struct plan_device *on = &plan->devices[i];
+    uint64_t memory_mib = share_memory_mib(&on->device);
+    bool seen[PLAN_REPLICAS_MAX] = {false};
+    struct sums sums = sum_device(plan, i, seen);
+
+    if (sums.n_slices != on->n_slices)
+        return "n is not unique on a device, or slices are missing";
+    if (sums.permille > SHARE_WHOLE)
+        return "the shares of a device add up to more than the device";
+    if (memory_mib > 0 && sums.mem_bytes > memory_mib * SHARE_MIB)
+        return "the memories of a device add up to more than it has";
+    return NULL;
+}
+
+/* A device beside one that comes before it in the plan. */
+static const char *pair_fault(const struct plan_device *before, const struct plan_device *on)
+{
+    if (!*on->left_out && !*before->left_out &&
+        strcasecmp(on->device.uuid, before->device.uuid) == 0)
+        return "two offered devices have one UUID";
+    if (on->device.gpu == before->device.gpu &&
+        (on->device.kind == DEVICE_WHOLE || before->device.kind == DEVICE_WHOLE))
+        return "a GPU is one device, and beside it there is another";
+    return NULL;
+}
+
+static const char *device_fault(const struct plan *plan, size_t i)
+{
+    const struct plan_device *on = &plan->devices[i];
+    const char *fault = NULL;
+
+    if (on->device.gpu >= plan->n_gpus)
+        return "a device lies on no GPU of the plan";
+    if (i > 0 && device_compare(&plan->devices[i - 1].device, &on->device) > 0)
+        return "devices are not sorted by GPU and MIG index";
+    if ((on->n_slices == 0) == (*on->left_out == '\0'))
+        return "a device is neither offered nor left out, or both";
+    for (size_t j = 0; j < i && !fault; j++)
+        fault = pair_fault(&plan->devices[j], on);
+    return fault ? fault : sums_fault(plan, i);
+}
+
 static const char *gpu_fault(const struct plan *plan, size_t i)
 {
-    const struct plan_gpu *gpu = &plan->gpus[i];
-    uint64_t memory_mib = share_memory_mib(&gpu->gpu);
-    bool seen[PLAN_REPLICAS_MAX] = {false};
-    struct sums sums = sum_gpu(plan, i, seen);
-
-    if (i > 0 && gpu->gpu.index < plan->gpus[i - 1].gpu.index)
+    if (i > 0 && plan->gpus[i].index < plan->gpus[i - 1].index)
         return "GPUs are not sorted by index";
-    if ((gpu->n_slices == 0) == (*gpu->left_out == '\0'))
-        return "a GPU is neither offered nor left out, or both";
-    if (sums.n_slices != gpu->n_slices)
-        return "n is not unique on a GPU, or slices are missing";
-    if (sums.permille > SHARE_WHOLE)
-        return "the shares of a GPU add up to more than the GPU";
-    if (memory_mib > 0 && sums.mem_bytes > memory_mib * SHARE_MIB)
-        return "the memories of a GPU add up to more than it has";
-    for (size_t j = 0; j < i; j++)
-        if (!*gpu->left_out && !*plan->gpus[j].left_out &&
-            strcasecmp(gpu->gpu.uuid, plan->gpus[j].gpu.uuid) == 0)
-            return "two offered GPUs have one UUID";
-    return NULL;
+    for (size_t d = 0; d < plan->n_devices; d++)
+        if (plan->devices[d].device.gpu == i)
+            return NULL;
+    return "a GPU has no device";
 }
 
 static const char *label_fault(const struct plan *plan, size_t i)
@@ -131,6 +160,8 @@ const char *plan_fault(const struct plan *plan)
         if (!fault && i > 0 && strcmp(plan->resources[i - 1].name, plan->resources[i].name) >= 0)
             fault = "resources are not sorted by name, or not unique";
     }
+    for (size_t i = 0; i < plan->n_devices && !fault; i++)
+        fault = device_fault(plan, i);
     for (size_t i = 0; i < plan->n_gpus && !fault; i++)
         fault = gpu_fault(plan, i);
     for (size_t i = 0; i < plan->n_labels && !fault; i++)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* The promises of plan.h and label.h, checked: for tests, fuzzers and whoever doubts a plan. */
+/* Checks the invariants of plan.h and label.h, for tests and fuzzers. */
 
 #include "slice/plan.h"
 
-/* The first broken promise as a sentence, or NULL when the plan keeps all. Needs no memory. */
+/* The first invariant that does not hold, as a sentence, or NULL. Allocates nothing. */
 const char *plan_fault(const struct plan *plan);

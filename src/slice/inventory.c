@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slice/inventory.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +12,7 @@ void inventory_deinit(struct inventory *inventory)
 {
     free(inventory->gpus);
     free(inventory->links);
+    free(inventory->mig_devices);
     *inventory = (struct inventory)INVENTORY_INIT;
 }
 
@@ -33,17 +35,21 @@ int inventory_copy(struct inventory *to, const struct inventory *from)
 {
     cleanup_free struct gpu *gpus = NULL;
     cleanup_free struct gpu_link *links = NULL;
+    cleanup_free struct device *mig_devices = NULL;
     size_t n = from->n_gpus;
     int r;
 
     r = copy_items(&gpus, from->gpus, n, sizeof(*gpus));
     if (r == 0)
         r = copy_items(&links, from->links, n * n, sizeof(*links));
+    if (r == 0)
+        r = copy_items(&mig_devices, from->mig_devices, from->n_mig_devices, sizeof(*mig_devices));
     if (r < 0)
         return r;
     *to = *from;
     to->gpus = TAKE_PTR(gpus);
     to->links = TAKE_PTR(links);
+    to->mig_devices = TAKE_PTR(mig_devices);
     return 0;
 }
 
@@ -53,6 +59,44 @@ const struct gpu *inventory_find(const struct inventory *inventory, const char *
         if (*uuid && strcasecmp(inventory->gpus[i].uuid, uuid) == 0)
             return &inventory->gpus[i];
     return NULL;
+}
+
+const struct device *inventory_find_mig(const struct inventory *inventory, const char *uuid)
+{
+    for (size_t i = 0; i < inventory->n_mig_devices; i++)
+        if (*uuid && strcasecmp(inventory->mig_devices[i].uuid, uuid) == 0)
+            return &inventory->mig_devices[i];
+    return NULL;
+}
+
+struct device inventory_whole(const struct inventory *inventory, size_t gpu)
+{
+    const struct gpu *whole = &inventory->gpus[gpu];
+    struct device device = {
+        .kind = DEVICE_WHOLE,
+        .gpu = gpu,
+        .mem_total_bytes = whole->mem_total_bytes,
+        .mem_reserved_bytes = whole->mem_reserved_bytes,
+        .minor = whole->minor,
+        .numa_node = whole->numa_node,
+        .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE},
+        .gi_minor = -1,
+        .ci_minor = -1,
+    };
+
+    static_assert(sizeof(device.uuid) == sizeof(whole->uuid), "one size of UUID");
+    static_assert(sizeof(device.unusable) == sizeof(whole->unusable), "one size of reason");
+    memcpy(device.uuid, whole->uuid, sizeof(device.uuid));
+    memcpy(device.unusable, whole->unusable, sizeof(device.unusable));
+    return device;
+}
+
+bool inventory_is_partitioned(const struct inventory *inventory, size_t gpu)
+{
+    for (size_t i = 0; i < inventory->n_mig_devices; i++)
+        if (inventory->mig_devices[i].gpu == gpu)
+            return true;
+    return false;
 }
 
 struct gpu_link inventory_link(const struct inventory *inventory, size_t a, size_t b)

@@ -2,10 +2,15 @@
 #pragma once
 
 /*
- * What a node has: its GPUs as plain values, read once from the driver (gpu/) and never changed.
+ * What a node has: its GPUs and MIG devices as plain values, read once from the driver (gpu/) and
+ * never changed.
  *
  * GPUs are sorted by their NVML index. A GPU that the driver counts but cannot describe stays in
- * the list with `unusable` set, so that the plan can leave it out and say why.
+ * the list with `unusable` set, so that the plan can leave it out and give the reason.
+ *
+ * Only MIG devices are listed as devices. Whether a GPU is offered whole is the plan's decision
+ * (`migStrategy: none` offers a partitioned one whole too), so the device that is a whole GPU is
+ * made on demand from the GPU, and no second copy of its facts can go stale.
  */
 
 #include <stdbool.h>
@@ -13,8 +18,9 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "slice/device.h"
 
-enum { GPU_UUID_SIZE = 96, GPU_NAME_SIZE = 96, PCI_ADDRESS_SIZE = 32 };
+enum { GPU_NAME_SIZE = 96, PCI_ADDRESS_SIZE = 32 };
 
 /* Nearest common ancestor of two GPUs on PCIe, nearest first (NVML's topology levels). */
 enum gpu_path {
@@ -37,10 +43,10 @@ struct gpu_link {
 enum { PCI_CLASS_VGA = 0x0300, PCI_CLASS_3D = 0x0302 };
 
 struct gpu {
-    unsigned index;            /* NVML index */
-    char uuid[GPU_UUID_SIZE];  /* "GPU-..."; "" when unusable and unknown */
-    char model[GPU_NAME_SIZE]; /* NVML product name, "Tesla V100-SXM2-16GB" */
-    char unusable[160];        /* why it cannot be used, a sentence's end; "" = usable */
+    unsigned index;                      /* NVML index */
+    char uuid[GPU_UUID_SIZE];            /* "GPU-..."; "" when unusable and unknown */
+    char model[GPU_NAME_SIZE];           /* NVML product name, "Tesla V100-SXM2-16GB" */
+    char unusable[DEVICE_UNUSABLE_SIZE]; /* why it cannot be used, a sentence's end; "" = usable */
 
     int minor;                          /* /dev/nvidia<minor>; -1 unknown */
     char pci_address[PCI_ADDRESS_SIZE]; /* "0000:00:1b.0", lower case, 4-digit domain, as sysfs has
@@ -69,7 +75,9 @@ struct inventory {
     char machine[128];       /* DMI product name, raw; "" unknown */
     struct gpu *gpus;        /* sorted by index */
     size_t n_gpus;
-    struct gpu_link *links; /* n_gpus x n_gpus, row-major; NULL when nothing is known */
+    struct gpu_link *links;     /* n_gpus x n_gpus, row-major; NULL when nothing is known */
+    struct device *mig_devices; /* in device_compare's order; `gpu` is a position in gpus */
+    size_t n_mig_devices;
 };
 
 #define INVENTORY_INIT \
@@ -86,8 +94,17 @@ int inventory_copy(struct inventory *to, const struct inventory *from);
 /* The GPU of that UUID (compared without case), or NULL. */
 const struct gpu *inventory_find(const struct inventory *inventory, const char *uuid);
 
+/* The MIG device of that UUID (compared without case), or NULL. */
+const struct device *inventory_find_mig(const struct inventory *inventory, const char *uuid);
+
+/* The GPU at that position in `gpus`, as one device. */
+struct device inventory_whole(const struct inventory *inventory, size_t gpu);
+
+/* True when the GPU at that position has MIG devices. */
+bool inventory_is_partitioned(const struct inventory *inventory, size_t gpu);
+
 /* a and b are positions in `gpus`; unknown path and no links when nothing is known. */
 struct gpu_link inventory_link(const struct inventory *inventory, size_t a, size_t b);
 
-/* The small graphics card of a DGX Station: NVML lists it, nobody computes on it. */
+/* The small graphics card of a DGX Station: NVML lists it, but it is not for computing. */
 bool gpu_is_display(const struct gpu *gpu);

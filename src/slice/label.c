@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slice/label.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "slice/name.h"
 #include "slice/share.h"
-
-enum { LABELS_MAX = 40 }; /* more than there are rows below */
 
 struct labeller {
     struct plan *plan;
     const struct inventory *inventory;
     const struct policy *policy;
     struct problems *problems;
-    const struct plan_gpu *first; /* the GPU that stands for the labelled model */
-    bool failed;                  /* for want of memory */
+    const struct gpu *first; /* the GPU that stands for the labelled model */
+    size_t capacity;         /* of plan->labels */
+    bool failed;             /* out of memory */
 };
 
 /* ---- Values ---- */
@@ -67,7 +66,7 @@ const char *label_family(unsigned cc_major, unsigned cc_minor)
         {13, 0, "rubin"},
     };
 
-    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(families); i++)
         if (families[i].major == cc_major && cc_minor >= families[i].minor_from)
             return families[i].name;
     return "undefined";
@@ -79,29 +78,27 @@ const char *label_family(unsigned cc_major, unsigned cc_minor)
 __attribute__((format(printf, 3, 4))) static void add(struct labeller *l, const char *key,
                                                       const char *format, ...)
 {
-    struct plan_label *label = &l->plan->labels[l->plan->n_labels];
+    struct plan *plan = l->plan;
+    struct plan_label *label =
+        array_push(&plan->labels, &plan->n_labels, &l->capacity, sizeof(*label));
     va_list args;
 
-    assert(l->plan->n_labels < LABELS_MAX);
+    l->failed |= !label;
+    if (!label)
+        return;
     if (asprintf(&label->key, NAME_DOMAIN "%s", key) < 0)
         label->key = NULL;
     va_start(args, format);
     if (vasprintf(&label->value, format, args) < 0)
         label->value = NULL;
     va_end(args);
-    l->plan->n_labels++;
     l->failed |= !label->key || !label->value;
 }
 
 /* A GPU that gpu-feature-discovery would see; MIG parents too, though the plan leaves them out. */
-static bool counts(const struct plan_gpu *gpu)
+static bool counts(const struct gpu *gpu)
 {
-    return !*gpu->gpu.unusable && !gpu_is_display(&gpu->gpu);
-}
-
-static bool is_mig_parent(const struct plan_gpu *gpu)
-{
-    return gpu->gpu.mig_enabled;
+    return !*gpu->unusable && !gpu_is_display(gpu);
 }
 
 static unsigned count_model(const struct plan *plan, const char *model)
@@ -109,23 +106,23 @@ static unsigned count_model(const struct plan *plan, const char *model)
     unsigned n = 0;
 
     for (size_t i = 0; i < plan->n_gpus; i++)
-        n += counts(&plan->gpus[i]) && str_equal(plan->gpus[i].gpu.model, model);
+        n += counts(&plan->gpus[i]) && str_equal(plan->gpus[i].model, model);
     return n;
 }
 
 /* GPUs that work as a whole before MIG parents, then the larger model; earlier ones win ties. */
-static const struct plan_gpu *choose_first(const struct labeller *l)
+static const struct gpu *choose_first(const struct labeller *l)
 {
-    const struct plan_gpu *best = NULL;
+    const struct gpu *best = NULL;
     unsigned best_rank = 0;
 
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &l->plan->gpus[i];
-        unsigned rank = count_model(l->plan, gpu->gpu.model);
+        const struct gpu *gpu = &l->plan->gpus[i];
+        unsigned rank = count_model(l->plan, gpu->model);
 
         if (!counts(gpu))
             continue;
-        if (!is_mig_parent(gpu))
+        if (!gpu->mig_enabled)
             rank += (unsigned)l->plan->n_gpus + 1;
         if (rank > best_rank) {
             best = gpu;
@@ -135,18 +132,18 @@ static const struct plan_gpu *choose_first(const struct labeller *l)
     return best;
 }
 
-static void say_other_models(const struct labeller *l)
+static void report_other_models(const struct labeller *l)
 {
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &l->plan->gpus[i];
+        const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (!counts(gpu) || str_equal(gpu->gpu.model, l->first->gpu.model))
+        if (!counts(gpu) || str_equal(gpu->model, l->first->model))
             continue;
         problem_add(l->problems, PROBLEM_WARNING, (struct position){0, 0}, "",
                     "this node has several GPU models; its " NAME_GPU
                     ".* labels describe '%s' and not "
                     "'%s'",
-                    l->first->gpu.model, gpu->gpu.model);
+                    l->first->model, gpu->model);
         return;
     }
 }
@@ -218,10 +215,10 @@ static void add_machine(struct labeller *l)
 /* NVIDIA tells a card that drives screens from one that computes by its PCI class. */
 static void add_mode(struct labeller *l)
 {
-    uint16_t class = l->first->gpu.pci_class;
+    uint16_t class = l->first->pci_class;
 
     for (size_t i = 0; i < l->plan->n_gpus; i++)
-        if (counts(&l->plan->gpus[i]) && l->plan->gpus[i].gpu.pci_class != class)
+        if (counts(&l->plan->gpus[i]) && l->plan->gpus[i].pci_class != class)
             class = 0;
     add(l, "gpu.mode", "%s",
         class == PCI_CLASS_VGA  ? "graphics"
@@ -229,7 +226,7 @@ static void add_mode(struct labeller *l)
                                 : "unknown");
 }
 
-/* "" and a UUID of zeros both say that the GPU is in no NVLink partition. */
+/* "" and a UUID of zeros both mean that the GPU is in no NVLink partition. */
 static bool in_fabric(const struct gpu *gpu)
 {
     return gpu->fabric_completed && strspn(gpu->fabric_cluster, "0-") < strlen(gpu->fabric_cluster);
@@ -240,9 +237,9 @@ static void add_clique(struct labeller *l)
     const struct gpu *member = NULL;
 
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
-        const struct gpu *gpu = &l->plan->gpus[i].gpu;
+        const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (!counts(&l->plan->gpus[i]) || !in_fabric(gpu))
+        if (!counts(gpu) || !in_fabric(gpu))
             continue;
         if (member && (member->fabric_clique != gpu->fabric_clique ||
                        !str_equal(member->fabric_cluster, gpu->fabric_cluster)))
@@ -253,18 +250,19 @@ static void add_clique(struct labeller *l)
         add(l, "gpu.clique", "%s.%u", member->fabric_cluster, member->fabric_clique);
 }
 
-/* ---- What can be asked of the GPUs ---- */
+/* ---- What the GPUs and their driver support ---- */
 
 static void add_capabilities(struct labeller *l)
 {
     bool mig_capable = false, mig_parent = false, mps = false;
 
+    for (size_t i = 0; i < l->plan->n_devices; i++)
+        mps |= l->plan->devices[i].sharing == SHARING_MPS;
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &l->plan->gpus[i];
+        const struct gpu *gpu = &l->plan->gpus[i];
 
-        mps |= gpu->sharing == SHARING_MPS;
-        mig_capable |= counts(gpu) && gpu->gpu.mig_capable;
-        mig_parent |= counts(gpu) && is_mig_parent(gpu);
+        mig_capable |= counts(gpu) && gpu->mig_capable;
+        mig_parent |= counts(gpu) && gpu->mig_enabled;
     }
     add(l, "mig.capable", mig_capable ? "true" : "false");
     add(l, "mps.capable", mps && !mig_parent ? "true" : "false");
@@ -275,53 +273,210 @@ static void add_capabilities(struct labeller *l)
                     NAME_DOMAIN "mps.capable is false, because a GPU of this node has MIG enabled");
 }
 
-/* The resource that holds a slice of the GPU, or NULL. */
-static const struct plan_resource *resource_of(const struct plan *plan, const struct plan_gpu *gpu)
+/* ---- What is offered ---- */
+
+/*
+ * What a set of labels under one prefix describes: the devices that one of them stands for. The
+ * rows below write it; a value that is not known has no label.
+ */
+struct subject {
+    const char *prefix; /* "gpu", "mig-1g.5gb" */
+    const char *model;
+    const char *profile; /* of MIG devices; "" for GPUs */
+    unsigned count;
+    size_t replicas;
+    enum sharing_strategy sharing;
+    bool renamed; /* by `rename`, or because a size has a name of its own */
+    uint64_t mem_total_bytes;
+};
+
+__attribute__((format(printf, 4, 5))) static void add_under(struct labeller *l, const char *prefix,
+                                                            const char *suffix, const char *format,
+                                                            ...)
+{
+    char key[RESOURCE_NAME_SIZE + 32], value[LABEL_VALUE_SIZE];
+    va_list args;
+
+    snprintf(key, sizeof(key), "%s.%s", prefix, suffix);
+    va_start(args, format);
+    vsnprintf(value, sizeof(value), format, args);
+    va_end(args);
+    add(l, key, "%s", value);
+}
+
+/* "NVIDIA-A30-MIG-1g.6gb-SHARED": a long model is cut, what follows it is not. */
+static void add_product(struct labeller *l, const struct subject *subject)
+{
+    bool shared = subject->sharing != SHARING_NONE && !subject->renamed;
+    char tail[DEVICE_PROFILE_SIZE + 16], model[LABEL_VALUE_SIZE];
+
+    snprintf(tail, sizeof(tail), "%s%s%s", *subject->profile ? "-MIG-" : "", subject->profile,
+             shared ? "-SHARED" : "");
+    for (char *c = tail; *c; c++)
+        if (*c == '+')
+            *c = '.'; /* as in the resource's name; a label's value has no '+' */
+    label_sanitise(subject->model, model, sizeof(model) - strlen(tail));
+    add_under(l, subject->prefix, "product", "%s%s", *model ? model : "unknown", tail);
+}
+
+static void add_subject(struct labeller *l, const struct subject *subject)
+{
+    static const char *const names[] = {
+        [SHARING_NONE] = "none", [SHARING_TIME_SLICING] = "time-slicing", [SHARING_MPS] = "mps"};
+
+    add_product(l, subject);
+    add_under(l, subject->prefix, "count", "%u", subject->count);
+    add_under(l, subject->prefix, "replicas", "%zu", subject->replicas);
+    add_under(l, subject->prefix, "sharing-strategy", "%s", names[subject->sharing]);
+    if (subject->mem_total_bytes / SHARE_MIB > 0)
+        add_under(l, subject->prefix, "memory", "%ju",
+                  (uintmax_t)(subject->mem_total_bytes / SHARE_MIB));
+}
+
+/* The resource that holds a slice of the device, or NULL. */
+static const struct plan_resource *resource_of(const struct plan *plan,
+                                               const struct plan_device *on)
 {
     for (size_t i = 0; i < plan->n_resources; i++)
         for (size_t j = 0; j < plan->resources[i].n_slices; j++)
-            if (&plan->gpus[plan->resources[i].slices[j].gpu] == gpu)
+            if (&plan->devices[plan->resources[i].slices[j].device] == on)
                 return &plan->resources[i];
     return NULL;
 }
 
-/* The resource is called otherwise than whole GPUs of the model are: by rename, or as a size. */
-static bool is_renamed(const struct plan *plan, const struct plan_gpu *gpu)
+static void set_sharing(const struct plan *plan, const struct plan_device *on,
+                        struct subject *subject)
 {
-    const struct plan_resource *resource = resource_of(plan, gpu);
+    const struct plan_resource *resource = resource_of(plan, on);
 
-    return resource && !str_equal(resource->name, gpu->base);
+    subject->replicas = on->n_slices > 1 ? on->n_slices : 1;
+    subject->sharing = on->n_slices > 1 ? on->sharing : SHARING_NONE;
+    subject->renamed = resource && !str_equal(resource->name, on->base);
 }
 
-static void add_product(struct labeller *l, bool shared)
+/* The GPU as one device, or NULL when the plan has its MIG devices instead. */
+static const struct plan_device *find_whole(const struct plan *plan, const struct gpu *gpu)
 {
-    const char *suffix = shared && !is_renamed(l->plan, l->first) ? "-SHARED" : "";
-    char product[LABEL_VALUE_SIZE];
-
-    label_sanitise(l->first->gpu.model, product, sizeof(product) - strlen(suffix));
-    add(l, "gpu.product", "%s%s", *product ? product : "unknown", suffix);
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (plan->devices[i].device.kind == DEVICE_WHOLE &&
+            plan_gpu(plan, &plan->devices[i]) == gpu)
+            return &plan->devices[i];
+    return NULL;
 }
 
-static void add_sharing(struct labeller *l)
+/* gpu-feature-discovery gives MIG parents no replicas, shared or not. */
+static void add_whole(struct labeller *l)
 {
-    static const char *const names[] = {
-        [SHARING_NONE] = "none", [SHARING_TIME_SLICING] = "time-slicing", [SHARING_MPS] = "mps"};
-    const struct plan_gpu *gpu = l->first;
-    bool parent = is_mig_parent(gpu);
-    bool shared = !parent && gpu->n_slices > 1;
+    const struct plan_device *on = find_whole(l->plan, l->first);
+    struct subject subject = {.prefix = "gpu",
+                              .model = l->first->model,
+                              .profile = "",
+                              .count = count_model(l->plan, l->first->model),
+                              .mem_total_bytes = l->first->mem_total_bytes};
 
-    add_product(l, shared);
-    add(l, "gpu.replicas", "%zu", parent ? 0 : gpu->n_slices > 1 ? gpu->n_slices : 1);
-    add(l, "gpu.sharing-strategy", "%s", names[shared ? gpu->sharing : SHARING_NONE]);
+    if (on && !l->first->mig_enabled)
+        set_sharing(l->plan, on, &subject);
+    add_subject(l, &subject);
+}
+
+static void add_shape(struct labeller *l, const char *prefix, const struct device_shape *shape)
+{
+    const struct {
+        const char *suffix;
+        unsigned value;
+    } rows[] = {
+        {"multiprocessors", shape->multiprocessors},
+        {"slices.gi", shape->gi_slices},
+        {"slices.ci", shape->ci_slices},
+        {"engines.copy", shape->copy_engines},
+        {"engines.decoder", shape->decoders},
+        {"engines.encoder", shape->encoders},
+        {"engines.jpeg", shape->jpeg_engines},
+        {"engines.ofa", shape->ofa_engines},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows) && shape->multiprocessors > 0; i++)
+        add_under(l, prefix, rows[i].suffix, "%u", rows[i].value);
+}
+
+static bool is_offered_like(const struct plan_device *on, const struct plan_device *like)
+{
+    return !*on->left_out && on->device.kind == DEVICE_MIG &&
+           str_equal(on->device.profile, like->device.profile);
+}
+
+/* All offered MIG devices of one profile, which the first of them stands for. */
+static void add_profile(struct labeller *l, const char *prefix, const struct plan_device *first)
+{
+    struct subject subject = {.prefix = prefix,
+                              .model = plan_gpu(l->plan, first)->model,
+                              .profile = first->device.profile,
+                              .mem_total_bytes = first->device.mem_total_bytes};
+
+    for (size_t i = 0; i < l->plan->n_devices; i++)
+        subject.count += is_offered_like(&l->plan->devices[i], first);
+    set_sharing(l->plan, first, &subject);
+    add_subject(l, &subject);
+    add_shape(l, prefix, &first->device.shape);
+}
+
+static const struct plan_device *find_mig(const struct plan *plan, bool offered)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (plan->devices[i].device.kind == DEVICE_MIG && (!offered || !*plan->devices[i].left_out))
+            return &plan->devices[i];
+    return NULL;
+}
+
+/* `single` with MIG devices that differ; gpu-feature-discovery's values, by which people notice. */
+static void add_invalid(struct labeller *l)
+{
+    const struct subject subject = {
+        .prefix = "gpu", .model = l->first->model, .profile = "INVALID"};
+
+    add_product(l, &subject);
+    add(l, "gpu.count", "0");
+    add(l, "gpu.replicas", "0");
+    add(l, "gpu.sharing-strategy", "%s", "");
+    add(l, "gpu.memory", "0");
+}
+
+/* The nvidia.com/gpu.* labels on what is offered. A whole GPU that is usable decides: it is. */
+static void add_gpu(struct labeller *l)
+{
+    bool single = l->policy->mig_strategy == MIG_STRATEGY_SINGLE && l->first->mig_enabled;
+
+    if (single && find_mig(l->plan, true))
+        add_profile(l, "gpu", find_mig(l->plan, true));
+    else if (single && find_mig(l->plan, false))
+        add_invalid(l);
+    else
+        add_whole(l);
+}
+
+/* `mixed`: a set of labels for each profile that is offered. */
+static void add_profiles(struct labeller *l)
+{
+    const struct plan *plan = l->plan;
+
+    for (size_t i = 0; i < plan->n_devices && l->policy->mig_strategy == MIG_STRATEGY_MIXED; i++) {
+        const struct plan_device *on = &plan->devices[i];
+        char name[RESOURCE_NAME_SIZE];
+        bool seen = false;
+
+        if (*on->left_out || on->device.kind != DEVICE_MIG)
+            continue;
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = is_offered_like(&plan->devices[j], on);
+        if (!seen && name_mig(on->device.profile, name, NULL) == 0)
+            add_profile(l, name + strlen(NAME_DOMAIN), on);
+    }
 }
 
 static void add_hardware(struct labeller *l)
 {
-    const struct gpu *gpu = &l->first->gpu;
+    const struct gpu *gpu = l->first;
 
-    add(l, "gpu.count", "%u", count_model(l->plan, gpu->model));
-    if (gpu->mem_total_bytes / SHARE_MIB > 0)
-        add(l, "gpu.memory", "%ju", (uintmax_t)(gpu->mem_total_bytes / SHARE_MIB));
     if (gpu->cc_major == 0)
         return;
     add(l, "gpu.family", "%s", label_family(gpu->cc_major, gpu->cc_minor));
@@ -340,19 +495,16 @@ int label_make(struct plan *plan, const struct inventory *inventory, const struc
                struct problems *problems)
 {
     static void (*const groups[])(struct labeller *) = {
-        add_driver, add_runtime,      add_machine, add_mode,
-        add_clique, add_capabilities, add_sharing, add_hardware,
+        add_driver,       add_runtime, add_machine,  add_mode,     add_clique,
+        add_capabilities, add_gpu,     add_profiles, add_hardware,
     };
-    struct labeller l = {plan, inventory, policy, problems, NULL, false};
+    struct labeller l = {plan, inventory, policy, problems, NULL, 0, false};
 
     l.first = choose_first(&l);
     if (!l.first)
         return 0;
-    plan->labels = calloc(LABELS_MAX, sizeof(*plan->labels));
-    if (!plan->labels)
-        return -ENOMEM;
-    say_other_models(&l);
-    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+    report_other_models(&l);
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
         groups[i](&l);
     if (l.failed)
         return -ENOMEM;

@@ -2,15 +2,19 @@
 #pragma once
 
 /*
- * Node labels as gpu-feature-discovery writes them, for whole GPUs; from the same numbers as the
- * plan.
+ * Node labels as gpu-feature-discovery writes them, from the same numbers as the plan.
  *
- * A node without a GPU gets none. Labels describe one model: on a node with several it is the one
- * with the most GPUs, then the one with the lowest index (gpu-feature-discovery takes any), and
- * that is said. Values are valid: at most 63 characters, letters or digits at both ends.
+ * A node without a GPU gets none. The nvidia.com/gpu.* labels describe one model: on a node with
+ * several it is the one with the most GPUs, then the one with the lowest index
+ * (gpu-feature-discovery takes any), and a problem names it. Values are valid: at most 63
+ * characters, letters or digits at both ends.
  *
- * Left to others: the timestamp (a clock), vgpu.* (the PCI configuration space), MIG devices
- * (later).
+ * MIG devices: under `single` they are what nvidia.com/gpu.* describes (as MIG-INVALID when they
+ * differ and none is offered); under `mixed` each profile has nvidia.com/mig-<profile>.* of its
+ * own. Where `single` finds whole GPUs beside MIG devices, gpu-feature-discovery writes
+ * MIG-INVALID, and we describe the whole GPUs, because these are offered.
+ *
+ * Left to others: the timestamp (a clock), vgpu.* (the PCI configuration space).
  */
 
 #include "slice/plan.h"

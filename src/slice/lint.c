@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdint.h>
 
+#include "base/text.h"
 #include "slice/name.h"
 #include "slice/select.h"
 #include "slice/share.h"
@@ -46,27 +47,27 @@ static void on_no_share(const struct linter *a, const struct plan_resource *reso
 
 static unsigned mps_clients(const struct gpu *gpu)
 {
-    return gpu->cc_major > 0 && gpu->cc_major < 7 ? LINT_MPS_CLIENTS_PRE_VOLTA
-                                                  : LINT_MPS_CLIENTS;
+    return gpu->cc_major > 0 && gpu->cc_major < 7 ? LINT_MPS_CLIENTS_PRE_VOLTA : LINT_MPS_CLIENTS;
 }
 
 static void on_many_clients(const struct linter *a, const struct plan_resource *resource)
 {
     for (size_t i = 0; i < resource->n_slices; i++) {
-        const struct plan_gpu *gpu = &a->plan->gpus[resource->slices[i].gpu];
+        const struct plan_device *on = &a->plan->devices[resource->slices[i].device];
+        const unsigned clients = mps_clients(plan_gpu(a->plan, on));
+        char name[DEVICE_NAME_SIZE];
 
-        if (gpu->sharing != SHARING_MPS || gpu->n_slices <= mps_clients(&gpu->gpu))
+        if (on->sharing != SHARING_MPS || on->n_slices <= clients)
             continue;
-        problem_add(
-            a->problems, PROBLEM_WARNING, resource->at, resource->path,
-            "GPU %u is cut into %zu slices, but MPS takes %u clients at once on this model; "
-            "programs beyond that fail to start",
-            gpu->gpu.index, gpu->n_slices, mps_clients(&gpu->gpu));
+        problem_add(a->problems, PROBLEM_WARNING, resource->at, resource->path,
+                    "%s is cut into %zu slices, but MPS takes %u clients at once on this model; "
+                    "programs beyond that fail to start",
+                    plan_device_name(a->plan, on, name), on->n_slices, clients);
         return;
     }
 }
 
-/* Whole GPUs beside slices, strategies or sizes mixed; 1 permille is only the remainder's. */
+/* Unshared devices beside slices, strategies or sizes mixed; 1 permille is only the remainder. */
 static void on_mixed(const struct linter *a, const struct plan_resource *resource)
 {
     unsigned least = UINT_MAX, most = 0;
@@ -77,7 +78,7 @@ static void on_mixed(const struct linter *a, const struct plan_resource *resourc
 
         least = slice->share_permille < least ? slice->share_permille : least;
         most = slice->share_permille > most ? slice->share_permille : most;
-        strategies |= a->plan->gpus[slice->gpu].sharing != resource->sharing;
+        strategies |= a->plan->devices[slice->device].sharing != resource->sharing;
     }
     if (!strategies && most - least <= 1)
         return;
@@ -91,15 +92,16 @@ static void on_mixed(const struct linter *a, const struct plan_resource *resourc
 /* migStrategy none offers such a GPU like any other; NVIDIA's plugin does so too. */
 static void on_mig_parents(const struct linter *a)
 {
-    for (size_t i = 0; i < a->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &a->plan->gpus[i];
+    for (size_t i = 0; i < a->plan->n_devices; i++) {
+        const struct plan_device *on = &a->plan->devices[i];
+        const struct gpu *gpu = plan_gpu(a->plan, on);
 
-        if (gpu->gpu.mig_enabled && !*gpu->left_out)
+        if (on->device.kind == DEVICE_WHOLE && gpu->mig_enabled && !*on->left_out)
             problem_add(a->problems, PROBLEM_WARNING, a->policy->mig_strategy_at,
                         "flags.migStrategy",
                         "GPU %u has MIG enabled but is offered as a whole, because migStrategy is "
                         "'none': CUDA programs on it see its first MIG device only, or none",
-                        gpu->gpu.index);
+                        gpu->index);
     }
 }
 
@@ -107,17 +109,19 @@ static void on_unmatched_models(const struct linter *a)
 {
     const struct policy *policy = a->policy;
 
-    for (size_t i = 0; i < a->plan->n_gpus; i++) {
-        const struct plan_gpu *gpu = &a->plan->gpus[i];
+    for (size_t i = 0; i < a->plan->n_devices && policy->n_gpu_rules > 0; i++) {
+        const struct plan_device *on = &a->plan->devices[i];
+        const struct gpu *gpu = plan_gpu(a->plan, on);
 
-        if (policy->n_gpu_rules > 0 && !*gpu->left_out && !name_find_rule(policy, gpu->gpu.model))
+        if (on->device.kind == DEVICE_WHOLE && !*on->left_out &&
+            !name_find_rule(policy, gpu->model))
             problem_add(a->problems, PROBLEM_NOTE, policy->gpu_rules[0].at, "resources.gpus",
-                        "no pattern matches GPU %u (%s), so it is a " NAME_GPU, gpu->gpu.index,
-                        gpu->gpu.model);
+                        "no pattern matches GPU %u (%s), so it is a " NAME_GPU, gpu->index,
+                        gpu->model);
     }
 }
 
-/* What gpuslice.slices leaves over, and whether it meets a GPU at all. */
+/* What gpuslice.slices leaves over, and whether it reaches a GPU at all. */
 static void on_sizes(const struct linter *a)
 {
     const struct policy *policy = a->policy;
@@ -130,8 +134,9 @@ static void on_sizes(const struct linter *a)
         sum += (unsigned long long)policy->slices[k].share_permille * policy->slices[k].count;
         cut |= plan_find_resource(a->plan, policy->slices[k].name) != NULL;
     }
-    for (size_t i = 0; i < a->plan->n_gpus; i++)
-        offered |= !*a->plan->gpus[i].left_out;
+    for (size_t i = 0; i < a->plan->n_devices; i++)
+        offered |=
+            a->plan->devices[i].device.kind == DEVICE_WHOLE && !*a->plan->devices[i].left_out;
     if (offered && !cut && !select_find_taker_of_all(policy))
         problem_add(a->problems, PROBLEM_WARNING, policy->slices[0].at, "gpuslice.slices",
                     "every GPU of this node is taken by sharing, so no such slice is offered; name "
@@ -147,7 +152,7 @@ void lint_plan(const struct plan *plan, const struct policy *policy, struct prob
     static void (*const on_resource[])(const struct linter *, const struct plan_resource *) = {
         on_small_memory, on_no_share, on_many_clients, on_mixed};
     static void (*const on_plan[])(const struct linter *) = {on_mig_parents, on_unmatched_models,
-                                                              on_sizes};
+                                                             on_sizes};
     struct linter a = {plan, policy, problems};
 
     for (size_t i = 0; i < plan->n_resources; i++)
@@ -155,4 +160,81 @@ void lint_plan(const struct plan *plan, const struct policy *policy, struct prob
             on_resource[k](&a, &plan->resources[i]);
     for (size_t k = 0; k < sizeof(on_plan) / sizeof(on_plan[0]); k++)
         on_plan[k](&a);
+}
+
+/* ---- What MIG cannot do for a policy ---- */
+
+bool lint_mig_name(const struct policy *policy, const struct sharing_entry *entry,
+                   struct problems *problems)
+{
+    if (!name_is_mig(policy, entry->name) || policy->mig_strategy == MIG_STRATEGY_MIXED)
+        return false;
+    if (policy->mig_strategy == MIG_STRATEGY_SINGLE)
+        problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
+                    "%s belongs to `migStrategy: mixed`; under single, MIG devices are called %s: "
+                    "write `migStrategy: mixed`, or `name: %s`",
+                    entry->name, NAME_GPU, NAME_GPU);
+    else
+        problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
+                    "%s belongs to `migStrategy: mixed`; under none, no MIG device is published: "
+                    "write `migStrategy: mixed`",
+                    entry->name);
+    return true;
+}
+
+void lint_policy(const struct policy *policy, struct problems *problems)
+{
+    for (size_t i = 0; i < policy->n_sharing; i++)
+        lint_mig_name(policy, &policy->sharing[i], problems);
+}
+
+static bool speaks_of_mig(const struct policy *policy)
+{
+    if (policy->mig_strategy != MIG_STRATEGY_NONE || policy->n_mig_rules || policy->mig_on_demand)
+        return true;
+    for (size_t i = 0; i < policy->n_sharing; i++)
+        if (name_is_mig(policy, policy->sharing[i].name))
+            return true;
+    return false;
+}
+
+static bool any_capable(const struct inventory *inventory)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++)
+        if (inventory->gpus[i].mig_capable)
+            return true;
+    return false;
+}
+
+/* "NVIDIA A10G", or the models of a mixed machine joined by "and". */
+static void add_models(const struct inventory *inventory, struct text *models)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        const char *model = inventory->gpus[i].model;
+        bool seen = !*model;
+
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = str_equal(inventory->gpus[j].model, model);
+        if (!seen)
+            text_addf(models, "%s%s", models->length ? " and " : "", model);
+    }
+}
+
+void lint_models(const struct policy *policy, const struct inventory *inventory,
+                 struct problems *problems)
+{
+    static const char *const strategies[] = {[MIG_STRATEGY_NONE] = "none",
+                                             [MIG_STRATEGY_SINGLE] = "single",
+                                             [MIG_STRATEGY_MIXED] = "mixed"};
+    cleanup_text struct text models = TEXT_INIT;
+
+    if (inventory->n_gpus == 0 || !speaks_of_mig(policy) || any_capable(inventory))
+        return;
+    add_models(inventory, &models);
+    problem_add(problems, PROBLEM_WARNING, policy->mig_strategy_at, "flags.migStrategy",
+                "the configuration speaks of MIG (migStrategy: %s), but MIG cannot partition %s: "
+                "A30, A100, H100 and later data-centre GPUs can; share these GPUs by "
+                "sharing.timeSlicing instead",
+                strategies[policy->mig_strategy],
+                models.length ? text_string(&models) : "these GPUs");
 }

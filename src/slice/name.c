@@ -103,6 +103,24 @@ const char *name_of_model(const struct policy *policy, const char *model)
     return rule ? rule->name : NAME_GPU;
 }
 
+int name_of_profile(const struct policy *policy, const char *profile,
+                    char ret_name[RESOURCE_NAME_SIZE], struct error *err)
+{
+    const char *name = policy->mig_strategy == MIG_STRATEGY_SINGLE ? NAME_GPU : NULL;
+    char by_profile[RESOURCE_NAME_SIZE];
+    int r = name_mig(profile, by_profile, err);
+
+    for (size_t i = 0; i < policy->n_mig_rules; i++) {
+        if (!str_glob(policy->mig_rules[i].pattern, profile))
+            continue;
+        name = policy->mig_rules[i].name;
+        break;
+    }
+    if (r == 0)
+        str_copy(ret_name, RESOURCE_NAME_SIZE, name ? name : by_profile);
+    return r;
+}
+
 bool name_is_mig(const struct policy *policy, const char *name)
 {
     for (size_t i = 0; i < policy->n_mig_rules; i++)

@@ -37,5 +37,13 @@ const struct resource_rule *name_find_rule(const struct policy *policy, const ch
 /* The name of a whole GPU of that model: by its rule, else nvidia.com/gpu. Borrowed. */
 const char *name_of_model(const struct policy *policy, const char *model);
 
+/*
+ * The name of a MIG device of that profile: by the first rule of resources.mig that matches, else
+ * nvidia.com/gpu under `single` and nvidia.com/mig-<profile> under `mixed`. 0, or -EINVAL for what
+ * is no profile (also where a rule matches: labels are made of it).
+ */
+int name_of_profile(const struct policy *policy, const char *profile,
+                    char ret_name[RESOURCE_NAME_SIZE], struct error *err);
+
 /* True for nvidia.com/mig-... and for the names that resources.mig gives. */
 bool name_is_mig(const struct policy *policy, const char *name);

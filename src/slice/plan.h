@@ -2,22 +2,19 @@
 #pragma once
 
 /*
- * THE SUBJECT: inventory + policy -> plan. No I/O, no clock, no log.
- *
- * A plan says which resources the node offers and which slice of which GPU each device id stands
- * for. Invariants:
- *  - The same inventory and policy give the same plan, byte by byte: resources sorted by name,
- * slices by GPU index then n.
- *  - A device id is the bare UUID for a GPU that is not shared, else "<uuid>::<n>". n counts from 0
- * and is unique per GPU over all resource names.
- *  - Shares of one GPU's slices add up to 1000 permille or less; with equal replicas to exactly
- * 1000. The remainder goes to the lowest n. Memory likewise: whole MiB of (total - reserved); a
- * slice has none only when its GPU's memory is unknown.
+ * THE SUBJECT: a plan tells which resources the node offers, and which slice of which device each
+ * device id stands for. planner.h makes it. Invariants (invariant.h checks them):
+ *  - Resources are sorted by name, slices by device, then n; GPUs by index; devices by GPU, then
+ * MIG index.
+ *  - A GPU is either one device (offered whole, or left out) or its MIG devices, never both.
+ *  - A device id is the device's bare UUID when it is not shared, else "<uuid>::<n>". n counts from
+ *    0 and is unique per device over all resource names.
+ *  - Shares of one device's slices add up to 1000 permille or less; with equal replicas to exactly
+ *    1000. The remainder goes to the lowest n. Memory likewise: whole MiB of (total - reserved); a
+ *    slice has none only when its device's memory is unknown.
  *  - A slice is in one resource. One resource may hold slices of several strategies and sizes (two
  *    entries with one name); that is a warning, because a pod cannot choose among them.
- *  - A GPU belongs to at most one sharing entry (the first that reaches it, MPS before time
- * slicing); a GPU that nothing reaches is offered whole; each GPU left out says why. What a person
- * should know is put into `problems` with the place in the configuration.
+ *  - A device has at most one sharing entry; each device in no resource has a reason.
  */
 
 #include <stdbool.h>
@@ -31,24 +28,26 @@
 
 enum {
     SLICE_ID_SIZE = GPU_UUID_SIZE + 12,
-    PLAN_REPLICAS_MAX = 4096, /* slices of one GPU; more are an error, and this many are offered */
+    PLAN_REPLICAS_MAX =
+        4096, /* slices of one device; more are an error, and this many are offered */
 };
 
 struct slice {
     char id[SLICE_ID_SIZE];
-    size_t gpu;              /* position in plan->gpus */
-    unsigned n;              /* of its GPU; 0 for a whole GPU */
-    unsigned share_permille; /* of its GPU's compute */
-    uint64_t mem_bytes;      /* 0 when the GPU's memory is unknown */
+    size_t device;           /* position in plan->devices */
+    unsigned n;              /* of its device; 0 for a device that is not shared */
+    unsigned share_permille; /* of its device's compute */
+    uint64_t mem_bytes;      /* 0 when the device's memory is unknown */
 };
 
 struct plan_resource {
     char name[RESOURCE_NAME_SIZE]; /* as the kubelet sees it, "nvidia.com/gpu" */
     char base[RESOURCE_NAME_SIZE]; /* before renaming; what a sharing entry calls it */
-    enum sharing_strategy sharing; /* NONE: whole GPUs only; MPS if any of its GPUs has it */
-    unsigned replicas;             /* slices per GPU when equal on all; 0 when they differ */
-    bool renamed;                  /* name differs from base by `rename` */
-    bool fail_multi;               /* a container may hold one slice only */
+    enum sharing_strategy
+        sharing;       /* NONE: unshared devices only; MPS if any of its devices has it */
+    unsigned replicas; /* slices per device when equal on all; 0 when they differ */
+    bool renamed;      /* name differs from base by `rename` */
+    bool fail_multi;   /* a container may hold one slice only */
     struct slice *slices;
     size_t n_slices, capacity;
     size_t *by_id;      /* positions in slices, sorted by id */
@@ -56,11 +55,12 @@ struct plan_resource {
     char path[64];      /* the same as words, "sharing.mps.resources[0]"; "" for the default */
 };
 
-struct plan_gpu {
-    struct gpu gpu;                /* a copy */
+struct plan_device {
+    struct device device;          /* a copy; its `gpu` is a position in plan->gpus */
     char left_out[256];            /* why it is in no resource, a sentence's end; "" = it is */
-    char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by its model */
-    enum sharing_strategy sharing; /* how its slices meet: one strategy per GPU */
+    char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by model or profile
+                                    */
+    enum sharing_strategy sharing; /* how its slices meet: one strategy per device */
     size_t n_slices;               /* in all resources */
 };
 
@@ -70,24 +70,27 @@ struct plan_label {
 };
 
 struct plan {
-    struct plan_resource *resources; /* sorted by name; only those with slices */
+    struct plan_resource *resources; /* only those with slices */
     size_t n_resources, capacity;
-    struct plan_gpu *gpus; /* every GPU of the inventory, sorted by index */
+    struct gpu *gpus; /* a copy of the inventory's, sorted by index */
     size_t n_gpus;
+    struct plan_device *devices; /* at least one for every GPU */
+    size_t n_devices;
     struct plan_label *labels; /* sorted by key; gpu-feature-discovery's, without the timestamp */
     size_t n_labels;
 };
 
-/*
- * 0, or -ENOMEM. Contradictions of policy and machine are problems (errors among them are decided
- * as the agent must: first entry wins, the impossible is left out), so that there always is a plan.
- * `problems` may be NULL.
- */
-int plan_make(const struct inventory *inventory, const struct policy *policy,
-              struct problems *problems, struct plan **ret_plan);
-
 /* NULL is fine. */
 void plan_free(struct plan *plan);
+
+/* The GPU on which a device of the plan lies. */
+const struct gpu *plan_gpu(const struct plan *plan, const struct plan_device *device);
+
+/* "GPU 3" or "MIG device 3:1"; the buffer has DEVICE_NAME_SIZE bytes, and is returned. */
+const char *plan_device_name(const struct plan *plan, const struct plan_device *device,
+                             char *buffer);
+
+bool plan_has_mig_devices(const struct plan *plan);
 
 const struct plan_resource *plan_find_resource(const struct plan *plan, const char *name);
 
@@ -96,7 +99,7 @@ const struct slice *plan_find(const struct plan_resource *resource, const char *
 
 /*
  * True when both would be announced and allocated alike: ids, limits, sharing, multi rule, and of
- * their GPUs what an answer names (index, device node, NUMA node, strategy).
+ * their devices what an answer names (index, device nodes, NUMA node, strategy).
  */
 bool plan_resource_equal(const struct plan *a, const struct plan_resource *in_a,
                          const struct plan *b, const struct plan_resource *in_b);

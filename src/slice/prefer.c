@@ -59,54 +59,78 @@ static void add_available(struct request *q, const char *const *available, size_
     }
 }
 
-/* ---- Shared GPUs: one slice after the other ---- */
+/* ---- By load: one slice after the other ---- */
 
 struct load {
-    unsigned in_use, n_free, n_picked; /* slices of one GPU; picked in this call */
+    unsigned in_use, n_free, n_picked; /* slices of one device; picked in this call */
+    unsigned *gpu_in_use;              /* slices in use on its GPU, of this resource */
     size_t next;                       /* its lowest slice that may be free */
 };
 
-static bool comes_before(const struct load *a, const struct load *b, enum allocation_policy policy)
+/* Negative when a comes first, 0 when the policy does not care. */
+static int compare_use(unsigned a, unsigned b, enum allocation_policy policy)
 {
-    if (a->in_use != b->in_use)
-        return policy == ALLOCATION_PACKED ? a->in_use > b->in_use : a->in_use < b->in_use;
-    return a->n_picked < b->n_picked;
+    if (a == b)
+        return 0;
+    return (a < b) == (policy == ALLOCATION_DISTRIBUTED) ? -1 : 1;
 }
 
-static void count_loads(const struct request *q, struct load *loads)
+static bool comes_before(const struct load *a, const struct load *b, enum allocation_policy policy)
 {
+    int order = compare_use(a->in_use, b->in_use, policy);
+
+    if (order == 0)
+        order = compare_use(*a->gpu_in_use, *b->gpu_in_use, policy);
+    return order != 0 ? order < 0 : a->n_picked < b->n_picked;
+}
+
+static void count_loads(const struct request *q, struct load *loads, unsigned *gpus_in_use)
+{
+    for (size_t d = 0; d < q->plan->n_devices; d++)
+        loads[d].gpu_in_use = &gpus_in_use[q->plan->devices[d].device.gpu];
     for (size_t i = q->resource->n_slices; i-- > 0;) {
-        struct load *load = &loads[q->resource->slices[i].gpu];
+        struct load *load = &loads[q->resource->slices[i].device];
 
         load->next = i;
-        if (q->free_ids[i])
+        if (q->free_ids[i]) {
             load->n_free++;
-        else
+        } else {
             load->in_use++;
+            ++*load->gpu_in_use;
+        }
     }
+}
+
+static struct load *find_best(const struct request *q, struct load *loads)
+{
+    struct load *best = NULL;
+
+    for (size_t d = 0; d < q->plan->n_devices; d++)
+        if (loads[d].n_free > 0 && (!best || comes_before(&loads[d], best, q->policy)))
+            best = &loads[d];
+    return best;
 }
 
 static int pick_by_load(struct request *q)
 {
-    cleanup_free struct load *loads = calloc(q->plan->n_gpus + 1, sizeof(*loads));
+    cleanup_free struct load *loads = calloc(q->plan->n_devices + 1, sizeof(*loads));
+    cleanup_free unsigned *gpus_in_use = calloc(q->plan->n_gpus + 1, sizeof(*gpus_in_use));
 
-    if (!loads)
+    if (!loads || !gpus_in_use)
         return -ENOMEM;
-    count_loads(q, loads);
+    count_loads(q, loads, gpus_in_use);
     while (q->n_ids < q->size) {
-        struct load *best = NULL;
+        struct load *best = find_best(q, loads);
 
-        for (size_t g = 0; g < q->plan->n_gpus; g++)
-            if (loads[g].n_free > 0 && (!best || comes_before(&loads[g], best, q->policy)))
-                best = &loads[g];
         if (!best)
-            return PREFER_TOO_FEW; /* the caller counted: never so */
+            return PREFER_TOO_FEW; /* cannot happen: the caller has counted */
         while (!q->free_ids[best->next])
             best->next++;
         take(q, best->next);
         best->n_free--;
         best->in_use++;
         best->n_picked++;
+        ++*best->gpu_in_use;
     }
     return 0;
 }
@@ -122,7 +146,7 @@ struct node {
 /* The inventory's GPU of a slice; false when it is lost, or nothing is known of any. */
 static bool find_node(const struct request *q, size_t slice, struct node *ret_node)
 {
-    const char *uuid = q->plan->gpus[q->resource->slices[slice].gpu].gpu.uuid;
+    const char *uuid = q->plan->devices[q->resource->slices[slice].device].device.uuid;
     const struct gpu *gpu = q->inventory ? inventory_find(q->inventory, uuid) : NULL;
 
     if (!gpu || *gpu->unusable)
@@ -159,7 +183,7 @@ static void fill_scores(const struct inventory *inventory, const struct node *no
     }
 }
 
-/* Takes the best of the GPUs that can be judged; all of them when they do not suffice. */
+/* Takes the best of the GPUs whose links are known; all of them when they do not suffice. */
 static int take_linked(struct request *q)
 {
     cleanup_free struct node *nodes = calloc(q->resource->n_slices + 1, sizeof(*nodes));
@@ -192,6 +216,14 @@ static int pick_by_links(struct request *q)
     return r;
 }
 
+static bool is_by_links(const struct request *q)
+{
+    for (size_t i = 0; i < q->resource->n_slices; i++)
+        if (q->plan->devices[q->resource->slices[i].device].device.kind != DEVICE_WHOLE)
+            return false;
+    return q->resource->sharing == SHARING_NONE;
+}
+
 int prefer(const struct plan *plan, const struct plan_resource *resource,
            const struct inventory *inventory, enum allocation_policy policy,
            const char *const *available, size_t n_available, const char *const *required,
@@ -208,5 +240,5 @@ int prefer(const struct plan *plan, const struct plan_resource *resource,
     add_available(&q, available, n_available);
     if (q.n_free < q.size - q.n_ids)
         return PREFER_TOO_FEW;
-    return resource->sharing == SHARING_NONE ? pick_by_links(&q) : pick_by_load(&q);
+    return is_by_links(&q) ? pick_by_links(&q) : pick_by_load(&q);
 }

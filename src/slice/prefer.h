@@ -4,11 +4,14 @@
 /*
  * GetPreferredAllocation: which of the free slices one container should get. Pure and polynomial.
  *
- * Shared resources: the GPU with the fewest (distributed) or the most (packed) slices in use comes
- * first; a tie goes to the GPU picked least in this call, then to the lowest index. Whole GPUs: the
- * set with the best links, by PCIe path and NVLinks, where GPUs on one NVSwitch count as linked;
- * what is left should stay as good as possible for the next (align.h). A GPU that is lost comes
- * last and never makes the call fail.
+ * Whole, unshared GPUs: the set with the best links, by PCIe path and NVLinks, where GPUs on one
+ * NVSwitch count as linked; what is left should stay as good as possible for the next (align.h). A
+ * GPU that is lost comes last and never makes the call fail.
+ *
+ * Everything else, by load: the device with the fewest (distributed) or the most (packed) slices in
+ * use comes first; a tie goes to the device whose GPU has the fewest or the most, then to the one
+ * picked least in this call, then to the lowest index. MIG devices belong here even when unshared,
+ * since in MIG mode there is no peer-to-peer between GPUs that a better link could speed up.
  */
 
 #include <stddef.h>
@@ -24,11 +27,11 @@ enum prefer_outcome {
 
 /*
  * available and required are ids as the kubelet sent them (required ones may be in both). Available
- * ids that the plan does not know are passed over; required ones are kept, because the container
- * has them. ret_ids gets `size` borrowed pointers out of available and required: the required ones
- * first, in their order, then by GPU index and n (links) or in the order of picking (shared). It
- * must have room for `size`; its content is undefined unless 0 is returned. inventory may be NULL:
- * no links are known. 0, PREFER_TOO_FEW or -ENOMEM.
+ * ids that the plan does not know are skipped; required ones are kept, because the container has
+ * them. ret_ids gets `size` borrowed pointers out of available and required: the required ones
+ * first, in their order, then by device and n (links) or in the order of picking (load). It must
+ * have room for `size`; its content is undefined unless 0 is returned. inventory may be NULL: no
+ * links are known. 0, PREFER_TOO_FEW or -ENOMEM.
  */
 int prefer(const struct plan *plan, const struct plan_resource *resource,
            const struct inventory *inventory, enum allocation_policy policy,

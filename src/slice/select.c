@@ -49,43 +49,83 @@ const struct sharing_entry *select_find_taker_of_all(const struct policy *policy
     return NULL;
 }
 
-static bool is_of_entry(const struct plan_gpu *gpu, const struct sharing_entry *entry)
+static bool is_of_entry(const struct plan_device *on, const struct sharing_entry *entry)
 {
-    return !*gpu->left_out && str_equal(gpu->base, entry->name);
+    return !*on->left_out && str_equal(on->base, entry->name);
 }
 
-static void select_all(const struct sharing_entry *entry, const struct plan_gpu *gpus,
-                       size_t n_gpus, bool *reached)
+static void select_all(const struct sharing_entry *entry, const struct plan *plan, bool *reached)
 {
-    for (size_t i = 0; i < n_gpus; i++)
-        reached[i] = is_of_entry(&gpus[i], entry);
+    for (size_t i = 0; i < plan->n_devices; i++)
+        reached[i] = is_of_entry(&plan->devices[i], entry);
 }
 
-static void select_count(const struct sharing_entry *entry, const struct plan_gpu *gpus,
-                         size_t n_gpus, struct problems *problems, bool *reached)
+static void select_count(const struct sharing_entry *entry, const struct plan *plan,
+                         struct problems *problems, bool *reached)
 {
     unsigned wanted = entry->devices.count, found = 0;
 
-    for (size_t i = 0; i < n_gpus && found < wanted; i++) {
-        reached[i] = is_of_entry(&gpus[i], entry);
+    for (size_t i = 0; i < plan->n_devices && found < wanted; i++) {
+        reached[i] = is_of_entry(&plan->devices[i], entry);
         found += reached[i];
     }
     if (found < wanted)
         problem_add(problems, PROBLEM_WARNING, entry->devices.at, entry->path,
-                    "devices asks for %u GPUs, but this node has %u of %s; all of them are taken",
-                    wanted, found, entry->name);
+                    "devices asks for %u %s, but this node has %u of %s; all of them are taken",
+                    wanted, plan_has_mig_devices(plan) ? "devices" : "GPUs", found, entry->name);
 }
 
-static const struct plan_gpu *find_ref(const struct device_ref *ref, const struct plan_gpu *gpus,
-                                       size_t n_gpus)
+/*
+ * "MIG-GPU-<uuid>/<gi>/<ci>", which drivers before R470 called a MIG device: true when it is this
+ * one. NVIDIA's plugin still takes it.
+ */
+static bool is_called(const struct plan *plan, const struct plan_device *on, const char *uuid)
 {
-    for (size_t i = 0; i < n_gpus; i++) {
-        if (ref->kind == DEVICE_REF_INDEX && gpus[i].gpu.index == ref->index)
-            return &gpus[i];
-        if (ref->kind == DEVICE_REF_UUID && strcasecmp(gpus[i].gpu.uuid, ref->uuid) == 0)
-            return &gpus[i];
+    char legacy[GPU_UUID_SIZE + 32];
+
+    if (strcasecmp(on->device.uuid, uuid) == 0)
+        return true;
+    snprintf(legacy, sizeof(legacy), "MIG-%s/%u/%u", plan_gpu(plan, on)->uuid,
+             on->device.instance.gpu, on->device.instance.compute);
+    return on->device.kind == DEVICE_MIG && strcasecmp(legacy, uuid) == 0;
+}
+
+static bool is_meant(const struct plan *plan, const struct plan_device *on,
+                     const struct device_ref *ref)
+{
+    switch (ref->kind) {
+    case DEVICE_REF_INDEX:
+        return on->device.kind == DEVICE_WHOLE && plan_gpu(plan, on)->index == ref->index;
+    case DEVICE_REF_MIG_INDEX:
+        return on->device.kind == DEVICE_MIG && plan_gpu(plan, on)->index == ref->index &&
+               on->device.mig_index == ref->mig_index;
+    case DEVICE_REF_UUID:
+        return is_called(plan, on, ref->uuid);
     }
+    return false;
+}
+
+static const struct plan_device *find_ref(const struct device_ref *ref, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (is_meant(plan, &plan->devices[i], ref))
+            return &plan->devices[i];
     return NULL;
+}
+
+/* An index that names a GPU which is offered as MIG devices, or one of these. */
+static bool is_partitioned(const struct device_ref *ref, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_devices && ref->kind != DEVICE_REF_MIG_INDEX; i++) {
+        const struct plan_device *on = &plan->devices[i];
+        const struct gpu *gpu = plan_gpu(plan, on);
+
+        if (on->device.kind == DEVICE_MIG &&
+            (ref->kind == DEVICE_REF_INDEX ? gpu->index == ref->index
+                                           : strcasecmp(gpu->uuid, ref->uuid) == 0))
+            return true;
+    }
+    return false;
 }
 
 static void format_ref(const struct device_ref *ref, char *buffer, size_t size)
@@ -109,69 +149,93 @@ static bool is_mig_ref(const struct device_ref *ref)
            (ref->kind == DEVICE_REF_UUID && strncasecmp(ref->uuid, "MIG-", 4) == 0);
 }
 
-/* Marks the one GPU of a reference, or says why there is none. */
-static void select_ref(const struct sharing_entry *entry, const struct device_ref *ref,
-                       const struct plan_gpu *gpus, size_t n_gpus, struct problems *problems,
-                       bool *reached)
+/* Why a reference selects nothing, a sentence's end. */
+static void explain_ref(const struct sharing_entry *entry, const struct device_ref *ref,
+                        const struct plan *plan, const struct plan_device *on, char *why,
+                        size_t size)
 {
-    const struct plan_gpu *gpu = find_ref(ref, gpus, n_gpus);
-    enum problem_severity severity = PROBLEM_WARNING;
+    if (!on && is_mig_ref(ref) && !plan_has_mig_devices(plan))
+        snprintf(why, size, "is passed over: MIG devices are not offered yet");
+    else if (!on && is_partitioned(ref, plan))
+        snprintf(why, size, "is partitioned; name its MIG devices, as in \"0:1\"");
+    else if (!on)
+        snprintf(why, size, "is not on this node, which has %zu %s%s",
+                 is_mig_ref(ref) ? plan->n_devices : plan->n_gpus,
+                 is_mig_ref(ref) ? "device" : "GPU",
+                 (is_mig_ref(ref) ? plan->n_devices : plan->n_gpus) == 1 ? "" : "s");
+    else if (*on->left_out)
+        snprintf(why, size, "is left out: %s", on->left_out);
+    else if (!str_equal(on->base, entry->name))
+        snprintf(why, size, "is a %s, not a %s", on->base, entry->name);
+    else
+        snprintf(why, size, "is named twice; once is enough");
+}
+
+/* Marks the one device of a reference, or reports why there is none. */
+static void select_ref(const struct sharing_entry *entry, const struct device_ref *ref,
+                       const struct plan *plan, struct problems *problems, bool *reached)
+{
+    const struct plan_device *on = find_ref(ref, plan);
+    bool is_ours = on && is_of_entry(on, entry);
     char what[112], why[352];
 
-    if (gpu && is_of_entry(gpu, entry) && !reached[gpu - gpus]) {
-        reached[gpu - gpus] = true;
+    if (is_ours && !reached[on - plan->devices]) {
+        reached[on - plan->devices] = true;
         return;
     }
     format_ref(ref, what, sizeof(what));
-    if (is_mig_ref(ref))
-        snprintf(why, sizeof(why), "is passed over: MIG devices are not offered yet");
-    else if (!gpu)
-        snprintf(why, sizeof(why), "is not on this node, which has %zu GPU%s", n_gpus,
-                 n_gpus == 1 ? "" : "s");
-    else if (*gpu->left_out)
-        snprintf(why, sizeof(why), "is left out: %s", gpu->left_out);
-    else if (!str_equal(gpu->base, entry->name))
-        snprintf(why, sizeof(why), "is a %s, not a %s", gpu->base, entry->name);
-    else {
-        snprintf(why, sizeof(why), "is named twice; once is enough");
-        severity = PROBLEM_NOTE;
-    }
-    problem_add(problems, severity, ref->at, entry->path, "%s in devices %s", what, why);
+    explain_ref(entry, ref, plan, on, why, sizeof(why));
+    problem_add(problems, is_ours ? PROBLEM_NOTE : PROBLEM_WARNING, ref->at, entry->path,
+                "%s in devices %s", what, why);
 }
 
-void select_gpus(const struct sharing_entry *entry, const struct plan_gpu *gpus, size_t n_gpus,
-                 struct problems *problems, bool *reached)
+void select_devices(const struct sharing_entry *entry, const struct plan *plan,
+                    struct problems *problems, bool *reached)
 {
     const struct device_selector *devices = &entry->devices;
 
-    memset(reached, 0, n_gpus * sizeof(*reached));
+    memset(reached, 0, plan->n_devices * sizeof(*reached));
     switch (devices->kind) {
     case DEVICES_ALL:
-        select_all(entry, gpus, n_gpus, reached);
+        select_all(entry, plan, reached);
         break;
     case DEVICES_COUNT:
-        select_count(entry, gpus, n_gpus, problems, reached);
+        select_count(entry, plan, problems, reached);
         break;
     case DEVICES_LIST:
         for (size_t i = 0; i < devices->n_refs; i++)
-            select_ref(entry, &devices->refs[i], gpus, n_gpus, problems, reached);
+            select_ref(entry, &devices->refs[i], plan, problems, reached);
         break;
     }
 }
 
-void select_format(const struct plan_gpu *gpus, const bool *chosen, size_t n_gpus, char *buffer,
-                   size_t size)
+/* "GPU", "MIG device" or, for both, "device". */
+static const char *kind_of(const struct plan *plan, const bool *chosen, size_t *ret_n_chosen)
 {
-    size_t n_chosen = 0, used;
-    const char *separator = "";
+    size_t n[2] = {0, 0};
 
-    for (size_t i = 0; i < n_gpus; i++)
-        n_chosen += chosen[i];
-    used = (size_t)snprintf(buffer, size, n_chosen == 1 ? "GPU " : "GPUs ");
-    for (size_t i = 0; i < n_gpus && used < size; i++) {
+    for (size_t i = 0; i < plan->n_devices; i++)
+        n[plan->devices[i].device.kind] += chosen[i];
+    *ret_n_chosen = n[DEVICE_WHOLE] + n[DEVICE_MIG];
+    if (n[DEVICE_WHOLE] > 0 && n[DEVICE_MIG] > 0)
+        return "device";
+    return n[DEVICE_MIG] > 0 ? "MIG device" : "GPU";
+}
+
+void select_format(const struct plan *plan, const bool *chosen, char *buffer, size_t size)
+{
+    size_t n_chosen, used;
+    const char *kind = kind_of(plan, chosen, &n_chosen), *separator = "";
+
+    used = (size_t)snprintf(buffer, size, "%s%s ", kind, n_chosen == 1 ? "" : "s");
+    for (size_t i = 0; i < plan->n_devices && used < size; i++) {
+        const struct plan_device *on = &plan->devices[i];
+        char index[DEVICE_INDEX_SIZE];
+
         if (!chosen[i])
             continue;
-        used += (size_t)snprintf(buffer + used, size - used, "%s%u", separator, gpus[i].gpu.index);
+        device_format_index(&on->device, plan_gpu(plan, on)->index, index, sizeof(index));
+        used += (size_t)snprintf(buffer + used, size - used, "%s%s", separator, index);
         separator = ", ";
     }
     if (used >= size)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slice/share.h"
 
-uint64_t share_memory_mib(const struct gpu *gpu)
+uint64_t share_memory_mib(const struct device *device)
 {
-    if (gpu->mem_reserved_bytes >= gpu->mem_total_bytes)
+    if (device->mem_reserved_bytes >= device->mem_total_bytes)
         return 0;
-    return (gpu->mem_total_bytes - gpu->mem_reserved_bytes) / SHARE_MIB;
+    return (device->mem_total_bytes - device->mem_reserved_bytes) / SHARE_MIB;
 }
 
 uint64_t share_equal(uint64_t whole, unsigned parts, unsigned n)

@@ -24,7 +24,7 @@ static void test_first_of_two_entries_wins(void **state)
     entries[1].at = (struct position){14, 5};
     w = world_make(machine_p3_8xlarge(), entries, 2);
     assert_resources(&w, "nvidia.com/gpu 4, nvidia.com/small 8");
-    assert_slices_per_gpu(&w, "2 2 4 4");
+    assert_slices_per_device(&w, "2 2 4 4");
     assert_problems(&w, 0, 0, 0); /* the file alone shows it: config/ says so */
     world_end(&w);
 }
@@ -58,7 +58,7 @@ static void test_overlap_that_only_the_machine_shows(void **state)
         snprintf(entries[1].path, sizeof(entries[1].path), "sharing.timeSlicing.resources[1]");
         entries[1].at = (struct position){14, 5};
         w = world_make(machine_p3_8xlarge(), entries, 2);
-        assert_slices_per_gpu(&w, "2 2 4 1");
+        assert_slices_per_device(&w, "2 2 4 1");
         assert_problems(&w, 0, 0, 1);
         assert_string_equal(w.problems.items[0].path, "sharing.timeSlicing.resources[1]");
         assert_int_equal(w.problems.items[0].at.line, 14);
@@ -73,9 +73,9 @@ static void test_mps_wins_over_time_slicing(void **state)
                                       counted(entry_all(SHARING_MPS, NAME_GPU, 4), 1)};
     struct world w = world_make(machine_p3_8xlarge(), entries, 2);
 
-    assert_slices_per_gpu(&w, "4 2 2 2");
-    assert_int_equal(w.plan->gpus[0].sharing, SHARING_MPS);
-    assert_int_equal(w.plan->gpus[1].sharing, SHARING_TIME_SLICING);
+    assert_slices_per_device(&w, "4 2 2 2");
+    assert_int_equal(w.plan->devices[0].sharing, SHARING_MPS);
+    assert_int_equal(w.plan->devices[1].sharing, SHARING_TIME_SLICING);
     assert_int_equal(w.plan->resources[0].sharing, SHARING_MPS);
     assert_problems(&w, 0, 1, 0);
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "mixes ways of sharing"), 1);
@@ -107,12 +107,13 @@ static void test_entry_of_a_resource_the_node_lacks(void **state)
         {"nvidia.com/gpux", MIG_STRATEGY_NONE, PROBLEM_WARNING, "the node has nvidia.com/gpu"},
         {"nvidia.com/a100", MIG_STRATEGY_NONE, PROBLEM_NOTE, "the node has nvidia.com/gpu"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_NONE, PROBLEM_WARNING,
-         "belongs to migStrategy 'mixed'"},
+         "belongs to `migStrategy: mixed`; under none"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_SINGLE, PROBLEM_WARNING,
-         "calls MIG devices nvidia.com/gpu"},
+         "under single, MIG devices are called nvidia.com/gpu"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_MIXED, PROBLEM_NOTE,
          "has no MIG device on this node"},
-        {"nvidia.com/slim", MIG_STRATEGY_SINGLE, PROBLEM_WARNING, "belongs to migStrategy 'mixed'"},
+        {"nvidia.com/slim", MIG_STRATEGY_SINGLE, PROBLEM_WARNING,
+         "belongs to `migStrategy: mixed`; under single"},
     };
     struct resource_rule a100 = {.pattern = "*A100*", .name = "nvidia.com/a100"};
     struct resource_rule slim = {.pattern = "1g.*", .name = "nvidia.com/slim"};
@@ -141,11 +142,39 @@ static void test_mps_does_not_take_mig_parents(void **state)
 
     w.machine.gpus[0].mig_enabled = true;
     plan_again(&w);
-    assert_slices_per_gpu(&w, "1 2 2 2 2 2 2 2");
+    assert_slices_per_device(&w, "1 2 2 2 2 2 2 2");
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "cannot be shared by MPS"), 1);
     w.policy.n_sharing = 2;
     plan_again(&w);
-    assert_slices_per_gpu(&w, "3 2 2 2 2 2 2 2");
+    assert_slices_per_device(&w, "3 2 2 2 2 2 2 2");
+    world_end(&w);
+}
+
+/* One device of a GPU may be shared by one entry, another by another; MPS serves neither. */
+static void test_mig_devices_are_assigned_one_by_one(void **state)
+{
+    struct device_ref first = {.kind = DEVICE_REF_MIG_INDEX, .index = 0, .mig_index = 0};
+    struct sharing_entry entries[] = {
+        renamed(listed(entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 2), &first, 1),
+                "nvidia.com/half"),
+        renamed(entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 4), "nvidia.com/quarter"),
+        entry_all(SHARING_MPS, "nvidia.com/mig-1g.5gb", 3),
+    };
+    struct world w = world_make(machine_p4d(), entries, 0);
+
+    machine_partition(&w.machine, 0, "1g.5gb 1g.5gb 2g.10gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.n_sharing = 2;
+    plan_again(&w);
+    assert_slices_per_device(&w, "2 4 1 1 1 1 1 1 1 1");
+    assert_resources(&w, "nvidia.com/gpu 7, nvidia.com/half 2, nvidia.com/mig-2g.10gb 1, "
+                         "nvidia.com/quarter 4");
+    w.policy.n_sharing = 3;
+    plan_again(&w);
+    assert_slices_per_device(&w, "2 4 1 1 1 1 1 1 1 1");
+    assert_int_equal(
+        problems_with(&w.problems, PROBLEM_WARNING, "MIG devices 0:0, 0:1 cannot be shared by MPS"),
+        1);
     world_end(&w);
 }
 
@@ -158,6 +187,7 @@ int main(void)
         cmocka_unit_test(test_mps_and_time_slicing_on_different_gpus),
         cmocka_unit_test(test_entry_of_a_resource_the_node_lacks),
         cmocka_unit_test(test_mps_does_not_take_mig_parents),
+        cmocka_unit_test(test_mig_devices_are_assigned_one_by_one),
     };
 
     return cmocka_run_group_tests_name("slice/assign", tests, NULL, NULL);

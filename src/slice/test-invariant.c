@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "slice/label.h"
 #include "slice/name.h"
+#include "slice/planner.h"
 #include "slice/share.h"
 #include "slice/test-machine.h"
 
@@ -43,7 +44,7 @@ static void break_id(struct plan *plan)
 
 static void break_n(struct plan *plan)
 {
-    plan->gpus[0].n_slices = 3;
+    plan->devices[0].n_slices = 3;
 }
 
 static void break_shares(struct plan *plan)
@@ -68,12 +69,45 @@ static void break_memory_known(struct plan *plan)
 
 static void break_left_out(struct plan *plan)
 {
-    snprintf(plan->gpus[1].left_out, 8, "lost");
+    snprintf(plan->devices[1].left_out, 8, "lost");
 }
 
 static void break_whole(struct plan *plan)
 {
     plan->resources[0].slices[0].share_permille = 999;
+}
+
+/* The second GPU's device is moved to the first. */
+static void break_one_device_per_gpu(struct plan *plan)
+{
+    plan->devices[1].device.gpu = 0;
+}
+
+static void break_gpu_of_device(struct plan *plan)
+{
+    plan->devices[1].device.gpu = 2;
+}
+
+static void break_device_order(struct plan *plan)
+{
+    plan->devices[0].device.gpu = 1;
+    plan->devices[1].device.gpu = 0;
+}
+
+static void break_uuid(struct plan *plan)
+{
+    memcpy(plan->devices[1].device.uuid, plan->devices[0].device.uuid, GPU_UUID_SIZE);
+    memcpy(plan->resources[0].slices[0].id, plan->devices[0].device.uuid, GPU_UUID_SIZE);
+}
+
+static void break_gpu_order(struct plan *plan)
+{
+    plan->gpus[0].index = 2;
+}
+
+static void break_gpu_without_device(struct plan *plan)
+{
+    plan->gpus[plan->n_gpus++].index = 9;
 }
 
 static void break_label_order(struct plan *plan)
@@ -92,17 +126,23 @@ static void test_each_broken_promise_is_found(void **state)
         void (*break_it)(struct plan *);
         const char *words;
     } table[] = {
-        {break_order, "sorted by GPU and n"},
+        {break_order, "sorted by device and n"},
         {break_resource_order, "sorted by name"},
         {break_index, "plan_find does not find"},
-        {break_id, "not made of its GPU's UUID"},
+        {break_id, "not made of its device's UUID"},
         {break_n, "n is not unique"},
-        {break_shares, "shares of a GPU add up"},
-        {break_memory, "memories of a GPU add up"},
+        {break_shares, "shares of a device add up"},
+        {break_memory, "memories of a device add up"},
         {break_memory_unit, "not whole MiB"},
         {break_memory_known, "has no memory"},
         {break_left_out, "left out"},
         {break_whole, "is not whole"},
+        {break_one_device_per_gpu, "is one device, and beside it"},
+        {break_gpu_of_device, "lies on no GPU"},
+        {break_device_order, "sorted by GPU and MIG index"},
+        {break_uuid, "have one UUID"},
+        {break_gpu_order, "sorted by index"},
+        {break_gpu_without_device, "has no device"},
         {break_label_order, "sorted by key"},
         {break_label_value, "start and end"},
     };

@@ -264,6 +264,103 @@ static void test_mig(void **state)
     world_end(&w);
 }
 
+/* Every label under the prefix, "count=3 memory=4864 ...", without the hardware's and "+me"'s. */
+static void assert_labels_under(const struct world *w, const char *prefix, const char *expected)
+{
+    static const char *const skipped[] = {"family", "compute.", "machine", "mode", "clique", "me."};
+    struct text text = TEXT_INIT;
+    char whole[80];
+
+    snprintf(whole, sizeof(whole), NAME_DOMAIN "%s.", prefix);
+    for (size_t i = 0; i < w->plan->n_labels; i++) {
+        const char *suffix = w->plan->labels[i].key + strlen(whole);
+        bool skip = !str_starts_with(w->plan->labels[i].key, whole);
+
+        for (size_t k = 0; k < ARRAY_SIZE(skipped) && !skip; k++)
+            skip = str_starts_with(suffix, skipped[k]);
+        if (!skip)
+            text_addf(&text, "%s%s=%s", text.length ? " " : "", suffix, w->plan->labels[i].value);
+    }
+    assert_string_equal(text_string(&text), expected);
+    text_deinit(&text);
+}
+
+#define SHAPE_1G                                                                       \
+    "engines.copy=1 engines.decoder=0 engines.encoder=0 engines.jpeg=0 engines.ofa=0 " \
+    "memory=4864 multiprocessors=14 "
+
+static void test_mixed_describes_each_profile(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb.me", 2);
+    struct world w = world_make(machine_p4d(), &entry, 0);
+
+    machine_partition(&w.machine, 2, "3g.20gb 1g.5gb");
+    machine_partition(&w.machine, 5, "1g.5gb 1g.5gb+me 1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.n_sharing = 1;
+    plan_again(&w);
+    assert_label(&w, "mig.strategy", "mixed");
+    assert_labels_under(&w, "gpu",
+                        "count=8 memory=40960 product=NVIDIA-A100-SXM4-40GB replicas=1 "
+                        "sharing-strategy=none");
+    assert_labels_under(&w, "mig-1g.5gb",
+                        "count=3 " SHAPE_1G "product=NVIDIA-A100-SXM4-40GB-MIG-1g.5gb replicas=1 "
+                        "sharing-strategy=none slices.ci=1 slices.gi=1");
+    assert_labels_under(&w, "mig-1g.5gb.me",
+                        "count=1 " SHAPE_1G
+                        "product=NVIDIA-A100-SXM4-40GB-MIG-1g.5gb.me-SHARED replicas=2 "
+                        "sharing-strategy=time-slicing slices.ci=1 slices.gi=1");
+    assert_label(&w, "mig-3g.20gb.multiprocessors", "42");
+    assert_label(&w, "mig-3g.20gb.count", "1");
+    w.policy.mig_strategy = MIG_STRATEGY_NONE;
+    plan_again(&w);
+    assert_label(&w, "mig-1g.5gb.count", NULL);
+    world_end(&w);
+}
+
+static void test_single_describes_mig_devices_as_gpus(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 3);
+    struct world w = world_make(machine_make(2, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), &entry, 1);
+
+    machine_partition(&w.machine, 0, "1g.6gb 1g.6gb");
+    machine_partition(&w.machine, 1, "1g.6gb 1g.6gb");
+    w.machine.gpus[0].cc_major = w.machine.gpus[1].cc_major = 8;
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    plan_again(&w);
+    assert_labels_under(&w, "gpu",
+                        "count=4 " SHAPE_1G "product=NVIDIA-A30-MIG-1g.6gb-SHARED replicas=3 "
+                        "sharing-strategy=time-slicing slices.ci=1 slices.gi=1");
+    assert_label(&w, "gpu.family", "ampere");
+    assert_label(&w, "mig-1g.6gb.count", NULL);
+    /* a shape that the driver does not tell has no labels */
+    for (size_t i = 0; i < 4; i++)
+        w.machine.mig_devices[i].shape.multiprocessors = 0;
+    plan_again(&w);
+    assert_labels_under(&w, "gpu",
+                        "count=4 memory=4864 product=NVIDIA-A30-MIG-1g.6gb-SHARED replicas=3 "
+                        "sharing-strategy=time-slicing");
+    snprintf(w.machine.mig_devices[3].profile, DEVICE_PROFILE_SIZE, "2g.12gb");
+    plan_again(&w);
+    assert_labels_under(
+        &w, "gpu", "count=0 memory=0 product=NVIDIA-A30-MIG-INVALID replicas=0 sharing-strategy=");
+    world_end(&w);
+}
+
+/* Whole GPUs are offered and MIG devices are not, so whole GPUs are described. */
+static void test_single_beside_whole_gpus(void **state)
+{
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    machine_partition(&w.machine, 0, "1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    plan_again(&w);
+    assert_labels_under(&w, "gpu",
+                        "count=8 memory=40960 product=NVIDIA-A100-SXM4-40GB replicas=1 "
+                        "sharing-strategy=none");
+    world_end(&w);
+}
+
 static void test_nothing_without_a_gpu(void **state)
 {
     struct world w = world_make(machine_make(1, "Tesla T4", 15360, GPU_PATH_UNKNOWN), NULL, 0);
@@ -316,6 +413,12 @@ static void test_long_model_keeps_its_suffix(void **state)
     plan_again(&w);
     assert_label(&w, "gpu.product",
                  "00000000000000000000000000000000000000000000000000000000-SHARED");
+    for (size_t i = 0; i < 4; i++)
+        machine_partition(&w.machine, i, "1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    plan_again(&w);
+    assert_label(&w, "gpu.product",
+                 "000000000000000000000000000000000000000000000-MIG-1g.5gb-SHARED");
     world_end(&w);
 }
 
@@ -348,6 +451,9 @@ int main(void)
         cmocka_unit_test(test_clique),
         cmocka_unit_test(test_several_models),
         cmocka_unit_test(test_mig),
+        cmocka_unit_test(test_mixed_describes_each_profile),
+        cmocka_unit_test(test_single_describes_mig_devices_as_gpus),
+        cmocka_unit_test(test_single_beside_whole_gpus),
         cmocka_unit_test(test_nothing_without_a_gpu),
         cmocka_unit_test(test_values_are_cut_validly),
         cmocka_unit_test(test_long_model_keeps_its_suffix),

@@ -17,7 +17,7 @@ static void test_small_slices_and_many_clients(void **state)
     static const struct {
         enum sharing_strategy strategy;
         unsigned replicas, cc_major;
-        const char *words; /* NULL: no advice */
+        const char *words; /* NULL: no problem */
     } table[] = {
         {SHARING_TIME_SLICING, 31, 7, NULL},
         {SHARING_TIME_SLICING, 32, 7, "518 MiB"},
@@ -55,7 +55,7 @@ static void test_one_name_for_slices_and_whole_gpus_is_said(void **state)
     assert_resources(&w, "nvidia.com/gpu 7");
     assert_int_equal(gpu->replicas, 0);
     assert_int_equal(gpu->sharing, SHARING_TIME_SLICING);
-    assert_int_equal(w.plan->gpus[1].sharing, SHARING_NONE);
+    assert_int_equal(w.plan->devices[1].sharing, SHARING_NONE);
     assert_problems(&w, 0, 1, 0);
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "a pod cannot choose"), 1);
     world_end(&w);
@@ -76,7 +76,7 @@ static void test_sizes_that_leave_something(void **state)
 {
     static const struct {
         unsigned share_permille, count;
-        const char *words; /* NULL: no advice */
+        const char *words; /* NULL: no problem */
     } table[] = {
         {500, 2, NULL},
         {333, 3, "add up to 99.9 %"},
@@ -99,6 +99,110 @@ static void test_sizes_that_leave_something(void **state)
     }
 }
 
+/* Asserts that the only problem prints like `line`; NULL = that there is none. */
+static void assert_only(const struct problems *problems, const char *line)
+{
+    char buffer[1024];
+
+    assert_int_equal(problems->n_items, line ? 1 : 0);
+    if (!line)
+        return;
+    problem_format(problems, &problems->items[0], buffer, sizeof(buffer));
+    assert_string_equal(buffer, line);
+    assert_int_equal(problems->items[0].severity, PROBLEM_WARNING);
+}
+
+static void test_names_and_strategies(void **state)
+{
+    static const struct {
+        enum mig_strategy strategy;
+        const char *name, *line;
+    } table[] = {
+        {MIG_STRATEGY_MIXED, "nvidia.com/mig-1g.5gb", NULL},
+        {MIG_STRATEGY_SINGLE, "nvidia.com/gpu", NULL},
+        {MIG_STRATEGY_SINGLE, "nvidia.com/mig-1g.5gb",
+         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb belongs to `migStrategy: "
+         "mixed`; under single, MIG devices are called nvidia.com/gpu: write `migStrategy: mixed`, "
+         "or `name: nvidia.com/gpu`"},
+        {MIG_STRATEGY_NONE, "nvidia.com/mig-1g.5gb",
+         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb belongs to `migStrategy: "
+         "mixed`; under none, no MIG device is published: write `migStrategy: mixed`"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry = {.strategy = SHARING_TIME_SLICING,
+                                      .replicas = 4,
+                                      .at = {7, 9},
+                                      .path = "sharing.timeSlicing.resources[0]"};
+        const struct policy policy = {
+            .mig_strategy = table[i].strategy, .sharing = &entry, .n_sharing = 1};
+        cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+        snprintf(entry.name, sizeof(entry.name), "%s", table[i].name);
+        lint_policy(&policy, &problems);
+        assert_only(&problems, table[i].line);
+    }
+}
+
+static void test_gpus_without_mig(void **state)
+{
+    struct gpu gpus[] = {{.model = "NVIDIA A10G"}, {.index = 1, .model = "NVIDIA A10G"}};
+    const struct inventory machine = {.gpus = gpus, .n_gpus = 2}, empty = INVENTORY_INIT;
+    const struct policy none = POLICY_INIT,
+                        single = {.mig_strategy = MIG_STRATEGY_SINGLE, .mig_strategy_at = {2, 16}};
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    lint_models(&none, &machine, &problems);
+    lint_models(&single, &empty, &problems);
+    lint_policy(&single, &problems);
+    assert_only(&problems, NULL);
+    lint_models(&single, &machine, &problems);
+    assert_only(
+        &problems,
+        ":2:16: flags.migStrategy: the configuration speaks of MIG (migStrategy: single), but MIG "
+        "cannot partition NVIDIA A10G: A30, A100, H100 and later data-centre GPUs can; "
+        "share these GPUs by sharing.timeSlicing instead");
+}
+
+static void test_one_capable_gpu_is_enough(void **state)
+{
+    struct gpu gpus[] = {{.model = "NVIDIA A10G"}, {.index = 1, .mig_capable = true}};
+    const struct inventory machine = {.gpus = gpus, .n_gpus = 2};
+    const struct policy mixed = {.mig_strategy = MIG_STRATEGY_MIXED};
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    lint_models(&mixed, &machine, &problems);
+    assert_only(&problems, NULL);
+}
+
+/* `check --machine` and the agent report a wrong name once, in the same words as `check`. */
+static void test_names_in_a_plan(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 2);
+    struct world w = world_make(machine_p4d(), &entry, 1);
+    cleanup_problems struct problems alone = PROBLEMS_INIT;
+
+    lint_policy(&w.policy, &alone);
+    assert_int_equal(alone.n_items, 1);
+    assert_int_equal(w.problems.n_items, 1);
+    assert_string_equal(alone.items[0].text, w.problems.items[0].text);
+    world_end(&w);
+}
+
+/* Only a GPU that is offered whole in spite of MIG is worth a warning. */
+static void test_mig_parents(void **state)
+{
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    machine_partition(&w.machine, 0, "1g.5gb 2g.10gb");
+    plan_again(&w);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "GPU 0 has MIG enabled but"), 1);
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +210,11 @@ int main(void)
         cmocka_unit_test(test_one_name_for_slices_and_whole_gpus_is_said),
         cmocka_unit_test(test_mig_parent_under_none_is_plain),
         cmocka_unit_test(test_sizes_that_leave_something),
+        cmocka_unit_test(test_names_and_strategies),
+        cmocka_unit_test(test_gpus_without_mig),
+        cmocka_unit_test(test_one_capable_gpu_is_enough),
+        cmocka_unit_test(test_names_in_a_plan),
+        cmocka_unit_test(test_mig_parents),
     };
 
     return cmocka_run_group_tests_name("slice/lint", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "slice/invariant.h"
+#include "slice/planner.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -115,6 +116,52 @@ struct inventory machine_pcie(void)
     return m;
 }
 
+/* A seventh of an A100 for each compute slice: close enough, and no two sizes are equal. */
+static void add_mig_device(struct inventory *m, size_t gpu, unsigned mig_index, const char *profile)
+{
+    struct device *device = &m->mig_devices[m->n_mig_devices++];
+    unsigned slices = (unsigned)(*profile - '0');
+
+    *device = inventory_whole(m, gpu);
+    device->kind = DEVICE_MIG;
+    device->mig_index = mig_index;
+    device->instance.gpu = 7 + mig_index;
+    device->instance.compute = 0;
+    device->gi_minor = 30 + (int)(10 * gpu + mig_index) * 9;
+    device->ci_minor = device->gi_minor + 1;
+    device->mem_total_bytes = slices * 4864 * MIB;
+    device->mem_reserved_bytes = 0;
+    device->shape = (struct device_shape){14 * slices, slices, slices, 1, 0, 0, 0, 0};
+    snprintf(device->uuid, sizeof(device->uuid), "%s", machine_mig_uuid(gpu, mig_index));
+    assert_int_equal(str_copy(device->profile, sizeof(device->profile), profile), 0);
+}
+
+const char *machine_mig_uuid(size_t gpu, unsigned mig_index)
+{
+    static char uuids[16][48];
+    static size_t next;
+    char *uuid = uuids[next++ % 16];
+
+    snprintf(uuid, sizeof(uuids[0]), "MIG-00000000-0000-0000-000%x-00000000000%x",
+             (unsigned)gpu & 15, mig_index & 15);
+    return uuid;
+}
+
+void machine_partition(struct inventory *m, size_t gpu, const char *profiles)
+{
+    char copy[256], *save = NULL;
+    unsigned mig_index = 0;
+
+    m->gpus[gpu].mig_capable = m->gpus[gpu].mig_enabled = true;
+    assert_int_equal(str_copy(copy, sizeof(copy), profiles), 0);
+    m->mig_devices = reallocarray(m->mig_devices, m->n_mig_devices + strlen(copy) / 2 + 1,
+                                  sizeof(*m->mig_devices));
+    if (!m->mig_devices)
+        abort();
+    for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+        add_mig_device(m, gpu, mig_index++, word);
+}
+
 struct sharing_entry entry_all(enum sharing_strategy strategy, const char *name, unsigned replicas)
 {
     struct sharing_entry entry = {.strategy = strategy, .replicas = replicas};
@@ -179,12 +226,12 @@ void assert_resources(const struct world *w, const char *expected)
     text_deinit(&text);
 }
 
-void assert_slices_per_gpu(const struct world *w, const char *expected)
+void assert_slices_per_device(const struct world *w, const char *expected)
 {
     struct text text = TEXT_INIT;
 
-    for (size_t i = 0; i < w->plan->n_gpus; i++)
-        text_addf(&text, "%s%zu", i ? " " : "", w->plan->gpus[i].n_slices);
+    for (size_t i = 0; i < w->plan->n_devices; i++)
+        text_addf(&text, "%s%zu", i ? " " : "", w->plan->devices[i].n_slices);
     assert_string_equal(text_string(&text), expected);
     text_deinit(&text);
 }

@@ -7,7 +7,7 @@
  */
 
 #include "slice/inventory.h"
-#include "slice/plan.h"
+#include "slice/planner.h"
 #include "slice/policy.h"
 
 /* n GPUs of one model with links of the given path; index and UUID count from 0. */
@@ -21,6 +21,12 @@ struct inventory machine_pcie(void);        /* 4 L4 on two CPUs */
 
 /* "GPU-00000000-0000-0000-0000-00000000000<i>" */
 const char *machine_uuid(size_t i);
+
+/* "MIG-00000000-0000-0000-000<gpu>-00000000000<mig_index>" */
+const char *machine_mig_uuid(size_t gpu, unsigned mig_index);
+
+/* Cuts a GPU into MIG devices, "1g.5gb 2g.10gb" (GPUs in rising order), and turns MIG on. */
+void machine_partition(struct inventory *m, size_t gpu, const char *profiles);
 
 /* An entry that shares all of `name`. */
 struct sharing_entry entry_all(enum sharing_strategy strategy, const char *name, unsigned replicas);
@@ -53,7 +59,7 @@ void world_end(struct world *w);
 /* "nvidia.com/gpu 16, nvidia.com/x 2": each resource with its number of slices. */
 void assert_resources(const struct world *w, const char *expected);
 
-/* "4 4 1 0" */
-void assert_slices_per_gpu(const struct world *w, const char *expected);
+/* "4 4 1 0": in the plan's order of devices */
+void assert_slices_per_device(const struct world *w, const char *expected);
 
 void assert_problems(const struct world *w, size_t notes, size_t warnings, size_t errors);

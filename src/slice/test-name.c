@@ -104,12 +104,41 @@ static void test_names_of_models(void **state)
     assert_false(name_is_mig(&policy, "nvidia.com/gpu"));
 }
 
+static void test_names_of_profiles(void **state)
+{
+    static const struct {
+        enum mig_strategy strategy;
+        const char *profile, *name; /* NULL: none */
+    } table[] = {
+        {MIG_STRATEGY_MIXED, "2g.10gb", "nvidia.com/mig-2g.10gb"},
+        {MIG_STRATEGY_MIXED, "1g.5gb", "nvidia.com/slim"},
+        {MIG_STRATEGY_SINGLE, "2g.10gb", "nvidia.com/gpu"},
+        {MIG_STRATEGY_SINGLE, "1g.5gb", "nvidia.com/slim"},
+        {MIG_STRATEGY_MIXED, "", NULL},
+        {MIG_STRATEGY_MIXED, "2g 5gb", NULL},
+        {MIG_STRATEGY_SINGLE, "2g?", NULL},
+        {MIG_STRATEGY_SINGLE, "1g.?", NULL}, /* though a rule matches */
+    };
+    struct resource_rule slim = {.pattern = "1g.*", .name = "nvidia.com/slim"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct policy policy = {
+            .mig_strategy = table[i].strategy, .mig_rules = &slim, .n_mig_rules = 1};
+        char name[RESOURCE_NAME_SIZE] = "untouched";
+        int r = name_of_profile(&policy, table[i].profile, name, NULL);
+
+        assert_int_equal(r, table[i].name ? 0 : -EINVAL);
+        assert_string_equal(name, table[i].name ? table[i].name : "untouched");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_names),
         cmocka_unit_test(test_bad_names_say_why),
         cmocka_unit_test(test_names_of_models),
+        cmocka_unit_test(test_names_of_profiles),
     };
 
     return cmocka_run_group_tests_name("slice/name", tests, NULL, NULL);

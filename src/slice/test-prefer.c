@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "slice/name.h"
+#include "slice/planner.h"
 #include "slice/test-machine.h"
 
 enum { N_IDS = 64 };
@@ -187,6 +188,76 @@ static void test_shared_gpus(void **state)
     inventory_deinit(&machine);
 }
 
+/* "0:1" is a MIG device here, "0:1:0" a slice of one. */
+static void expand_mig(const char *words, struct ids *ids)
+{
+    char copy[256], *save = NULL;
+
+    ids->n = 0;
+    assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
+    for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        char *id = ids->text[ids->n];
+
+        snprintf(id, SLICE_ID_SIZE, "%s%s%s",
+                 machine_mig_uuid((size_t)(word[0] - '0'), (unsigned)(word[2] - '0')),
+                 word[3] ? "::" : "", word[3] ? word + 4 : "");
+        ids->list[ids->n++] = id;
+    }
+}
+
+/* Two GPUs with three devices of one profile each. */
+static void test_mig_devices(void **state)
+{
+    static const struct {
+        enum allocation_policy policy;
+        unsigned replicas;
+        const char *available, *required;
+        const char *expected;
+    } table[] = {
+        /* the GPU with the fewest in use, or the most */
+        {ALLOCATION_DISTRIBUTED, 1, "0:0 0:1 0:2 1:0 1:1 1:2", "", "0:0 1:0"},
+        {ALLOCATION_DISTRIBUTED, 1, "0:1 0:2 1:0 1:1 1:2", "", "1:0 0:1"},
+        {ALLOCATION_DISTRIBUTED, 1, "0:1 0:2 1:0 1:1 1:2", "0:1", "0:1 1:0"},
+        {ALLOCATION_DISTRIBUTED, 1, "0:0 1:0 1:1", "", "1:0 0:0"},
+        {ALLOCATION_PACKED, 1, "0:0 0:1 0:2 1:0 1:1 1:2", "", "0:0 0:1"},
+        {ALLOCATION_PACKED, 1, "0:0 0:1 0:2 1:1 1:2", "", "1:1 1:2"},
+        {ALLOCATION_PACKED, 1, "0:0 0:1 0:2 1:2", "", "1:2 0:0"},
+        /* slices: the device with the fewest in use comes before its GPU */
+        {ALLOCATION_DISTRIBUTED, 2, "0:0:1 0:1:0 0:1:1 0:2:0 0:2:1 1:0:1 1:1:1 1:2:1", "",
+         "0:1:0 0:2:0"},
+        {ALLOCATION_DISTRIBUTED, 2, "0:0:1 0:1:0 0:1:1 1:0:0 1:0:1", "", "0:1:0 1:0:0"},
+        {ALLOCATION_PACKED, 2, "0:0:0 0:0:1 0:1:0 0:1:1 1:2:1 1:0:0 1:0:1 1:1:0 1:1:1", "",
+         "1:2:1 0:0:0"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry =
+            entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-2g.10gb", table[i].replicas);
+        struct policy policy = {.mig_strategy = MIG_STRATEGY_MIXED,
+                                .sharing = &entry,
+                                .n_sharing = table[i].replicas > 1 ? 1 : 0};
+        struct inventory machine =
+            machine_make(2, "NVIDIA A100-SXM4-40GB", 40960, GPU_PATH_SINGLE_SWITCH);
+        static struct ids a, r, e;
+        const char *answer[2];
+        struct plan *plan = NULL;
+
+        machine_partition(&machine, 0, "2g.10gb 2g.10gb 2g.10gb");
+        machine_partition(&machine, 1, "2g.10gb 2g.10gb 2g.10gb");
+        assert_int_equal(plan_make(&machine, &policy, NULL, &plan), 0);
+        expand_mig(table[i].available, &a);
+        expand_mig(table[i].required, &r);
+        expand_mig(table[i].expected, &e);
+        assert_int_equal(prefer(plan, &plan->resources[0], &machine, table[i].policy, a.list, a.n,
+                                r.list, r.n, 2, answer),
+                         0);
+        assert_string_equal(answer[0], e.list[0]);
+        assert_string_equal(answer[1], e.list[1]);
+        plan_free(plan);
+        inventory_deinit(&machine);
+    }
+}
+
 static void test_too_few(void **state)
 {
     static const struct {
@@ -217,9 +288,8 @@ static void test_too_few(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_gpus),
-        cmocka_unit_test(test_lost_gpu_comes_last),
-        cmocka_unit_test(test_shared_gpus),
+        cmocka_unit_test(test_whole_gpus),  cmocka_unit_test(test_lost_gpu_comes_last),
+        cmocka_unit_test(test_shared_gpus), cmocka_unit_test(test_mig_devices),
         cmocka_unit_test(test_too_few),
     };
 

@@ -15,15 +15,18 @@
 enum { N_GPUS = 5 };
 
 /* GPU 2 is left out, GPU 4 is of another model. */
-static void make_gpus(struct plan_gpu gpus[N_GPUS])
+static void make_devices(struct plan *plan)
 {
-    memset(gpus, 0, N_GPUS * sizeof(gpus[0]));
     for (unsigned i = 0; i < N_GPUS; i++) {
-        gpus[i].gpu.index = i;
-        snprintf(gpus[i].gpu.uuid, GPU_UUID_SIZE, "%s", machine_uuid(i));
-        snprintf(gpus[i].base, RESOURCE_NAME_SIZE, i == 4 ? "nvidia.com/t4" : NAME_GPU);
+        struct plan_device *on = &plan->devices[i];
+
+        plan->gpus[i].index = i;
+        on->device.gpu = i;
+        snprintf(on->device.uuid, GPU_UUID_SIZE, "%s", machine_uuid(i));
+        snprintf(plan->gpus[i].uuid, GPU_UUID_SIZE, "%s", machine_uuid(i));
+        snprintf(on->base, RESOURCE_NAME_SIZE, i == 4 ? "nvidia.com/t4" : NAME_GPU);
     }
-    snprintf(gpus[2].left_out, sizeof(gpus[2].left_out), "it is lost");
+    snprintf(plan->devices[2].left_out, sizeof(plan->devices[2].left_out), "it is lost");
 }
 
 /* "01.3." -> the GPUs reached; how many problems, and the words of one. */
@@ -32,12 +35,14 @@ static void assert_reached(struct device_selector devices, const char *expected,
 {
     struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 2);
     struct problems problems = PROBLEMS_INIT;
-    struct plan_gpu gpus[N_GPUS];
+    struct plan_device on[N_GPUS] = {0};
+    struct gpu gpus[N_GPUS] = {0};
+    struct plan plan = {.gpus = gpus, .n_gpus = N_GPUS, .devices = on, .n_devices = N_GPUS};
     bool reached[N_GPUS];
 
-    make_gpus(gpus);
+    make_devices(&plan);
     entry.devices = devices;
-    select_gpus(&entry, gpus, N_GPUS, &problems, reached);
+    select_devices(&entry, &plan, &problems, reached);
     for (size_t i = 0; i < N_GPUS; i++)
         assert_int_equal(reached[i], expected[i] != '.');
     assert_int_equal(problems.n_items, n_problems);
@@ -184,13 +189,15 @@ static void test_format(void **state)
         {{false, false, false, true, false}, 32, "GPU 3"},
         {{true, true, true, true, true}, 14, "GPUs 0, 1..."},
     };
-    struct plan_gpu gpus[N_GPUS];
+    struct plan_device on[N_GPUS] = {0};
+    struct gpu gpus[N_GPUS] = {0};
+    struct plan plan = {.gpus = gpus, .n_gpus = N_GPUS, .devices = on, .n_devices = N_GPUS};
 
-    make_gpus(gpus);
+    make_devices(&plan);
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         char buffer[32];
 
-        select_format(gpus, table[i].chosen, N_GPUS, buffer, table[i].size);
+        select_format(&plan, table[i].chosen, buffer, table[i].size);
         assert_int_equal(strncmp(buffer, table[i].text, 9), 0);
         assert_true(strlen(buffer) < table[i].size);
         if (table[i].size > 20)
@@ -200,12 +207,114 @@ static void test_format(void **state)
     }
 }
 
+/* GPU 0 whole; on GPU 1 the devices 1:0 (1g.5gb), 1:1 (2g.10gb) and 1:2 (1g.5gb). */
+static struct world world_partitioned(void)
+{
+    struct world w =
+        world_make(machine_make(2, "NVIDIA A100-SXM4-40GB", 40960, GPU_PATH_UNKNOWN), NULL, 0);
+
+    machine_partition(&w.machine, 1, "1g.5gb 2g.10gb 1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    return w;
+}
+
+static void test_mig_references(void **state)
+{
+    static const struct {
+        const char *name;
+        struct device_ref ref;
+        const char *reached;
+        const char *words;
+    } table[] = {
+        {"nvidia.com/mig-1g.5gb", MIG(1, 0), ".x..", NULL},
+        {"nvidia.com/mig-1g.5gb", MIG(1, 2), "...x", NULL},
+        {"nvidia.com/mig-1g.5gb", UUID("mig-00000000-0000-0000-0001-000000000002"), "...x", NULL},
+        /* drivers before R470 */
+        {"nvidia.com/mig-1g.5gb", UUID("MIG-GPU-00000000-0000-0000-0000-000000000001/9/0"), "...x",
+         NULL},
+        {NAME_GPU, INDEX(0), "x...", NULL},
+        {"nvidia.com/mig-1g.5gb", UUID("MIG-GPU-00000000-0000-0000-0000-000000000001/9/1"), "....",
+         "is not on this node, which has 4 devices"},
+        {"nvidia.com/mig-1g.5gb", MIG(1, 1), "....",
+         "is a nvidia.com/mig-2g.10gb, not a nvidia.com/mig-1g.5gb"},
+        {"nvidia.com/mig-1g.5gb", MIG(1, 3), "....",
+         "MIG device 1:3 in devices is not on this node, which has 4 devices"},
+        {"nvidia.com/mig-1g.5gb", MIG(0, 0), "....", "is not on this node"},
+        {"nvidia.com/mig-1g.5gb", INDEX(1), "....", "GPU 1 in devices is partitioned"},
+        {"nvidia.com/mig-1g.5gb", UUID("GPU-00000000-0000-0000-0000-000000000001"), "....",
+         "is partitioned"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct device_ref ref = table[i].ref;
+        struct sharing_entry entry =
+            listed(entry_all(SHARING_TIME_SLICING, table[i].name, 2), &ref, 1);
+        struct world w = world_partitioned();
+        bool reached[4];
+
+        problems_deinit(&w.problems);
+        select_devices(&entry, w.plan, &w.problems, reached);
+        for (size_t d = 0; d < 4; d++)
+            assert_int_equal(reached[d], table[i].reached[d] == 'x');
+        assert_int_equal(w.problems.n_items, table[i].words != NULL);
+        if (table[i].words)
+            assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, table[i].words), 1);
+        world_end(&w);
+    }
+}
+
+static void test_count_of_mig_devices(void **state)
+{
+    struct sharing_entry entry =
+        counted(entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 2), 3);
+    struct world w = world_partitioned();
+    bool reached[4];
+
+    select_devices(&entry, w.plan, &w.problems, reached);
+    assert_false(reached[0] || reached[2]);
+    assert_true(reached[1] && reached[3]);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING,
+                                   "asks for 3 devices, but this node has 2 of "
+                                   "nvidia.com/mig-1g.5gb"),
+                     1);
+    world_end(&w);
+}
+
+static void test_format_of_mig_devices(void **state)
+{
+    static const struct {
+        bool chosen[4];
+        const char *text;
+    } table[] = {
+        {{false, true, false, true}, "MIG devices 1:0, 1:2"},
+        {{false, false, true, false}, "MIG device 1:1"},
+        {{true, false, true, false}, "devices 0, 1:1"},
+        {{true, false, false, false}, "GPU 0"},
+    };
+    struct world w = world_partitioned();
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        char buffer[64];
+
+        select_format(w.plan, table[i].chosen, buffer, sizeof(buffer));
+        assert_string_equal(buffer, table[i].text);
+    }
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_and_count),     cmocka_unit_test(test_one_reference),
-        cmocka_unit_test(test_twice_is_noted),    cmocka_unit_test(test_overlap_without_a_machine),
-        cmocka_unit_test(test_who_leaves_no_gpu), cmocka_unit_test(test_format),
+        cmocka_unit_test(test_all_and_count),
+        cmocka_unit_test(test_one_reference),
+        cmocka_unit_test(test_twice_is_noted),
+        cmocka_unit_test(test_overlap_without_a_machine),
+        cmocka_unit_test(test_who_leaves_no_gpu),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_mig_references),
+        cmocka_unit_test(test_count_of_mig_devices),
+        cmocka_unit_test(test_format_of_mig_devices),
     };
 
     return cmocka_run_group_tests_name("slice/select", tests, NULL, NULL);

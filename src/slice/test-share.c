@@ -24,10 +24,10 @@ static void test_memory_is_whole_mib_without_the_reserved(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        struct gpu gpu = {.mem_total_bytes = table[i].total,
-                          .mem_reserved_bytes = table[i].reserved};
+        struct device device = {.mem_total_bytes = table[i].total,
+                                .mem_reserved_bytes = table[i].reserved};
 
-        assert_int_equal(share_memory_mib(&gpu), table[i].mib);
+        assert_int_equal(share_memory_mib(&device), table[i].mib);
     }
 }
 

@@ -16,12 +16,21 @@
 #include "slice/diff.h"
 #include "slice/invariant.h"
 #include "slice/name.h"
+#include "slice/planner.h"
 #include "slice/prefer.h"
 #include "slice/share.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N_GPUS = 20, N_ENTRIES = 6, N_REFS = 4, N_SIZES = 4, N_RULES = 2, N_IDS = 512 };
+enum {
+    N_GPUS = 20,
+    N_MIG = 4 * N_GPUS,
+    N_ENTRIES = 6,
+    N_REFS = 4,
+    N_SIZES = 4,
+    N_RULES = 2,
+    N_IDS = 512
+};
 
 struct bytes {
     const uint8_t *data;
@@ -51,6 +60,7 @@ struct machine {
     struct inventory inventory;
     struct gpu gpus[N_GPUS];
     struct gpu_link links[N_GPUS * N_GPUS];
+    struct device mig_devices[N_MIG];
 };
 
 static void read_gpu(struct bytes *bytes, struct gpu *gpu, unsigned i)
@@ -66,7 +76,7 @@ static void read_gpu(struct bytes *bytes, struct gpu *gpu, unsigned i)
         snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-%08x", oddity == 3 ? 0 : i);
     if (oddity == 4)
         snprintf(gpu->unusable, sizeof(gpu->unusable), "it is lost");
-    gpu->mig_enabled = oddity == 5;
+    gpu->mig_enabled = oddity == 5 || oddity == 6;
     gpu->mig_capable = oddity % 2;
     gpu->minor = (int)i;
     gpu->numa_node = (int)(i / 4);
@@ -75,6 +85,44 @@ static void read_gpu(struct bytes *bytes, struct gpu *gpu, unsigned i)
     gpu->mem_reserved_bytes = next(bytes, 3) * SHARE_MIB;
     gpu->cc_major = next(bytes, 14);
     gpu->n_nvswitch_links = next(bytes, 3);
+}
+
+static void read_mig_device(struct bytes *bytes, const struct inventory *inventory, size_t gpu,
+                            unsigned mig_index, struct device *device)
+{
+    static const char *const profiles[] = {"1g.5gb", "2g.10gb", "1c.3g.20gb", "1g.5gb+me", "", "?"};
+    unsigned oddity = next(bytes, 12);
+
+    *device = inventory_whole(inventory, gpu);
+    device->kind = DEVICE_MIG;
+    device->mig_index = oddity == 1 ? 0 : mig_index;
+    device->instance.gpu = 7 + mig_index;
+    device->instance.compute = next(bytes, 2);
+    snprintf(device->uuid, sizeof(device->uuid), "MIG-%08zx",
+             oddity == 2 ? 0 : gpu * 8 + mig_index);
+    if (oddity == 3)
+        device->uuid[0] = '\0';
+    if (oddity == 4)
+        snprintf(device->unusable, sizeof(device->unusable), "it is lost");
+    snprintf(device->profile, sizeof(device->profile), "%s", profiles[next(bytes, 6)]);
+    device->mem_total_bytes = next(bytes, 5000) * SHARE_MIB + next(bytes, 2);
+    device->mem_reserved_bytes = next(bytes, 2) * SHARE_MIB;
+    device->shape.multiprocessors = next(bytes, 2) * 14;
+}
+
+/* Up to four devices on each of the GPUs that have MIG on, and now and then on one that has not. */
+static void read_mig_devices(struct bytes *bytes, struct inventory *inventory,
+                             struct device *mig_devices)
+{
+    inventory->mig_devices = mig_devices;
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        unsigned n = inventory->gpus[i].mig_enabled || next(bytes, 8) == 1 ? next(bytes, 5) : 0;
+
+        for (unsigned k = 0; k < n; k++)
+            read_mig_device(bytes, inventory, i, k, &mig_devices[inventory->n_mig_devices++]);
+    }
+    if (inventory->n_mig_devices > 0)
+        qsort(mig_devices, inventory->n_mig_devices, sizeof(*mig_devices), device_compare);
 }
 
 static void read_machine(struct bytes *bytes, struct machine *machine)
@@ -89,6 +137,7 @@ static void read_machine(struct bytes *bytes, struct machine *machine)
     inventory->cuda_version = (int)next(bytes, 2) * 12040;
     for (unsigned i = 0; i < inventory->n_gpus; i++)
         read_gpu(bytes, &machine->gpus[i], i);
+    read_mig_devices(bytes, inventory, machine->mig_devices);
     if (next(bytes, 4) == 0)
         return;
     inventory->links = machine->links;
@@ -110,22 +159,30 @@ struct wishes {
     struct sharing_entry entries[N_ENTRIES];
     struct device_ref refs[N_ENTRIES][N_REFS];
     struct slice_size sizes[N_SIZES];
-    struct resource_rule rules[N_RULES];
+    struct resource_rule rules[N_RULES], mig_rules[N_RULES];
 };
 
 static void read_name(struct bytes *bytes, char *name)
 {
-    static const char *const names[] = {NAME_GPU, "nvidia.com/a100", "nvidia.com/x",
-                                        "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared"};
+    static const char *const names[] = {NAME_GPU,
+                                        "nvidia.com/a100",
+                                        "nvidia.com/x",
+                                        "nvidia.com/mig-1g.5gb",
+                                        "nvidia.com/gpu.shared",
+                                        "nvidia.com/mig-2g.10gb"};
 
-    snprintf(name, RESOURCE_NAME_SIZE, "%s", names[next(bytes, 5)]);
+    snprintf(name, RESOURCE_NAME_SIZE, "%s", names[next(bytes, 6)]);
 }
 
 static void read_ref(struct bytes *bytes, struct device_ref *ref)
 {
     ref->kind = next(bytes, 3);
     ref->index = next(bytes, N_GPUS);
-    snprintf(ref->uuid, sizeof(ref->uuid), next(bytes, 4) ? "gpu-%08x" : "MIG-%u", ref->index);
+    ref->mig_index = next(bytes, 5);
+    if (next(bytes, 4))
+        snprintf(ref->uuid, sizeof(ref->uuid), "gpu-%08x", ref->index);
+    else
+        snprintf(ref->uuid, sizeof(ref->uuid), "MIG-%08x", ref->index * 8 + ref->mig_index);
 }
 
 static void read_entry(struct bytes *bytes, struct sharing_entry *entry, struct device_ref *refs)
@@ -174,29 +231,57 @@ static void read_wishes(struct bytes *bytes, struct wishes *wishes)
                  next(bytes, 2) ? "*A100*" : "*");
         read_name(bytes, wishes->rules[i].name);
     }
+    policy->mig_rules = wishes->mig_rules;
+    policy->n_mig_rules = next(bytes, N_RULES + 1);
+    for (size_t i = 0; i < policy->n_mig_rules; i++) {
+        snprintf(wishes->mig_rules[i].pattern, sizeof(wishes->mig_rules[i].pattern), "%s",
+                 next(bytes, 2) ? "1*" : "*");
+        read_name(bytes, wishes->mig_rules[i].name);
+    }
 }
 
 /* ---- What must hold ---- */
 
-/* Without unequal slices a GPU that is offered is offered whole: shares and memory are used up. */
+/* Without unequal slices a device that is offered is offered whole: nothing of it is left over. */
 static void check_sums(const struct plan *plan)
 {
-    uint64_t permille[N_GPUS] = {0}, mem_bytes[N_GPUS] = {0};
+    uint64_t permille[N_GPUS + N_MIG] = {0}, mem_bytes[N_GPUS + N_MIG] = {0};
 
     for (size_t r = 0; r < plan->n_resources; r++) {
         for (size_t i = 0; i < plan->resources[r].n_slices; i++) {
             const struct slice *slice = &plan->resources[r].slices[i];
 
-            permille[slice->gpu] += slice->share_permille;
-            mem_bytes[slice->gpu] += slice->mem_bytes;
+            permille[slice->device] += slice->share_permille;
+            mem_bytes[slice->device] += slice->mem_bytes;
         }
     }
-    for (size_t i = 0; i < plan->n_gpus; i++) {
-        if (*plan->gpus[i].left_out)
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        if (*plan->devices[i].left_out)
             continue;
-        REQUIRE(permille[i] == SHARE_WHOLE, "GPU %zu: %ju permille\n", i, (uintmax_t)permille[i]);
-        REQUIRE(mem_bytes[i] == share_memory_mib(&plan->gpus[i].gpu) * SHARE_MIB,
-                "GPU %zu: %ju bytes\n", i, (uintmax_t)mem_bytes[i]);
+        REQUIRE(permille[i] == SHARE_WHOLE, "device %zu: %ju permille\n", i,
+                (uintmax_t)permille[i]);
+        REQUIRE(mem_bytes[i] == share_memory_mib(&plan->devices[i].device) * SHARE_MIB,
+                "device %zu: %ju bytes\n", i, (uintmax_t)mem_bytes[i]);
+    }
+}
+
+/* MIG devices are there as the strategy wants them, and never beside their GPU as a whole. */
+static void check_strategy(const struct plan *plan, const struct policy *policy)
+{
+    const struct plan_device *first = NULL;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        const struct plan_device *on = &plan->devices[i];
+
+        if (on->device.kind == DEVICE_MIG)
+            REQUIRE(policy->mig_strategy != MIG_STRATEGY_NONE, "a MIG device under none\n");
+        if (*on->left_out || policy->mig_strategy != MIG_STRATEGY_SINGLE)
+            continue;
+        if (first)
+            REQUIRE(on->device.kind == first->device.kind &&
+                        strcmp(on->device.profile, first->device.profile) == 0,
+                    "single offers devices that differ\n");
+        first = on;
     }
 }
 
@@ -221,8 +306,13 @@ static void check_reversed(const struct machine *machine, const struct policy *p
     size_t n = machine->inventory.n_gpus;
 
     reversed.inventory.gpus = reversed.gpus;
+    reversed.inventory.mig_devices = reversed.mig_devices;
     for (size_t i = 0; i < n; i++)
         reversed.gpus[i] = machine->gpus[n - 1 - i];
+    for (size_t i = 0; i < machine->inventory.n_mig_devices; i++)
+        reversed.mig_devices[i].gpu = n - 1 - machine->mig_devices[i].gpu;
+    qsort(reversed.mig_devices, machine->inventory.n_mig_devices, sizeof(struct device),
+          device_compare);
     REQUIRE(plan_make(&reversed.inventory, policy, NULL, &again) == 0, "no memory\n");
     check_same(plan, again);
     plan_free(again);
@@ -282,6 +372,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(!problems.failed, "a problem was lost\n");
     if (wishes.policy.n_slices == 0)
         check_sums(plan);
+    check_strategy(plan, &wishes.policy);
     check_reversed(&machine, &wishes.policy, plan);
     if (plan->n_resources > 0)
         check_prefer(&bytes, plan, &machine);

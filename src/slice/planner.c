@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/planner.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "slice/assign.h"
+#include "slice/label.h"
+#include "slice/lint.h"
+#include "slice/name.h"
+#include "slice/share.h"
+
+DEFINE_CLEANUP(struct plan *, plan_free)
+
+struct maker {
+    const struct policy *policy;
+    struct problems *problems;
+    struct plan *plan;
+    const struct sharing_entry **assigned; /* per device of the plan; NULL = no entry took it */
+};
+
+/* ---- The node's GPUs and devices ---- */
+
+static int compare_gpus(const void *a_p, const void *b_p)
+{
+    const struct gpu *a = a_p, *b = b_p;
+
+    if (a->index != b->index)
+        return a->index < b->index ? -1 : 1;
+    return strcmp(a->uuid, b->uuid);
+}
+
+/* Copies the GPUs in order. ret_places[i]: where the inventory's GPU i came to lie. */
+static int list_gpus(struct plan *plan, const struct inventory *inventory, size_t *ret_places)
+{
+    struct ordered {
+        struct gpu gpu;
+        size_t place;
+    };
+    cleanup_free struct ordered *ordered = calloc(inventory->n_gpus + 1, sizeof(*ordered));
+
+    plan->gpus = calloc(inventory->n_gpus + 1, sizeof(*plan->gpus));
+    if (!plan->gpus || !ordered)
+        return -ENOMEM;
+    plan->n_gpus = inventory->n_gpus;
+    for (size_t i = 0; i < plan->n_gpus; i++)
+        ordered[i] = (struct ordered){inventory->gpus[i], i};
+    qsort(ordered, plan->n_gpus, sizeof(*ordered), compare_gpus); /* the GPU comes first in it */
+    for (size_t i = 0; i < plan->n_gpus; i++) {
+        plan->gpus[i] = ordered[i].gpu;
+        ret_places[ordered[i].place] = i;
+    }
+    return 0;
+}
+
+static int compare_devices(const void *a, const void *b)
+{
+    return device_compare(&((const struct plan_device *)a)->device,
+                          &((const struct plan_device *)b)->device);
+}
+
+/* The MIG devices of partitioned GPUs, unless the strategy offers these whole, and whole GPUs. */
+static int list_devices(const struct maker *m, const struct inventory *inventory,
+                        const size_t *places)
+{
+    bool mig = m->policy->mig_strategy != MIG_STRATEGY_NONE;
+    struct plan *plan = m->plan;
+
+    plan->devices =
+        calloc(inventory->n_gpus + inventory->n_mig_devices + 1, sizeof(*plan->devices));
+    if (!plan->devices)
+        return -ENOMEM;
+    for (size_t i = 0; i < inventory->n_gpus; i++)
+        if (!mig || !inventory_is_partitioned(inventory, i))
+            plan->devices[plan->n_devices++].device = inventory_whole(inventory, i);
+    for (size_t i = 0; mig && i < inventory->n_mig_devices; i++)
+        plan->devices[plan->n_devices++].device = inventory->mig_devices[i];
+    for (size_t i = 0; i < plan->n_devices; i++)
+        plan->devices[i].device.gpu = places[plan->devices[i].device.gpu];
+    qsort(plan->devices, plan->n_devices, sizeof(*plan->devices), compare_devices);
+    return 0;
+}
+
+/* Why a device is in no resource, and which option of the file decides so, if one does. */
+struct verdict {
+    enum problem_severity severity;
+    const char *reason; /* a sentence's end; NULL: it can be offered */
+    struct position at;
+    const char *path;
+};
+
+static struct verdict because(enum problem_severity severity, const char *reason)
+{
+    return (struct verdict){severity, reason, {0, 0}, ""};
+}
+
+static struct verdict because_of_strategy(const struct maker *m, const char *reason)
+{
+    return (struct verdict){PROBLEM_WARNING, reason, m->policy->mig_strategy_at,
+                            "flags.migStrategy"};
+}
+
+static struct verdict judge(const struct maker *m, size_t i)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+    const struct device *device = &on->device;
+    const struct gpu *gpu = plan_gpu(m->plan, on);
+
+    if (*gpu->unusable || *device->unusable)
+        return because(PROBLEM_WARNING, *gpu->unusable ? gpu->unusable : device->unusable);
+    if (!*device->uuid)
+        return because(PROBLEM_WARNING, "the driver gives no UUID for it");
+    for (size_t j = 0; j < i; j++)
+        if (strcasecmp(m->plan->devices[j].device.uuid, device->uuid) == 0)
+            return because(PROBLEM_WARNING, device->kind == DEVICE_MIG
+                                                ? "the driver gives it the UUID of another device"
+                                                : "the driver gives it the UUID of another GPU");
+    if (gpu_is_display(gpu))
+        return because(PROBLEM_NOTE,
+                       "it is the display card of a DGX Station, not meant for computing");
+    if (!*on->base)
+        return because(PROBLEM_WARNING, "its MIG profile makes no valid resource name");
+    if (device->kind == DEVICE_WHOLE && gpu->mig_enabled &&
+        m->policy->mig_strategy != MIG_STRATEGY_NONE)
+        return because_of_strategy(
+            m,
+            plan_has_mig_devices(m->plan)
+                ? "MIG is enabled on it, and it has no MIG device; create some, turn MIG off, or "
+                  "set migStrategy: none to offer it whole"
+                : "MIG is enabled on it, and MIG devices are not offered yet; turn MIG off, or "
+                  "set migStrategy: none to offer it whole");
+    return because(PROBLEM_NOTE, NULL);
+}
+
+static void leave_out(const struct maker *m, struct plan_device *on, struct verdict verdict)
+{
+    const char *model = plan_gpu(m->plan, on)->model;
+    char name[DEVICE_NAME_SIZE];
+
+    snprintf(on->left_out, sizeof(on->left_out), "%s", verdict.reason);
+    problem_add(m->problems, verdict.severity, verdict.at, verdict.path, "%s (%s) is left out: %s",
+                plan_device_name(m->plan, on, name), *model ? model : "unknown model",
+                verdict.reason);
+}
+
+/* Its resource before sharing and renaming; "" when the profile makes no name. */
+static void name_base(const struct maker *m, struct plan_device *on)
+{
+    if (on->device.kind == DEVICE_WHOLE)
+        snprintf(on->base, sizeof(on->base), "%s",
+                 name_of_model(m->policy, plan_gpu(m->plan, on)->model));
+    else if (name_of_profile(m->policy, on->device.profile, on->base, NULL) < 0)
+        on->base[0] = '\0';
+}
+
+/* True when `single` cannot offer MIG devices: a pod that asks for nvidia.com/gpu would get any. */
+static bool differ(const struct plan *plan)
+{
+    const struct plan_device *first = NULL;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        const struct plan_device *on = &plan->devices[i];
+
+        if (*on->left_out)
+            continue;
+        if (first && (on->device.kind != first->device.kind ||
+                      !str_equal(on->device.profile, first->device.profile)))
+            return true;
+        first = on;
+    }
+    return false;
+}
+
+/* Under `single`, devices of several kinds: whole GPUs stay, MIG devices go. */
+static void keep_one_kind(const struct maker *m)
+{
+    static const char reason[] =
+        "migStrategy single offers MIG devices as GPUs, so all devices of the node must be MIG "
+        "devices of one profile, and they are not; partition all GPUs alike, or set migStrategy: "
+        "mixed";
+
+    if (m->policy->mig_strategy != MIG_STRATEGY_SINGLE || !differ(m->plan))
+        return;
+    for (size_t i = 0; i < m->plan->n_devices; i++) {
+        struct plan_device *on = &m->plan->devices[i];
+
+        if (!*on->left_out && on->device.kind == DEVICE_MIG)
+            leave_out(m, on, because_of_strategy(m, reason));
+    }
+}
+
+static int list(const struct maker *m, const struct inventory *inventory)
+{
+    cleanup_free size_t *places = calloc(inventory->n_gpus + 1, sizeof(*places));
+    int r = places ? list_gpus(m->plan, inventory, places) : -ENOMEM;
+
+    if (r == 0)
+        r = list_devices(m, inventory, places);
+    for (size_t i = 0; i < m->plan->n_devices && r == 0; i++) {
+        struct verdict verdict;
+
+        name_base(m, &m->plan->devices[i]);
+        verdict = judge(m, i);
+        if (verdict.reason)
+            leave_out(m, &m->plan->devices[i], verdict);
+    }
+    if (r == 0)
+        keep_one_kind(m);
+    return r;
+}
+
+/* ---- Slices into resources ---- */
+
+/* The plan's resource of that name; one that is not there yet is made as a copy of `like`. */
+static struct plan_resource *resource_like(struct plan *plan, const struct plan_resource *like)
+{
+    struct plan_resource *resource;
+
+    for (size_t i = 0; i < plan->n_resources; i++) {
+        resource = &plan->resources[i];
+        if (!str_equal(resource->name, like->name))
+            continue;
+        if (like->sharing > resource->sharing)
+            resource->sharing = like->sharing;
+        resource->fail_multi |= like->fail_multi;
+        return resource;
+    }
+    resource = array_push(&plan->resources, &plan->n_resources, &plan->capacity, sizeof(*resource));
+    if (resource)
+        *resource = *like;
+    return resource;
+}
+
+/* Adds the next slice of the device at position i. */
+static int add_slice(const struct maker *m, size_t i, const struct plan_resource *like,
+                     uint64_t share_permille, uint64_t mem_mib)
+{
+    struct plan_device *on = &m->plan->devices[i];
+    struct plan_resource *resource = resource_like(m->plan, like);
+    struct slice *slice = NULL;
+
+    if (resource)
+        slice =
+            array_push(&resource->slices, &resource->n_slices, &resource->capacity, sizeof(*slice));
+    if (!slice)
+        return -ENOMEM;
+    slice->device = i;
+    slice->n = (unsigned)on->n_slices++;
+    slice->share_permille = (unsigned)share_permille;
+    slice->mem_bytes = mem_mib * SHARE_MIB;
+    if (like->sharing == SHARING_NONE)
+        snprintf(slice->id, sizeof(slice->id), "%s", on->device.uuid);
+    else
+        snprintf(slice->id, sizeof(slice->id), "%s::%u", on->device.uuid, slice->n);
+    on->sharing = like->sharing;
+    return 0;
+}
+
+/* ---- The three ways to offer a device: unshared, in equal replicas, in unequal slices ---- */
+
+static int offer_unshared(const struct maker *m, size_t i)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+    struct plan_resource like = {.sharing = SHARING_NONE};
+
+    memcpy(like.name, on->base, sizeof(like.name));
+    memcpy(like.base, on->base, sizeof(like.base));
+    return add_slice(m, i, &like, SHARE_WHOLE, share_memory_mib(&on->device));
+}
+
+/* As many as asked for, but never so many that a slice had no memory at all. */
+static unsigned replicas_of(const struct maker *m, size_t i, const struct sharing_entry *entry)
+{
+    uint64_t memory_mib = share_memory_mib(&m->plan->devices[i].device);
+    unsigned most = PLAN_REPLICAS_MAX;
+    char name[DEVICE_NAME_SIZE];
+
+    if (memory_mib > 0 && memory_mib < most)
+        most = (unsigned)memory_mib;
+    if (entry->replicas <= most)
+        return entry->replicas;
+    problem_add(m->problems, PROBLEM_ERROR, entry->at, entry->path,
+                "replicas: %u is too many for %s; at most %u can be offered", entry->replicas,
+                plan_device_name(m->plan, &m->plan->devices[i], name), most);
+    return most;
+}
+
+static int offer_replicas(const struct maker *m, size_t i, const struct sharing_entry *entry)
+{
+    const struct policy *policy = m->policy;
+    bool mps = entry->strategy == SHARING_MPS;
+    struct plan_resource like = {.sharing = entry->strategy, .at = entry->at};
+    uint64_t memory_mib = share_memory_mib(&m->plan->devices[i].device);
+    unsigned replicas = replicas_of(m, i, entry);
+    int r = 0;
+
+    memcpy(like.base, entry->name, sizeof(like.base));
+    memcpy(like.name, *entry->rename ? entry->rename : entry->name, sizeof(like.name));
+    memcpy(like.path, entry->path, sizeof(like.path));
+    like.renamed = !str_equal(like.name, like.base);
+    like.fail_multi = mps ? policy->mps_fail_multi : policy->time_slicing_fail_multi;
+    for (unsigned n = 0; n < replicas && r == 0; n++)
+        r = add_slice(m, i, &like, share_equal(SHARE_WHOLE, replicas, n),
+                      share_equal(memory_mib, replicas, n));
+    return r;
+}
+
+/* How many more slices of that size the device has room for, after the first n of shares. */
+static unsigned room_for(struct share *shares, size_t n, const struct slice_size *size,
+                         uint64_t memory_mib)
+{
+    uint64_t mem_mib = size->mem_bytes / SHARE_MIB;
+    unsigned room = 0;
+
+    if (mem_mib == 0 && size->mem_bytes > 0)
+        mem_mib = 1;
+    if (size->share_permille == 0 ||
+        (memory_mib > 0 && mem_mib == 0 && memory_mib * size->share_permille < SHARE_WHOLE))
+        return 0; /* it would have no memory at all */
+    while (room < size->count && n + room < SHARE_WHOLE) {
+        shares[n + room] = (struct share){size->share_permille, mem_mib};
+        if (!share_fits(shares, n + room + 1, memory_mib))
+            break;
+        room++;
+    }
+    return room;
+}
+
+/* Cuts one GPU by gpuslice.slices. counts[k] is how many of size k it has. Returns their number. */
+static size_t cut_sizes(const struct maker *m, size_t i, struct share shares[SHARE_WHOLE],
+                        unsigned *counts)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+    const struct gpu *gpu = plan_gpu(m->plan, on);
+    uint64_t memory_mib = share_memory_mib(&on->device);
+    size_t n = 0;
+
+    for (size_t k = 0; k < m->policy->n_slices; k++) {
+        const struct slice_size *size = &m->policy->slices[k];
+
+        counts[k] = room_for(shares, n, size, memory_mib);
+        n += counts[k];
+        if (counts[k] < size->count)
+            problem_add(m->problems, PROBLEM_ERROR, size->at, "gpuslice.slices",
+                        "GPU %u (%s, %ju MiB) has room for %u of the %u slices %s; lower share, "
+                        "memory or count",
+                        gpu->index, gpu->model, (uintmax_t)memory_mib, counts[k], size->count,
+                        size->name);
+    }
+    share_divide(shares, n, memory_mib);
+    return n;
+}
+
+static struct plan_resource resource_of_size(const struct policy *policy,
+                                             const struct slice_size *size)
+{
+    struct plan_resource like = {.at = size->at, .path = "gpuslice.slices"};
+
+    /* A container may hold several slices: their shares and memories add up. */
+    like.sharing = policy->isolation == ISOLATION_COOPERATIVE ? SHARING_MPS : SHARING_TIME_SLICING;
+    memcpy(like.name, size->name, sizeof(like.name));
+    memcpy(like.base, size->name, sizeof(like.base));
+    return like;
+}
+
+static int offer_sizes(const struct maker *m, size_t i)
+{
+    cleanup_free struct share *shares = calloc(SHARE_WHOLE, sizeof(*shares));
+    cleanup_free unsigned *counts = calloc(m->policy->n_slices, sizeof(*counts));
+    const struct share *next = shares;
+    int r = 0;
+
+    if (!shares || !counts)
+        return -ENOMEM;
+    if (cut_sizes(m, i, shares, counts) == 0)
+        leave_out(m, &m->plan->devices[i],
+                  (struct verdict){PROBLEM_ERROR, "none of gpuslice.slices fits on it",
+                                   m->policy->slices[0].at, "gpuslice.slices"});
+    for (size_t k = 0; k < m->policy->n_slices; k++) {
+        struct plan_resource like = resource_of_size(m->policy, &m->policy->slices[k]);
+
+        for (unsigned c = 0; c < counts[k] && r == 0; c++, next++)
+            r = add_slice(m, i, &like, next->permille, next->mem_mib);
+    }
+    return r;
+}
+
+/* gpuslice.slices speaks of parts of a GPU, so a MIG device is not cut by it. */
+static int offer_device(const struct maker *m, size_t i)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+
+    if (*on->left_out)
+        return 0;
+    if (m->assigned[i])
+        return offer_replicas(m, i, m->assigned[i]);
+    if (m->policy->n_slices > 0 && on->device.kind == DEVICE_WHOLE)
+        return offer_sizes(m, i);
+    return offer_unshared(m, i);
+}
+
+/* ---- Finishing ---- */
+
+static int compare_resources(const void *a, const void *b)
+{
+    return strcmp(((const struct plan_resource *)a)->name, ((const struct plan_resource *)b)->name);
+}
+
+static int compare_ids(const void *a, const void *b, void *slices_p)
+{
+    const struct slice *slices = slices_p;
+
+    return strcmp(slices[*(const size_t *)a].id, slices[*(const size_t *)b].id);
+}
+
+static int index_ids(struct plan_resource *resource)
+{
+    resource->by_id = reallocarray(NULL, resource->n_slices, sizeof(*resource->by_id));
+    if (!resource->by_id)
+        return -ENOMEM;
+    for (size_t i = 0; i < resource->n_slices; i++)
+        resource->by_id[i] = i;
+    qsort_r(resource->by_id, resource->n_slices, sizeof(*resource->by_id), compare_ids,
+            resource->slices);
+    return 0;
+}
+
+/* Slices per device when equal on all, else 0; the slices of a device lie side by side. */
+static unsigned count_replicas(const struct plan_resource *resource)
+{
+    unsigned first = 0, run = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++) {
+        bool last = i + 1 == resource->n_slices ||
+                    resource->slices[i + 1].device != resource->slices[i].device;
+
+        run++;
+        if (!last)
+            continue;
+        if (first == 0)
+            first = run;
+        if (run != first)
+            return 0;
+        run = 0;
+    }
+    return first;
+}
+
+static int finish(const struct maker *m)
+{
+    struct plan *plan = m->plan;
+    int r = 0;
+
+    if (plan->n_resources > 0)
+        qsort(plan->resources, plan->n_resources, sizeof(*plan->resources), compare_resources);
+    for (size_t i = 0; i < plan->n_resources && r == 0; i++) {
+        plan->resources[i].replicas = count_replicas(&plan->resources[i]);
+        r = index_ids(&plan->resources[i]);
+    }
+    return r;
+}
+
+static int assign(struct maker *m)
+{
+    m->assigned = calloc(m->plan->n_devices + 1, sizeof(*m->assigned));
+    if (!m->assigned)
+        return -ENOMEM;
+    return assign_devices(m->policy, m->plan, m->problems, m->assigned);
+}
+
+int plan_make(const struct inventory *inventory, const struct policy *policy,
+              struct problems *problems, struct plan **ret_plan)
+{
+    cleanup(plan_free_p) struct plan *plan = calloc(1, sizeof(*plan));
+    struct maker m = {policy, problems, plan, NULL};
+    int r = plan ? list(&m, inventory) : -ENOMEM;
+
+    if (r == 0)
+        r = assign(&m);
+    for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
+        r = offer_device(&m, i);
+    free(m.assigned);
+    if (r == 0)
+        r = finish(&m);
+    if (r == 0)
+        r = label_make(plan, inventory, policy, problems);
+    if (r < 0)
+        return r;
+    lint_plan(plan, policy, problems);
+    *ret_plan = TAKE_PTR(plan);
+    return 0;
+}

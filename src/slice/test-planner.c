@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slice/planner.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/text.h"
+#include "slice/name.h"
+#include "slice/share.h"
+#include "slice/test-machine.h"
+
+/* The first guide's ConfigMap on its machine. */
+static void test_guide_1(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 4);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+    const struct plan_resource *gpu = plan_find_resource(w.plan, "nvidia.com/gpu");
+    uint64_t mem_mib[4] = {0};
+
+    assert_resources(&w, "nvidia.com/gpu 16");
+    assert_slices_per_device(&w, "4 4 4 4");
+    assert_problems(&w, 0, 0, 0);
+    assert_int_equal(gpu->sharing, SHARING_TIME_SLICING);
+    assert_int_equal(gpu->replicas, 4);
+    assert_false(gpu->renamed);
+    assert_false(gpu->fail_multi);
+    assert_string_equal(gpu->base, "nvidia.com/gpu");
+    for (size_t i = 0; i < 16; i++) {
+        char id[SLICE_ID_SIZE];
+
+        snprintf(id, sizeof(id), "%s::%zu", machine_uuid(i / 4), i % 4);
+        assert_string_equal(gpu->slices[i].id, id);
+        assert_int_equal(gpu->slices[i].share_permille, 250);
+        mem_mib[i / 4] += gpu->slices[i].mem_bytes / SHARE_MIB;
+    }
+    /* 16384 MiB less the driver's 233 MiB and 4 KiB; 16150 = 4 x 4037 + 2 */
+    for (size_t g = 0; g < 4; g++)
+        assert_int_equal(mem_mib[g], 16150);
+    assert_int_equal(gpu->slices[1].mem_bytes, 4038 * SHARE_MIB);
+    assert_int_equal(gpu->slices[2].mem_bytes, 4037 * SHARE_MIB);
+    world_end(&w);
+}
+
+static void test_remainder_goes_to_the_lowest(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_MPS, NAME_GPU, 3);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+    const struct slice *slices = w.plan->resources[0].slices;
+
+    assert_int_equal(slices[0].share_permille, 334);
+    assert_int_equal(slices[1].share_permille, 333);
+    assert_int_equal(slices[2].share_permille, 333);
+    assert_int_equal(slices[0].mem_bytes, 5384 * SHARE_MIB);
+    assert_int_equal(slices[2].mem_bytes, 5383 * SHARE_MIB);
+    world_end(&w);
+}
+
+static void test_nothing_asked_gives_whole_gpus(void **state)
+{
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+    const struct plan_resource *gpu = &w.plan->resources[0];
+
+    assert_resources(&w, "nvidia.com/gpu 4");
+    assert_problems(&w, 0, 0, 0);
+    assert_int_equal(gpu->sharing, SHARING_NONE);
+    assert_int_equal(gpu->replicas, 1);
+    assert_string_equal(gpu->slices[3].id, machine_uuid(3));
+    assert_int_equal(gpu->slices[3].share_permille, 1000);
+    assert_int_equal(gpu->slices[3].mem_bytes, 16150 * SHARE_MIB);
+    assert_null(plan_find(gpu, "GPU-no"));
+    assert_null(plan_find(gpu, ""));
+    world_end(&w);
+}
+
+static void test_rename(void **state)
+{
+    struct sharing_entry entry =
+        renamed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 2), "nvidia.com/gpu.shared");
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    assert_resources(&w, "nvidia.com/gpu.shared 8");
+    assert_true(w.plan->resources[0].renamed);
+    assert_string_equal(w.plan->resources[0].base, "nvidia.com/gpu");
+    assert_string_equal(w.plan->resources[0].path, "sharing.timeSlicing.resources[0]");
+    assert_int_equal(w.plan->resources[0].at.line, 10);
+    world_end(&w);
+}
+
+static void test_multi_rule_follows_the_strategy(void **state)
+{
+    struct sharing_entry entries[] = {entry_all(SHARING_TIME_SLICING, NAME_GPU, 2),
+                                      entry_all(SHARING_MPS, NAME_GPU, 2)};
+    struct world w = world_make(machine_p3_8xlarge(), &entries[0], 1);
+
+    w.policy.mps_fail_multi = true;
+    plan_again(&w);
+    assert_false(w.plan->resources[0].fail_multi);
+    w.policy.sharing = &entries[1];
+    plan_again(&w);
+    assert_true(w.plan->resources[0].fail_multi);
+    world_end(&w);
+}
+
+static void test_count_takes_the_lowest_indices(void **state)
+{
+    struct sharing_entry entry =
+        counted(renamed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 4), "nvidia.com/part"), 2);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    assert_resources(&w, "nvidia.com/gpu 2, nvidia.com/part 8");
+    assert_slices_per_device(&w, "4 4 1 1");
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+static void test_list_by_index_and_uuid(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_INDEX, .index = 3}, {.kind = DEVICE_REF_UUID}};
+    struct sharing_entry entry =
+        listed(renamed(entry_all(SHARING_MPS, NAME_GPU, 5), "nvidia.com/fifth"), refs, 2);
+    struct world w;
+
+    snprintf(refs[1].uuid, sizeof(refs[1].uuid), "gpu%s", machine_uuid(1) + 3);
+    w = world_make(machine_p3_8xlarge(), &entry, 1);
+    assert_resources(&w, "nvidia.com/fifth 10, nvidia.com/gpu 2");
+    assert_slices_per_device(&w, "1 5 1 5");
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+static void test_names_by_model(void **state)
+{
+    struct resource_rule rules[] = {{.pattern = "*V100*", .name = "nvidia.com/v100"},
+                                    {.pattern = "*", .name = "nvidia.com/other"}};
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, "nvidia.com/v100", 2);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "is a nvidia.com/v100; the node"),
+                     1);
+    w.policy.gpu_rules = rules;
+    w.policy.n_gpu_rules = 1;
+    snprintf(w.machine.gpus[0].model, GPU_NAME_SIZE, "Tesla T4");
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 1, nvidia.com/v100 6");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "no pattern matches GPU 0"), 1);
+    w.policy.n_gpu_rules = 2;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/other 1, nvidia.com/v100 6");
+    world_end(&w);
+}
+
+static void test_unequal_slices(void **state)
+{
+    struct slice_size sizes[] = {
+        {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 1},
+        {.name = "nvidia.com/gpu-eighth", .share_permille = 125, .count = 4},
+    };
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+    const struct plan_resource *half, *eighth;
+    uint64_t sum = 0;
+
+    w.policy.slices = sizes;
+    w.policy.n_slices = 2;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu-eighth 16, nvidia.com/gpu-half 4");
+    assert_slices_per_device(&w, "5 5 5 5");
+    assert_problems(&w, 0, 0, 0);
+    half = plan_find_resource(w.plan, "nvidia.com/gpu-half");
+    eighth = plan_find_resource(w.plan, "nvidia.com/gpu-eighth");
+    assert_int_equal(half->sharing, SHARING_TIME_SLICING);
+    assert_int_equal(eighth->replicas, 4);
+    assert_int_equal(half->slices[0].mem_bytes, 8075 * SHARE_MIB + SHARE_MIB);
+    assert_int_equal(eighth->slices[0].n, 1);
+    assert_true(str_ends_with(eighth->slices[3].id, "::4"));
+    sum = half->slices[0].mem_bytes;
+    for (size_t i = 0; i < 4; i++)
+        sum += eighth->slices[i].mem_bytes;
+    assert_int_equal(sum, 16150 * SHARE_MIB);
+    w.policy.isolation = ISOLATION_COOPERATIVE;
+    plan_again(&w);
+    assert_int_equal(w.plan->resources[0].sharing, SHARING_MPS);
+    world_end(&w);
+}
+
+static void test_unequal_slices_that_do_not_fit(void **state)
+{
+    static const struct {
+        struct slice_size sizes[2];
+        const char *slices_per_gpu;
+        size_t notes, errors;
+    } table[] = {
+        /* 75 %: a quarter stays unused */
+        {{{.name = "nvidia.com/gpu-a", .share_permille = 250, .count = 3}}, "3 3", 1, 0},
+        /* 150 %: the first ones fit */
+        {{{.name = "nvidia.com/gpu-a", .share_permille = 500, .count = 1},
+          {.name = "nvidia.com/gpu-b", .share_permille = 250, .count = 4}},
+         "3 3",
+         0,
+         2},
+        /* 2 x 9 GiB on 16 GiB */
+        {{{.name = "nvidia.com/gpu-a",
+           .share_permille = 500,
+           .mem_bytes = 9216 * SHARE_MIB,
+           .count = 2}},
+         "1 1",
+         0,
+         2},
+        /* by share beside a memory of its own that leaves too little */
+        {{{.name = "nvidia.com/gpu-a", .share_permille = 500, .count = 1},
+          {.name = "nvidia.com/gpu-b",
+           .share_permille = 500,
+           .mem_bytes = 9216 * SHARE_MIB,
+           .count = 1}},
+         "1 1",
+         0,
+         2},
+        /* nothing fits: the GPUs are left out */
+        {{{.name = "nvidia.com/gpu-a",
+           .share_permille = 10,
+           .mem_bytes = 99999 * SHARE_MIB,
+           .count = 1}},
+         "0 0",
+         0,
+         4},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct slice_size sizes[2];
+        struct world w =
+            world_make(machine_make(2, "Tesla V100-SXM2-16GB", 16384, GPU_PATH_UNKNOWN), NULL, 0);
+
+        memcpy(sizes, table[i].sizes, sizeof(sizes));
+        w.policy.slices = sizes;
+        w.policy.n_slices = sizes[1].count ? 2 : 1;
+        plan_again(&w);
+        assert_slices_per_device(&w, table[i].slices_per_gpu);
+        assert_int_equal(problems_count(&w.problems, PROBLEM_NOTE), table[i].notes);
+        assert_int_equal(problems_count(&w.problems, PROBLEM_ERROR), table[i].errors);
+        world_end(&w);
+    }
+}
+
+static void test_unequal_slices_beside_sharing(void **state)
+{
+    struct slice_size size = {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 2};
+    struct sharing_entry entry = counted(entry_all(SHARING_TIME_SLICING, NAME_GPU, 4), 3);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    w.policy.slices = &size;
+    w.policy.n_slices = 1;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 12, nvidia.com/gpu-half 2");
+    assert_problems(&w, 0, 0, 0);
+    entry.devices.count = 4;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 16");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "no such slice is offered"), 1);
+    entry.devices.kind = DEVICES_ALL; /* no machine needed to see it: config/ says so */
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 16");
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+static void test_no_gpu_is_quiet(void **state)
+{
+    struct sharing_entry entry = counted(entry_all(SHARING_MPS, "nvidia.com/a100", 4), 9);
+    struct slice_size size = {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 1};
+    struct world w = {.machine = INVENTORY_INIT, .problems = PROBLEMS_INIT};
+
+    w.policy = (struct policy){.sharing = &entry, .n_sharing = 1, .slices = &size, .n_slices = 1};
+    plan_again(&w);
+    assert_int_equal(w.plan->n_resources, 0);
+    assert_int_equal(w.plan->n_gpus, 0);
+    assert_int_equal(w.plan->n_labels, 0);
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+/* Each fault takes GPU 1 out of the plan, says so, and leaves the others alone. */
+static void test_gpus_left_out(void **state)
+{
+    static const struct {
+        struct gpu gpu; /* what differs on GPU 1 */
+        enum mig_strategy mig_strategy;
+        const char *words;
+    } table[] = {
+        {{.unusable = "it has fallen off the bus"}, MIG_STRATEGY_NONE, "fallen off the bus"},
+        {{.model = "DGX Display"}, MIG_STRATEGY_NONE, "display card"},
+        {{.model = "NVIDIA DGX Display"}, MIG_STRATEGY_NONE, "display card"},
+        {{.uuid = "-"}, MIG_STRATEGY_NONE, "gives no UUID"},
+        {{.uuid = "GPU-00000000-0000-0000-0000-000000000000"},
+         MIG_STRATEGY_NONE,
+         "UUID of another GPU"},
+        {{.mig_enabled = true}, MIG_STRATEGY_SINGLE, "MIG is enabled"},
+        {{.mig_enabled = true}, MIG_STRATEGY_MIXED, "MIG is enabled"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 2);
+        struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+        struct gpu *gpu = &w.machine.gpus[1];
+        const struct gpu *fault = &table[i].gpu;
+
+        memcpy(gpu->unusable, fault->unusable, sizeof(gpu->unusable));
+        if (*fault->model)
+            memcpy(gpu->model, fault->model, sizeof(gpu->model));
+        if (*fault->uuid)
+            memcpy(gpu->uuid, *fault->uuid == '-' ? "\0" : fault->uuid,
+                   *fault->uuid == '-' ? 1 : 48);
+        gpu->mig_enabled = fault->mig_enabled;
+        w.policy.mig_strategy = table[i].mig_strategy;
+        w.policy.mig_strategy_at = (struct position){3, 16};
+        plan_again(&w);
+        assert_slices_per_device(&w, "2 0 2 2");
+        assert_non_null(strstr(w.plan->devices[1].left_out, table[i].words));
+        assert_int_equal(w.problems.n_items, 1);
+        assert_non_null(strstr(w.problems.items[0].text, table[i].words));
+        assert_int_equal(w.problems.items[0].at.line, fault->mig_enabled ? 3 : 0);
+        world_end(&w);
+    }
+}
+
+static void test_mig_strategies_without_mig_gpus(void **state)
+{
+    static const enum mig_strategy strategies[] = {MIG_STRATEGY_SINGLE, MIG_STRATEGY_MIXED};
+
+    for (size_t i = 0; i < ARRAY_SIZE(strategies); i++) {
+        struct world w = world_make(machine_p4d(), NULL, 0);
+
+        w.policy.mig_strategy = strategies[i];
+        plan_again(&w);
+        assert_resources(&w, "nvidia.com/gpu 8");
+        assert_problems(&w, 0, 0, 0);
+        world_end(&w);
+    }
+}
+
+/* GPU 0 in two devices, GPU 1 in one, the other six whole. */
+static struct inventory machine_mixed(void)
+{
+    struct inventory machine = machine_p4d();
+
+    machine_partition(&machine, 0, "3g.20gb 1g.5gb");
+    machine_partition(&machine, 1, "1g.5gb");
+    return machine;
+}
+
+static void test_mig_strategies(void **state)
+{
+    static const struct {
+        enum mig_strategy strategy;
+        const char *resources, *slices_per_device;
+        size_t warnings;
+    } table[] = {
+        /* partitioned or not, each GPU is one device, and the two that are get a warning */
+        {MIG_STRATEGY_NONE, "nvidia.com/gpu 8", "1 1 1 1 1 1 1 1", 2},
+        /* the devices are not all alike */
+        {MIG_STRATEGY_SINGLE, "nvidia.com/gpu 6", "0 0 0 1 1 1 1 1 1", 3},
+        {MIG_STRATEGY_MIXED, "nvidia.com/gpu 6, nvidia.com/mig-1g.5gb 2, nvidia.com/mig-3g.20gb 1",
+         "1 1 1 1 1 1 1 1 1", 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct world w = world_make(machine_mixed(), NULL, 0);
+
+        w.policy.mig_strategy = table[i].strategy;
+        plan_again(&w);
+        assert_resources(&w, table[i].resources);
+        assert_slices_per_device(&w, table[i].slices_per_device);
+        assert_problems(&w, 0, table[i].warnings, 0);
+        world_end(&w);
+    }
+}
+
+static void test_a_mig_device_in_a_plan(void **state)
+{
+    struct world w = world_make(machine_mixed(), NULL, 0);
+    const struct plan_resource *small;
+    const struct plan_device *on;
+
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    small = plan_find_resource(w.plan, "nvidia.com/mig-1g.5gb");
+    assert_int_equal(small->sharing, SHARING_NONE);
+    assert_int_equal(small->replicas, 1);
+    assert_string_equal(small->slices[0].id, machine_mig_uuid(0, 1));
+    assert_string_equal(small->slices[1].id, machine_mig_uuid(1, 0));
+    assert_int_equal(small->slices[0].share_permille, 1000);
+    assert_int_equal(small->slices[0].mem_bytes, 4864 * SHARE_MIB);
+    on = &w.plan->devices[small->slices[1].device];
+    assert_int_equal(on->device.kind, DEVICE_MIG);
+    assert_string_equal(on->device.profile, "1g.5gb");
+    assert_int_equal(on->device.instance.gpu, 7);
+    assert_string_equal(plan_gpu(w.plan, on)->uuid, machine_uuid(1));
+    world_end(&w);
+}
+
+static void test_single_with_devices_alike(void **state)
+{
+    struct world w = world_make(machine_make(2, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), NULL, 0);
+
+    machine_partition(&w.machine, 0, "2g.12gb 2g.12gb");
+    machine_partition(&w.machine, 1, "2g.12gb 2g.12gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 4");
+    assert_problems(&w, 0, 0, 0);
+    /* one of another profile: none is offered, and the reason is the same for all */
+    snprintf(w.machine.mig_devices[3].profile, DEVICE_PROFILE_SIZE, "1g.6gb");
+    plan_again(&w);
+    assert_resources(&w, "");
+    assert_problems(&w, 0, 4, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "MIG device 1:1 (NVIDIA A30) is"),
+                     1);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "devices of one profile"), 4);
+    /* one that cannot be used anyway does not count */
+    snprintf(w.machine.mig_devices[3].unusable, DEVICE_UNUSABLE_SIZE, "it is lost");
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 3");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "is left out: it is lost"), 1);
+    world_end(&w);
+}
+
+static void test_names_by_profile(void **state)
+{
+    struct resource_rule rules[] = {{.pattern = "1g.*", .name = "nvidia.com/slim"}};
+    struct world w = world_make(machine_mixed(), NULL, 0);
+
+    w.policy.mig_rules = rules;
+    w.policy.n_mig_rules = 1;
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    snprintf(w.machine.mig_devices[0].profile, DEVICE_PROFILE_SIZE, "1c.3g.20gb+me");
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/mig-1c.3g.20gb.me 1, nvidia.com/slim 2");
+    snprintf(w.machine.mig_devices[0].profile, DEVICE_PROFILE_SIZE, "?");
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/slim 2");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "no valid resource name"), 1);
+    world_end(&w);
+}
+
+static void test_mig_devices_are_shared(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_MIG_INDEX, .index = 1, .mig_index = 0}};
+    struct sharing_entry entries[] = {
+        entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 3),
+        renamed(listed(entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 2), refs, 1),
+                "nvidia.com/half")};
+    struct world w = world_make(machine_mixed(), entries, 0);
+    const struct plan_resource *resource;
+    char id[SLICE_ID_SIZE];
+
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.n_sharing = 1;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/mig-1g.5gb 6, nvidia.com/mig-3g.20gb 1");
+    assert_problems(&w, 0, 0, 0);
+    resource = plan_find_resource(w.plan, "nvidia.com/mig-1g.5gb");
+    assert_int_equal(resource->replicas, 3);
+    assert_int_equal(resource->slices[0].share_permille, 334);
+    assert_int_equal(resource->slices[0].mem_bytes, 1622 * SHARE_MIB);
+    assert_int_equal(resource->slices[2].mem_bytes, 1621 * SHARE_MIB);
+    snprintf(id, sizeof(id), "%s::2", machine_mig_uuid(1, 0));
+    assert_string_equal(resource->slices[5].id, id);
+    w.policy.sharing = &entries[1];
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/half 2, nvidia.com/mig-1g.5gb 1, "
+                         "nvidia.com/mig-3g.20gb 1");
+    assert_slices_per_device(&w, "1 1 2 1 1 1 1 1 1");
+    world_end(&w);
+}
+
+/* gpuslice.slices speaks of parts of a GPU. */
+static void test_sizes_leave_mig_devices_alone(void **state)
+{
+    struct slice_size size = {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 2};
+    struct world w = world_make(machine_mixed(), NULL, 0);
+
+    w.policy.slices = &size;
+    w.policy.n_slices = 1;
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_resources(&w,
+                     "nvidia.com/gpu-half 12, nvidia.com/mig-1g.5gb 2, nvidia.com/mig-3g.20gb 1");
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+/* Each fault takes MIG device 0:1 out of the plan, with a reason, and leaves the others alone. */
+static void test_mig_devices_left_out(void **state)
+{
+    static const struct {
+        struct device device; /* what differs on it */
+        const char *gpu_unusable, *slices_per_device, *words;
+    } table[] = {
+        {{.unusable = "its instance is gone"}, "", "1 0 1 1 1 1 1 1 1", "its instance is gone"},
+        {{.uuid = "-"}, "", "1 0 1 1 1 1 1 1 1", "gives no UUID"},
+        {{.uuid = "mig-00000000-0000-0000-0000-000000000000"},
+         "",
+         "1 0 1 1 1 1 1 1 1",
+         "UUID of another device"},
+        {{.profile = "-"}, "", "1 0 1 1 1 1 1 1 1", "no valid resource name"},
+        {{.uuid = ""},
+         "it is lost",
+         "0 0 1 1 1 1 1 1 1",
+         "MIG device 0:1 (NVIDIA A100-SXM4-40GB) "
+         "is left out: it is lost"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct world w = world_make(machine_mixed(), NULL, 0);
+        struct device *device = &w.machine.mig_devices[1];
+        const struct device *fault = &table[i].device;
+
+        memcpy(device->unusable, fault->unusable, sizeof(device->unusable));
+        if (*fault->uuid)
+            memcpy(device->uuid, *fault->uuid == '-' ? "" : fault->uuid,
+                   *fault->uuid == '-' ? 1 : 48);
+        if (*fault->profile)
+            device->profile[0] = '\0';
+        snprintf(w.machine.gpus[0].unusable, DEVICE_UNUSABLE_SIZE, "%s", table[i].gpu_unusable);
+        w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+        plan_again(&w);
+        assert_slices_per_device(&w, table[i].slices_per_device);
+        assert_non_null(strstr(w.plan->devices[1].left_out,
+                               strrchr(table[i].words, ':') ? "it is lost" : table[i].words));
+        assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, table[i].words), 1);
+        world_end(&w);
+    }
+}
+
+/* MIG is on, and nobody has made a device yet, beside a GPU that has some. */
+static void test_gpu_without_mig_devices_yet(void **state)
+{
+    struct world w = world_make(machine_mixed(), NULL, 0);
+
+    w.machine.gpus[2].mig_enabled = true;
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_slices_per_device(&w, "1 1 1 0 1 1 1 1 1");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "it has no MIG device"), 1);
+    world_end(&w);
+}
+
+static void test_replicas_have_a_limit(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, UINT32_MAX);
+    struct world w =
+        world_make(machine_make(1, "Tesla V100-SXM2-16GB", 16384, GPU_PATH_UNKNOWN), &entry, 1);
+
+    assert_slices_per_device(&w, "4096");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_ERROR, "at most 4096"), 1);
+    w.machine.gpus[0].mem_total_bytes = 100 * SHARE_MIB;
+    plan_again(&w);
+    assert_slices_per_device(&w, "100");
+    assert_int_equal(w.plan->resources[0].slices[99].mem_bytes, SHARE_MIB);
+    w.machine.gpus[0].mem_total_bytes = 0;
+    entry.replicas = 8;
+    plan_again(&w);
+    assert_int_equal(w.plan->resources[0].slices[0].mem_bytes, 0);
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
+/* A plan, written down whole. */
+static char *dump(const struct plan *plan)
+{
+    struct text text = TEXT_INIT;
+
+    for (size_t r = 0; r < plan->n_resources; r++) {
+        const struct plan_resource *resource = &plan->resources[r];
+
+        text_addf(&text, "%s %s %d %u %d %d\n", resource->name, resource->base, resource->sharing,
+                  resource->replicas, resource->renamed, resource->fail_multi);
+        for (size_t i = 0; i < resource->n_slices; i++)
+            text_addf(&text, " %s %zu %u %u %ju %zu\n", resource->slices[i].id,
+                      resource->slices[i].device, resource->slices[i].n,
+                      resource->slices[i].share_permille, (uintmax_t)resource->slices[i].mem_bytes,
+                      resource->by_id[i]);
+    }
+    for (size_t i = 0; i < plan->n_gpus; i++)
+        text_addf(&text, "%u %s\n", plan->gpus[i].index, plan->gpus[i].uuid);
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        const struct plan_device *on = &plan->devices[i];
+
+        text_addf(&text, "%u:%u %s %s %s %zu\n", plan_gpu(plan, on)->index, on->device.mig_index,
+                  on->device.uuid, on->left_out, on->base, on->n_slices);
+    }
+    for (size_t i = 0; i < plan->n_labels; i++)
+        text_addf(&text, "%s=%s\n", plan->labels[i].key, plan->labels[i].value);
+    return text_take(&text);
+}
+
+static void test_same_in_same_out(void **state)
+{
+    struct sharing_entry entries[] = {counted(entry_all(SHARING_TIME_SLICING, NAME_GPU, 7), 5),
+                                      counted(entry_all(SHARING_MPS, NAME_GPU, 3), 2)};
+    struct world w = world_make(machine_p3_16xlarge(), entries, 2);
+    char *first = dump(w.plan), *again, *permuted;
+
+    snprintf(w.machine.gpus[6].unusable, 20, "lost");
+    plan_again(&w);
+    free(first);
+    first = dump(w.plan);
+    plan_again(&w);
+    again = dump(w.plan);
+    for (size_t i = 0; i < 4; i++) {
+        struct gpu gpu = w.machine.gpus[i];
+
+        w.machine.gpus[i] = w.machine.gpus[7 - i];
+        w.machine.gpus[7 - i] = gpu;
+    }
+    plan_again(&w);
+    permuted = dump(w.plan);
+    assert_string_equal(first, again);
+    assert_string_equal(first, permuted);
+    free(first);
+    free(again);
+    free(permuted);
+    world_end(&w);
+}
+
+/* MIG devices follow their GPU wherever it stands in the inventory. */
+static void test_order_of_mig_devices(void **state)
+{
+    struct world w = world_make(machine_mixed(), NULL, 0);
+    struct gpu gpu = w.machine.gpus[0];
+    char *first, *permuted;
+
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    first = dump(w.plan);
+    w.machine.gpus[0] = w.machine.gpus[7];
+    w.machine.gpus[7] = gpu;
+    for (size_t i = 0; i < w.machine.n_mig_devices; i++)
+        if (w.machine.mig_devices[i].gpu == 0)
+            w.machine.mig_devices[i].gpu = 7;
+    plan_again(&w);
+    permuted = dump(w.plan);
+    assert_string_equal(first, permuted);
+    free(first);
+    free(permuted);
+    world_end(&w);
+}
+
+static void test_many_slices_are_quick(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 48);
+    struct world w = world_make(machine_p3_16xlarge(), &entry, 1);
+    clock_t start = clock();
+
+    for (int i = 0; i < 100; i++)
+        plan_again(&w);
+    /* About 0.06 ms each with -O2; 20 ms leave room for sanitizers and emulators. */
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 2.0);
+    assert_int_equal(w.plan->resources[0].n_slices, 384);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_guide_1),
+        cmocka_unit_test(test_remainder_goes_to_the_lowest),
+        cmocka_unit_test(test_nothing_asked_gives_whole_gpus),
+        cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_multi_rule_follows_the_strategy),
+        cmocka_unit_test(test_count_takes_the_lowest_indices),
+        cmocka_unit_test(test_list_by_index_and_uuid),
+        cmocka_unit_test(test_names_by_model),
+        cmocka_unit_test(test_unequal_slices),
+        cmocka_unit_test(test_unequal_slices_that_do_not_fit),
+        cmocka_unit_test(test_unequal_slices_beside_sharing),
+        cmocka_unit_test(test_no_gpu_is_quiet),
+        cmocka_unit_test(test_gpus_left_out),
+        cmocka_unit_test(test_mig_strategies_without_mig_gpus),
+        cmocka_unit_test(test_mig_strategies),
+        cmocka_unit_test(test_a_mig_device_in_a_plan),
+        cmocka_unit_test(test_single_with_devices_alike),
+        cmocka_unit_test(test_names_by_profile),
+        cmocka_unit_test(test_mig_devices_are_shared),
+        cmocka_unit_test(test_sizes_leave_mig_devices_alone),
+        cmocka_unit_test(test_mig_devices_left_out),
+        cmocka_unit_test(test_gpu_without_mig_devices_yet),
+        cmocka_unit_test(test_replicas_have_a_limit),
+        cmocka_unit_test(test_same_in_same_out),
+        cmocka_unit_test(test_order_of_mig_devices),
+        cmocka_unit_test(test_many_slices_are_quick),
+    };
+
+    return cmocka_run_group_tests_name("slice/planner", tests, NULL, NULL);
+}
