@@ -352,6 +352,8 @@ int podcgroup_parse(const char *text, size_t size, struct podcgroup *ret_pod, st
     struct podcgroup known = {.pod_uid = ""};
     bool any_hidden = false;
 
+    if (size == 0)
+        return error_set(err, -EBADMSG, "the text of its cgroups is empty");
     if (size > PODCGROUP_TEXT_MAX)
         return error_set(err, -EBADMSG, "the text of its cgroups is longer than %d bytes",
                          PODCGROUP_TEXT_MAX);

@@ -179,7 +179,6 @@ static void test_a_tree_below_something_else_is_told(void **state)
 static void test_no_pod(void **state)
 {
     static const char *const texts[] = {
-        "",
         "0::/",
         "0::/../../../..",
         "0::/../../../../system.slice/kubelet.service",
@@ -241,6 +240,7 @@ static void test_each_mistake_has_a_sentence(void **state)
          "form"},
         {"0::/kubepods/pod\x1b[2J\xff",
          "the pod of the cgroup 'pod?[2J?' has no UID of a known form"},
+        {"", "the text of its cgroups is empty"},
         {"no such process", "'no such process' is no line of /proc/PID/cgroup"},
         {"0:/", "'0:/' is no line of /proc/PID/cgroup"},
         {"0::", "'0::' is no line of /proc/PID/cgroup"},

@@ -160,15 +160,18 @@ struct correlator_entry *correlator_next(struct correlator *correlator,
     uint64_t wait = UINT64_MAX;
 
     for (size_t i = 0; i < CORRELATOR_ENTRIES_MAX; i++) {
-        struct correlator_entry *entry = &correlator->entries[i];
+        const size_t place = (correlator->next + i) % CORRELATOR_ENTRIES_MAX;
+        struct correlator_entry *entry = &correlator->entries[place];
         uint64_t own_wait;
 
         if (!is_pending(entry))
             continue;
         own_wait = wait_for(&entry->bucket, CORRELATOR_BURST, CORRELATOR_REFILL_MS, now->ms);
         own_wait = own_wait > all_wait ? own_wait : all_wait;
-        if (own_wait == 0)
+        if (own_wait == 0) {
+            correlator->next = place + 1;
             return entry;
+        }
         wait = own_wait < wait ? own_wait : wait;
     }
     *ret_wait_ms = wait;

@@ -53,6 +53,7 @@ struct correlator {
     struct correlator_entry
         entries[CORRELATOR_ENTRIES_MAX]; /* one that waits to be written does not move */
     struct correlator_bucket bucket;
+    size_t next; /* where to look first: behind the one that was tried last */
 };
 
 struct correlator_now {
@@ -74,7 +75,8 @@ int correlator_add(struct correlator *correlator, const struct correlator_event 
 
 /*
  * The entry that should be written now, or NULL; *ret_wait_ms is then when to ask again, UINT64_MAX
- * for not before something is added.
+ * for not before something is added. Entries take turns, so that one that cannot be written holds
+ * up no other.
  */
 struct correlator_entry *correlator_next(struct correlator *correlator,
                                          const struct correlator_now *now, uint64_t *ret_wait_ms);

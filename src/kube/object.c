@@ -155,3 +155,25 @@ void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE])
     gmtime_r(&when, &utc);
     strftime(buffer, KUBE_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
+
+static bool has_text(const struct kube_response *response, const char *outer, const char *key,
+                     const char *text)
+{
+    json_t *object = json_loadb(response->body, response->size, 0, NULL);
+    const json_t *at = outer ? json_object_get(object, outer) : object;
+    const char *found = json_string_value(json_object_get(at, key));
+    const bool is_equal = found && str_equal(found, text);
+
+    json_decref(object);
+    return is_equal;
+}
+
+bool kube_is_kind(const struct kube_response *response, const char *kind)
+{
+    return kube_is_success(response->http_status) && has_text(response, NULL, "kind", kind);
+}
+
+bool kube_is_gone(const struct kube_response *response, const char *name)
+{
+    return response->http_status == 404 && has_text(response, "details", "name", name);
+}

@@ -44,6 +44,17 @@ int kube_create(struct kube_client *client, const char *path, const json_t *obje
                 kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
                 struct error *err);
 
+/*
+ * Whose answer is it? A proxy in between answers in the server's place, with 200 as well as with
+ * 404, and so does an API server that does not serve the group yet.
+ */
+
+/* 2xx with an object of this kind. */
+bool kube_is_kind(const struct kube_response *response, const char *kind);
+
+/* 404 from the API server, about the object of this name. */
+bool kube_is_gone(const struct kube_response *response, const char *name);
+
 enum { KUBE_TIME_SIZE = 32 };
 
 /* "2026-01-31T23:59:59Z", as the API writes times. */

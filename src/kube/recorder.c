@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lograte.h"
+#include "base/text.h"
 #include "kube/backoff.h"
 #include "kube/correlator.h"
 #include "kube/managedfields.h"
@@ -25,10 +26,12 @@ struct recorder {
     struct correlator_entry *entry; /* what it is about */
     unsigned n_sent;                /* the count it carries */
     struct backoff backoff;
-    bool is_refused; /* the timer runs after a failure */
-    struct lograte trouble, loss;
+    bool is_refused;     /* the timer runs after a failure */
+    bool may_try_others; /* ... which may be of its entry alone */
+    struct lograte trouble, pods_refused, loss;
 };
 
+static void take_turn(struct recorder *recorder, struct correlator_entry *entry);
 static void pump(struct recorder *recorder);
 
 static struct correlator_now now(void)
@@ -71,6 +74,8 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
         return;
     }
     recorder->is_refused = true;
+    /* A webhook that fails is a 500 in one namespace; the others mean the whole server. */
+    recorder->may_try_others = status >= 500 && status != 503 && status != 504;
     uv_timer_start(&recorder->timer, on_timer,
                    backoff_next_ms(&recorder->backoff, response->retry_after_s), 0);
 }
@@ -84,17 +89,6 @@ static void on_good(struct recorder *recorder)
     recorder->entry->has_event = true;
 }
 
-/* What a proxy answers in the server's place may be 2xx as well. */
-static bool is_event(const struct kube_response *response)
-{
-    json_t *object = json_loadb(response->body, response->size, 0, NULL);
-    const char *kind = json_string_value(json_object_get(object, "kind"));
-    const bool is_one = kind && str_equal(kind, "Event");
-
-    json_decref(object);
-    return is_one;
-}
-
 static void on_written(const struct kube_response *response, void *userdata)
 {
     struct recorder *recorder = userdata;
@@ -102,7 +96,7 @@ static void on_written(const struct kube_response *response, void *userdata)
     const unsigned status = response->http_status;
 
     recorder->call = NULL;
-    if (kube_is_success(status) && is_event(response)) {
+    if (kube_is_kind(response, "Event")) {
         on_good(recorder);
     } else if (kube_is_success(status)) {
         on_failure(recorder, &(struct kube_response){.reason = "what was answered is no event"});
@@ -117,25 +111,39 @@ static void on_written(const struct kube_response *response, void *userdata)
     pump(recorder);
 }
 
+/* Without the right to get pods they get their events all the same, without their uid. */
+static void take_pod(struct recorder *recorder, const struct kube_response *response)
+{
+    json_t *pod = json_loadb(response->body, response->size, 0, NULL);
+    const char *uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
+    const bool is_refused = response->http_status == 403;
+
+    if (is_refused && lograte_begin(&recorder->pods_refused, response->reason, clock_now_ms()))
+        log_warning("events cannot name the uid of a pod", "reason", response->reason, "hint",
+                    "let our service account get pods");
+    if (uid && kube_is_success(response->http_status)) {
+        lograte_end(&recorder->pods_refused);
+        recorder->entry->pod_uid = strdup(uid);
+    } else if (is_refused) {
+        recorder->entry->pod_uid = strdup("");
+    }
+    json_decref(pod);
+}
+
 static void on_pod(const struct kube_response *response, void *userdata)
 {
     struct recorder *recorder = userdata;
-    const bool is_refused = response->http_status == 403;
-    const char *uid = NULL;
-    json_t *pod = NULL;
 
     recorder->call = NULL;
-    if (kube_is_success(response->http_status) && (pod = json_loads(response->body, 0, NULL)))
-        uid = json_string_value(json_object_get(json_object_get(pod, "metadata"), "uid"));
-    if (uid || is_refused)
-        recorder->entry->pod_uid = strdup(uid ? uid : "");
-    if (is_refused)
-        say_trouble(recorder, response->reason, 0);
-    if (response->http_status == 404)
+    take_pod(recorder, response);
+    if (recorder->entry->pod_uid) {
+        take_turn(recorder, recorder->entry);
+        return;
+    }
+    if (kube_is_gone(response, recorder->entry->pod))
         correlator_forget(recorder->entry);
-    else if (!recorder->entry->pod_uid)
+    else
         on_failure(recorder, response);
-    json_decref(pod);
     pump(recorder);
 }
 
@@ -257,26 +265,39 @@ static int send_entry(struct recorder *recorder, struct correlator_entry *entry,
                             : create_event(recorder, entry, err);
 }
 
-static void pump(struct recorder *recorder)
+static void come_to_rest(struct recorder *recorder, uint64_t wait_ms)
+{
+    if (!recorder->is_refused && wait_ms != UINT64_MAX)
+        uv_timer_start(&recorder->timer, on_timer, wait_ms, 0);
+    recorder->on_rest(recorder->userdata);
+}
+
+static void take_turn(struct recorder *recorder, struct correlator_entry *entry)
 {
     struct kube_response lost = {.reason = ""};
     struct error err = ERROR_INIT;
-    struct correlator_entry *entry;
-    struct correlator_now moment = now();
-    uint64_t wait_ms = 0;
+
+    if (send_entry(recorder, entry, &err) == 0)
+        return;
+    lost.reason = error_text(&err);
+    on_failure(recorder, &lost);
+    come_to_rest(recorder, UINT64_MAX);
+}
+
+static void pump(struct recorder *recorder)
+{
+    const struct correlator_now moment = now();
+    struct correlator_entry *entry = NULL;
+    uint64_t wait_ms = UINT64_MAX;
 
     if (recorder->call || !recorder->client)
         return;
-    entry = recorder->is_refused ? NULL : correlator_next(&recorder->correlator, &moment, &wait_ms);
-    if (entry && send_entry(recorder, entry, &err) < 0) {
-        lost.reason = error_text(&err);
-        on_failure(recorder, &lost);
-        entry = NULL;
-    }
-    if (!entry && !recorder->is_refused && wait_ms != UINT64_MAX)
-        uv_timer_start(&recorder->timer, on_timer, wait_ms, 0);
-    if (!entry)
-        recorder->on_rest(recorder->userdata);
+    if (!recorder->is_refused)
+        entry = correlator_next(&recorder->correlator, &moment, &wait_ms);
+    if (entry)
+        take_turn(recorder, entry);
+    else
+        come_to_rest(recorder, wait_ms);
 }
 
 /* -- life ------------------------------------------------------------------------------------ */
@@ -304,6 +325,12 @@ void recorder_start(struct recorder *recorder, struct kube_client *client)
     pump(recorder);
 }
 
+static bool is_about_the_same(const struct correlator_entry *entry,
+                              const struct correlator_event *event)
+{
+    return str_equal(entry->namespace_, event->namespace_) && str_equal(entry->pod, event->pod);
+}
+
 void recorder_add(struct recorder *recorder, const struct correlator_event *event)
 {
     const struct correlator_now moment = now();
@@ -313,6 +340,8 @@ void recorder_add(struct recorder *recorder, const struct correlator_event *even
         lograte_end(&recorder->loss);
     else if (lograte_begin(&recorder->loss, loss, moment.ms))
         log_warning(loss, "reason", event->reason, "message", event->message);
+    if (recorder->may_try_others && !is_about_the_same(recorder->entry, event))
+        recorder->is_refused = false;
     pump(recorder);
 }
 

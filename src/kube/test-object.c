@@ -95,6 +95,34 @@ static void test_conflicts(void **state)
     }
 }
 
+static void test_whose_answer_it_is(void **state)
+{
+    static const struct {
+        unsigned status;
+        const char *body;
+        bool is_pod, is_gone;
+    } rows[] = {
+        {200, "{\"kind\":\"Pod\"}", true, false},
+        {201, "{\"kind\":\"Pod\"}", true, false},
+        {404, "{\"kind\":\"Status\",\"details\":{\"name\":\"p\"}}", false, true},
+        {404, "{\"kind\":\"Status\",\"details\":{\"name\":\"q\"}}", false, false},
+        {404, "{\"kind\":\"Pod\"}", false, false},
+        {404, "<html>", false, false},
+        {404, "", false, false},
+        {200, "<html>", false, false},
+        {200, "{\"kind\":7,\"details\":{\"name\":\"p\"}}", false, false},
+        {0, "", false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct kube_response response = {
+            .http_status = rows[i].status, .body = rows[i].body, .size = strlen(rows[i].body)};
+
+        assert_int_equal(kube_is_kind(&response, "Pod"), rows[i].is_pod);
+        assert_int_equal(kube_is_gone(&response, "p"), rows[i].is_gone);
+    }
+}
+
 /* An incomplete object would be the server's 400, far from who wrote it. */
 static void test_apply_needs_to_know_what(void **state)
 {
@@ -124,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_whose_answer_it_is),
         cmocka_unit_test(test_apply_needs_to_know_what),
     };
 

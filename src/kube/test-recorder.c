@@ -2,11 +2,13 @@
 #include "kube/recorder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -134,9 +136,80 @@ static void a_pod_that_is_gone_hears_nothing(void **state)
 {
     say_to_pod("ml", "train");
     fake_api_serve("POST", NODE_POST, 201, EVENT);
-    fake_api_serve("GET", POD_GET, 404, "{}");
+    fake_api_serve("GET", POD_GET, 404, "{\"details\":{\"name\":\"train\"}}");
     assert_int_equal(fake_api_n_open(), 0);
     assert_true(recorder_is_idle(recorder));
+}
+
+/* A webhook that fails in one namespace, for ever. */
+static void one_that_cannot_be_written_holds_up_no_other(void **state)
+{
+    say_to_pod("ml", "train");
+    fake_api_serve("POST", NODE_POST, 201, EVENT);
+    fake_api_serve("GET", POD_GET, 200, POD);
+    fake_api_serve("POST", POD_POST, 500, "{}");
+    assert_int_equal(fake_api_n_open(), 0);
+    recorder_add(recorder, &(struct correlator_event){.namespace_ = "ml",
+                                                      .pod = "train",
+                                                      .warning = true,
+                                                      .reason = "GPULost",
+                                                      .message = "gone"});
+    assert_int_equal(fake_api_n_open(), 0); /* that it fails is known */
+    recorder_add(recorder, &(struct correlator_event){
+                               .namespace_ = "web", .pod = "shop", .reason = "X", .message = "y"});
+    fake_api_serve("GET", "/api/v1/namespaces/web/pods/shop", 200, POD);
+    fake_api_serve("POST", "/api/v1/namespaces/web/events" BY, 201, EVENT);
+    fake_api_expect("POST", POD_POST); /* once something works it has another turn */
+}
+
+static void what_the_whole_server_refuses_is_waited_out(void **state)
+{
+    say("gone");
+    fake_api_serve("POST", NODE_POST, 503, "{}");
+    say_to_pod("web", "shop");
+    assert_int_equal(fake_api_n_open(), 0);
+}
+
+/* What the process logs from here to log_end(). */
+static int terminal, logged;
+
+static void log_start(void)
+{
+    terminal = dup(STDERR_FILENO);
+    logged = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    assert_true(terminal >= 0 && logged >= 0 && dup2(logged, STDERR_FILENO) >= 0);
+}
+
+static unsigned log_end(const char *sentence)
+{
+    static char log[4096];
+    ssize_t size = pread(logged, log, sizeof(log) - 1, 0);
+    unsigned n = 0;
+
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+    close(logged);
+    assert_true(size >= 0);
+    log[size] = '\0';
+    for (const char *at = log; (at = strstr(at, sentence)); at++)
+        n++;
+    return n;
+}
+
+static void a_lasting_refusal_of_pods_is_logged_once(void **state)
+{
+    char pod[16], path[80];
+
+    log_start();
+    for (int i = 0; i < 5; i++) {
+        snprintf(pod, sizeof(pod), "p%d", i);
+        snprintf(path, sizeof(path), "/api/v1/namespaces/ml/pods/%s", pod);
+        recorder_add(recorder, &(struct correlator_event){
+                                   .namespace_ = "ml", .pod = pod, .reason = "X", .message = "y"});
+        fake_api_serve("GET", path, 403, "{}");
+        fake_api_serve("POST", POD_POST, 201, EVENT);
+    }
+    assert_int_equal(log_end("level="), 1);
 }
 
 /* Without the right to get pods, they hear it all the same. */
@@ -295,6 +368,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_said_before_the_start_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_hears_it_by_its_uid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_that_is_gone_hears_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_cannot_be_written_holds_up_no_other, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_the_whole_server_refuses_is_waited_out, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_lasting_refusal_of_pods_is_logged_once, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_uid_that_may_not_be_read_is_left_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_long_name_is_cut_where_a_name_may_end, set_up, tear_down),

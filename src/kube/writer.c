@@ -56,8 +56,11 @@ static void wait(struct writer *writer, unsigned retry_after_s)
 
 static bool is_good(const struct writer *writer, const struct kube_response *response)
 {
-    return kube_is_success(response->http_status) ||
-           (response->http_status == 404 && writer->job->absent_is_fine);
+    const struct writer_job *job = writer->job;
+
+    return (kube_is_success(response->http_status) ||
+            (response->http_status == 404 && job->absent_is_fine)) &&
+           (!job->is_ours || job->is_ours(response, writer->job_userdata));
 }
 
 static void on_good(struct writer *writer, const struct kube_response *response)
@@ -91,10 +94,12 @@ static void on_bad(struct writer *writer, const struct kube_response *response)
 {
     const bool is_conflict =
         !response->error && (response->http_status == 409 || response->http_status == 422);
+    const char *unnamed = kube_is_success(response->http_status)
+                              ? "the answer is not the API server's"
+                              : "the server gave no reason";
     char reason[256];
 
-    snprintf(reason, sizeof(reason), "%s",
-             *response->reason ? response->reason : "the server gave no reason");
+    snprintf(reason, sizeof(reason), "%s", *response->reason ? response->reason : unnamed);
     writer->was_conflict = is_conflict && ++writer->n_conflicts < CONFLICTS_SAID;
     if (!writer->was_conflict)
         say_trouble(writer, reason, response->http_status);

@@ -31,6 +31,8 @@ struct writer_job {
     /* 409: what can be learnt of it, before the next look. May be NULL. */
     void (*on_conflict)(const struct kube_response *response, void *userdata);
     bool absent_is_fine;
+    /* Is it the API server's answer, and about this thing? NULL = every one is. */
+    bool (*is_ours)(const struct kube_response *response, void *userdata);
 };
 
 struct writer {

@@ -48,12 +48,20 @@ static void on_answer(const struct kube_response *response, void *userdata)
     json_decref(pod);
 }
 
+static bool is_about_our_pod(const struct kube_response *response, void *userdata)
+{
+    const struct owner *owner = userdata;
+
+    return kube_is_kind(response, "Pod") || kube_is_gone(response, owner->observed->setup->pod);
+}
+
 static const struct writer_job lookup = {
     .what = "owner of our pod, which is read first",
     .remedy = "let our service account get pods in its namespace",
     .send = send_lookup,
     .on_answer = on_answer,
     .absent_is_fine = true,
+    .is_ours = is_about_our_pod,
 };
 
 void owner_init(struct owner *owner, uv_loop_t *loop, const struct observed *observed,
@@ -97,19 +105,6 @@ static bool chooses(const json_t *daemonset, const json_t *node)
     return true;
 }
 
-/* A 404 may also come from a proxy in between, or from an API server that does not serve the group
- * yet: only one that names our DaemonSet is about it. */
-static bool is_gone(const struct owner *owner, const struct kube_response *response)
-{
-    json_t *status = json_loadb(response->body, response->size, 0, NULL);
-    const char *name =
-        json_string_value(json_object_get(json_object_get(status, "details"), "name"));
-    bool is_about_it = name && owner->daemonset && str_equal(name, owner->daemonset);
-
-    json_decref(status);
-    return is_about_it;
-}
-
 bool owner_leaves(const struct owner *owner, const struct kube_response *response)
 {
     json_t *daemonset, *metadata;
@@ -119,7 +114,7 @@ bool owner_leaves(const struct owner *owner, const struct kube_response *respons
     if (response->error)
         return false;
     if (response->http_status == 404)
-        return is_gone(owner, response);
+        return owner->daemonset && kube_is_gone(response, owner->daemonset);
     daemonset = json_loadb(response->body, response->size, 0, NULL);
     metadata = json_object_get(daemonset, "metadata");
     uid = json_string_value(json_object_get(metadata, "uid"));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nodesync/shutdown.h"
 
+#include <errno.h>
+
 #include "base/log.h"
 
 enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for ending */ };
@@ -64,25 +66,35 @@ static void on_daemonset(const struct kube_response *response, void *userdata)
     end_when_done(shutdown);
 }
 
-static int ask_daemonset(struct shutdown *shutdown)
+enum { SHUTDOWN_NO_DAEMONSET = 1 };
+
+static int ask_daemonset(struct shutdown *shutdown, struct error *err)
 {
     struct kube_request request = {.method = "GET", .on_done = on_daemonset};
     cleanup_free char *path = NULL;
     int r = owner_path(shutdown->owner, &path);
 
+    if (r == -ENOENT)
+        return SHUTDOWN_NO_DAEMONSET;
     if (r < 0)
-        return r;
+        return error_set_errno(err, r, "cannot ask for the DaemonSet");
     request.path = path;
-    return kube_send(shutdown->observed->client, &request, shutdown, &shutdown->call, NULL);
+    return kube_send(shutdown->observed->client, &request, shutdown, &shutdown->call, err);
 }
 
 /* Who owns us may be unknown yet, when the agent ends right after its start. */
 static void ask_when_known(struct shutdown *shutdown)
 {
+    struct error err = ERROR_INIT;
+    int r;
+
     if (shutdown->is_asked || !owner_is_settled(shutdown->owner))
         return;
     shutdown->is_asked = true;
-    shutdown->is_known = ask_daemonset(shutdown) < 0;
+    r = ask_daemonset(shutdown, &err);
+    if (r < 0)
+        say_unknown(shutdown, error_text(&err));
+    shutdown->is_known = r != 0;
 }
 
 void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, struct observed *observed,

@@ -156,10 +156,10 @@ static void waits_for_its_owner(void **state)
     writer_sync(&owner.writer);
     writer_sync(&feature.writer);
     assert_int_equal(fake_api_n_sent(), 1); /* for the owner */
-    fake_api_serve(
-        "GET", "/api/v1/namespaces/gpus/pods/agent-x", 200,
-        "{\"metadata\":{\"ownerReferences\":[{\"kind\":\"DaemonSet\",\"name\":\"agents\","
-        "\"uid\":\"u\"}]}}");
+    fake_api_serve("GET", "/api/v1/namespaces/gpus/pods/agent-x", 200,
+                   "{\"kind\":\"Pod\",\"metadata\":{\"ownerReferences\":[{\"kind\":\"DaemonSet\","
+                   "\"name\":\"agents\","
+                   "\"uid\":\"u\"}]}}");
     writer_sync(&feature.writer);
     fake_api_serve("GET", GROUP, 200, OFFERED);
     fake_api_serve("GET", OBJECT_PATH, 404, "{}");

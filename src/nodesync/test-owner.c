@@ -14,8 +14,9 @@
 #include "kube/test-fake-api.h"
 
 #define POD_PATH "/api/v1/namespaces/gpus/pods/agent-x"
-#define OWNED_BY(kind, name)                                                            \
-    "{\"metadata\":{\"ownerReferences\":[{\"kind\":\"" kind "\",\"name\":\"" name "\"," \
+#define OWNED_BY(kind, name)                                                                       \
+    "{\"kind\":\"Pod\",\"metadata\":{\"ownerReferences\":[{\"kind\":\"" kind "\",\"name\":\"" name \
+    "\","                                                                                          \
     "\"uid\":\"u\"}]}}"
 
 static uv_loop_t loop;
@@ -76,10 +77,9 @@ static void a_pod_may_be_run_by_nothing(void **state)
         unsigned status;
         const char *body;
     } answers[] = {
-        {200, "{\"metadata\":{}}"},
+        {200, "{\"kind\":\"Pod\",\"metadata\":{}}"},
         {200, OWNED_BY("ReplicaSet", "agents")},
-        {200, "<html>"},
-        {404, "{}"},
+        {404, "{\"details\":{\"name\":\"agent-x\"}}"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
@@ -92,6 +92,34 @@ static void a_pod_may_be_run_by_nothing(void **state)
         assert_true(owner_is_settled(&owner));
         assert_int_equal(owner_path(&owner, &path), -ENOENT);
     }
+}
+
+/* It knows nothing of our pod; the API server is asked again. */
+static void a_proxy_is_not_believed(void **state)
+{
+    static const struct {
+        unsigned status;
+        const char *body;
+    } answers[] = {
+        {200, "<html>"},
+        {200, "{\"kind\":\"Status\"}"},
+        {404, "<html>"},
+        {404, "{}"},
+        {404, "{\"details\":{\"name\":\"another\"}}"},
+    };
+    char *path = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        writer_kick(&owner.writer);
+        fake_api_serve("GET", POD_PATH, answers[i].status, answers[i].body);
+        assert_false(owner.writer.at_rest);
+        assert_int_equal(fake_api_n_open(), 0); /* not at once */
+        assert_true(owner_is_settled(&owner));
+    }
+    writer_kick(&owner.writer);
+    fake_api_serve("GET", POD_PATH, 200, OWNED_BY("DaemonSet", "agents"));
+    assert_int_equal(owner_path(&owner, &path), 0);
+    free(path);
 }
 
 static void outside_of_a_pod_nobody_is_asked(void **state)
@@ -186,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(our_pod_names_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_may_be_run_by_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_proxy_is_not_believed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(outside_of_a_pod_nobody_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refusal_settles_it_for_now, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),

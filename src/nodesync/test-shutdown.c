@@ -2,11 +2,13 @@
 #include "nodesync/shutdown.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -23,9 +25,9 @@
     "\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":\"DaemonSet\",\"name\":\"agents\"," \
     "\"uid\":\"u\"}]},\"spec\":{\"labels\":{\"a\":\"1\"}}}"
 #define LABELS_PATH "/api/v1/nodes/gpu-1?fieldManager=gpuslice-node"
-#define POD                                                                                    \
-    "{\"metadata\":{\"ownerReferences\":[{\"kind\":\"DaemonSet\",\"name\":\"agents\",\"uid\":" \
-    "\"u\"}]}}"
+#define POD                                                                                  \
+    "{\"kind\":\"Pod\",\"metadata\":{\"ownerReferences\":[{\"kind\":\"DaemonSet\",\"name\":" \
+    "\"agents\",\"uid\":\"u\"}]}}"
 #define STAYS "{\"metadata\":{\"uid\":\"u\"}}"
 #define GOES  "{\"metadata\":{\"uid\":\"u\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"}}"
 /* A Node with our label a. */
@@ -230,11 +232,45 @@ static void an_uninstall_waits_for_the_node(void **state)
     json_decref(node);
 }
 
+/* What the process logs while `act` runs. */
+static const char *log_of(void (*act)(void))
+{
+    static char log[2048];
+    const int terminal = dup(STDERR_FILENO);
+    const int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    ssize_t n;
+
+    assert_true(terminal >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    act();
+    dup2(terminal, STDERR_FILENO);
+    n = pread(file, log, sizeof(log) - 1, 0);
+    assert_true(n >= 0);
+    log[n] = '\0';
+    close(terminal);
+    close(file);
+    return log;
+}
+
+static void begin(void)
+{
+    shutdown_begin(&ending, events);
+}
+
+/* The token cannot be read any more, for one. */
+static void a_question_that_cannot_be_sent_is_logged(void **state)
+{
+    be_at_rest();
+    fake_api_break(-EACCES);
+    assert_non_null(strstr(log_of(begin), "cannot find out whether this is an uninstall"));
+    assert_int_equal(n_done, 1);
+    assert_false(ending.is_uninstall);
+}
+
 static void without_a_daemonset_nobody_is_asked(void **state)
 {
     setup.pod = own("");
     writer_sync(&owner.writer);
-    shutdown_begin(&ending, events);
+    assert_string_equal(log_of(begin), "");
     assert_int_equal(n_done, 1);
     assert_int_equal(fake_api_n_sent(), 0);
 }
@@ -287,6 +323,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_uninstall_is_in_a_hurry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_owner_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_uninstall_waits_for_the_node, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_question_that_cannot_be_sent_is_logged, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(without_a_daemonset_nobody_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_server_it_is_over_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_said_last_is_still_written, set_up, tear_down),

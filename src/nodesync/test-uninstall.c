@@ -91,6 +91,10 @@ static void ends_when_it_is_gone(void **state)
          {{0, NULL}, {202, "{}"}, {503, "{}"}, GONE},
          0,
          "DELETE " PATH "\nDELETE " PATH "\nGET " PATH "\nGET " PATH "\n"},
+        {"a proxy knows nothing of it",
+         {{404, "<html>"}, {404, "{\"details\":{\"name\":\"others\"}}"}, GONE},
+         0,
+         "DELETE " PATH "\nDELETE " PATH "\nDELETE " PATH "\n"},
         {"forbidden", {{403, "{}"}}, 1, "DELETE " PATH "\n"},
         {"a token that is none", {{401, "{}"}}, 1, "DELETE " PATH "\n"},
         {"forbidden to look", {{200, "{}"}, {403, "{}"}}, 1, "DELETE " PATH "\nGET " PATH "\n"},
@@ -111,7 +115,7 @@ static void ends_when_it_is_gone(void **state)
 /* A name from outside leads nowhere else. */
 static void a_name_is_one_step_of_the_path(void **state)
 {
-    script.answers[0] = (struct fake_answer)GONE;
+    script.answers[0] = (struct fake_answer){404, "{\"details\":{\"name\":\"../x?y\"}}"};
     setenv("NAMESPACE", "a/b", 1);
     assert_int_equal(uninstall_run("../x?y"), 0);
     assert_string_equal(script.asked,

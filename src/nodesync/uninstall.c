@@ -18,6 +18,7 @@ struct retirement {
     uv_loop_t loop;
     uv_timer_t timer, limit;
     struct kube_client *client;
+    const char *daemonset; /* borrowed */
     char *path;
     bool is_told; /* the server has taken the deletion */
     bool is_gone;
@@ -38,7 +39,7 @@ static void on_done(const struct kube_response *response, void *userdata)
     const bool is_good = kube_is_success(response->http_status);
 
     retirement->is_told = retirement->is_told || is_good;
-    retirement->is_gone = response->http_status == 404;
+    retirement->is_gone = kube_is_gone(response, retirement->daemonset);
     snprintf(retirement->trouble, sizeof(retirement->trouble), "%s",
              is_good ? "its pods have not ended" : response->reason);
     if (retirement->is_gone || is_hopeless(response))
@@ -106,7 +107,7 @@ static int start(struct retirement *retirement, const char *daemonset, struct er
 
 int uninstall_run(const char *daemonset)
 {
-    struct retirement retirement = {.client = NULL};
+    struct retirement retirement = {.daemonset = daemonset};
     struct error err = ERROR_INIT;
 
     uv_loop_init(&retirement.loop);
