@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/request.h"
 #include "cli/verb.h"
 
 /* `gpuslice --help` and `gpuslice --version` are verbs in other clothes. */

@@ -14,8 +14,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-
-struct verb;
+#include "cli/verb.h"
 
 enum { REQUEST_OPERANDS_MAX = 256 };
 
@@ -31,19 +30,6 @@ struct request {
     bool node;   /* --node */
     bool labels; /* --labels */
     bool help;   /* --help */
-};
-
-enum option_id {
-    OPTION_CONFIG,
-    OPTION_KEY,
-    OPTION_MACHINE,
-    OPTION_NODE,
-    OPTION_PLAN_OUTPUT,
-    OPTION_CHECK_OUTPUT,
-    OPTION_LABELS,
-    OPTION_ROOT,
-    OPTION_HELP,
-    N_OPTIONS,
 };
 
 struct option_row {

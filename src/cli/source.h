@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "cli/request.h"
-#include "config/config.h"
+#include "config/load.h"
 
 struct source {
     const char *name; /* as it is shown; NULL = no configuration given */

@@ -9,7 +9,20 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "cli/request.h"
+struct request;
+
+enum option_id {
+    OPTION_CONFIG,
+    OPTION_KEY,
+    OPTION_MACHINE,
+    OPTION_NODE,
+    OPTION_PLAN_OUTPUT,
+    OPTION_CHECK_OUTPUT,
+    OPTION_LABELS,
+    OPTION_ROOT,
+    OPTION_HELP,
+    N_OPTIONS,
+};
 
 /* What the shell gets to see. */
 enum exit_status {

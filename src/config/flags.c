@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "config/kind.h"
+#include "config/load.h"
 #include "config/options.h"
 #include "config/overrides.h"
 

@@ -2,7 +2,7 @@
 #include "config/options.h"
 
 #include "base/array.h"
-#include "config/flags.h"
+#include "config/agentflags.h"
 #include "config/imex.h"
 #include "config/kind.h"
 #include "config/nodeinfo.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "config/flags.h"
+#include "config/schema.h"
 
 struct override {
     const struct option *option; /* NULL: a text that is only kept */

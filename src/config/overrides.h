@@ -4,7 +4,13 @@
 /* What the command line and the environment said about the configuration, kept until a file is
  * read. */
 
-#include "config/schema.h"
+#include <stddef.h>
+
+struct config;
+struct option;
+
+/* Opaque; NULL = nothing was given. */
+struct config_overrides;
 
 /* An empty set, or NULL for want of memory. */
 struct config_overrides *config_overrides_new(void);
@@ -19,3 +25,6 @@ const char *config_overrides_keep(struct config_overrides *overrides, const char
 
 /* Sets what was said; overrides may be NULL. 0 or -ENOMEM. */
 int config_overrides_apply(const struct config_overrides *overrides, struct config *config);
+
+/* NULL is fine. */
+void config_overrides_free(struct config_overrides *overrides);

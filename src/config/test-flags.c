@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/load.h"
 
 enum { MAX_WORDS = 12 };
 

@@ -11,8 +11,8 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "config/config.h"
 #include "config/flags.h"
+#include "config/load.h"
 
 static struct config *load_with(const char *file, const char *variable, const char *flag)
 {

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/array.h"
-#include "config/config.h"
+#include "config/load.h"
 #include "slice/planner.h"
 
 #define UUID_0 "GPU-00000000-0000-0000-0000-000000000000"

@@ -16,7 +16,7 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "config/flags.h"
+#include "config/agentflags.h"
 
 enum { NODECONFIG_TIMEOUT_MS = 5000, NODECONFIG_FALLBACKS = 2 };
 

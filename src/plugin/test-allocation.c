@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/load.h"
 #include "rpc/message.h"
 
 #define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"

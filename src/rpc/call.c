@@ -2,6 +2,7 @@
 #include "rpc/call.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -10,9 +10,6 @@
  * stream keeps only the newest message not yet begun: a kubelet wants the latest list, not the
  * history.
  *
- * A call belongs to the server. It stays valid until rpc_call_finish, or until the handler's
- * `on_gone` ran (cancelled, deadline passed, connection lost, server stopped), whichever is first.
- *
  * Bounds, so that no peer makes the process grow: see struct rpc_limits.
  */
 
@@ -23,19 +20,9 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "rpc/status.h"
+#include "rpc/call.h"
 
 struct rpc_server;
-struct rpc_call;
-
-typedef void rpc_handler_fn(struct rpc_call *call, const void *request, size_t size,
-                            void *userdata);
-typedef void rpc_gone_fn(struct rpc_call *call, void *call_data);
-
-struct rpc_method {
-    const char *path; /* "/v1beta1.DevicePlugin/Allocate" */
-    rpc_handler_fn *handle;
-};
 
 struct rpc_limits {
     size_t message_bytes; /* a larger request is RESOURCE_EXHAUSTED; 0 = 4 MiB as grpc-go has it */
@@ -51,11 +38,6 @@ struct rpc_limits {
     {                      \
         .allowed_uid = -1  \
     }
-
-/* What a server has seen; a program's metrics read it. */
-struct rpc_counters {
-    uint64_t connections, calls, failed_calls, cancelled_calls, protocol_errors;
-};
 
 /*
  * Listens on `path` (mode 0600; an older socket file there is replaced) and serves `methods`, which
@@ -77,22 +59,3 @@ void rpc_server_free(struct rpc_server *server);
 bool rpc_server_socket_is_ours(const struct rpc_server *server);
 
 const struct rpc_counters *rpc_server_counters(const struct rpc_server *server);
-
-/* Attaches the caller's data to a call it keeps, and a function that runs if the call goes away. */
-void rpc_call_keep(struct rpc_call *call, void *call_data, rpc_gone_fn *on_gone);
-
-/* The server's userdata. */
-void *rpc_call_userdata(const struct rpc_call *call);
-
-/*
- * Queues one message, which is copied. On a stream it replaces a queued message that was not begun.
- * -ENOMEM only; the call is then ended as RESOURCE_EXHAUSTED (on_gone runs).
- */
-int rpc_call_send(struct rpc_call *call, const void *message, size_t size);
-
-/* Ends the call: status and, if not OK, a sentence for people (NULL = none). The call is gone then.
- */
-void rpc_call_finish(struct rpc_call *call, enum rpc_status status, const char *text);
-
-/* rpc_call_send + rpc_call_finish(RPC_OK), the end of every unary handler that succeeded. */
-void rpc_call_reply(struct rpc_call *call, const void *message, size_t size);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cli/request.h"
 #include "cli/verb.h"
 
 enum { MAX_WORDS = 32 };

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "config/flags.h"
+#include "config/load.h"
 
 enum { MAX_WORDS = 32 };
 

@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "kube/kubeconfig.h"
 #include "kube/object.h"
 #include "kube/watch.h"
 
