@@ -34,12 +34,12 @@ struct plugin_flags {
     enum allocation_policy allocation_policy;
 };
 
-enum said_bool { SAID_NOTHING, SAID_FALSE, SAID_TRUE };
+enum tristate { TRISTATE_UNSET, TRISTATE_FALSE, TRISTATE_TRUE };
 
 struct gfd_flags {
     bool oneshot;
-    enum said_bool no_timestamp;
-    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA takes 0 */
+    enum tristate no_timestamp;
+    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA accepts 0 */
     char *output_file;          /* NULL = not given; "" = standard output */
     char *machine_type_file;
 };
@@ -57,11 +57,11 @@ struct extra_taint {
 struct config {
     bool fail_on_init_error;
     char *mps_root;
-    char *driver_root, *dev_root; /* dev_root: driver_root when not given */
+    char *driver_root, *dev_root; /* dev_root defaults to driver_root */
     bool gdrcopy_enabled, gds_enabled, mofed_enabled;
     bool use_node_feature_api;
     enum discovery_strategy discovery_strategy;
-    struct position discovery_at; /* in the file; line 0 = elsewhere */
+    struct position discovery_at; /* in the file; line 0 = set elsewhere */
     struct plugin_flags plugin;
     struct gfd_flags gfd;
     struct policy policy;

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Command-line flags and environment variables: nvidia-device-plugin's and gpu-feature-discovery's
- * by their own names, so that an existing DaemonSet's argument list works, and ours. One table row
- * per option holds its spellings, variables, type, default and help; usage text and man page use it
- * too.
+ * Command-line flags and environment variables: those of nvidia-device-plugin and
+ * gpu-feature-discovery under their own names, so that an existing DaemonSet's arguments work, and
+ * ours. One table row per option holds its flags, variables, type, default and help; the usage text
+ * and the man page use it too.
  */
 
 #include <stdio.h>
@@ -17,29 +17,28 @@
 
 /*
  * Parses both. Environment variables are read from envp ("NAME=value" strings, NULL-terminated;
- * NULL = none). An empty variable says something only where an empty value means something. 0
- * (there may be warnings), -EINVAL with problems (each names the flag or variable and what to write
- * instead), or -ENOMEM. --help and --version count even beside errors: then 0, and the rest is
- * unsaid.
+ * NULL = none). An empty variable counts only where an empty value is meaningful. 0 (possibly with
+ * warnings), -EINVAL with problems (each names the flag or variable and what to write instead), or
+ * -ENOMEM. --help and --version win over errors: then 0, without problems.
  */
 int flags_parse(int argc, char *const argv[], char *const envp[], struct agent_flags *ret_flags,
                 struct config_overrides **ret_overrides, struct problems *problems);
 
 /* One option, for whoever writes help, manual pages or completions. Strings are static or "". */
 struct flag_info {
-    char flags[80];          /* "--driver-root, --nvidia-driver-root"; "" = only by environment */
+    char flags[80];          /* "--driver-root, --nvidia-driver-root"; "" = environment only */
     char variables[80];      /* "GFD_ONESHOT, ONESHOT" */
     char words[160];         /* allowed words, "none, single, mixed"; "" = any */
     const char *placeholder; /* "PATH"; "" = a flag without a value */
-    const char *path;        /* in the configuration file */
+    const char *path;        /* its path in the configuration file */
     const char *standard;    /* default */
     const char *help;
     bool is_bool; /* --flag alone means true */
-    bool ignored; /* taken for NVIDIA's sake; does nothing */
-    bool not_yet; /* read and checked; does nothing in this release */
+    bool ignored; /* accepted for compatibility with NVIDIA; does nothing */
+    bool not_yet; /* parsed and validated; does nothing in this release */
 };
 
-/* Calls for every option that has a flag or a variable, in the order of the help. */
+/* Called for every option that has a flag or a variable, in the order of the help. */
 void flags_each(void (*visit)(const struct flag_info *info, void *context), void *context);
 
 /* The options' help, at most 80 columns, one block per option. */

@@ -31,7 +31,7 @@ int nodeconfig_new(uv_loop_t *loop, const struct agent_flags *flags,
                    nodeconfig_changed_fn *on_changed, void *userdata,
                    struct nodeconfig **ret_config, struct error *err);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void nodeconfig_free(struct nodeconfig *config);
 
 /* What the Node's label says; NULL = it does not have it. */

@@ -130,7 +130,7 @@ static const struct {
      {UUID_0, UUID_1},
      "env NVIDIA_GDS=enabled\nannotation cdi.k8s.io/nvidia-device-plugin_ " CDI UUID_0
      "," CDI UUID_1 ",k8s.device-plugin.nvidia.com/gds=all\n"},
-    {"an annotation that would name nothing is left out",
+    {"an annotation that would name nothing is ignored",
      "flags: {plugin: {deviceListStrategy: cdi-annotations}}",
      {NULL},
      ""},

@@ -58,15 +58,15 @@ void rpc_call_reply(struct rpc_call *call, const void *message, size_t size);
 struct connection;
 struct stream;
 
-/* What all calls of a server share; it outlives them. */
+/* Shared by all calls of a server; outlives them. */
 struct call_host {
     const struct rpc_method *methods;
     size_t n_methods;
     size_t message_bytes;
     struct rpc_counters counters;
     void *userdata;
-    size_t buffered_bytes; /* of requests that are not complete */
-    bool stopped;          /* refuse new ones */
+    size_t buffered_bytes; /* of incomplete requests */
+    bool stopped;          /* reject new ones */
 };
 
 struct stream *call_open(struct call_host *host, struct connection *connection, int32_t id);
@@ -79,5 +79,5 @@ bool call_trailers(struct stream *stream);
 void call_closed(struct stream *stream, uint32_t error);
 void call_due(struct stream *stream);
 
-/* The server stops: ends the call as UNAVAILABLE; its on_gone runs. */
+/* The server is stopping: ends the call as UNAVAILABLE; its on_gone runs. */
 void call_stop(struct stream *stream);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Command lines of gpuslice: one word a line, the first one is the verb. */
+/* Command lines of gpuslice: one argument per line, the first one is the verb. */
 
 #include <assert.h>
 #include <stdint.h>
