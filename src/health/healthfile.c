@@ -7,20 +7,19 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hostid.h"
 #include "base/log.h"
 
 enum { HEALTHFILE_MAX = 1 << 20 };
 
 void healthfile_init(struct healthfile *file, const char *folder)
 {
-    cleanup_free char *boot = NULL;
-    size_t size;
+    struct hostid id;
 
+    hostid_read(&id);
     *file = (struct healthfile){.folder = folder};
     snprintf(file->path, sizeof(file->path), "%s/health", folder);
-    if (file_read("/proc/sys/kernel/random/boot_id", sizeof(file->boot) - 1, &boot, &size, NULL) ==
-        0)
-        snprintf(file->boot, sizeof(file->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
+    snprintf(file->boot, sizeof(file->boot), "%s", id.boot);
 }
 
 void healthfile_load(const struct healthfile *file, struct health *health)
