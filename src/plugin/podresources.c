@@ -18,6 +18,7 @@ struct question {
     char **ids; /* sorted; NULL = every pod is wanted */
     size_t n_ids;
     podresources_done_fn *on_done;
+    podresources_list_fn *on_listed; /* instead of on_done */
     void *userdata;
 };
 
@@ -28,6 +29,7 @@ struct podresources {
     struct rpc_client *client; /* while a call is open */
     struct question *questions;
     size_t n_questions, capacity;
+    uint64_t began_ms;      /* when the call was made */
     struct lograte silence; /* of a kubelet that does not answer */
 };
 
@@ -88,6 +90,48 @@ int podresources_read(const void *data, size_t size, const char *const *ids, siz
     return r;
 }
 
+/* Every device of one container. */
+static int add_devices(const struct podresources_pod *pod, const v1_ContainerResources *container,
+                       struct podresources_device **devices, size_t *n, size_t *capacity)
+{
+    for (pb_size_t i = 0; i < container->devices_count; i++)
+        for (pb_size_t k = 0; k < container->devices[i].device_ids_count; k++) {
+            struct podresources_device *device = array_push(devices, n, capacity, sizeof(*device));
+
+            if (!device)
+                return -ENOMEM;
+            *device = (struct podresources_device){
+                .resource = message_text(container->devices[i].resource_name),
+                .id = message_text(container->devices[i].device_ids[k]),
+                .container = message_text(container->name),
+                .pod = *pod};
+        }
+    return 0;
+}
+
+/* `list` NULL = the kubelet did not answer. */
+static void pass_list(const v1_ListPodResourcesResponse *list, uint64_t began_ms,
+                      podresources_list_fn *on_listed, void *userdata)
+{
+    cleanup_free struct podresources_device *devices = NULL;
+    size_t n = 0, capacity = 0;
+    int r = list ? 0 : -EAGAIN;
+
+    for (pb_size_t i = 0; r == 0 && i < list->pod_resources_count; i++) {
+        const v1_PodResources *pod = &list->pod_resources[i];
+        const struct podresources_pod names = {message_text(pod->namespace),
+                                               message_text(pod->name)};
+
+        for (pb_size_t k = 0; r == 0 && k < pod->containers_count; k++)
+            r = add_devices(&names, &pod->containers[k], &devices, &n, &capacity);
+    }
+    on_listed(&(struct podresources_list){.is_complete = r == 0,
+                                          .began_ms = began_ms,
+                                          .devices = devices,
+                                          .n_devices = r == 0 ? n : 0},
+              userdata);
+}
+
 /* --- questions --- */
 
 static void question_deinit(struct question *question)
@@ -113,7 +157,20 @@ static int question_copy(struct question *question, const char *const *ids, size
     return 0;
 }
 
-/* Answers all that are open; whoever asks from within an answer waits for the next call. */
+static void answer(const struct podresources *podresources, const struct question *question,
+                   const v1_ListPodResourcesResponse *list)
+{
+    const v1_ListPodResourcesResponse nothing = v1_ListPodResourcesResponse_init_zero;
+
+    if (question->on_listed)
+        pass_list(list, podresources->began_ms, question->on_listed, question->userdata);
+    else
+        pick(list ? list : &nothing, (const char *const *)question->ids, question->n_ids,
+             question->on_done, question->userdata);
+}
+
+/* Answers all that are open (list NULL = without one); what is asked from within an answer waits
+ * for the next call. */
 static void answer_all(struct podresources *podresources, const v1_ListPodResourcesResponse *list)
 {
     struct question *questions = TAKE_PTR(podresources->questions);
@@ -121,8 +178,7 @@ static void answer_all(struct podresources *podresources, const v1_ListPodResour
 
     podresources->n_questions = podresources->capacity = 0;
     for (size_t i = 0; i < n; i++) {
-        pick(list, (const char *const *)questions[i].ids, questions[i].n_ids, questions[i].on_done,
-             questions[i].userdata);
+        answer(podresources, &questions[i], list);
         question_deinit(&questions[i]);
     }
     free(questions);
@@ -130,9 +186,7 @@ static void answer_all(struct podresources *podresources, const v1_ListPodResour
 
 static void answer_nothing(struct podresources *podresources)
 {
-    const v1_ListPodResourcesResponse nothing = v1_ListPodResourcesResponse_init_zero;
-
-    answer_all(podresources, &nothing);
+    answer_all(podresources, NULL);
 }
 
 static void fail(struct podresources *podresources, const char *why)
@@ -152,8 +206,8 @@ static void ask_soon(struct podresources *podresources)
         uv_timer_start(&podresources->timer, on_due, 0, 0);
 }
 
-static void on_listed(struct rpc_request *request, enum rpc_status status, const char *text,
-                      const void *message, size_t size, void *userdata)
+static void on_answered(struct rpc_request *request, enum rpc_status status, const char *text,
+                        const void *message, size_t size, void *userdata)
 {
     cleanup(v1_ListPodResourcesResponse_release_p) v1_ListPodResourcesResponse list =
         v1_ListPodResourcesResponse_init_zero;
@@ -183,18 +237,19 @@ static void on_due(uv_timer_t *timer)
         answer_nothing(podresources); /* as its owner wants it */
         return;
     }
+    podresources->began_ms = uv_now(podresources->loop);
     r = rpc_client_new(podresources->loop, podresources->socket_path, &podresources->client, &err);
     if (r == 0)
         r = rpc_client_call(podresources->client, "/v1.PodResourcesLister/List", "", 0,
-                            PODRESOURCES_DEADLINE_MS, NULL, on_listed, podresources, NULL, &err);
+                            PODRESOURCES_DEADLINE_MS, NULL, on_answered, podresources, NULL, &err);
     if (r == 0)
         return;
     rpc_client_free(TAKE_PTR(podresources->client));
     fail(podresources, error_text(&err));
 }
 
-int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
-                     podresources_done_fn *on_done, void *userdata)
+static int ask(struct podresources *podresources, const struct question *asked,
+               const char *const *ids, size_t n_ids)
 {
     struct question *question;
     int r;
@@ -205,8 +260,7 @@ int podresources_ask(struct podresources *podresources, const char *const *ids, 
                           &podresources->capacity, sizeof(*question));
     if (!question)
         return -ENOMEM;
-    question->on_done = on_done;
-    question->userdata = userdata;
+    *question = *asked;
     r = question_copy(question, ids, n_ids);
     if (r < 0) {
         question_deinit(question);
@@ -215,6 +269,22 @@ int podresources_ask(struct podresources *podresources, const char *const *ids, 
     }
     ask_soon(podresources);
     return 0;
+}
+
+int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
+                     podresources_done_fn *on_done, void *userdata)
+{
+    const struct question question = {.on_done = on_done, .userdata = userdata};
+
+    return ask(podresources, &question, ids, n_ids);
+}
+
+int podresources_list(struct podresources *podresources, podresources_list_fn *on_listed,
+                      void *userdata)
+{
+    const struct question question = {.on_listed = on_listed, .userdata = userdata};
+
+    return ask(podresources, &question, NULL, 0);
 }
 
 /* --- life --- */

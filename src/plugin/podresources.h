@@ -4,14 +4,15 @@
 /*
  * Which pods of this node hold which devices: the kubelet's pod-resources socket is asked.
  *
- * Only words depend on it: an event that names the pods of a broken GPU, a sentence that names the
- * pod of a rival. So trouble with the socket is said once and answers every question with no pod.
+ * Words depend on it: an event that names the pods of a broken GPU, a sentence that names the pod
+ * of another plugin. Trouble with the socket is said once and answers every question with no pod.
  * An answer is bounded (16 MiB, see rpc/client.h; rpc/message.h bounds its fields), and so is the
  * time it may take.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -53,6 +54,26 @@ void podresources_free(struct podresources *podresources);
  */
 int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
                      podresources_done_fn *on_done, void *userdata);
+
+/* A device id and the container that holds it. "" where the kubelet gave no name. */
+struct podresources_device {
+    const char *resource, *id, *container;
+    struct podresources_pod pod;
+};
+
+/* Valid during the call. */
+struct podresources_list {
+    bool is_complete;  /* false: the kubelet did not answer, and the list is empty */
+    uint64_t began_ms; /* when it was asked, by uv_now */
+    const struct podresources_device *devices; /* one with several NUMA nodes once for each */
+    size_t n_devices;
+};
+
+typedef void podresources_list_fn(const struct podresources_list *list, void *userdata);
+
+/* Asks for every device of every pod. As podresources_ask otherwise. */
+int podresources_list(struct podresources *podresources, podresources_list_fn *on_listed,
+                      void *userdata);
 
 /*
  * The pure part: the pods of an encoded ListPodResourcesResponse that hold one of the sorted `ids`
