@@ -122,7 +122,7 @@ int answer_merge(struct answer *answer, const void *data, size_t size)
     return r;
 }
 
-/* strcmp for fields that every allocation has. */
+/* strcmp for names that an allocation always has. */
 static int order(const char *a, const char *b)
 {
     assert(a && b);

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The pod-resources service on pod-resources/kubelet.sock: device assignments.
+ * The pod-resources service on pod-resources/kubelet.sock: who holds which device.
  *
- * As in the real kubelet: active pods only, no init containers except sidecars, one
- * ContainerDevices entry per device and NUMA node. Listing first reclaims the devices of finished
- * pods.
+ * As the real one: active pods only, init containers left out unless they are sidecars, one
+ * ContainerDevices entry per device and NUMA node. Listing reclaims the devices of ended pods
+ * first.
  */
 
 #include "base/error.h"
@@ -16,5 +16,5 @@ struct podresources;
 
 int podresources_new(struct kubelet *kubelet, const char *directory,
                      struct podresources **ret_podresources, struct error *err);
-/* NULL is allowed. */
+/* NULL is fine. */
 void podresources_free(struct podresources *podresources);

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Plugin registration: the Registration service on device-plugins/kubelet.sock.
+ * Where plugins come and go: the Registration service on device-plugins/kubelet.sock.
  *
- * As in the real kubelet, Register returns only after the plugin has been dialled and has returned
- * its options: a plugin must serve before it registers. A plugin that registers a resource again
+ * Register is answered only once the plugin was reached and has told its options, as the real
+ * kubelet does: a plugin must serve before it registers. A plugin that registers a resource anew
  * replaces the older one.
  */
 
@@ -15,12 +15,12 @@
 struct kubelet;
 struct registration;
 
-/* Wipes the directory (except subdirectories and the checkpoint), then listens in it. */
+/* Wipes the folder (all but folders and the checkpoint), then listens in it. */
 int registration_new(struct kubelet *kubelet, const char *directory,
                      struct registration **ret_registration, struct error *err);
 
 /* The connected plugin of a resource, or NULL. */
 struct plugin *registration_find(const struct registration *registration, const char *resource);
 
-/* NULL is allowed. */
+/* NULL is fine. */
 void registration_free(struct registration *registration);

@@ -14,7 +14,7 @@
 
 static const char gpu[] = "example.com/gpu";
 
-/* `list` is words like "a b! c": ids, with a ! if unhealthy. */
+/* `list` is words like "a b! c": an id, with a ! when it is unhealthy. */
 static void set_devices(struct manager *manager, const char *resource, const char *list)
 {
     char copy[256], *word, *rest = copy;
@@ -60,7 +60,7 @@ static void assert_ids(const struct ids *ids, const char *list)
     ids_deinit(&wanted);
 }
 
-/* Allocates without calling a plugin; outputs the ids. */
+/* Allocates without asking anybody; gives the ids. */
 static void allocate(struct manager *manager, const char *pod, const char *container, size_t count,
                      const char *reusable, const char *preferred, const char *wanted)
 {
@@ -119,7 +119,7 @@ static void test_capacity(void **state)
     make(&manager, "c a! b c", false);
     assert_int_equal(manager_capacity(manager_find(&manager, gpu)), 3);
     assert_int_equal(manager_allocatable(manager_find(&manager, gpu)), 2);
-    /* A new list replaces the whole older one. */
+    /* The newest list replaces the older one whole. */
     set_devices(&manager, gpu, "d");
     assert_int_equal(manager_capacity(manager_find(&manager, gpu)), 1);
     manager_deinit(&manager);
@@ -140,11 +140,10 @@ static void test_preference_is_advice(void **state)
     struct manager manager;
 
     make(&manager, "a b! c d e f", true);
-    /* Unknown, unhealthy and allocated ids in the preference are skipped; missing ones are filled
-     * in. */
+    /* Unknown, unhealthy and held ids in the advice are passed over, what is short is filled up. */
     allocate(&manager, "p1", "c", 1, "", "e", "e");
     allocate(&manager, "p2", "c", 3, "", "b e x f", "a c f");
-    /* More preferences than requested: only as many as needed are used. */
+    /* More advice than asked for: only as many as are needed. */
     manager_deinit(&manager);
     make(&manager, "a b c", true);
     allocate(&manager, "p1", "c", 1, "", "b c", "b");
@@ -157,7 +156,7 @@ static void test_reuse_comes_first(void **state)
 
     make(&manager, "a b c d", true);
     allocate(&manager, "p", "init", 2, "", "c d", "c d");
-    /* Enough to reuse: the plugin is not called. */
+    /* Enough to take over: the plugin is not asked. */
     {
         struct request request = {"p", "app", gpu, 1};
         struct ids reuse = ids_of("c d");
@@ -272,7 +271,7 @@ static void test_reclaim(void **state)
     assert_int_equal(manager_reclaim(&manager, is_p2, NULL), 1);
     assert_int_equal(manager_allocated(&manager, gpu), 1);
     allocate(&manager, "p3", "c", 2, "", NULL, "a c");
-    /* An allocated resource stays known even if it is no longer listed. */
+    /* A resource that is held stays known even when nobody lists it any more. */
     assert_true(manager_knows(&manager, gpu));
     assert_false(manager_knows(&manager, "example.com/other"));
     manager_deinit(&manager);

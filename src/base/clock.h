@@ -19,7 +19,7 @@ static inline uint64_t clock_now_ms(void)
     return clock_now_ns() / 1000000u;
 }
 
-/* The next delay of a back-off: twice this one, at most last_ms. */
+/* The next wait of who tries less and less often: twice this one, last_ms at most. */
 static inline uint64_t clock_twice_ms(uint64_t ms, uint64_t last_ms)
 {
     return ms < last_ms / 2 ? ms * 2 : last_ms;

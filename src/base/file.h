@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Whole files: reads are bounded, writes are atomic (readers see either the old or the new
- * content). */
+/* Whole files: read with a bound, written so that a reader sees the old or the new content only. */
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -10,12 +9,12 @@
 #include "base/error.h"
 
 /*
- * Reads a whole file (also a pipe or /proc, whose size is not known in advance). The result is
- * NUL-terminated after *ret_size bytes; free it. -EFBIG if it is larger than max bytes.
+ * Reads a whole file (also a pipe or /proc, whose size is unknown before the end). The result is
+ * NUL-terminated behind *ret_size bytes; free it. -EFBIG when it is larger than max bytes.
  */
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
 
-/* Writes a temporary file beside `path`, then renames it. The temporary name starts with a dot. */
+/* Writes beside `path`, then renames over it. The temporary name starts with a dot. */
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
                       struct error *err);
 
@@ -33,5 +32,5 @@ int file_write_all(int fd, const void *data, size_t size);
 /* Makes a rename or a new name in this folder survive a power failure. */
 int file_sync_directory(const char *path, struct error *err);
 
-/* Creates a directory and its parents with mode 0755; an existing one is accepted. */
+/* Creates a directory and its parents with mode 0755; an existing one is fine. */
 int file_make_directory(const char *path, struct error *err);

@@ -93,7 +93,7 @@ void problems_merge(struct problems *to, const struct problems *from)
 
 const struct problem *problems_next(const struct problems *problems, const struct problem *previous)
 {
-    static char nowhere[] = "", sentence[] = "out of memory: not every problem is shown";
+    static char nowhere[] = "", sentence[] = "there was not enough memory to name every problem";
     static const struct problem lost = {
         .severity = PROBLEM_ERROR, .path = nowhere, .text = sentence};
     size_t i;
@@ -132,7 +132,7 @@ static bool comes_after(struct position a, struct position b)
 
 void problems_sort(struct problems *problems)
 {
-    /* Insertion sort is stable; a file has a handful of problems. */
+    /* Insertion keeps equal places in order of addition; a file has a handful of problems. */
     for (size_t i = 1; i < problems->n_items; i++) {
         struct problem moving = problems->items[i];
         size_t j = i;

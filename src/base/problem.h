@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * What is wrong with user input: every problem of a file at once, each with its position.
+ * What is wrong with something a person wrote: every problem of a file at once, each with its
+ * place.
  *
- * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that it has no
- * position in a file (a command-line flag, an environment variable, the machine itself). Path and
- * sentence are made a single line of UTF-8 (str_make_line).
+ * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem
+ * has no place in a file (a command-line flag, an environment variable, the machine itself).
+ * Path and sentence are made a line of UTF-8 (str_make_line), so that it stays one.
  */
 
 #include <stdbool.h>
@@ -21,8 +22,8 @@ struct position {
 };
 
 enum problem_severity {
-    PROBLEM_NOTE,    /* informational; does not change the exit status */
-    PROBLEM_WARNING, /* works, but probably not as intended */
+    PROBLEM_NOTE,    /* worth knowing; changes no exit status */
+    PROBLEM_WARNING, /* works, but probably not as meant */
     PROBLEM_ERROR,   /* cannot be honoured */
 };
 
@@ -34,10 +35,10 @@ struct problem {
 };
 
 struct problems {
-    char *source; /* file name to show; NULL = none */
+    char *source; /* the file's name as it is shown; NULL = none */
     struct problem *items;
     size_t n_items, capacity;
-    bool failed; /* a problem was lost without memory: treat as an error */
+    bool failed; /* a problem was lost for want of memory: treat as an error */
 };
 
 #define PROBLEMS_INIT  \
@@ -48,14 +49,14 @@ struct problems {
 void problems_deinit(struct problems *problems);
 #define cleanup_problems cleanup(problems_deinit)
 
-/* Sets the file that positions refer to. 0, or -ENOMEM. */
+/* Names the file that positions refer to. 0, or -ENOMEM. */
 int problems_set_source(struct problems *problems, const char *source);
 
-/* problems may be NULL. */
+/* problems may be NULL ("I do not care"). */
 void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
                  const char *path, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Copies every problem of `from` that `to` does not contain yet (same position, path and text). */
+/* Copies every problem of `from` that `to` does not already hold (same place, path and text). */
 void problems_merge(struct problems *to, const struct problems *from);
 
 /* The problem behind `previous` (NULL: the first), or NULL. A lost problem is the last one: an
@@ -66,7 +67,7 @@ const struct problem *problems_next(const struct problems *problems,
 /* How many of them problems_next yields. */
 size_t problems_count(const struct problems *problems, enum problem_severity severity);
 
-/* By position; stable. */
+/* By position, then by order of addition. */
 void problems_sort(struct problems *problems);
 
 /* One line, without a line feed; `buffer` is always terminated. */

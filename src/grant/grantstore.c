@@ -24,7 +24,7 @@ struct grantstore_commit {
     struct text records;         /* to be written */
     size_t n_waiting;            /* bytes of the store's waiting records that this covers */
     uint64_t n_recorded;         /* as many records are durable when it succeeds */
-    char (*dirs)[GRANT_ID_SIZE]; /* of every grant; NULL = none are kept */
+    char (*dirs)[GRANT_ID_SIZE]; /* of every grant; NULL = none are kept, or not now */
     size_t n_dirs;
     struct journal_content content;
     int result;
@@ -74,7 +74,6 @@ int grantstore_add(struct grantstore *store, const struct grant *grant, uint64_t
     cleanup_text struct text payload = TEXT_INIT;
     int r = ledger_add(&store->ledger, grant, now_ms);
 
-    assert(store->was_loaded);
     if (r != 0)
         return r;
     grant_format(grant, &payload);
@@ -165,6 +164,7 @@ struct grantstore_commit *grantstore_begin(struct grantstore *store)
     if (text_failed(&commit->records) || list_directories(store, commit) < 0)
         return NULL;
     store->is_running = true;
+    store->must_rebuild &= commit->kind == COMMIT_LOAD;
     return TAKE_PTR(commit);
 }
 
@@ -266,7 +266,6 @@ static void finish_write(struct grantstore *store, const struct grantstore_commi
     store->n_durable = commit->n_recorded;
     store->n_syncs += commit->kind != COMMIT_RESERVE;
     store->size = store->journal.size;
-    store->must_rebuild = false;
     if (commit->kind == COMMIT_REWRITE) {
         store->must_rewrite = false;
         store->rewrite_at = 2 * store->size + REWRITE_BYTES;
@@ -282,7 +281,7 @@ int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit
     store->is_running = false;
     if (commit->result < 0) {
         store->is_loaded = false;
-        store->must_rewrite = true;
+        store->must_rewrite = true; /* a load that succeeds asks for the directories as well */
         store->n_failed_syncs++;
         return error_set(err, commit->result, "%s", error_text(&commit->err));
     }

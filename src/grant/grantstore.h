@@ -12,9 +12,9 @@
  *     grantstore_finish   in the owner's thread: what it came to
  *
  * One commit at a time; more records may be added meanwhile, and the next commit takes them all.
- * The first commit loads the journal: nothing may be added before it succeeded. After a failure the
- * next one loads again and then writes the whole file anew, because after a failed write or sync
- * nobody knows what the disk holds.
+ * The first commit loads the journal, and what was added before counts as newer. After a failure
+ * the next one loads again and then writes the whole file anew, because after a failed write or
+ * sync nobody knows what the disk holds.
  */
 
 #include <stdbool.h>
@@ -41,7 +41,7 @@ struct grantstore {
     bool is_loaded;    /* the journal is open, and the ledger has all of it */
     bool was_loaded;   /* once at least */
     bool must_rewrite; /* appending to this file is not enough */
-    bool must_rebuild; /* directories, after a load */
+    bool must_rebuild; /* directories: set by a load, and by an owner that wants it */
     bool is_running;
     bool is_full;        /* the disk had no room to reserve when last asked */
     struct text waiting; /* framed records that are not durable */

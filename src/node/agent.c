@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "base/lograte.h"
 #include "base/text.h"
-#include "config/load.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
 #include "health/health.h"
@@ -29,6 +28,7 @@
 #include "node/reload.h"
 #include "node/status.h"
 #include "plugin/cdi.h"
+#include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
 
 enum { TICK_MS = 60000, XID_QUIET_MS = 10000, MMAP_THRESHOLD = 128 << 10 };
@@ -44,6 +44,7 @@ struct agent {
     struct kubeletdir *kubelet;
     struct nodeconfig *nodeconfig;
     struct podresources *podresources;
+    struct grants *grants; /* NULL = no record is kept of what is given */
     struct coexist *coexist;
     struct serviceset services;
     struct publisher *publisher;
@@ -175,16 +176,25 @@ static void apply_health(struct agent *agent, int outcome)
 
 /* --- plan: configuration and machine become an offer --- */
 
+/* Nothing is registered before it is known what pods hold. */
+static void sync_services(struct agent *agent, const struct offer *before)
+{
+    if (agent->grants && !grants_is_ready(agent->grants))
+        return;
+    serviceset_sync(&agent->services, before);
+    sync_foreign_plugins(agent);
+    reconcile_cdi(agent);
+}
+
 static void put_in_force(struct agent *agent, struct offer *next)
 {
     struct offer *before = agent->facts.offer, *dropped;
 
     facts_offer(&agent->facts, next, &dropped);
+    next->suspended_by = agent->grants && *grants_problem(agent->grants) ? agent->grants : NULL;
     agent->services.context.offer = next;
     agent->services.context.earlier = agent->facts.earlier;
-    serviceset_sync(&agent->services, before);
-    sync_foreign_plugins(agent);
-    reconcile_cdi(agent);
+    sync_services(agent, before);
     facts_drop(&agent->facts, dropped);
     publisher_touch(agent->publisher);
 }
@@ -417,6 +427,8 @@ static void on_kubelet_changed(const char *name, void *userdata)
     struct agent *agent = userdata;
 
     serviceset_check(&agent->services, name);
+    if (agent->grants)
+        grants_kubelet_changed(agent->grants, name);
 }
 
 /* Somebody came or went who cares for GPUs as well. It is in the log already. */
@@ -439,6 +451,8 @@ static void on_service_state(void *userdata)
     agent->serves = serviceset_serves(&agent->services);
     if (agent->serves && !served)
         reconcile_cdi(agent);
+    if (agent->serves && agent->grants)
+        grants_kubelet_changed(agent->grants, NULL); /* what pods hold from before us */
     sync_foreign_plugins(agent);
     publisher_touch(agent->publisher);
     if (agent->services.n && facts_ready(&agent->facts, &why))
@@ -472,11 +486,49 @@ static void on_cluster_news(const struct sync_news *news, void *userdata)
     serviceset_node_changed(&agent->services);
 }
 
+/* --- observe: grants --- */
+
+static bool is_ours(const char *resource, void *userdata)
+{
+    const struct agent *agent = userdata;
+
+    return serviceset_serves_resource(&agent->services, resource);
+}
+
+static void on_grants_state(void *userdata)
+{
+    struct agent *agent = userdata;
+    const char *problem = grants_problem(agent->grants);
+    struct offer *offer = agent->facts.offer;
+
+    if (agent->stopping)
+        return;
+    if (*problem)
+        publisher_event(agent->publisher, true, "GrantsNotWritable", problem, NULL, 0);
+    publisher_touch(agent->publisher);
+    if (!offer)
+        return;
+    offer->suspended_by = *problem ? agent->grants : NULL;
+    if (agent->services.n)
+        serviceset_announce(&agent->services, NULL);
+    sync_services(agent, offer);
+}
+
+static void on_stale_checkpoint(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    if (agent->facts.offer && !agent->stopping)
+        serviceset_announce(&agent->services, NULL);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
     kubeletdir_check(agent->kubelet);
+    if (agent->grants)
+        grants_tick(agent->grants);
     nodeconfig_check(agent->nodeconfig);
     publisher_touch(agent->publisher); /* what could not be written is tried again */
 }
@@ -513,6 +565,7 @@ static void stop(struct agent *agent, int status)
     driver_free(TAKE_PTR(agent->driver));
     httplink_free(TAKE_PTR(agent->httplink));
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
+    grants_free(TAKE_PTR(agent->grants));
     podresources_free(TAKE_PTR(agent->podresources));
     coexist_free(TAKE_PTR(agent->coexist));
     kubeletdir_free(TAKE_PTR(agent->kubelet));
@@ -573,6 +626,26 @@ static int start_outputs(struct agent *agent, struct error *err)
     return r;
 }
 
+static int start_grants(struct agent *agent, struct error *err)
+{
+    const struct agent_flags *flags = agent->facts.flags;
+    const struct grants_setup setup = {
+        .loop = &agent->loop,
+        .folder = flags->grant_dir,
+        .kubelet_folder = flags->plugin_dir,
+        .list = podresources_list,
+        .podresources = agent->podresources,
+        .is_ours = is_ours,
+        .on_state = on_grants_state,
+        .on_stale_checkpoint = on_stale_checkpoint,
+        .userdata = agent,
+    };
+    int r = flags->grant_dir && *flags->grant_dir ? grants_new(&setup, &agent->grants, err) : 0;
+
+    agent->facts.grants = agent->grants;
+    return r;
+}
+
 static int start_observers(struct agent *agent, struct error *err)
 {
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
@@ -584,6 +657,8 @@ static int start_observers(struct agent *agent, struct error *err)
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
                            on_kubelet_changed, agent, &agent->kubelet, err);
 
+    if (r == 0)
+        r = start_grants(agent, err);
     if (r == 0)
         r = coexist_new(&agent->loop, agent->podresources, flags->namespace_, flags->pod_name,
                         on_neighbour, agent, &agent->coexist, err);
@@ -597,6 +672,7 @@ static int start_observers(struct agent *agent, struct error *err)
         .loop = &agent->loop,
         .kubelet = agent->kubelet,
         .node = &agent->facts.nodestatus,
+        .grants = agent->grants,
         .on_state = on_service_state,
         .userdata = agent,
     };

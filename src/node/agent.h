@@ -10,8 +10,7 @@
  * services. Nothing in this process blocks.
  */
 
-#include "config/agentflags.h"
-#include "config/overrides.h"
+#include "config/flags.h"
 
 /*
  * Runs until SIGTERM, SIGINT or SIGQUIT, or until it cannot start (logged). Returns the exit

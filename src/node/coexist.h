@@ -31,7 +31,7 @@ int coexist_new(uv_loop_t *loop, struct podresources *podresources, const char *
                 const char *own_pod, coexist_fn *on_news, void *userdata,
                 struct coexist **ret_coexist, struct error *err);
 
-/* NULL is allowed. */
+/* NULL is fine. */
 void coexist_free(struct coexist *coexist);
 
 /* The rival of a resource as it is now; NULL = none. What did not change is passed over. */

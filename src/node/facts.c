@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/array.h"
-#include "config/load.h"
 
 /* --- the offer in force --- */
 
@@ -88,6 +87,8 @@ bool facts_ready(const struct facts *facts, struct text *why)
         text_addf(why, "the driver has not answered yet%s%s\n", *problem ? ": " : "", problem);
     else if (!facts->offer && facts->machine.n_gpus)
         text_add(why, "there is no configuration yet\n");
+    if (facts->grants && *grants_problem(facts->grants))
+        text_addf(why, "%s\n", grants_problem(facts->grants));
     for (size_t i = 0; facts->services && i < facts->services->n; i++)
         if (!service_is_ready(facts->services->items[i]))
             add_unready(facts, facts->services->items[i], why);

@@ -15,10 +15,11 @@
 #include <stdint.h>
 
 #include "base/text.h"
-#include "config/agentflags.h"
+#include "config/flags.h"
 #include "node/coexist.h"
 #include "node/serviceset.h"
 #include "nodeconfig/nodeconfig.h"
+#include "plugin/grants.h"
 #include "plugin/nodestatus.h"
 #include "plugin/offer.h"
 
@@ -28,8 +29,9 @@ struct facts_counters {
 
 /* All zero = nothing is known. */
 struct facts {
-    const struct agent_flags *flags;     /* borrowed, like the next four */
+    const struct agent_flags *flags;     /* borrowed, like the next five */
     const struct serviceset *services;   /* NULL before the first plan */
+    const struct grants *grants;         /* NULL = no record is kept of what is given */
     const struct coexist *coexist;       /* NULL before it is observed */
     const struct nodeconfig *nodeconfig; /* likewise */
     struct inventory machine;            /* as remembered, see machine.h */

@@ -75,7 +75,7 @@ int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state)
 {
     char digits[24];
 
-    if (!state->n_labels || facts->offer->config->gfd.no_timestamp == TRISTATE_TRUE)
+    if (!state->n_labels || facts->offer->config->gfd.no_timestamp == SAID_TRUE)
         return 0;
     for (size_t i = 0; i < state->n_labels; i++)
         if (str_equal(state->labels[i].key, LABELFILE_TIMESTAMP))
@@ -121,7 +121,7 @@ static int add_labels(const struct facts *facts, struct sync_state *state)
                                                       : SYNC_LABELS_NODE;
     /* A time that changes with each start would mean a write with each start: it has to be asked
      * for, except in a file. */
-    if (r == 0 && config->gfd.no_timestamp == TRISTATE_FALSE)
+    if (r == 0 && config->gfd.no_timestamp == SAID_FALSE)
         r = nodestate_add_timestamp(facts, state);
     return r == 0 ? add_extras(config, state) : r;
 }
@@ -174,6 +174,8 @@ static int judge(const struct facts *facts, struct sync_state *state)
 
     if (*facts->driver_problem)
         return set_condition(state, false, "DriverNotAvailable", facts->driver_problem);
+    if (facts->grants && *grants_problem(facts->grants))
+        return set_condition(state, false, "GrantsNotWritable", grants_problem(facts->grants));
     if (facts_foreign_plugin(facts, rival, sizeof(rival)))
         return set_condition(state, false, "ForeignDevicePlugin", rival);
     if (*facts->refusal)

@@ -10,7 +10,6 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "config/load.h"
 
 enum { REFUSAL_SIZE = sizeof(((struct facts *)NULL)->refusal) };
 

@@ -10,7 +10,6 @@
  * agent runs.
  */
 
-#include "config/overrides.h"
 #include "node/facts.h"
 
 /* All borrowed. */

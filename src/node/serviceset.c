@@ -63,8 +63,8 @@ static bool announces_the_same(const struct offer *before, const struct offer *n
     if (!was || !plan_resource_equal(before->plan, was, now->plan, resource))
         return false;
     for (size_t i = 0; i < resource->n_slices; i++)
-        if (offer_slice_is_healthy(before, &was->slices[i]) !=
-            offer_slice_is_healthy(now, &resource->slices[i]))
+        if (offer_slice_is_healthy(before, was, &was->slices[i]) !=
+            offer_slice_is_healthy(now, resource, &resource->slices[i]))
             return false;
     return true;
 }
@@ -100,7 +100,7 @@ void serviceset_announce(struct serviceset *set, const bool *devices)
     for (size_t i = 0; i < plan->n_resources; i++) {
         struct service *service = find(set, plan->resources[i].name);
 
-        if (service && has_slices_on(&plan->resources[i], devices))
+        if (service && (!devices || has_slices_on(&plan->resources[i], devices)))
             service_announce(service);
     }
 }
@@ -123,6 +123,13 @@ bool serviceset_serves(const struct serviceset *set)
         if (service_is_ready(set->items[i]))
             return true;
     return false;
+}
+
+bool serviceset_serves_resource(const struct serviceset *set, const char *resource)
+{
+    const struct service *service = find(set, resource);
+
+    return service && service_is_ready(service);
 }
 
 bool serviceset_stands_by(const struct serviceset *set)

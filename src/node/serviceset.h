@@ -29,15 +29,16 @@ void serviceset_deinit(struct serviceset *set);
 void serviceset_sync(struct serviceset *set, const struct offer *before);
 
 /* Announces the resources that have a slice on a marked device; devices has one element for each
- * device of the plan. */
+ * device of the plan. NULL = announces every resource. */
 void serviceset_announce(struct serviceset *set, const bool *devices);
 
 /* See service_check and service_node_changed, for each of them. */
 void serviceset_check(struct serviceset *set, const char *name);
 void serviceset_node_changed(struct serviceset *set);
 
-/* True when at least one is registered. */
+/* True when at least one is registered; when that one is. */
 bool serviceset_serves(const struct serviceset *set);
+bool serviceset_serves_resource(const struct serviceset *set, const char *resource);
 
 /* True when there are services, and a foreign plugin or another agent serves each of them. */
 bool serviceset_stands_by(const struct serviceset *set);

@@ -125,6 +125,53 @@ static void write_facts(const struct facts *facts, struct text *out)
     exposition_sample(out, "gpuslice_config_info", 1, "file", facts->config_path, NULL);
 }
 
+static const struct {
+    const char *name, *type, *help;
+    size_t offset;
+} grant_rows[] = {
+    {"gpuslice_grants_adopted", "gauge",
+     "Grants of device ids that a pod held before there was a record; they have no limits.",
+     offsetof(struct grants_counters, grants.n_adopted)},
+    {"gpuslice_grants_waiting", "gauge", "Calls of the kubelet that wait for the disk.",
+     offsetof(struct grants_counters, waiting)},
+    {"gpuslice_grant_log_bytes", "gauge", "Size of the grant log.",
+     offsetof(struct grants_counters, log_bytes)},
+    {"gpuslice_grant_syncs_total", "counter", "Writes of the grant log that reached the disk.",
+     offsetof(struct grants_counters, syncs)},
+    {"gpuslice_grant_failed_syncs_total", "counter", "Writes of the grant log that failed.",
+     offsetof(struct grants_counters, failed_syncs)},
+};
+
+static void write_grants(const struct facts *facts, struct text *out)
+{
+    struct grants_counters counters;
+
+    if (!facts->grants)
+        return;
+    counters = grants_counters(facts->grants);
+    exposition_family(out, "gpuslice_grants", "gauge",
+                      "Grants: current ones hold a device id, ending ones lost theirs.");
+    exposition_sample(out, "gpuslice_grants", (double)counters.grants.n_current, "state", "current",
+                      NULL);
+    exposition_sample(out, "gpuslice_grants", (double)counters.grants.n_ending, "state", "ending",
+                      NULL);
+    for (size_t row = 0; row < ARRAY_SIZE(grant_rows); row++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)&counters + grant_rows[row].offset, sizeof(value));
+        exposition_family(out, grant_rows[row].name, grant_rows[row].type, grant_rows[row].help);
+        exposition_sample(out, grant_rows[row].name, (double)value, NULL);
+    }
+    exposition_family(out, "gpuslice_grant_sync_seconds_total", "counter",
+                      "Time that writes of the grant log took.");
+    exposition_sample(out, "gpuslice_grant_sync_seconds_total", counters.sync_seconds, NULL);
+    exposition_family(
+        out, "gpuslice_grants_writable", "gauge",
+        "0 while nothing new can be granted: devices that no pod holds are Unhealthy.");
+    exposition_sample(out, "gpuslice_grants_writable", *grants_problem(facts->grants) ? 0 : 1,
+                      NULL);
+}
+
 static void write_cluster(const struct publisher *publisher, struct text *out)
 {
     if (!publisher_has_cluster(publisher))
@@ -142,7 +189,7 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
 unsigned status_answer(enum httplink_page page, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct facts *, struct text *) = {
-        write_build, write_devices, write_gpus, write_services, write_facts,
+        write_build, write_devices, write_gpus, write_services, write_facts, write_grants,
     };
     const struct status *status = userdata;
 

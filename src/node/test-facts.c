@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "config/load.h"
 #include "node/facts.h"
 
 #include <setjmp.h>

@@ -15,7 +15,6 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "config/load.h"
 #include "plugin/test-bed.h"
 
 /* --- which file is meant, played --- */

@@ -27,5 +27,5 @@ int agentpipe_new(uv_loop_t *loop, int fd, const struct agentpipe_events *events
 /* Sends it, unless it says what was sent last. 0 or -ENOMEM. */
 int agentpipe_send(struct agentpipe *pair, const struct sync_message *message);
 
-/* NULL is allowed. */
+/* NULL is fine. */
 void agentpipe_free(struct agentpipe *pair);

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lograte.h"
-#include "kube/kubeconfig.h"
+#include "kube/access.h"
 #include "kube/object.h"
 #include "kube/watch.h"
 #include "nodesync/agentpipe.h"

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "plugin/allocation.h"
+#include "plugin/grants.h"
+#include "plugin/grantterms.h"
 #include "rpc/message.h"
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateRequest)
@@ -22,14 +25,15 @@ static enum rpc_status refuse(struct error *err, enum rpc_status status, const c
 /* --- ListAndWatch --- */
 
 /* Borrows everything from the offer; `nodes` must have room for one entry per slice. */
-static void fill_device(const struct offer *offer, const struct slice *slice,
-                        v1beta1_Device *device, v1beta1_NUMANode *node)
+static void fill_device(const struct offer *offer, const struct plan_resource *resource,
+                        const struct slice *slice, v1beta1_Device *device, v1beta1_NUMANode *node)
 {
     const struct device *on = &offer->plan->devices[slice->device].device;
 
     device->ID = (char *)(uintptr_t)slice->id;
     device->health =
-        (char *)(uintptr_t)(offer_slice_is_healthy(offer, slice) ? "Healthy" : "Unhealthy");
+        (char *)(uintptr_t)(offer_slice_is_healthy(offer, resource, slice) ? "Healthy"
+                                                                           : "Unhealthy");
     if (on->numa_node < 0)
         return;
     node->ID = on->numa_node;
@@ -52,7 +56,7 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
     if (n > MESSAGE_MAX_ENTRIES)
         n = MESSAGE_MAX_ENTRIES; /* a plan of 65,535 slices on one node is beyond any kubelet */
     for (size_t i = 0; i < n; i++)
-        fill_device(offer, &resource->slices[i], &devices[i], &nodes[i]);
+        fill_device(offer, resource, &resource->slices[i], &devices[i], &nodes[i]);
     list.devices = devices;
     list.devices_count = (pb_size_t)n;
     if (message_encode(v1beta1_ListAndWatchResponse_fields, &list, ret_data, ret_size) < 0)
@@ -120,9 +124,50 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
 
 /* --- Allocate --- */
 
-static int allocate_all(const struct offer *offer, const struct offer *earlier,
-                        const char *resource, const v1beta1_AllocateRequest *request,
-                        v1beta1_AllocateResponse *response, struct error *err)
+/* Names the grant in the answer: the kubelet keeps it in its checkpoint. */
+static int annotate(const char *resource, const struct grant *grant,
+                    v1beta1_ContainerAllocateResponse *answer)
+{
+    char key[sizeof(GRANT_ANNOTATION_PREFIX) + RESOURCE_NAME_SIZE];
+    v1beta1_ContainerAllocateResponse_AnnotationsEntry *annotations = reallocarray(
+        answer->annotations, (size_t)answer->annotations_count + 1, sizeof(*annotations));
+
+    if (!annotations)
+        return -ENOMEM;
+    answer->annotations = annotations;
+    annotations += answer->annotations_count++;
+    kubeletcheckpoint_annotation(resource, key, sizeof(key));
+    *annotations = (v1beta1_ContainerAllocateResponse_AnnotationsEntry){.key = strdup(key),
+                                                                        .value = strdup(grant->id)};
+    return annotations->key && annotations->value ? 0 : -ENOMEM;
+}
+
+static int give(const struct deviceplugin_offers *offers, const char *resource,
+                const v1beta1_ContainerAllocateRequest *request,
+                v1beta1_ContainerAllocateResponse *answer, struct deviceplugin_given *given)
+{
+    struct grant *grant = &given->items[given->n];
+    int r = grantterms_make(offers->now, offers->earlier, resource, request->devices_ids,
+                            request->devices_ids_count, grant);
+
+    if (r < 0)
+        return r;
+    given->n++;
+    r = grants_name(offers->grants, grant);
+    return r == 0 ? annotate(resource, grant, answer) : r;
+}
+
+void deviceplugin_given_deinit(struct deviceplugin_given *given)
+{
+    for (size_t i = 0; i < given->n; i++)
+        grant_deinit(&given->items[i]);
+    free(given->items);
+    *given = (struct deviceplugin_given)DEVICEPLUGIN_GIVEN_INIT;
+}
+
+static int allocate_all(const struct deviceplugin_offers *offers, const char *resource,
+                        const v1beta1_AllocateRequest *request, v1beta1_AllocateResponse *response,
+                        struct deviceplugin_given *given, struct error *err)
 {
     int r =
         message_entries(&response->container_responses, &response->container_responses_count,
@@ -131,16 +176,20 @@ static int allocate_all(const struct offer *offer, const struct offer *earlier,
     for (pb_size_t i = 0; r == 0 && i < request->container_requests_count; i++) {
         const v1beta1_ContainerAllocateRequest *one = &request->container_requests[i];
 
-        r = allocation_answer(offer, earlier, resource, one->devices_ids, one->devices_ids_count,
-                              &response->container_responses[i], err);
+        r = allocation_answer(offers->now, offers->earlier, resource, one->devices_ids,
+                              one->devices_ids_count, &response->container_responses[i], err);
+        if (r == 0 && offers->grants)
+            r = give(offers, resource, one, &response->container_responses[i], given);
     }
     return r;
 }
 
-enum rpc_status deviceplugin_allocate(const struct offer *offer, const struct offer *earlier,
+enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
                                       const char *resource, const void *data, size_t size,
-                                      void **ret_data, size_t *ret_size, struct error *err)
+                                      void **ret_data, size_t *ret_size,
+                                      struct deviceplugin_given *ret_given, struct error *err)
 {
+    cleanup(deviceplugin_given_deinit) struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
     cleanup(v1beta1_AllocateRequest_release_p) v1beta1_AllocateRequest request =
         v1beta1_AllocateRequest_init_zero;
     cleanup(v1beta1_AllocateResponse_release_p) v1beta1_AllocateResponse response =
@@ -149,10 +198,15 @@ enum rpc_status deviceplugin_allocate(const struct offer *offer, const struct of
 
     if (message_decode(v1beta1_AllocateRequest_fields, data, size, &request) < 0)
         return refuse(err, RPC_INVALID_ARGUMENT, "this is no AllocateRequest");
-    r = allocate_all(offer, earlier, resource, &request, &response, err);
+    given.items = calloc((size_t)request.container_requests_count + 1, sizeof(*given.items));
+    r = given.items ? allocate_all(offers, resource, &request, &response, &given, err) : -ENOMEM;
     if (r > 0)
         return RPC_INVALID_ARGUMENT; /* allocation_answer's own sentence */
     if (r == 0)
         r = message_encode(v1beta1_AllocateResponse_fields, &response, ret_data, ret_size);
-    return r < 0 ? refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the answer") : RPC_OK;
+    if (r < 0)
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+    *ret_given = given;
+    given = (struct deviceplugin_given)DEVICEPLUGIN_GIVEN_INIT;
+    return RPC_OK;
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "grant/grant.h"
 #include "plugin/offer.h"
 #include "rpc/status.h"
 
@@ -24,7 +25,27 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
                                     const void *data, size_t size, void **ret_data,
                                     size_t *ret_size, struct error *err);
 
-/* Allocate; `earlier` may be NULL, see allocation.h. */
-enum rpc_status deviceplugin_allocate(const struct offer *offer, const struct offer *earlier,
+/* From what Allocate gives. Borrowed. */
+struct deviceplugin_offers {
+    const struct offer *now, *earlier; /* earlier may be NULL, see allocation.h */
+    const struct grants *grants;       /* NULL = no record is kept of what is given */
+};
+
+/* A grant for each container of the request, named in its answer. None when no record is kept. */
+struct deviceplugin_given {
+    struct grant *items;
+    size_t n;
+};
+
+#define DEVICEPLUGIN_GIVEN_INIT \
+    {                           \
+        .items = NULL           \
+    }
+
+void deviceplugin_given_deinit(struct deviceplugin_given *given);
+
+/* Allocate. The answer may be sent once the grants are durable (grants.h). */
+enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
                                       const char *resource, const void *data, size_t size,
-                                      void **ret_data, size_t *ret_size, struct error *err);
+                                      void **ret_data, size_t *ret_size,
+                                      struct deviceplugin_given *ret_given, struct error *err);

@@ -2,6 +2,7 @@
 #include "plugin/endpoint.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "plugin/deviceplugin.h"
+#include "plugin/grants.h"
 #include "rpc/message.h"
 #include "rpc/server.h"
 
@@ -113,11 +115,15 @@ void endpoint_end_watches(struct endpoint *endpoint)
 
 static void handle_options(struct rpc_call *call, const void *request, size_t size, void *userdata)
 {
-    const v1beta1_DevicePluginOptions options = {.get_preferred_allocation_available = true};
+    const struct endpoint *endpoint = userdata;
+    const v1beta1_DevicePluginOptions options = {
+        .pre_start_required = endpoint->setup.wants_pre_start,
+        .get_preferred_allocation_available = true,
+    };
     cleanup_free void *data = NULL;
     size_t data_size = 0;
 
-    (void)request, (void)size, (void)userdata;
+    (void)request, (void)size;
     if (message_encode(v1beta1_DevicePluginOptions_fields, &options, &data, &data_size) < 0)
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
     else
@@ -141,31 +147,159 @@ static void handle_prefer(struct rpc_call *call, const void *data, size_t size, 
         rpc_call_finish(call, status, error_text(&err));
 }
 
+/* --- calls that are answered later --- */
+
+/* A call whose answer is made, and waits for the grants. */
+struct kept_call {
+    struct endpoint *endpoint;
+    struct rpc_call *call;
+    struct grants_wait *wait;
+    void *answer;
+    size_t answer_size;
+};
+
+static void kept_call_free(struct kept_call *kept)
+{
+    free(kept->answer);
+    free(kept);
+}
+
+static struct kept_call *kept_call_new(struct endpoint *endpoint, struct rpc_call *call,
+                                       void *answer, size_t answer_size)
+{
+    struct kept_call *kept = malloc(sizeof(*kept));
+
+    if (!kept) {
+        free(answer);
+        return NULL;
+    }
+    *kept = (struct kept_call){endpoint, call, NULL, answer, answer_size};
+    return kept;
+}
+
+/* The kubelet gave up, or its connection ended. */
+static void on_call_gone(struct rpc_call *call, void *call_data)
+{
+    struct kept_call *kept = call_data;
+
+    (void)call;
+    grants_forget(kept->wait);
+    kept_call_free(kept);
+}
+
+/* Keeps the call until `on_done` runs; `r` is what grants said. False = it was not kept. */
+static bool keep_call(struct kept_call *kept, int r)
+{
+    if (r != 0) {
+        kept_call_free(kept);
+        return false;
+    }
+    rpc_call_keep(kept->call, kept, on_call_gone);
+    return true;
+}
+
+static void refuse_allocation(struct endpoint *endpoint, struct rpc_call *call,
+                              enum rpc_status status, const char *why)
+{
+    endpoint->counters.failed_allocations++;
+    log_warning("allocation refused", "resource", endpoint->setup.resource, "reason", why);
+    rpc_call_finish(call, status, why);
+}
+
+static void on_given(int result, const char *why, void *userdata)
+{
+    struct kept_call *kept = userdata;
+
+    rpc_call_keep(kept->call, NULL, NULL);
+    if (result == 0)
+        rpc_call_reply(kept->call, kept->answer, kept->answer_size);
+    else
+        refuse_allocation(kept->endpoint, kept->call, RPC_UNAVAILABLE, why);
+    kept_call_free(kept);
+}
+
+static void answer_when_durable(struct endpoint *endpoint, struct rpc_call *call, void *answer,
+                                size_t answer_size, const struct deviceplugin_given *given)
+{
+    struct kept_call *kept = kept_call_new(endpoint, call, answer, answer_size);
+    int r = -ENOMEM;
+
+    if (kept)
+        r = grants_give(*endpoint->setup.grants, given->items, given->n, on_given, kept,
+                        &kept->wait);
+    if (!kept || !keep_call(kept, r))
+        refuse_allocation(endpoint, call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+}
+
 static void handle_allocate(struct rpc_call *call, const void *data, size_t size, void *userdata)
 {
     struct endpoint *endpoint = userdata;
     const struct endpoint_setup *setup = &endpoint->setup;
+    const struct deviceplugin_offers offers = {*setup->offer, *setup->earlier, *setup->grants};
+    cleanup(deviceplugin_given_deinit) struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
     struct error err = ERROR_INIT;
     cleanup_free void *answer = NULL;
     size_t answer_size = 0;
     enum rpc_status status;
 
-    status = deviceplugin_allocate(*setup->offer, *setup->earlier, setup->resource, data, size,
-                                   &answer, &answer_size, &err);
+    status = deviceplugin_allocate(&offers, setup->resource, data, size, &answer, &answer_size,
+                                   &given, &err);
     endpoint->counters.allocations++;
-    if (status == RPC_OK) {
+    if (status != RPC_OK)
+        refuse_allocation(endpoint, call, status, error_text(&err));
+    else if (given.n)
+        answer_when_durable(endpoint, call, TAKE_PTR(answer), answer_size, &given);
+    else
         rpc_call_reply(call, answer, answer_size);
-        return;
-    }
-    endpoint->counters.failed_allocations++;
-    log_warning("allocation refused", "resource", setup->resource, "reason", error_text(&err));
-    rpc_call_finish(call, status, error_text(&err));
 }
 
-static void handle_prestart(struct rpc_call *call, const void *request, size_t size, void *userdata)
+/* --- before each start of a container --- */
+
+static void on_prepared(int result, const char *why, void *userdata)
 {
-    (void)request, (void)size, (void)userdata;
-    rpc_call_reply(call, "", 0); /* PreStartContainerResponse has no fields */
+    struct kept_call *kept = userdata;
+
+    rpc_call_keep(kept->call, NULL, NULL);
+    if (result == 0)
+        rpc_call_reply(kept->call, "", 0);
+    else
+        rpc_call_finish(kept->call, RPC_UNAVAILABLE, why); /* the kubelet tries again */
+    kept_call_free(kept);
+}
+
+/* PreStartContainerResponse has no fields. */
+static void prepare_start(struct endpoint *endpoint, struct rpc_call *call,
+                          const v1beta1_PreStartContainerRequest *request)
+{
+    struct kept_call *kept = kept_call_new(endpoint, call, NULL, 0);
+    int r = -ENOMEM;
+
+    if (kept)
+        r = grants_before_start(*endpoint->setup.grants, endpoint->setup.resource,
+                                request->devices_ids, request->devices_ids_count, on_prepared, kept,
+                                &kept->wait);
+    if (kept && keep_call(kept, r))
+        return;
+    if (r == GRANTS_UNKNOWN)
+        rpc_call_finish(
+            call, RPC_FAILED_PRECONDITION,
+            "nothing is known of who was given these devices; the next try may find it");
+    else
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory to prepare the start");
+}
+
+static void handle_prestart(struct rpc_call *call, const void *data, size_t size, void *userdata)
+{
+    v1beta1_PreStartContainerRequest request = v1beta1_PreStartContainerRequest_init_zero;
+    struct endpoint *endpoint = userdata;
+
+    if (!endpoint->setup.wants_pre_start || !*endpoint->setup.grants)
+        rpc_call_reply(call, "", 0);
+    else if (message_decode(v1beta1_PreStartContainerRequest_fields, data, size, &request) < 0)
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "this is no PreStartContainerRequest");
+    else
+        prepare_start(endpoint, call, &request);
+    message_release(v1beta1_PreStartContainerRequest_fields, &request);
 }
 
 static const struct rpc_method methods[] = {

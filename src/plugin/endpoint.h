@@ -24,6 +24,7 @@
 
 enum { ENDPOINT_NAME_SIZE = RESOURCE_NAME_SIZE + 16 };
 
+struct grants;
 struct rpc_server;
 
 struct endpoint_counters {
@@ -37,6 +38,8 @@ struct endpoint_setup {
     const char *resource; /* "nvidia.com/gpu" */
     /* Where to find what is offered at the time of a call, and what was before (or NULL). */
     const struct offer *const *offer, *const *earlier;
+    struct grants *const *grants; /* *grants NULL = Allocate answers at once, without a record */
+    bool wants_pre_start;         /* the kubelet calls before each start of a container */
     void (*on_let_go)(void *userdata); /* the last watch of this turn ended, not by our doing */
     void *userdata;
 };

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "plugin/grants.h"
+
 static int fill(struct offer *offer, const struct inventory *inventory, struct problems *problems)
 {
     int r = inventory_copy(&offer->inventory, inventory);
@@ -48,8 +50,11 @@ void offer_free(struct offer *offer)
     free(offer);
 }
 
-bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice)
+bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
+                            const struct slice *slice)
 {
+    if (offer->suspended_by && !grants_holds(offer->suspended_by, resource->name, slice->id))
+        return false;
     return offer->device_healthy[slice->device];
 }
 
@@ -58,6 +63,6 @@ size_t offer_count_healthy(const struct offer *offer, const struct plan_resource
     size_t n = 0;
 
     for (size_t i = 0; i < resource->n_slices; i++)
-        n += offer_slice_is_healthy(offer, &resource->slices[i]);
+        n += offer_slice_is_healthy(offer, resource, &resource->slices[i]);
     return n;
 }

@@ -13,11 +13,16 @@
 #include "config/config.h"
 #include "slice/planner.h"
 
+struct grants;
+
 struct offer {
     struct config *config; /* borrowed: offers of several machines share one */
     struct inventory inventory;
     struct plan *plan;
     bool *device_healthy; /* one per plan->devices */
+    /* While set, nothing new can be granted: only what a grant holds is fit (grants.h). Borrowed.
+     */
+    const struct grants *suspended_by;
 };
 
 /*
@@ -27,12 +32,14 @@ struct offer {
 int offer_new(struct config *config, const struct inventory *inventory, struct problems *problems,
               struct offer **ret_offer);
 
-/* NULL is allowed. */
+/* NULL is fine. */
 void offer_free(struct offer *offer);
 
 DEFINE_CLEANUP(struct offer *, offer_free)
 
-bool offer_slice_is_healthy(const struct offer *offer, const struct slice *slice);
+/* The slice is one of the resource's. */
+bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
+                            const struct slice *slice);
 
 /* How many of the resource's slices are; it is one of the offer's plan. */
 size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource);

@@ -400,6 +400,7 @@ static void init_parts(struct service *service)
         .resource = service->resource,
         .offer = &context->offer,
         .earlier = &context->earlier,
+        .grants = &context->grants,
         .on_let_go = on_let_go,
         .userdata = service,
     };

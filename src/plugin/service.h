@@ -34,6 +34,7 @@ struct service_context {
     const struct kubeletdir *kubelet;
     const struct offer *offer;   /* what is offered now; replaced by the agent */
     const struct offer *earlier; /* the one before, or NULL: see allocation.h */
+    struct grants *grants;       /* NULL = no record is kept of what is given */
     const struct nodestatus *node;
     void (*on_state)(void *userdata); /* registered, or no more, or another rival */
     void *userdata;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/grants.h"
 #include "plugin/test-bed.h"
 #include "rpc/message.h"
 
@@ -172,12 +173,16 @@ static enum rpc_status allocate(const struct offer *offer, const struct offer *e
     const v1beta1_AllocateRequest request = {.container_requests_count = 2,
                                              .container_requests = containers};
     v1beta1_AllocateResponse response;
+    const struct deviceplugin_offers offers = {offer, earlier, NULL};
+    struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
     cleanup_free void *data = NULL, *answer = NULL;
     size_t size = 0, answer_size = 0;
     enum rpc_status status;
 
     assert_int_equal(message_encode(v1beta1_AllocateRequest_fields, &request, &data, &size), 0);
-    status = deviceplugin_allocate(offer, earlier, GPU, data, size, &answer, &answer_size, err);
+    status = deviceplugin_allocate(&offers, GPU, data, size, &answer, &answer_size, &given, err);
+    assert_int_equal(given.n, 0);
+    deviceplugin_given_deinit(&given);
     if (status != RPC_OK)
         return status;
     assert_int_equal(
@@ -217,10 +222,107 @@ static void a_device_of_the_offer_before_is_good_still(void **state)
     bed_offer_free(earlier);
 }
 
+/* --- grants --- */
+
+static int never_listed(struct podresources *podresources, podresources_list_fn *on_listed,
+                        void *userdata)
+{
+    (void)podresources, (void)on_listed, (void)userdata;
+    return -EAGAIN;
+}
+
+static bool is_ours(const char *resource, void *userdata)
+{
+    (void)resource, (void)userdata;
+    return true;
+}
+
+static void on_nothing(void *userdata)
+{
+    (void)userdata;
+}
+
+static void encode_request(char **ids, size_t n, void **data, size_t *size)
+{
+    v1beta1_ContainerAllocateRequest container = {(pb_size_t)n, ids};
+    const v1beta1_AllocateRequest request = {.container_requests_count = 1,
+                                             .container_requests = &container};
+
+    assert_int_equal(message_encode(v1beta1_AllocateRequest_fields, &request, data, size), 0);
+}
+
+/* The answer with a grant, decoded; release it. */
+static void allocate_granted(const struct offer *offer, const struct grants *grants, char **ids,
+                             size_t n, v1beta1_AllocateResponse *response,
+                             struct deviceplugin_given *given)
+{
+    const struct deviceplugin_offers offers = {offer, NULL, grants};
+    cleanup_free void *data = NULL, *answer = NULL;
+    size_t size, answer_size = 0;
+
+    encode_request(ids, n, &data, &size);
+    assert_int_equal(
+        deviceplugin_allocate(&offers, GPU, data, size, &answer, &answer_size, given, NULL),
+        RPC_OK);
+    assert_int_equal(message_decode(v1beta1_AllocateResponse_fields, answer, answer_size, response),
+                     0);
+}
+
+/* But for one annotation it is the answer without a grant, byte for byte. */
+static void the_answer_names_its_grant_and_nothing_else_changes(void **state)
+{
+    struct bed bed;
+    struct grants *grants;
+    char folder[BED_PATH_SIZE];
+    struct grants_setup setup = {.list = never_listed,
+                                 .is_ours = is_ours,
+                                 .on_state = on_nothing,
+                                 .on_stale_checkpoint = on_nothing};
+    char *ids[] = {message_lend(A(0)), message_lend(A(2)), message_lend(B(1))};
+    struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT, none = DEVICEPLUGIN_GIVEN_INIT;
+    v1beta1_AllocateResponse with, without;
+    v1beta1_ContainerAllocateResponse *answer;
+    cleanup_free void *a = NULL, *b = NULL;
+    size_t a_size, b_size;
+
+    bed_init(&bed);
+    bed_path(&bed, "grants", folder);
+    setup.loop = &bed.loop;
+    setup.folder = setup.kubelet_folder = folder;
+    assert_int_equal(grants_new(&setup, &grants, NULL), 0);
+    allocate_granted(*state, grants, ids, 3, &with, &given);
+    allocate_granted(*state, NULL, ids, 3, &without, &none);
+    answer = &with.container_responses[0];
+    assert_int_equal(answer->annotations_count, 1);
+    assert_string_equal(answer->annotations[0].key, "gpuslice.dev/grant.nvidia.com.gpu");
+    assert_string_equal(answer->annotations[0].value, given.items[0].id);
+    assert_int_equal(given.n, 1);
+    assert_int_equal(given.items[0].n_ids, 3);
+    assert_int_equal(given.items[0].n_devices, 2);
+    assert_string_equal(given.items[0].devices[0].uuid, BED_UUID_0);
+    assert_int_equal(given.items[0].devices[0].share_permille, 500);
+    assert_int_equal(given.items[0].devices[1].share_permille, 250);
+    assert_true(given.items[0].devices[1].mem_bytes == 4ull << 30);
+    answer->annotations_count = 0;
+    assert_int_equal(message_encode(v1beta1_AllocateResponse_fields, &with, &a, &a_size), 0);
+    answer->annotations_count = 1;
+    assert_int_equal(message_encode(v1beta1_AllocateResponse_fields, &without, &b, &b_size), 0);
+    assert_int_equal(a_size, b_size);
+    assert_memory_equal(a, b, a_size);
+    message_release(v1beta1_AllocateResponse_fields, &with);
+    message_release(v1beta1_AllocateResponse_fields, &without);
+    deviceplugin_given_deinit(&given);
+    deviceplugin_given_deinit(&none);
+    grants_free(grants);
+    bed_deinit(&bed);
+}
+
 /* --- what is no message --- */
 
 static void what_is_no_request_is_refused(void **state)
 {
+    const struct deviceplugin_offers offers = {*state, NULL, NULL};
+    struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
     struct error err = ERROR_INIT;
     void *data = NULL;
     size_t size = 0;
@@ -228,7 +330,7 @@ static void what_is_no_request_is_refused(void **state)
     assert_int_equal(deviceplugin_prefer(*state, GPU, "\x0a\x7f", 2, &data, &size, &err),
                      RPC_INVALID_ARGUMENT);
     assert_string_equal(error_text(&err), "this is no PreferredAllocationRequest");
-    assert_int_equal(deviceplugin_allocate(*state, NULL, GPU, "\xff", 1, &data, &size, &err),
+    assert_int_equal(deviceplugin_allocate(&offers, GPU, "\xff", 1, &data, &size, &given, &err),
                      RPC_INVALID_ARGUMENT);
     assert_string_equal(error_text(&err), "this is no AllocateRequest");
     assert_null(data);
@@ -246,6 +348,7 @@ int main(void)
         OF_AN_OFFER(each_container_gets_its_device),
         OF_AN_OFFER(a_device_that_is_not_there_refuses_the_pod),
         OF_AN_OFFER(a_device_of_the_offer_before_is_good_still),
+        OF_AN_OFFER(the_answer_names_its_grant_and_nothing_else_changes),
         OF_AN_OFFER(what_is_no_request_is_refused),
     };
 

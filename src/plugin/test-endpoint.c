@@ -23,6 +23,7 @@ struct world {
     struct bed bed;
     struct offer *now;
     const struct offer *offer, *offer_before; /* as the endpoint sees them */
+    struct grants *grants;
     struct endpoint endpoint;
     unsigned n_let_go;
 };
@@ -41,6 +42,7 @@ static int set_up(void **state)
         .resource = "nvidia.com/gpu",
         .offer = &world->offer,
         .earlier = &world->offer_before,
+        .grants = &world->grants,
         .on_let_go = on_let_go,
         .userdata = world,
     };

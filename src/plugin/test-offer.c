@@ -40,7 +40,7 @@ static void slices_are_as_fit_as_their_gpu(void **state)
     for (size_t i = 0; i < gpus(offer)->n_slices; i++) {
         const struct slice *slice = &gpus(offer)->slices[i];
 
-        assert_int_equal(offer_slice_is_healthy(offer, slice),
+        assert_int_equal(offer_slice_is_healthy(offer, gpus(offer), slice),
                          str_starts_with(slice->id, BED_UUID_0));
     }
     assert_int_equal(offer_count_healthy(offer, gpus(offer)), 4);

@@ -101,6 +101,7 @@ class BareAgent:
         with open(self.log, 'a') as log:
             self.process = subprocess.Popen(
                 [BUILD / 'src/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
+                '--grant-dir', self.folder / 'grants',
                  '--http-address', ''], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.machine.environment, 'NVIDIA_DEV_ROOT': str(self.machine.dev_root)})
 

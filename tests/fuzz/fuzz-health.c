@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The saved state of a previous agent: whatever is accepted is written back unchanged. */
+/* The saved state of an earlier agent: whatever is believed is written back the same. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct health health = HEALTH_INIT, again = HEALTH_INIT;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Any bytes: objects or problems, never both; what was read can be written and read back
- * unchanged. */
+/* Any bytes: objects or problems, never both; what was read can be written and read again alike. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ static void check_round_trip(const struct manifest *manifest)
 
     text_addf(&text, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":%s}",
               manifest->template->source);
-    /* Escapes may make it larger than a manifest is allowed to be. */
+    /* Escapes may make it larger than a manifest may be. */
     if (text.length > 1 << 19)
         return;
     if (manifests_parse(text_string(&text), text.length, "default", &problems, &again) != 0 ||

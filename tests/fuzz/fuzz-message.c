@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Whatever can be read can be written, and reads back the same. */
+/* What can be read can be written, and is read as the same again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sync_message first, second;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Possible responses to our gRPC client, which has a unary call (stream 1) and a watch (stream 3)
- * open. First byte, odd: the rest follows the server's SETTINGS; even: it is the whole connection.
+ * What a peer may answer to our gRPC client, which has a unary call (stream 1) and a watch (stream
+ * 3) open. First byte, odd: the rest follows the server's SETTINGS; even: it is the whole
+ * connection.
  */
 
 #include <assert.h>

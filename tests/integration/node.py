@@ -205,7 +205,9 @@ class Node:
             self.config.write_text(config)
             arguments = ('--config-file', self.config, *arguments)
         return self.start('gpuslice-node', '--kubelet-socket', self.plugins / 'kubelet.sock',
-                          '--cdi-dir', self.cdi, '--state-dir', self.folder / 'state', *arguments,
+                          '--cdi-dir', self.cdi, '--state-dir', self.folder / 'state',
+                          '--grant-dir', self.folder / 'grants',
+                          '--pod-resources-socket', self.kubelet_root / 'pod-resources/kubelet.sock', *arguments,
                           **environment)
 
     def configure(self, text):
