@@ -42,16 +42,17 @@ class BedError(Exception):
     pass
 
 
-def wait(what, found, timeout=60, period=0.03):
-    """Awaits a true value and returns it."""
-    deadline = time.monotonic() + timeout
+def wait(what, found, timeout=60):
+    """Awaits a true value and returns it. Looks often at first, then less so: each look costs the API server something."""
+    started = time.monotonic()
     while True:
         value = found()
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if waited > timeout:
             raise BedError(f'not within {timeout} s: {what}')
-        time.sleep(period)
+        time.sleep(min(0.1, max(0.03, waited / 20)))
 
 
 def quiet(*argv):
