@@ -188,6 +188,7 @@ def test_a_plugin_that_came_and_went_unseen(node, number):
 
 # --- who is no rival ---
 
+@pytest.mark.waits
 def test_a_plugin_that_the_kubelet_forgot(node):
     """The Node shows none of the devices of a plugin that still listens: nobody would serve, so we do, until it comes anew."""
     node.start_kubelet()

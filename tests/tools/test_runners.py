@@ -105,6 +105,14 @@ def test_what_a_stage_says_stays_together(tmp_path):
         assert ''.join(f'{name} {n}\n' for n in range(1, 6)) in text
 
 
+def test_how_far_it_was_is_not_told_again(tmp_path):
+    said = ['  steps of it: 2 of 7, 10 s', '  suite: 25 % of 4 cases, 10 s', '  ...    lint-tidy         tidy: 3 of 8 sources (20 s)']
+    kept = ['  unit          3 passed, 0 failed  (3.0 s)', '      | a: b, 10 s', '  ok     lint-tidy         (20 s)', 'a: b, 3 s']
+    (tmp_path / 'said').write_text('\n'.join(said + kept) + '\n1 passed, 0 failed\n')
+    _, text = stages('one 0 check cat said', tmp_path)
+    assert not set(said) & set(text.splitlines()) and set(kept) <= set(text.splitlines())
+
+
 def test_whoever_is_nice_lets_the_others_go_first(tmp_path):
     _, text = stages("one 10 check sh -c 'echo niceness $(nice); echo 1 passed, 0 failed'\n", tmp_path)
     assert f'niceness {os.nice(0) + 10}' in text
