@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
+
+enum { TEMPORARY_LETTERS = sizeof("XXXXXX") - 1 };
 
 static int read_all(int fd, size_t max, struct text *content)
 {
@@ -66,6 +70,33 @@ int file_write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
+/* ".name.XXXXXX" */
+static bool is_temporary(const char *entry, const char *name)
+{
+    const size_t length = strlen(name);
+
+    return entry[0] == '.' && strncmp(entry + 1, name, length) == 0 && entry[1 + length] == '.' &&
+           strlen(entry + 2 + length) == TEMPORARY_LETTERS;
+}
+
+/* Another writer of the same file, which is at it just now, is left alone. */
+static void remove_leftovers(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    cleanup_free char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    DIR *stream = folder ? opendir(folder) : NULL;
+    struct dirent *entry;
+    struct stat found;
+
+    while (stream && (entry = readdir(stream)))
+        if (is_temporary(entry->d_name, name) &&
+            fstatat(dirfd(stream), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(found.st_mode) && time(NULL) - found.st_mtime >= FILE_LEFTOVER_S)
+            unlinkat(dirfd(stream), entry->d_name, 0);
+    if (stream)
+        closedir(stream);
+}
+
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
                       struct error *err)
 {
@@ -90,6 +121,7 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
         unlink(temporary);
         return error_set_errno(err, r, "cannot write %s", path);
     }
+    remove_leftovers(path);
     return 0;
 }
 

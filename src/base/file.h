@@ -14,7 +14,11 @@
  */
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
 
-/* Writes beside `path`, then renames over it. The temporary name starts with a dot. */
+/*
+ * Writes beside `path`, then renames over it. The temporary name starts with a dot; what a writer
+ * that was killed in between left there, a later one removes when it is FILE_LEFTOVER_S old.
+ */
+enum { FILE_LEFTOVER_S = 60 };
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
                       struct error *err);
 

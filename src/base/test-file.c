@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -175,6 +178,43 @@ static void test_directories_with_their_parents(void **state)
     assert_true(str_starts_with(error_text(&err), "cannot create directory "));
 }
 
+static void put(const char *name, int age_s)
+{
+    const struct timespec times[] = {{.tv_sec = time(NULL) - age_s},
+                                     {.tv_sec = time(NULL) - age_s}};
+    int fd = open(in_folder(name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(futimens(fd, times), 0);
+    close(fd);
+}
+
+static void test_what_a_killed_writer_left_is_removed(void **state)
+{
+    static const struct {
+        const char *name;
+        int age_s;
+        bool stays;
+    } rows[] = {
+        {".health.abcdef", 2 * FILE_LEFTOVER_S, false},
+        {".health.ABCDE1", 2 * FILE_LEFTOVER_S, false},
+        {".health.abcdeg", 0, true}, /* somebody writes it just now */
+        {".health.abcdefg", 2 * FILE_LEFTOVER_S, true},
+        {".health", 2 * FILE_LEFTOVER_S, true},
+        {".health-abcdef", 2 * FILE_LEFTOVER_S, true},
+        {"health.abcdef", 2 * FILE_LEFTOVER_S, true},
+        {".healthy.abcdef", 2 * FILE_LEFTOVER_S, true},
+    };
+    struct stat found;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        put(rows[i].name, rows[i].age_s);
+    assert_int_equal(file_write_atomic(in_folder("health"), "x", 1, 0600, NULL), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if ((stat(in_folder(rows[i].name), &found) == 0) != rows[i].stays)
+            fail_msg("%s", rows[i].name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +228,8 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test(test_files_without_a_size_are_read_whole),
         cmocka_unit_test_setup_teardown(test_directories_with_their_parents, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_what_a_killed_writer_left_is_removed, make_folder,
                                         remove_folder),
     };
 
