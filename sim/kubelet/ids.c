@@ -72,9 +72,3 @@ void ids_remove(struct ids *ids, const char *id)
     ids->n_items--;
     memmove(ids->items + at, ids->items + at + 1, (ids->n_items - at) * sizeof(*ids->items));
 }
-
-void ids_remove_all(struct ids *ids, const struct ids *less)
-{
-    for (size_t i = 0; i < less->n_items; i++)
-        ids_remove(ids, less->items[i]);
-}

@@ -32,4 +32,3 @@ int ids_add_all(struct ids *ids, const struct ids *more);
 
 bool ids_has(const struct ids *ids, const char *id);
 void ids_remove(struct ids *ids, const char *id);
-void ids_remove_all(struct ids *ids, const struct ids *less);

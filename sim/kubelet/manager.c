@@ -256,14 +256,6 @@ static int allocated_ids(const struct manager *manager, const char *name, struct
     return 0;
 }
 
-size_t manager_allocated(const struct manager *manager, const char *name)
-{
-    cleanup_ids struct ids held = IDS_INIT;
-
-    allocated_ids(manager, name, &held);
-    return held.n_items;
-}
-
 bool manager_knows(const struct manager *manager, const char *name)
 {
     if (find_resource(manager, name))

@@ -95,8 +95,6 @@ size_t manager_expire(struct manager *manager, uint64_t now_ms, uint64_t *ret_ne
 /* Capacity counts every listed device, allocatable the healthy ones. */
 size_t manager_capacity(const struct resource *resource);
 size_t manager_allocatable(const struct resource *resource);
-/* Devices of this resource in somebody's hands, listed or not. */
-size_t manager_allocated(const struct manager *manager, const char *name);
 
 /* True when the name is one that a plugin served or serves, or that somebody holds. */
 bool manager_knows(const struct manager *manager, const char *name);

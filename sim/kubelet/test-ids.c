@@ -38,7 +38,8 @@ static void test_add_and_remove_sets(void **state)
     assert_int_equal(ids_add_all(&ids, &other), 0);
     assert_int_equal(ids.n_items, 3);
     ids_remove(&other, "nobody");
-    ids_remove_all(&ids, &other);
+    ids_remove(&ids, "a");
+    ids_remove(&ids, "c");
     assert_int_equal(ids.n_items, 1);
     assert_string_equal(ids.items[0], "b");
     ids_deinit(&ids);

@@ -51,8 +51,5 @@ unsigned load_power_mw(const struct view *view);
 unsigned load_celsius(const struct view *view);
 unsigned long long load_energy_mj(const struct view *view);
 
-/* place.c */
-bool place_linked(const struct view *a, const struct view *b);
-
 /* event.c: forgets every set when the library shuts down. */
 void event_shutdown(void);

@@ -143,7 +143,7 @@ nvmlReturn_t nvmlDeviceOnSameBoard(nvmlDevice_t device1, nvmlDevice_t device2, i
     return NVML_SUCCESS;
 }
 
-bool place_linked(const struct view *a, const struct view *b)
+static bool is_linked(const struct view *a, const struct view *b)
 {
     for (unsigned i = 0; i < a->model->nvlink_count; i++) {
         const struct link *link = &a->gpu->links[i];
@@ -166,7 +166,7 @@ nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t device2,
         return r;
     if (!p2pStatus || p2pIndex >= NVML_P2P_CAPS_INDEX_UNKNOWN)
         return NVML_ERROR_INVALID_ARGUMENT;
-    *p2pStatus = place_linked(&a, &b) ? NVML_P2P_STATUS_OK : NVML_P2P_STATUS_NOT_SUPPORTED;
+    *p2pStatus = is_linked(&a, &b) ? NVML_P2P_STATUS_OK : NVML_P2P_STATUS_NOT_SUPPORTED;
     return NVML_SUCCESS;
 }
 

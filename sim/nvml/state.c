@@ -365,14 +365,6 @@ static void add_event_locked(struct state *s, unsigned gpu, uint64_t type, uint6
     atomic_store(&s->n_events, number);
 }
 
-void state_add_event(struct state_file *file, unsigned gpu, uint64_t type, uint64_t data)
-{
-    lock(file);
-    add_event_locked(file->state, gpu, type, data);
-    unlock(file);
-    futex_wake(&file->state->events_changed);
-}
-
 bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
                  uint64_t *ret_data)
 {
@@ -421,7 +413,7 @@ static const struct {
     {143, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GPU initialisation error */
 };
 
-uint32_t state_recovery_action(uint32_t xid)
+static uint32_t recovery_action(uint32_t xid)
 {
     for (size_t i = 0; i < ARRAY_SIZE(recovery_actions); i++)
         if (recovery_actions[i].xid == xid)
@@ -431,7 +423,7 @@ uint32_t state_recovery_action(uint32_t xid)
 
 static void happen_xid(struct state *s, unsigned gpu, uint32_t xid)
 {
-    uint32_t action = state_recovery_action(xid);
+    uint32_t action = recovery_action(xid);
     struct state_gpu *g = &s->gpus[gpu];
 
     if (action != NVML_GPU_RECOVERY_ACTION_NONE)

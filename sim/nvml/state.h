@@ -153,8 +153,6 @@ int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid);
 /* Bytes that processes and `used_bytes` hold, at most what there is. */
 uint64_t state_used_bytes(const struct state *state, unsigned gpu);
 
-void state_add_event(struct state_file *file, unsigned gpu, uint64_t type, uint64_t data);
-
 /* The event with this number: false when it is not there yet, or was overwritten. */
 bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
                  uint64_t *ret_data);
@@ -167,6 +165,3 @@ uint64_t state_next_event(const struct state *state);
  * wakes for faults that come due. Never longer than timeout_ns (UINT64_MAX = for ever).
  */
 void state_wait_event(struct state_file *file, unsigned seen, uint64_t timeout_ns);
-
-/* The action that a driver asks for after an XID: an nvmlDeviceGpuRecoveryAction_t. */
-uint32_t state_recovery_action(uint32_t xid);

@@ -68,29 +68,6 @@ void problem_add(struct problems *problems, enum problem_severity severity, stru
     push(problems, severity, at, path, text);
 }
 
-static bool holds(const struct problems *problems, const struct problem *wanted)
-{
-    for (size_t i = 0; i < problems->n_items; i++) {
-        const struct problem *p = &problems->items[i];
-
-        if (p->at.line == wanted->at.line && p->at.column == wanted->at.column &&
-            str_equal(p->path, wanted->path) && str_equal(p->text, wanted->text))
-            return true;
-    }
-    return false;
-}
-
-void problems_merge(struct problems *to, const struct problems *from)
-{
-    for (size_t i = 0; i < from->n_items; i++) {
-        const struct problem *p = &from->items[i];
-
-        if (!holds(to, p))
-            push(to, p->severity, p->at, p->path, strdup(p->text));
-    }
-    to->failed |= from->failed;
-}
-
 const struct problem *problems_next(const struct problems *problems, const struct problem *previous)
 {
     static char nowhere[] = "", sentence[] = "there was not enough memory to name every problem";

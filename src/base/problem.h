@@ -56,9 +56,6 @@ int problems_set_source(struct problems *problems, const char *source);
 void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
                  const char *path, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Copies every problem of `from` that `to` does not already hold (same place, path and text). */
-void problems_merge(struct problems *to, const struct problems *from);
-
 /* The problem behind `previous` (NULL: the first), or NULL. A lost problem is the last one: an
  * error that says so. */
 const struct problem *problems_next(const struct problems *problems,

@@ -138,27 +138,6 @@ static void test_sorted_by_place_then_by_order(void **state)
     }
 }
 
-static void test_merging_takes_each_once(void **state)
-{
-    cleanup_problems struct problems to = PROBLEMS_INIT, from = PROBLEMS_INIT;
-
-    problem_add(&to, PROBLEM_ERROR, (struct position){1, 1}, "a", "same");
-    problem_add(&from, PROBLEM_ERROR, (struct position){1, 1}, "a", "same");
-    problem_add(&from, PROBLEM_ERROR, (struct position){1, 1}, "a", "other text");
-    problem_add(&from, PROBLEM_WARNING, (struct position){1, 1}, "b", "same");
-    problem_add(&from, PROBLEM_ERROR, (struct position){1, 2}, "a", "same");
-    problems_merge(&to, &from);
-    problems_merge(&to, &from);
-    assert_int_equal(to.n_items, 4);
-    assert_int_equal(from.n_items, 4);
-    assert_line(&to, 1, ":1:1: a: other text");
-
-    from.failed = true;
-    problems_merge(&to, &from);
-    assert_true(to.failed);
-    problems_deinit(&from);
-}
-
 static void test_severities_have_names(void **state)
 {
     assert_string_equal(problem_severity_name(PROBLEM_NOTE), "note");
@@ -176,7 +155,6 @@ int main(void)
         cmocka_unit_test(test_a_lost_problem_is_the_last_one),
         cmocka_unit_test(test_described_by_the_first_error),
         cmocka_unit_test(test_sorted_by_place_then_by_order),
-        cmocka_unit_test(test_merging_takes_each_once),
         cmocka_unit_test(test_severities_have_names),
     };
 

@@ -31,7 +31,7 @@ size_t reader_enter(struct reader *reader, const char *key)
     return before;
 }
 
-size_t reader_enter_item(struct reader *reader, size_t index)
+static size_t enter_item(struct reader *reader, size_t index)
 {
     char step[24];
 
@@ -408,7 +408,7 @@ int schema_read_list(struct reader *reader, const struct yaml *node, const char 
         return 0;
     }
     for (size_t i = 0; i < node->n_children; i++) {
-        size_t before = reader_enter_item(reader, i);
+        size_t before = enter_item(reader, i);
         int r;
 
         reader_check_alias(reader, &node->children[i], node->at);

@@ -85,7 +85,6 @@ struct reader {
 
 /* Steps below a key or a list item; returns what reader_leave needs. */
 size_t reader_enter(struct reader *reader, const char *key);
-size_t reader_enter_item(struct reader *reader, size_t index);
 void reader_leave(struct reader *reader, size_t path_length);
 
 /* A problem at any path; the other reader_... functions speak of where the reader stands. */

@@ -56,7 +56,7 @@ static const struct option entry_options[] = {
 
 static const struct schema entry_schema = {entry_options, ARRAY_SIZE(entry_options), true};
 
-void sharing_entry_deinit(struct sharing_entry *entry)
+static void deinit_entry(struct sharing_entry *entry)
 {
     free(entry->devices.refs);
     entry->devices.refs = NULL;
@@ -156,7 +156,7 @@ static void sections_deinit(struct sections *sections)
 
     for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
         for (size_t j = 0; j < both[i]->n_entries; j++)
-            sharing_entry_deinit(&both[i]->entries[j]);
+            deinit_entry(&both[i]->entries[j]);
         free(both[i]->entries);
     }
 }

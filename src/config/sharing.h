@@ -11,5 +11,3 @@
 
 /* Slot: struct policy. */
 extern const struct kind kind_sharing;
-
-void sharing_entry_deinit(struct sharing_entry *entry);

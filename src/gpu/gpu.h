@@ -76,4 +76,3 @@ struct gpu_backend {
 };
 
 extern const struct gpu_backend gpu_nvml;
-extern const struct gpu_backend gpu_none; /* an empty machine that never has events */

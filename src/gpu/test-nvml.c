@@ -266,22 +266,6 @@ static void says_why_it_cannot_open(void **state)
     assert_null(driver);
 }
 
-static void none_is_an_empty_machine(void **state)
-{
-    struct inventory inventory = {.n_gpus = 9};
-    struct gpu_driver *driver = NULL;
-    struct gpu_probe probe;
-    struct gpu_event event;
-
-    assert_int_equal(gpu_none.open(NULL, &driver, NULL), 0);
-    assert_int_equal(gpu_none.inventory(driver, &inventory, NULL), 0);
-    assert_int_equal(inventory.n_gpus, 0);
-    assert_int_equal(gpu_none.probe(driver, "GPU-x", &probe, NULL), -ENXIO);
-    assert_int_equal(gpu_none.watch(driver, "GPU-x", NULL), -ENXIO);
-    assert_int_equal(gpu_none.wait_event(driver, 1, &event, NULL), GPU_TIMEOUT);
-    gpu_none.close(driver);
-}
-
 static int make_fake(void **state)
 {
     char path[64];
@@ -320,7 +304,6 @@ int main(void)
         cmocka_unit_test_setup(waits_for_events, clear_faults),
         cmocka_unit_test_setup(bears_missing_symbols, clear_faults),
         cmocka_unit_test_setup(says_why_it_cannot_open, clear_faults),
-        cmocka_unit_test_setup(none_is_an_empty_machine, clear_faults),
     };
 
     return cmocka_run_group_tests_name("nvml", tests, make_fake, remove_fake);

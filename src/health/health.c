@@ -57,20 +57,6 @@ enum health_state health_state(const struct health_device *device)
     return device->reach == HEALTH_SILENT ? HEALTH_NOT_ANSWERING : by_need[device->need];
 }
 
-const char *health_state_name(enum health_state state)
-{
-    static const char *const names[] = {
-        [HEALTH_HEALTHY] = "healthy",
-        [HEALTH_SUSPECT] = "suspect",
-        [HEALTH_NEEDS_RESET] = "needs reset",
-        [HEALTH_NEEDS_REBOOT] = "needs reboot",
-        [HEALTH_LOST] = "lost",
-        [HEALTH_NOT_ANSWERING] = "not answering",
-    };
-
-    return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";
-}
-
 /* What has to be done comes before what can be seen: "XID 79 ..." says more than "is lost". */
 const char *health_reason(const struct health_device *device)
 {

@@ -127,7 +127,6 @@ const struct health_device *health_find(const struct health *health, const char 
 bool health_is_well(const struct health *health, const char *gpu_uuid);
 
 enum health_state health_state(const struct health_device *device);
-const char *health_state_name(enum health_state state);
 
 /* Why it is not Healthy, and what to do: one sentence without a full stop. "" when it is. */
 const char *health_reason(const struct health_device *device);

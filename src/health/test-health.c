@@ -394,8 +394,7 @@ static void check_row(const struct row *row)
         take(&world, row->steps[i]);
     device = health_find(&world.health, UUID_A);
     if (health_state(device) != row->state || device->healthy != (row->state == HEALTH_HEALTHY))
-        fail_msg("%s: %s (%s)", row->name, health_state_name(health_state(device)),
-                 health_reason(device));
+        fail_msg("%s: %u (%s)", row->name, health_state(device), health_reason(device));
     if (row->reason[0] ? !strstr(health_reason(device), row->reason)
                        : health_reason(device)[0] != '\0')
         fail_msg("%s: the reason is '%s'", row->name, health_reason(device));

@@ -140,11 +140,6 @@ const struct xid *xid_find(uint64_t number)
     return found ? found : &unknown;
 }
 
-size_t xid_count(void)
-{
-    return ARRAY_SIZE(xids);
-}
-
 const char *xid_class_name(enum xid_class class)
 {
     static const char *const names[] = {
@@ -271,9 +266,4 @@ enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number
     if (filter->disable_all || contains(filter->disabled, filter->n_disabled, number))
         return XID_INFORMATION;
     return class;
-}
-
-bool xid_filter_ignores_all(const struct xid_filter *filter)
-{
-    return filter->disable_all && !filter->enable_all && !filter->n_enabled;
 }

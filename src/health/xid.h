@@ -27,9 +27,6 @@ struct xid {
 /* Never NULL: unknown numbers are XID_PROBE, "unknown XID" (and number 0). */
 const struct xid *xid_find(uint64_t number);
 
-/* Rows of the table. */
-size_t xid_count(void);
-
 const char *xid_class_name(enum xid_class class);
 
 /*
@@ -56,6 +53,3 @@ void xid_filter_deinit(struct xid_filter *filter);
 
 /* The class to act on: XID_INFORMATION when filtered away; an enabled one is at least XID_PROBE. */
 enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number);
-
-/* True when no event may ever make a device Unhealthy. */
-bool xid_filter_ignores_all(const struct xid_filter *filter);

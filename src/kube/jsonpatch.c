@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdint.h>
 
-int jsonpatch_add(json_t *operations, const char *op, const char *path, json_t *value)
+/* Takes over value; NULL = the operation has none ("remove"). 0 or -ENOMEM. */
+static int add(json_t *operations, const char *op, const char *path, json_t *value)
 {
     json_t *operation = json_pack("{s:s,s:s,s:o*}", "op", op, "path", path, "value", value);
 
@@ -16,11 +17,11 @@ int jsonpatch_change(json_t *operations, const char *path, const json_t *old, js
     json_t *was = old ? json_incref((json_t *)(uintptr_t)old) : json_null();
 
     /* The API server answers a test of a path that is not there as it would a null. */
-    if (jsonpatch_add(operations, "test", path, was) < 0) {
+    if (add(operations, "test", path, was) < 0) {
         json_decref(new);
         return -ENOMEM;
     }
     if (!new)
-        return old ? jsonpatch_add(operations, "remove", path, NULL) : 0;
-    return jsonpatch_add(operations, old ? "replace" : "add", path, new);
+        return old ? add(operations, "remove", path, NULL) : 0;
+    return add(operations, old ? "replace" : "add", path, new);
 }

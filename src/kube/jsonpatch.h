@@ -11,10 +11,6 @@
 
 #include <jansson.h>
 
-/* Appends one operation. Takes over value; NULL = the operation has none ("remove"). 0 or -ENOMEM.
- */
-int jsonpatch_add(json_t *operations, const char *op, const char *path, json_t *value);
-
 /*
  * Appends a test that path still holds `old` (NULL = nothing) and the change to `new` (NULL =
  * nothing). Borrows old, takes over new. 0 or -ENOMEM.

@@ -440,11 +440,6 @@ void sync_state_deinit(struct sync_state *state)
     free_kind(SYNC_STATE, state);
 }
 
-void sync_event_deinit(struct sync_event *event)
-{
-    free_kind(SYNC_EVENT, event);
-}
-
 void sync_news_deinit(struct sync_news *news)
 {
     free_kind(SYNC_NEWS, news);

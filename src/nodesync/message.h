@@ -135,7 +135,6 @@ const char *sync_news_label(const struct sync_news *news, const char *key);
 /* For those who keep or build one without a message around it; what is in it was malloc'ed. */
 void sync_setup_deinit(struct sync_setup *setup);
 void sync_state_deinit(struct sync_state *state);
-void sync_event_deinit(struct sync_event *event);
 void sync_news_deinit(struct sync_news *news);
 void sync_message_deinit(struct sync_message *message);
 

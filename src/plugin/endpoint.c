@@ -326,9 +326,29 @@ void endpoint_init(struct endpoint *endpoint, const struct endpoint_setup *setup
     snprintf(endpoint->path, sizeof(endpoint->path), "%s/%s", setup->folder, endpoint->name);
 }
 
+struct endpoint_counters endpoint_counters(const struct endpoint *endpoint)
+{
+    struct endpoint_counters counters = endpoint->counters;
+    const struct rpc_counters *now;
+
+    if (endpoint->server) {
+        now = rpc_server_counters(endpoint->server);
+        counters.cancelled += now->cancelled_calls;
+        counters.protocol_errors += now->protocol_errors;
+    }
+    return counters;
+}
+
+/* What it has counted stays. */
+static void free_server(struct endpoint *endpoint)
+{
+    endpoint->counters = endpoint_counters(endpoint);
+    rpc_server_free(TAKE_PTR(endpoint->server));
+}
+
 void endpoint_deinit(struct endpoint *endpoint)
 {
-    rpc_server_free(TAKE_PTR(endpoint->server));
+    free_server(endpoint);
     assert(endpoint->n_watches == 0);
     free(TAKE_PTR(endpoint->watches));
     endpoint->watches_capacity = 0;
@@ -339,7 +359,7 @@ int endpoint_listen(struct endpoint *endpoint, struct error *err)
     const struct rpc_limits limits = RPC_LIMITS_DEFAULT;
     int r;
 
-    rpc_server_free(TAKE_PTR(endpoint->server));
+    free_server(endpoint);
     r = rpc_server_new(endpoint->setup.loop, endpoint->path, methods, ARRAY_SIZE(methods), &limits,
                        endpoint, &endpoint->server, err);
     if (r == 0)

@@ -29,6 +29,7 @@ struct rpc_server;
 
 struct endpoint_counters {
     uint64_t allocations, failed_allocations, preferences, lists_sent;
+    uint64_t cancelled, protocol_errors; /* calls; connections */
 };
 
 /* All of it is borrowed. */
@@ -87,3 +88,6 @@ bool endpoint_is_reachable(const struct endpoint *endpoint);
 
 /* It was reachable, and is not any more: the socket was removed, or somebody put his there. */
 bool endpoint_is_lost(const struct endpoint *endpoint);
+
+/* Since the start. */
+struct endpoint_counters endpoint_counters(const struct endpoint *endpoint);

@@ -486,7 +486,7 @@ const char *service_resource(const struct service *service)
 struct service_counters service_counters(const struct service *service)
 {
     return (struct service_counters){
-        .calls = service->endpoint.counters,
+        .calls = endpoint_counters(&service->endpoint),
         .registrations = service->registrations,
         .failed_registrations = service->failed_registrations,
     };

@@ -79,7 +79,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     return 0;
 }
 
-void session_go_away(struct connection *c)
+/* The second GOAWAY: names the last stream that was taken. */
+static void go_away(struct connection *c)
 {
     c->phase = GOING;
     nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
@@ -99,7 +100,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         c->due_ms = 0;
         connection_rearm(c);
     } else if (frame->hd.type == NGHTTP2_PING && ack && c->phase == NOTICED) {
-        session_go_away(c);
+        go_away(c);
     }
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;

@@ -10,8 +10,5 @@ struct connection;
 /* Makes connection->session and submits SETTINGS. 0 or negative errno. */
 int session_new(struct connection *connection);
 
-/* The second GOAWAY: names the last stream that was taken. */
-void session_go_away(struct connection *connection);
-
 /* nghttp2's error codes as ours; 0 and positive numbers pass. */
 int session_errno(int error);

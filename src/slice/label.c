@@ -511,11 +511,3 @@ int label_make(struct plan *plan, const struct inventory *inventory, const struc
     qsort(plan->labels, plan->n_labels, sizeof(*plan->labels), compare_labels);
     return 0;
 }
-
-const char *label_find(const struct plan *plan, const char *key)
-{
-    for (size_t i = 0; i < plan->n_labels; i++)
-        if (str_equal(plan->labels[i].key, key))
-            return plan->labels[i].value;
-    return NULL;
-}

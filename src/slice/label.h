@@ -25,9 +25,6 @@ enum { LABEL_VALUE_SIZE = 64 }; /* Kubernetes' limit of 63 characters, and a NUL
 int label_make(struct plan *plan, const struct inventory *inventory, const struct policy *policy,
                struct problems *problems);
 
-/* The label's value, or NULL. The key is whole: "nvidia.com/gpu.count". */
-const char *label_find(const struct plan *plan, const char *key);
-
 /*
  * A label value out of a model or machine name: keeps [A-Za-z0-9-_. ], joins words by '-', and cuts
  * what is too long for `size` (at most LABEL_VALUE_SIZE) or may not stand at an end. "" when

@@ -604,6 +604,21 @@ def test_an_xid_storm_is_counted_and_not_repeated(node):
     assert agent.count('reported an XID.*xid=31') < 10
 
 
+def test_nonsense_on_our_socket_is_counted(node):
+    address = f'127.0.0.1:{free_port()}'
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, '--http-address', address)
+    node.wait_allocatable(16)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(node.plugins / 'gpuslice-gpu.sock'))
+        client.sendall(b'GET / HTTP/1.1\r\n\r\n')
+        while client.recv(4096):
+            pass
+    wanted = 'gpuslice_protocol_errors_total{resource="nvidia.com/gpu"} 1'
+    eventually(lambda: wanted in http_get(address, '/metrics')[1], wanted)
+    assert agent.alive()
+
+
 # --- the log ---
 
 def redirect(node, path):
