@@ -9,7 +9,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -23,13 +25,17 @@
 #include "node/coexist.h"
 #include "node/facts.h"
 #include "node/httplink.h"
+#include "node/liveness.h"
 #include "node/machine.h"
+#include "node/peer.h"
 #include "node/publisher.h"
 #include "node/reload.h"
 #include "node/status.h"
 #include "plugin/cdi.h"
 #include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
+#include "proc/listener.h"
+#include "proc/role.h"
 
 enum { TICK_MS = 60000, XID_QUIET_MS = 10000, MMAP_THRESHOLD = 128 << 10 };
 
@@ -49,6 +55,7 @@ struct agent {
     struct serviceset services;
     struct publisher *publisher;
     struct httplink *httplink; /* NULL without an address */
+    struct listener *listener; /* where our programs connect; NULL = they are children */
     struct reload reload;
     struct status status_source;
     struct health health;
@@ -545,13 +552,20 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- life --- */
 
+/* The last of those that talk with our programs. */
+static void free_publisher(struct agent *agent)
+{
+    publisher_free(TAKE_PTR(agent->publisher));
+    listener_free(TAKE_PTR(agent->listener));
+}
+
 static void on_left(bool is_uninstall, void *userdata)
 {
     struct agent *agent = userdata;
 
     if (is_uninstall)
         cdi_remove(agent->facts.flags->cdi_dir);
-    publisher_free(TAKE_PTR(agent->publisher));
+    free_publisher(agent);
 }
 
 /* The loop runs on until everything is closed. */
@@ -570,7 +584,7 @@ static void stop(struct agent *agent, int status)
     coexist_free(TAKE_PTR(agent->coexist));
     kubeletdir_free(TAKE_PTR(agent->kubelet));
     if (status != 0 || !publisher_leave(agent->publisher, on_left))
-        publisher_free(TAKE_PTR(agent->publisher));
+        free_publisher(agent);
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->tick, NULL);
@@ -599,6 +613,31 @@ static void on_config_event(bool warning, const char *reason, const char *messag
     publisher_event(agent->publisher, warning, reason, message, NULL, 0);
 }
 
+/* In a pod of several containers the folder is mounted into each of them; the kernel tells which
+ * user connects. */
+static int start_listener(struct agent *agent, struct error *err)
+{
+    const char *folder = agent->facts.flags->channel_dir;
+    char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    struct listener_options options = {
+        .path = path,
+        .mode = 0666,
+        .users = {geteuid(), 0, ROLE_NOBODY},
+        .n_users = 3,
+        .channel = peer_channel_options(HTTPLINK_MAX_BODY, agent->facts.flags->peer_deadline_ms),
+    };
+    int r;
+
+    if (!folder)
+        return 0;
+    if (snprintf(path, sizeof(path), "%s/" PEER_SOCKET, folder) >= (int)sizeof(path))
+        return error_set(err, -ENAMETOOLONG, "the path of --channel-dir is too long: %s", folder);
+    r = listener_new(&agent->loop, &options, &agent->listener, err);
+    if (r < 0)
+        return error_wrap(err, r, "--channel-dir");
+    return liveness_serve(agent->listener);
+}
+
 /* What the first configuration needs. */
 static int start_outputs(struct agent *agent, struct error *err)
 {
@@ -607,11 +646,14 @@ static int start_outputs(struct agent *agent, struct error *err)
     int r = nodeconfig_new(&agent->loop, flags, on_config_changed, agent, &agent->nodeconfig, err);
 
     if (r == 0)
+        r = start_listener(agent, err);
+    if (r == 0)
         r = podresources_new(&agent->loop, pods ? pods : "", &agent->podresources, err);
     if (r == 0)
         r = publisher_new(&agent->loop,
                           &(struct publisher_options){.facts = &agent->facts,
                                                       .podresources = agent->podresources,
+                                                      .listener = agent->listener,
                                                       .on_news = on_cluster_news,
                                                       .userdata = agent},
                           &agent->publisher, err);
@@ -652,7 +694,8 @@ static int start_observers(struct agent *agent, struct error *err)
                                                       on_probe,     on_unwatched,   on_hang};
     const struct agent_flags *flags = agent->facts.flags;
     const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
-    const struct httplink_options http = {.address = flags->http_address,
+    const struct httplink_options http = {.listener = agent->listener,
+                                          .address = flags->http_address,
                                           .deadline_ms = flags->peer_deadline_ms};
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
                            on_kubelet_changed, agent, &agent->kubelet, err);
@@ -664,7 +707,7 @@ static int start_observers(struct agent *agent, struct error *err)
                         on_neighbour, agent, &agent->coexist, err);
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
-    if (r == 0 && flags->http_address && *flags->http_address)
+    if (r == 0 && (agent->listener || (flags->http_address && *flags->http_address)))
         r = httplink_new(&agent->loop, &http, status_answer, &agent->status_source,
                          &agent->httplink, err);
     agent->facts.coexist = agent->coexist;

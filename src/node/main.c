@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* gpuslice-node: the agent, and (as --part=driver, which the agent starts) its driver helper. */
+/* gpuslice-node: the agent; as --part=driver, which the agent starts, its driver helper; and as
+ * --part=probe the question whether it is alive. */
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "config/flags.h"
 #include "gpu/helper.h"
 #include "node/agent.h"
+#include "node/liveness.h"
+#include "node/peer.h"
+#include "proc/role.h"
 
 enum { EXIT_USAGE = 64 };
+
+#define PROBE_PART "--part=probe"
 
 static void print_problems(const struct problems *problems)
 {
@@ -37,17 +45,44 @@ static void setup_log(const struct agent_flags *flags)
     log_setup(level, format);
 }
 
+static int probe(const struct agent_flags *flags)
+{
+    char socket[PATH_MAX];
+
+    if (!flags->channel_dir) {
+        fputs("gpuslice-node: --part=probe needs the agent's --channel-dir\n", stderr);
+        return EXIT_USAGE;
+    }
+    snprintf(socket, sizeof(socket), "%s/" PEER_SOCKET, flags->channel_dir);
+    return liveness_probe(socket);
+}
+
+static int enter_role(enum role role)
+{
+    struct error err = ERROR_INIT;
+
+    if (role_enter(role, &err) >= 0)
+        return 0;
+    log_error(error_text(&err));
+    return -1;
+}
+
 int main(int argc, char *argv[])
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct config_overrides *overrides = NULL;
     struct agent_flags flags;
+    const bool is_probe = argc > 1 && str_equal(argv[1], PROBE_PART);
     int status = 0;
 
     signal(SIGPIPE, SIG_IGN); /* of a child that died; as PID 1 it would be ignored anyway */
     if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)
         return helper_main(argc, argv);
-    if (flags_parse(argc, argv, environ, &flags, &overrides, &problems) < 0) {
+    if (is_probe) {
+        argv[1] = argv[0];
+        argc--;
+    }
+    if (flags_parse(argc, argv + is_probe, environ, &flags, &overrides, &problems) < 0) {
         print_problems(&problems);
         fputs("gpuslice-node: `gpuslice-node --help` lists the options\n", stderr);
         return EXIT_USAGE;
@@ -59,6 +94,10 @@ int main(int argc, char *argv[])
         flags_help(stdout);
     } else if (flags.version) {
         puts("gpuslice-node " GPUSLICE_VERSION);
+    } else if (enter_role(is_probe ? ROLE_PROBE : ROLE_AGENT) < 0) {
+        status = 1;
+    } else if (is_probe) {
+        status = probe(&flags);
     } else {
         problems_log(&problems);
         status = agent_run(&flags, overrides);

@@ -13,7 +13,8 @@ enum {
     PEER_PING_DEADLINES = 2,    /* a program that sent nothing for so many deadlines is pinged */
 };
 
-#define PEER_AGENT "agent" /* the agent's name, for its hello */
+#define PEER_AGENT  "agent"      /* the agent's name, for its hello */
+#define PEER_SOCKET "agent.sock" /* in --channel-dir */
 
 static inline struct channel_options peer_channel_options(uint32_t max_body_bytes,
                                                           uint64_t deadline_ms)

@@ -224,13 +224,15 @@ int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
         .watched_labels = watched,
         .n_watched_labels = flags->config_folder && flags->node_label ? 1 : 0,
     };
+    const struct synclink_options sync = {
+        .setup = &setup, .listener = options->listener, .deadline_ms = flags->peer_deadline_ms};
     cleanup_free struct publisher *publisher = calloc(1, sizeof(*publisher));
     int r = 0;
 
     if (!publisher)
         return error_set_errno(err, -ENOMEM, "cannot talk to the cluster");
     if (flags->node_name)
-        r = synclink_new(loop, &setup, options->on_news, options->userdata, &publisher->link, err);
+        r = synclink_new(loop, &sync, options->on_news, options->userdata, &publisher->link, err);
     if (r < 0)
         return r;
     publisher->facts = options->facts;

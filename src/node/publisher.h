@@ -26,6 +26,7 @@ struct publisher;
 struct publisher_options {
     const struct facts *facts;         /* borrowed */
     struct podresources *podresources; /* borrowed, and freed before the publisher */
+    struct listener *listener;         /* borrowed; see synclink.h */
     synclink_news_fn *on_news;
     void *userdata; /* of on_news, and of what publisher_leave calls */
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/synclink.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -9,96 +8,117 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "node/child.h"
-
-static_assert((int)SYNC_FD == (int)CHILD_FD, "the program finds its end where it is put");
+#include "node/peer.h"
+#include "proc/listener.h"
+#include "proc/subprocess.h"
 
 struct synclink {
-    struct child *child;
+    struct subprocess *subprocess; /* NULL where the program connects to the listener */
+    struct listener *listener;
+    struct channel *channel; /* NULL while no program is there */
     uv_timer_t shutdown;
-    struct text setup, state; /* lines, as the program gets them */
-    bool setup_due, state_due, bye_due, under_way;
-    char *events[SYNCLINK_MAX_EVENTS]; /* lines; from first_event on, around the end */
+    struct text setup, state; /* messages, as the program gets them */
+    bool setup_due, state_due, bye_due;
+    char *events[SYNCLINK_MAX_EVENTS]; /* messages; from first_event on, around the end */
     size_t first_event, n_events;
     uint64_t lost_events;
-    struct text heard; /* the beginning of a line */
-    bool deaf;         /* the program speaks another language; said already */
-    bool hears_server; /* the program, by its last news */
-    bool is_uninstall; /* the program's answer to bye */
+    bool is_puzzling;  /* the program sent what we do not understand; logged already */
+    bool has_spoken;   /* the program that is there now */
+    bool hears_server; /* by its last news */
+    bool is_uninstall; /* its answer to bye */
     synclink_news_fn *on_news;
     void *userdata;
     synclink_gone_fn *on_gone;
     void *gone_userdata;
 };
 
-/* --- speaking --- */
+/* --- sending --- */
 
 static char *take_event(struct synclink *link)
 {
-    char *line = link->events[link->first_event];
+    char *message = link->events[link->first_event];
 
     link->events[link->first_event] = NULL;
     link->first_event = (link->first_event + 1) % SYNCLINK_MAX_EVENTS;
     link->n_events--;
-    return line;
+    return message;
 }
 
-/* The next line to send, to be freed; NULL = everything is said (or there is no memory). */
-static char *next_line(struct synclink *link)
+static int send_text(struct synclink *link, enum sync_message_kind kind, const char *message)
+{
+    return channel_notify(link->channel, (uint16_t)kind, CHANNEL_KEEP_ALL, message,
+                          strlen(message));
+}
+
+static int send_bye(struct synclink *link)
 {
     cleanup_text struct text bye = TEXT_INIT;
+    int r = sync_message_write(&(struct sync_message){.kind = SYNC_SHUTDOWN}, &bye);
 
-    if (link->setup_due)
-        return link->setup_due = false, strdup(text_string(&link->setup));
-    if (link->state_due)
-        return link->state_due = false, strdup(text_string(&link->state));
-    if (link->n_events)
-        return take_event(link);
+    return r < 0 ? r : send_text(link, SYNC_SHUTDOWN, text_string(&bye));
+}
+
+/* Sends what is due next; false when nothing is, or it cannot be sent now and stays due. */
+static bool send_one(struct synclink *link)
+{
+    if (link->setup_due) {
+        link->setup_due = send_text(link, SYNC_SETUP, text_string(&link->setup)) < 0;
+        return !link->setup_due;
+    }
+    if (link->state_due) {
+        link->state_due = send_text(link, SYNC_STATE, text_string(&link->state)) < 0;
+        return !link->state_due;
+    }
+    if (link->n_events) {
+        if (send_text(link, SYNC_EVENT, link->events[link->first_event]) < 0)
+            return false;
+        free(take_event(link));
+        return true;
+    }
     if (!link->bye_due)
-        return NULL;
-    link->bye_due = false;
-    sync_message_write(&(struct sync_message){.kind = SYNC_SHUTDOWN}, &bye);
-    return text_take(&bye);
+        return false;
+    link->bye_due = send_bye(link) < 0;
+    return !link->bye_due;
 }
 
-static void speak(struct synclink *link)
+/* What the channel does not take at once stays here, where it has a bound and survives the program
+ * that would have got it. */
+static void send_due(struct synclink *link)
 {
-    char *line;
-
-    if (link->under_way || !child_is_open(link->child))
-        return;
-    line = next_line(link);
-    link->under_way = line && child_write(link->child, line, strlen(line)) == 0;
+    while (link->channel && channel_is_drained(link->channel) && send_one(link))
+        ;
 }
 
-static void on_written(int status, void *userdata)
+static void on_drain(struct channel *channel, void *userdata)
 {
-    struct synclink *link = userdata;
-
-    (void)status; /* a program that went away is told everything anew */
-    link->under_way = false;
-    speak(link);
+    (void)channel;
+    send_due(userdata);
 }
 
-static void on_started(void *userdata)
+static void on_up(struct channel *channel, const char *name, void *userdata)
 {
     struct synclink *link = userdata;
 
-    text_clear(&link->heard);
-    link->deaf = link->hears_server = false;
+    (void)name;
+    link->channel = channel;
+    link->is_puzzling = link->has_spoken = link->hears_server = false;
     link->setup_due = true;
     link->state_due = link->state.length > 0;
-    speak(link);
+    send_due(link);
 }
 
-/* --- listening --- */
+/* --- receiving --- */
 
-static void hear(struct synclink *link, const char *line, size_t length)
+static void on_notice(struct channel *channel, uint16_t kind, const char *body, size_t size,
+                      void *userdata)
 {
+    struct synclink *link = userdata;
     cleanup_sync_message struct sync_message message = {.kind = SYNC_SHUTDOWN};
     struct error err = ERROR_INIT;
-    int r = sync_message_read(line, length, &message, &err);
+    int r = sync_message_read(body, size, &message, &err);
 
+    (void)channel, (void)kind;
+    link->has_spoken = true;
     if (r == 0 && message.kind == SYNC_UNINSTALL && link->on_gone) {
         link->is_uninstall = true;
         return;
@@ -110,35 +130,15 @@ static void hear(struct synclink *link, const char *line, size_t length)
         link->on_news(&message.news, link->userdata);
         return;
     }
-    if (!link->deaf)
+    if (!link->is_puzzling)
         log_error("gpuslice-nodesync says what the agent does not understand", "reason",
                   r < 0 ? error_text(&err) : "only the agent says that");
-    link->deaf = true;
-}
-
-static void on_said(const char *bytes, size_t n, void *userdata)
-{
-    struct synclink *link = userdata;
-
-    while (n && link->on_news) {
-        const char *end = memchr(bytes, '\n', n);
-        size_t part = end ? (size_t)(end - bytes) : n;
-
-        if (link->heard.length <= SYNC_LINE_MAX) /* what is longer is refused at its end */
-            text_add_bytes(&link->heard, bytes, part);
-        bytes += part + (end != NULL);
-        n -= part + (end != NULL);
-        if (end) {
-            hear(link, text_string(&link->heard), link->heard.length);
-            text_deinit(&link->heard); /* such a line may be long, and the next one far off */
-            link->heard = (struct text)TEXT_INIT;
-        }
-    }
+    link->is_puzzling = true;
 }
 
 /* --- life --- */
 
-static void be_gone(struct synclink *link)
+static void finish_leaving(struct synclink *link)
 {
     synclink_gone_fn *on_gone = TAKE_PTR(link->on_gone);
 
@@ -146,57 +146,107 @@ static void be_gone(struct synclink *link)
         on_gone(link->is_uninstall, link->gone_userdata);
 }
 
-static void on_ended(void *userdata)
+static void on_down(struct channel *channel, void *userdata)
 {
-    be_gone(userdata);
+    struct synclink *link = userdata;
+
+    (void)channel;
+    link->channel = NULL;
+    if (link->listener)
+        finish_leaving(link);
 }
 
-static void on_farewell_over(uv_timer_t *timer)
+static void on_ended(const struct subprocess_end *end, void *userdata)
+{
+    (void)end;
+    finish_leaving(userdata);
+}
+
+static void on_shutdown_over(uv_timer_t *timer)
 {
     log_warning("gpuslice-nodesync does not end; it is ended");
-    be_gone(timer->data);
+    finish_leaving(timer->data);
 }
 
-static int start_child(struct synclink *link, uv_loop_t *loop, const char *node, struct error *err)
+static int prepare(struct subprocess_start *start, void *userdata, struct error *err)
 {
-    static const struct child_callbacks callbacks = {on_started, on_said, on_written, on_ended};
-    const struct child_options options = {
+    (void)userdata, (void)err;
+    start->arguments[0] = log_level_name();
+    start->arguments[1] = log_format_name();
+    return 0;
+}
+
+static int start_child(struct synclink *link, uv_loop_t *loop,
+                       const struct synclink_options *options, struct error *err)
+{
+    static const struct subprocess_callbacks callbacks = {
+        .prepare = prepare,
+        .on_up = on_up,
+        .on_notice = on_notice,
+        .on_drain = on_drain,
+        .on_down = on_down,
+        .on_ended = on_ended,
+    };
+    const struct subprocess_options subprocess = {
         .program = "gpuslice-nodesync",
         .title = "the program for the API server",
-        .arguments = {log_level_name(), log_format_name()},
         .key = "node",
-        .value = node,
+        .value = options->setup->node,
+        .channel = peer_channel_options(SYNC_MESSAGE_MAX, options->deadline_ms),
     };
+    int r = subprocess_new(loop, &subprocess, &callbacks, link, &link->subprocess, err);
 
-    return child_new(loop, &options, &callbacks, link, &link->child, err);
+    if (r == 0)
+        subprocess_start_soon(link->subprocess); /* serving the kubelet comes first */
+    return r;
 }
 
-static void release(struct synclink *link)
+static int serve(struct synclink *link, struct listener *listener, struct error *err)
+{
+    const struct listener_service service = {
+        .name = SYNC_NAME,
+        .max_peers = 1,
+        .on_up = on_up,
+        .on_notice = on_notice,
+        .on_drain = on_drain,
+        .on_down = on_down,
+        .userdata = link,
+    };
+    int r = listener_serve(listener, &service);
+
+    if (r < 0)
+        return error_set_errno(err, r, "cannot wait for gpuslice-nodesync");
+    link->listener = listener;
+    return 0;
+}
+
+static void free_memory(struct synclink *link)
 {
     while (link->n_events)
         free(take_event(link));
     text_deinit(&link->setup);
     text_deinit(&link->state);
-    text_deinit(&link->heard);
     free(link);
 }
 
-int synclink_new(uv_loop_t *loop, const struct sync_setup *setup, synclink_news_fn *on_news,
+int synclink_new(uv_loop_t *loop, const struct synclink_options *options, synclink_news_fn *on_news,
                  void *userdata, struct synclink **ret_link, struct error *err)
 {
-    const struct sync_message message = {.kind = SYNC_SETUP, .setup = *setup};
+    const struct sync_message message = {.kind = SYNC_SETUP, .setup = *options->setup};
     struct synclink *link = calloc(1, sizeof(*link));
     int r = link ? sync_message_write(&message, &link->setup) : -ENOMEM;
 
     if (r < 0) {
-        free(link);
+        if (link)
+            free_memory(link);
         return error_set_errno(err, r, "cannot talk to the API server");
     }
     link->on_news = on_news;
     link->userdata = userdata;
-    r = start_child(link, loop, setup->node, err);
+    r = options->listener ? serve(link, options->listener, err)
+                          : start_child(link, loop, options, err);
     if (r < 0) {
-        release(link);
+        free_memory(link);
         return r;
     }
     uv_timer_init(loop, &link->shutdown);
@@ -207,7 +257,7 @@ int synclink_new(uv_loop_t *loop, const struct sync_setup *setup, synclink_news_
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    release(handle->data);
+    free_memory(handle->data);
 }
 
 void synclink_free(struct synclink *link)
@@ -215,8 +265,10 @@ void synclink_free(struct synclink *link)
     if (!link)
         return;
     link->on_gone = NULL;
-    link->on_news = NULL; /* which may be running, with more lines behind */
-    child_free(link->child);
+    link->channel = NULL;
+    if (link->listener)
+        listener_withdraw(link->listener, SYNC_NAME);
+    subprocess_free(link->subprocess);
     uv_close((uv_handle_t *)&link->shutdown, on_timer_closed);
 }
 
@@ -225,43 +277,47 @@ void synclink_free(struct synclink *link)
 void synclink_state(struct synclink *link, const struct sync_state *state)
 {
     const struct sync_message message = {.kind = SYNC_STATE, .state = *state};
-    cleanup_text struct text line = TEXT_INIT;
+    cleanup_text struct text text = TEXT_INIT;
 
     if (!link)
         return;
-    if (sync_message_write(&message, &line) < 0) {
+    if (sync_message_write(&message, &text) < 0) {
         log_error("the state of the node cannot be told to the API server", "hint",
                   "is gpuslice.labels very long?");
         return;
     }
-    if (str_equal(text_string(&line), text_string(&link->state)))
-        return;
-    text_deinit(&link->state);
-    link->state = line;
-    line = (struct text)TEXT_INIT;
-    link->state_due = true;
-    speak(link);
+    if (!str_equal(text_string(&text), text_string(&link->state))) {
+        text_deinit(&link->state);
+        link->state = text;
+        text = (struct text)TEXT_INIT;
+        link->state_due = true;
+    }
+    send_due(link); /* also what could not be sent before */
 }
 
 void synclink_event(struct synclink *link, const struct sync_event *event)
 {
     const struct sync_message message = {.kind = SYNC_EVENT, .event = *event};
-    cleanup_text struct text line = TEXT_INIT;
+    cleanup_text struct text text = TEXT_INIT;
+    char *copy;
 
-    if (!link || sync_message_write(&message, &line) < 0)
+    if (!link)
         return;
-    if (link->n_events == SYNCLINK_MAX_EVENTS) { /* the oldest matters least */
-        free(take_event(link));
+    copy = sync_message_write(&message, &text) == 0 ? text_take(&text) : NULL;
+    if (!copy || link->n_events == SYNCLINK_MAX_EVENTS)
         link->lost_events++;
-    }
-    link->events[(link->first_event + link->n_events++) % SYNCLINK_MAX_EVENTS] = text_take(&line);
-    speak(link);
+    if (!copy)
+        return;
+    if (link->n_events == SYNCLINK_MAX_EVENTS) /* the oldest matters least */
+        free(take_event(link));
+    link->events[(link->first_event + link->n_events++) % SYNCLINK_MAX_EVENTS] = copy;
+    send_due(link);
 }
 
-/* The program runs, and has spoken with the server at least once. */
+/* The program runs, and has told at least once what it sees. */
 static bool has_company(const struct synclink *link)
 {
-    return link && child_is_open(link->child) && child_has_spoken(link->child);
+    return link && link->channel && link->has_spoken;
 }
 
 bool synclink_is_connected(const struct synclink *link)
@@ -278,11 +334,12 @@ bool synclink_leave(struct synclink *link, synclink_gone_fn *on_gone, void *user
 {
     if (!has_company(link))
         return false;
-    child_let_end(link->child);
+    if (link->subprocess)
+        subprocess_let_end(link->subprocess);
     link->on_gone = on_gone;
     link->gone_userdata = userdata;
     link->bye_due = true;
-    uv_timer_start(&link->shutdown, on_farewell_over, SYNC_SHUTDOWN_MS, 0);
-    speak(link);
+    uv_timer_start(&link->shutdown, on_shutdown_over, SYNC_SHUTDOWN_MS, 0);
+    send_due(link);
     return true;
 }

@@ -4,9 +4,9 @@
 /*
  * The agent's side of what it and gpuslice-nodesync tell each other (nodesync/message.h).
  *
- * Nothing here waits and nothing grows: one line is under way at a time, of the state only the
- * newest is kept, and of the events the newest SYNCLINK_MAX_EVENTS. A program that died is
- * started again and told everything anew; slicing goes on without it.
+ * Nothing here waits and nothing grows: of the state only the newest is kept, and of the events the
+ * newest SYNCLINK_MAX_EVENTS. A program that died or hangs is replaced and told everything again;
+ * slicing goes on without it. It is our child, or a container beside us that connects.
  */
 
 #include <stdbool.h>
@@ -17,12 +17,19 @@
 
 enum { SYNCLINK_MAX_EVENTS = 64 };
 
+struct listener;
 struct synclink;
 
 /* What the program sees of our Node; news is borrowed. */
 typedef void synclink_news_fn(const struct sync_news *news, void *userdata);
 
-int synclink_new(uv_loop_t *loop, const struct sync_setup *setup, synclink_news_fn *on_news,
+struct synclink_options {
+    const struct sync_setup *setup;
+    struct listener *listener; /* borrowed: where the program connects; NULL = it is our child */
+    uint64_t deadline_ms;      /* of a child that does not answer; it is replaced */
+};
+
+int synclink_new(uv_loop_t *loop, const struct synclink_options *options, synclink_news_fn *on_news,
                  void *userdata, struct synclink **ret_link, struct error *err);
 
 /* Ends the program; NULL is fine. */

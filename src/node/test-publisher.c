@@ -28,11 +28,11 @@ static synclink_gone_fn *on_left;
 
 static char link_place;
 
-int synclink_new(uv_loop_t *loop, const struct sync_setup *setup, synclink_news_fn *on_news,
+int synclink_new(uv_loop_t *loop, const struct synclink_options *options, synclink_news_fn *on_news,
                  void *userdata, struct synclink **ret_link, struct error *err)
 {
     (void)loop, (void)on_news, (void)userdata, (void)err;
-    node_name = strdup(setup->node);
+    node_name = strdup(options->setup->node);
     *ret_link = (struct synclink *)&link_place;
     return 0;
 }

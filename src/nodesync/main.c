@@ -2,48 +2,90 @@
 
 /*
  * gpuslice-nodesync: speaks with the API server for the agent, so that the process the kubelet
- * talks to carries no HTTP library, and no API server can hold slicing up. The agent starts it and
- * talks to it over a socket pair (message.h).
+ * talks to carries no HTTP library, and no API server can hold slicing up. It is the agent's child
+ * or a container beside it, and talks to it over a channel (message.h).
  */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "nodesync/message.h"
 #include "nodesync/program.h"
 #include "nodesync/uninstall.h"
+#include "proc/role.h"
+#include "proc/subprocess.h"
 
 enum { EXIT_USAGE = 64 };
 
-static void setup_log(int argc, char *argv[])
+static void setup_log(char *argv[])
 {
     enum log_level level = LOG_INFO;
     enum log_format format = LOG_LOGFMT;
 
-    if (argc > 1)
-        log_level_parse(argv[1], &level);
-    if (argc > 2)
-        log_format_parse(argv[2], &format);
+    if (argv[0])
+        log_level_parse(argv[0], &level);
+    if (argv[0] && argv[1])
+        log_format_parse(argv[1], &format);
     log_setup(level, format);
+}
+
+static int enter_role(enum role role)
+{
+    struct error err = ERROR_INIT;
+
+    if (role_enter(role, &err) >= 0)
+        return 0;
+    log_error(error_text(&err));
+    return -1;
+}
+
+static bool is_child(void)
+{
+    struct stat channel;
+
+    return fstat(SUBPROCESS_FD, &channel) == 0 && S_ISSOCK(channel.st_mode);
+}
+
+/* The agent decides when a child ends: one that was killed says no bye; a terminal's ^C goes to it
+ * too, and it says bye then. */
+static void live_with_parent(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN);
 }
 
 int main(int argc, char *argv[])
 {
-    struct stat pair;
+    const char *socket = NULL;
+    int status;
 
     signal(SIGPIPE, SIG_IGN); /* which libcurl leaves to its user */
     if (argc == 3 && str_equal(argv[1], "--retire"))
-        return uninstall_run(argv[2]);
-    if (fstat(SYNC_FD, &pair) < 0 || !S_ISSOCK(pair.st_mode)) {
-        fputs("gpuslice-nodesync is started by gpuslice-node, with --node-name\n", stderr);
+        return enter_role(ROLE_NODESYNC_AS_ROOT) < 0 ? 1 : uninstall_run(argv[2]);
+    if (argc > 1 && str_starts_with(argv[1], SYNC_CONNECT))
+        socket = argv[1] + strlen(SYNC_CONNECT);
+    if (!socket && !is_child()) {
+        fputs("gpuslice-nodesync is started by gpuslice-node, with --node-name; or beside it:\n"
+              "usage: gpuslice-nodesync --connect=SOCKET [LOG-LEVEL [LOG-FORMAT]]\n",
+              stderr);
         return EXIT_USAGE;
     }
-    setup_log(argc, argv);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* an agent that was killed says no bye */
-    signal(SIGINT, SIG_IGN);          /* from the terminal; the agent hears it too and says bye */
-    return program_run(SYNC_FD);
+    setup_log(argv + (socket ? 2 : 1));
+    if (enter_role(ROLE_NODESYNC_START) < 0)
+        return 1;
+    if (!socket)
+        live_with_parent();
+    status = program_run(socket);
+    if (status != PROGRAM_AGAIN)
+        return status;
+    execv("/proc/self/exe", argv); /* nothing is left over from the agent before */
+    log_error("cannot begin again", "reason", strerror(errno));
+    return 1;
 }

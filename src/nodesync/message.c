@@ -235,9 +235,9 @@ int sync_message_write(const struct sync_message *message, struct text *out)
     json_decref(object);
     if (!line)
         return -ENOMEM;
-    if (strlen(line) > SYNC_LINE_MAX)
+    if (strlen(line) > SYNC_MESSAGE_MAX)
         return -EMSGSIZE;
-    text_addf(out, "%s\n", line);
+    text_add(out, line);
     return text_failed(out) ? -ENOMEM : 0;
 }
 
@@ -372,8 +372,8 @@ int sync_message_read(const char *line, size_t length, struct sync_message *ret_
     json_t *object;
     int r;
 
-    if (length > SYNC_LINE_MAX)
-        return error_set(err, -EBADMSG, "the line is longer than %d bytes", SYNC_LINE_MAX);
+    if (length > SYNC_MESSAGE_MAX)
+        return error_set(err, -EBADMSG, "the message is longer than %d bytes", SYNC_MESSAGE_MAX);
     object = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
     if (!object)
         return error_set(err, -EBADMSG, "column %d: %s", where.column, where.text);

@@ -2,19 +2,19 @@
 #pragma once
 
 /*
- * What the agent and gpuslice-nodesync tell each other over their socket pair: one JSON object per
- * line.
+ * What the agent and gpuslice-nodesync tell each other over their channel: each message is a
+ * notice, a JSON object.
  *
  * The agent speaks first (setup), then tells what should be (state, whole each time: what is not in
  * it any more goes away) and what happened (event). The program tells what it sees of our Node
  * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
  * may be started anew: the agent then says setup and state again. Before the agent ends in good
  * order it says bye; the program finds out whether that is an uninstall, cleans up if so, tells the
- * agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A pair that closes without bye
+ * agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A channel that closes without bye
  * ends the program at once and changes nothing.
  *
- * A line that is none of these is refused with a sentence. Unknown members are ignored and missing
- * ones are empty, so that the two may be of neighbouring versions during an upgrade.
+ * A message that is none of these is refused with a sentence. Unknown members are ignored and
+ * missing ones are empty, so that the two may be of neighbouring versions during an upgrade.
  */
 
 #include <stdbool.h>
@@ -25,10 +25,14 @@
 #include "base/text.h"
 
 enum {
-    SYNC_FD = 3, /* the program's end of the pair */
-    SYNC_LINE_MAX = 1 << 20,
+    SYNC_MESSAGE_MAX = 1 << 20, /* bytes */
     SYNC_SHUTDOWN_MS = 3000,
 };
+
+#define SYNC_NAME "nodesync" /* the program's, for its hello */
+
+/* The program's first argument where it is no child; the path of the agent's socket follows. */
+#define SYNC_CONNECT "--connect="
 
 struct sync_setup {
     char *node;       /* our Node's name */
@@ -120,12 +124,12 @@ struct sync_message {
 };
 
 /*
- * Appends one line, newline included. A NULL text is written as "", bytes that are no UTF-8 as '?'.
- * -EMSGSIZE (nothing is appended) above SYNC_LINE_MAX.
+ * Appends one line, without a newline. A NULL text is written as "", bytes that are no UTF-8 as
+ * '?'. -EMSGSIZE (nothing is appended) above SYNC_MESSAGE_MAX.
  */
 int sync_message_write(const struct sync_message *message, struct text *out);
 
-/* One line without its newline. -EBADMSG with a sentence. No text is NULL. */
+/* -EBADMSG with a sentence. No text is NULL. */
 int sync_message_read(const char *line, size_t length, struct sync_message *ret_message,
                       struct error *err);
 

@@ -2,28 +2,34 @@
 #include "nodesync/program.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lograte.h"
 #include "kube/access.h"
 #include "kube/object.h"
 #include "kube/watch.h"
-#include "nodesync/agentpipe.h"
+#include "nodesync/agentlink.h"
 #include "nodesync/nfdwatch.h"
 #include "nodesync/node.h"
 #include "nodesync/nodewriters.h"
 #include "nodesync/shutdown.h"
+#include "proc/role.h"
 
 enum {
     ACCESS_FIRST_MS = 1000,
     ACCESS_LAST_MS = 60 * 1000,
+    LAST_WORDS_MS = 5000, /* for the agent's bye, which is followed by SYNC_SHUTDOWN_MS at most */
 };
 
 struct program {
     uv_loop_t loop;
-    struct agentpipe *pair;
+    struct agentlink *agent;
     struct sync_setup setup;
     struct observed observed;
     struct kube_client *client; /* NULL until the access is known */
@@ -35,6 +41,11 @@ struct program {
     struct recorder *recorder;
     struct shutdown shutdown;
     uv_timer_t access;
+    uv_timer_t last_words;
+    uv_signal_t signals[2];
+    bool is_child;
+    bool is_terminated; /* by a signal */
+    bool has_role;      /* the rights that are not needed any more are gone */
     struct backoff access_backoff;
     struct lograte access_trouble, server_trouble;
     struct lograte notes; /* of labels that are not ours to set */
@@ -48,6 +59,11 @@ static void end(struct program *program, int status)
 {
     program->status = status;
     uv_stop(&program->loop);
+}
+
+static void on_last_words_over(uv_timer_t *timer)
+{
+    end(timer->data, 0);
 }
 
 static bool is_running(const struct program *program)
@@ -102,7 +118,9 @@ static void tell_news(struct program *program)
 
     if (program->shutdown.is_begun || !program->observed.is_synced)
         return;
-    if (fill_news(program, &message.news) < 0 || agentpipe_send(program->pair, &message) < 0)
+    if (!agentlink_is_up(program->agent))
+        return;
+    if (fill_news(program, &message.news) < 0 || agentlink_send(program->agent, &message) < 0)
         log_error("cannot tell the agent about the Node for want of memory");
 }
 
@@ -225,7 +243,7 @@ static void on_farewell(void *userdata)
     struct program *program = userdata;
     const struct sync_message message = {.kind = SYNC_UNINSTALL};
 
-    if (program->shutdown.is_uninstall && agentpipe_send(program->pair, &message) < 0)
+    if (program->shutdown.is_uninstall && agentlink_send(program->agent, &message) < 0)
         log_error("cannot tell the agent that it is uninstalled, for want of memory");
     end(program, 0);
 }
@@ -258,11 +276,50 @@ static void start_writers(struct program *program)
     writer_sync(&program->owner.writer);
 }
 
+/*
+ * The kubeconfig is read; what it names as files is read again for each request. When all of it is
+ * for anybody to read, this program needs no user that may do more.
+ */
+static int drop_rights(struct program *program, const struct kube_access *access, struct error *err)
+{
+    const char *const files[] = {
+        access->ca_file,
+        access->token_file,
+        access->cert_file,
+        access->key_file,
+        program->is_child ? NULL : program->setup.kubeconfig, /* once more with the next agent */
+    };
+    enum role role = ROLE_NODESYNC;
+    int r;
+
+    if (program->has_role)
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(files) && geteuid() == 0; i++) {
+        if (!files[i] || !*files[i] || role_check_readable(files[i]) == 0)
+            continue;
+        log_info("gpuslice-nodesync goes on as root, without capabilities: its credentials are "
+                 "for root alone",
+                 "file", files[i], "hint",
+                 "let user 65534 read it, and this program becomes that user");
+        role = ROLE_NODESYNC_AS_ROOT;
+        break;
+    }
+    r = role_enter(role, err);
+    if (r < 0)
+        return r;
+    program->has_role = true;
+    if (program->is_child)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user clears it */
+    return 0;
+}
+
 static int start(struct program *program, struct error *err)
 {
     cleanup_kube_access struct kube_access access = KUBE_ACCESS_INIT;
     int r = kube_access_load(program->setup.kubeconfig, &access, err);
 
+    if (r == 0)
+        r = drop_rights(program, &access, err);
     if (r < 0)
         return r;
     r = kube_client_new(&program->loop, &access, NODE_MANAGER, &program->client, err);
@@ -372,14 +429,28 @@ static void on_message(struct sync_message *message, void *userdata)
     }
 }
 
-static void on_end(int r, const struct error *err, void *userdata)
+static void on_end(int r, const char *sentence, void *userdata)
 {
     struct program *program = userdata;
 
     if (r < 0)
-        log_error("the agent cannot be understood", "reason", error_text(err));
+        log_error("the agent cannot be understood", "reason", sentence);
     if (r < 0 || !program->shutdown.is_begun)
         end(program, r < 0);
+}
+
+/* As a container: the agent of our pod ends as well and may say bye yet, or this program alone is
+ * to end. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct program *program = handle->data;
+
+    (void)number;
+    program->is_terminated = true;
+    if (!agentlink_is_up(program->agent))
+        end(program, 0);
+    else
+        uv_timer_start(&program->last_words, on_last_words_over, LAST_WORDS_MS, 0);
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -396,32 +467,55 @@ static void free_parts(struct program *program)
         owner_deinit(&program->owner);
     }
     kube_client_free(program->client);
-    agentpipe_free(program->pair);
+    agentlink_free(program->agent);
 }
 
-int program_run(int fd)
+static void start_handles(struct program *program)
 {
-    static const struct agentpipe_events events = {on_message, on_end};
+    static const int numbers[ARRAY_SIZE(program->signals)] = {SIGTERM, SIGINT};
+
+    uv_loop_init(&program->loop);
+    uv_timer_init(&program->loop, &program->access);
+    uv_timer_init(&program->loop, &program->last_words);
+    program->access.data = program->last_words.data = program;
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(&program->loop, &program->signals[i]);
+        program->signals[i].data = program;
+        if (!program->is_child)
+            uv_signal_start(&program->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static void close_handles(struct program *program)
+{
+    uv_close((uv_handle_t *)&program->access, NULL);
+    uv_close((uv_handle_t *)&program->last_words, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
+        uv_close((uv_handle_t *)&program->signals[i], NULL);
+    uv_run(&program->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&program->loop);
+}
+
+int program_run(const char *socket)
+{
+    static const struct agentlink_events events = {on_message, on_end};
     struct program program = {
-        .access_backoff = {.first_ms = ACCESS_FIRST_MS, .last_ms = ACCESS_LAST_MS}};
+        .access_backoff = {.first_ms = ACCESS_FIRST_MS, .last_ms = ACCESS_LAST_MS},
+        .is_child = !socket};
     struct error err = ERROR_INIT;
 
-    uv_loop_init(&program.loop);
-    uv_timer_init(&program.loop, &program.access);
-    program.access.data = &program;
+    start_handles(&program);
     shutdown_init(&program.shutdown, &program.loop, &program.observed, &program.owner,
                   &program.nodewriters, &program.feature, on_farewell, &program);
-    if (agentpipe_new(&program.loop, fd, &events, &program, &program.pair, &err) == 0) {
+    if (agentlink_new(&program.loop, socket, &events, &program, &program.agent, &err) == 0) {
         uv_run(&program.loop, UV_RUN_DEFAULT);
     } else {
         log_error(error_text(&err));
         program.status = 1;
     }
     free_parts(&program);
-    uv_close((uv_handle_t *)&program.access, NULL);
-    uv_run(&program.loop, UV_RUN_DEFAULT);
-    uv_loop_close(&program.loop);
+    close_handles(&program);
     observed_deinit(&program.observed);
     sync_setup_deinit(&program.setup);
-    return program.status;
+    return program.status ? program.status : socket && !program.is_terminated ? PROGRAM_AGAIN : 0;
 }

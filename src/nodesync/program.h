@@ -7,6 +7,11 @@
  * looks at both as they are now.
  */
 
-/* Speaks with the agent over fd, which it takes, until it is time to end. Returns the exit status.
+enum { PROGRAM_AGAIN = -1 };
+
+/*
+ * Speaks with the agent until it is time to end. socket: of the agent, where this program is no
+ * child of it; NULL = the channel was inherited. Returns the exit status, or PROGRAM_AGAIN: the
+ * agent beside us is gone, and the program should begin again.
  */
-int program_run(int fd);
+int program_run(const char *socket);

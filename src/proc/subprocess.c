@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
 
 enum {
@@ -65,8 +66,8 @@ struct subprocess {
     struct run *stuck; /* a list of those left behind */
     unsigned n_stuck;
     uint64_t backoff_ms;
-    char logged[256]; /* the trouble logged last; "" = there is none */
-    bool is_last;     /* none is started any more */
+    struct lograte logged; /* why the last process is gone, until the next one says hello */
+    bool is_last;          /* none is started any more */
     bool is_freed;
 };
 
@@ -77,10 +78,8 @@ static void log_trouble(struct subprocess *subprocess, const char *sentence)
     const struct subprocess_options *options = &subprocess->options;
     char line[512];
 
-    if (!options->title ||
-        strncmp(subprocess->logged, sentence, sizeof(subprocess->logged) - 1) == 0)
+    if (!options->title || !lograte_begin(&subprocess->logged, sentence, clock_now_ms()))
         return;
-    snprintf(subprocess->logged, sizeof(subprocess->logged), "%s", sentence);
     snprintf(line, sizeof(line), "%s %s; starting it again", options->title, sentence);
     log_event(LOG_ERROR, line, options->key, options->value, NULL);
 }
@@ -252,7 +251,7 @@ static void on_hello(struct channel *channel, const char *name, void *userdata)
         callbacks->on_down(channel, run->owner->userdata);
     run->said_hello = true;
     if (run->owner)
-        run->owner->logged[0] = '\0'; /* whatever comes next is news */
+        lograte_end(&run->owner->logged); /* whatever comes next is news */
     run->is_up = run->owner != NULL;
     if (run->is_up && callbacks->on_up)
         callbacks->on_up(channel, name, run->owner->userdata);
@@ -358,7 +357,7 @@ static int spawn(struct run *run, const struct subprocess_start *start, int fd, 
 static int start_run(struct run *run, struct error *err)
 {
     struct subprocess *owner = run->owner;
-    struct subprocess_start start = {.is_retry = *owner->logged != '\0'};
+    struct subprocess_start start = {.is_retry = owner->logged.state != 0};
     cleanup_close int theirs = -1;
     int fds[2];
     int r = 0;

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gpuslice-nodesync with a test in the agent's place: a socket pair, and lines of JSON."""
+"""gpuslice-nodesync with a test in the agent's place: a channel, and messages in JSON."""
 import contextlib
 import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import programs
 from bed import wait
+
+sys.path.append(str(programs.ROOT / 'tests/integration'))
+from frames import HELLO, NOTICE, Reader, frame  # noqa: E402
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
 PROGRAM = Path(os.environ.get('GPUSLICE_CLUSTER', BUILD / 'src/gpuslice-nodesync'))
@@ -34,7 +38,7 @@ def pairs(labels):
 
 class ClusterProgram:
     def __init__(self, folder, kubeconfig, node, namespace='', pod=''):
-        self.log, self.news, self.rest = Path(folder) / 'cluster.log', None, b''
+        self.log, self.news, self.reader = Path(folder) / 'cluster.log', None, Reader()
         self.setup = {'kind': 'setup', 'node': node, 'kubeconfig': str(kubeconfig), 'namespace': namespace, 'pod': pod,
                       'watchedLabels': [CONFIG_LABEL]}
         self.process = None
@@ -42,7 +46,8 @@ class ClusterProgram:
     def start(self, *messages):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        self.pair, self.news = ours, None
+        self.pair, self.news, self.reader = ours, None, Reader()
+        ours.sendall(frame(HELLO, b'agent'))
         with open(self.log, 'ab') as log:
             # The shell gives the pair its number: here it may belong to something else.
             self.process = subprocess.Popen(['bash', '-c', f'exec "$0" debug 3<&{theirs.fileno()}', PROGRAM],
@@ -53,7 +58,7 @@ class ClusterProgram:
 
     def say(self, *messages):
         self.pair.setblocking(True)
-        self.pair.sendall(b''.join(json.dumps(message).encode() + b'\n' for message in messages))
+        self.pair.sendall(b''.join(frame(NOTICE, json.dumps(message).encode()) for message in messages))
         self.pair.setblocking(False)
 
     def say_event(self, reason, message, pods=(), warning=True):
@@ -64,11 +69,10 @@ class ClusterProgram:
         """The newest news."""
         with contextlib.suppress(BlockingIOError):
             while data := self.pair.recv(65536):
-                self.rest += data
-        *lines, self.rest = self.rest.split(b'\n')
-        for line in lines:
-            self.news = json.loads(line)
-            assert self.news['kind'] == 'news'
+                for kind_of_frame, _, _, body in self.reader.feed(data):
+                    if kind_of_frame == NOTICE:
+                        self.news = json.loads(body)
+                        assert self.news['kind'] == 'news'
         return self.news
 
     def await_news(self, what, found, timeout=20):

@@ -18,7 +18,7 @@ import yaml
 import bed
 import pki
 import programs
-from clusterprogram import config_of
+from clusterprogram import HELLO, NOTICE, Reader, config_of, frame
 from test_chart_api import FEATURES, NODE_FEATURE_CRD, helm, CHART, NAMESPACE
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
@@ -77,16 +77,20 @@ class Program:
                                             pass_fds=[theirs.fileno()], stderr=out)
         theirs.close()
         threading.Thread(target=self.read, daemon=True).start()
+        self.pair.sendall(frame(HELLO, b'agent'))
         self.say(setup)
 
     def read(self):
+        reader = Reader()
         with contextlib.suppress(OSError):
-            for line in self.pair.makefile():
-                self.news.put(json.loads(line))
+            while data := self.pair.recv(65536):
+                for kind_of_frame, _, _, body in reader.feed(data):
+                    if kind_of_frame == NOTICE:
+                        self.news.put(json.loads(body))
 
     def say(self, message):
         with contextlib.suppress(BrokenPipeError):
-            self.pair.sendall(json.dumps(message).encode() + b'\n')
+            self.pair.sendall(frame(NOTICE, json.dumps(message).encode()))
 
     def next_news(self):
         with contextlib.suppress(queue.Empty):

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (sync_message_read((const char *)data, size, &first, NULL) < 0)
         return 0;
     if (sync_message_write(&first, &once) == 0) {
-        if (sync_message_read(once.data, once.length - 1, &second, NULL) < 0 ||
+        if (sync_message_read(once.data, once.length, &second, NULL) < 0 ||
             sync_message_write(&second, &twice) < 0 || strcmp(once.data, twice.data) != 0)
             abort();
         sync_message_deinit(&second);

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 PROGRAMS = {'gpuslice': BUILD / 'src/gpuslice',
             'gpuslice-node': BUILD / 'src/gpuslice-node',
+            'gpuslice-http': BUILD / 'src/gpuslice-http',
+            'gpuslice-nodesync': BUILD / 'src/gpuslice-nodesync',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim',
             'python': sys.executable}
@@ -291,16 +293,13 @@ class Volume:
 
 # What lies beside the agent in place of gpuslice-nodesync: passes on what is said, both ways.
 RELAY = f'''#!{sys.executable}
-import json, os, select, socket, sys
+import json, os, socket, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from frames import relay
 agent, test = socket.socket(fileno=3), socket.socket(socket.AF_UNIX)
 test.connect(os.environ["GPUSLICE_TEST_CLUSTER"])
 test.sendall(json.dumps({{"pid": os.getpid(), "arguments": sys.argv[1:]}}).encode() + b"\\n")
-while True:
-    for one in select.select([agent, test], [], [])[0]:
-        data = one.recv(1 << 16)
-        if not data:
-            sys.exit()
-        (test if one is agent else agent).sendall(data)
+relay(agent, test)
 '''
 
 

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Our channel to the agent: whole messages in and out (message.h). Of what cannot be sent yet only
+ * the newest of a kind is kept, as each message of ours is whole.
+ */
+
+#include <uv.h>
+
+#include "nodesync/message.h"
+
+struct agentlink;
+
+struct agentlink_events {
+    /* What is taken out of the message is left empty; the rest is freed afterwards. */
+    void (*on_message)(struct sync_message *message, void *userdata);
+    /* 0: the agent closed its end; a negative errno: what it sends makes no sense, or it cannot be
+     * heard (sentence says why). Called once. */
+    void (*on_end)(int r, const char *sentence, void *userdata);
+};
+
+/*
+ * socket: of the agent, which is connected to as soon as it listens; NULL = we are its child and
+ * inherited the channel.
+ */
+int agentlink_new(uv_loop_t *loop, const char *socket, const struct agentlink_events *events,
+                  void *userdata, struct agentlink **ret_link, struct error *err);
+
+/* True while the agent is there. */
+bool agentlink_is_up(const struct agentlink *link);
+
+/* Sends it, unless it equals what was sent last. 0 or a negative errno. */
+int agentlink_send(struct agentlink *link, const struct sync_message *message);
+
+/* NULL is fine. */
+void agentlink_free(struct agentlink *link);

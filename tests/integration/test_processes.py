@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our processes beside each other: each may close its channel, hang or speak nonsense, and is replaced; as containers
+they find each other over a socket; and the agent says by itself whether it is alive."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from frames import HELLO, NOTICE, REQUEST, Reader, frame
+from node import GUIDE, PATIENCE_S, PROGRAMS, Cluster, eventually, free_port, http_get
+
+SOON = '2s'  # a --peer-deadline that does not try the tests' patience
+
+
+@pytest.fixture
+def cluster(node):
+    return Cluster(node)
+
+
+def pid_of(agent, name):
+    [pid] = agent.children(name)
+    return pid
+
+
+def answers(address, path='/healthz'):
+    """What is served there, or nothing while nobody listens yet."""
+    try:
+        return http_get(address, path)
+    except OSError:
+        return None, ''
+
+
+def connected(address, value):
+    return f'\ngpuslice_cluster_connected {value}\n' in answers(address, '/metrics')[1]
+
+
+def in_place_of(node, name, first_life):
+    """A program beside the agent that lives that life once, and is the real one after that."""
+    folder = node.folder / 'bin'
+    folder.mkdir(exist_ok=True)
+    for program in ('gpuslice-node', 'gpuslice-http', 'gpuslice-nodesync'):
+        if not (folder / program).exists():
+            shutil.copy(PROGRAMS[program], folder / program)
+    (folder / name).rename(folder / 'real')
+    (folder / name).write_text(f'''#!{sys.executable}
+import os, signal, socket, sys, time
+mark = {str(node.folder / 'lived')!r}
+if os.path.exists(mark):
+    os.execv({str(folder / 'real')!r}, sys.argv)
+open(mark, 'w').close()
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from frames import HELLO, frame
+{first_life}
+time.sleep(3600)
+''')
+    (folder / name).chmod(0o755)
+    node.programs['gpuslice-node'] = folder / 'gpuslice-node'
+
+
+# --- children ---
+
+LIVES = {
+    'closes its end': ('signal.signal(signal.SIGTERM, signal.SIG_IGN); os.close(3)',
+                       'closed its end of the channel'),
+    'says hello and closes its end': ('os.write(3, frame(HELLO, b"x")); os.close(3)', 'closed its end of the channel'),
+    'speaks nonsense': ('os.write(3, b"hello, this is no frame of yours")', 'does not speak our protocol'),
+    'hangs': ('os.write(3, frame(HELLO, b"x"))', 'does not answer'),
+}
+
+
+@pytest.mark.parametrize('life', LIVES)
+def test_a_child_of_no_use_is_replaced(node, life):
+    first_life, reason = LIVES[life]
+    in_place_of(node, 'gpuslice-http', first_life)
+    address = f'127.0.0.1:{free_port()}'
+    agent = node.start_agent(GUIDE, '--http-address', address, '--peer-deadline', SOON)
+    agent.wait_line(f'the HTTP program is ended.*{reason}')
+    agent.wait_line('listening for HTTP')
+    eventually(lambda: answers(address) == (200, 'ok\n'), '/healthz is 200')
+    assert agent.alive()
+
+
+def test_children_that_stop_are_replaced(node, cluster):
+    """SIGSTOP is the hang that no program can do anything about."""
+    node.start_kubelet()
+    cluster.greet = {}
+    address = f'127.0.0.1:{free_port()}'
+    agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--http-address', address, '--peer-deadline', SOON)
+    eventually(lambda: connected(address, 1), 'connected')
+    mark, spoken = agent.mark(), cluster.mark()
+    cluster.greet = None
+    stopped = [cluster.wait('started')['pid'], pid_of(agent, 'gpuslice-http')]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    agent.wait_line('the program for the API server is ended: the peer does not answer', mark)
+    agent.wait_line('the HTTP program is ended: the peer does not answer', mark)
+    cluster.wait('setup', since=spoken)
+    cluster.wait_condition('AllResourcesRegistered', since=spoken)
+    agent.wait_line('listening for HTTP', mark)
+    eventually(lambda: connected(address, 0), 'the metric says that nobody hears the API server')
+    cluster.tell()
+    eventually(lambda: connected(address, 1), 'connected again')
+    assert not any(os.path.exists(f'/proc/{pid}') for pid in stopped)
+    node.wait_allocatable(16)
+
+
+def test_a_message_that_is_too_large_ends_the_program(node, cluster):
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, '--node-name=gpu-1')
+    cluster.wait_condition('AllResourcesRegistered')
+    mark = cluster.mark()
+    cluster.send('x' * (3 << 20) + '\n')
+    agent.wait_line('the program for the API server is ended: the peer sends a message of 3145728 bytes')
+    cluster.wait_condition('AllResourcesRegistered', since=mark)
+
+
+# --- containers ---
+
+class Pod:
+    """The agent of a pod of several containers: it listens, and has no children but the driver's helper."""
+
+    def __init__(self, node):
+        self.node, self.folder = node, node.folder / 'channel'
+        self.folder.mkdir()
+        node.folder.chmod(0o711)  # as an emptyDir, others get there
+        self.socket = self.folder / 'agent.sock'
+        self.address = f'127.0.0.1:{free_port()}'
+
+    def start_agent(self, *arguments):
+        return self.node.start_agent(GUIDE, '--channel-dir', self.folder, '--peer-deadline', SOON, *arguments)
+
+    def start_http(self):
+        return self.node.start('gpuslice-http', f'--connect={self.socket}', self.address)
+
+    def probe(self):
+        return self.node.run('gpuslice-node', '--part=probe', '--channel-dir', self.folder, check=False)
+
+    def serves(self):
+        return answers(self.address) == (200, 'ok\n')
+
+
+@pytest.fixture
+def pod(node):
+    return Pod(node)
+
+
+def test_http_as_a_container(pod):
+    """In whatever order they start, and over a restart of either."""
+    http = pod.start_http()
+    http.wait_line('there is no agent yet')
+    eventually(lambda: answers(pod.address)[0], 'it listens')
+    assert http_get(pod.address, '/healthz') == (503, 'the agent does not answer\n')
+    agent = pod.start_agent()
+    eventually(pod.serves, '/healthz is 200')
+    assert http_get(pod.address, '/metrics')[1].startswith('# HELP')
+    assert agent.children('gpuslice-http') == []
+    agent.end(signal.SIGKILL)
+    eventually(lambda: answers(pod.address)[0] == 503, '/healthz is 503')
+    pod.start_agent().wait_line('resource offered')
+    eventually(pod.serves, '/healthz is 200 again')
+    assert http.end() == 0
+    pod.start_http()
+    eventually(pod.serves, '/healthz is 200 from the next one')
+
+
+def test_nodesync_as_a_container(node, pod):
+    """Without an API server: it connects, gets its setup, and begins again when the agent does."""
+    kubeconfig = write_kubeconfig(node)
+    nodesync = node.start('gpuslice-nodesync', f'--connect={pod.socket}', 'info', 'logfmt')
+    nodesync.wait_line('there is no agent yet')
+    agent = pod.start_agent('--node-name=gpu-1', '--kubeconfig', kubeconfig)
+    nodesync.wait_line('keeping our Node at the API server')
+    assert agent.children('gpuslice-nodesync') == []
+    mark = nodesync.mark()
+    agent.end(signal.SIGKILL)
+    nodesync.wait_line('there is no agent yet', mark)
+    agent = pod.start_agent('--node-name=gpu-1', '--kubeconfig', kubeconfig)
+    nodesync.wait_line('keeping our Node at the API server', mark)
+    assert nodesync.pid != agent.pid and nodesync.alive()  # it executed itself: the container went on
+    agent.end()
+    assert nodesync.end() == 0
+
+
+def test_a_pod_that_ends_says_bye(node, pod):
+    """All containers get SIGTERM at once; nodesync waits for the agent's bye."""
+    node.start_kubelet()
+    agent = pod.start_agent('--node-name=gpu-1')
+    agent.wait_line('resource offered')
+    with connect(pod, b'nodesync') as (peer, messages):
+        assert b'"setup"' in next(messages)
+        peer.sendall(frame(NOTICE, b'{"kind":"news","heard":true}'))
+        agent.wait_line('every resource is registered')
+        assert any(b'AllResourcesRegistered' in message for message in messages)
+        agent.send(signal.SIGTERM)
+        assert any(b'"bye"' in message for message in messages)
+    assert agent.wait() == 0
+
+
+class connect:
+    """One of the pod's programs, played: the channel, and the bodies of what the agent says."""
+
+    def __init__(self, pod, name):
+        self.peer = socket.socket(socket.AF_UNIX)
+        self.peer.settimeout(PATIENCE_S)
+        eventually(lambda: pod.socket.exists(), 'the agent listens')
+        self.peer.connect(str(pod.socket))
+        self.peer.sendall(frame(HELLO, name))
+
+    def __enter__(self):
+        return self.peer, self.messages()
+
+    def __exit__(self, *_):
+        self.peer.close()
+
+    def messages(self):
+        reader = Reader()
+        while data := self.peer.recv(65536):
+            for kind_of_frame, _, _, body in reader.feed(data):
+                if kind_of_frame == NOTICE:
+                    yield body
+
+
+def write_kubeconfig(node, user='token: secret', name='kubeconfig', mode=0o600):
+    """Of an API server that nobody is."""
+    path = node.folder / name
+    path.write_text(f'''
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
+clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:1"}}}}]
+users: [{{name: u, user: {{{user}}}}}]
+''')
+    path.chmod(mode)
+    return path
+
+
+def test_a_stranger_gets_nothing(pod):
+    agent = pod.start_agent()
+    agent.wait_line('resource offered')
+    with connect(pod, b'http') as (peer, _):
+        peer.sendall(frame(REQUEST, kind=99, number=1))
+        assert next(Reader().feed(peer.recv(4096)))  # the agent's hello, and it lives
+    with connect(pod, b'arbiter') as (peer, messages):
+        assert list(messages) == []  # disconnected
+    assert agent.alive()
+
+
+# --- alive? ---
+
+def test_the_probe_asks_the_agent(pod):
+    probe = pod.probe()
+    assert probe.returncode == 1 and re.fullmatch(r'cannot connect to .*agent.sock: No such file or directory\n',
+                                                  probe.stdout)
+    agent = pod.start_agent()
+    agent.wait_line('resource offered')
+    probe = pod.probe()
+    assert (probe.returncode, probe.stdout) == (0, 'the agent is alive\n')
+    agent.send(signal.SIGSTOP)
+    probe = pod.probe()
+    assert (probe.returncode, probe.stdout) == (1, 'the agent does not answer within 3000 ms\n')
+    agent.send(signal.SIGCONT)
+    assert pod.probe().returncode == 0
+    assert agent.end() == 0
+    assert pod.probe().returncode == 1 and not pod.socket.exists()
+
+
+def test_the_probe_needs_to_know_where(node):
+    probe = node.run('gpuslice-node', '--part=probe', check=False)
+    assert probe.returncode == 64 and '--channel-dir' in probe.stderr
+
+
+def test_many_clients_of_http_do_not_fail_the_probe(pod):
+    agent = pod.start_agent()
+    agent.wait_line('resource offered')
+    pod.start_http()
+    eventually(pod.serves, '/healthz is 200')
+    host, port = pod.address.split(':')
+    clients = [socket.create_connection((host, int(port))) for _ in range(300)]
+    assert pod.probe().returncode == 0
+    for client in clients:
+        client.close()
