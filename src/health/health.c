@@ -273,8 +273,9 @@ int health_inventory(struct health *health, const struct inventory *inventory, u
     return r < 0 ? r : changed | r;
 }
 
-void health_forget(struct health *health, const struct inventory *known)
+int health_forget(struct health *health, const struct inventory *known)
 {
+    int changed = 0;
     size_t n = 0;
 
     for (size_t i = 0; i < health->n_devices; i++) {
@@ -282,8 +283,11 @@ void health_forget(struct health *health, const struct inventory *known)
 
         if (device->kind == DEVICE_WHOLE || inventory_find_mig(known, device->uuid))
             health->devices[n++] = *device;
+        else if (!device->healthy)
+            changed = HEALTH_CHANGED;
     }
     health->n_devices = n;
+    return changed;
 }
 
 static const struct {

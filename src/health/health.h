@@ -101,8 +101,12 @@ void health_deinit(struct health *health);
 /* A new session with the driver, and what it found. Devices that it no longer lists are lost. */
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
 
-/* Forgets the MIG devices that `known` does not have (machine.h): those that were destroyed. */
-void health_forget(struct health *health, const struct inventory *known);
+/*
+ * Forgets the MIG devices that `known` does not have (machine.h): those that were destroyed, and
+ * what was saved of one that is not there any more. 0, or HEALTH_CHANGED when one of them was
+ * Unhealthy, so that the saved state is out of date.
+ */
+int health_forget(struct health *health, const struct inventory *known);
 
 /* An XID event with the class that xid_filter_class gave it; uuid "" = all devices. */
 int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,

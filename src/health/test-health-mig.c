@@ -316,12 +316,33 @@ static void only_a_changed_device_is_news(void **state)
     health_deinit(&world.health);
 }
 
+/* Else a restart would give what the file says of it to the device that is made in its place. */
+static void forgetting_an_unhealthy_device_is_saved(void **state)
+{
+    struct world world = {.health = HEALTH_INIT};
+    cleanup_text struct text text = TEXT_INIT;
+    const struct gpu_event event = {UUID_A, 48, 9, 0};
+
+    list(&world, "");
+    make_inventory(&world);
+    assert_int_equal(health_forget(&world.health, &world.inventory), 0);
+    health_event(&world.health, &event, XID_RESET, 10);
+    assert_int_equal(health_forget(&world.health, &world.inventory), 0);
+    remove_one(&world, 'x');
+    assert_int_equal(health_forget(&world.health, &world.inventory), HEALTH_CHANGED);
+    assert_int_equal(health_forget(&world.health, &world.inventory), 0);
+    health_save(&world.health, "boot", &text);
+    assert_null(strstr(text_string(&text), uuids[1]));
+    health_deinit(&world.health);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stories),
         cmocka_unit_test(a_vanished_device_is_not_probed),
         cmocka_unit_test(only_a_changed_device_is_news),
+        cmocka_unit_test(forgetting_an_unhealthy_device_is_saved),
     };
 
     return cmocka_run_group_tests_name("health/health-mig", tests, NULL, NULL);

@@ -23,6 +23,7 @@
 #include "health/health.h"
 #include "health/healthfile.h"
 #include "node/coexist.h"
+#include "node/devicereport.h"
 #include "node/facts.h"
 #include "node/httplink.h"
 #include "node/liveness.h"
@@ -110,32 +111,15 @@ static bool is_healthy(const struct agent *agent, const struct plan_device *on)
     return !device || device->healthy;
 }
 
-static void log_health(const struct plan *plan, const struct plan_device *on, bool healthy,
-                       const char *reason)
-{
-    const bool mig = on->device.kind == DEVICE_MIG;
-    const char *what = mig       ? healthy ? "MIG device is Healthy" : "MIG device is Unhealthy"
-                       : healthy ? "GPU is Healthy"
-                                 : "GPU is Unhealthy";
-    char index[DEVICE_INDEX_SIZE];
-
-    device_format_index(&on->device, plan_gpu(plan, on)->index, index, sizeof(index));
-    log_event(healthy ? LOG_INFO : LOG_WARNING, what, "device", mig ? on->device.uuid : NULL, "gpu",
-              plan_gpu(plan, on)->uuid, "index", index, "profile", mig ? on->device.profile : NULL,
-              "reason", reason, NULL);
-}
-
 static void publish_health(const struct agent *agent, const struct plan *plan,
                            const struct plan_device *on, bool healthy)
 {
     const struct health_device *device = health_find(&agent->health, on->device.uuid);
-    const char *reason = device ? health_reason(device) : "";
-    char name[DEVICE_NAME_SIZE], message[640];
+    const char *reason = device ? health_reason(device) : NULL;
+    char message[DEVICEREPORT_SIZE];
 
-    log_health(plan, on, healthy, device && !healthy ? reason : NULL);
-    snprintf(message, sizeof(message), "%s (%s) is %s%s%s", plan_device_name(plan, on, name),
-             on->device.uuid, healthy ? "fit for use again" : "Unhealthy",
-             healthy || !*reason ? "" : ": ", healthy ? "" : reason);
+    devicereport_log_health(plan, on, healthy, reason);
+    devicereport_format(plan, on, healthy, reason ? reason : "", message);
     publisher_device_event(agent->publisher, on->device.uuid, !healthy,
                            healthy ? "GPUHealthy" : "GPUUnhealthy", message);
 }
@@ -206,18 +190,6 @@ static void put_in_force(struct agent *agent, struct offer *next)
     publisher_touch(agent->publisher);
 }
 
-static void log_left_out(const struct plan *plan, const struct plan_device *on)
-{
-    const struct gpu *gpu = plan_gpu(plan, on);
-    const bool mig = on->device.kind == DEVICE_MIG;
-    char index[DEVICE_INDEX_SIZE];
-
-    device_format_index(&on->device, gpu->index, index, sizeof(index));
-    log_warning(mig ? "MIG device left out" : "GPU left out", "device",
-                mig ? on->device.uuid : NULL, "gpu", *gpu->uuid ? gpu->uuid : NULL, "index", index,
-                "reason", on->left_out);
-}
-
 /* Owns config from here on, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
@@ -240,7 +212,7 @@ static void replan(struct agent *agent, struct config *config)
 
         next->device_healthy[i] = is_healthy(agent, on);
         if (*on->left_out)
-            log_left_out(next->plan, on);
+            devicereport_log_left_out(next->plan, on);
     }
     put_in_force(agent, next);
     arm_probe(agent);
@@ -286,7 +258,8 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     }
     agent->facts.machine_known = true;
     outcome = health_inventory(&agent->health, seen, clock_now_ms());
-    health_forget(&agent->health, &agent->facts.machine);
+    if (health_forget(&agent->health, &agent->facts.machine) == HEALTH_CHANGED && outcome == 0)
+        outcome = HEALTH_CHANGED;
     if (agent->helper_pid != driver_pid(agent->driver))
         log_info("driver answered", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));

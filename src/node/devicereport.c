@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/devicereport.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+
+void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
+                         const char *reason, char *buffer)
+{
+    char name[DEVICE_NAME_SIZE];
+
+    if (healthy)
+        reason = "";
+    snprintf(buffer, DEVICEREPORT_SIZE, "%s (%s) is %s%s%s", plan_device_name(plan, on, name),
+             on->device.uuid, healthy ? "fit for use again" : "Unhealthy", *reason ? ": " : "",
+             reason);
+}
+
+static void log_device(enum log_level level, const char *message, const struct plan *plan,
+                       const struct plan_device *on, const char *reason)
+{
+    const struct gpu *gpu = plan_gpu(plan, on);
+    const bool mig = on->device.kind == DEVICE_MIG;
+    char index[DEVICE_INDEX_SIZE];
+
+    device_format_index(&on->device, gpu->index, index, sizeof(index));
+    log_event(level, message, "device", mig ? on->device.uuid : NULL, "gpu",
+              *gpu->uuid ? gpu->uuid : NULL, "index", index, "profile",
+              mig ? on->device.profile : NULL, "reason", reason, NULL);
+}
+
+void devicereport_log_health(const struct plan *plan, const struct plan_device *on, bool healthy,
+                             const char *reason)
+{
+    static const char *const messages[2][2] = {
+        [DEVICE_WHOLE] = {"GPU is Unhealthy", "GPU is Healthy"},
+        [DEVICE_MIG] = {"MIG device is Unhealthy", "MIG device is Healthy"},
+    };
+
+    log_device(healthy ? LOG_INFO : LOG_WARNING, messages[on->device.kind][healthy], plan, on,
+               healthy ? NULL : reason);
+}
+
+void devicereport_log_left_out(const struct plan *plan, const struct plan_device *on)
+{
+    log_device(LOG_WARNING, on->device.kind == DEVICE_MIG ? "MIG device left out" : "GPU left out",
+               plan, on, on->left_out);
+}

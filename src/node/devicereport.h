@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Devices in the words of log and events: "GPU 3 (GPU-...) is Unhealthy: ...", "MIG device 3:1
+ * (MIG-...) is fit for use again". Lines of the log name a MIG device by `device`, and its GPU by
+ * `gpu`.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "slice/plan.h"
+
+enum { DEVICEREPORT_SIZE = 640 };
+
+/* Fills a buffer of DEVICEREPORT_SIZE, for an event. reason "" = none is known. */
+void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
+                         const char *reason, char *buffer);
+
+/* One line each. reason NULL = none is known. */
+void devicereport_log_health(const struct plan *plan, const struct plan_device *on, bool healthy,
+                             const char *reason);
+void devicereport_log_left_out(const struct plan *plan, const struct plan_device *on);
