@@ -72,6 +72,7 @@ static const struct {
     /* A MIG device that vanishes is lost, however well its GPU answers. */
     {"list list-x", ".l...", "the driver no longer lists the MIG device; create it again"},
     {"list list-x 74 ask ok", ".l...", "no longer lists the MIG device"},
+    {"list 48@9/0 list-x ask ok ask ok", "rl...", "XID 48"}, /* a probe of it was due */
     {"list list-x unavailable list-x ask ok", ".l..n", "no longer lists the MIG device"},
     {"list list-x list", ".l...", "no longer lists the MIG device"}, /* not yet probed */
     {"list list-x list ask ok", ".....", ""},

@@ -203,6 +203,40 @@ static void test_mig_parents(void **state)
     world_end(&w);
 }
 
+/* resources.gpus names whole GPUs: MIG devices need no pattern of it. */
+static void test_unmatched_models_are_whole_gpus(void **state)
+{
+    struct resource_rule rule = {.pattern = "*H100*", .name = "nvidia.com/h100"};
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    for (size_t i = 0; i < 7; i++)
+        machine_partition(&w.machine, i, "1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.gpu_rules = &rule;
+    w.policy.n_gpu_rules = 1;
+    plan_again(&w);
+    assert_problems(&w, 1, 0, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "no pattern matches GPU 7"), 1);
+    world_end(&w);
+}
+
+/* gpuslice.slices on a node that offers MIG devices only reaches nothing, and that is no problem of
+ * sharing. */
+static void test_sizes_beside_mig_devices_alone(void **state)
+{
+    struct slice_size size = {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 2};
+    struct world w = world_make(machine_make(1, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), NULL, 0);
+
+    machine_partition(&w.machine, 0, "1g.6gb 1g.6gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.slices = &size;
+    w.policy.n_slices = 1;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/mig-1g.6gb 2");
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +249,8 @@ int main(void)
         cmocka_unit_test(test_one_capable_gpu_is_enough),
         cmocka_unit_test(test_names_in_a_plan),
         cmocka_unit_test(test_mig_parents),
+        cmocka_unit_test(test_unmatched_models_are_whole_gpus),
+        cmocka_unit_test(test_sizes_beside_mig_devices_alone),
     };
 
     return cmocka_run_group_tests_name("slice/lint", tests, NULL, NULL);
