@@ -179,7 +179,11 @@ int fake_plugin_new(uv_loop_t *loop, const struct fake_plugin_options *options,
     plugin->loop = loop;
     socket_name(plugin, name, sizeof(name));
     text_addf(&path, "%s/%s", options->directory, name);
-    r = rpc_server_new(loop, text_string(&path), methods, ARRAY_SIZE(methods), &limits, plugin,
+    r = rpc_server_new(loop, text_string(&path),
+                       &(struct rpc_service){.methods = methods,
+                                             .n_methods = ARRAY_SIZE(methods),
+                                             .limits = &limits,
+                                             .userdata = plugin},
                        &plugin->server, NULL);
     if (r < 0) {
         free(plugin);
@@ -229,8 +233,14 @@ int fake_plugin_register(struct fake_plugin *plugin)
     if (r == 0)
         r = message_encode(v1beta1_RegisterRequest_fields, &request, &data, &size);
     if (r == 0)
-        r = rpc_client_call(plugin->client, "/v1beta1.Registration/Register", data, size, 5000,
-                            NULL, handle_registered, plugin, NULL, NULL);
+        r = rpc_client_call(plugin->client,
+                            &(struct rpc_invocation){.method = "/v1beta1.Registration/Register",
+                                                     .message = data,
+                                                     .size = size,
+                                                     .deadline_ms = 5000,
+                                                     .on_done = handle_registered,
+                                                     .userdata = plugin},
+                            NULL, NULL);
     return r;
 }
 

@@ -159,8 +159,13 @@ static void watch(struct plugin *plugin)
 {
     struct error err = ERROR_INIT;
 
-    if (rpc_client_call(plugin->client, "/v1beta1.DevicePlugin/ListAndWatch", "", 0, 0, handle_list,
-                        handle_watch_end, plugin, NULL, &err) < 0) {
+    if (rpc_client_call(plugin->client,
+                        &(struct rpc_invocation){.method = "/v1beta1.DevicePlugin/ListAndWatch",
+                                                 .message = "",
+                                                 .on_message = handle_list,
+                                                 .on_done = handle_watch_end,
+                                                 .userdata = plugin},
+                        NULL, &err) < 0) {
         plugin->connected = false;
         plugin->events->ended(plugin, error_text(&err), plugin->userdata);
     }
@@ -207,8 +212,13 @@ static void dial(uv_timer_t *timer)
         return;
     }
     if (r == 0)
-        r = rpc_client_call(plugin->client, "/v1beta1.DevicePlugin/GetDevicePluginOptions", "", 0,
-                            0, NULL, handle_options, plugin, NULL, &err);
+        r = rpc_client_call(
+            plugin->client,
+            &(struct rpc_invocation){.method = "/v1beta1.DevicePlugin/GetDevicePluginOptions",
+                                     .message = "",
+                                     .on_done = handle_options,
+                                     .userdata = plugin},
+            NULL, &err);
     if (r == 0)
         return;
     text_addf(&sentence, "failed to dial device plugin: context deadline exceeded (%s)",
@@ -325,7 +335,13 @@ static int start_call(struct plugin *plugin, const char *method, uint64_t deadli
         return error_set_errno(err, -ENOMEM, "cannot call %s", method);
     *kept = *call;
     kept->plugin = plugin;
-    r = rpc_client_call(plugin->client, method, data, size, deadline_ms, NULL, handle_done, kept,
+    r = rpc_client_call(plugin->client,
+                        &(struct rpc_invocation){.method = method,
+                                                 .message = data,
+                                                 .size = size,
+                                                 .deadline_ms = deadline_ms,
+                                                 .on_done = handle_done,
+                                                 .userdata = kept},
                         NULL, err);
     if (r < 0)
         return r;

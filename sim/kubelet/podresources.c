@@ -231,8 +231,12 @@ int podresources_new(struct kubelet *kubelet, const char *directory,
     if (!podresources || text_failed(&path))
         return error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
     podresources->kubelet = kubelet;
-    r = rpc_server_new(kubelet->loop, text_string(&path), methods, ARRAY_SIZE(methods), &limits,
-                       podresources, &podresources->server, err);
+    r = rpc_server_new(kubelet->loop, text_string(&path),
+                       &(struct rpc_service){.methods = methods,
+                                             .n_methods = ARRAY_SIZE(methods),
+                                             .limits = &limits,
+                                             .userdata = podresources},
+                       &podresources->server, err);
     if (r < 0)
         return r;
     *ret_podresources = TAKE_PTR(podresources);

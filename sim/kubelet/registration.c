@@ -279,8 +279,12 @@ int registration_new(struct kubelet *kubelet, const char *directory,
     registration->kubelet = kubelet;
     registration->directory = strdup(directory);
     r = registration->directory
-            ? rpc_server_new(kubelet->loop, text_string(&path), methods, ARRAY_SIZE(methods),
-                             &limits, registration, &registration->server, err)
+            ? rpc_server_new(kubelet->loop, text_string(&path),
+                             &(struct rpc_service){.methods = methods,
+                                                   .n_methods = ARRAY_SIZE(methods),
+                                                   .limits = &limits,
+                                                   .userdata = registration},
+                             &registration->server, err)
             : error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
     if (r < 0) {
         registration_free(registration);

@@ -658,9 +658,15 @@ static void call_podresources(struct bed *bed, const char *method, const pb_msgd
     assert_int_equal(rpc_client_new(&bed->loop, path, &client, NULL), 0);
     assert_int_equal(message_encode(fields, message, &data, &size), 0);
     *reply = (struct reply){.done = false};
-    assert_int_equal(
-        rpc_client_call(client, method, data, size, 5000, NULL, handle_reply, reply, NULL, NULL),
-        0);
+    assert_int_equal(rpc_client_call(client,
+                                     &(struct rpc_invocation){.method = method,
+                                                              .message = data,
+                                                              .size = size,
+                                                              .deadline_ms = 5000,
+                                                              .on_done = handle_reply,
+                                                              .userdata = reply},
+                                     NULL, NULL),
+                     0);
     free(data);
     await(bed, reply->done);
     rpc_client_free(client);

@@ -676,8 +676,13 @@ static int start_observers(struct agent *agent, struct error *err)
     if (r == 0)
         r = start_grants(agent, err);
     if (r == 0)
-        r = coexist_new(&agent->loop, agent->podresources, flags->namespace_, flags->pod_name,
-                        on_neighbour, agent, &agent->coexist, err);
+        r = coexist_new(&(struct coexist_setup){.loop = &agent->loop,
+                                                .podresources = agent->podresources,
+                                                .own_namespace = flags->namespace_,
+                                                .own_pod = flags->pod_name,
+                                                .on_news = on_neighbour,
+                                                .userdata = agent},
+                        &agent->coexist, err);
     if (r == 0)
         r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
     if (r == 0 && (agent->listener || (flags->http_address && *flags->http_address)))

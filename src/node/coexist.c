@@ -45,11 +45,7 @@ struct foreignplugin {
 };
 
 struct coexist {
-    uv_loop_t *loop;
-    struct podresources *podresources;
-    const char *own_namespace, *own_pod;
-    coexist_fn *on_news;
-    void *userdata;
+    struct coexist_setup setup;
     struct foreignplugin *rivals;
     size_t n_rivals, capacity;
     char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first; "" = none seen */
@@ -63,7 +59,7 @@ static void say(const struct coexist *coexist, bool warning, const char *reason,
     const struct coexist_news news = {warning, reason, sentence};
 
     log_event(warning ? LOG_WARNING : LOG_INFO, sentence, "reason", reason, NULL);
-    coexist->on_news(&news, coexist->userdata);
+    coexist->setup.on_news(&news, coexist->setup.userdata);
 }
 
 /* --- rivals --- */
@@ -103,7 +99,7 @@ static void say_rivals(struct coexist *coexist)
         if (!*rival->socket)
             continue;
         compose(rival, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
-        if (lograte_begin(&rival->rate, rival->socket, uv_now(coexist->loop)))
+        if (lograte_begin(&rival->rate, rival->socket, uv_now(coexist->setup.loop)))
             say(coexist, true, "ForeignDevicePlugin", rival->sentence);
     }
 }
@@ -123,8 +119,9 @@ static void say_gone(struct coexist *coexist, struct foreignplugin *rival)
 
 static bool is_own(const struct coexist *coexist, const struct podresources_pod *pod)
 {
-    return coexist->own_pod && str_equal(pod->name, coexist->own_pod) &&
-           (!coexist->own_namespace || str_equal(pod->namespace_, coexist->own_namespace));
+    return coexist->setup.own_pod && str_equal(pod->name, coexist->setup.own_pod) &&
+           (!coexist->setup.own_namespace ||
+            str_equal(pod->namespace_, coexist->setup.own_namespace));
 }
 
 static void take_pod(const struct coexist *coexist, const struct podresources_pod *pod,
@@ -160,17 +157,17 @@ static void on_pods(const struct podresources_pod *pods, size_t n_pods, void *us
 
 static void ask(struct coexist *coexist)
 {
-    coexist->next_look_ms = uv_now(coexist->loop) + LOOK_PERIOD_MS;
+    coexist->next_look_ms = uv_now(coexist->setup.loop) + LOOK_PERIOD_MS;
     if (coexist->asking)
         return;
     coexist->asking = true;
-    if (podresources_ask(coexist->podresources, NULL, 0, on_pods, coexist) < 0)
+    if (podresources_ask(coexist->setup.podresources, NULL, 0, on_pods, coexist) < 0)
         on_pods(NULL, 0, coexist);
 }
 
 void coexist_sync(struct coexist *coexist)
 {
-    if (uv_now(coexist->loop) >= coexist->next_look_ms)
+    if (uv_now(coexist->setup.loop) >= coexist->next_look_ms)
         ask(coexist);
 }
 
@@ -204,20 +201,13 @@ const char *coexist_message(const struct coexist *coexist, const char *resource)
 
 /* --- life --- */
 
-int coexist_new(uv_loop_t *loop, struct podresources *podresources, const char *own_namespace,
-                const char *own_pod, coexist_fn *on_news, void *userdata,
-                struct coexist **ret_coexist, struct error *err)
+int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist, struct error *err)
 {
     struct coexist *coexist = calloc(1, sizeof(*coexist));
 
     if (!coexist)
         return error_set_errno(err, -ENOMEM, "cannot look for other GPU software");
-    coexist->loop = loop;
-    coexist->podresources = podresources;
-    coexist->own_namespace = own_namespace;
-    coexist->own_pod = own_pod;
-    coexist->on_news = on_news;
-    coexist->userdata = userdata;
+    coexist->setup = *setup;
     *ret_coexist = coexist;
     return 0;
 }

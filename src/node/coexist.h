@@ -25,11 +25,16 @@ struct coexist_news {
 
 typedef void coexist_fn(const struct coexist_news *news, void *userdata);
 
-/* holders is borrowed, and freed first. own_namespace and own_pod name our own pod, which is no
- * neighbour; NULL = unknown. */
-int coexist_new(uv_loop_t *loop, struct podresources *podresources, const char *own_namespace,
-                const char *own_pod, coexist_fn *on_news, void *userdata,
-                struct coexist **ret_coexist, struct error *err);
+/* All of it is borrowed. */
+struct coexist_setup {
+    uv_loop_t *loop;
+    struct podresources *podresources;   /* freed first */
+    const char *own_namespace, *own_pod; /* our own pod does not count; NULL = unknown */
+    coexist_fn *on_news;
+    void *userdata;
+};
+
+int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist, struct error *err);
 
 /* NULL is fine. */
 void coexist_free(struct coexist *coexist);

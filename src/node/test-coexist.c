@@ -67,7 +67,11 @@ static int set_up(void **state)
     asked = NULL;
     n_questions = 0;
     assert_int_equal(uv_loop_init(&world->loop), 0);
-    assert_int_equal(coexist_new(&world->loop, NULL, "gpu", "gpuslice-own", on_news, world,
+    assert_int_equal(coexist_new(&(struct coexist_setup){.loop = &world->loop,
+                                                         .own_namespace = "gpu",
+                                                         .own_pod = "gpuslice-own",
+                                                         .on_news = on_news,
+                                                         .userdata = world},
                                  &world->coexist, NULL),
                      0);
     *state = world;

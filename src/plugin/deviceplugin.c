@@ -83,11 +83,17 @@ static int prefer_one(const struct offer *offer, const char *name,
     ids = calloc(size, sizeof(*ids));
     if (!ids)
         return -ENOMEM;
-    r = prefer(offer->plan, resource, &offer->inventory, offer->config->plugin.allocation_policy,
-               (const char *const *)request->available_deviceIDs,
-               request->available_deviceIDs_count,
-               (const char *const *)request->must_include_deviceIDs,
-               request->must_include_deviceIDs_count, size, ids);
+    r = prefer(
+        &(struct preference){.plan = offer->plan,
+                             .resource = resource,
+                             .inventory = &offer->inventory,
+                             .policy = offer->config->plugin.allocation_policy,
+                             .available = (const char *const *)request->available_deviceIDs,
+                             .n_available = request->available_deviceIDs_count,
+                             .required = (const char *const *)request->must_include_deviceIDs,
+                             .n_required = request->must_include_deviceIDs_count,
+                             .size = size},
+        ids);
     if (r != 0)
         return r == PREFER_TOO_FEW ? 0 : r;
     answer->deviceIDs = (char **)(uintptr_t)TAKE_PTR(ids); /* the strings stay the request's */

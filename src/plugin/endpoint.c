@@ -360,8 +360,12 @@ int endpoint_listen(struct endpoint *endpoint, struct error *err)
     int r;
 
     free_server(endpoint);
-    r = rpc_server_new(endpoint->setup.loop, endpoint->path, methods, ARRAY_SIZE(methods), &limits,
-                       endpoint, &endpoint->server, err);
+    r = rpc_server_new(endpoint->setup.loop, endpoint->path,
+                       &(struct rpc_service){.methods = methods,
+                                             .n_methods = ARRAY_SIZE(methods),
+                                             .limits = &limits,
+                                             .userdata = endpoint},
+                       &endpoint->server, err);
     if (r == 0)
         endpoint->served = true;
     return r;

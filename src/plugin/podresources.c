@@ -240,8 +240,13 @@ static void on_due(uv_timer_t *timer)
     podresources->began_ms = uv_now(podresources->loop);
     r = rpc_client_new(podresources->loop, podresources->socket_path, &podresources->client, &err);
     if (r == 0)
-        r = rpc_client_call(podresources->client, "/v1.PodResourcesLister/List", "", 0,
-                            PODRESOURCES_DEADLINE_MS, NULL, on_answered, podresources, NULL, &err);
+        r = rpc_client_call(podresources->client,
+                            &(struct rpc_invocation){.method = "/v1.PodResourcesLister/List",
+                                                     .message = "",
+                                                     .deadline_ms = PODRESOURCES_DEADLINE_MS,
+                                                     .on_done = on_answered,
+                                                     .userdata = podresources},
+                            NULL, &err);
     if (r == 0)
         return;
     rpc_client_free(TAKE_PTR(podresources->client));

@@ -37,9 +37,8 @@ static int encode(const char *endpoint, const char *resource, void **ret_data, s
     return r < 0 ? error_set_errno(err, r, "cannot encode the registration") : 0;
 }
 
-int registration_call(struct registration *registration, uv_loop_t *loop, const char *kubelet_path,
-                      const char *endpoint, const char *resource, registration_done_fn *on_done,
-                      void *userdata, struct error *err)
+int registration_call(struct registration *registration, const struct registration_setup *setup,
+                      struct error *err)
 {
     cleanup_free void *data = NULL;
     struct rpc_request *request;
@@ -47,15 +46,21 @@ int registration_call(struct registration *registration, uv_loop_t *loop, const 
     int r;
 
     registration_cancel(registration);
-    r = rpc_client_new(loop, kubelet_path, &registration->client, err);
+    r = rpc_client_new(setup->loop, setup->kubelet_path, &registration->client, err);
     if (r < 0)
         return r;
-    registration->on_done = on_done;
-    registration->userdata = userdata;
-    r = encode(endpoint, resource, &data, &size, err);
+    registration->on_done = setup->on_done;
+    registration->userdata = setup->userdata;
+    r = encode(setup->endpoint, setup->resource, &data, &size, err);
     if (r == 0)
-        r = rpc_client_call(registration->client, "/v1beta1.Registration/Register", data, size,
-                            DEADLINE_MS, NULL, on_answer, registration, &request, err);
+        r = rpc_client_call(registration->client,
+                            &(struct rpc_invocation){.method = "/v1beta1.Registration/Register",
+                                                     .message = data,
+                                                     .size = size,
+                                                     .deadline_ms = DEADLINE_MS,
+                                                     .on_done = on_answer,
+                                                     .userdata = registration},
+                            &request, err);
     if (r < 0)
         registration_cancel(registration);
     return r;

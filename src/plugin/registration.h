@@ -24,14 +24,22 @@ struct registration {
     void *userdata;
 };
 
+/* All of it is borrowed; the texts only for the call. */
+struct registration_setup {
+    uv_loop_t *loop;
+    const char *kubelet_path; /* of its socket */
+    const char *endpoint;     /* the name of our socket in the same folder */
+    const char *resource;
+    registration_done_fn *on_done;
+    void *userdata;
+};
+
 /*
- * Calls the kubelet behind the socket at kubelet_path; `endpoint` is the name of our socket in the
- * same folder. on_done runs once within 5 seconds, never inside this function. -ECONNREFUSED or
- * -ENOENT: there is no kubelet behind its socket; what fails at once runs no on_done.
+ * Calls the kubelet. on_done runs once within 5 seconds, never inside this function. -ECONNREFUSED
+ * or -ENOENT: there is no kubelet behind its socket; what fails at once runs no on_done.
  */
-int registration_call(struct registration *registration, uv_loop_t *loop, const char *kubelet_path,
-                      const char *endpoint, const char *resource, registration_done_fn *on_done,
-                      void *userdata, struct error *err);
+int registration_call(struct registration *registration, const struct registration_setup *setup,
+                      struct error *err);
 
 /* Forgets a call under way: on_done does not run any more. Without one nothing happens. */
 void registration_cancel(struct registration *registration);

@@ -253,9 +253,15 @@ static void call_register(struct service *service)
 
     endpoint_begin_turn(&service->endpoint);
     set_state(service, STATE_CALLING);
-    r = registration_call(&service->registration, service->context->loop,
-                          kubeletdir_socket_path(service->context->kubelet), service->endpoint.name,
-                          service->resource, on_registered, service, &err);
+    r = registration_call(&service->registration,
+                          &(struct registration_setup){
+                              .loop = service->context->loop,
+                              .kubelet_path = kubeletdir_socket_path(service->context->kubelet),
+                              .endpoint = service->endpoint.name,
+                              .resource = service->resource,
+                              .on_done = on_registered,
+                              .userdata = service},
+                          &err);
     if (r == -ECONNREFUSED || r == -ENOENT)
         await_kubelet(service, error_text(&err));
     else if (r < 0)

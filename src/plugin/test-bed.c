@@ -178,9 +178,12 @@ void bed_start_kubelet(struct bed *bed)
 
     bed_stop_kubelet(bed);
     outlive(bed, bed->kubelet_path);
-    assert_int_equal(rpc_server_new(&bed->loop, bed->kubelet_path, methods, 1, &limits, bed,
-                                    &bed->kubelet, NULL),
-                     0);
+    assert_int_equal(
+        rpc_server_new(&bed->loop, bed->kubelet_path,
+                       &(struct rpc_service){
+                           .methods = methods, .n_methods = 1, .limits = &limits, .userdata = bed},
+                       &bed->kubelet, NULL),
+        0);
 }
 
 void bed_stop_kubelet(struct bed *bed)
@@ -233,8 +236,14 @@ static void start_call(struct bed *bed, struct bed_call *call, const char *socke
     bed_path(bed, socket, path);
     snprintf(full_method, sizeof(full_method), "/v1beta1.DevicePlugin/%s", method);
     assert_int_equal(rpc_client_new(&bed->loop, path, &call->client, NULL), 0);
-    assert_int_equal(rpc_client_call(call->client, full_method, data, size, 0, on_message, on_done,
-                                     call, &request, NULL),
+    assert_int_equal(rpc_client_call(call->client,
+                                     &(struct rpc_invocation){.method = full_method,
+                                                              .message = data,
+                                                              .size = size,
+                                                              .on_message = on_message,
+                                                              .on_done = on_done,
+                                                              .userdata = call},
+                                     &request, NULL),
                      0);
     bed_settle(bed);
 }

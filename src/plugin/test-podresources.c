@@ -170,8 +170,11 @@ static void serve(struct world *world)
     static const struct rpc_limits limits = RPC_LIMITS_DEFAULT;
     struct error err = ERROR_INIT;
 
-    if (rpc_server_new(&world->loop, world->path, methods, 1, &limits, world, &world->server,
-                       &err) < 0)
+    if (rpc_server_new(
+            &world->loop, world->path,
+            &(struct rpc_service){
+                .methods = methods, .n_methods = 1, .limits = &limits, .userdata = world},
+            &world->server, &err) < 0)
         fail_msg("%s", error_text(&err));
 }
 

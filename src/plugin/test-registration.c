@@ -50,8 +50,14 @@ static void on_done(const char *why, void *userdata)
 
 static int call(struct world *world, struct error *err)
 {
-    return registration_call(&world->registration, &world->bed.loop, world->bed.kubelet_path,
-                             "gpuslice-gpu.sock", "nvidia.com/gpu", on_done, world, err);
+    return registration_call(&world->registration,
+                             &(struct registration_setup){.loop = &world->bed.loop,
+                                                          .kubelet_path = world->bed.kubelet_path,
+                                                          .endpoint = "gpuslice-gpu.sock",
+                                                          .resource = "nvidia.com/gpu",
+                                                          .on_done = on_done,
+                                                          .userdata = world},
+                             err);
 }
 
 static void the_kubelet_is_told(void **state)

@@ -307,51 +307,51 @@ bool rpc_client_is_usable(const struct rpc_client *client)
     return client->connection && connection_may_open(client->connection);
 }
 
-static int submit(struct rpc_client *client, struct rpc_request *request, const char *method,
-                  uint64_t deadline_ms)
+static int submit(struct rpc_client *client, struct rpc_request *request,
+                  const struct rpc_invocation *invocation)
 {
     char timeout[HEADERS_TIMEOUT_SIZE];
     struct field fields[8] = {
-        {":method", "POST"},         {":scheme", "http"}, {":path", method},
+        {":method", "POST"},         {":scheme", "http"}, {":path", invocation->method},
         {":authority", "localhost"}, {"te", "trailers"},  {"content-type", "application/grpc"},
         {"user-agent", "gpuslice"},
     };
     size_t n = 7;
 
-    if (deadline_ms > 0) {
-        headers_timeout_format(deadline_ms, timeout);
+    if (invocation->deadline_ms > 0) {
+        headers_timeout_format(invocation->deadline_ms, timeout);
         fields[n++] = (struct field){"grpc-timeout", timeout};
     }
     return stream_request(client->connection, &request->stream, fields, n);
 }
 
-int rpc_client_call(struct rpc_client *client, const char *method, const void *message, size_t size,
-                    uint64_t deadline_ms, rpc_message_fn *on_message, rpc_done_fn *on_done,
-                    void *userdata, struct rpc_request **ret_request, struct error *err)
+int rpc_client_call(struct rpc_client *client, const struct rpc_invocation *invocation,
+                    struct rpc_request **ret_request, struct error *err)
 {
     cleanup_free struct rpc_request *request = calloc(1, sizeof(*request));
     int r;
 
     if (!request)
-        return error_set_errno(err, -ENOMEM, "cannot call %s", method);
+        return error_set_errno(err, -ENOMEM, "cannot call %s", invocation->method);
     if (!rpc_client_is_usable(client))
-        return error_set(err, -ENOTCONN, "cannot call %s: the connection is gone", method);
+        return error_set(err, -ENOTCONN, "cannot call %s: the connection is gone",
+                         invocation->method);
     request->headers = (struct response_headers)RESPONSE_HEADERS_INIT;
-    request->on_message = on_message;
-    request->on_done = on_done;
-    request->userdata = userdata;
-    r = submit(client, request, method, deadline_ms);
+    request->on_message = invocation->on_message;
+    request->on_done = invocation->on_done;
+    request->userdata = invocation->userdata;
+    r = submit(client, request, invocation);
     if (r < 0)
-        return error_set_errno(err, r, "cannot call %s", method);
-    r = stream_queue(&request->stream, message, size);
+        return error_set_errno(err, r, "cannot call %s", invocation->method);
+    r = stream_queue(&request->stream, invocation->message, invocation->size);
     if (r < 0) {
         stream_reset(&request->stream, STREAM_CANCEL);
         stream_remove(&request->stream);
-        return error_set_errno(err, r, "cannot call %s", method);
+        return error_set_errno(err, r, "cannot call %s", invocation->method);
     }
     stream_queue_end(&request->stream);
-    if (deadline_ms > 0)
-        stream_set_due(&request->stream, deadline_ms);
+    if (invocation->deadline_ms > 0)
+        stream_set_due(&request->stream, invocation->deadline_ms);
     if (ret_request)
         *ret_request = request;
     (void)TAKE_PTR(request);

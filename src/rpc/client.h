@@ -39,14 +39,20 @@ void rpc_client_free(struct rpc_client *client);
 /* False once the connection broke or could not be made. */
 bool rpc_client_is_usable(const struct rpc_client *client);
 
-/*
- * Starts a call. deadline_ms 0 = none; it is sent as grpc-timeout and also kept here (then the call
- * ends as DEADLINE_EXCEEDED). on_message NULL = unary: the answer comes with on_done. `done` never
- * runs inside this function. The request is freed after on_done returned.
+struct rpc_invocation {
+    const char *method;  /* "/v1beta1.Registration/Register" */
+    const void *message; /* copied */
+    size_t size;
+    uint64_t deadline_ms; /* 0 = none; sent as grpc-timeout and kept here: DEADLINE_EXCEEDED */
+    rpc_message_fn *on_message; /* NULL = unary: the answer comes with on_done */
+    rpc_done_fn *on_done;
+    void *userdata;
+};
+
+/* Starts a call. on_done never runs inside this function; the request is freed after it returned.
  */
-int rpc_client_call(struct rpc_client *client, const char *method, const void *message, size_t size,
-                    uint64_t deadline_ms, rpc_message_fn *on_message, rpc_done_fn *on_done,
-                    void *userdata, struct rpc_request **ret_request, struct error *err);
+int rpc_client_call(struct rpc_client *client, const struct rpc_invocation *invocation,
+                    struct rpc_request **ret_request, struct error *err);
 
 /* Resets the stream; no callback of the request runs any more and it is freed. */
 void rpc_request_cancel(struct rpc_request *request);

@@ -245,8 +245,7 @@ static void discard(struct rpc_server *server)
 }
 DEFINE_CLEANUP(struct rpc_server *, discard)
 
-int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_method *methods,
-                   size_t n_methods, const struct rpc_limits *limits, void *userdata,
+int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_service *service,
                    struct rpc_server **ret_server, struct error *err)
 {
     cleanup(discard_p) struct rpc_server *server = calloc(1, sizeof(*server));
@@ -256,12 +255,12 @@ int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_method *m
         return error_set_errno(err, -ENOMEM, "cannot serve %s", path);
     server->loop = loop;
     server->listen_fd = -1;
-    server->limits = with_defaults(limits);
+    server->limits = with_defaults(service->limits);
     server->host = (struct call_host){
-        .methods = methods,
-        .n_methods = n_methods,
+        .methods = service->methods,
+        .n_methods = service->n_methods,
         .message_bytes = server->limits.message_bytes,
-        .userdata = userdata,
+        .userdata = service->userdata,
     };
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->path = strdup(path);

@@ -57,12 +57,19 @@ struct rpc_counters {
     uint64_t connections, calls, failed_calls, cancelled_calls, protocol_errors;
 };
 
+/* All of it is borrowed, and must outlive the server but for the limits. */
+struct rpc_service {
+    const struct rpc_method *methods;
+    size_t n_methods;
+    const struct rpc_limits *limits; /* NULL = all defaults */
+    void *userdata;
+};
+
 /*
- * Listens on `path` (mode 0600; an older socket file there is replaced) and serves `methods`, which
- * is borrowed and must outlive the server. Unknown methods are UNIMPLEMENTED.
+ * Listens on `path` (mode 0600; an older socket file there is replaced) and serves. Unknown methods
+ * are UNIMPLEMENTED.
  */
-int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_method *methods,
-                   size_t n_methods, const struct rpc_limits *limits, void *userdata,
+int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_service *service,
                    struct rpc_server **ret_server, struct error *err);
 
 /*

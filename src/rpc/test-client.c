@@ -116,7 +116,11 @@ static void serve(struct world *world)
 
     limits.message_bytes = 1 << 20;
     limits.streams = world->streams;
-    if (rpc_server_new(&world->loop, world->path, methods, ARRAY_SIZE(methods), &limits, world,
+    if (rpc_server_new(&world->loop, world->path,
+                       &(struct rpc_service){.methods = methods,
+                                             .n_methods = ARRAY_SIZE(methods),
+                                             .limits = &limits,
+                                             .userdata = world},
                        &world->server, &err) < 0)
         fail_msg("%s", err.message);
 }
@@ -205,8 +209,15 @@ static struct rpc_request *call(struct world *world, const char *method, const v
     struct error err = ERROR_INIT;
 
     outcome->world = world;
-    if (rpc_client_call(world->client, method, message, size, deadline_ms,
-                        stream ? on_message : NULL, on_done, outcome, &request, &err) < 0)
+    if (rpc_client_call(world->client,
+                        &(struct rpc_invocation){.method = method,
+                                                 .message = message,
+                                                 .size = size,
+                                                 .deadline_ms = deadline_ms,
+                                                 .on_message = stream ? on_message : NULL,
+                                                 .on_done = on_done,
+                                                 .userdata = outcome},
+                        &request, &err) < 0)
         fail_msg("%s", err.message);
     return request;
 }
@@ -485,8 +496,11 @@ static void test_server_stops_with_open_calls(void **state)
     assert_int_equal(stream.status, RPC_UNAVAILABLE);
     assert_int_equal(unary.status, RPC_UNAVAILABLE);
     UNTIL(world, !rpc_client_is_usable(world->client));
-    assert_int_equal(rpc_client_call(world->client, "/test.Test/Echo", NULL, 0, 0, NULL, on_done,
-                                     &unary, NULL, NULL),
+    assert_int_equal(rpc_client_call(world->client,
+                                     &(struct rpc_invocation){.method = "/test.Test/Echo",
+                                                              .on_done = on_done,
+                                                              .userdata = &unary},
+                                     NULL, NULL),
                      -ENOTCONN);
 }
 

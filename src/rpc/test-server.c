@@ -68,7 +68,11 @@ static void give_up(uv_timer_t *timer)
 
 static int try_to_serve(struct world *world, const struct rpc_limits *limits, struct error *err)
 {
-    return rpc_server_new(&world->loop, world->path, methods, ARRAY_SIZE(methods), limits, world,
+    return rpc_server_new(&world->loop, world->path,
+                          &(struct rpc_service){.methods = methods,
+                                                .n_methods = ARRAY_SIZE(methods),
+                                                .limits = limits,
+                                                .userdata = world},
                           &world->server, err);
 }
 
@@ -246,10 +250,12 @@ static void test_unusable_paths(void **state)
     memset(path, 'x', sizeof(path));
     path[0] = '/';
     path[150] = '\0';
-    assert_int_equal(
-        rpc_server_new(&world->loop, path, methods, 1, NULL, NULL, &world->server, &err),
-        -ENAMETOOLONG);
-    assert_int_equal(rpc_server_new(&world->loop, "/nowhere/at/all.sock", methods, 1, NULL, NULL,
+    assert_int_equal(rpc_server_new(&world->loop, path,
+                                    &(struct rpc_service){.methods = methods, .n_methods = 1},
+                                    &world->server, &err),
+                     -ENAMETOOLONG);
+    assert_int_equal(rpc_server_new(&world->loop, "/nowhere/at/all.sock",
+                                    &(struct rpc_service){.methods = methods, .n_methods = 1},
                                     &world->server, &err),
                      -ENOENT);
     assert_non_null(strstr(err.message, "/nowhere/at/all.sock"));

@@ -6,24 +6,21 @@
 #include "slice/align.h"
 
 struct request {
-    const struct plan *plan;
-    const struct plan_resource *resource;
-    const struct inventory *inventory;
-    enum allocation_policy policy;
+    const struct preference *wish;
     const char *
         *free_ids;  /* per slice of the resource: its id as the kubelet sent it, NULL = not free */
     bool *required; /* per slice of the resource */
     size_t n_free;
     const char **ids; /* the answer */
-    size_t n_ids, size;
+    size_t n_ids;
 };
 
 /* The slice's position in the resource, or n_slices when the plan does not know the id. */
 static size_t slice_position(const struct request *q, const char *id)
 {
-    const struct slice *slice = plan_find(q->resource, id);
+    const struct slice *slice = plan_find(q->wish->resource, id);
 
-    return slice ? (size_t)(slice - q->resource->slices) : q->resource->n_slices;
+    return slice ? (size_t)(slice - q->wish->resource->slices) : q->wish->resource->n_slices;
 }
 
 static void take(struct request *q, size_t i)
@@ -33,28 +30,28 @@ static void take(struct request *q, size_t i)
 }
 
 /* An id that the plan does not know stays in the answer: the kubelet has given it out already. */
-static void add_required(struct request *q, const char *const *required, size_t n_required)
+static void add_required(struct request *q)
 {
-    for (size_t k = 0; k < n_required && q->n_ids < q->size; k++) {
-        size_t i = slice_position(q, required[k]);
+    for (size_t k = 0; k < q->wish->n_required && q->n_ids < q->wish->size; k++) {
+        size_t i = slice_position(q, q->wish->required[k]);
 
-        if (i < q->resource->n_slices) {
+        if (i < q->wish->resource->n_slices) {
             if (q->required[i])
                 continue;
             q->required[i] = true;
         }
-        q->ids[q->n_ids++] = required[k];
+        q->ids[q->n_ids++] = q->wish->required[k];
     }
 }
 
-static void add_available(struct request *q, const char *const *available, size_t n_available)
+static void add_available(struct request *q)
 {
-    for (size_t k = 0; k < n_available; k++) {
-        size_t i = slice_position(q, available[k]);
+    for (size_t k = 0; k < q->wish->n_available; k++) {
+        size_t i = slice_position(q, q->wish->available[k]);
 
-        if (i == q->resource->n_slices || q->required[i] || q->free_ids[i])
+        if (i == q->wish->resource->n_slices || q->required[i] || q->free_ids[i])
             continue;
-        q->free_ids[i] = available[k];
+        q->free_ids[i] = q->wish->available[k];
         q->n_free++;
     }
 }
@@ -86,10 +83,10 @@ static bool comes_before(const struct load *a, const struct load *b, enum alloca
 
 static void count_loads(const struct request *q, struct load *loads, unsigned *gpus_in_use)
 {
-    for (size_t d = 0; d < q->plan->n_devices; d++)
-        loads[d].gpu_in_use = &gpus_in_use[q->plan->devices[d].device.gpu];
-    for (size_t i = q->resource->n_slices; i-- > 0;) {
-        struct load *load = &loads[q->resource->slices[i].device];
+    for (size_t d = 0; d < q->wish->plan->n_devices; d++)
+        loads[d].gpu_in_use = &gpus_in_use[q->wish->plan->devices[d].device.gpu];
+    for (size_t i = q->wish->resource->n_slices; i-- > 0;) {
+        struct load *load = &loads[q->wish->resource->slices[i].device];
 
         load->next = i;
         if (q->free_ids[i]) {
@@ -105,21 +102,21 @@ static struct load *find_best(const struct request *q, struct load *loads)
 {
     struct load *best = NULL;
 
-    for (size_t d = 0; d < q->plan->n_devices; d++)
-        if (loads[d].n_free > 0 && (!best || comes_before(&loads[d], best, q->policy)))
+    for (size_t d = 0; d < q->wish->plan->n_devices; d++)
+        if (loads[d].n_free > 0 && (!best || comes_before(&loads[d], best, q->wish->policy)))
             best = &loads[d];
     return best;
 }
 
 static int pick_by_load(struct request *q)
 {
-    cleanup_free struct load *loads = calloc(q->plan->n_devices + 1, sizeof(*loads));
-    cleanup_free unsigned *gpus_in_use = calloc(q->plan->n_gpus + 1, sizeof(*gpus_in_use));
+    cleanup_free struct load *loads = calloc(q->wish->plan->n_devices + 1, sizeof(*loads));
+    cleanup_free unsigned *gpus_in_use = calloc(q->wish->plan->n_gpus + 1, sizeof(*gpus_in_use));
 
     if (!loads || !gpus_in_use)
         return -ENOMEM;
     count_loads(q, loads, gpus_in_use);
-    while (q->n_ids < q->size) {
+    while (q->n_ids < q->wish->size) {
         struct load *best = find_best(q, loads);
 
         if (!best)
@@ -146,12 +143,12 @@ struct node {
 /* The inventory's GPU of a slice; false when it is lost, or nothing is known of any. */
 static bool find_node(const struct request *q, size_t slice, struct node *ret_node)
 {
-    const char *uuid = q->plan->devices[q->resource->slices[slice].device].device.uuid;
-    const struct gpu *gpu = q->inventory ? inventory_find(q->inventory, uuid) : NULL;
+    const char *uuid = q->wish->plan->devices[q->wish->resource->slices[slice].device].device.uuid;
+    const struct gpu *gpu = q->wish->inventory ? inventory_find(q->wish->inventory, uuid) : NULL;
 
     if (!gpu || *gpu->unusable)
         return false;
-    *ret_node = (struct node){slice, (size_t)(gpu - q->inventory->gpus)};
+    *ret_node = (struct node){slice, (size_t)(gpu - q->wish->inventory->gpus)};
     return true;
 }
 
@@ -160,11 +157,11 @@ static size_t list_nodes(const struct request *q, struct node *nodes, size_t *re
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < q->resource->n_slices; i++)
+    for (size_t i = 0; i < q->wish->resource->n_slices; i++)
         if (q->free_ids[i])
             n += find_node(q, i, &nodes[n]);
     *ret_n_free = n;
-    for (size_t i = 0; i < q->resource->n_slices; i++)
+    for (size_t i = 0; i < q->wish->resource->n_slices; i++)
         if (q->required[i])
             n += find_node(q, i, &nodes[n]);
     return n;
@@ -186,10 +183,10 @@ static void fill_scores(const struct inventory *inventory, const struct node *no
 /* Takes the best of the GPUs whose links are known; all of them when they do not suffice. */
 static int take_linked(struct request *q)
 {
-    cleanup_free struct node *nodes = calloc(q->resource->n_slices + 1, sizeof(*nodes));
-    cleanup_free bool *chosen = calloc(q->resource->n_slices + 1, sizeof(*chosen));
+    cleanup_free struct node *nodes = calloc(q->wish->resource->n_slices + 1, sizeof(*nodes));
+    cleanup_free bool *chosen = calloc(q->wish->resource->n_slices + 1, sizeof(*chosen));
     cleanup_free unsigned *scores = NULL;
-    size_t n, n_free, n_wanted = q->size - q->n_ids;
+    size_t n, n_free, n_wanted = q->wish->size - q->n_ids;
     int r;
 
     if (!nodes || !chosen)
@@ -198,7 +195,7 @@ static int take_linked(struct request *q)
     scores = calloc(n * n + 1, sizeof(*scores));
     if (!scores)
         return -ENOMEM;
-    fill_scores(q->inventory, nodes, n, scores);
+    fill_scores(q->wish->inventory, nodes, n, scores);
     r = align_choose(scores, n_free, n - n_free, n_wanted < n_free ? n_wanted : n_free, chosen);
     for (size_t i = 0; i < n_free && r == 0; i++)
         if (chosen[i])
@@ -210,7 +207,7 @@ static int pick_by_links(struct request *q)
 {
     int r = take_linked(q);
 
-    for (size_t i = 0; i < q->resource->n_slices && r == 0 && q->n_ids < q->size; i++)
+    for (size_t i = 0; i < q->wish->resource->n_slices && r == 0 && q->n_ids < q->wish->size; i++)
         if (q->free_ids[i])
             take(q, i);
     return r;
@@ -218,27 +215,25 @@ static int pick_by_links(struct request *q)
 
 static bool is_by_links(const struct request *q)
 {
-    for (size_t i = 0; i < q->resource->n_slices; i++)
-        if (q->plan->devices[q->resource->slices[i].device].device.kind != DEVICE_WHOLE)
+    for (size_t i = 0; i < q->wish->resource->n_slices; i++)
+        if (q->wish->plan->devices[q->wish->resource->slices[i].device].device.kind != DEVICE_WHOLE)
             return false;
-    return q->resource->sharing == SHARING_NONE;
+    return q->wish->resource->sharing == SHARING_NONE;
 }
 
-int prefer(const struct plan *plan, const struct plan_resource *resource,
-           const struct inventory *inventory, enum allocation_policy policy,
-           const char *const *available, size_t n_available, const char *const *required,
-           size_t n_required, size_t size, const char **ret_ids)
+int prefer(const struct preference *wish, const char **ret_ids)
 {
-    cleanup_free const char **free_ids = calloc(resource->n_slices + 1, sizeof(*free_ids));
-    cleanup_free bool *is_required = calloc(resource->n_slices + 1, sizeof(*is_required));
-    struct request q = {plan,        resource, inventory, policy, free_ids,
-                        is_required, 0,        ret_ids,   0,      size};
+    const size_t n_slices = wish->resource->n_slices;
+    cleanup_free const char **free_ids = calloc(n_slices + 1, sizeof(*free_ids));
+    cleanup_free bool *is_required = calloc(n_slices + 1, sizeof(*is_required));
+    struct request q = {
+        .wish = wish, .free_ids = free_ids, .required = is_required, .ids = ret_ids};
 
     if (!free_ids || !is_required)
         return -ENOMEM;
-    add_required(&q, required, n_required);
-    add_available(&q, available, n_available);
-    if (q.n_free < q.size - q.n_ids)
+    add_required(&q);
+    add_available(&q);
+    if (q.n_free < wish->size - q.n_ids)
         return PREFER_TOO_FEW;
     return is_by_links(&q) ? pick_by_links(&q) : pick_by_load(&q);
 }

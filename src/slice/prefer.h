@@ -25,15 +25,21 @@ enum prefer_outcome {
     PREFER_TOO_FEW = 1, /* available and required together are fewer than asked for */
 };
 
+struct preference {
+    const struct plan *plan;
+    const struct plan_resource *resource;
+    const struct inventory *inventory; /* NULL: no links are known */
+    enum allocation_policy policy;
+    /* Ids as the kubelet sent them; required ones may be in both. Available ids that the plan does
+     * not know are skipped; required ones are kept, because the container has them. */
+    const char *const *available, *const *required;
+    size_t n_available, n_required;
+    size_t size; /* how many ids are wanted */
+};
+
 /*
- * available and required are ids as the kubelet sent them (required ones may be in both). Available
- * ids that the plan does not know are skipped; required ones are kept, because the container has
- * them. ret_ids gets `size` borrowed pointers out of available and required: the required ones
- * first, in their order, then by device and n (links) or in the order of picking (load). It must
- * have room for `size`; its content is undefined unless 0 is returned. inventory may be NULL: no
- * links are known. 0, PREFER_TOO_FEW or -ENOMEM.
+ * ret_ids gets `size` borrowed pointers out of available and required: the required ones first, in
+ * their order, then by device and n (links) or in the order of picking (load). It must have room
+ * for `size`; its content is undefined unless 0 is returned. 0, PREFER_TOO_FEW or -ENOMEM.
  */
-int prefer(const struct plan *plan, const struct plan_resource *resource,
-           const struct inventory *inventory, enum allocation_policy policy,
-           const char *const *available, size_t n_available, const char *const *required,
-           size_t n_required, size_t size, const char **ret_ids);
+int prefer(const struct preference *wish, const char **ret_ids);

@@ -62,9 +62,17 @@ static void assert_prefers(const struct plan *plan, const struct inventory *mach
 
     expand(available, &a);
     expand(required, &r);
-    assert_int_equal(
-        prefer(plan, &plan->resources[0], machine, policy, a.list, a.n, r.list, r.n, size, answer),
-        0);
+    assert_int_equal(prefer(&(struct preference){.plan = plan,
+                                                 .resource = &plan->resources[0],
+                                                 .inventory = machine,
+                                                 .policy = policy,
+                                                 .available = a.list,
+                                                 .n_available = a.n,
+                                                 .required = r.list,
+                                                 .n_required = r.n,
+                                                 .size = size},
+                            answer),
+                     0);
     for (size_t i = 0; i < size; i++)
         shorten(answer[i], &text);
     assert_string_equal(size ? text_string(&text) + 1 : "", expected);
@@ -248,8 +256,16 @@ static void test_mig_devices(void **state)
         expand_mig(table[i].available, &a);
         expand_mig(table[i].required, &r);
         expand_mig(table[i].expected, &e);
-        assert_int_equal(prefer(plan, &plan->resources[0], &machine, table[i].policy, a.list, a.n,
-                                r.list, r.n, 2, answer),
+        assert_int_equal(prefer(&(struct preference){.plan = plan,
+                                                     .resource = &plan->resources[0],
+                                                     .inventory = &machine,
+                                                     .policy = table[i].policy,
+                                                     .available = a.list,
+                                                     .n_available = a.n,
+                                                     .required = r.list,
+                                                     .n_required = r.n,
+                                                     .size = 2},
+                                answer),
                          0);
         assert_string_equal(answer[0], e.list[0]);
         assert_string_equal(answer[1], e.list[1]);
@@ -277,8 +293,16 @@ static void test_too_few(void **state)
 
         expand(table[i].available, &a);
         expand(table[i].required, &r);
-        assert_int_equal(prefer(plan, &plan->resources[0], &machine, ALLOCATION_PACKED, a.list, a.n,
-                                r.list, r.n, table[i].size, answer),
+        assert_int_equal(prefer(&(struct preference){.plan = plan,
+                                                     .resource = &plan->resources[0],
+                                                     .inventory = &machine,
+                                                     .policy = ALLOCATION_PACKED,
+                                                     .available = a.list,
+                                                     .n_available = a.n,
+                                                     .required = r.list,
+                                                     .n_required = r.n,
+                                                     .size = table[i].size},
+                                answer),
                          PREFER_TOO_FEW);
         plan_free(plan);
     }

@@ -54,8 +54,13 @@ static int call(struct run *run, struct error *err)
     struct rpc_request *request;
 
     run->began_ns = clock_now_ns();
-    return rpc_client_call(run->client, run->method, run->request, run->request_size, 0, NULL,
-                           on_done, run, &request, err);
+    return rpc_client_call(run->client,
+                           &(struct rpc_invocation){.method = run->method,
+                                                    .message = run->request,
+                                                    .size = run->request_size,
+                                                    .on_done = on_done,
+                                                    .userdata = run},
+                           &request, err);
 }
 
 static int encode(struct run *run, const char *what, char **ids, size_t n_ids)

@@ -350,8 +350,16 @@ static void check_prefer(struct bytes *bytes, const struct plan *plan,
     n_free = n_available;
     for (size_t i = 0; i < n_required; i++)
         available[n_available++] = required[i];
-    r = prefer(plan, resource, &machine->inventory, next(bytes, 2), available, n_available,
-               required, n_required, size, answer);
+    r = prefer(&(struct preference){.plan = plan,
+                                    .resource = resource,
+                                    .inventory = &machine->inventory,
+                                    .policy = next(bytes, 2),
+                                    .available = available,
+                                    .n_available = n_available,
+                                    .required = required,
+                                    .n_required = n_required,
+                                    .size = size},
+               answer);
     REQUIRE(r == (n_free + n_required < size ? PREFER_TOO_FEW : 0), "prefer gave %d\n", r);
     if (r == 0)
         check_answer(resource, required, n_required, size, answer);

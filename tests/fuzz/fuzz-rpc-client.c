@@ -83,9 +83,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(rpc_client_new(&loop, address.sun_path, &client, NULL) == 0);
     fd = accept(listener, NULL, NULL);
     assert(fd >= 0);
-    assert(rpc_client_call(client, "/a/U", "x", 1, 0, NULL, on_done, &unary_done, NULL, NULL) == 0);
-    assert(rpc_client_call(client, "/a/W", "x", 1, 60000, on_message, on_done, &watch_done, NULL,
-                           NULL) == 0);
+    assert(rpc_client_call(client,
+                           &(struct rpc_invocation){.method = "/a/U",
+                                                    .message = "x",
+                                                    .size = 1,
+                                                    .on_done = on_done,
+                                                    .userdata = &unary_done},
+                           NULL, NULL) == 0);
+    assert(rpc_client_call(client,
+                           &(struct rpc_invocation){.method = "/a/W",
+                                                    .message = "x",
+                                                    .size = 1,
+                                                    .deadline_ms = 60000,
+                                                    .on_message = on_message,
+                                                    .on_done = on_done,
+                                                    .userdata = &watch_done},
+                           NULL, NULL) == 0);
     turn(&loop);
     if (data[0] & 1)
         (void)!send(fd, settings, sizeof(settings) - 1, MSG_NOSIGNAL);

@@ -89,7 +89,10 @@ static void serve(uv_loop_t *loop)
     address.sun_family = AF_UNIX;
     snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/gpuslice-fuzz-rpc-%d.sock",
              (int)getpid());
-    assert(rpc_server_new(loop, address.sun_path, methods, ARRAY_SIZE(methods), &limits, NULL,
+    assert(rpc_server_new(loop, address.sun_path,
+                          &(struct rpc_service){.methods = methods,
+                                                .n_methods = ARRAY_SIZE(methods),
+                                                .limits = &limits},
                           &server, NULL) == 0);
     atexit(remove_socket);
 }

@@ -219,8 +219,14 @@ static void try_to_register(struct plugin *plugin)
     if (message_encode(v1beta1_RegisterRequest_fields, &request, &data, &size) < 0 ||
         rpc_client_new(&plugin->loop, plugin->kubelet, &plugin->client, NULL) < 0)
         return;
-    if (rpc_client_call(plugin->client, "/v1beta1.Registration/Register", data, size,
-                        REGISTER_DEADLINE_MS, NULL, on_registered, plugin, NULL, NULL) < 0) {
+    if (rpc_client_call(plugin->client,
+                        &(struct rpc_invocation){.method = "/v1beta1.Registration/Register",
+                                                 .message = data,
+                                                 .size = size,
+                                                 .deadline_ms = REGISTER_DEADLINE_MS,
+                                                 .on_done = on_registered,
+                                                 .userdata = plugin},
+                        NULL, NULL) < 0) {
         rpc_client_free(plugin->client);
         plugin->client = NULL;
     }
@@ -307,7 +313,10 @@ int main(int argc, char **argv)
     snprintf(plugin.socket, sizeof(plugin.socket), "%s/gpuslice-echo.sock", argv[1]);
     snprintf(plugin.kubelet, sizeof(plugin.kubelet), "%s/kubelet.sock", argv[1]);
     uv_loop_init(&plugin.loop);
-    if (rpc_server_new(&plugin.loop, plugin.socket, methods, ARRAY_SIZE(methods), NULL, &plugin,
+    if (rpc_server_new(&plugin.loop, plugin.socket,
+                       &(struct rpc_service){.methods = methods,
+                                             .n_methods = ARRAY_SIZE(methods),
+                                             .userdata = &plugin},
                        &plugin.server, &err) < 0) {
         fprintf(stderr, "echo-plugin: %s\n", err.message);
         return 1;
