@@ -98,11 +98,15 @@ class Cluster:
 
     def settles(self, expected, resource=GPU, seconds=3, timeout=20):
         """The node shows this and goes on to; before, the kubelet may have told of a plugin that was away."""
+        self.comes_to_stay(expected, lambda: self.node(resource), resource, seconds, timeout)
+
+    @staticmethod
+    def comes_to_stay(expected, look, what, seconds=3, timeout=20):
         deadline, since = time.monotonic() + timeout, None
         while since is None or time.monotonic() < since + seconds:
-            seen = self.node(resource)
+            seen = look()
             since = (since or time.monotonic()) if seen == expected else None
-            assert since or time.monotonic() < deadline, f'{resource}: {seen}, not {expected} for good'
+            assert since or time.monotonic() < deadline, f'{what}: {seen}, not {expected} for good'
             time.sleep(0.05)
 
     # --- pods ---
@@ -143,10 +147,10 @@ class Cluster:
     def scale(self, name, count):
         self.api.call(f'/apis/apps/v1/namespaces/{DEFAULT}/deployments/{name}/scale', 'PATCH', {'spec': {'replicas': count}})
 
-    def clean(self):
-        for kind in (f'/apis/apps/v1/namespaces/{DEFAULT}/deployments', f'/api/v1/namespaces/{DEFAULT}/pods'):
+    def clean(self, namespace=DEFAULT):
+        for kind in (f'/apis/apps/v1/namespaces/{namespace}/deployments', f'/api/v1/namespaces/{namespace}/pods'):
             self.api.call(f'{kind}?gracePeriodSeconds=0&propagationPolicy=Background', 'DELETE')
-        self.wait_count(0)
+        self.wait_count(0, namespace)
 
     def events(self, kind, name, namespace=DEFAULT):
         items = self.api.call(f'/api/v1/namespaces/{namespace}/events')['items']
