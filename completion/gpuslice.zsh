@@ -12,7 +12,7 @@ _gpuslice()
     local -a verbs
     verbs=(
         'plan:show what a node would offer under a configuration'
-        'check:say what is wrong with a configuration, and where'
+        'check:show what is wrong with a configuration, and where'
         'who:name the pod of a process that nvidia-smi shows'
         'version:print the version'
         'help:explain gpuslice, or one of its verbs'
@@ -27,29 +27,29 @@ _gpuslice()
     case "$words[1]" in
         plan)
             _arguments \
-                '(-c --config)'{-c,--config}'[the configuration\: a file of NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
-                '(-k --key)'{-k,--key}'[which data key of the ConfigMap; not needed when it has only one]:key: ' \
+                '(-c --config)'{-c,--config}'[the configuration\: a file for NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
+                '(-k --key)'{-k,--key}'[data key of the ConfigMap; not needed if it has only one]:key: ' \
                 '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
-                '(-n --node)'{-n,--node}'[this very machine, asked through its driver (libnvidia-ml.so.1)]' \
-                '(-o --output)'{-o,--output}'[how to print the plan; a table for people is the default]:format:(table json yaml)' \
-                '(-l --labels)'{-l,--labels}'[list the node'\''s labels below the table, too]' \
+                '(-n --node)'{-n,--node}'[this machine, queried through its driver (libnvidia-ml.so.1)]' \
+                '(-o --output)'{-o,--output}'[output format of the plan; the default is a table for people]:format:(table json yaml)' \
+                '(-l --labels)'{-l,--labels}'[also list the node'\''s labels]' \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 ':file:_files'
             ;;
         check)
             _arguments \
-                '(-c --config)'{-c,--config}'[the configuration\: a file of NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
-                '(-k --key)'{-k,--key}'[which data key of the ConfigMap; not needed when it has only one]:key: ' \
+                '(-c --config)'{-c,--config}'[the configuration\: a file for NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
+                '(-k --key)'{-k,--key}'[data key of the ConfigMap; not needed if it has only one]:key: ' \
                 '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
-                '(-n --node)'{-n,--node}'[this very machine, asked through its driver (libnvidia-ml.so.1)]' \
-                '(-o --output)'{-o,--output}'[how to print what was found; text for people is the default]:format:(text json)' \
+                '(-n --node)'{-n,--node}'[this machine, queried through its driver (libnvidia-ml.so.1)]' \
+                '(-o --output)'{-o,--output}'[output format of the findings; the default is text for people]:format:(text json)' \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 ':file:_files'
             ;;
         who)
             _arguments \
-                '(-o --output)'{-o,--output}'[how to print what was found; text for people is the default]:format:(text json)' \
-                '(-r --root)'{-r,--root}'[where the node'\''s files lie, such as /host in a pod that debugs it; / is the default]:file:_files' \
+                '(-o --output)'{-o,--output}'[output format of the findings; the default is text for people]:format:(text json)' \
+                '(-r --root)'{-r,--root}'[root of the node'\''s files, such as /host in a debugging pod; the default is /]:file:_files' \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 '*:process:_pids'
             ;;

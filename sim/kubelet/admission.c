@@ -34,7 +34,7 @@ static struct pod *pod_of(struct kubelet *kubelet)
 {
     struct pod *pod = pods_find_uid(&kubelet->pods, kubelet->admission.pod_uid);
 
-    assert(pod); /* a pod under admission is not removed */
+    assert(pod); /* a pod is not removed while it is being admitted */
     return pod;
 }
 
@@ -49,7 +49,7 @@ static struct request request_of(struct kubelet *kubelet, const struct pod *pod)
 static void finish(struct kubelet *kubelet)
 {
     admission_deinit(&kubelet->admission);
-    kubelet->books_changed = kubelet->state_changed = true;
+    kubelet->checkpoint_dirty = kubelet->state_dirty = true;
     kubelet_wake(kubelet);
 }
 
@@ -89,7 +89,7 @@ static void handle_allocated(const char *error, const void *answer, size_t size,
         reject(kubelet, error);
         return;
     }
-    kubelet->books_changed = true;
+    kubelet->checkpoint_dirty = true;
     log_debug("devices allocated", "pod", pod->name, "container", request.container, "resource",
               request.resource, "count", log_number(admission->pick.chosen.n_items));
     pick_deinit(&admission->pick);
@@ -138,12 +138,12 @@ static int ask_preference(struct kubelet *kubelet, const struct request *request
                          request->resource);
     if (ids_add_all(&candidates, &pick->available) < 0 ||
         ids_add_all(&candidates, &pick->chosen) < 0)
-        return error_set_errno(err, -ENOMEM, "cannot ask for a preference");
+        return error_set_errno(err, -ENOMEM, "GetPreferredAllocation failed");
     return plugin_prefer(plugin, &candidates, &pick->chosen, request->count, handle_preferred,
                          kubelet, err);
 }
 
-/* What an init container held, the later ones may take over; a sidecar keeps its own. */
+/* Later containers may reuse the devices of an init container; a sidecar keeps its own. */
 static int end_container(struct kubelet *kubelet, const struct pod *pod)
 {
     struct admission *admission = &kubelet->admission;
@@ -157,7 +157,7 @@ static int end_container(struct kubelet *kubelet, const struct pod *pod)
     return 0;
 }
 
-/* One resource of one container. True when an answer is awaited or the pod was rejected. */
+/* Handles one resource of one container. True when a call is pending or the pod was rejected. */
 static bool begin_limit(struct kubelet *kubelet, const struct pod *pod)
 {
     struct admission *admission = &kubelet->admission;

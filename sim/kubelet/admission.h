@@ -2,11 +2,13 @@
 #pragma once
 
 /*
- * Devices for one pod: container by container, resource by resource, asking the plugins in between.
+ * Allocates the devices of one pod: container by container, resource by resource, calling the
+ * plugins in between.
  *
- * Pods are admitted one at a time, in the order in which they were scheduled, as the real kubelet
- * does. A failure anywhere fails the pod for good (reason UnexpectedAdmissionError); what its
- * earlier containers got returns at the next allocation, because the pod is then no longer active.
+ * Pods are admitted one at a time, in the order in which they were scheduled, as in the real
+ * kubelet. Any failure fails the pod for good (reason UnexpectedAdmissionError); devices already
+ * given to its earlier containers are reclaimed at the next allocation, because the pod is then no
+ * longer active.
  */
 
 #include <stdbool.h>
@@ -17,14 +19,14 @@
 struct kubelet;
 
 struct admission {
-    char *pod_uid;    /* NULL = none under way */
-    size_t container; /* where it stands: index in the pod's containers */
-    size_t limit;     /* and in the container's limits */
+    char *pod_uid;    /* NULL = no admission in progress */
+    size_t container; /* current index in the pod's containers */
+    size_t limit;     /* current index in the container's limits */
     struct pick pick;
     struct reuse reuse;
 };
 
-/* Begins; must not be under way. */
+/* Starts an admission; none may be in progress. */
 void admission_begin(struct kubelet *kubelet, struct pod *pod);
 
 bool admission_is_busy(const struct admission *admission);

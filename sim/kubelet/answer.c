@@ -122,7 +122,7 @@ int answer_merge(struct answer *answer, const void *data, size_t size)
     return r;
 }
 
-/* strcmp for names that an allocation always has. */
+/* strcmp for fields that every allocation has. */
 static int order(const char *a, const char *b)
 {
     assert(a && b);

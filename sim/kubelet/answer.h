@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * What a container gets: the answers to Allocate of all its resources, merged as the kubelet does.
+ * The device access a container gets: the Allocate responses of all its resources, merged as the
+ * kubelet does.
  *
  * Where two answers name the same variable, annotation, device path or mount path, the first one
- * holds and the other is left out; when they differ, that is a conflict, which the kubelet only
- * logs. The real one walks a Go map, so "first" is chance there; here it is the order of the
- * resource names.
+ * wins and the other is dropped; if they differ, that is a conflict, which the kubelet only logs.
+ * The real kubelet iterates over a Go map, so its "first" is random; here resources are ordered by
+ * name.
  */
 
 #include <stdbool.h>
@@ -40,7 +41,7 @@ struct answer {
     size_t n_nodes, nodes_capacity;
     struct pair *cdi_devices; /* key: the qualified name; value NULL */
     size_t n_cdi_devices, cdi_devices_capacity;
-    size_t n_conflicts; /* entries left out that differed from the one kept */
+    size_t n_conflicts; /* dropped entries that differed from the one kept */
 };
 
 #define ANSWER_INIT  \
@@ -54,6 +55,6 @@ void answer_deinit(struct answer *answer);
 /* Merges one encoded v1beta1.ContainerAllocateResponse. 0, -ENOMEM, or -EBADMSG. */
 int answer_merge(struct answer *answer, const void *data, size_t size);
 
-/* All answers that this container of this pod has got. 0, -ENOMEM, or -EBADMSG. */
+/* Merges all responses that this container of this pod has received. 0, -ENOMEM, or -EBADMSG. */
 int answer_collect(const struct manager *manager, const char *pod_uid, const char *container,
                    struct answer *ret_answer);

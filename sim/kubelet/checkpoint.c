@@ -149,7 +149,7 @@ static json_t *format_registered(const struct manager *manager)
     return TAKE_PTR(registered);
 }
 
-/* The form that is summed: the same for what we write and for what we read back. */
+/* The checksummed form, identical when writing and when reading back. */
 static int checksum(const json_t *data, uint32_t *ret_sum)
 {
     cleanup_free char *text = json_dumps(data, JSON_COMPACT | JSON_SORT_KEYS);
@@ -174,7 +174,7 @@ int checkpoint_format(const struct manager *manager, char **ret_text)
     return *ret_text ? 0 : -ENOMEM;
 }
 
-/* One device per id, with every node it stands under. */
+/* One device per id, with every NUMA node it is listed under. */
 static int parse_ids(json_t *by_node, struct device **devices, size_t *n_devices, size_t *capacity)
 {
     const char *node;
@@ -270,15 +270,15 @@ int checkpoint_parse(const char *text, size_t size, uint64_t now_ms, struct mana
     int r;
 
     if (!json_is_object(data))
-        return error_set(err, -EBADMSG, "not a checkpoint: no object \"Data\" in it");
+        return error_set(err, -EBADMSG, "not a checkpoint: there is no object \"Data\"");
     r = checksum(data, &sum);
     if (r == 0 && json_integer_value(json_object_get(whole, "Checksum")) != (json_int_t)sum)
-        return error_set(err, -EBADMSG, "checkpoint is corrupted: its checksum is wrong");
+        return error_set(err, -EBADMSG, "checkpoint is corrupted: wrong checksum");
     if (r == 0)
         r = parse_data(data, now_ms, manager);
     if (r < 0) {
         manager_deinit(manager);
-        return error_set_errno(err, r, "cannot take the checkpoint over");
+        return error_set_errno(err, r, "cannot restore the checkpoint");
     }
     return 0;
 }

@@ -34,15 +34,15 @@ static int try_connect(const char *root_dir, int *ret_fd)
     return 0;
 }
 
-/* Watches before it tries, so that no appearance is missed. */
-static int connect_patiently(const char *root_dir, uint64_t patience_ms, int *ret_fd,
-                             struct error *err)
+/* Sets up the watch before connecting, so that a socket created in between is not missed. */
+static int connect_with_timeout(const char *root_dir, uint64_t timeout_ms, int *ret_fd,
+                                struct error *err)
 {
-    uint64_t end_ms = clock_now_ms() + patience_ms;
+    uint64_t end_ms = clock_now_ms() + timeout_ms;
     cleanup_close int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     int r;
 
-    if (patience_ms && watch >= 0 && file_make_directory(root_dir, err) == 0)
+    if (timeout_ms && watch >= 0 && file_make_directory(root_dir, err) == 0)
         inotify_add_watch(watch, root_dir, IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
     while ((r = try_connect(root_dir, ret_fd)) == -ENOENT || r == -ECONNREFUSED) {
         uint64_t now_ms = clock_now_ms();
@@ -54,7 +54,7 @@ static int connect_patiently(const char *root_dir, uint64_t patience_ms, int *re
         (void)!read(watch, events, sizeof(events));
     }
     if (r < 0)
-        return error_set_errno(err, r, "no gpuslice-kubelet answers under %s", root_dir);
+        return error_set_errno(err, r, "no gpuslice-kubelet is running under %s", root_dir);
     return 0;
 }
 
@@ -88,7 +88,7 @@ static int receive_all(int fd, struct text *answer)
     return text_failed(answer) ? -ENOMEM : 0;
 }
 
-int client_call(const char *root_dir, const json_t *request, uint64_t patience_ms, int *ret_status,
+int client_call(const char *root_dir, const json_t *request, uint64_t timeout_ms, int *ret_status,
                 char **ret_output, struct error *err)
 {
     cleanup_text struct text answer = TEXT_INIT, line = TEXT_INIT;
@@ -96,7 +96,7 @@ int client_call(const char *root_dir, const json_t *request, uint64_t patience_m
     cleanup_json json_t *json = NULL;
     cleanup_close int fd = -1;
     const char *output;
-    int r = connect_patiently(root_dir, patience_ms, &fd, err);
+    int r = connect_with_timeout(root_dir, timeout_ms, &fd, err);
 
     if (r < 0)
         return r;
@@ -105,10 +105,10 @@ int client_call(const char *root_dir, const json_t *request, uint64_t patience_m
     if (r == 0)
         r = receive_all(fd, &answer);
     if (r < 0)
-        return error_set_errno(err, r, "cannot speak to gpuslice-kubelet");
+        return error_set_errno(err, r, "cannot communicate with gpuslice-kubelet");
     json = json_loads(text_string(&answer), 0, NULL);
     if (json_unpack(json, "{s:i, s:s}", "status", ret_status, "output", &output) < 0)
-        return error_set(err, -EPIPE, "gpuslice-kubelet ended without an answer");
+        return error_set(err, -EPIPE, "gpuslice-kubelet closed the connection without a response");
     *ret_output = strdup(output);
-    return *ret_output ? 0 : error_set_errno(err, -ENOMEM, "cannot keep the answer");
+    return *ret_output ? 0 : error_set_errno(err, -ENOMEM, "cannot store the response");
 }

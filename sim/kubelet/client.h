@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* The user's end of the control socket: one request, one answer. */
+/* The client end of the control socket: one request, one response. */
 
 #include <jansson.h>
 #include <stdint.h>
@@ -9,9 +9,9 @@
 #include "base/error.h"
 
 /*
- * Sends `request` to the stand-in under root_dir and gives its answer: the exit status in
- * *ret_status, the text in *ret_output (free it). A stand-in that is not there yet is awaited up to
- * patience_ms (0 = not at all), by watching the folder.
+ * Sends `request` to the stand-in under root_dir: exit status in *ret_status, text in *ret_output
+ * (free it). Waits up to timeout_ms for a stand-in that is not there yet (0 = fail at once), by
+ * watching the directory.
  */
-int client_call(const char *root_dir, const json_t *request, uint64_t patience_ms, int *ret_status,
+int client_call(const char *root_dir, const json_t *request, uint64_t timeout_ms, int *ret_status,
                 char **ret_output, struct error *err);

@@ -34,7 +34,7 @@ bool run_rule_parse(char *text, struct run_rule *ret_rule)
     return true;
 }
 
-/* A value is expanded with what stands before it, so order matters, as in Kubernetes. */
+/* A value may refer to variables set before it, so order matters, as in Kubernetes. */
 static int set(struct command *command, const char *key, const char *value)
 {
     struct pair *pair = NULL;
@@ -66,7 +66,7 @@ static const char *find(const struct command *command, const char *key, size_t l
     return NULL;
 }
 
-/* `$(NAME)` becomes the value, `$$` a dollar; an unknown name stays as it is. */
+/* `$(NAME)` becomes the value, `$$` a dollar sign; unknown names are left alone. */
 static char *expand(const struct command *command, const char *string)
 {
     struct text out = TEXT_INIT;
@@ -104,7 +104,7 @@ static int push(char ***list, size_t *n, char *string)
     return 0;
 }
 
-/* The fields that the downward API can name here. */
+/* The fields that the downward API can expose here. */
 static const char *field_value(const struct command_options *options, const struct pod *pod,
                                const char *path)
 {

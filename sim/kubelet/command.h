@@ -2,15 +2,14 @@
 #pragma once
 
 /*
- * What is executed for a container, since there are no images here.
+ * The process that runs for a container, since there are no images here.
  *
- * Its own `command` and `args`, if it has a command; else the command that --run gives for its
- * image, as a shell line with `args` as "$@"; else a stand-in that waits for SIGTERM and ends with
- * 0.
+ * The container's own `command` and `args`, if it has a command; else the shell command that --run
+ * gives for its image, with `args` as "$@"; else a pause process that exits with 0 on SIGTERM.
  *
- * The environment, the later winning over the earlier, as a container runtime sees it: PATH, HOME,
- * HOSTNAME; --env of the stand-in; what the plugins' Allocate answered; the container's own `env`.
- * So a pod that sets a variable itself overrides the plugin, as on a real node. `$(NAME)` is
+ * The environment, later entries overriding earlier ones, as a container runtime sees it: PATH,
+ * HOME, HOSTNAME; --env of the stand-in; the plugins' Allocate responses; the container's own
+ * `env`. So a pod that sets a variable itself overrides the plugin, as on a real node. `$(NAME)` is
  * expanded in values, command and args.
  */
 
@@ -33,7 +32,8 @@ struct command {
     char **argv;        /* NULL-terminated */
     struct pair *pairs; /* the environment as pairs */
     size_t n_pairs, pairs_capacity;
-    size_t n_base;      /* so many of them come from the stand-in itself, not from pod or plugin */
+    size_t
+        n_base; /* how many of them come from the stand-in itself rather than from pod or plugin */
     char **environment; /* the same as NAME=value, NULL-terminated */
 };
 
@@ -45,8 +45,8 @@ struct command {
 void command_deinit(struct command *command);
 #define cleanup_command cleanup(command_deinit)
 
-/* Reads "IMAGE_GLOB=COMMAND". False when there is no '='. The rule borrows from text, which it
- * cuts. */
+/* Parses "IMAGE_GLOB=COMMAND". False if there is no '='. The rule points into text, which is
+ * modified. */
 bool run_rule_parse(char *text, struct run_rule *ret_rule);
 
 /* 0 or -ENOMEM. */

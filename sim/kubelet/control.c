@@ -30,7 +30,7 @@ struct peer {
     struct text input;
     char *answer;
     uv_write_t write;
-    char *condition; /* of a wait that is not answered yet */
+    char *condition; /* of a pending wait */
     unsigned n_handles;
     bool closing;
 };
@@ -42,7 +42,7 @@ struct control {
     struct peer *peers;
 };
 
-/* What a verb gives back; `deferred`: the answer comes later. */
+/* What a verb returns; `deferred`: the response is sent later. */
 struct answer_out {
     int status;
     struct text text;
@@ -181,7 +181,7 @@ static void do_delete(struct kubelet *kubelet, struct peer *peer, const json_t *
                       kubelet->workloads.items[i]->manifest.name);
             return;
         }
-    /* A pod of a workload, which makes another one. */
+    /* A pod owned by a workload: its controller replaces it. */
     if (pod && (!slash || !strncasecmp(name, "pod/", 4))) {
         pod->deleting = true;
         text_addf(&out->text, "Pod/%s deleted\n", pod->name);
@@ -207,7 +207,7 @@ static void do_scale(struct kubelet *kubelet, struct peer *peer, const json_t *r
             continue;
         if (replicas < 0 || replicas > MANIFEST_MAX_PODS) {
             out->status = 1;
-            text_addf(&out->text, "write a number of replicas from 0 to %d\n", MANIFEST_MAX_PODS);
+            text_addf(&out->text, "the number of replicas must be 0 to %d\n", MANIFEST_MAX_PODS);
             return;
         }
         manifest->replicas = replicas;
@@ -233,11 +233,11 @@ static void do_get(struct kubelet *kubelet, struct peer *peer, const json_t *req
             r = view_pods(kubelet, format, &out->text);
     }
     if (r == -EINVAL)
-        text_add(&out->text, "write: get pods|node [-o table|json]\n");
+        text_add(&out->text, "usage: get pods|node [-o table|json]\n");
     out->status = r < 0;
 }
 
-/* Tells where the log is: the client reads it, it may be large. */
+/* Returns the path of the log: the client reads the file, which may be large. */
 static void do_logs(struct kubelet *kubelet, struct peer *peer, const json_t *request,
                     struct answer_out *out)
 {
@@ -267,7 +267,7 @@ static int64_t count_pods(const struct kubelet *kubelet, const char *phase)
     return n;
 }
 
-/* Nothing is on its way: each pod runs, is over, or was told why it has to wait. */
+/* Nothing is in progress: each pod runs, has finished, or is known to be blocked. */
 static bool is_settled(const struct kubelet *kubelet)
 {
     for (size_t i = 0; i < kubelet->pods.n_items; i++) {
@@ -280,7 +280,7 @@ static bool is_settled(const struct kubelet *kubelet)
     return true;
 }
 
-/* The present value of the left side; -EINVAL for something that has none. */
+/* The current value of the left-hand side; -EINVAL if it has none. */
 static int64_t measure(const struct kubelet *kubelet, const char *what)
 {
     const struct resource *resource;
@@ -315,7 +315,7 @@ int control_check(const struct kubelet *kubelet, const char *condition, struct e
 
     if (value < 0 || wanted < 0 || !end || *end || end == equals + 1)
         return error_set(err, -EINVAL,
-                         "\"%s\" is no condition: write pods=N, pods.PHASE=N, settled=1, "
+                         "\"%s\" is not a condition: use pods=N, pods.PHASE=N, settled=1, "
                          "RESOURCE=N, capacity:RESOURCE=N or allocated:RESOURCE=N",
                          condition);
     return value == wanted;
@@ -354,7 +354,7 @@ static const struct {
     const char *name;
     void (*run)(struct kubelet *kubelet, struct peer *peer, const json_t *request,
                 struct answer_out *out);
-    bool changes; /* the objects: worth a look at the books and a new state file */
+    bool changes; /* changes the objects: needs a sync and a new state file */
 } verbs[] = {
     {"apply", do_apply, true}, {"delete", do_delete, true}, {"scale", do_scale, true},
     {"get", do_get, false},    {"logs", do_logs, false},    {"wait", do_wait, false},
@@ -371,7 +371,7 @@ static void serve(struct peer *peer, const json_t *request)
             continue;
         verbs[i].run(kubelet, peer, request, &out);
         if (verbs[i].changes) {
-            kubelet->state_changed = true;
+            kubelet->state_dirty = true;
             kubelet_save(kubelet);
             kubelet_wake(kubelet);
         }
@@ -428,7 +428,7 @@ static void handle_connection(uv_stream_t *stream, int status)
         peer_close(peer);
 }
 
-/* A socket file on which nobody listens is left over from a killed stand-in. */
+/* A socket file nobody listens on is left over from a killed stand-in. */
 static int clear_path(const char *path, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -436,11 +436,9 @@ static int clear_path(const char *path, struct error *err)
 
     if (str_copy(address.sun_path, sizeof(address.sun_path), path) < 0)
         return error_set(err, -ENAMETOOLONG,
-                         "%s is too long for a socket: choose a shorter "
-                         "--root-dir",
-                         path);
+                         "%s is too long for a socket path: choose a shorter --root-dir", path);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return error_set(err, -EADDRINUSE, "another gpuslice-kubelet serves %s", path);
+        return error_set(err, -EADDRINUSE, "another gpuslice-kubelet is listening on %s", path);
     unlink(path);
     return 0;
 }
@@ -464,7 +462,7 @@ int control_new(struct kubelet *kubelet, const char *path, struct control **ret_
     control = calloc(1, sizeof(*control));
     if (!control || !(control->path = strdup(path))) {
         free(control);
-        return error_set_errno(err, -ENOMEM, "cannot serve %s", path);
+        return error_set_errno(err, -ENOMEM, "cannot listen on %s", path);
     }
     control->kubelet = kubelet;
     control->listener.data = control;
@@ -476,7 +474,7 @@ int control_new(struct kubelet *kubelet, const char *path, struct control **ret_
         r = uv_listen((uv_stream_t *)&control->listener, 64, handle_connection);
     if (r < 0) {
         uv_close((uv_handle_t *)&control->listener, control_released);
-        return error_set_errno(err, r, "cannot serve %s", path);
+        return error_set_errno(err, r, "cannot listen on %s", path);
     }
     *ret_control = control;
     return 0;

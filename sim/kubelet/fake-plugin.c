@@ -29,7 +29,7 @@ struct fake_plugin {
     const char *allocate_error, *preference_error, *pre_start_error;
 };
 
-/* Several plugins of one resource may live in one test: each socket has a name of its own. */
+/* One test may run several plugins of the same resource: each gets its own socket name. */
 static void socket_name(const struct fake_plugin *plugin, char *name, size_t size)
 {
     snprintf(name, size, "fake-%p.sock", (const void *)plugin);

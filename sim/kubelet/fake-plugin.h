@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * A device plugin for tests: as small as one can be, in the test's own loop, on the same rpc room.
+ * A minimal device plugin for tests, in the test's own loop and on the same rpc library.
  *
- * It lists what it is told, answers Allocate with FAKE_DEVICES=<ids> and what else the test sets,
- * and remembers what it was asked.
+ * It lists the devices it is given, answers Allocate with FAKE_DEVICES=<ids> and whatever else the
+ * test sets, and records the requests it got.
  */
 
 #include <stdbool.h>
@@ -17,10 +17,10 @@
 struct fake_plugin;
 
 struct fake_plugin_options {
-    const char *directory; /* the kubelet's device-plugins */
+    const char *directory; /* the kubelet's device-plugins directory */
     const char *resource;
     const char *version;    /* NULL = "v1beta1" */
-    bool offers_preference; /* answers with the last ids of what is available */
+    bool offers_preference; /* prefers the last of the available ids */
     bool wants_pre_start;
 };
 
@@ -30,15 +30,14 @@ void fake_plugin_free(struct fake_plugin *plugin);
 
 /* Sends Register to the kubelet. */
 int fake_plugin_register(struct fake_plugin *plugin);
-/* "" while unanswered, "OK", or the kubelet's sentence. */
+/* "" while pending, else "OK" or the kubelet's error message. */
 const char *fake_plugin_registered(const struct fake_plugin *plugin);
 
-/* Sends this list to the watching kubelet, or keeps it for the one to come; borrowed for the call.
- */
+/* Sends this list to the connected kubelet, or keeps it for the next one; borrowed for the call. */
 void fake_plugin_list(struct fake_plugin *plugin, const struct device *devices, size_t n_devices);
 
-/* From now on: Allocate (or GetPreferredAllocation, PreStartContainer) fails with this sentence;
- * NULL = it works again. Borrowed. */
+/* From now on Allocate (or GetPreferredAllocation, PreStartContainer) fails with this message; NULL
+ * makes it succeed again. Borrowed. */
 void fake_plugin_fail_allocate(struct fake_plugin *plugin, const char *sentence);
 void fake_plugin_fail_preference(struct fake_plugin *plugin, const char *sentence);
 void fake_plugin_fail_pre_start(struct fake_plugin *plugin, const char *sentence);

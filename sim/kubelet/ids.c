@@ -14,7 +14,7 @@ void ids_deinit(struct ids *ids)
     *ids = (struct ids)IDS_INIT;
 }
 
-/* Index of the first item that is not below id. */
+/* Index of the first item not less than id. */
 static size_t lower_bound(const struct ids *ids, const char *id)
 {
     size_t low = 0, high = ids->n_items;

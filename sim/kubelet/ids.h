@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * A sorted set of strings: device ids.
+ * A sorted set of device ids.
  *
- * The kubelet keeps device ids in Go sets, whose order is random; here it is the byte order of the
- * ids, so that every run of the stand-in decides alike.
+ * The kubelet keeps device ids in Go sets, whose iteration order is random; here ids are in byte
+ * order, so that every run makes the same decisions.
  */
 
 #include <stdbool.h>
@@ -26,7 +26,7 @@ struct ids {
 void ids_deinit(struct ids *ids);
 #define cleanup_ids cleanup(ids_deinit)
 
-/* 0 (also when it was there already), or -ENOMEM. */
+/* 0 (also if it was already there), or -ENOMEM. */
 int ids_add(struct ids *ids, const char *id);
 int ids_add_all(struct ids *ids, const struct ids *more);
 

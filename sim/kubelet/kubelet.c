@@ -50,9 +50,9 @@ size_t kubelet_allocated(const struct kubelet *kubelet, const char *resource)
     return held.n_items;
 }
 
-/* ---- the round ---- */
+/* ---- sync ---- */
 
-/* Pods that are to go: asked to end, removed when nothing of them runs. */
+/* Pods being deleted: stop them, and remove them once nothing of them runs. */
 static bool remove_pods(struct kubelet *kubelet)
 {
     bool changed = false;
@@ -106,19 +106,19 @@ void kubelet_save(struct kubelet *kubelet)
     struct error err = ERROR_INIT;
     int r = 0;
 
-    if (kubelet->books_changed) {
+    if (kubelet->checkpoint_dirty) {
         r = path_in_root(kubelet, "device-plugins/" CHECKPOINT_NAME, &path);
         if (r == 0)
             r = checkpoint_store(text_string(&path), &kubelet->manager, &err);
     }
-    if (r == 0 && kubelet->state_changed) {
+    if (r == 0 && kubelet->state_dirty) {
         r = path_in_root(kubelet, STATE_NAME, &path);
         if (r == 0)
             r = state_store(text_string(&path), kubelet, &err);
     }
     if (r < 0)
         log_error("cannot save", "error", error_text(&err));
-    kubelet->books_changed = kubelet->state_changed = false;
+    kubelet->checkpoint_dirty = kubelet->state_dirty = false;
 }
 
 static void expire_resources(struct kubelet *kubelet)
@@ -128,7 +128,7 @@ static void expire_resources(struct kubelet *kubelet)
 
     if (n) {
         log_info("resources of stopped plugins forgotten", "count", log_number(n));
-        kubelet->books_changed = true;
+        kubelet->checkpoint_dirty = true;
     }
     if (next_ms)
         kubelet_wake_at(kubelet, next_ms);
@@ -150,7 +150,7 @@ static void kubelet_sync(struct kubelet *kubelet)
         admit_next(kubelet);
         changed |= advance_pods(kubelet);
     }
-    kubelet->state_changed |= changed;
+    kubelet->state_dirty |= changed;
     if (changed)
         kubelet_wake(kubelet);
     kubelet_save(kubelet);
@@ -199,12 +199,12 @@ static void take_over(struct kubelet *kubelet)
     if (r == 0)
         r = checkpoint_load(text_string(&path), clock_now_ms(), &kubelet->manager, &err);
     if (r < 0)
-        log_warning("starting without the checkpoint", "error", error_text(&err));
+        log_warning("ignoring the checkpoint", "error", error_text(&err));
     r = path_in_root(kubelet, STATE_NAME, &path);
     if (r == 0)
         r = state_load(text_string(&path), kubelet, &err);
     if (r < 0)
-        log_warning("starting without the pods of before", "error", error_text(&err));
+        log_warning("ignoring the saved pods", "error", error_text(&err));
 }
 
 static int listen_all(struct kubelet *kubelet, struct error *err)
@@ -237,7 +237,7 @@ int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
     r = file_make_directory(options->root_dir, err);
     if (r == 0)
         r = path_in_root(kubelet, CONTROL_NAME, &path);
-    /* The control socket first: it also finds out whether another stand-in lives here. */
+    /* The control socket first: it also detects another stand-in running here. */
     if (r == 0)
         r = control_new(kubelet, text_string(&path), &kubelet->control, err);
     if (r == 0) {
@@ -248,13 +248,13 @@ int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
         kubelet_free(kubelet);
         return r;
     }
-    kubelet->books_changed = kubelet->state_changed = true;
+    kubelet->checkpoint_dirty = kubelet->state_dirty = true;
     kubelet_wake(kubelet);
     *ret_kubelet = kubelet;
     return 0;
 }
 
-/* Nobody waits for grace periods any more. */
+/* From now on grace periods are not waited for. */
 static void end_at_once(struct kubelet *kubelet)
 {
     for (size_t i = 0; i < kubelet->pods.n_items; i++)
@@ -275,7 +275,7 @@ void kubelet_stop(struct kubelet *kubelet, void (*on_stopped)(struct kubelet *ku
     if (!kubelet->options->keep_pods)
         for (size_t i = 0; i < kubelet->workloads.n_items; i++)
             kubelet->workloads.items[i]->gone = true;
-    kubelet->state_changed = true;
+    kubelet->state_dirty = true;
     kubelet_wake(kubelet);
 }
 
@@ -292,7 +292,7 @@ static void kubelet_released(uv_handle_t *handle)
 
 void kubelet_free(struct kubelet *kubelet)
 {
-    /* Nothing may be answered or written any more: what is open just ends. */
+    /* Nothing may be answered or written any more: just close what is open. */
     for (size_t i = 0; i < kubelet->pods.n_items; i++)
         for (size_t k = 0; k < kubelet->pods.items[i]->n_containers; k++) {
             process_free(kubelet->pods.items[i]->containers[k].process);

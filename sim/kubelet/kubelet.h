@@ -2,15 +2,14 @@
 #pragma once
 
 /*
- * The stand-in as a whole: one kubelet with the little of a cluster that it needs around it.
+ * The stand-in as a whole: one kubelet, and as much of a cluster as it needs.
  *
- * Everything that happens (a list from a plugin, a process that ended, a command of a user, a
- * moment that has come) changes the books and wakes kubelet_sync, which looks at the books alone
- * and moves every workload, pod and container one step on, until nothing moves. So no order of
- * events matters.
+ * Every event (a plugin's list, an exited process, a user command, a timer) updates the state and
+ * wakes kubelet_sync, which looks only at the state and advances every workload, pod and container
+ * until nothing changes. So the order of events does not matter.
  *
- * Who acts: registration.h (plugins come and go), admission.h (devices for one pod at a time),
- * runner.h (containers), podresources.h and control.h (who asks), state.h (what a restart needs).
+ * The parts: registration.h (plugins come and go), admission.h (devices for one pod at a time),
+ * runner.h (containers), podresources.h and control.h (queries), state.h (persistence).
  */
 
 #include <stdbool.h>
@@ -30,8 +29,8 @@ struct control;
 
 struct kubelet_options {
     const char *root_dir;         /* "/var/lib/kubelet" */
-    bool keep_pods;               /* SIGTERM leaves the containers running, for the next start */
-    uint64_t restart_back_off_ms; /* of the second restart of a container; then it doubles */
+    bool keep_pods;               /* on SIGTERM, leave the containers running for the next start */
+    uint64_t restart_back_off_ms; /* before the second restart of a container; doubles from there */
     struct command_options command;
 };
 
@@ -45,38 +44,38 @@ struct kubelet {
     struct registration *registration;
     struct podresources *podresources;
     struct control *control;
-    uv_timer_t timer;   /* the next look at the books: at once, or at due_ms */
-    uint64_t due_ms;    /* 0 = nothing is waiting for the clock */
-    bool books_changed; /* the checkpoint on disk is older than the books */
-    bool state_changed; /* the state file is older than pods and workloads */
-    bool stopping;      /* all pods are to end, then on_stopped runs */
+    uv_timer_t timer;      /* the next sync: immediately, or at due_ms */
+    uint64_t due_ms;       /* 0 = no timer needed */
+    bool checkpoint_dirty; /* the checkpoint on disk is out of date */
+    bool state_dirty;      /* the state file on disk is out of date */
+    bool stopping;         /* all pods are being stopped; on_stopped runs when they are gone */
     void (*on_stopped)(struct kubelet *kubelet);
 };
 
 /*
- * Takes over what an earlier life left (checkpoint, state, running processes), wipes the folder of
- * the plugins' sockets as the real one does, and listens. `options` are borrowed.
+ * Restores what a previous run left (checkpoint, state, running processes), wipes the directory of
+ * plugin sockets as the real kubelet does, and listens. `options` is borrowed.
  */
 int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
                 struct kubelet **ret_kubelet, struct error *err);
 
-/* Runs kubelet_sync from the loop, soon. */
+/* Schedules kubelet_sync on the loop. */
 void kubelet_wake(struct kubelet *kubelet);
-/* Asks for a look at the books at now_ms or earlier. */
+/* Schedules kubelet_sync at at_ms, or earlier. */
 void kubelet_wake_at(struct kubelet *kubelet, uint64_t at_ms);
 
-/* Writes what has changed; kubelet_sync does it too. For who answers a user before the next round:
- * a stand-in that is killed then has not forgotten what it confirmed. */
+/* Writes what has changed; kubelet_sync does so too. Call it before confirming something to a user
+ * ahead of the next sync, so that a kill does not lose what was confirmed. */
 void kubelet_save(struct kubelet *kubelet);
 
-/* Ends all pods (or, with keep_pods, leaves them) and calls on_stopped when nothing is left. A
- * second call kills what has not ended yet. */
+/* Stops all pods (or, with keep_pods, leaves them running) and calls on_stopped when none is left.
+ * A second call kills the remaining ones. */
 void kubelet_stop(struct kubelet *kubelet, void (*on_stopped)(struct kubelet *kubelet));
-/* Closes all sockets and stops watching. The loop must run once more for the memory to go. */
+/* Closes all sockets and watches. Memory is freed in the next loop iteration. */
 void kubelet_free(struct kubelet *kubelet);
 
-/* Devices of a resource that active pods hold: what the books say, less what is reclaimed at the
- * next allocation. */
+/* Devices of a resource held by active pods: as recorded, minus those the next allocation
+ * reclaims. */
 size_t kubelet_allocated(const struct kubelet *kubelet, const char *resource);
 
 /* For manager_reclaim: userdata is the kubelet. */

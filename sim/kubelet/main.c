@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* gpuslice-kubelet: the stand-in and what speaks to it, one table of verbs. */
+/* gpuslice-kubelet: the stand-in and its client commands, one table of verbs. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -28,47 +28,37 @@ enum { MAX_MANIFEST_BYTES = 1 << 20 };
 DEFINE_CLEANUP(json_t *, json_decref)
 #define cleanup_json cleanup(json_decref_p)
 
-/* What any verb was given. */
+/* The parsed command line of any verb. */
 struct arguments {
     const char *root_dir, *namespace, *format, *container, *condition;
     const char **files;
     size_t n_files, files_capacity;
     uint64_t timeout_ms;
     struct kubelet_options kubelet;
-    char **words; /* behind the options */
+    char **words; /* after the options */
     int n_words;
 };
 
 static const char usage[] =
-    "gpuslice-kubelet: a kubelet to try device plugins on, without a cluster\n"
-    "\n"
-    "  gpuslice-kubelet [run] [OPTION]...     serve plugins, run pods until SIGTERM\n"
-    "  gpuslice-kubelet apply -f FILE...      make Deployment, ReplicaSet, Job, Pod\n"
-    "  gpuslice-kubelet delete NAME           delete a workload or a pod\n"
-    "  gpuslice-kubelet scale NAME N          change the number of pods\n"
-    "  gpuslice-kubelet get pods|node         show them\n"
-    "  gpuslice-kubelet logs POD              print what its container wrote\n"
-    "  gpuslice-kubelet wait --for CONDITION  return when it holds, 1 when it fails\n"
-    "\n"
-    "  --root-dir DIR            instead of " DEFAULT_ROOT "\n"
-    "  -n, --namespace NAME      instead of default\n"
-    "  -o, --output table|json   of get\n"
-    "  -f, --filename FILE       of apply; - is standard input\n"
-    "  -c, --container NAME      of logs\n"
-    "  --for CONDITION           pods=N (running), pods.PHASE=N,\n"
-    "                            RESOURCE=N (allocatable), capacity:RESOURCE=N,\n"
-    "                            allocated:RESOURCE=N,\n"
-    "                            settled=1 (no pod is on its way)\n"
-    "  --timeout TIME            of wait: 500ms, 5s, 1m; default 30s\n"
-    "\n"
-    "of run:\n"
-    "  --run IMAGE=COMMAND       shell line in place of an image; * matches any run\n"
-    "  --env NAME[=VALUE]        for every container; without a value our own\n"
-    "  --keep-pods               leave containers running at SIGTERM, for a new start\n"
-    "  --restart-back-off TIME   of the second restart of a container; default 10s\n"
-    "  --node-name NAME          instead of the host's name\n"
-    "  --log-level LEVEL         debug, info, warning, error\n"
-    "  --log-format FORMAT       logfmt, json\n";
+    "gpuslice-kubelet: a kubelet for trying out device plugins without a cluster\n\n  "
+    "gpuslice-kubelet [run] [OPTION]...     serve plugins, run pods until SIGTERM\n  "
+    "gpuslice-kubelet apply -f FILE...      create Deployment, ReplicaSet, Job, Pod\n  "
+    "gpuslice-kubelet delete NAME           delete a workload or a pod\n  gpuslice-kubelet scale "
+    "NAME N          change the number of replicas\n  gpuslice-kubelet get pods|node         show "
+    "them\n  gpuslice-kubelet logs POD              print the output of its container\n  "
+    "gpuslice-kubelet wait --for CONDITION  wait until it holds; 1 on timeout\n\n  --root-dir DIR  "
+    "          instead of " DEFAULT_ROOT
+    "\n  -n, --namespace NAME      instead of default\n  -o, --output table|json   of get\n  -f, "
+    "--filename FILE       of apply; - is standard input\n  -c, --container NAME      of logs\n  "
+    "--for CONDITION           pods=N (running), pods.PHASE=N,\n                            "
+    "RESOURCE=N (allocatable), capacity:RESOURCE=N,\n                            "
+    "allocated:RESOURCE=N,\n                            settled=1 (no pod is in transition)\n  "
+    "--timeout TIME            of wait: 500ms, 5s, 1m; default 30s\n\nof run:\n  --run "
+    "IMAGE=COMMAND       shell command for an image; * is a wildcard\n  --env NAME[=VALUE]        "
+    "for every container; default value: our own\n  --keep-pods               leave containers "
+    "running on SIGTERM\n  --restart-back-off TIME   before a container's second restart; default "
+    "10s\n  --node-name NAME          instead of the host's name\n  --log-level LEVEL         "
+    "debug, info, warning, error\n  --log-format FORMAT       logfmt, json\n";
 
 static int complain(const char *sentence, const char *value)
 {
@@ -98,7 +88,7 @@ static int run_kubelet(const struct arguments *arguments)
     uv_loop_t loop;
 
     if (uv_loop_init(&loop) < 0)
-        return complain("cannot make an event loop", NULL);
+        return complain("cannot create an event loop", NULL);
     signal(SIGPIPE, SIG_IGN);
     if (kubelet_new(&loop, &arguments->kubelet, &kubelet, &err) < 0) {
         uv_run(&loop, UV_RUN_DEFAULT);
@@ -126,7 +116,7 @@ static int do_run(struct arguments *arguments)
     char name[256] = "localhost";
 
     if (arguments->n_words)
-        return complain("run takes no word", arguments->words[0]);
+        return complain("run takes no argument", arguments->words[0]);
     if (!arguments->kubelet.command.node_name) {
         gethostname(name, sizeof(name) - 1);
         arguments->kubelet.command.node_name = name;
@@ -135,7 +125,7 @@ static int do_run(struct arguments *arguments)
     return run_kubelet(arguments);
 }
 
-/* The process behind a container without a command: ends with 0 when asked to. */
+/* The process of a container without a command: exits with 0 on SIGTERM. */
 static int do_pause(struct arguments *arguments)
 {
     sigset_t ends;
@@ -148,10 +138,10 @@ static int do_pause(struct arguments *arguments)
     return sigwait(&ends, &number);
 }
 
-/* ---- the verbs that speak to a running one ---- */
+/* ---- verbs that talk to a running stand-in ---- */
 
-/* Sends it and prints the answer; takes the request over. */
-static int call(const struct arguments *arguments, json_t *owned, uint64_t patience_ms)
+/* Sends the request, which it consumes, and prints the response. */
+static int call(const struct arguments *arguments, json_t *owned, uint64_t timeout_ms)
 {
     cleanup_json json_t *request = owned;
     cleanup_free char *output = NULL;
@@ -159,8 +149,8 @@ static int call(const struct arguments *arguments, json_t *owned, uint64_t patie
     int status;
 
     if (!request)
-        return complain("cannot make the request: is the text UTF-8?", NULL);
-    if (client_call(arguments->root_dir, request, patience_ms, &status, &output, &err) < 0) {
+        return complain("cannot encode the request: is the text UTF-8?", NULL);
+    if (client_call(arguments->root_dir, request, timeout_ms, &status, &output, &err) < 0) {
         complain(error_text(&err), NULL);
         return 1;
     }
@@ -190,7 +180,7 @@ static int do_apply(struct arguments *arguments)
     int status = 0;
 
     if (!arguments->n_files || arguments->n_words)
-        return complain("write: apply -f FILE", NULL);
+        return complain("usage: apply -f FILE", NULL);
     for (size_t i = 0; i < arguments->n_files; i++) {
         int one = apply_file(arguments, arguments->files[i]);
 
@@ -202,7 +192,7 @@ static int do_apply(struct arguments *arguments)
 static int do_delete(struct arguments *arguments)
 {
     if (arguments->n_words != 1)
-        return complain("write: delete NAME", NULL);
+        return complain("usage: delete NAME", NULL);
     return call(arguments,
                 json_pack("{s:s, s:s, s:s}", "verb", "delete", "namespace", arguments->namespace,
                           "name", arguments->words[0]),
@@ -215,7 +205,7 @@ static int do_scale(struct arguments *arguments)
     long replicas = arguments->n_words == 2 ? strtol(arguments->words[1], &end, 10) : 0;
 
     if (arguments->n_words != 2 || *end || end == arguments->words[1])
-        return complain("write: scale NAME N", NULL);
+        return complain("usage: scale NAME N", NULL);
     return call(arguments,
                 json_pack("{s:s, s:s, s:s, s:I}", "verb", "scale", "namespace",
                           arguments->namespace, "name", arguments->words[0], "replicas",
@@ -226,7 +216,7 @@ static int do_scale(struct arguments *arguments)
 static int do_get(struct arguments *arguments)
 {
     if (arguments->n_words != 1)
-        return complain("write: get pods|node", NULL);
+        return complain("usage: get pods|node", NULL);
     return call(arguments,
                 json_pack("{s:s, s:s, s:s}", "verb", "get", "what", arguments->words[0], "format",
                           arguments->format),
@@ -256,7 +246,7 @@ static int do_logs(struct arguments *arguments)
     int status;
 
     if (arguments->n_words != 1)
-        return complain("write: logs POD [-c CONTAINER]", NULL);
+        return complain("usage: logs POD [-c CONTAINER]", NULL);
     request = json_pack("{s:s, s:s, s:s, s:s*}", "verb", "logs", "namespace", arguments->namespace,
                         "name", arguments->words[0], "container", arguments->container);
     if (client_call(arguments->root_dir, request, 0, &status, &output, &err) < 0) {
@@ -272,7 +262,7 @@ static int do_logs(struct arguments *arguments)
 static int do_wait(struct arguments *arguments)
 {
     if (!arguments->condition || arguments->n_words)
-        return complain("write: wait --for CONDITION [--timeout TIME]", NULL);
+        return complain("usage: wait --for CONDITION [--timeout TIME]", NULL);
     return call(arguments,
                 json_pack("{s:s, s:s, s:I}", "verb", "wait", "for", arguments->condition,
                           "timeout_ms", (json_int_t)arguments->timeout_ms),
@@ -328,7 +318,7 @@ static bool add_rule(struct command_options *options, char *text)
     return slot;
 }
 
-/* "NAME" takes our own value; leaves the variable out when we have none. */
+/* "NAME" alone copies our own value, or leaves the variable unset if we have none. */
 static bool add_variable(struct command_options *options, const char *text)
 {
     bool complete = strchr(text, '=');
@@ -390,7 +380,7 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* False when the value is no good. */
+/* False if the value is invalid. */
 static bool take_option(struct arguments *arguments, int option, char *value)
 {
     static enum log_level level = LOG_INFO;
@@ -465,7 +455,7 @@ static int parse_options(int argc, char **argv, struct arguments *arguments)
         if (option == '?')
             return -EINVAL;
         if (!take_option(arguments, option, optarg)) {
-            complain("not understood", optarg);
+            complain("invalid argument, see --help", optarg);
             return -EINVAL;
         }
     }

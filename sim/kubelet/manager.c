@@ -45,7 +45,7 @@ void manager_deinit(struct manager *manager)
     *manager = (struct manager)MANAGER_INIT;
 }
 
-/* A DNS label or a run of labels: what may stand before the slash. */
+/* A DNS label or dotted labels: the part before the slash. */
 static bool is_dns_subdomain(const char *name, size_t length)
 {
     char previous = '.';
@@ -78,7 +78,7 @@ static bool is_name_part(const char *name)
 bool manager_is_extended_resource(const char *name)
 {
     const char *slash = strchr(name, '/');
-    /* A quota calls it "requests.<name>", and that must be a valid name of 253 bytes as well. */
+    /* Quotas use "requests.<name>", which must also be a valid name of at most 253 bytes. */
     const size_t longest = 253 - strlen("requests.");
 
     if (!slash || strstr(name, "kubernetes.io/") || str_starts_with(name, "requests."))
@@ -150,7 +150,7 @@ static int device_copy(struct device *to, const struct device *from)
     return 0;
 }
 
-/* Order of the list decides between equal ids, so that the last one can be kept. */
+/* Equal ids sort by their position in the list, so that the last one can be kept. */
 static int compare_devices(const void *a, const void *b)
 {
     const struct device *const *left = a, *const *right = b;
@@ -241,7 +241,7 @@ size_t manager_allocatable(const struct resource *resource)
     return n;
 }
 
-/* The ids of this resource that somebody holds. */
+/* The allocated ids of this resource. */
 static int allocated_ids(const struct manager *manager, const char *name, struct ids *held)
 {
     for (size_t i = 0; i < manager->n_allocations; i++) {
@@ -301,7 +301,7 @@ static bool is_healthy(const struct resource *resource, const char *id)
     return device && device->healthy;
 }
 
-/* The container was given devices before: a restart of it, or of the kubelet. */
+/* The container already has devices: it, or the kubelet, was restarted. */
 static int check_held(const struct resource *resource, const struct request *request,
                       const struct allocation *held, struct error *err)
 {
@@ -438,7 +438,7 @@ static int allocation_init(struct allocation *allocation, const struct request *
     return 0;
 }
 
-/* Takes the allocation over, also when it fails. */
+/* Consumes the allocation, also on failure. */
 static int keep(struct manager *manager, struct allocation *allocation)
 {
     struct allocation *slot = array_push(&manager->allocations, &manager->n_allocations,

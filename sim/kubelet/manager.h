@@ -2,20 +2,21 @@
 #pragma once
 
 /*
- * The device manager's books: which devices a node has, which are healthy, who holds which.
+ * The device manager's state: the node's devices, their health, and their allocations.
  *
  * Pure: no sockets, no clock, no log, so that the rules of the real kubelet (1.36,
- * pkg/kubelet/cm/devicemanager) can be tested by tables. The sentences are the real ones, because
+ * pkg/kubelet/cm/devicemanager) can be tested by tables. The messages are the real ones, because
  * people search for them.
  *
- * An allocation goes in three steps, because the plugin is asked in between:
+ * An allocation takes three steps, with a plugin call in between:
  *
- *     manager_pick     what is needed, what is available, what is taken over from init containers
- *     manager_choose   the plugin's preference is advice: used where valid, filled up where short
- *     manager_record   the plugin's answer to Allocate, kept for restarts of container and kubelet
+ *     manager_pick     what is needed, what is available, what is reused from init containers
+ *     manager_choose   the plugin's preference is a hint: used where valid, completed where short
+ *     manager_record   the Allocate response, kept for restarts of container and kubelet
  *
  * Only one admission runs at a time (the kubelet admits pods one by one), so nothing is reserved
- * between the steps. Devices of ended pods return lazily, at the next pick: manager_reclaim.
+ * between the steps. Devices of finished pods are reclaimed lazily, at the next pick:
+ * manager_reclaim.
  */
 
 #include <stdbool.h>
@@ -25,13 +26,13 @@
 #include "base/error.h"
 #include "ids.h"
 
-/* How long a resource whose plugin went away stays listed (endpointStopGracePeriod). */
+/* How long a resource stays listed after its plugin went away (endpointStopGracePeriod). */
 enum { MANAGER_STOP_GRACE_MS = 5 * 60 * 1000 };
 
 struct device {
     char *id;
     bool healthy;
-    int64_t *numa_nodes; /* none: the plugin told no topology */
+    int64_t *numa_nodes; /* empty: the plugin reported no topology */
     size_t n_numa_nodes;
 };
 
@@ -39,16 +40,16 @@ struct resource {
     char *name;             /* "nvidia.com/gpu" */
     struct device *devices; /* sorted by id */
     size_t n_devices;
-    bool connected;         /* a plugin serves it */
-    uint64_t stopped_at_ms; /* when it went away, while not connected */
+    bool connected;         /* its plugin is connected */
+    uint64_t stopped_at_ms; /* when the plugin went away, while not connected */
     bool offers_preference; /* GetPreferredAllocation */
     bool wants_pre_start;   /* PreStartContainer before each container start */
 };
 
-/* One answered Allocate. */
+/* One completed Allocate. */
 struct allocation {
     char *pod_uid, *container, *resource;
-    struct device *devices; /* health is of no meaning here */
+    struct device *devices; /* their health is not meaningful here */
     size_t n_devices;
     void *answer; /* an encoded v1beta1.ContainerAllocateResponse */
     size_t answer_size;
@@ -68,10 +69,10 @@ struct manager {
 
 void manager_deinit(struct manager *manager);
 
-/* True for a name that the API takes as an extended resource: "vendor.example/thing". */
+/* True if the API accepts the name as an extended resource: "vendor.example/thing". */
 bool manager_is_extended_resource(const char *name);
 
-/* The books of one resource, or NULL; valid until the next change. */
+/* The state of one resource, or NULL; valid until the next change. */
 const struct resource *manager_find(const struct manager *manager, const char *name);
 
 /* A plugin has connected: its old devices stay until its first list. 0 or -ENOMEM. */
@@ -79,16 +80,17 @@ int manager_connect(struct manager *manager, const char *name, bool offers_prefe
                     bool wants_pre_start);
 
 /*
- * The plugin's newest list, which replaces the older one; copied. Duplicate ids: the last one
- * holds, as in the kubelet's map. 0 or -ENOMEM.
+ * The plugin's latest list, which replaces the previous one; copied. Of duplicate ids the last one
+ * wins, as in the kubelet's map. 0 or -ENOMEM.
  */
 int manager_set_devices(struct manager *manager, const char *name, const struct device *devices,
                         size_t n_devices);
 
-/* The plugin is gone: its devices are Unhealthy from now on, and forgotten after the grace. */
+/* The plugin is gone: its devices are Unhealthy from now on, and forgotten after the grace
+ * period. */
 void manager_disconnect(struct manager *manager, const char *name, uint64_t now_ms);
 
-/* Forgets what is past its grace. Returns how many resources went; the next moment in *ret_next_ms
+/* Forgets resources whose grace period is over. Returns how many; the next deadline in *ret_next_ms
  * (0 = none). */
 size_t manager_expire(struct manager *manager, uint64_t now_ms, uint64_t *ret_next_ms);
 
@@ -96,7 +98,7 @@ size_t manager_expire(struct manager *manager, uint64_t now_ms, uint64_t *ret_ne
 size_t manager_capacity(const struct resource *resource);
 size_t manager_allocatable(const struct resource *resource);
 
-/* True when the name is one that a plugin served or serves, or that somebody holds. */
+/* True if a plugin serves or served the resource, or devices of it are allocated. */
 bool manager_knows(const struct manager *manager, const char *name);
 
 struct request {
@@ -105,8 +107,8 @@ struct request {
 };
 
 struct pick {
-    struct ids chosen;    /* taken over from init containers, then what manager_choose adds */
-    struct ids available; /* healthy and free, without `chosen` */
+    struct ids chosen;    /* reused from init containers, plus what manager_choose adds */
+    struct ids available; /* healthy and free, excluding `chosen` */
 };
 
 #define PICK_INIT          \
@@ -118,26 +120,26 @@ void pick_deinit(struct pick *pick);
 #define cleanup_pick cleanup(pick_deinit)
 
 enum manager_outcome {
-    MANAGER_NOTHING_NEEDED = 1, /* the container holds its devices already */
-    MANAGER_ASK_PREFERENCE,     /* the plugin may say which of pick->available it would take */
+    MANAGER_NOTHING_NEEDED = 1, /* the container already holds its devices */
+    MANAGER_ASK_PREFERENCE,     /* the plugin may state a preference among pick->available */
 };
 
 /*
- * Begins. `reusable`: ids that ended init containers of this pod leave behind. 0: pick->chosen is
- * complete; an outcome; or a negative errno with the kubelet's sentence.
+ * Starts an allocation. `reusable`: ids released by the init containers of this pod. 0:
+ * pick->chosen is complete; an outcome; or a negative errno with the kubelet's message.
  */
 int manager_pick(const struct manager *manager, const struct request *request,
                  const struct ids *reusable, struct pick *ret_pick, struct error *err);
 
-/* Completes pick->chosen: from `preferred` (NULL = no advice), then in order of the ids. */
+/* Completes pick->chosen: from `preferred` (NULL = no preference), then in order of the ids. */
 int manager_choose(const struct request *request, const struct ids *preferred, struct pick *pick,
                    struct error *err);
 
-/* Keeps an answer. 0 or -ENOMEM. */
+/* Records a response. 0 or -ENOMEM. */
 int manager_record(struct manager *manager, const struct request *request, const struct ids *chosen,
                    const void *answer, size_t answer_size);
 
-/* As manager_record, with topology from a checkpoint in place of that of the listed devices. */
+/* As manager_record, with the topology from a checkpoint instead of that of the listed devices. */
 int manager_restore(struct manager *manager, const struct request *request,
                     const struct device *devices, const void *answer, size_t answer_size);
 
@@ -150,8 +152,8 @@ typedef bool manager_is_active_fn(const char *pod_uid, void *userdata);
 size_t manager_reclaim(struct manager *manager, manager_is_active_fn *is_active, void *userdata);
 
 /*
- * What the init containers of a pod under admission leave behind, per resource (devicesToReuse):
- * add after an init container, remove after a sidecar or an app container.
+ * Devices that init containers of a pod under admission release, per resource (devicesToReuse): add
+ * after an init container, remove after a sidecar or an app container.
  */
 struct reuse {
     struct {

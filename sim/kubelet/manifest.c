@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "reader.h"
 
-/* The documents of one text, and where their objects go. */
+/* The documents of one text, and the list their objects are added to. */
 struct input {
     struct reader reader;
     struct manifests *manifests;
@@ -114,7 +114,7 @@ static void read_document(struct input *input, const struct yaml *document)
     kind = yaml_get_text(document, "kind");
     if (!kind) {
         reader_complain(reader, document->at, "kind",
-                        "Object 'Kind' is missing: write Pod, Deployment, ReplicaSet, Job or List");
+                        "Object 'Kind' is missing: use Pod, Deployment, ReplicaSet, Job or List");
         return;
     }
     items = str_ends_with(kind, "List") ? reader_get_list(reader, document, "items", "") : NULL;
@@ -128,7 +128,7 @@ static void read_document(struct input *input, const struct yaml *document)
             return;
         }
     problem_add(reader->problems, PROBLEM_WARNING, yaml_get(document, "kind")->at, "kind",
-                "%.64s is not run by the stand-in and is left out", kind);
+                "%.64s is not supported by the stand-in and is skipped", kind);
 }
 
 int manifests_parse(const char *data, size_t size, const char *default_namespace,

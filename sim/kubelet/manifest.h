@@ -2,13 +2,12 @@
 #pragma once
 
 /*
- * Kubernetes manifests: what of them the stand-in runs.
+ * Kubernetes manifests, as far as the stand-in runs them.
  *
  * Reads Deployment, ReplicaSet, Job, Pod and List, several documents to a file. Other kinds are
- * named in a warning and left out; fields of a pod that would change what its container meets, and
- * that nobody plays here (volumes, probes, node selectors ...), are named in a note. What the API
- * server refuses is refused with its sentence. The same bounds as base/yaml.h, and at most
- * MANIFEST_MAX_PODS replicas.
+ * skipped with a warning; pod fields that would matter to a container but are not simulated
+ * (volumes, probes, node selectors ...) are named in a note. What the API server rejects is
+ * rejected with its message. Same limits as base/yaml.h, and at most MANIFEST_MAX_PODS replicas.
  */
 
 #include <stdbool.h>
@@ -50,8 +49,8 @@ void manifests_deinit(struct manifests *manifests);
 const char *manifest_kind_name(enum manifest_kind kind);
 
 /*
- * Reads all documents of data. 0, -EBADMSG when `problems` got at least one error (nothing is taken
- * then), or -ENOMEM. default_namespace stands where a manifest names none.
+ * Reads all documents of data. 0, -EBADMSG if `problems` got at least one error (nothing is kept
+ * then), or -ENOMEM. default_namespace applies where a manifest names none.
  */
 int manifests_parse(const char *data, size_t size, const char *default_namespace,
                     struct problems *problems, struct manifests *ret_manifests);

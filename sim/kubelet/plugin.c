@@ -31,7 +31,7 @@ struct call {
 };
 
 struct plugin {
-    uv_timer_t dial; /* also what keeps the memory until libuv has let go */
+    uv_timer_t dial; /* also keeps the memory alive until libuv has closed it */
     uv_loop_t *loop;
     char *path, *resource;
     struct rpc_client *client;
@@ -40,7 +40,7 @@ struct plugin {
     uint64_t dial_ends_ms;
     struct call *calls;
     bool connected, offers_preference, wants_pre_start;
-    bool closed; /* plugin_free ran: nobody is told anything any more */
+    bool closed; /* plugin_free ran: no callback runs any more */
 };
 
 /* As google.golang.org/grpc/codes prints them. */
@@ -72,7 +72,7 @@ static void plugin_release(uv_handle_t *handle)
     free(plugin);
 }
 
-static void tell_call(struct call *call, const char *error, const void *message, size_t size);
+static void finish_call(struct call *call, const char *error, const void *message, size_t size);
 
 void plugin_free(struct plugin *plugin)
 {
@@ -80,10 +80,11 @@ void plugin_free(struct plugin *plugin)
         return;
     plugin->closed = true;
     plugin->connected = false;
-    /* Their requests still refer to the calls, so these are freed with the client. */
+    /* Their requests still refer to the calls, so free these together with the client. */
     for (struct call *call = plugin->calls; call; call = call->next)
-        tell_call(call, "rpc error: code = Canceled desc = grpc: the client connection is closing",
-                  NULL, 0);
+        finish_call(call,
+                    "rpc error: code = Canceled desc = grpc: the client connection is closing",
+                    NULL, 0);
     uv_close((uv_handle_t *)&plugin->dial, plugin_release);
 }
 
@@ -121,7 +122,7 @@ static void handle_list(struct rpc_request *request, const void *message, size_t
     if (message_decode(v1beta1_ListAndWatchResponse_fields, message, size, &list) < 0) {
         rpc_request_cancel(request);
         plugin->connected = false;
-        plugin->events->ended(plugin, "the list is no ListAndWatchResponse", plugin->userdata);
+        plugin->events->ended(plugin, "the list is not a ListAndWatchResponse", plugin->userdata);
         return;
     }
     devices = calloc((size_t)list.devices_count + 1, sizeof(*devices));
@@ -184,7 +185,7 @@ static void handle_options(struct rpc_request *request, enum rpc_status status, 
     if (status == RPC_OK &&
         message_decode(v1beta1_DevicePluginOptions_fields, message, size, &options) < 0) {
         status = RPC_INTERNAL;
-        text = "the answer is no DevicePluginOptions";
+        text = "the response is not a DevicePluginOptions";
     }
     if (status != RPC_OK) {
         text_add(&sentence, "failed to get device plugin options: ");
@@ -255,8 +256,8 @@ int plugin_new(uv_loop_t *loop, const char *path, const char *resource,
     return 0;
 }
 
-static void tell_preferred(const struct call *call, const char *error, const void *message,
-                           size_t size)
+static void finish_preferred(const struct call *call, const char *error, const void *message,
+                             size_t size)
 {
     cleanup(v1beta1_PreferredAllocationResponse_release_p) v1beta1_PreferredAllocationResponse in =
         v1beta1_PreferredAllocationResponse_init_zero;
@@ -264,7 +265,8 @@ static void tell_preferred(const struct call *call, const char *error, const voi
 
     if (!error &&
         message_decode(v1beta1_PreferredAllocationResponse_fields, message, size, &in) < 0)
-        error = "rpc error: code = Internal desc = the answer is no PreferredAllocationResponse";
+        error =
+            "rpc error: code = Internal desc = the response is not a PreferredAllocationResponse";
     if (!error && in.container_responses_count)
         for (pb_size_t i = 0; i < in.container_responses[0].deviceIDs_count; i++)
             if (in.container_responses[0].deviceIDs[i])
@@ -272,8 +274,8 @@ static void tell_preferred(const struct call *call, const char *error, const voi
     call->preferred(error, &ids, call->userdata);
 }
 
-static void tell_allocated(const struct call *call, const char *error, const void *message,
-                           size_t size)
+static void finish_allocated(const struct call *call, const char *error, const void *message,
+                             size_t size)
 {
     cleanup(v1beta1_AllocateResponse_release_p) v1beta1_AllocateResponse in =
         v1beta1_AllocateResponse_init_zero;
@@ -281,22 +283,22 @@ static void tell_allocated(const struct call *call, const char *error, const voi
     size_t answer_size = 0;
 
     if (!error && message_decode(v1beta1_AllocateResponse_fields, message, size, &in) < 0)
-        error = "rpc error: code = Internal desc = the answer is no AllocateResponse";
+        error = "rpc error: code = Internal desc = the response is not an AllocateResponse";
     else if (!error && !in.container_responses_count)
         error = "no containers return in allocation response &AllocateResponse{"
                 "ContainerResponses:[]*ContainerAllocateResponse{},}";
     else if (!error && message_encode(v1beta1_ContainerAllocateResponse_fields,
                                       &in.container_responses[0], &answer, &answer_size) < 0)
-        error = "cannot keep the answer: out of memory";
+        error = "cannot store the response: out of memory";
     call->allocated(error, answer, answer_size, call->userdata);
 }
 
-static void tell_call(struct call *call, const char *error, const void *message, size_t size)
+static void finish_call(struct call *call, const char *error, const void *message, size_t size)
 {
     if (call->preferred)
-        tell_preferred(call, error, message, size);
+        finish_preferred(call, error, message, size);
     else if (call->allocated)
-        tell_allocated(call, error, message, size);
+        finish_allocated(call, error, message, size);
     else
         call->pre_started(error, call->userdata);
 }
@@ -315,11 +317,11 @@ static void handle_done(struct rpc_request *request, enum rpc_status status, con
     *link = call->next;
     if (status != RPC_OK)
         format_status(&sentence, status, text);
-    tell_call(call, status == RPC_OK ? NULL : text_string(&sentence), message, size);
+    finish_call(call, status == RPC_OK ? NULL : text_string(&sentence), message, size);
     free(call);
 }
 
-/* Sends what `message` encodes to; takes `call` over. */
+/* Sends the encoded `message`; consumes `call`. */
 static int start_call(struct plugin *plugin, const char *method, uint64_t deadline_ms,
                       const pb_msgdesc_t *fields, const void *message, const struct call *call,
                       struct error *err)

@@ -37,7 +37,7 @@ static void pod_free(struct pod *pod)
 
 DEFINE_CLEANUP(struct pod *, pod_free)
 
-/* A random UUID, as the API server gives. */
+/* A random UUID, like those of the API server. */
 static char *make_uid(void)
 {
     unsigned char b[16];

@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Pods and what makes them: the few objects of an API server that the stand-in keeps.
+ * Pods and workloads: the few API objects that the stand-in keeps.
  *
- * A pod walks: made -> scheduled (it fits) -> admitted (its devices are allocated) -> containers
- * run -> terminal phase, or deleted. A workload (Deployment, ReplicaSet, Job, or a bare Pod) says
- * how many pods there should be; workload.h does the counting. Pods are named as Kubernetes names
- * them; the suffix comes from a counter, so that a demo looks the same each time.
+ * A pod's life: created -> scheduled (it fits) -> admitted (its devices are allocated) ->
+ * containers run -> terminal phase, or deleted. A workload (Deployment, ReplicaSet, Job, or a bare
+ * Pod) determines how many pods there should be; workload.h does the counting. Pods are named as in
+ * Kubernetes; the suffix comes from a counter, so that a demo looks the same each time.
  */
 
 #include <stdbool.h>
@@ -30,22 +30,22 @@ struct container {
     char *reason; /* why it waits or ended: "CrashLoopBackOff", "Completed" ...; NULL = none */
     int exit_code;
     unsigned n_restarts;
-    uint64_t not_before_ms;  /* back-off: no start before it */
-    uint64_t kill_at_ms;     /* SIGTERM was sent, SIGKILL follows then; 0 = not asked to end */
-    bool pre_started;        /* the plugins' PreStartContainer has been answered for this start */
-    struct process *process; /* while it runs */
-    struct answer answer;    /* what the plugins gave it, merged; empty before its first start */
+    uint64_t not_before_ms; /* back-off: no start before this */
+    uint64_t kill_at_ms; /* SIGTERM was sent, SIGKILL follows at this time; 0 = not being stopped */
+    bool pre_started;    /* the plugins' PreStartContainer has completed for this start */
+    struct process *process; /* while running */
+    struct answer answer;    /* the merged Allocate responses; empty before its first start */
 };
 
 struct pod {
     char *namespace, *name, *uid;
-    char *owner; /* name of the workload in the same namespace that made it */
+    char *owner; /* name of the workload in the same namespace that created it */
     enum manifest_kind owner_kind;
     struct pod_template *template;
     enum pod_phase phase;
     char *reason, *message; /* of the phase; NULL = none */
     bool scheduled, admitted, deleting;
-    uint64_t deadline_ms;         /* deleting: SIGKILL then */
+    uint64_t deadline_ms;         /* while deleting: when SIGKILL follows */
     struct container *containers; /* as in the template */
     size_t n_containers;
 };
@@ -55,7 +55,7 @@ struct pods {
     size_t n_items, capacity;
 };
 
-/* 0, -EEXIST, or -ENOMEM. uid NULL = a new random one. */
+/* 0, -EEXIST, or -ENOMEM. uid NULL = generate one. */
 int pods_add(struct pods *pods, const struct manifest *owner, const char *name, const char *uid,
              struct pod **ret_pod);
 /* Frees a pod whose containers have all ended. */
@@ -67,7 +67,7 @@ struct pod *pods_find_uid(const struct pods *pods, const char *uid);
 
 const char *pod_phase_name(enum pod_phase phase);
 bool pod_is_terminal(const struct pod *pod);
-/* Holds its devices: not terminal, or something of it still runs. */
+/* True if it holds its devices: not terminal, or some container still runs. */
 bool pod_is_active(const struct pod *pod);
 bool pod_has_running(const struct pod *pod);
 
@@ -76,5 +76,5 @@ int pod_set_phase(struct pod *pod, enum pod_phase phase, const char *reason, con
 int container_set_reason(struct container *container, const char *reason);
 
 /* The STATUS column of kubectl: "Running", "Init:0/1", "CrashLoopBackOff" ...; the result is buffer
- * or lives as long as the pod stays as it is. */
+ * or valid until the pod changes. */
 const char *pod_status(const struct pod *pod, char *buffer, size_t size);

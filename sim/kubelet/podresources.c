@@ -31,7 +31,7 @@ static char *copy(const char *string, int *r)
     return new;
 }
 
-/* Entries that a device takes: one without topology, else one per node. */
+/* Entries per device: one without topology, else one per node. */
 static size_t count_entries(const struct device *devices, size_t n_devices)
 {
     size_t n = 0;
@@ -155,7 +155,7 @@ static void handle_list(struct rpc_call *call, const void *data, size_t size, vo
     reply(call, r, v1_ListPodResourcesResponse_fields, &out);
 }
 
-/* Healthy devices, held or not. */
+/* Healthy devices, allocated or not. */
 static int fill_allocatable(const struct manager *manager, v1_AllocatableResourcesResponse *out)
 {
     size_t n = 0, at = 0;
@@ -229,7 +229,7 @@ int podresources_new(struct kubelet *kubelet, const char *directory,
         return r;
     text_addf(&path, "%s/kubelet.sock", directory);
     if (!podresources || text_failed(&path))
-        return error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
+        return error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
     podresources->kubelet = kubelet;
     r = rpc_server_new(kubelet->loop, text_string(&path),
                        &(struct rpc_service){.methods = methods,

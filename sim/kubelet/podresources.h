@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The pod-resources service on pod-resources/kubelet.sock: who holds which device.
+ * The pod-resources service on pod-resources/kubelet.sock: device assignments.
  *
- * As the real one: active pods only, init containers left out unless they are sidecars, one
- * ContainerDevices entry per device and NUMA node. Listing reclaims the devices of ended pods
- * first.
+ * As in the real kubelet: active pods only, no init containers except sidecars, one
+ * ContainerDevices entry per device and NUMA node. Listing first reclaims the devices of finished
+ * pods.
  */
 
 #include "base/error.h"
@@ -16,5 +16,5 @@ struct podresources;
 
 int podresources_new(struct kubelet *kubelet, const char *directory,
                      struct podresources **ret_podresources, struct error *err);
-/* NULL is fine. */
+/* NULL is allowed. */
 void podresources_free(struct podresources *podresources);

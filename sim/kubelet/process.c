@@ -19,14 +19,15 @@
 struct process {
     uv_poll_t watch; /* of the pidfd */
     int pidfd;
-    int gate_fd, report_fd; /* until process_go: our end of what the child waits for and answers */
+    int gate_fd,
+        report_fd; /* until process_go: our end of the pipes the child reads from and reports on */
     pid_t pid;
     uint64_t start_ticks;
     process_ended_fn *on_end;
     void *userdata;
 };
 
-/* Field 22 of /proc/PID/stat; 0 when there is no such process. */
+/* Field 22 of /proc/PID/stat; 0 if there is no such process. */
 static uint64_t read_start_ticks(pid_t pid)
 {
     cleanup_free char *stat = NULL;
@@ -36,14 +37,14 @@ static uint64_t read_start_ticks(pid_t pid)
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     if (file_read(path, 4096, &stat, &size, NULL) < 0)
         return 0;
-    /* The second field may hold blanks and brackets: count from its end. */
+    /* The second field may contain spaces and parentheses: count from its end. */
     field = strrchr(stat, ')');
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
-static void forget(uv_handle_t *handle)
+static void on_closed(uv_handle_t *handle)
 {
     struct process *process = handle->data;
 
@@ -56,7 +57,7 @@ static void forget(uv_handle_t *handle)
 void process_free(struct process *process)
 {
     if (process)
-        uv_close((uv_handle_t *)&process->watch, forget);
+        uv_close((uv_handle_t *)&process->watch, on_closed);
 }
 
 static int collect_exit_code(pid_t pid)
@@ -115,10 +116,10 @@ static int watch_process(uv_loop_t *loop, pid_t pid, process_ended_fn *on_end, v
     return 0;
 }
 
-/* The ends of the two pipes between us and a child that has not been let go yet. */
+/* The ends of the two pipes between us and a child that has not been released yet. */
 struct gate {
     int wait_fd, open_fd;     /* the child reads one byte; end of file means that we died */
-    int answer_fd, report_fd; /* read by us, written by the child: why exec failed */
+    int answer_fd, report_fd; /* written by the child, read by us: why exec failed */
 };
 
 static void gate_close(struct gate *gate)
@@ -144,7 +145,7 @@ static int gate_open(struct gate *gate)
     return 0;
 }
 
-/* In the child: everything that exec needs; the first failure is reported. */
+/* In the child: sets up everything and calls exec; reports the first failure. */
 static __attribute__((noreturn)) void run(const struct process_command *command, pid_t parent,
                                           struct gate *gate)
 {
@@ -209,7 +210,7 @@ int process_go(struct process *process, struct error *err)
     ssize_t n;
 
     if (write(gate_fd, "", 1) != 1)
-        return error_set_errno(err, -errno, "cannot let the process go");
+        return error_set_errno(err, -errno, "cannot resume the process");
     /* End of file: exec closed it. */
     do
         n = read(report_fd, &code, sizeof(code));
@@ -229,7 +230,7 @@ int process_adopt(uv_loop_t *loop, pid_t pid, uint64_t start_ticks, process_ende
     if (r < 0)
         return r;
     assert(process);
-    /* Read after the pidfd was opened: from then on the number cannot change hands unseen. */
+    /* Checked after the pidfd was opened: from then on the PID cannot be reused unnoticed. */
     if (!start_ticks || read_start_ticks(pid) != start_ticks) {
         process_free(process);
         return -ESRCH;

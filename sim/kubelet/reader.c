@@ -67,17 +67,17 @@ const struct yaml *reader_get_map(struct reader *reader, const struct yaml *map,
     return node;
 }
 
-/* A string field; the API takes no number or boolean for one. */
+/* A string field; the API accepts no number or boolean for it. */
 const char *reader_get_string(struct reader *reader, const struct yaml *map, const char *key,
                               const char *path)
 {
     const struct yaml *node = yaml_get(map, key);
     int64_t number;
-    bool truth;
+    bool boolean;
 
     if (!node || node->kind == YAML_NULL)
         return NULL;
-    if (node->kind == YAML_SCALAR && !yaml_as_int(node, &number) && !yaml_as_bool(node, &truth))
+    if (node->kind == YAML_SCALAR && !yaml_as_int(node, &number) && !yaml_as_bool(node, &boolean))
         return node->text;
     reader_complain(reader, node->at, path_add(path, key).text,
                     "must be a string: put it in quotes");
@@ -101,8 +101,8 @@ int64_t reader_get_count(struct reader *reader, const struct yaml *map, const ch
                         "Invalid value: %" PRId64 ": must be greater than or equal to 0", value);
     else if (value > max)
         reader_complain(reader, node->at, path_add(path, key).text,
-                        "%" PRId64 " is more than the stand-in takes: write at most %" PRId64,
-                        value, max);
+                        "%" PRId64 " is more than the stand-in allows: at most %" PRId64, value,
+                        max);
     else
         return value;
     return fallback;
@@ -116,11 +116,11 @@ void reader_note_left_out(struct reader *reader, const struct yaml *map, const c
 
         if (node)
             problem_add(reader->problems, PROBLEM_NOTE, node->key_at,
-                        path_add(path, fields[i]).text, "is not played by the stand-in");
+                        path_add(path, fields[i]).text, "is not simulated by the stand-in");
     }
 }
 
-/* `[a-z0-9]([-a-z0-9]*[a-z0-9])?` with dots for an object, without for a container. */
+/* `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, with dots for an object, without for a container. */
 bool reader_is_dns_name(const char *name, bool dots, size_t longest)
 {
     size_t length = strlen(name);
@@ -140,7 +140,7 @@ char *reader_get_name(struct reader *reader, const struct yaml *map, const char 
     size_t longest = object ? 253 : 63;
 
     if (!name || !*name) {
-        if (!node || node->kind == YAML_NULL || name) /* else it was complained of already */
+        if (!node || node->kind == YAML_NULL || name) /* otherwise already reported */
             reader_complain(reader, map->at, path_add(path, "name").text,
                             "Required value: give it a name");
         return NULL;

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Fields of a manifest, with the API server's complaints: for manifest.c and template.c only.
+ * Typed access to the fields of a manifest, with the API server's error messages: for manifest.c
+ * and template.c only.
  *
- * A getter gives its fallback (NULL, or the one it is passed) for a field that is absent, null or
- * wrong; a wrong one is a problem as well. Maps may be NULL, so that getters can be chained.
+ * A getter returns its default (NULL, or the given one) for a field that is absent, null or wrong;
+ * a wrong one is also reported. Maps may be NULL, so that getters can be chained.
  */
 
 #include <stdbool.h>
@@ -20,7 +21,7 @@ struct reader {
     int r; /* 0, or -ENOMEM once memory ran out */
 };
 
-/* Where a field stands, for people; cut when somebody writes very long keys. */
+/* The path of a field, for people; truncated if keys are very long. */
 struct path {
     char text[512];
 };
@@ -32,14 +33,14 @@ struct path path_index(const char *parent, const char *field, size_t index);
 #define reader_complain(reader, at, path, ...) \
     problem_add((reader)->problems, PROBLEM_ERROR, at, path, __VA_ARGS__)
 
-/* strdup; NULL is remembered in reader->r. */
+/* strdup; a failure is recorded in reader->r. */
 char *reader_copy(struct reader *reader, const char *string);
 
 const struct yaml *reader_get_list(struct reader *reader, const struct yaml *map, const char *key,
                                    const char *path);
 const struct yaml *reader_get_map(struct reader *reader, const struct yaml *map, const char *key,
                                   const char *path);
-/* The API takes no number or boolean for a string. */
+/* The API accepts no number or boolean for a string. */
 const char *reader_get_string(struct reader *reader, const struct yaml *map, const char *key,
                               const char *path);
 int64_t reader_get_count(struct reader *reader, const struct yaml *map, const char *key,
@@ -50,10 +51,9 @@ char *reader_get_name(struct reader *reader, const struct yaml *map, const char 
 char **reader_get_strings(struct reader *reader, const struct yaml *map, const char *key,
                           const char *path);
 
-/* Notes which of these fields the map has. */
+/* Records which of these unsupported fields the map has. */
 void reader_note_left_out(struct reader *reader, const struct yaml *map, const char *path,
                           const char *const *fields, size_t n);
 
-/* `[a-z0-9]([-a-z0-9]*[a-z0-9])?` of at most `longest` bytes, with dots inside if they are allowed.
- */
+/* `[a-z0-9]([-a-z0-9]*[a-z0-9])?` of at most `longest` bytes, with inner dots if allowed. */
 bool reader_is_dns_name(const char *name, bool dots, size_t longest);

@@ -20,12 +20,12 @@
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_RegisterRequest)
 
-/* A plugin that was told about: connecting, then serving, until its watch ends. */
+/* A registered plugin: connecting, then serving, until its stream ends. */
 struct endpoint {
     struct registration *registration;
     struct plugin *plugin;
-    struct rpc_call *call; /* its Register, not answered yet */
-    bool newest;           /* of those that registered its resource */
+    struct rpc_call *call; /* its Register call, still pending */
+    bool newest;           /* the most recently registered one of its resource */
 };
 
 struct registration {
@@ -64,7 +64,7 @@ static void answer(struct endpoint *endpoint, const char *error)
         rpc_call_reply(call, "", 0);
 }
 
-/* Forgets it. The plugin goes later, when the loop has let go of it. */
+/* Removes it. The plugin is freed later, after the current callback. */
 static void endpoint_drop(struct endpoint *endpoint)
 {
     struct registration *registration = endpoint->registration;
@@ -81,13 +81,13 @@ static void endpoint_drop(struct endpoint *endpoint)
 
 static void changed(struct kubelet *kubelet)
 {
-    kubelet->books_changed = true;
+    kubelet->checkpoint_dirty = true;
     kubelet_wake(kubelet);
 }
 
 /*
- * The last one to register a resource is who the real kubelet (1.36) calls and hangs up on. It
- * forgets the earlier ones and goes on reading their streams: their lists count, too.
+ * The real kubelet (1.36) calls, and disconnects, only the plugin that registered a resource last.
+ * It forgets the earlier ones but keeps reading their streams: their lists count, too.
  */
 static void become_newest(struct endpoint *endpoint)
 {
@@ -133,7 +133,7 @@ static void handle_listed(struct plugin *plugin, const struct device *devices, s
     const struct resource *resource;
 
     if (manager_set_devices(&kubelet->manager, name, devices, n_devices) < 0) {
-        log_error("no memory for a list of devices", "resource", name);
+        log_error("out of memory for a list of devices", "resource", name);
         return;
     }
     resource = manager_find(&kubelet->manager, name);
@@ -142,8 +142,7 @@ static void handle_listed(struct plugin *plugin, const struct device *devices, s
     changed(kubelet);
 }
 
-/* Whoever's stream of a resource ended: it is the newest that the real kubelet (1.36) disconnects.
- */
+/* Whichever stream of a resource ends, the real kubelet (1.36) disconnects the newest plugin. */
 static void handle_ended(struct plugin *plugin, const char *text, void *userdata)
 {
     struct endpoint *endpoint = userdata;
@@ -152,7 +151,7 @@ static void handle_ended(struct plugin *plugin, const char *text, void *userdata
     struct endpoint *newest = find_newest(registration, plugin_resource(plugin));
 
     if (newest) {
-        log_warning("plugin gone: its devices are unhealthy now", "resource",
+        log_warning("plugin disconnected: its devices are now unhealthy", "resource",
                     plugin_resource(plugin), "error", text);
         manager_disconnect(&kubelet->manager, plugin_resource(plugin), clock_now_ms());
         changed(kubelet);
@@ -178,7 +177,7 @@ static void handle_gone(struct rpc_call *call, void *call_data)
 
 static void refuse(struct rpc_call *call, const struct text *text, const char *resource)
 {
-    log_warning("bad registration", "resource", resource, "error", text_string(text));
+    log_warning("invalid registration", "resource", resource, "error", text_string(text));
     rpc_call_finish(call, RPC_UNKNOWN, text_string(text));
 }
 
@@ -192,11 +191,11 @@ static int connect_plugin(struct registration *registration, const v1beta1_Regis
 
     text_addf(&path, "%s/%s", registration->directory, message_text(request->endpoint));
     if (!endpoint || text_failed(&path))
-        return error_set_errno(err, -ENOMEM, "cannot take the registration");
+        return error_set_errno(err, -ENOMEM, "cannot process the registration");
     slot = array_push(&registration->endpoints, &registration->n_endpoints, &registration->capacity,
                       sizeof(struct endpoint *));
     if (!slot)
-        return error_set_errno(err, -ENOMEM, "cannot take the registration");
+        return error_set_errno(err, -ENOMEM, "cannot process the registration");
     *slot = endpoint;
     endpoint->registration = registration;
     endpoint->call = call;
@@ -239,7 +238,7 @@ static void handle_register(struct rpc_call *call, const void *data, size_t size
 
 static const struct rpc_method methods[] = {{"/v1beta1.Registration/Register", handle_register}};
 
-/* A vanished folder's content is what tells plugins that there is a new kubelet. */
+/* Plugins notice a new kubelet by their sockets disappearing. */
 static void wipe(const char *directory)
 {
     DIR *dir = opendir(directory);
@@ -274,7 +273,7 @@ int registration_new(struct kubelet *kubelet, const char *directory,
     text_addf(&path, "%s/kubelet.sock", directory);
     if (!registration || text_failed(&path)) {
         free(registration);
-        return error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
+        return error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
     }
     registration->kubelet = kubelet;
     registration->directory = strdup(directory);
@@ -285,7 +284,7 @@ int registration_new(struct kubelet *kubelet, const char *directory,
                                                    .limits = &limits,
                                                    .userdata = registration},
                              &registration->server, err)
-            : error_set_errno(err, -ENOMEM, "cannot serve in %s", directory);
+            : error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
     if (r < 0) {
         registration_free(registration);
         return r;

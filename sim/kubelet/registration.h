@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Where plugins come and go: the Registration service on device-plugins/kubelet.sock.
+ * Plugin registration: the Registration service on device-plugins/kubelet.sock.
  *
- * Register is answered only once the plugin was reached and has told its options, as the real
- * kubelet does: a plugin must serve before it registers. A plugin that registers a resource anew
+ * As in the real kubelet, Register returns only after the plugin has been dialled and has returned
+ * its options: a plugin must serve before it registers. A plugin that registers a resource again
  * replaces the older one.
  */
 
@@ -15,12 +15,12 @@
 struct kubelet;
 struct registration;
 
-/* Wipes the folder (all but folders and the checkpoint), then listens in it. */
+/* Wipes the directory (except subdirectories and the checkpoint), then listens in it. */
 int registration_new(struct kubelet *kubelet, const char *directory,
                      struct registration **ret_registration, struct error *err);
 
 /* The connected plugin of a resource, or NULL. */
 struct plugin *registration_find(const struct registration *registration, const char *resource);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void registration_free(struct registration *registration);

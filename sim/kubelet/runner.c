@@ -93,12 +93,12 @@ static void container_ended(struct kubelet *kubelet, struct pod *pod, struct con
                                     : exit_code                       ? "Error"
                                                                       : "Completed");
     container->kill_at_ms = 0;
-    log_info("container ended", "namespace", pod->namespace, "pod", pod->name, "container",
+    log_info("container exited", "namespace", pod->namespace, "pod", pod->name, "container",
              container->spec->name, "reason", container->reason, "exit_code",
              log_number(container->exit_code));
     if (should_restart(pod, container))
         wait_for_restart(kubelet, container, "CrashLoopBackOff");
-    kubelet->state_changed = true;
+    kubelet->state_dirty = true;
     kubelet_wake(kubelet);
 }
 
@@ -126,11 +126,11 @@ void runner_adopt(struct kubelet *kubelet, struct pod *pod, struct container *co
         return;
     }
     container->state = CONTAINER_RUNNING;
-    log_info("container taken over", "namespace", pod->namespace, "pod", pod->name, "container",
+    log_info("container adopted", "namespace", pod->namespace, "pod", pod->name, "container",
              container->spec->name, "pid", log_number(pid));
 }
 
-/* A PreStartContainer under way; the pod may be gone when the answer comes. */
+/* A pending PreStartContainer; the pod may be gone when it completes. */
 struct pre_start {
     struct kubelet *kubelet;
     size_t container;
@@ -180,7 +180,7 @@ static int ask_pre_start(struct kubelet *kubelet, struct pod *pod, struct contai
     return r;
 }
 
-/* True when the plugins have nothing to say before a start; else their answer is awaited. */
+/* True if no PreStartContainer call is needed or pending. */
 static bool is_pre_started(struct kubelet *kubelet, struct pod *pod, struct container *container)
 {
     for (size_t i = 0; !container->pre_started && i < container->spec->n_limits; i++) {
@@ -191,7 +191,7 @@ static bool is_pre_started(struct kubelet *kubelet, struct pod *pod, struct cont
 
         if (!plugin || !plugin_wants_pre_start(plugin) || !allocation)
             continue;
-        /* Not again before the answer, which sets it back. */
+        /* No retry before the call completes, which resets this. */
         container->not_before_ms = UINT64_MAX;
         if (ask_pre_start(kubelet, pod, container, plugin, allocation) < 0)
             wait_for_restart(kubelet, container, "CreateContainerConfigError");
@@ -228,8 +228,8 @@ static int run(struct kubelet *kubelet, struct pod *pod, struct container *conta
     r = process_start(kubelet->loop, &process, handle_end, kubelet, &container->process, err);
     if (r < 0)
         return r;
-    /* Written down before it runs: a stand-in that is killed now leaves no stranger behind. */
-    kubelet->state_changed = true;
+    /* Recorded before it runs: if the stand-in is killed now, the process is not orphaned. */
+    kubelet->state_dirty = true;
     kubelet_save(kubelet);
     r = process_go(container->process, err);
     if (r < 0) {
@@ -246,7 +246,7 @@ static void start_container(struct kubelet *kubelet, struct pod *pod, struct con
     int r = run(kubelet, pod, container, &err);
 
     if (container->answer.n_conflicts)
-        log_warning("plugins disagree: the first answer holds", "pod", pod->name, "container",
+        log_warning("plugins disagree: the first response wins", "pod", pod->name, "container",
                     container->spec->name, "conflicts", log_number(container->answer.n_conflicts));
     if (r == 0) {
         container->state = CONTAINER_RUNNING;
@@ -260,7 +260,7 @@ static void start_container(struct kubelet *kubelet, struct pod *pod, struct con
     container_ended(kubelet, pod, container, 128);
 }
 
-/* True when it was started or an attempt was made. */
+/* True if it was started or a start was attempted. */
 static bool try_start(struct kubelet *kubelet, struct pod *pod, struct container *container)
 {
     if (container->not_before_ms > clock_now_ms()) {
@@ -271,7 +271,7 @@ static bool try_start(struct kubelet *kubelet, struct pod *pod, struct container
     if (!is_pre_started(kubelet, pod, container))
         return false;
     start_container(kubelet, pod, container);
-    kubelet->state_changed = true;
+    kubelet->state_dirty = true;
     return true;
 }
 
@@ -303,11 +303,11 @@ static bool set_ended(struct kubelet *kubelet, struct pod *pod, enum pod_phase p
     log_info(phase == POD_SUCCEEDED ? "pod succeeded" : "pod failed", "namespace", pod->namespace,
              "pod", pod->name);
     workload_pod_ended(&kubelet->workloads, pod, clock_now_ms());
-    kubelet->state_changed = true;
+    kubelet->state_dirty = true;
     return true;
 }
 
-/* Nothing of it will run again: sidecars are asked to end, then the phase is told. */
+/* Nothing else will run: stop the sidecars, then set the phase. */
 static bool finish(struct kubelet *kubelet, struct pod *pod)
 {
     enum pod_phase phase = POD_SUCCEEDED;
@@ -344,7 +344,7 @@ bool runner_advance(struct kubelet *kubelet, struct pod *pod)
         if (role == CONTAINER_APP && container->state == CONTAINER_RUNNING &&
             pod->phase == POD_PENDING) {
             pod_set_phase(pod, POD_RUNNING, NULL, NULL);
-            kubelet->state_changed = changed = true;
+            kubelet->state_dirty = changed = true;
         }
         if (role == CONTAINER_APP && container->state != CONTAINER_TERMINATED)
             all_ended = false;

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The containers of admitted pods: started in order, restarted with back-off, ended.
+ * The containers of admitted pods: started in order, restarted with back-off, stopped.
  *
- * Init containers run one after the other; sidecars start among them and stay; then all app
+ * Init containers run one after the other; sidecars start among them and keep running; then all app
  * containers run together. A restart keeps its devices and makes no new Allocate. The first restart
- * comes at once, the second after restart_back_off_ms, then twice that and so on up to 5 minutes.
+ * is immediate, the second after restart_back_off_ms, then the delay doubles up to 5 minutes.
  */
 
 #include <stdbool.h>
@@ -15,13 +15,13 @@
 
 enum { RUNNER_MAX_BACK_OFF_MS = 300 * 1000 };
 
-/* Moves one pod on. Returns true when anything changed. */
+/* Advances one pod. Returns true if anything changed. */
 bool runner_advance(struct kubelet *kubelet, struct pod *pod);
 
-/* Asks what still runs to end, and kills what has not within the grace period. */
+/* Stops what still runs, and kills what outlives the grace period. */
 void runner_end(struct kubelet *kubelet, struct pod *pod);
 
-/* Takes a process of an earlier life over; when it is gone, the container counts as ended. */
+/* Adopts a process of a previous run; when it exits, the container counts as terminated. */
 void runner_adopt(struct kubelet *kubelet, struct pod *pod, struct container *container, pid_t pid,
                   uint64_t start_ticks);
 

@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 
-/* What pods that are placed here and not over ask of a resource. */
+/* The demand of the scheduled, unfinished pods for a resource. */
 static int64_t used(const struct pods *pods, const char *resource)
 {
     int64_t sum = 0;
@@ -20,13 +20,14 @@ static int64_t used(const struct pods *pods, const char *resource)
 static bool fits(const struct manager *manager, const struct pods *pods, const char *resource,
                  int64_t demand)
 {
-    const struct resource *books = manager_find(manager, resource);
-    int64_t allocatable = books ? (int64_t)manager_allocatable(books) : 0;
+    const struct resource *found = manager_find(manager, resource);
+    int64_t allocatable = found ? (int64_t)manager_allocatable(found) : 0;
 
     return !demand || demand <= allocatable - used(pods, resource);
 }
 
-/* The resources of a template, each once and sorted: the next one after `after`, or NULL. */
+/* Iterates over the resources of a template, each once and sorted: the next one after `after`, or
+ * NULL. */
 static const char *next_resource(const struct pod_template *template, const char *after)
 {
     const char *next = NULL;
@@ -55,7 +56,7 @@ static bool place(const struct manager *manager, const struct pods *pods, struct
         pod_set_phase(pod, POD_PENDING, NULL, NULL);
         return true;
     }
-    /* kube-scheduler's sentence of 1.34 and later, for a pod that could displace nobody. */
+    /* kube-scheduler's message since 1.34, for a pod that could preempt nobody. */
     text_addf(&message,
               "0/1 nodes are available: %s. no new claims to deallocate, preemption: 0/1 nodes are "
               "available: 1 No preemption victims found for incoming pod.",

@@ -22,7 +22,7 @@ static json_t *spec_of(const struct pod_template *template)
     return json_loads(template->source, 0, NULL);
 }
 
-/* A manifest that manifests_parse reads back. */
+/* A manifest in a form that manifests_parse reads back. */
 static json_t *format_manifest(const struct manifest *manifest)
 {
     json_t *metadata =
@@ -175,7 +175,7 @@ static int parse_container(json_t *entry, struct kubelet *kubelet, struct pod *p
     return 0;
 }
 
-/* Pods made from the workload's present template share it. */
+/* Pods created from the workload's current template share it. */
 static void share_template(const struct kubelet *kubelet, struct manifest *manifest)
 {
     const struct workload *workload =
@@ -241,7 +241,7 @@ static int parse_pod(json_t *entry, struct kubelet *kubelet)
         return -EBADMSG;
     for (size_t i = 0; r == 0 && i < pod->n_containers; i++)
         r = parse_container(json_array_get(containers, i), kubelet, pod, &pod->containers[i]);
-    /* A restarted kubelet admits every pod anew and passes over running containers only. So after a
+    /* A restarted kubelet admits every pod again, except for containers that still run. So after a
      * reboot, pods whose plugins are not back yet are rejected, as on a real node. */
     if (!pod_has_running(pod))
         pod->admitted = false;
@@ -260,18 +260,18 @@ int state_load(const char *path, struct kubelet *kubelet, struct error *err)
         return r == -ENOENT ? 0 : r;
     whole = json_loadb(text, size, 0, NULL);
     if (!whole)
-        return error_set(err, -EBADMSG, "%s is no JSON", path);
+        return error_set(err, -EBADMSG, "%s is not JSON", path);
     json_array_foreach(json_object_get(whole, "workloads"), i, entry)
     {
         r = parse_workload(entry, kubelet);
         if (r < 0)
-            return error_set_errno(err, r, "cannot take over workload %zu of %s", i, path);
+            return error_set_errno(err, r, "cannot restore workload %zu of %s", i, path);
     }
     json_array_foreach(json_object_get(whole, "pods"), i, entry)
     {
         r = parse_pod(entry, kubelet);
         if (r < 0)
-            return error_set_errno(err, r, "cannot take over pod %zu of %s", i, path);
+            return error_set_errno(err, r, "cannot restore pod %zu of %s", i, path);
     }
     return 0;
 }

@@ -12,7 +12,7 @@
 #include "manager.h"
 #include "reader.h"
 
-/* Fields that nobody plays here, and what that means. */
+/* Fields that are not simulated, and the consequence. */
 static const char *const pod_fields_left_out[] = {"volumes",
                                                   "nodeSelector",
                                                   "affinity",
@@ -77,14 +77,14 @@ static const struct {
     {"u", 1e-6}, {"n", 1e-9}, {"Ti", 0x1p40}, {"Pi", 0x1p50},  {"Ei", 0x1p60},
 };
 
-/* A Kubernetes quantity; -EINVAL is no quantity. */
+/* A Kubernetes quantity; -EINVAL if it is none. */
 static int parse_quantity(const char *text, double *ret_value)
 {
     const char *digits = text + (text[0] == '-' || text[0] == '+');
     char *end;
     double value;
 
-    /* strtod would also take hexadecimal, infinity and not-a-number. */
+    /* strtod also accepts hexadecimal numbers, infinity and NaN. */
     if ((!isdigit((unsigned char)*digits) && *digits != '.') || strpbrk(digits, "xX"))
         return -EINVAL;
     value = strtod(text, &end);
@@ -99,7 +99,7 @@ static int parse_quantity(const char *text, double *ret_value)
     return 0;
 }
 
-/* The API's sentences for a count of an extended resource. */
+/* The API server's messages for a count of an extended resource. */
 static int read_count(struct reader *reader, const struct yaml *node, const char *path,
                       int64_t *ret_count)
 {
@@ -157,7 +157,7 @@ static int compare_limits(const void *a, const void *b)
     return strcmp(left->resource, right->resource);
 }
 
-/* cpu, memory, storage and huge pages are not counted here: this node always has enough of them. */
+/* cpu, memory, storage and huge pages are not tracked: this node always has enough of them. */
 static bool is_extended(struct reader *reader, const struct yaml *node, const char *path)
 {
     if (!strchr(node->key, '/') || strstr(node->key, "kubernetes.io/"))
@@ -224,7 +224,7 @@ static void read_variable(struct reader *reader, const struct yaml *node, const 
     }
     if (from && !field) {
         problem_add(reader->problems, PROBLEM_WARNING, from->at, path_add(path, "valueFrom").text,
-                    "only fieldRef is played by the stand-in: %.253s is left out", name);
+                    "only fieldRef is supported by the stand-in: %.253s is ignored", name);
         return;
     }
     variable = array_push(&container->variables, &container->n_variables,
@@ -335,7 +335,7 @@ static void read_restart_policy(struct reader *reader, const struct yaml *spec, 
                         "Unsupported value: \"%.64s\": supported values: \"Always\"", policy);
 }
 
-/* What JSON may hold as it is and YAML 1.1 reads as a line break, or not at all. */
+/* Characters that are valid in JSON but a line break, or invalid, in YAML 1.1. */
 static const struct {
     const char *bytes, *escape;
 } not_in_yaml[] = {
@@ -343,7 +343,8 @@ static const struct {
     {"\xe2\x80\xa9", "\\u2029"}, {"\xef\xbb\xbf", "\\ufeff"},
 };
 
-/* Adds the escape of what `string` begins with and returns its bytes, or 0 when it needs none. */
+/* Appends the escape for the first character of `string` and returns its length, or 0 if none is
+ * needed. */
 static size_t add_escape(struct text *text, const char *string)
 {
     for (size_t i = 0; i < ARRAY_SIZE(not_in_yaml); i++)
@@ -386,19 +387,19 @@ static void add_json_string(struct text *text, const char *string)
 static void add_scalar(struct text *text, const struct yaml *node)
 {
     int64_t number;
-    bool truth;
+    bool boolean;
 
     if (node->kind == YAML_NULL)
         text_add(text, "null");
     else if (yaml_as_int(node, &number))
         text_addf(text, "%" PRId64, number);
-    else if (yaml_as_bool(node, &truth))
-        text_add(text, truth ? "true" : "false");
+    else if (yaml_as_bool(node, &boolean))
+        text_add(text, boolean ? "true" : "false");
     else
         add_json_string(text, node->text);
 }
 
-/* The tree as compact JSON, which is YAML again: a restart reads pods back from it. */
+/* The tree as compact JSON, which is also YAML: a restart reads pods back from it. */
 static void add_source(struct text *text, const struct yaml *node)
 {
     bool map = node->kind == YAML_MAP;

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What a pod is made from: its containers, their commands, variables and extended resources.
+ * A pod template: its containers, their commands, variables and extended resources.
  *
- * Read once from a manifest and shared by its pods. cpu, memory and storage are not counted: the
- * node always has enough of them. Fields that would change what a container meets, and that nobody
- * plays here (volumes, probes, node selectors ...), are named in a note.
+ * Read once from a manifest and shared by its pods. cpu, memory and storage are not tracked: the
+ * node always has enough of them. Fields that would matter to a container but are not simulated
+ * (volumes, probes, node selectors ...) are named in a note.
  */
 
 #include <stddef.h>
@@ -20,8 +20,8 @@ struct yaml;
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 
 enum container_role {
-    CONTAINER_INIT,    /* runs to its end before the next one starts */
-    CONTAINER_SIDECAR, /* an init container with restartPolicy Always: stays */
+    CONTAINER_INIT,    /* runs to completion before the next one starts */
+    CONTAINER_SIDECAR, /* an init container with restartPolicy Always: keeps running */
     CONTAINER_APP,
 };
 
@@ -32,7 +32,7 @@ struct quantity {
 
 struct variable {
     char *name;
-    char *value;      /* NULL when it comes from a field */
+    char *value;      /* NULL if it comes from a field */
     char *field_path; /* "metadata.name" ... */
 };
 
@@ -46,7 +46,7 @@ struct container_spec {
     size_t n_limits, limits_capacity;
 };
 
-/* Shared by the pods made from it. */
+/* Shared by the pods created from it. */
 struct pod_template {
     unsigned n_references;
     char *source; /* the pod spec as compact JSON: equal text, equal template */
@@ -56,22 +56,23 @@ struct pod_template {
     size_t n_containers, containers_capacity;
 };
 
-/* What the kind of the owner allows. */
+/* The restart policies that the owner's kind allows. */
 enum restart_rule { RESTART_ANY, RESTART_ONLY_ALWAYS, RESTART_NOT_ALWAYS };
 
-/* Reads a pod spec; never NULL unless memory ran out. Errors land in the reader's problems. */
+/* Reads a pod spec; NULL only without memory. Errors are added to the reader's problems. */
 struct pod_template *pod_template_read(struct reader *reader, const struct yaml *spec,
                                        const char *path, enum restart_rule rule);
 
 struct pod_template *pod_template_ref(struct pod_template *template);
-/* Frees it with the last reference; NULL is fine. */
+/* Frees it with the last reference; NULL is allowed. */
 void pod_template_unref(struct pod_template *template);
 
 /*
- * What a pod of this template needs of a resource: the larger of what runs together at the end
- * (apps and sidecars) and of each init container beside the sidecars started before it.
+ * The demand of a pod for a resource: the larger of what finally runs together (apps and sidecars)
+ * and each init container plus the sidecars started before it.
  */
 int64_t pod_template_demand(const struct pod_template *template, const char *resource);
 
-/* Copies JSON so that a YAML reader takes it alike: YAML 1.1 has line breaks that JSON has not. */
+/* Copies JSON so that a YAML reader reads it identically: YAML 1.1 has line breaks that JSON does
+ * not have. */
 void template_add_json(struct text *text, const char *json);

@@ -13,7 +13,7 @@
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "rpc/message.h"
 
-/* One answer: a variable, and a mount of host_path on /shared. */
+/* One response: a variable, and a mount of host_path on /shared. */
 static void merge(struct answer *answer, char *key, char *value, char *host_path)
 {
     static char path[] = "/shared", node[] = "/dev/x", rw[] = "rw";
@@ -51,7 +51,7 @@ static void test_first_wins(void **state)
     assert_int_equal(answer.n_mounts, 1);
     assert_string_equal(answer.mounts[0].host_path, "/first");
     assert_int_equal(answer.n_nodes, 1);
-    /* The same again is no conflict: only A and the mount of the second answer. */
+    /* Identical entries are no conflict: only A and the mount of the second response are. */
     assert_int_equal(answer.n_conflicts, 2);
     answer_deinit(&answer);
 }

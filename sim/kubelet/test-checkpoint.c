@@ -15,7 +15,7 @@
 
 static const char gpu[] = "example.com/gpu";
 
-/* Two devices of two NUMA nodes, one without; the first two held. */
+/* Two devices on two NUMA nodes, one without; the first two are allocated. */
 static void make(struct manager *manager)
 {
     static int64_t nodes[] = {0, 1};

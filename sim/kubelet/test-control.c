@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* The control socket from both ends: the client calls from a process of its own, as a user's does.
- */
+/* The control socket from both ends: the client runs in its own process, like a user's. */
 
 #include "control.h"
 
@@ -26,7 +25,7 @@
 #include "client.h"
 #include "kubelet.h"
 
-enum { PATIENCE_MS = 10000, STATUS_NO_ANSWER = 99 };
+enum { TIMEOUT_MS = 10000, STATUS_NO_ANSWER = 99 };
 
 struct bed {
     uv_loop_t loop;
@@ -79,7 +78,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* In the child: the output lands in a file that the parent reads. */
+/* In the child: the output goes to a file that the parent reads. */
 static __attribute__((noreturn)) void run_client(const struct bed *bed, json_t *request)
 {
     struct error err = ERROR_INIT;
@@ -97,10 +96,11 @@ static void nothing(uv_timer_t *timer)
 {
 }
 
-/* Calls while the loop runs; gives the exit status and, free it, the output. Owns the request. */
+/* Calls while the loop runs; returns the exit status and, free it, the output. Consumes the
+ * request. */
 static int call(struct bed *bed, json_t *request, char **ret_output)
 {
-    uint64_t end_ms = clock_now_ms() + PATIENCE_MS;
+    uint64_t end_ms = clock_now_ms() + TIMEOUT_MS;
     int status = 0;
     char path[128];
     size_t size;
@@ -203,7 +203,7 @@ static void test_refusals(void **state)
     assert_call(bed, apply_request(""), 1, "no objects passed to apply\n");
     assert_call(bed, wait_request("pods=7", 20), 1, "timed out waiting for pods=7\n");
     assert_int_equal(call(bed, wait_request("nonsense", 20), &text), 2);
-    assert_non_null(strstr(text, "\"nonsense\" is no condition"));
+    assert_non_null(strstr(text, "\"nonsense\" is not a condition"));
     free(text);
     assert_call(bed, named_request("delete", "nobody"), 1,
                 "Error from server (NotFound): \"nobody\" not found in namespace space\n");
@@ -212,7 +212,7 @@ static void test_refusals(void **state)
     assert_call(bed, named_request("logs", "nobody"), 1,
                 "Error from server (NotFound): pods \"nobody\" not found\n");
     assert_call(bed, json_pack("{s:s, s:s}", "verb", "get", "what", "everything"), 1,
-                "write: get pods|node [-o table|json]\n");
+                "usage: get pods|node [-o table|json]\n");
     assert_call(bed, json_pack("{s:s}", "verb", "frobnicate"), 2, "unknown verb\n");
     assert_call(bed, json_array(), 2, "unknown verb\n");
 }
@@ -224,8 +224,8 @@ static void test_only_one_lives_in_a_folder(void **state)
     struct kubelet *second;
 
     assert_int_equal(kubelet_new(&bed->loop, &bed->options, &second, &err), -EADDRINUSE);
-    assert_non_null(strstr(error_text(&err), "another gpuslice-kubelet serves"));
-    /* The first one goes on. */
+    assert_non_null(strstr(error_text(&err), "another gpuslice-kubelet is listening on"));
+    /* The first one keeps running. */
     assert_call(bed, apply_request(deployment), 0, "Deployment/web created\n");
 }
 

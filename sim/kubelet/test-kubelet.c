@@ -35,11 +35,11 @@
 #include "runner.h"
 #include "view.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { TIMEOUT_MS = 10000 };
 
 static const char gpu[] = "example.com/gpu";
 
-/* A fresh root folder and a running stand-in for each test. */
+/* A fresh root directory and a running stand-in for each test. */
 struct bed {
     uv_loop_t loop;
     char root[64], plugins[96];
@@ -79,20 +79,20 @@ static int set_up(void **state)
     return 0;
 }
 
-/* Runs the loop until the condition holds; fails when it does not within PATIENCE_MS. */
-#define await(bed, condition)                                                           \
-    do {                                                                                \
-        uint64_t end_ms_ = clock_now_ms() + PATIENCE_MS;                                \
-        uv_timer_t alarm_;                                                              \
-        uv_timer_init(&(bed)->loop, &alarm_);                                           \
-        uv_timer_start(&alarm_, nothing, 5, 5); /* for what happens outside the loop */ \
-        while (!(condition)) {                                                          \
-            if (clock_now_ms() > end_ms_)                                               \
-                fail_msg("never came true: %s", #condition);                            \
-            uv_run(&(bed)->loop, UV_RUN_ONCE);                                          \
-        }                                                                               \
-        uv_close((uv_handle_t *)&alarm_, NULL);                                         \
-        uv_run(&(bed)->loop, UV_RUN_NOWAIT);                                            \
+/* Runs the loop until the condition holds; fails after TIMEOUT_MS. */
+#define await(bed, condition)                                                                 \
+    do {                                                                                      \
+        uint64_t end_ms_ = clock_now_ms() + TIMEOUT_MS;                                       \
+        uv_timer_t alarm_;                                                                    \
+        uv_timer_init(&(bed)->loop, &alarm_);                                                 \
+        uv_timer_start(&alarm_, nothing, 5, 5); /* to notice what happens outside the loop */ \
+        while (!(condition)) {                                                                \
+            if (clock_now_ms() > end_ms_)                                                     \
+                fail_msg("never came true: %s", #condition);                                  \
+            uv_run(&(bed)->loop, UV_RUN_ONCE);                                                \
+        }                                                                                     \
+        uv_close((uv_handle_t *)&alarm_, NULL);                                               \
+        uv_run(&(bed)->loop, UV_RUN_NOWAIT);                                                  \
     } while (0)
 
 static void nothing(uv_timer_t *timer)
@@ -211,7 +211,7 @@ static void test_deployment_runs(void **state)
     assert_int_equal(check(bed, "allocated:example.com/gpu=6"), 1);
     assert_int_equal(fake_plugin_counters(bed->plugin)->n_allocates, 3);
     assert_int_equal(fake_plugin_counters(bed->plugin)->n_preferences, 3);
-    /* The plugin's advice was taken: it gives the last ids. */
+    /* The plugin's preference was used: the last ids. */
     pod = bed->kubelet->pods.items[0];
     assert_string_equal(pod->namespace, "gpu-demo");
     assert_string_equal(pod->containers[0].answer.envs[0].value, "d06,d07");
@@ -356,7 +356,8 @@ static void test_init_containers_hand_devices_on(void **state)
                "  containers:\n"
                "  - {name: app, image: stays, resources: {limits: {example.com/gpu: 2}}}\n");
     await(bed, check(bed, "pods=1") == 1);
-    /* 2 + 1 + 2 fit into 3: the sidecar takes one of the first container's, the app the other. */
+    /* 2 + 1 + 2 fit into 3: the sidecar reuses one of the first container's devices, the app the
+     * other. */
     assert_int_equal(check(bed, "allocated:example.com/gpu=3"), 1);
     assert_int_equal(bed->kubelet->pods.items[0]->containers[0].state, CONTAINER_TERMINATED);
     assert_int_equal(bed->kubelet->pods.items[0]->containers[1].state, CONTAINER_RUNNING);
@@ -431,14 +432,15 @@ static void test_plugin_gone_and_back(void **state)
     await(bed, check(bed, "pods=3") == 1);
     fake_plugin_free(bed->plugin);
     await(bed, check(bed, "example.com/gpu=0") == 1);
-    /* Still listed for the grace period, and nobody was disturbed. */
+    /* Still listed for the grace period, and running containers are not affected. */
     assert_int_equal(check(bed, "capacity:example.com/gpu=6"), 1);
     assert_int_equal(check(bed, "pods=3"), 1);
     start_registered_plugin(bed, 6);
     assert_int_equal(check(bed, "allocated:example.com/gpu=6"), 1);
 }
 
-/* As kubelet 1.36 has it: the older plugin's stream is read on, and its end cuts off the newer. */
+/* As in kubelet 1.36: the older plugin's stream is still read, and its end disconnects the newer
+ * one. */
 static void test_the_newest_registration_is_called(void **state)
 {
     struct bed *bed = *state;
@@ -497,7 +499,7 @@ static void test_kubelet_restart_keeps_pods(void **state)
     stop_kubelet(bed);
     start_kubelet(bed);
     assert_int_equal(check(bed, "pods=3"), 1);
-    /* No capacity before the plugin is back, but the books are whole. */
+    /* No capacity before the plugin is back, but the allocations are complete. */
     assert_int_equal(check(bed, "capacity:example.com/gpu=0"), 1);
     assert_int_equal(check(bed, "allocated:example.com/gpu=6"), 1);
     fake_plugin_free(bed->plugin);
@@ -507,7 +509,7 @@ static void test_kubelet_restart_keeps_pods(void **state)
     assert_string_equal(pod->uid, uid);
     assert_string_equal(pod->containers[0].answer.envs[0].value, ids);
     assert_int_equal(process_pid(pod->containers[0].process), pid);
-    /* A process taken over is still seen to end, and replaced in its pod. */
+    /* The exit of an adopted process is still noticed, and it is replaced in its pod. */
     kill(-pid, SIGKILL);
     await(bed, pod->containers[0].n_restarts == 1 && pod->containers[0].process);
     assert_int_not_equal(process_pid(pod->containers[0].process), pid);
@@ -516,7 +518,7 @@ static void test_kubelet_restart_keeps_pods(void **state)
     free(ids);
 }
 
-/* The number that the pod's container wrote first. */
+/* The PID that the pod's container printed first. */
 static bool read_child_pid(struct bed *bed, pid_t *ret_pid)
 {
     const struct pod *pod = bed->kubelet->pods.items[0];
@@ -532,7 +534,7 @@ static bool read_child_pid(struct bed *bed, pid_t *ret_pid)
     return *ret_pid > 0;
 }
 
-/* A zombie that nobody reaps yet is not alive. */
+/* An unreaped zombie is not alive. */
 static bool is_alive(pid_t pid)
 {
     char path[64], *text, state;
@@ -596,7 +598,7 @@ static void test_stop_leaves_nothing(void **state)
     struct bed *bed = *state;
     pid_t pid;
 
-    /* The first process ignores nothing, its child ignores SIGTERM. */
+    /* The first process ignores no signal, its child ignores SIGTERM. */
     bed->rules[0].command = "sh -c 'trap \"\" TERM; echo $$; sleep 1000' & wait";
     apply(bed, "kind: Pod\nmetadata: {name: one}\n"
                "spec: {containers: [{name: c, image: any}]}\n");

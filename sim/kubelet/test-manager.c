@@ -14,7 +14,7 @@
 
 static const char gpu[] = "example.com/gpu";
 
-/* `list` is words like "a b! c": an id, with a ! when it is unhealthy. */
+/* `list` is words like "a b! c": ids, with a ! if unhealthy. */
 static void set_devices(struct manager *manager, const char *resource, const char *list)
 {
     char copy[256], *word, *rest = copy;
@@ -60,7 +60,7 @@ static void assert_ids(const struct ids *ids, const char *list)
     ids_deinit(&wanted);
 }
 
-/* Allocates without asking anybody; gives the ids. */
+/* Allocates without calling a plugin; outputs the ids. */
 static void allocate(struct manager *manager, const char *pod, const char *container, size_t count,
                      const char *reusable, const char *preferred, const char *wanted)
 {
@@ -133,7 +133,7 @@ static void test_capacity(void **state)
     make(&manager, "c a! b c", false);
     assert_int_equal(manager_capacity(manager_find(&manager, gpu)), 3);
     assert_int_equal(manager_allocatable(manager_find(&manager, gpu)), 2);
-    /* The newest list replaces the older one whole. */
+    /* A new list replaces the whole older one. */
     set_devices(&manager, gpu, "d");
     assert_int_equal(manager_capacity(manager_find(&manager, gpu)), 1);
     manager_deinit(&manager);
@@ -154,10 +154,11 @@ static void test_preference_is_advice(void **state)
     struct manager manager;
 
     make(&manager, "a b! c d e f", true);
-    /* Unknown, unhealthy and held ids in the advice are passed over, what is short is filled up. */
+    /* Unknown, unhealthy and allocated ids in the preference are skipped; missing ones are filled
+     * in. */
     allocate(&manager, "p1", "c", 1, "", "e", "e");
     allocate(&manager, "p2", "c", 3, "", "b e x f", "a c f");
-    /* More advice than asked for: only as many as are needed. */
+    /* More preferences than requested: only as many as needed are used. */
     manager_deinit(&manager);
     make(&manager, "a b c", true);
     allocate(&manager, "p1", "c", 1, "", "b c", "b");
@@ -170,7 +171,7 @@ static void test_reuse_comes_first(void **state)
 
     make(&manager, "a b c d", true);
     allocate(&manager, "p", "init", 2, "", "c d", "c d");
-    /* Enough to take over: the plugin is not asked. */
+    /* Enough to reuse: the plugin is not called. */
     {
         struct request request = {"p", "app", gpu, 1};
         struct ids reuse = ids_of("c d");
@@ -285,7 +286,7 @@ static void test_reclaim(void **state)
     assert_int_equal(manager_reclaim(&manager, is_p2, NULL), 1);
     assert_int_equal(n_allocated(&manager), 1);
     allocate(&manager, "p3", "c", 2, "", NULL, "a c");
-    /* A resource that is held stays known even when nobody lists it any more. */
+    /* An allocated resource stays known even if it is no longer listed. */
     assert_true(manager_knows(&manager, gpu));
     assert_false(manager_knows(&manager, "example.com/other"));
     manager_deinit(&manager);

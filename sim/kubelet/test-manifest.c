@@ -28,7 +28,7 @@ static struct manifests parse(const char *text)
     return manifests;
 }
 
-/* The deployment of the time-slicing guide. */
+/* The deployment from the time-slicing guide. */
 static const char guide[] = "apiVersion: apps/v1\n"
                             "kind: Deployment\n"
                             "metadata:\n"
@@ -164,7 +164,7 @@ static void test_demand(void **state)
               "  - {name: d, image: i, resources: {limits: {x.io/a: 2}}}\n"
               "  - {name: e, image: i, resources: {limits: {x.io/a: 1}}}\n");
 
-    /* b stays: c needs 4 beside it, the apps 3 beside it. */
+    /* b keeps running: c needs 4 beside it, the apps 3 beside it. */
     assert_int_equal(manifests.items[0].template->containers[1].role, CONTAINER_SIDECAR);
     assert_int_equal(pod_template_demand(manifests.items[0].template, "x.io/a"), 5);
     manifests_deinit(&manifests);
@@ -179,7 +179,7 @@ static void test_refusals(void **state)
         const char *text, *line;
     } cases[] = {
         {"metadata: {name: p}\n",
-         "x:1:1: kind: Object 'Kind' is missing: write Pod, Deployment, ReplicaSet, Job or List"},
+         "x:1:1: kind: Object 'Kind' is missing: use Pod, Deployment, ReplicaSet, Job or List"},
         {"kind: Pod\nmetadata: {name: p}\n", "x:1:1: spec: Required value"},
         {"kind: Pod\nmetadata: {}\nspec: {containers: [{name: c, image: i}]}",
          "x:2:11: metadata.name: Required value: give it a name"},

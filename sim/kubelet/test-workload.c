@@ -12,7 +12,7 @@
 
 #include "base/text.h"
 
-/* Workloads and pods without a kubelet: the test ends pods itself. */
+/* Workloads and pods without a kubelet: the test terminates pods itself. */
 struct world {
     struct workloads workloads;
     struct pods pods;
@@ -32,7 +32,7 @@ static int apply(struct world *world, const char *text)
     return r;
 }
 
-/* Reconciles until nothing changes, removing the pods that are to go at once. */
+/* Reconciles until nothing changes, immediately removing the pods being deleted. */
 static uint64_t settle(struct world *world)
 {
     uint64_t again_ms;
@@ -72,14 +72,14 @@ static void test_scale(void **state)
     assert_int_equal(apply(&world, DEPLOYMENT("3", "a")), WORKLOAD_CREATED);
     settle(&world);
     assert_int_equal(world.pods.n_items, 3);
-    /* NAME-<10 of the template>-<5 of the pod> */
+    /* NAME-<10 for the template>-<5 for the pod> */
     assert_int_equal(strlen(world.pods.items[0]->name), strlen("web-") + 10 + 1 + 5);
     snprintf(first, sizeof(first), "%s", world.pods.items[0]->name);
     assert_int_equal(apply(&world, DEPLOYMENT("3", "a")), WORKLOAD_UNCHANGED);
     assert_int_equal(apply(&world, DEPLOYMENT("1", "a")), WORKLOAD_CONFIGURED);
     settle(&world);
     assert_int_equal(world.pods.n_items, 1);
-    assert_string_equal(world.pods.items[0]->name, first); /* the newest went */
+    assert_string_equal(world.pods.items[0]->name, first); /* the newest was deleted */
     destroy(&world);
 }
 
@@ -131,7 +131,7 @@ static void test_failures_slow_down_and_are_swept(void **state)
     }
     settle(&world);
     assert_int_equal(world.pods.n_items, WORKLOAD_KEPT_FAILURES);
-    /* 69 delays; all but the first seven are a second. */
+    /* 69 delays; all but the first seven are one second. */
     assert_true(world.now_ms - started_ms > 60000);
     destroy(&world);
 }
@@ -165,7 +165,7 @@ static void test_job(void **state)
     end_pod(&world, world.pods.items[1], POD_FAILED);
     world.now_ms += 2000;
     settle(&world);
-    /* Two failures are more than backoffLimit: what still ran is ended, nothing new begins. */
+    /* Two failures exceed backoffLimit: running pods are stopped, no new ones start. */
     for (size_t i = 0; i < world.pods.n_items; i++)
         assert_int_equal(world.pods.items[i]->phase, POD_FAILED);
     destroy(&world);

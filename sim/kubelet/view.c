@@ -89,13 +89,13 @@ static json_t *env_json(const struct kubelet *kubelet, const struct pod *pod,
     if (command_build(&kubelet->options->command, pod, container->spec, &container->answer,
                       &command) < 0)
         return env;
-    /* What comes from plugin and pod; PATH and its like say nothing about either. */
+    /* Variables from plugin and pod only; PATH and the like tell nothing about either. */
     for (size_t i = command.n_base; i < command.n_pairs; i++)
         json_object_set_new(env, command.pairs[i].key, json_string(command.pairs[i].value));
     return env;
 }
 
-/* Of active pods only: those of ended ones are free, though the books drop them lazily. */
+/* Active pods only: devices of finished ones are free, although they are released lazily. */
 static json_t *devices_json(const struct manager *manager, const struct pod *pod,
                             const struct container_spec *container)
 {
@@ -175,7 +175,7 @@ static json_t *pod_json(const struct kubelet *kubelet, const struct pod *pod)
                      "reason", pod->reason, "message", pod->message, "containers", containers);
 }
 
-/* The ids of all containers, each once. */
+/* The ids of all containers, without duplicates. */
 static int add_ids(const struct manager *manager, const struct pod *pod, struct text *out)
 {
     cleanup_ids struct ids ids = IDS_INIT;

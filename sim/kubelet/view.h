@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* What `get` shows of node and pods, for people and for machines. */
+/* What `get` shows of node and pods, for people and programs. */
 
 #include "base/text.h"
 #include "kubelet.h"
@@ -12,8 +12,7 @@ enum view_format { VIEW_TABLE, VIEW_JSON };
 bool view_format_parse(const char *name, enum view_format *ret_format);
 
 /*
- * {"name","capacity":{resource:n},"allocatable":{},"allocated":{}}; -ENOMEM when it could not be
- * told.
+ * {"name","capacity":{resource:n},"allocatable":{},"allocated":{}}; or -ENOMEM.
  */
 int view_node(const struct kubelet *kubelet, enum view_format format, struct text *out);
 

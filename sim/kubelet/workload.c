@@ -64,7 +64,7 @@ int workloads_apply(struct workloads *workloads, struct manifest *manifest)
         *slot = workload;
         r = WORKLOAD_CREATED;
     }
-    /* The same template keeps its pods: it is compared by address from here on. */
+    /* An equal template keeps its pods: from here on templates are compared by address. */
     if (workload->manifest.template &&
         str_equal(workload->manifest.template->source, manifest->template->source)) {
         pod_template_unref(manifest->template);
@@ -93,7 +93,7 @@ static uint64_t fnv1a(const char *text, uint64_t hash)
     return hash;
 }
 
-/* The letters of generated names: no vowels, so that no word appears by chance. */
+/* The alphabet of generated names: no vowels, so that no word appears by accident. */
 static void add_suffix(struct text *name, uint64_t hash, unsigned length)
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
@@ -137,7 +137,7 @@ static bool make_pod(struct workload *workload, struct pods *pods)
     return r == 0;
 }
 
-/* How many pods should be under way. */
+/* How many pods should be running. */
 static int64_t wanted(const struct workload *workload)
 {
     const struct manifest *manifest = &workload->manifest;
@@ -160,7 +160,8 @@ static bool mark_deleting(struct pod *pod)
     return changed;
 }
 
-/* Ends pods that are too many (the newest first), outdated, or remains of too many failures. */
+/* Deletes pods: excess ones (newest first), outdated ones, and those of a Job that failed too
+ * often. */
 static bool end_pods(struct workload *workload, struct pods *pods, int64_t *n_under_way)
 {
     int64_t want = wanted(workload), failures = 0;
@@ -197,7 +198,7 @@ static bool has_pods(const struct workload *workload, const struct pods *pods)
     return false;
 }
 
-/* Returns when to look again, 0 = not by the clock. */
+/* Returns when to look again, 0 = no timer needed. */
 static uint64_t reconcile_one(struct workload *workload, struct pods *pods, uint64_t now_ms,
                               bool *changed)
 {
@@ -205,7 +206,8 @@ static uint64_t reconcile_one(struct workload *workload, struct pods *pods, uint
     uint64_t again_ms = 0;
 
     *changed |= end_pods(workload, pods, &n_under_way);
-    /* A bare pod is made once, however it ends; a new template waits until the old one is gone. */
+    /* A bare pod is created once, however it ends; a new template waits until the old pod is
+     * gone. */
     if (workload->manifest.kind == MANIFEST_POD && has_pods(workload, pods))
         return 0;
     for (; n_under_way < wanted(workload); n_under_way++) {

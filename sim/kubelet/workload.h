@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Workloads: how many pods there should be, and which to make or end.
+ * Workloads: how many pods there should be, and which to create or delete.
  *
- * The controllers of a real cluster, as far as a node can tell: a Deployment or ReplicaSet replaces
- * ended pods, a Job counts successes, a bare Pod is made once. A changed template replaces the pods
- * made from the old one. Replacing pods that failed is slowed down (doubling from 10 ms to 1 s):
- * real controllers make thousands of dead pods when a plugin keeps failing.
+ * The controllers of a real cluster, as far as a node can see: a Deployment or ReplicaSet replaces
+ * ended pods, a Job counts successes, a bare Pod is created once. A changed template replaces the
+ * pods created from the old one. Replacing pods that failed is slowed down (doubling from 10 ms to
+ * 1 s): real controllers create thousands of failed pods when a plugin keeps failing.
  */
 
 #include <stdbool.h>
@@ -19,11 +19,11 @@ enum { WORKLOAD_KEPT_FAILURES = 50, WORKLOAD_MAX_DELAY_MS = 1000 };
 
 struct workload {
     struct manifest manifest;
-    uint64_t n_made;               /* the counter behind the names */
-    uint64_t not_before_ms;        /* no replacement before it */
+    uint64_t n_made;               /* the counter used for names */
+    uint64_t not_before_ms;        /* no replacement before this */
     unsigned delay_ms;             /* the last delay */
-    int64_t n_succeeded, n_failed; /* pods of a Job that ended */
-    bool gone;                     /* deleted: removed once its pods are */
+    int64_t n_succeeded, n_failed; /* finished pods of a Job */
+    bool gone;                     /* deleted: removed once its pods are gone */
 };
 
 struct workloads {
@@ -38,15 +38,15 @@ struct workload *workloads_find(const struct workloads *workloads, enum manifest
 
 enum workload_outcome { WORKLOAD_CREATED, WORKLOAD_CONFIGURED = 1, WORKLOAD_UNCHANGED };
 
-/* Adds or replaces; takes the manifest over and leaves it empty. An outcome, or -ENOMEM. */
+/* Adds or replaces; consumes the manifest and leaves it empty. An outcome, or -ENOMEM. */
 int workloads_apply(struct workloads *workloads, struct manifest *manifest);
 
 /*
- * Makes pods and marks pods as deleting until the counts fit. Returns when to look again (ms of the
- * same clock; 0 = when something changes), and tells whether anything changed.
+ * Creates pods and marks pods as deleting until the counts match. Returns when to look again (ms of
+ * the same clock; 0 = when something changes), and whether anything changed.
  */
 uint64_t workloads_reconcile(struct workloads *workloads, struct pods *pods, uint64_t now_ms,
                              bool *ret_changed);
 
-/* A pod of it ended: a Job counts it, and a failure slows replacement down. */
+/* A pod of the workload ended: a Job counts it, and a failure delays replacement. */
 void workload_pod_ended(struct workloads *workloads, const struct pod *pod, uint64_t now_ms);

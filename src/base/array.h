@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Growing arrays of plain structs: a pointer, a count and a capacity that live in the owner.
+ * Growing arrays of plain structs: a pointer, a count and a capacity embedded in the owner.
  *
  *     struct thing *new = array_push(&list->things, &list->n_things, &list->capacity,
  * sizeof(*new)); if (!new) return -ENOMEM;
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Appends one zeroed item and returns it, or NULL for want of memory (the array is unchanged). */
+/* Appends one zeroed item and returns it, or NULL without memory (the array is unchanged). */
 static inline void *array_push(void *items_p, size_t *n_items, size_t *capacity, size_t item_size)
 {
     char *items;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Cleanup attributes: an owning local frees itself on every return path, so early returns are bare
- * returns. Hand-over is written out in the last lines: `*ret_x = TAKE_PTR(x)`, `return
+ * Cleanup attributes: an owning local is freed on every return path, so early returns need no
+ * clean-up. Ownership is handed over explicitly in the last lines: `*ret_x = TAKE_PTR(x)`, `return
  * TAKE_FD(fd)`.
  */
 
@@ -21,7 +21,7 @@
             fn(*object);                    \
     }
 
-/* Hands a pointer over: evaluates to it and leaves NULL behind. */
+/* Hands over a pointer: evaluates to it and leaves NULL behind. */
 #define TAKE_PTR(pointer)                \
     ({                                   \
         __auto_type _where = &(pointer); \
@@ -30,7 +30,7 @@
         _taken;                          \
     })
 
-/* Hands a file descriptor over: evaluates to it and leaves -1 behind. */
+/* Hands over a file descriptor: evaluates to it and leaves -1 behind. */
 #define TAKE_FD(fd)           \
     ({                        \
         int *_where = &(fd);  \

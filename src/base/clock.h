@@ -19,7 +19,7 @@ static inline uint64_t clock_now_ms(void)
     return clock_now_ns() / 1000000u;
 }
 
-/* The next wait of who tries less and less often: twice this one, last_ms at most. */
+/* The next delay of a back-off: twice this one, at most last_ms. */
 static inline uint64_t clock_twice_ms(uint64_t ms, uint64_t last_ms)
 {
     return ms < last_ms / 2 ? ms * 2 : last_ms;

@@ -2,20 +2,19 @@
 #pragma once
 
 /*
- * The error a person will read.
+ * An error for people to read.
  *
  * Functions return 0 when done, a negative errno when broken (forward it) and a positive number for
- * an outcome named in their own header (handle it, never forward it). Where a person will read why,
- * the last parameter is a `struct error *`: it lives on the caller's stack, needs no allocation and
- * may be NULL ("I do not care"). It is written only on failure.
+ * an outcome named in their own header (handle it, never forward it). Where people will read the
+ * reason, the last parameter is a `struct error *`: it lives on the caller's stack, needs no
+ * allocation and may be NULL. It is written only on failure.
  *
- * error_set and error_wrap return the code they were given, so that raising is one line:
+ * error_set and error_wrap return the code passed to them, so that raising is one line:
  *
  *     return error_set(err, -ENOENT, "no GPU has the UUID %s", uuid);
  *     return error_wrap(err, r, "cannot read the machine file %s", path);
  *
- * What an outside word brought into a message cannot break it: it is made a line of UTF-8
- * (str_make_line).
+ * Outside text cannot break a message: it is made a single line of UTF-8 (str_make_line).
  *
  * Messages grow from the inside out: "cannot start: cannot read x.yaml: No such file or directory".
  */
@@ -23,8 +22,8 @@
 #include <stdarg.h>
 
 struct error {
-    int code;          /* the negative errno that travels with it; 0 = no error */
-    char message[512]; /* one sentence, without a full stop; cut with "..." when too long */
+    int code;          /* negative errno; 0 = no error */
+    char message[512]; /* one sentence, without a full stop; truncated with "..." if too long */
 };
 
 #define ERROR_INIT \
@@ -32,16 +31,15 @@ struct error {
         .code = 0  \
     }
 
-/* Replaces what err holds. Returns code, which must be negative. */
+/* Replaces the content of err. Returns code, which must be negative. */
 int error_set(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Raises a failed libc call: appends ": <strerror(-code)>" to the sentence. Returns code. */
+/* Reports a failed libc call: appends ": <strerror(-code)>" to the message. Returns code. */
 int error_set_errno(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "sentence: " in front of what err holds (or of strerror, when err is empty). Returns code.
- */
+/* Prepends "sentence: " to the content of err (or to strerror, if err is empty). Returns code. */
 int error_wrap(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

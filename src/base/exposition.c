@@ -3,7 +3,7 @@
 
 #include <stdarg.h>
 
-/* `also`: what is escaped besides newline and backslash. */
+/* `also`: what to escape besides newline and backslash. */
 static void add_escaped(struct text *out, const char *string, char also)
 {
     for (; *string; string++)

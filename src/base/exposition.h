@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Prometheus' text format, version 0.0.4, written by walking the state: a family is announced once,
+ * Prometheus' text format, version 0.0.4, generated from current state: a family is announced once,
  * then its samples follow. Nothing is registered and nothing is kept.
  */
 
@@ -13,7 +13,7 @@
 /* type: "gauge" or "counter" (a counter's name ends in _total). */
 void exposition_family(struct text *out, const char *name, const char *type, const char *help);
 
-/* Labels are pairs of (const char *name, const char *value), closed by a NULL name; values are
+/* Labels are pairs of (const char *name, const char *value), terminated by a NULL name; values are
  * escaped. */
 void exposition_sample(struct text *out, const char *name, double value, ...)
     __attribute__((sentinel));

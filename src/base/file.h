@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Whole files: read with a bound, written so that a reader sees the old or the new content only. */
+/* Whole files: reads are bounded, writes are atomic (readers see either the old or the new
+ * content). */
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -9,14 +10,15 @@
 #include "base/error.h"
 
 /*
- * Reads a whole file (also a pipe or /proc, whose size is unknown before the end). The result is
- * NUL-terminated behind *ret_size bytes; free it. -EFBIG when it is larger than max bytes.
+ * Reads a whole file (also a pipe or /proc, whose size is not known in advance). The result is
+ * NUL-terminated after *ret_size bytes; free it. -EFBIG if it is larger than max bytes.
  */
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
 
 /*
- * Writes beside `path`, then renames over it. The temporary name starts with a dot; what a writer
- * that was killed in between left there, a later one removes when it is FILE_LEFTOVER_S old.
+ * Writes a temporary file beside `path`, then renames it. The temporary name starts with a dot;
+ * what a writer that was killed in between left there, a later one removes when it is
+ * FILE_LEFTOVER_S old.
  */
 enum { FILE_LEFTOVER_S = 60 };
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
@@ -36,5 +38,5 @@ int file_write_all(int fd, const void *data, size_t size);
 /* Makes a rename or a new name in this folder survive a power failure. */
 int file_sync_directory(const char *path, struct error *err);
 
-/* Creates a directory and its parents with mode 0755; an existing one is fine. */
+/* Creates a directory and its parents with mode 0755; an existing one is accepted. */
 int file_make_directory(const char *path, struct error *err);

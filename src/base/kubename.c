@@ -12,7 +12,7 @@
 
 enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253 };
 
-/* One part of a name: begins and ends with one of `ends`, holds `ends` and `inner`. */
+/* One part of a name: begins and ends with one of `ends`, consists of `ends` and `inner`. */
 static bool is_part(const char *text, size_t length, const char *ends, const char *inner)
 {
     if (length == 0 || !strchr(ends, text[0]) || !strchr(ends, text[length - 1]))
@@ -30,7 +30,7 @@ bool kubename_is_dns_label(const char *text)
     return length <= LABEL_MAX && is_part(text, length, LOWER DIGIT, "-");
 }
 
-/* The name of a key, or a value. */
+/* The name part of a key, or a value. */
 static bool is_word(const char *text)
 {
     const size_t length = strlen(text);
@@ -38,7 +38,7 @@ static bool is_word(const char *text)
     return length <= LABEL_MAX && is_part(text, length, LOWER UPPER DIGIT, "-_.");
 }
 
-/* The API server counts the whole only: a part may be longer than DNS would have it. */
+/* The API server limits the total length only: a part may be longer than DNS allows. */
 static bool is_dns_subdomain(const char *text, size_t length)
 {
     const char *end = text + length;
@@ -62,11 +62,12 @@ int kubename_check_key(const char *key, struct error *err)
     const char *name = slash ? slash + 1 : key;
 
     if (slash && !is_dns_subdomain(key, (size_t)(slash - key)))
-        return error_set(err, -EINVAL, "'%.80s' is no key: before the '/' stands a DNS name", key);
+        return error_set(err, -EINVAL,
+                         "'%.80s' is not a valid key: the part before '/' must be a DNS name", key);
     if (!is_word(name))
         return error_set(err, -EINVAL,
-                         "'%.80s' is no key: write up to %d letters, digits and inner '-', '_' or "
-                         "'.', after a DNS name and '/' if wanted",
+                         "'%.80s' is not a valid key: use up to %d letters, digits and inner '-', "
+                         "'_' or '.', with an optional DNS name and '/' before them",
                          key, LABEL_MAX);
     return 0;
 }
@@ -75,8 +76,8 @@ int kubename_check_value(const char *value, struct error *err)
 {
     if (*value && !is_word(value))
         return error_set(err, -EINVAL,
-                         "'%.80s' is no label value: write up to %d letters, digits and inner "
-                         "'-', '_' or '.'",
+                         "'%.80s' is not a valid label value: use up to %d letters, digits and "
+                         "inner '-', '_' or '.'",
                          value, LABEL_MAX);
     return 0;
 }

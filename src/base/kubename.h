@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Names of Kubernetes other than resources (slice/name.h): checked before the API server refuses.
- */
+/* Kubernetes names other than resources (slice/name.h): validated before the API server rejects
+ * them. */
 
 #include <stdbool.h>
 
 #include "base/error.h"
 
-/* Lower-case letters, digits and inner dashes, at most 63: one part of a DNS-1123 subdomain. */
+/* Lower-case letters, digits and inner dashes, at most 63: one label of a DNS-1123 subdomain. */
 bool kubename_is_dns_label(const char *text);
 
 /* A label or taint key, "gpu-model" or "example.com/gpu-model"; its value. 0 or -EINVAL. */

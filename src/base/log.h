@@ -19,10 +19,10 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
-/* Level and format of this process; LOG_INFO and LOG_LOGFMT before the first call. */
+/* Sets level and format of this process; LOG_INFO and LOG_LOGFMT before the first call. */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Both as a word, for a program that is to log alike. */
+/* Both as words, for a child process that is to log alike. */
 const char *log_level_name(void);
 const char *log_format_name(void);
 
@@ -33,8 +33,8 @@ bool log_format_parse(const char *name, enum log_format *ret_format);
 
 bool log_enabled(enum log_level level);
 
-/* Pairs of (const char *key, const char *value), closed by a NULL key; a NULL value drops its pair.
- */
+/* Pairs of (const char *key, const char *value), terminated by a NULL key; a NULL value omits its
+ * pair. */
 void log_event(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
 #define log_debug(...)   log_event(LOG_DEBUG, __VA_ARGS__, NULL)

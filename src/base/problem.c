@@ -70,7 +70,7 @@ void problem_add(struct problems *problems, enum problem_severity severity, stru
 
 const struct problem *problems_next(const struct problems *problems, const struct problem *previous)
 {
-    static char nowhere[] = "", sentence[] = "there was not enough memory to name every problem";
+    static char nowhere[] = "", sentence[] = "out of memory: not every problem is shown";
     static const struct problem lost = {
         .severity = PROBLEM_ERROR, .path = nowhere, .text = sentence};
     size_t i;
@@ -109,7 +109,7 @@ static bool comes_after(struct position a, struct position b)
 
 void problems_sort(struct problems *problems)
 {
-    /* Insertion keeps equal places in order of addition; a file has a handful of problems. */
+    /* Insertion sort is stable; a file has a handful of problems. */
     for (size_t i = 1; i < problems->n_items; i++) {
         struct problem moving = problems->items[i];
         size_t j = i;

@@ -2,12 +2,11 @@
 #pragma once
 
 /*
- * What is wrong with something a person wrote: every problem of a file at once, each with its
- * place.
+ * What is wrong with user input: every problem of a file at once, each with its position.
  *
- * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that the problem
- * has no place in a file (a command-line flag, an environment variable, the machine itself).
- * Path and sentence are made a line of UTF-8 (str_make_line), so that it stays one.
+ * A problem prints as one line, `file:line:column: path: sentence`; line 0 means that it has no
+ * position in a file (a command-line flag, an environment variable, the machine itself). Path and
+ * sentence are made a single line of UTF-8 (str_make_line).
  */
 
 #include <stdbool.h>
@@ -22,8 +21,8 @@ struct position {
 };
 
 enum problem_severity {
-    PROBLEM_NOTE,    /* worth knowing; changes no exit status */
-    PROBLEM_WARNING, /* works, but probably not as meant */
+    PROBLEM_NOTE,    /* informational; does not change the exit status */
+    PROBLEM_WARNING, /* works, but probably not as intended */
     PROBLEM_ERROR,   /* cannot be honoured */
 };
 
@@ -35,10 +34,10 @@ struct problem {
 };
 
 struct problems {
-    char *source; /* the file's name as it is shown; NULL = none */
+    char *source; /* file name to show; NULL = none */
     struct problem *items;
     size_t n_items, capacity;
-    bool failed; /* a problem was lost for want of memory: treat as an error */
+    bool failed; /* a problem was lost without memory: treat as an error */
 };
 
 #define PROBLEMS_INIT  \
@@ -49,10 +48,10 @@ struct problems {
 void problems_deinit(struct problems *problems);
 #define cleanup_problems cleanup(problems_deinit)
 
-/* Names the file that positions refer to. 0, or -ENOMEM. */
+/* Sets the file that positions refer to. 0, or -ENOMEM. */
 int problems_set_source(struct problems *problems, const char *source);
 
-/* problems may be NULL ("I do not care"). */
+/* problems may be NULL. */
 void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
                  const char *path, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -64,7 +63,7 @@ const struct problem *problems_next(const struct problems *problems,
 /* How many of them problems_next yields. */
 size_t problems_count(const struct problems *problems, enum problem_severity severity);
 
-/* By position, then by order of addition. */
+/* By position; stable. */
 void problems_sort(struct problems *problems);
 
 /* One line, without a line feed; `buffer` is always terminated. */

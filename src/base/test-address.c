@@ -13,7 +13,7 @@
 
 static const struct {
     const char *address, *host;
-    unsigned port; /* 0 = refused */
+    unsigned port; /* 0 = rejected */
 } rows[] = {
     {"127.0.0.1:9400", "127.0.0.1", 9400},
     {":8080", "", 8080},

@@ -62,7 +62,7 @@ static void test_a_long_sentence_is_cut_visibly(void **state)
     assert_int_equal(strlen(error_text(&err)), length);
     assert_string_equal(error_text(&err) + length - 3, "...");
 
-    /* What is lost by wrapping is the end: who could not do what stays. */
+    /* Wrapping truncates the end: the outer context stays. */
     error_wrap(&err, -E2BIG, "cannot start");
     assert_int_equal(strlen(error_text(&err)), length);
     assert_memory_equal(error_text(&err), "cannot start: xxx", 17);
@@ -77,7 +77,7 @@ static void test_an_outside_word_cannot_break_the_line(void **state)
     assert_string_equal(error_text(&err), "the duration '1r?[2J?' needs units");
 }
 
-/* Else JSON would refuse the whole sentence. */
+/* Otherwise JSON would reject the whole message. */
 static void test_a_cut_leaves_no_half_character(void **state)
 {
     char word[sizeof(((struct error *)NULL)->message) + 100];

@@ -64,7 +64,7 @@ static void labels_keep_their_order(void **state)
     assert_string_equal(text_string(&out), "x{b=\"1\",a=\"2\"} 1\n");
 }
 
-/* Counters grow past what a float, or six digits, can tell apart. */
+/* Counters grow beyond what a float, or six digits, can represent. */
 static void values_lose_nothing(void **state)
 {
     static const struct {

@@ -37,7 +37,7 @@ static int remove_folder(void **state)
     return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* A path in the test's folder; valid until the next call. */
+/* A path in the test's directory; valid until the next call. */
 static const char *in_folder(const char *name)
 {
     static char path[256];

@@ -32,40 +32,41 @@ static void knows_a_dns_label(void **state)
             fail_msg("%s", cases[i].text);
 }
 
-/* What the API server takes, it takes in a label and in a taint. */
+/* Keys that the API server accepts in a label and in a taint. */
 static void knows_a_key(void **state)
 {
     static const struct {
-        const char *key, *says; /* says NULL = it is one */
+        const char *key, *reason; /* reason NULL = it is one */
     } cases[] = {
         {"team", NULL},
         {"A_b.c-d", NULL},
         {"nvidia.com/gpu.count", NULL},
         {NAME_63, NULL},
         {"x." NAME_63 "/" NAME_63, NULL},
-        {NAME_63 "a.example.com/x", NULL}, /* the API server bounds the whole domain alone */
-        {"", "write up to 63 letters"},
-        {"x/", "write up to 63 letters"},
-        {NAME_63 "a", "write up to 63 letters"},
-        {"-x", "write up to 63 letters"},
-        {"x.", "write up to 63 letters"},
-        {"a b", "write up to 63 letters"},
-        {"a/b/c", "write up to 63 letters"},
-        {"/x", "before the '/' stands a DNS name"},
-        {"Domain/x", "before the '/' stands a DNS name"},
-        {"a..b/x", "before the '/' stands a DNS name"},
-        {".a/x", "before the '/' stands a DNS name"},
-        {"a.b./x", "before the '/' stands a DNS name"},
-        {"-a.b/x", "before the '/' stands a DNS name"},
-        {"a-.b/x", "before the '/' stands a DNS name"},
+        {NAME_63 "a.example.com/x",
+         NULL}, /* the API server limits the total length of the domain only */
+        {"", "use up to 63 letters"},
+        {"x/", "use up to 63 letters"},
+        {NAME_63 "a", "use up to 63 letters"},
+        {"-x", "use up to 63 letters"},
+        {"x.", "use up to 63 letters"},
+        {"a b", "use up to 63 letters"},
+        {"a/b/c", "use up to 63 letters"},
+        {"/x", "the part before '/' must be a DNS name"},
+        {"Domain/x", "the part before '/' must be a DNS name"},
+        {"a..b/x", "the part before '/' must be a DNS name"},
+        {".a/x", "the part before '/' must be a DNS name"},
+        {"a.b./x", "the part before '/' must be a DNS name"},
+        {"-a.b/x", "the part before '/' must be a DNS name"},
+        {"a-.b/x", "the part before '/' must be a DNS name"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct error err = ERROR_INIT;
         const int r = kubename_check_key(cases[i].key, &err);
 
-        if (r != (cases[i].says ? -EINVAL : 0) ||
-            (cases[i].says && !strstr(error_text(&err), cases[i].says)))
+        if (r != (cases[i].reason ? -EINVAL : 0) ||
+            (cases[i].reason && !strstr(error_text(&err), cases[i].reason)))
             fail_msg("%s: %s", cases[i].key, error_text(&err));
     }
 }
@@ -100,7 +101,7 @@ static void knows_a_value(void **state)
         const int r = kubename_check_value(cases[i].value, &err);
 
         if (r != (cases[i].is_one ? 0 : -EINVAL) ||
-            (r < 0 && !strstr(error_text(&err), "is no label value")))
+            (r < 0 && !strstr(error_text(&err), "is not a valid label value")))
             fail_msg("%s: %s", cases[i].value, error_text(&err));
     }
 }

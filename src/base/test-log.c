@@ -38,7 +38,7 @@ static const char *catch_end(void)
     return output;
 }
 
-/* Checks the stamp that opens the line and returns what follows it. */
+/* Checks the timestamp at the start of the line and returns what follows. */
 static const char *after_time(const char *line, const char *head)
 {
     unsigned year, month, day, hour, minute, second, ms;
@@ -65,7 +65,7 @@ static void test_logfmt(void **state)
         {"a=b", "\"a=b\""},
         {"back\\slash", "\"back\\\\slash\""},
         {"l1\nl2", "\"l1\\nl2\""},
-        {"\x1b[2J", "\"\\u001b[2J\""}, /* a terminal would obey */
+        {"\x1b[2J", "\"\\u001b[2J\""}, /* a terminal would interpret it */
         {"a\rb\x7f", "\"a\\u000db\\u007f\""},
     };
 

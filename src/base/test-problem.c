@@ -66,7 +66,7 @@ static void test_counted_by_severity(void **state)
     assert_int_equal(problems_count(&problems, PROBLEM_WARNING), 2);
     assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 0);
 
-    problems.failed = true; /* a problem lost for want of memory must not look like success */
+    problems.failed = true; /* a problem lost without memory must not look like success */
     assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 1);
     problem_add(NULL, PROBLEM_ERROR, nowhere, "", "nobody cares");
 }
@@ -82,7 +82,7 @@ static void test_a_lost_problem_is_the_last_one(void **state)
     problems.failed = true;
     problem = problems_next(&problems, NULL);
     problem_format(&problems, problem, line, sizeof(line));
-    assert_string_equal(line, "there was not enough memory to name every problem");
+    assert_string_equal(line, "out of memory: not every problem is shown");
     assert_int_equal(problem->severity, PROBLEM_ERROR);
     assert_null(problems_next(&problems, problem));
 
@@ -109,7 +109,7 @@ static void test_described_by_the_first_error(void **state)
     problem_add(&problems, PROBLEM_WARNING, (struct position){1, 1}, "a", "is odd");
     assert_described(&problems, 128, "");
     problems.failed = true;
-    assert_described(&problems, 128, "there was not enough memory to name every problem");
+    assert_described(&problems, 128, "out of memory: not every problem is shown");
     problem_add(&problems, PROBLEM_ERROR, (struct position){1, 2}, "b",
                 "is w\xc3\xa4"
                 "rong");

@@ -105,7 +105,7 @@ static void test_a_line_shows_no_control_characters(void **state)
     assert_string_equal(empty, "");
 }
 
-/* As JSON has it, which takes no string with anything else in it. */
+/* As required by JSON, which accepts no other strings. */
 static void test_a_line_is_utf8(void **state)
 {
     static const struct {

@@ -110,7 +110,7 @@ static void test_json_is_read(void **state)
     assert_int_equal(n, 1);
     assert_true(yaml_as_bool(&a->children[1], &yes));
     assert_true(yes);
-    assert_false(yaml_as_int(&a->children[2], &n)); /* quoted: a text */
+    assert_false(yaml_as_int(&a->children[2], &n)); /* quoted: a string */
     assert_string_equal(yaml_get_text(&p.documents[0], "b"), "x/\xc3\xa4");
     release(&p);
 }
@@ -197,13 +197,13 @@ static void test_document_inside_a_block(void **state)
 {
     static const struct {
         const char *text;
-        unsigned line, column; /* where the inner 'b' key must be seen */
+        unsigned line, column; /* where to report the inner 'b' key */
     } table[] = {
         {"data:\n  k: |-\n    a: 1\n    b: 2\n", 4, 5},
         {"data:\n  k: |\n\n    a: 1\n    b: 2\n", 5, 5},
         {"data:\n  k: |4\n      a: 1\n      b: 2\n", 4, 7},
         {"data:\n  k: '{a: 1, b: 2}'\n", 2, 14},
-        {"data:\n  k: \"a: 1\\nb: 2\"\n", 2, 1}, /* only its own places are known */
+        {"data:\n  k: \"a: 1\\nb: 2\"\n", 2, 1}, /* only its inner position is known */
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -235,15 +235,16 @@ static void test_each_fault_has_place_and_sentence(void **state)
         const char *text, *line;
     } table[] = {
         {"a: 1\nb: 2\na: 3\n", "f.yaml:3:1: duplicate key 'a' (first at line 1)"},
-        {"a: *x\n", "f.yaml:1:4: the alias '*x' has no anchor '&x' before it"},
-        {"a: &x [*x]\n", "f.yaml:1:8: the alias '*x' stands inside its own anchor"},
-        {"a: !mine 1\n", "f.yaml:1:4: the tag '!mine' is not supported; leave it out"},
+        {"a: *x\n", "f.yaml:1:4: the alias '*x' has no preceding anchor '&x'"},
+        {"a: &x [*x]\n", "f.yaml:1:8: the alias '*x' is inside its own anchor"},
+        {"a: !mine 1\n", "f.yaml:1:4: the tag '!mine' is not supported; remove it"},
         {"[a]: 1\n", "f.yaml:1:1: a key must be a plain word or a quoted text"},
-        {"a:\n\tb: 1\n", "f.yaml:2:1: a tab cannot indent in YAML; write spaces instead"},
+        {"a:\n\tb: 1\n",
+         "f.yaml:2:1: YAML does not allow tabs for indentation; use spaces instead"},
         {"a: [1, 2\nb: 3\n", "f.yaml:2:2: not valid YAML: did not find expected ',' or ']' while "
                              "parsing a flow sequence that began at line 1"},
-        {"a: 1\nb: \xff\n", "f.yaml:2:4: this is not UTF-8 text: invalid leading UTF-8 octet"},
-        {"a: \"x\\0y\"\n", "f.yaml:1:4: a text cannot hold the character NUL"},
+        {"a: 1\nb: \xff\n", "f.yaml:2:4: not UTF-8 text: invalid leading UTF-8 octet"},
+        {"a: \"x\\0y\"\n", "f.yaml:1:4: a text cannot contain the character NUL"},
         {"a: {<<: 1}\n", "f.yaml:1:9: the merge key '<<' takes a map, or a list of maps"},
         {"<<: {}\n<<: {}\n", "f.yaml:2:1: duplicate key '<<' (first at line 1)"},
     };
@@ -296,16 +297,16 @@ static void test_nul_and_size(void **state)
     struct parsed p = parse_at("a: 1\nb: \0", 9, (struct position){0, 0});
     char *big = test_malloc(YAML_MAX_BYTES + 1);
 
-    assert_problem(&p, 0, "f.yaml:2:4: this is not a text file: it holds the character NUL");
+    assert_problem(&p, 0, "f.yaml:2:4: not a text file: it contains the character NUL");
     release(&p);
     p = parse_at("a\0:\0", 4, (struct position){0, 0});
     assert_problem(&p, 0,
-                   "f.yaml:1:2: this is not a text file: it holds the character NUL; it looks "
+                   "f.yaml:1:2: not a text file: it contains the character NUL; it looks "
                    "like UTF-16, save it as UTF-8");
     release(&p);
     memset(big, ' ', YAML_MAX_BYTES + 1);
     p = parse_at(big, YAML_MAX_BYTES + 1, (struct position){0, 0});
-    assert_problem(&p, 0, "f.yaml:1:1: too large: 1048577 bytes, at most 1048576 are read");
+    assert_problem(&p, 0, "f.yaml:1:1: too large: 1048577 bytes, the limit is 1048576");
     release(&p);
     test_free(big);
 }

@@ -194,9 +194,9 @@ void str_mark_cut(char *buffer, size_t size)
     memcpy(buffer + length, "...", sizeof("..."));
 }
 
-enum { SUGGEST_MAX = 64 }; /* longer words are not typing errors of ours */
+enum { SUGGEST_MAX = 64 }; /* longer words are not typos */
 
-/* Edit distance where a swap of neighbours counts one, letters compared without case. */
+/* Edit distance with transpositions, ignoring case. */
 static size_t distance(const char *a, size_t n_a, const char *b, size_t n_b)
 {
     size_t rows[3][SUGGEST_MAX + 1];

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * A growing text, and the few questions about strings that libc leaves open.
+ * A growing text, and a few string functions that libc lacks.
  *
  * `data` is NUL-terminated once anything was added and NULL before; text_string() is never NULL.
- * Adding may fail only for want of memory: the text then remembers it and every later addition is
- * refused, so a long run of additions needs one check at its end (text_failed).
+ * Adding fails only without memory: the text records the failure and rejects later additions, so a
+ * series of additions needs a single check at its end (text_failed).
  */
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ struct text {
     char *data;
     size_t length;   /* without the NUL */
     size_t capacity; /* bytes behind data */
-    bool failed;     /* an addition found no memory */
+    bool failed;     /* an addition failed without memory */
 };
 
 #define TEXT_INIT    \
@@ -28,7 +28,7 @@ struct text {
 
 void text_deinit(struct text *text);
 
-/* Forgets the content, keeps the memory. */
+/* Drops the content, keeps the memory. */
 void text_clear(struct text *text);
 
 void text_add(struct text *text, const char *string);
@@ -36,13 +36,13 @@ void text_add_bytes(struct text *text, const void *bytes, size_t length);
 void text_add_char(struct text *text, char c);
 void text_addf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* True when an addition was lost. */
+/* True if an addition was lost. */
 bool text_failed(const struct text *text);
 
 /* Borrowed; "" when nothing was added. */
 const char *text_string(const struct text *text);
 
-/* Hands the memory over (free it) and empties the text; NULL when an addition was lost. */
+/* Hands over the memory (free it) and empties the text; NULL if an addition was lost. */
 char *text_take(struct text *text);
 
 #define cleanup_text cleanup(text_deinit)
@@ -51,11 +51,11 @@ bool str_equal(const char *a, const char *b);
 bool str_starts_with(const char *string, const char *prefix);
 bool str_ends_with(const char *string, const char *suffix);
 
-/* Copies into a fixed buffer; returns -ENAMETOOLONG (and copies nothing) when it does not fit. */
+/* Copies into a fixed buffer; returns -ENAMETOOLONG (and copies nothing) if it does not fit. */
 int str_copy(char *to, size_t size, const char *from);
 
-/* Makes one line of it that a terminal shows as it is and JSON takes: each control character, and
- * each byte that is no UTF-8, becomes '?'. */
+/* Makes it a single line that is safe for terminals and JSON: each control character, and each byte
+ * that is not UTF-8, becomes '?'. */
 void str_make_line(char *string);
 
 /* The bytes of the UTF-8 character at the start; 0 = it is not one, or a control character. */
@@ -69,8 +69,8 @@ void str_drop_partial(char *string);
  */
 void str_mark_cut(char *buffer, size_t size);
 
-/* The candidate nearest to word by edit distance, or NULL when none is near enough to suggest. */
+/* The candidate nearest to word by edit distance, or NULL if none is close enough to suggest. */
 const char *str_suggest(const char *word, const char *const *candidates, size_t n_candidates);
 
-/* `*` matches any run of characters, everything else is literal, anchored at both ends. */
+/* `*` matches any run of characters, everything else is literal; matches the whole string. */
 bool str_glob(const char *pattern, const char *string);

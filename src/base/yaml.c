@@ -11,13 +11,12 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-/* Aliases may repeat a long scalar as often as there are nodes, so the text has a budget of its
- * own. */
+/* Aliases may repeat a long scalar once per node, so text has its own budget. */
 enum { MAX_TEXT_BYTES = 4 * YAML_MAX_BYTES, MAX_ANCHORS = 1024 };
 
 struct anchor {
     char *name;
-    struct yaml *node; /* a copy of what the anchor names; NULL while it is still being read */
+    struct yaml *node; /* a copy of the anchored node; NULL while it is being read */
     bool open;
 };
 
@@ -25,7 +24,7 @@ struct loader {
     yaml_parser_t parser;
     const char *data;
     size_t size;
-    const char **lines; /* where each line starts; needed only to find the indentation of a block */
+    const char **lines; /* start of each line; needed only to find the indentation of a block */
     size_t n_lines, lines_capacity;
     struct position origin;
     struct problems *problems;
@@ -83,7 +82,7 @@ static struct position place_of(const struct loader *l, yaml_mark_t mark)
     return place(l, mark.line, mark.column);
 }
 
-/* Bytes of the line break at p, by libyaml's rules (it also knows NEL, LS and PS); 0 = none. */
+/* Length of the line break at p, by libyaml's rules (which include NEL, LS and PS); 0 = none. */
 static size_t line_break(const char *p, const char *end)
 {
     size_t left = (size_t)(end - p);
@@ -155,7 +154,7 @@ static struct position place_of_byte(const struct loader *l, size_t offset)
 static bool is_tab(const struct loader *l, yaml_mark_t mark)
 {
     return mark.line < l->n_lines &&
-           l->lines[mark.line] + mark.column < l->data + l->size && /* only spaces before it */
+           l->lines[mark.line] + mark.column < l->data + l->size && /* preceded only by spaces */
            l->lines[mark.line][mark.column] == '\t';
 }
 
@@ -166,11 +165,10 @@ static int syntax_error(struct loader *l)
     if (p->error == YAML_MEMORY_ERROR)
         return -ENOMEM;
     if (p->error == YAML_READER_ERROR)
-        return fail_at(l, place_of_byte(l, p->problem_offset), "this is not UTF-8 text: %s",
-                       p->problem);
+        return fail_at(l, place_of_byte(l, p->problem_offset), "not UTF-8 text: %s", p->problem);
     if (is_tab(l, p->problem_mark))
         return fail_at(l, place_of(l, p->problem_mark),
-                       "a tab cannot indent in YAML; write spaces instead");
+                       "YAML does not allow tabs for indentation; use spaces instead");
     if (p->context)
         return fail_at(l, place_of(l, p->problem_mark),
                        "not valid YAML: %s %s that began at line %u", p->problem, p->context,
@@ -183,7 +181,7 @@ static int next_event(struct loader *l, yaml_event_t *event)
     return yaml_parser_parse(&l->parser, event) ? 0 : syntax_error(l);
 }
 
-/* Every node pays for itself and its text before memory is taken for it. */
+/* Every node is charged for itself and its text before memory is allocated. */
 static int charge(struct loader *l, struct position at, size_t n_text_bytes)
 {
     l->n_nodes++;
@@ -227,7 +225,8 @@ static int copy_children(struct loader *l, const struct yaml *from, unsigned dep
     return 0;
 }
 
-/* A copy keeps the places of what was written; `to` is fit for node_deinit also after a failure. */
+/* A copy keeps the positions of the original; `to` can be passed to node_deinit even after a
+ * failure. */
 static int copy_into(struct loader *l, const struct yaml *from, unsigned depth, struct yaml *to)
 {
     size_t n_bytes = (from->text ? strlen(from->text) : 0) + (from->key ? strlen(from->key) : 0);
@@ -249,7 +248,7 @@ static int copy_into(struct loader *l, const struct yaml *from, unsigned depth, 
     return copy_children(l, from, depth, to);
 }
 
-/* A name may be given again: then the newest meaning counts. */
+/* A name may be redefined: the latest definition counts. */
 static struct anchor *anchor_find(struct loader *l, const char *name)
 {
     for (size_t i = l->n_anchors; i > 0; i--)
@@ -309,9 +308,9 @@ static int load_alias(struct loader *l, const yaml_event_t *event, unsigned dept
     struct anchor *anchor = anchor_find(l, name);
 
     if (!anchor)
-        return fail_at(l, at, "the alias '*%s' has no anchor '&%s' before it", name, name);
+        return fail_at(l, at, "the alias '*%s' has no preceding anchor '&%s'", name, name);
     if (anchor->open)
-        return fail_at(l, at, "the alias '*%s' stands inside its own anchor", name);
+        return fail_at(l, at, "the alias '*%s' is inside its own anchor", name);
     return copy_into(l, anchor->node, depth, node);
 }
 
@@ -325,7 +324,7 @@ static bool is_null_word(const char *text)
     return false;
 }
 
-/* Core tags say what is seen anyway; only !!str changes a reading. */
+/* Core tags state the obvious; only !!str changes the meaning. */
 static int apply_tag(struct loader *l, struct position at, const yaml_char_t *tag, bool *ret_string)
 {
     static const char core[] = "tag:yaml.org,2002:";
@@ -345,13 +344,13 @@ static int apply_tag(struct loader *l, struct position at, const yaml_char_t *ta
                 return 0;
             }
     }
-    fail_at(l, at, "the tag '%s' is not supported; leave it out", name);
-    return 0; /* the value can still be looked at, so that further problems are found */
+    fail_at(l, at, "the tag '%s' is not supported; remove it", name);
+    return 0; /* the value can still be read, so that further problems are found */
 }
 
 /*
- * libyaml does not tell how far a literal block is indented. The source line is longer than the
- * line of the value by just that much, whether the indentation was given or detected.
+ * libyaml does not report the indentation of a literal block. The source line is longer than the
+ * line of the value by exactly that much, whether the indentation was explicit or detected.
  */
 static struct position find_block_content(const struct loader *l, const struct yaml *node,
                                           size_t header_line)
@@ -385,7 +384,7 @@ static int load_scalar(struct loader *l, const yaml_event_t *event, struct yaml 
 
     node->at = place_of(l, event->start_mark);
     if (memchr(value, '\0', length))
-        return fail_at(l, node->at, "a text cannot hold the character NUL");
+        return fail_at(l, node->at, "a text cannot contain the character NUL");
     r = charge(l, node->at, length);
     if (r < 0)
         return r;
@@ -441,7 +440,7 @@ static int load_key(struct loader *l, const yaml_event_t *event, struct yaml *no
     if (event->type != YAML_SCALAR_EVENT)
         return fail_at(l, at, "a key must be a plain word or a quoted text");
     if (memchr(key, '\0', event->data.scalar.length))
-        return fail_at(l, at, "a key cannot hold the character NUL");
+        return fail_at(l, at, "a key cannot contain the character NUL");
     r = charge(l, at, event->data.scalar.length);
     if (r < 0)
         return r;
@@ -465,8 +464,8 @@ static int compare_keys(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Keeps the first child of each key: a later one is an error if written here, else merely merged.
- */
+/* Keeps the first child of each key: a later one is an error if written here, and dropped if
+ * merged. */
 static int drop_repeated_keys(struct loader *l, struct yaml *map, size_t n_written)
 {
     cleanup_free struct key_ref *refs = calloc(map->n_children + 1, sizeof(*refs));
@@ -498,7 +497,7 @@ static int drop_repeated_keys(struct loader *l, struct yaml *map, size_t n_writt
     return 0;
 }
 
-/* Moves the children of a merged map behind the written ones. */
+/* Moves the children of a merged map after the explicit ones. */
 static int take_children(struct loader *l, struct yaml *map, size_t *capacity, struct yaml *from)
 {
     if (from->kind != YAML_MAP)
@@ -682,7 +681,7 @@ static int load_stream(struct loader *l, struct yaml **documents, size_t *n_docu
     }
 }
 
-/* As some shells' redirections write it: ASCII with a NUL beside each character, or a mark. */
+/* As written by some shells' redirections: ASCII with a NUL after each character, or a BOM. */
 static bool is_utf16(const struct loader *l)
 {
     const unsigned char *b = (const unsigned char *)l->data;
@@ -696,13 +695,13 @@ static int check_input(struct loader *l)
     const char *nul = l->size ? memchr(l->data, '\0', l->size) : NULL;
 
     if (l->size > YAML_MAX_BYTES)
-        return fail_at(l, place(l, 0, 0), "too large: %zu bytes, at most %d are read", l->size,
+        return fail_at(l, place(l, 0, 0), "too large: %zu bytes, the limit is %d", l->size,
                        YAML_MAX_BYTES);
     if (find_lines(l) < 0)
         return -ENOMEM;
     if (nul)
         return fail_at(l, place_of_byte(l, (size_t)(nul - l->data)),
-                       "this is not a text file: it holds the character NUL%s",
+                       "not a text file: it contains the character NUL%s",
                        is_utf16(l) ? "; it looks like UTF-16, save it as UTF-8" : "");
     return 0;
 }
@@ -778,7 +777,7 @@ bool yaml_as_bool(const struct yaml *node, bool *ret_value)
     return false;
 }
 
-/* Digits only. A leading zero is refused: it means eight to YAML 1.1 and ten to YAML 1.2. */
+/* Digits only. A leading zero is rejected: octal in YAML 1.1 and decimal in YAML 1.2. */
 static bool read_magnitude(const char *digits, uint64_t *ret_value)
 {
     unsigned base = 10;
@@ -831,7 +830,7 @@ bool yaml_as_double(const struct yaml *node, double *ret_value)
         !strpbrk(node->text, "0123456789"))
         return false;
     locale =
-        newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* a screen program may have set another */
+        newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* the caller may have set another locale */
     if (!locale)
         return false;
     value = strtod_l(node->text, &end, locale);

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * YAML (and so JSON) as a tree that remembers where every node stood.
+ * YAML (and so JSON) as a tree that records the position of every node.
  *
- * libyaml does the lexing. Scalars keep their text; nothing is typed until somebody asks. The input
- * is bounded: size, depth 32, a node budget that aliases count against, no NUL bytes. Anchors and
+ * libyaml does the lexing. Scalars keep their text; types are resolved on access. The input is
+ * bounded: size, depth 32, a node budget that aliases count against, no NUL bytes. Anchors and
  * merge keys (`<<`) are expanded under that budget, because NVIDIA's files may use them. Duplicate
- * keys are an error that names the first one. Problems land in `struct problems` with their places.
+ * keys are an error that names the first one. Problems are added to a `struct problems` with their
+ * positions.
  */
 
 #include <stdbool.h>
@@ -27,9 +28,9 @@ struct yaml {
     bool quoted; /* written in quotes or as a block: always a string, never null or a number */
     bool block;  /* a literal block (`|`): text starts on the line after `at`, see content_at */
     struct position
-        content_at;        /* where its first character stands: blocks and one-line texts, else
-                              {0,0} (for a document inside: its places then count from itself) */
-    struct yaml *children; /* YAML_LIST, YAML_MAP: in the order of the file */
+        content_at; /* position of its first character: blocks and one-line texts, else {0,0} (a
+                       document inside then counts positions from its own start) */
+    struct yaml *children; /* YAML_LIST, YAML_MAP: in file order */
     size_t n_children;
 };
 
@@ -44,18 +45,18 @@ int yaml_parse(const char *data, size_t size, struct position origin, struct pro
                struct yaml **ret_documents, size_t *ret_n_documents);
 
 /*
- * Frees an array of documents as yaml_parse gave it. For the linker it bears another name, because
- * libyaml exports a yaml_free of its own and would call ours.
+ * Frees an array of documents returned by yaml_parse. The linker sees another name, because libyaml
+ * exports a yaml_free of its own and would call ours.
  */
 void yaml_free(struct yaml *documents, size_t n_documents) __asm__("gpuslice_yaml_free");
 
-/* The child of a map under exactly this key, or NULL (also when `map` is NULL or no map). */
+/* The child of a map with exactly this key, or NULL (also if `map` is NULL or not a map). */
 const struct yaml *yaml_get(const struct yaml *map, const char *key);
 
 /* Text of the scalar under key, or NULL. */
 const char *yaml_get_text(const struct yaml *map, const char *key);
 
-/* Plain-scalar readings; false when the node is something else. */
+/* Interpret a plain scalar; false if the node is something else. */
 bool yaml_as_bool(const struct yaml *node, bool *ret_value);   /* true, false (YAML 1.2) */
 bool yaml_as_int(const struct yaml *node, int64_t *ret_value); /* decimal, also 0x and 0o */
 bool yaml_as_double(const struct yaml *node, double *ret_value);

@@ -24,7 +24,7 @@ static bool is_keyword(const char *text)
     return false;
 }
 
-/* Narrower than YAML allows: what starts like a word and holds nothing that means something. */
+/* Stricter than YAML requires: starts like a word and contains no special characters. */
 static bool is_plain(const char *text)
 {
     if (!isalpha((unsigned char)text[0]) || is_keyword(text))
@@ -94,7 +94,7 @@ static void add_indent(struct text *out, int indent)
     text_addf(out, "%*s", indent, "");
 }
 
-/* The cursor stands where the first key goes: at the start of a line, or behind "- ". */
+/* The cursor is where the first key goes: at the start of a line, or after "- ". */
 static void add_map(struct text *out, const json_t *map, int indent, bool at_line_start)
 {
     const char *key;
@@ -129,7 +129,7 @@ static void add_list(struct text *out, const json_t *list, int indent)
     }
 }
 
-/* Behind "key:" or "-": a scalar on the same line, or a block on the next ones. */
+/* After "key:" or "-": a scalar on the same line, or a block on the following ones. */
 static void add_value(struct text *out, const json_t *value, int indent)
 {
     if (is_empty(value) || !(json_is_object(value) || json_is_array(value))) {

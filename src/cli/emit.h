@@ -4,8 +4,8 @@
 /*
  * A tree of values as text for other programs: JSON, or block-style YAML with the same content.
  *
- * Keys keep the order of insertion. In YAML a text is quoted whenever a reader (of YAML 1.1 or 1.2)
- * could take it for something else, so that both formats read back as the same tree.
+ * Keys keep their insertion order. In YAML a text is quoted if any reader (of YAML 1.1 or 1.2)
+ * might interpret it, so that both formats read back as the same tree.
  */
 
 #include <jansson.h>

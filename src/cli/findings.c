@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "cli/style.h"
 
-/* From the gravest down. */
+/* By descending severity. */
 static const struct {
     enum problem_severity severity;
     enum style style;
@@ -16,7 +16,7 @@ static const struct {
     {PROBLEM_NOTE, STYLE_NOTE, "note", "notes"},
 };
 
-/* What concerns the machine alone has nothing to do with the file, so that its name is left out. */
+/* Problems of the machine are unrelated to the file, so its name is left out. */
 static void print_line(const struct problems *problems, const struct problem *problem, FILE *out)
 {
     static const struct problems no_file = PROBLEMS_INIT;

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Problems as a person reads them: the gravest first, each group under its word, each line
+ * Problems as shown to people: by descending severity, each group under a heading, each line
  * `file:line:column: path: sentence`, and a summary; or as a tree for programs.
  */
 
@@ -12,9 +12,9 @@
 
 #include "base/problem.h"
 
-/* Sorts `problems` on the way. Prints nothing but the summary, if wanted, when there are none. */
+/* Also sorts `problems`. Without any, prints nothing but the summary, if requested. */
 void findings_print(struct problems *problems, bool with_summary, FILE *out);
 
 /* {"file", "errors", "warnings", "notes", "problems": [{"severity", "line", "column", "path",
-   "text"}]}; line and column are null for a problem without a place. NULL for want of memory. */
+ * "text"}]}; line and column are null for a problem without a position. NULL without memory. */
 json_t *findings_tree(struct problems *problems);

@@ -25,14 +25,13 @@ bool machine_given(const struct request *request)
     return request->node || request->machine;
 }
 
-/* The folders that names are looked for in: GPUSLICE_MACHINE_PATH, as in the simulator, then ours.
- */
+/* The directories searched for names: GPUSLICE_MACHINE_PATH, as in the simulator, then ours. */
 static char *search_path(void)
 {
-    const char *said = getenv("GPUSLICE_MACHINE_PATH");
+    const char *variable = getenv("GPUSLICE_MACHINE_PATH");
     char *path;
 
-    if (asprintf(&path, "%s:%s", said ? said : "", paths_machines()) < 0)
+    if (asprintf(&path, "%s:%s", variable ? variable : "", paths_machines()) < 0)
         return NULL;
     return path;
 }
@@ -42,7 +41,7 @@ static int is_machine_file(const struct dirent *entry)
     return entry->d_name[0] != '.' && str_ends_with(entry->d_name, ".yaml");
 }
 
-/* A missing folder simply holds no machine; what that means is for the caller to say. */
+/* A missing directory just contains no machine; the caller decides what that means. */
 static void add_names(const char *folder, struct text *text, const char *separator)
 {
     struct dirent **entries = NULL;
@@ -118,7 +117,7 @@ static int unknown_machine(const char *word, const struct catalog *catalog, stru
         names[n_names++] = strsep(&rest, "\n");
     near = str_suggest(word, names, n_names);
     if (near)
-        return error_set(err, -ENOENT, "there is no machine '%s'; did you mean '%s'?", word, near);
+        return error_set(err, -ENOENT, "unknown machine '%s'; did you mean '%s'?", word, near);
     catalog_add_near_machines(catalog, word, &hint);
     return error_set(err, -ENOENT, "there is no machine '%s'; %s, or give the path of a file", word,
                      text_string(&hint));
@@ -169,7 +168,7 @@ static int observe(const char *library, struct inventory *ret_inventory, struct 
     return r;
 }
 
-/* The simulator keeps lock and state side by side; nothing else ever lies in this folder. */
+/* The simulator keeps lock and state side by side; nothing else is ever in this directory. */
 static void remove_folder(const char *path)
 {
     cleanup(closedir_p) DIR *folder = opendir(path);
@@ -191,8 +190,8 @@ static void name_product(const struct yaml *document, char *buffer, size_t size)
     snprintf(buffer, size, "%s", name ? name : found ? found->name : "");
 }
 
-/* What the DMI tables would say of it. The simulator has read the file, so that it is known as
- * good. */
+/* The product name that the DMI tables would show. The simulator has parsed the file, so it is
+ * valid. */
 static void read_product(const char *target, char *buffer, size_t size)
 {
     cleanup_free char *data = NULL;
@@ -215,20 +214,20 @@ static int observe_simulated(const char *target, struct inventory *ret_inventory
     int r;
 
     if (access(library, R_OK) < 0)
-        return error_set_errno(err, -errno,
-                               "cannot find the simulator's library %s; GPUSLICE_SIM_LIBRARY "
-                               "names another one",
-                               library);
+        return error_set_errno(
+            err, -errno,
+            "cannot find the simulator's library %s; set GPUSLICE_SIM_LIBRARY to use another one",
+            library);
     if (snprintf(folder, sizeof(folder), "%s/gpuslice-XXXXXX", tmp && *tmp ? tmp : "/tmp") >=
         (int)sizeof(folder))
         return error_set_errno(err, -ENAMETOOLONG, "cannot use TMPDIR");
     if (!mkdtemp(folder))
-        return error_set_errno(err, -errno, "cannot create the folder %s", folder);
+        return error_set_errno(err, -errno, "cannot create the directory %s", folder);
     snprintf(state, sizeof(state), "%s/state", folder);
     setenv("GPUSLICE_MACHINE", target, 1);
     setenv("GPUSLICE_CATALOG", paths_catalog(), 1);
     setenv("GPUSLICE_SIM_STATE", state, 1);
-    /* This host may have a GPU of its own at an address of the simulated ones. */
+    /* This host may have a real GPU at the address of a simulated one. */
     setenv("GPUSLICE_SYSFS", folder, 1);
     r = observe(library, ret_inventory, err);
     remove_folder(folder);
@@ -261,7 +260,7 @@ int machine_observe(const struct request *request, struct machine *ret_machine, 
     if (request->node) {
         r = observe_node(&machine.inventory, err);
         if (r < 0)
-            return error_wrap(err, r, "cannot ask this machine's driver");
+            return error_wrap(err, r, "cannot query this machine's driver");
         snprintf(machine.title, sizeof(machine.title), "this node");
     } else {
         r = resolve(request->machine, target, err);

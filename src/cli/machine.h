@@ -29,10 +29,10 @@ struct machine {
 void machine_deinit(struct machine *machine);
 #define cleanup_machine cleanup(machine_deinit)
 
-/* True when the command line names one. */
+/* True if the command line names a machine. */
 bool machine_given(const struct request *request);
 
-/* 0, or why the machine cannot be observed. Ask only when machine_given. */
+/* 0, or why the machine cannot be observed. Call only if machine_given. */
 int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err);
 
 /* The names that --machine knows, files first, each followed by `separator` but the last. */

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* gpuslice: plan and check from a desk or on a node. */
+/* gpuslice: plan and check, on any computer or on a node. */
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/request.h"
 #include "cli/verb.h"
 
-/* `gpuslice --help` and `gpuslice --version` are verbs in other clothes. */
+/* `gpuslice --help` and `gpuslice --version` are aliases of verbs. */
 static const char *verb_name(const char *word)
 {
     static const struct {
@@ -26,9 +27,9 @@ static enum exit_status unknown_verb(const char *word)
     const struct verb *near = verb_suggest(word + strspn(word, "-"));
 
     if (near)
-        complain("there is no verb '%s'; did you mean '%s'?", word, near->name);
+        complain("unknown verb '%s'; did you mean '%s'?", word, near->name);
     else
-        complain("there is no verb '%s'; 'gpuslice help' lists those there are", word);
+        complain("unknown verb '%s'; 'gpuslice help' lists the verbs", word);
     return EXIT_USAGE;
 }
 
@@ -60,7 +61,7 @@ int main(int argc, char *argv[])
 {
     enum exit_status status = run(argc, argv);
 
-    /* A full disk must not look like a finished plan. */
+    /* A full disk must not pass for a complete plan. */
     if (fflush(stdout) != 0 || ferror(stdout)) {
         complain("cannot write the output: %s", strerror(errno));
         return EXIT_UNREADABLE;

@@ -28,10 +28,10 @@ static bool runs_in_build_folder(void)
 
 const char *paths_sim_library(void)
 {
-    const char *said = getenv("GPUSLICE_SIM_LIBRARY");
+    const char *variable = getenv("GPUSLICE_SIM_LIBRARY");
 
-    if (said && *said)
-        return said;
+    if (variable && *variable)
+        return variable;
     return runs_in_build_folder() ? BUILT_SIM_LIBRARY : INSTALLED_SIM_LIBRARY;
 }
 

@@ -6,10 +6,11 @@
  * were installed. A program that was installed never looks into the folder it was built in.
  */
 
-/* The simulator's libnvidia-ml.so.1; the variable GPUSLICE_SIM_LIBRARY outranks both places. */
+/* The simulator's libnvidia-ml.so.1; the variable GPUSLICE_SIM_LIBRARY takes precedence over
+ * both. */
 const char *paths_sim_library(void);
 
-/* The folder of the machine files that come with gpuslice. */
+/* The directory of the machine files that come with gpuslice. */
 const char *paths_machines(void);
 
 /* The folder of the catalog (catalog/catalog.h); the variable GPUSLICE_CATALOG outranks the places.

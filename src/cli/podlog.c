@@ -17,7 +17,7 @@ static void close_folder(DIR **folder)
         closedir(*folder);
 }
 
-/* The first name in the folder with this end. 0, PODLOG_UNKNOWN, or why it cannot be read. */
+/* The first name in the directory with this suffix. 0, PODLOG_UNKNOWN, or why it cannot be read. */
 static int find_name(const char *path, const char *suffix, char ret_name[NAME_MAX + 1],
                      struct error *err)
 {
@@ -34,7 +34,7 @@ static int find_name(const char *path, const char *suffix, char ret_name[NAME_MA
     return errno ? error_set_errno(err, -errno, "cannot read %s", path) : PODLOG_UNKNOWN;
 }
 
-/* A word of the API server's: nothing that a terminal or JSON would mind. */
+/* A name from the API server: copied only if safe for a terminal and for JSON. */
 static int copy_word(char *to, size_t size, const char *from)
 {
     if (!*from || from[strspn(from, "abcdefghijklmnopqrstuvwxyz0123456789-.")])
@@ -42,7 +42,7 @@ static int copy_word(char *to, size_t size, const char *from)
     return str_copy(to, size, from);
 }
 
-/* "<namespace>_<pod>_<uid>": none of the three holds a '_'. */
+/* "<namespace>_<pod>_<uid>": none of the three contains a '_'. */
 static int read_folder_name(char *name, struct podlog *log)
 {
     const char *namespace_ = strsep(&name, "_"), *pod = strsep(&name, "_"), *uid = name;
@@ -93,7 +93,7 @@ static int find_by_container(const char *root, const struct podcgroup *cgroup, s
         return PODLOG_UNKNOWN;
     target[length] = '\0';
     r = read_target(target, log);
-    /* Nobody but the kubelet writes there; if somebody did, the kernel's word on the pod stands. */
+    /* Only the kubelet writes there; if the names disagree, the kernel's pod UID wins. */
     if (r == 0 && *cgroup->pod_uid && !str_equal(cgroup->pod_uid, log->pod_uid))
         return PODLOG_UNKNOWN;
     return r;

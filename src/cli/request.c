@@ -11,24 +11,23 @@
 
 const struct option_row option_rows[N_OPTIONS] = {
     [OPTION_CONFIG] = {"config", 'c', "FILE", false, STRING(config),
-                       "the configuration: a file of NVIDIA's device plugin (YAML or JSON) or a "
+                       "the configuration: a file for NVIDIA's device plugin (YAML or JSON) or a "
                        "ConfigMap manifest; - reads standard input"},
     [OPTION_KEY] = {"key", 'k', "KEY", false, STRING(key),
-                    "which data key of the ConfigMap; not needed when it has only one"},
+                    "data key of the ConfigMap; not needed if it has only one"},
     [OPTION_MACHINE] = {"machine", 'm', "NAME|FILE", false, STRING(machine),
                         "a simulated machine, by instance type (p3.8xlarge), count of a GPU model "
                         "(4xA10G), or machine file"},
     [OPTION_NODE] = {"node", 'n', NULL, false, STRING(node),
-                     "this very machine, asked through its driver (libnvidia-ml.so.1)"},
+                     "this machine, queried through its driver (libnvidia-ml.so.1)"},
     [OPTION_PLAN_OUTPUT] = {"output", 'o', "table|json|yaml", true, STRING(output),
-                            "how to print the plan; a table for people is the default"},
+                            "output format of the plan; the default is a table for people"},
     [OPTION_CHECK_OUTPUT] = {"output", 'o', "text|json", true, STRING(output),
-                             "how to print what was found; text for people is the default"},
-    [OPTION_LABELS] = {"labels", 'l', NULL, false, STRING(labels),
-                       "list the node's labels below the table, too"},
-    [OPTION_ROOT] = {"root", 'r', "FOLDER", false, STRING(root),
-                     "where the node's files lie, such as /host in a pod that debugs it; / is the "
-                     "default"},
+                             "output format of the findings; the default is text for people"},
+    [OPTION_LABELS] = {"labels", 'l', NULL, false, STRING(labels), "also list the node's labels"},
+    [OPTION_ROOT] =
+        {"root", 'r', "FOLDER", false, STRING(root),
+         "root of the node's files, such as /host in a debugging pod; the default is /"},
     [OPTION_HELP] = {"help", 'h', NULL, false, STRING(help), "print this help and exit"},
 };
 
@@ -39,11 +38,11 @@ static bool has_option(const struct verb *verb, size_t id)
     return verb->options & (1u << id);
 }
 
-/* One argument, taken apart: "--name=value", "-x", "-xvalue". */
+/* One argument, split up: "--name=value", "-x", "-xvalue". */
 struct argument {
     const struct option_row *row;
-    const char *shown; /* as the person wrote it */
-    const char *value; /* glued to it, or NULL */
+    const char *shown; /* as the user wrote it */
+    const char *value; /* attached to it, or NULL */
 };
 
 static bool is_word(const char *words, const char *word)
@@ -92,7 +91,7 @@ static int unknown_option(const struct verb *verb, const char *text, struct erro
     if (near)
         return error_set(err, -EINVAL, "'%s' has no option %s; did you mean --%s?", verb->name,
                          text, near);
-    return error_set(err, -EINVAL, "'%s' has no option %s; 'gpuslice help %s' lists those it has",
+    return error_set(err, -EINVAL, "'%s' has no option %s; 'gpuslice help %s' lists its options",
                      verb->name, text, verb->name);
 }
 
@@ -127,13 +126,13 @@ static int set_value(const struct argument *argument, struct request *request, s
     const char **field = (const char **)((char *)request + row->offset);
 
     if (*field)
-        return error_set(err, -EINVAL, "--%s is given twice ('%s' and '%s'); give one", row->name,
-                         *field, argument->value);
+        return error_set(err, -EINVAL, "--%s is given twice ('%s' and '%s'); give it once",
+                         row->name, *field, argument->value);
     if (!*argument->value)
-        return error_set(err, -EINVAL, "--%s is given nothing; write --%s %s", row->name, row->name,
-                         row->value);
+        return error_set(err, -EINVAL, "--%s has an empty value; write --%s %s", row->name,
+                         row->name, row->value);
     if (row->words && !is_word(row->value, argument->value))
-        return error_set(err, -EINVAL, "--%s cannot be '%s'; write one of %s", row->name,
+        return error_set(err, -EINVAL, "--%s cannot be '%s'; use one of %s", row->name,
                          argument->value, row->value);
     *field = argument->value;
     return 0;
@@ -146,20 +145,19 @@ static int set_operand(const struct verb *verb, const char *text, struct request
     const char **field = is_file ? &request->config : &request->operand;
 
     if (!verb->operand)
-        return error_set(err, -EINVAL, "'%s' takes nothing behind it; leave '%s' out", verb->name,
-                         text);
+        return error_set(err, -EINVAL, "'%s' takes no argument; remove '%s'", verb->name, text);
     if (str_ends_with(verb->operand, "...")) {
         if (request->n_operands == REQUEST_OPERANDS_MAX)
-            return error_set(err, -EINVAL, "'%s' takes at most %d words; leave '%s' out",
+            return error_set(err, -EINVAL, "'%s' takes at most %d arguments; remove '%s'",
                              verb->name, REQUEST_OPERANDS_MAX, text);
         request->operands[request->n_operands++] = text;
         return 0;
     }
     if (*field && is_file)
-        return error_set(err, -EINVAL, "two files are given, '%s' and '%s'; give one", *field,
+        return error_set(err, -EINVAL, "two files are given, '%s' and '%s'; give only one", *field,
                          text);
     if (*field)
-        return error_set(err, -EINVAL, "'%s' takes one word; leave '%s' out", verb->name, text);
+        return error_set(err, -EINVAL, "'%s' takes one argument; remove '%s'", verb->name, text);
     *field = text;
     return 0;
 }
@@ -168,13 +166,13 @@ static int check_together(const struct request *request, struct error *err)
 {
     if (request->node && request->machine)
         return error_set(err, -EINVAL,
-                         "--node and --machine exclude each other; give the one to look at");
+                         "--node and --machine exclude each other; give only one of them");
     if (request->key && !request->config)
-        return error_set(err, -EINVAL, "--key chooses inside a file; give --config FILE as well");
+        return error_set(err, -EINVAL, "--key selects a key of a file; give --config FILE as well");
     return 0;
 }
 
-/* Reads the option at argv[*i] and, when it stands apart, its value. */
+/* Parses the option at argv[*i] and, if separate, its value. */
 static int take_option(const struct verb *verb, int argc, char *const argv[], int *i,
                        struct request *request, struct error *err)
 {

@@ -2,16 +2,16 @@
 #pragma once
 
 /*
- * The configuration that a command line names: a file, standard input, or none (all defaults). It
+ * The configuration given on the command line: a file, standard input, or none (all defaults). It
  * is read once and may be parsed more than once, with different strictness.
  */
 
 #include "base/error.h"
 #include "cli/request.h"
-#include "config/config.h"
+#include "config/load.h"
 
 struct source {
-    const char *name; /* as it is shown; NULL = no configuration given */
+    const char *name; /* name to show; NULL = no configuration given */
     const char *key;
     char *data;
     size_t size;

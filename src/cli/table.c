@@ -45,7 +45,7 @@ static size_t count_columns(const struct table *table)
     return n;
 }
 
-/* Characters, not bytes: a model name may hold a trademark sign. */
+/* Characters, not bytes: a model name may contain a trademark sign. */
 static size_t text_width(const char *text)
 {
     size_t width = 0;
@@ -67,7 +67,7 @@ static void add_cell(struct text *line, const char *text, size_t width, bool rig
         text_addf(line, "%s%*s", text, padding, "");
 }
 
-/* Without the spaces that a short last cell leaves behind. */
+/* Without the trailing spaces of a short last cell. */
 static void print_line(FILE *out, struct text *line)
 {
     size_t length = line->length;

@@ -37,7 +37,7 @@ static void test_shape(void **state)
                                             "real: 0.5\n");
 }
 
-/* Whatever the text, a reader gets the same text back, and knows it for a text. */
+/* Whatever the text, a reader gets the same text back, and as a string. */
 static void test_texts_survive(void **state)
 {
     static const char *const texts[] = {"",

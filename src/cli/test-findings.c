@@ -61,7 +61,7 @@ static void test_a_lost_problem_is_an_error(void **state)
     problems.failed = true;
     assert_printed(&problems, true,
                    "error:\n"
-                   "there was not enough memory to name every problem\n"
+                   "out of memory: not every problem is shown\n"
                    "configuration: 1 error\n");
 }
 

@@ -81,7 +81,7 @@ static void test_pod_by_its_uid(void **state)
     find("", "", PODLOG_UNKNOWN);
 }
 
-/* The link's own name may mislead or be cut; what it names is read, on whichever root. */
+/* The link's own name may be misleading or truncated; its target counts, below any root. */
 static void test_container_by_its_id(void **state)
 {
     struct podlog log;

@@ -90,7 +90,7 @@ static void test_too_many_operands(void **state)
     assert_int_equal(request_parse(verb_find("who"), REQUEST_OPERANDS_MAX + 1, (char *const *)words,
                                    &request, &err),
                      -EINVAL);
-    assert_string_equal(error_text(&err), "'who' takes at most 256 words; leave '9' out");
+    assert_string_equal(error_text(&err), "'who' takes at most 256 arguments; remove '9'");
 }
 
 static void test_help_outranks_what_is_missing(void **state)
@@ -111,24 +111,24 @@ static void test_each_mistake_has_a_sentence(void **state)
         {"plan", {"-config", "x"}, "'plan' has no option -config; did you mean --config?"},
         {"plan",
          {"--qqqqqqqq=1"},
-         "'plan' has no option --qqqqqqqq=1; 'gpuslice help plan' lists those it has"},
+         "'plan' has no option --qqqqqqqq=1; 'gpuslice help plan' lists its options"},
         {"version",
          {"--node"},
-         "'version' has no option --node; 'gpuslice help version' lists those it has"},
+         "'version' has no option --node; 'gpuslice help version' lists its options"},
         {"plan", {"-o"}, "-o needs a value; write --output table|json|yaml"},
-        {"plan", {"-o", "xml"}, "--output cannot be 'xml'; write one of table|json|yaml"},
-        {"plan", {"-o", "tab"}, "--output cannot be 'tab'; write one of table|json|yaml"},
-        {"check", {"-o", "table"}, "--output cannot be 'table'; write one of text|json"},
-        {"plan", {"--config="}, "--config is given nothing; write --config FILE"},
+        {"plan", {"-o", "xml"}, "--output cannot be 'xml'; use one of table|json|yaml"},
+        {"plan", {"-o", "tab"}, "--output cannot be 'tab'; use one of table|json|yaml"},
+        {"check", {"-o", "table"}, "--output cannot be 'table'; use one of text|json"},
+        {"plan", {"--config="}, "--config has an empty value; write --config FILE"},
         {"plan", {"--node=yes"}, "--node takes no value; write --node alone"},
         {"plan",
          {"--node", "-m", "x"},
-         "--node and --machine exclude each other; give the one to look at"},
-        {"plan", {"-k", "any"}, "--key chooses inside a file; give --config FILE as well"},
-        {"plan", {"-c", "a", "-c", "b"}, "--config is given twice ('a' and 'b'); give one"},
-        {"plan", {"-c", "a", "b"}, "two files are given, 'a' and 'b'; give one"},
-        {"version", {"x"}, "'version' takes nothing behind it; leave 'x' out"},
-        {"help", {"plan", "check"}, "'help' takes one word; leave 'check' out"},
+         "--node and --machine exclude each other; give only one of them"},
+        {"plan", {"-k", "any"}, "--key selects a key of a file; give --config FILE as well"},
+        {"plan", {"-c", "a", "-c", "b"}, "--config is given twice ('a' and 'b'); give it once"},
+        {"plan", {"-c", "a", "b"}, "two files are given, 'a' and 'b'; give only one"},
+        {"version", {"x"}, "'version' takes no argument; remove 'x'"},
+        {"help", {"plan", "check"}, "'help' takes one argument; remove 'check'"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

@@ -9,7 +9,7 @@
 
 enum { MIB = 1 << 20 };
 
-/* Two GPUs: one in thirds, so that remainders show; one that is left out. */
+/* Two GPUs: one in thirds, so that remainders show; one that is ignored. */
 static struct slice slices[] = {
     {"GPU-aaaa-1::0", 0, 0, 334, 5334ull * MIB},
     {"GPU-aaaa-1::1", 0, 1, 333, 5333ull * MIB},

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
 #include "cli/verb.h"
 
 #include <errno.h>
@@ -14,9 +15,9 @@ DEFINE_CLEANUP(struct config *, config_free)
 DEFINE_CLEANUP(struct plan *, plan_free)
 
 /*
- * A file that the strict reading refuses may still be one that the agent takes; what the machine
- * says to it belongs into the same list, so that everything is named at once. The second reading
- * repeats the first one's problems more mildly, therefore it is not listened to.
+ * A file that the strict parser rejects may still be one that the agent accepts; findings about the
+ * machine belong in the same list, so that everything is reported at once. The second parse only
+ * repeats the problems of the first with lower severity, so these are dropped.
  */
 static int read_config(const struct source *source, struct problems *problems,
                        struct config **ret_config, struct error *err)
@@ -47,7 +48,7 @@ static int check_on_machine(const struct request *request, const struct policy *
         return r;
     lint_models(policy, &machine.inventory, problems);
     r = plan_make(&machine.inventory, policy, problems, &plan);
-    return r < 0 ? error_set_errno(err, r, "cannot make the plan") : 0;
+    return r < 0 ? error_set_errno(err, r, "cannot compute the plan") : 0;
 }
 
 static enum exit_status print_findings(const struct request *request, struct problems *problems)
@@ -73,8 +74,8 @@ enum exit_status verb_check(const struct request *request)
     int r;
 
     if (!request->config) {
-        complain("there is nothing to check: name a file, as in 'gpuslice check any.yaml', or - "
-                 "for standard input");
+        complain("nothing to check: name a file, as in 'gpuslice check any.yaml', or - for "
+                 "standard input");
         return EXIT_USAGE;
     }
     r = source_read(request, &source, &err);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
 #include "cli/verb.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "base/text.h"
 #include "cli/machine.h"
 
-/* What a shell completes behind an option. */
+/* What a shell completes after an option. */
 enum completed {
     COMPLETE_NOTHING,
     COMPLETE_WORDS,
@@ -50,7 +51,7 @@ static bool takes_processes(const struct verb *verb)
     return verb->operand && str_starts_with(verb->operand, "PID");
 }
 
-/* For verbs that take no file: the words of a choice, or the verbs that `help` explains. */
+/* For verbs that take no file: the possible words, or the verbs that `help` explains. */
 static void put_operands(const struct verb *verb)
 {
     if (!verb->operand || takes_processes(verb))
@@ -311,8 +312,8 @@ enum exit_status verb_completion(const struct request *request)
     if (request->operand)
         near = str_suggest(request->operand, words, ARRAY_SIZE(words));
     if (near)
-        complain("there is no completion for '%s'; did you mean '%s'?", request->operand, near);
+        complain("no completion for '%s'; did you mean '%s'?", request->operand, near);
     else
-        complain("say for which shell: gpuslice completion bash, zsh or fish");
+        complain("name a shell: gpuslice completion bash, zsh or fish");
     return EXIT_USAGE;
 }

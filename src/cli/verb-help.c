@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
 #include "cli/verb.h"
 
 #include <string.h>
 
 enum { WIDTH = 80, MEANING_AT = 30 };
 
-/* Words of `text` from column MEANING_AT on, in as many lines as they need; the cursor stands
- * there. */
+/* Wraps `text` from column MEANING_AT on; the cursor is already there. */
 static void print_wrapped(FILE *out, const char *text)
 {
     size_t column = MEANING_AT;
@@ -54,16 +54,15 @@ void help_verb(FILE *out, const struct verb *verb)
 
 void help_program(FILE *out)
 {
-    fputs("Usage: gpuslice VERB [OPTION...] [FILE]\n\n"
-          "gpuslice carves the GPUs of Kubernetes nodes into slices. This program tells,\n"
-          "without a cluster, what the node agent will do with a configuration, and on a\n"
-          "node, whose the processes on its GPUs are.\n\n"
-          "Verbs:\n",
+    fputs("Usage: gpuslice VERB [OPTION...] [FILE]\n\ngpuslice carves the GPUs of Kubernetes nodes "
+          "into slices. This program shows,\nwithout a cluster, what the node agent would do with "
+          "a configuration, and on a\nnode, which pods the processes on its GPUs belong "
+          "to.\n\nVerbs:\n",
           out);
     for (size_t i = 0; i < n_verbs; i++)
         fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
-    fputs("\n'gpuslice help VERB' explains a verb; the manual pages are gpuslice(1) and\n"
-          "gpuslice.yaml(5). Colours are left out when NO_COLOR is set.\n",
+    fputs("\n'gpuslice help VERB' explains a verb; the manual pages are gpuslice(1) "
+          "and\ngpuslice.yaml(5). Colours are off when NO_COLOR is set.\n",
           out);
 }
 
@@ -82,9 +81,9 @@ enum exit_status verb_help(const struct request *request)
     }
     verb = verb_suggest(request->operand);
     if (verb)
-        complain("there is no verb '%s'; did you mean 'gpuslice help %s'?", request->operand,
+        complain("unknown verb '%s'; did you mean 'gpuslice help %s'?", request->operand,
                  verb->name);
     else
-        complain("there is no verb '%s'; 'gpuslice help' lists those there are", request->operand);
+        complain("unknown verb '%s'; 'gpuslice help' lists the verbs", request->operand);
     return EXIT_USAGE;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
 #include "cli/verb.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ static enum exit_status read_config(const struct request *request, struct proble
         return EXIT_CLEAN;
     findings_print(problems, false, stderr);
     if (r == -EBADMSG) {
-        complain("%s has errors, so there is no plan; the agent would refuse it too", source.name);
+        complain("%s has errors, so there is no plan; the agent would reject it too", source.name);
         return EXIT_ERRORS;
     }
     complain("%s", error_text(&err));
@@ -82,7 +83,7 @@ enum exit_status verb_plan(const struct request *request)
         return EXIT_UNREADABLE;
     }
     if (plan_make(&machine.inventory, &config->policy, &problems, &plan) < 0) {
-        complain("there is not enough memory for the plan");
+        complain("out of memory for the plan");
         return EXIT_UNREADABLE;
     }
     lint_models(&config->policy, &machine.inventory, &problems);

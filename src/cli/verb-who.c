@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/request.h"
 #include "cli/verb.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ struct finding {
     struct podcgroup cgroup;
     struct podlog log;
     enum exit_status status;
-    struct error why; /* unless the status is clean */
+    struct error why; /* set unless the status is clean */
 };
 
 static bool read_pid(const char *word, long *ret_pid)
@@ -33,7 +34,7 @@ static bool read_pid(const char *word, long *ret_pid)
     return !*end && *ret_pid <= PID_LIMIT;
 }
 
-/* kthreadd has this number on the node itself, and is in no container. */
+/* kthreadd has this PID on the node itself, and is in no container. */
 static bool sees_node(const char *root)
 {
     cleanup_free char *name = NULL;
@@ -44,7 +45,7 @@ static bool sees_node(const char *root)
     return file_read(path, 64, &name, &size, NULL) == 0 && str_equal(name, "kthreadd\n");
 }
 
-/* Whatever is said of this process is said in why, as far as it is not clean. */
+/* `why` explains whatever is not clean about this process. */
 static void name_pod(const char *root, struct finding *finding)
 {
     struct error *why = &finding->why;
@@ -54,16 +55,16 @@ static void name_pod(const char *root, struct finding *finding)
     if (r == 0)
         str_copy(finding->cgroup.pod_uid, sizeof(finding->cgroup.pod_uid), finding->log.pod_uid);
     else if (r < 0)
-        error_wrap(why, r, "cannot tell the name of the pod of process %ld", finding->pid);
+        error_wrap(why, r, "cannot determine the pod of process %ld by name", finding->pid);
     else if (*finding->cgroup.pod_uid)
         error_set(why, -ENOENT,
-                  "the pod of process %ld has no folder in %s/var/log/pods, which would tell its "
-                  "name; --root says where the node's files lie",
+                  "the pod of process %ld has no directory in %s/var/log/pods, where its name "
+                  "would be found; set --root to the root of the node's files",
                   finding->pid, root);
     else
         error_set(why, -ENOENT,
-                  "process %ld is in a container of the very pod that gpuslice runs in, whose name "
-                  "a cgroup namespace hides",
+                  "process %ld is in a container of the same pod as gpuslice, whose name is hidden "
+                  "by a cgroup namespace",
                   finding->pid);
 }
 
@@ -72,7 +73,7 @@ static void explain_no_pod(const char *text, struct finding *finding)
     finding->status = EXIT_WARNINGS;
     if (str_equal(text, "0::/\n"))
         error_set(&finding->why, -ENOENT,
-                  "process %ld belongs to no pod, or to the very container that gpuslice runs in",
+                  "process %ld belongs to no pod, or to the same container as gpuslice",
                   finding->pid);
     else
         error_set(&finding->why, -ENOENT, "process %ld belongs to no pod", finding->pid);
@@ -90,14 +91,13 @@ static void inspect(const char *root, struct finding *finding)
     if (r < 0) {
         finding->status = EXIT_UNREADABLE;
         if (r == -ENOENT || r == -ESRCH)
-            error_set(&finding->why, r, "there is no process %ld in %s/proc (any more)",
-                      finding->pid, root);
+            error_set(&finding->why, r, "there is no process %ld in %s/proc", finding->pid, root);
         return;
     }
     r = podcgroup_parse(text, size, &finding->cgroup, &finding->why);
     if (r < 0) {
         finding->status = EXIT_ERRORS;
-        error_wrap(&finding->why, r, "cannot tell the pod of process %ld", finding->pid);
+        error_wrap(&finding->why, r, "cannot determine the pod of process %ld", finding->pid);
     } else if (r == PODCGROUP_NO_POD) {
         explain_no_pod(text, finding);
     } else {
@@ -123,7 +123,7 @@ static json_t *finding_tree(const struct finding *finding)
                      finding->status ? error_text(&finding->why) : NULL);
 }
 
-/* crictl takes the first 13 digits of an id, and shows as many. */
+/* crictl accepts the first 13 digits of an id, and shows as many. */
 static void add_row(struct table *table, const struct finding *finding)
 {
     const struct podcgroup *cgroup = &finding->cgroup;
@@ -145,10 +145,10 @@ static bool check_words(const struct request *request)
     long pid;
 
     if (!request->n_operands)
-        complain("say which process: gpuslice who PID, with a number that nvidia-smi shows");
+        complain("name a process: gpuslice who PID, with a PID that nvidia-smi shows");
     for (size_t i = 0; i < request->n_operands; i++)
         if (!read_pid(request->operands[i], &pid)) {
-            complain("'%s' is no process; write its number, as nvidia-smi shows it",
+            complain("'%s' is not a PID; use the number that nvidia-smi shows",
                      request->operands[i]);
             return false;
         }
@@ -167,8 +167,8 @@ enum exit_status verb_who(const struct request *request)
     if (!check_words(request))
         return EXIT_USAGE;
     if (!sees_node(root)) {
-        complain("%s/proc shows the processes of a container, and nvidia-smi the node's numbers; "
-                 "ask on the node, or in a pod with hostPID",
+        complain("%s/proc shows the processes of a container, but nvidia-smi shows PIDs of the "
+                 "node; run this on the node, or in a pod with hostPID",
                  root);
         status = EXIT_WARNINGS;
     }

@@ -15,12 +15,11 @@ const struct verb verbs[] = {
         .name = "plan",
         .operand = "[FILE]",
         .summary = "show what a node would offer under a configuration",
-        .about = "Reads the GPUs of a machine and a configuration, and prints the resources\n"
-                 "that the node agent would register with the kubelet: which slice lies on\n"
-                 "which GPU, with which share and how much memory, and which GPUs are left\n"
-                 "out. Without a configuration every GPU is offered whole.\n"
-                 "\n"
-                 "Problems go to standard error; like the agent, it plans as well as it can.\n",
+        .about = "Reads the GPUs of a machine and a configuration, and prints the resources\nthat "
+                 "the node agent would register with the kubelet: which slice is on\nwhich GPU, "
+                 "with which share and how much memory, and which GPUs are not\nused. Without a "
+                 "configuration every GPU is offered whole.\n\nProblems go to standard error; like "
+                 "the agent, it plans as much as it can.\n",
         .examples = "  gpuslice plan --config any.yaml --machine p3.8xlarge\n"
                     "  gpuslice plan time-slicing.yaml --node -o json\n"
                     "  kubectl -n kube-system get configmap nvidia-device-plugin -o yaml |\n"
@@ -31,13 +30,12 @@ const struct verb verbs[] = {
     {
         .name = "check",
         .operand = "[FILE]",
-        .summary = "say what is wrong with a configuration, and where",
-        .about = "Names every problem of a configuration at once, each with file, line and\n"
-                 "column and with what to write instead. With a machine it also says what\n"
-                 "does not fit that machine. Notes tell where NVIDIA's device plugin would\n"
-                 "read the same file differently; they do not change the exit status.\n"
-                 "\n"
-                 "Exit status: 0 clean, 1 warnings, 2 errors, 3 cannot be read.\n",
+        .summary = "show what is wrong with a configuration, and where",
+        .about = "Reports every problem of a configuration at once, each with file, line "
+                 "and\ncolumn and with what to write instead. With a machine it also reports\nwhat "
+                 "does not fit that machine. Notes show where NVIDIA's device plugin\ntreats the "
+                 "same file differently; they do not change the exit status.\n\nExit status: 0 "
+                 "clean, 1 warnings, 2 errors, 3 unreadable.\n",
         .examples = "  gpuslice check any.yaml\n"
                     "  gpuslice check --config configmap.yaml --key any --machine g5.12xlarge\n"
                     "  helm template ... | gpuslice check - -o json\n",
@@ -48,13 +46,12 @@ const struct verb verbs[] = {
         .name = "who",
         .operand = "PID...",
         .summary = "name the pod of a process that nvidia-smi shows",
-        .about = "Tells for each process its pod, container, and their ids: from its cgroups,\n"
-                 "and from the names of the folders in which the kubelet keeps the pods' logs.\n"
-                 "It asks neither the API server nor the container runtime, and runs on the\n"
-                 "node, or in a pod with hostPID that has the node's files.\n"
-                 "\n"
-                 "Exit status: 0 all have their pod, 1 one has none, or a pod without a name,\n"
-                 "2 the cgroups of one contradict each other, 3 one is not there.\n",
+        .about =
+            "Shows pod, container, and their ids for each process: from its cgroups, and\nfrom the "
+            "names of the kubelet's log directories. It needs neither the API\nserver nor the "
+            "container runtime, and runs on the node, or in a pod with\nhostPID that mounts the "
+            "node's files.\n\nExit status: 0 every process has a pod, 1 one has none, or one whose "
+            "name is\nunknown, 2 the cgroups of one contradict each other, 3 one does not exist.\n",
         .examples = "  gpuslice who 41309\n"
                     "  gpuslice who $(nvidia-smi --query-compute-apps=pid --format=csv,noheader)\n"
                     "  gpuslice who --root /host 41309 -o json\n",
@@ -73,7 +70,7 @@ const struct verb verbs[] = {
         .name = "help",
         .operand = "[VERB]",
         .summary = "explain gpuslice, or one of its verbs",
-        .about = "Prints the list of verbs, or all about one verb.\n",
+        .about = "Prints the list of verbs, or the details of one verb.\n",
         .examples = "  gpuslice help\n  gpuslice help plan\n",
         .options = 1u << OPTION_HELP,
         .run = verb_help,
@@ -82,8 +79,8 @@ const struct verb verbs[] = {
         .name = "completion",
         .operand = "bash|zsh|fish|machines",
         .summary = "print the completion script of a shell",
-        .about = "Prints a script that completes gpuslice's verbs, options and machines.\n"
-                 "`machines` prints the names that --machine knows, one a line.\n",
+        .about = "Prints a script that completes gpuslice's verbs, options and "
+                 "machines.\n`machines` prints the names that --machine accepts, one per line.\n",
         .examples = "  source <(gpuslice completion bash)\n"
                     "  gpuslice completion fish > ~/.config/fish/completions/gpuslice.fish\n"
                     "  gpuslice completion machines\n",
@@ -116,7 +113,7 @@ void complain(const char *format, ...)
 {
     va_list args;
 
-    /* What was printed so far belongs in front of the complaint when both go to one terminal. */
+    /* Earlier output belongs before the error message if both go to one terminal. */
     fflush(stdout);
     fputs("gpuslice: ", stderr);
     va_start(args, format);

@@ -145,7 +145,7 @@ static void format_permille(char *buffer, size_t size, unsigned permille)
         snprintf(buffer, size, "%u", permille / 10);
 }
 
-/* Remainders make neighbours differ by a hair: "33.3-33.4 %". */
+/* Remainders make slices differ slightly: "33.3-33.4 %". */
 static void add_share(struct table *table, const struct group *group)
 {
     char low[24], high[24];
@@ -168,7 +168,7 @@ static void add_memory(struct table *table, uint64_t min_bytes, uint64_t max_byt
         table_add(table, "%" PRIu64 "-%" PRIu64 " MiB", min_bytes / MIB, max_bytes / MIB);
 }
 
-/* "GPU-5a1c2b3d": enough to tell the GPUs of a node apart. */
+/* "GPU-5a1c2b3d": enough to distinguish the GPUs of a node. */
 static void add_short_uuid(struct table *table, const char *uuid)
 {
     const char *dash = strchr(uuid, '-');

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * A plan to look at: as a tree of stable shape for programs (gpuslice(1) documents it), as tables
+ * A plan for display: as a tree of stable shape for programs (documented in gpuslice(1)), as tables
  * for people.
  */
 
@@ -12,7 +12,7 @@
 #include "cli/machine.h"
 #include "slice/plan.h"
 
-/* NULL for want of memory. */
+/* NULL without memory. */
 json_t *view_tree(const struct plan *plan);
 
 void view_tables(const struct plan *plan, const struct machine *machine, bool with_labels,

@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/*
- * The configuration: NVIDIA's `v1` schema and our own section `gpuslice:`, from a YAML or JSON
- * file, a ConfigMap manifest, NVIDIA's command-line flags and their environment variables.
- *
- * Precedence, field by field: command line > environment > file > default (an explicit `false` in
- * the file counts as said). Everything a person got wrong is collected with its place; the reading
- * never stops at the first problem.
- */
+/* The configuration as the programs use it: what NVIDIA's `v1` schema and our own section
+ * `gpuslice:` set. load.h reads one. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,12 +34,12 @@ struct plugin_flags {
     enum allocation_policy allocation_policy;
 };
 
-enum said_bool { SAID_NOTHING, SAID_FALSE, SAID_TRUE };
+enum tristate { TRISTATE_UNSET, TRISTATE_FALSE, TRISTATE_TRUE };
 
 struct gfd_flags {
     bool oneshot;
-    enum said_bool no_timestamp;
-    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA takes 0 */
+    enum tristate no_timestamp;
+    uint64_t sleep_interval_ns; /* UINT64_MAX = infinite; NVIDIA accepts 0 */
     char *output_file;          /* NULL = not given; "" = standard output */
     char *machine_type_file;
 };
@@ -63,11 +57,11 @@ struct extra_taint {
 struct config {
     bool fail_on_init_error;
     char *mps_root;
-    char *driver_root, *dev_root; /* dev_root: driver_root when not given */
+    char *driver_root, *dev_root; /* dev_root defaults to driver_root */
     bool gdrcopy_enabled, gds_enabled, mofed_enabled;
     bool use_node_feature_api;
     enum discovery_strategy discovery_strategy;
-    struct position discovery_at; /* in the file; line 0 = elsewhere */
+    struct position discovery_at; /* in the file; line 0 = set elsewhere */
     struct plugin_flags plugin;
     struct gfd_flags gfd;
     struct policy policy;
@@ -80,27 +74,6 @@ struct config {
     size_t n_taints;
 };
 
-/* What the command line and the environment said; outranks the file. Opaque; NULL = nothing. */
-struct config_overrides;
-
 /* Unknown keys outside `gpuslice:` warn the agent and are errors for `gpuslice check`; notes on
  * what NVIDIA's plugin would do otherwise are for `check` alone. */
 enum config_strictness { CONFIG_AGENT, CONFIG_CHECK };
-
-/*
- * Reads a file. path NULL or "" = an empty configuration (all defaults). key chooses the data key
- * of a ConfigMap manifest; NULL = its only key. problems (NULL = nobody cares) gets its source set,
- * unless there is no path, and is sorted by place.
- * 0 (there may be warnings), -EBADMSG (problems has errors, err the first), or why the file cannot
- * be read (err).
- */
-int config_load(const char *path, const char *key, enum config_strictness strictness,
-                const struct config_overrides *overrides, struct problems *problems,
-                struct config **ret_config, struct error *err);
-
-/* The same for bytes in memory (a stream, a fuzzer); `source` is the name shown, NULL = none. */
-int config_parse(const char *data, size_t size, const char *source, const char *key,
-                 enum config_strictness strictness, const struct config_overrides *overrides,
-                 struct problems *problems, struct config **ret_config, struct error *err);
-
-void config_free(struct config *config);

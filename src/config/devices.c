@@ -24,7 +24,7 @@ static bool read_index(const char *text, size_t length, unsigned *ret_index)
     int64_t value;
 
     if (length == 0 || length >= sizeof(digits) || (length > 1 && *text == '0'))
-        return false; /* 010 is eight to some and ten to others */
+        return false; /* 010 is octal to some readers and decimal to others */
     memcpy(digits, text, length);
     digits[length] = '\0';
     if (strspn(digits, "0123456789") != length ||
@@ -34,7 +34,7 @@ static bool read_index(const char *text, size_t length, unsigned *ret_index)
     return true;
 }
 
-/* 8-4-4-4-12 hexadecimal digits; returns what stands behind, or NULL. */
+/* 8-4-4-4-12 hexadecimal digits; returns what follows, or NULL. */
 static const char *skip_uuid(const char *text)
 {
     static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -45,7 +45,7 @@ static const char *skip_uuid(const char *text)
     return text + strlen(form);
 }
 
-/* "/<gi>/<ci>" behind the legacy name of a MIG device. */
+/* "/<gi>/<ci>" after the legacy name of a MIG device. */
 static bool is_instance_pair(const char *text)
 {
     const char *slash = *text == '/' ? strchr(text + 1, '/') : NULL;
@@ -94,8 +94,8 @@ static int read_item(struct reader *reader, const struct yaml *node, void *conte
 
     if (node->kind != YAML_SCALAR || !read_ref(node->text, &ref)) {
         reader_error(reader, node->at,
-                     "%s names no device; write an index (0), a MIG device (0:1) or a UUID as "
-                     "nvidia-smi -L shows it (GPU-... or MIG-...)",
+                     "%s is not a device; write an index (0), a MIG device (0:1) or a UUID as "
+                     "shown by nvidia-smi -L (GPU-... or MIG-...)",
                      show_node(node).text);
         return 0;
     }
@@ -125,9 +125,9 @@ static int read_list(struct reader *reader, const struct yaml *node,
         return 0;
     }
     if (node->n_children == 0)
-        reader_warning(reader, node->at,
-                       "an empty list chooses no GPU, so the entry does nothing; write all, or "
-                       "list indices");
+        reader_warning(
+            reader, node->at,
+            "an empty list selects no GPU, so the entry has no effect; write all, or list indices");
     return schema_read_list(reader, node, "devices", read_item, &list);
 }
 

@@ -8,20 +8,21 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "config/kind.h"
+#include "config/load.h"
 #include "config/options.h"
 #include "config/overrides.h"
 
 #define STANDARD_PLUGIN_DIR "/var/lib/kubelet/device-plugins"
 
-/* What was said about one row, and by whom. */
-struct said {
+/* The value set for one row, and its origin. */
+struct setting {
     const char *text; /* borrowed; NULL = nothing */
     char origin[64];  /* "--mig-strategy" or "MIG_STRATEGY" */
     bool by_flag;
 };
 
 struct parse {
-    struct said said[SCHEMA_MAX_OPTIONS];
+    struct setting setting[SCHEMA_MAX_OPTIONS];
     struct agent_flags flags;
     struct config_overrides *overrides;
     struct problems *problems;
@@ -40,7 +41,7 @@ static void parse_deinit(struct parse *parse)
         problem_add((parse)->problems, severity, (struct position){0, 0}, origin, __VA_ARGS__); \
     } while (0)
 
-/* Steps through the words of "driver-root nvidia-driver-root"; false behind the last. */
+/* Iterates over the words of "driver-root nvidia-driver-root"; false after the last. */
 static bool next_name(const char **names, const char **ret_name, size_t *ret_length)
 {
     if (!*names)
@@ -65,7 +66,7 @@ static bool has_name(const char *names, const char *wanted, size_t wanted_length
 
 static bool is_bool(const struct option *option)
 {
-    return option->kind == &kind_bool || option->kind == &kind_said_bool ||
+    return option->kind == &kind_bool || option->kind == &kind_tristate ||
            option->kind == &kind_switch;
 }
 
@@ -79,7 +80,7 @@ static const char *find_variable(char *const envp[], const char *name, size_t le
     return NULL;
 }
 
-/* Go's reader of flags takes an empty boolean for false; an empty word or number means nothing. */
+/* Go's flag parser reads an empty boolean as false; an empty word or number counts as unset. */
 static const char *read_empty(struct parse *parse, const struct option *option, const char *origin)
 {
     if (option->target == OPTION_IGNORED)
@@ -90,7 +91,7 @@ static const char *read_empty(struct parse *parse, const struct option *option, 
         PROBLEM(parse, PROBLEM_WARNING, origin, "is empty, which means false; write false");
         return "false";
     }
-    PROBLEM(parse, PROBLEM_WARNING, origin, "is empty and counts as not set");
+    PROBLEM(parse, PROBLEM_WARNING, origin, "is empty and counts as unset");
     return NULL;
 }
 
@@ -98,24 +99,25 @@ static void read_variables(struct parse *parse, size_t i, char *const envp[])
 {
     const struct option *option = &config_schema.options[i];
     const char *names = option->variables, *name;
-    struct said *said = &parse->said[i];
+    struct setting *setting = &parse->setting[i];
     size_t length;
 
     while (next_name(&names, &name, &length)) {
         const char *value = find_variable(envp, name, length);
-        char origin[sizeof(said->origin)];
+        char origin[sizeof(setting->origin)];
 
         snprintf(origin, sizeof(origin), "%.*s", (int)length, name);
         if (value && !*value)
             value = read_empty(parse, option, origin);
         if (!value)
             continue;
-        if (said->text && !str_equal(said->text, value))
-            PROBLEM(parse, PROBLEM_WARNING, origin, "differs from %s, which counts", said->origin);
-        if (said->text)
+        if (setting->text && !str_equal(setting->text, value))
+            PROBLEM(parse, PROBLEM_WARNING, origin, "differs from %s, which takes precedence",
+                    setting->origin);
+        if (setting->text)
             continue;
-        said->text = value;
-        memcpy(said->origin, origin, sizeof(origin));
+        setting->text = value;
+        memcpy(setting->origin, origin, sizeof(origin));
     }
 }
 
@@ -130,7 +132,7 @@ static size_t find_flag(const char *name, size_t length)
     return i;
 }
 
-static void say_unknown_flag(struct parse *parse, const char *name, size_t length)
+static void report_unknown_flag(struct parse *parse, const char *name, size_t length)
 {
     char names[SCHEMA_MAX_OPTIONS * 2][40], word[80], origin[88];
     const char *candidates[ARRAY_SIZE(names)], *near, *each;
@@ -152,27 +154,27 @@ static void say_unknown_flag(struct parse *parse, const char *name, size_t lengt
             near ? "did you mean --" : "see --help", near ? near : "", near ? "?" : "");
 }
 
-/* A repeated list flag adds to what it said before; any other says it anew, as in Go. */
-static int say_by_flag(struct parse *parse, size_t i, const char *origin, const char *value)
+/* A repeated list flag appends to its earlier values; any other overrides, as in Go. */
+static int set_by_flag(struct parse *parse, size_t i, const char *origin, const char *value)
 {
-    struct said *said = &parse->said[i];
+    struct setting *setting = &parse->setting[i];
     cleanup_text struct text joined = TEXT_INIT;
 
-    if (said->by_flag && config_schema.options[i].kind->is_list) {
-        text_addf(&joined, "%s,%s", said->text, value);
+    if (setting->by_flag && config_schema.options[i].kind->is_list) {
+        text_addf(&joined, "%s,%s", setting->text, value);
         value = text_failed(&joined)
                     ? NULL
                     : config_overrides_keep(parse->overrides, joined.data, joined.length);
         if (!value)
             return -ENOMEM;
     }
-    said->text = value;
-    said->by_flag = true;
-    snprintf(said->origin, sizeof(said->origin), "%s", origin);
+    setting->text = value;
+    setting->by_flag = true;
+    snprintf(setting->origin, sizeof(setting->origin), "%s", origin);
     return 0;
 }
 
-/* Reads the flag at argv[*at] with its value; *at becomes the last word used. */
+/* Reads the flag at argv[*at] with its value; *at becomes the last argument used. */
 static int read_flag(struct parse *parse, int argc, char *const argv[], int *at)
 {
     const char *name = argv[*at] + (argv[*at][1] == '-' ? 2 : 1), *value;
@@ -180,7 +182,7 @@ static int read_flag(struct parse *parse, int argc, char *const argv[], int *at)
     char origin[64];
 
     if (i == config_schema.n_options) {
-        say_unknown_flag(parse, name, length);
+        report_unknown_flag(parse, name, length);
         return 0;
     }
     snprintf(origin, sizeof(origin), "%s%.*s", length == 1 ? "-" : "--", (int)length, name);
@@ -195,21 +197,20 @@ static int read_flag(struct parse *parse, int argc, char *const argv[], int *at)
                 config_schema.options[i].kind->placeholder);
         return 0;
     }
-    return say_by_flag(parse, i, origin, value);
+    return set_by_flag(parse, i, origin, value);
 }
 
-static void say_stray(struct parse *parse, const char *before, const char *word)
+static void report_stray(struct parse *parse, const char *before, const char *word)
 {
     bool after_bool = before && *before == '-' && !strchr(before, '=') &&
                       (str_equal(word, "true") || str_equal(word, "false"));
 
     if (after_bool)
         PROBLEM(parse, PROBLEM_ERROR, show(before).text,
-                "write %s=%s: a flag that is true or false takes its "
-                "value only behind '='",
-                show(before).text, word);
+                "write %s=%s: a boolean flag takes its value only after '='", show(before).text,
+                word);
     else
-        PROBLEM(parse, PROBLEM_ERROR, "", "'%s' is no flag; leave it out, or write --NAME=VALUE",
+        PROBLEM(parse, PROBLEM_ERROR, "", "'%s' is not a flag; remove it, or write --NAME=VALUE",
                 show(word).text);
 }
 
@@ -223,16 +224,16 @@ static int read_arguments(struct parse *parse, int argc, char *const argv[])
         if (argv[i][0] == '-' && argv[i][1] && !str_equal(argv[i], "--"))
             r = read_flag(parse, argc, argv, &i);
         else
-            say_stray(parse, i > 1 ? argv[i - 1] : NULL, argv[i]);
+            report_stray(parse, i > 1 ? argv[i - 1] : NULL, argv[i]);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-/* --- putting both to use --- */
+/* --- applying both --- */
 
-/* Go's reader of flags drops the blanks around each item of a list. NULL for want of memory. */
+/* Go's flag parser trims the items of a list. NULL without memory. */
 static const char *trim_items(struct parse *parse, const char *list)
 {
     static const char blanks[] = " \t\n\v\f\r";
@@ -261,36 +262,36 @@ static const char *trim_items(struct parse *parse, const char *list)
 static int take(struct parse *parse, size_t i, struct config *scratch)
 {
     const struct option *option = &config_schema.options[i];
-    struct said *said = &parse->said[i];
+    struct setting *setting = &parse->setting[i];
     void *target = option->target == OPTION_AGENT ? (void *)&parse->flags : scratch;
     struct error err = ERROR_INIT;
     int r;
 
-    if (!said->text)
+    if (!setting->text)
         return 0;
     if (option->target == OPTION_IGNORED) {
-        PROBLEM(parse, PROBLEM_WARNING, said->origin, "has no effect here: %s", option->help);
+        PROBLEM(parse, PROBLEM_WARNING, setting->origin, "has no effect here: %s", option->help);
         return 0;
     }
-    if (option->kind->is_list && !(said->text = trim_items(parse, said->text)))
+    if (option->kind->is_list && !(setting->text = trim_items(parse, setting->text)))
         return -ENOMEM;
-    r = option->kind->parse(option, said->text, (char *)target + option->offset, &err);
+    r = option->kind->parse(option, setting->text, (char *)target + option->offset, &err);
     if (r == -EINVAL) {
-        PROBLEM(parse, PROBLEM_ERROR, said->origin, "%s", error_text(&err));
+        PROBLEM(parse, PROBLEM_ERROR, setting->origin, "%s", error_text(&err));
         return 0;
     }
     if (option->differs)
-        PROBLEM(parse, PROBLEM_NOTE, said->origin, "%s", option->differs);
+        PROBLEM(parse, PROBLEM_NOTE, setting->origin, "%s", option->differs);
     if (option->not_yet)
-        PROBLEM(parse, PROBLEM_WARNING, said->origin, "has no effect yet: %s", option->not_yet);
+        PROBLEM(parse, PROBLEM_WARNING, setting->origin, "has no effect yet: %s", option->not_yet);
     if (r == 0 && option->target == OPTION_CONFIG)
-        r = config_overrides_add(parse->overrides, option, said->text);
+        r = config_overrides_add(parse->overrides, option, setting->text);
     return r;
 }
 
 static int take_all(struct parse *parse)
 {
-    struct config *scratch = calloc(1, sizeof(*scratch)); /* only to see whether values parse */
+    struct config *scratch = calloc(1, sizeof(*scratch)); /* only to check whether values parse */
     int r = scratch ? 0 : -ENOMEM;
 
     for (size_t i = 0; r == 0 && i < config_schema.n_options; i++)
@@ -299,7 +300,7 @@ static int take_all(struct parse *parse)
     return r;
 }
 
-/* Our sockets lie beside the kubelet's, wherever that is. */
+/* Our sockets are created beside the kubelet's, wherever that is. */
 static int fill_in(struct parse *parse)
 {
     struct agent_flags *flags = &parse->flags;
@@ -396,7 +397,7 @@ void flags_each(void (*visit)(const struct flag_info *info, void *context), void
 
 enum { HELP_INDENT = 6, HELP_WIDTH = 80 };
 
-/* Words behind an indentation, broken before the last column. */
+/* Prints words with an indent, wrapped before the last column. */
 static void print_wrapped(FILE *out, const char *text)
 {
     size_t column = 0;

@@ -13,7 +13,7 @@ static struct config *config_of(void *slot)
     return (struct config *)(void *)((char *)slot - offsetof(struct config, imex_channel_ids));
 }
 
-/* Channel 0 or none. */
+/* Channel 0 or no channel. */
 static int set_channels(struct config *config, bool wanted)
 {
     free(config->imex_channel_ids);
@@ -29,8 +29,7 @@ static int parse_channels(const struct option *option, const char *text, void *s
                           struct error *err)
 {
     if (*text && !str_equal(text, "0"))
-        return error_set(err, -EINVAL,
-                         "only channel 0 can be asked for; write 0 or nothing, not '%s'",
+        return error_set(err, -EINVAL, "only channel 0 is supported; write 0 or nothing, not '%s'",
                          show(text).text);
     return set_channels(config_of(slot), *text);
 }
@@ -45,7 +44,7 @@ static int read_channels(struct reader *reader, const struct option *option,
         return 0;
     if (node->kind == YAML_LIST && node->n_children <= 1 && id == 0)
         return set_channels(config_of(slot), node->n_children);
-    reader_error(reader, node->at, "only channel 0 can be asked for; write [0] or [], not %s",
+    reader_error(reader, node->at, "only channel 0 is supported; write [0] or [], not %s",
                  node->kind == YAML_LIST ? "other channels" : show_node(node).text);
     return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* `imex.channelIDs`: channels between nodes; the driver knows only channel 0 for containers. */
+/* `imex.channelIDs`: channels between nodes; the driver supports only channel 0 in containers. */
 
 #include "config/schema.h"
 

@@ -24,7 +24,7 @@ const char *read_scalar(struct reader *reader, const struct yaml *node, const ch
 int read_by_parse(struct reader *reader, const struct option *option, const struct yaml *node,
                   void *slot)
 {
-    const char *text = read_scalar(reader, node, "one text");
+    const char *text = read_scalar(reader, node, "a single value");
     struct error err = ERROR_INIT;
     int r = text ? option->kind->parse(option, text, slot, &err) : 0;
 
@@ -63,7 +63,7 @@ static int read_bool(struct reader *reader, const struct option *option, const s
         *(bool *)slot = value;
     } else if (node->kind == YAML_SCALAR && node->quoted &&
                (str_equal(node->text, "true") || str_equal(node->text, "false"))) {
-        reader_error(reader, node->at, "expected true or false, got a text; leave out the quotes");
+        reader_error(reader, node->at, "expected true or false, got a string; remove the quotes");
     } else {
         reader_error(reader, node->at, "expected true or false, got %s", show_node(node).text);
     }
@@ -85,37 +85,37 @@ static int parse_bool(const struct option *option, const char *text, void *slot,
     return error_set(err, -EINVAL, "expected true or false, got '%s'", show(text).text);
 }
 
-static void keep_said(bool value, void *slot)
+static void store_tristate(bool value, void *slot)
 {
-    *(enum said_bool *)slot = value ? SAID_TRUE : SAID_FALSE;
+    *(enum tristate *)slot = value ? TRISTATE_TRUE : TRISTATE_FALSE;
 }
 
-static int read_said_bool(struct reader *reader, const struct option *option,
-                          const struct yaml *node, void *slot)
+static int read_tristate(struct reader *reader, const struct option *option,
+                         const struct yaml *node, void *slot)
 {
     size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
     bool value = false;
     int r = read_bool(reader, option, node, &value);
 
     if (problems_count(reader->problems, PROBLEM_ERROR) == n_errors)
-        keep_said(value, slot);
+        store_tristate(value, slot);
     return r;
 }
 
-static int parse_said_bool(const struct option *option, const char *text, void *slot,
-                           struct error *err)
+static int parse_tristate(const struct option *option, const char *text, void *slot,
+                          struct error *err)
 {
     bool value = false;
     int r = parse_bool(option, text, &value, err);
 
     if (r == 0)
-        keep_said(value, slot);
+        store_tristate(value, slot);
     return r;
 }
 
 const struct kind kind_bool = {.placeholder = "BOOL", .read = read_bool, .parse = parse_bool};
-const struct kind kind_said_bool = {
-    .placeholder = "BOOL", .read = read_said_bool, .parse = parse_said_bool};
+const struct kind kind_tristate = {
+    .placeholder = "BOOL", .read = read_tristate, .parse = parse_tristate};
 const struct kind kind_switch = {.parse = parse_bool};
 
 /* --- texts --- */
@@ -135,7 +135,7 @@ static int read_path(struct reader *reader, const struct option *option, const s
                      void *slot)
 {
     if (node->kind == YAML_SCALAR && *node->text && *node->text != '/')
-        reader_warning(reader, node->at, "'%s' is no absolute path; write it from '/' on",
+        reader_warning(reader, node->at, "'%s' is not an absolute path; start it with '/'",
                        show(node->text).text);
     return read_by_parse(reader, option, node, slot);
 }
@@ -178,7 +178,7 @@ static int parse_address(const struct option *option, const char *text, void *sl
 const struct kind kind_address = {
     .placeholder = "HOST:PORT", .parse = parse_address, .empty_is_value = true};
 
-/* --- words out of a list --- */
+/* --- words from a list --- */
 
 struct word_list list_words(const struct word *words)
 {
@@ -213,7 +213,7 @@ static int parse_word(const struct option *option, const char *text, void *slot,
 
     if (!word)
         return -EINVAL;
-    memcpy(slot, &word->value, sizeof(word->value)); /* an enum of ours is as wide as unsigned */
+    memcpy(slot, &word->value, sizeof(word->value)); /* enums are as wide as unsigned */
     return 0;
 }
 
@@ -252,7 +252,7 @@ static int parse_filled(const struct option *option, const char *text, void *slo
                         struct error *err)
 {
     if (!*text)
-        return error_set(err, -EINVAL, "may not be empty; the default is %s", option->standard);
+        return error_set(err, -EINVAL, "must not be empty; the default is %s", option->standard);
     return parse_borrowed(option, text, slot, err);
 }
 
@@ -317,7 +317,7 @@ static int read_strategies(struct reader *reader, const struct option *option,
             ? read_strategy(reader, node, &list)
             : schema_read_list(reader, node, "strategies", read_strategy, &list);
     if (node->kind == YAML_LIST && node->n_children == 0)
-        reader_error(reader, node->at, "an empty list passes no GPU to anybody; write one of: %s",
+        reader_error(reader, node->at, "with an empty list containers get no GPU; write one of: %s",
                      list_words(option->detail).text);
     if (list.value)
         *(unsigned *)slot = list.value;
@@ -329,7 +329,7 @@ const struct kind kind_strategies = {
 
 /* --- numbers --- */
 
-/* 010 is eight to YAML 1.1, and to Go. */
+/* 010 is octal in YAML 1.1 and in Go. */
 static bool read_octal(const char *text, int64_t *ret_value)
 {
     size_t length = strlen(text);
@@ -352,7 +352,7 @@ static bool read_with_underscores(const char *text, int64_t *ret_value)
     return !*text && quantity_integer(digits, INT64_MIN, INT64_MAX, ret_value, NULL) == 0;
 }
 
-/* What sigs.k8s.io/yaml would still hand to Go as a whole number. */
+/* What sigs.k8s.io/yaml would still pass to Go as an integer. */
 static bool read_odd_integer(const struct yaml *node, int64_t *ret_value)
 {
     double number;
@@ -367,7 +367,7 @@ static bool read_odd_integer(const struct yaml *node, int64_t *ret_value)
     return (double)*ret_value == number;
 }
 
-/* A plain whole number, however it is written; false when it is none. */
+/* A plain integer in any notation; false if it is none. */
 static bool read_whole(struct reader *reader, const struct yaml *node, int64_t *ret_value)
 {
     if (yaml_as_int(node, ret_value))
@@ -394,7 +394,7 @@ bool read_integer(struct reader *reader, const struct yaml *node, int64_t min, i
     int64_t value;
 
     if (node->kind == YAML_SCALAR && node->quoted && is_number(node->text)) {
-        reader_error(reader, node->at, "expected a whole number, got %s; leave out the quotes",
+        reader_error(reader, node->at, "expected a whole number, got %s; remove the quotes",
                      show_node(node).text);
         return false;
     }
@@ -446,11 +446,11 @@ static int parse_duration(const struct option *option, const char *text, void *s
     return quantity_duration(text, slot, err);
 }
 
-/* NVIDIA takes it, so a file that says it must not be refused. */
-static void warn_of_zero(struct reader *reader, const struct yaml *node, uint64_t ns)
+/* NVIDIA accepts it, so such a file must not be rejected. */
+static void warn_zero(struct reader *reader, const struct yaml *node, uint64_t ns)
 {
     if (ns == 0)
-        reader_warning(reader, node->at, "an interval of nothing never rests; write 60s");
+        reader_warning(reader, node->at, "an interval of zero would never pause; write 60s");
 }
 
 static int read_duration(struct reader *reader, const struct option *option,
@@ -461,17 +461,17 @@ static int read_duration(struct reader *reader, const struct option *option,
     if (!read_whole(reader, node, &ns)) {
         int r = read_by_parse(reader, option, node, slot);
 
-        warn_of_zero(reader, node, *(uint64_t *)slot);
+        warn_zero(reader, node, *(uint64_t *)slot);
         return r;
     }
     if (ns < 0) {
         reader_error(reader, node->at, "a duration cannot be negative, got %lld", (long long)ns);
         return 0;
     }
-    warn_of_zero(reader, node, (uint64_t)ns);
+    warn_zero(reader, node, (uint64_t)ns);
     if (ns > 0 && ns < 1000000)
         reader_warning(reader, node->at,
-                       "a bare number counts nanoseconds; write %llds if seconds are meant",
+                       "a bare number is in nanoseconds; write %llds if seconds are meant",
                        (long long)ns);
     *(uint64_t *)slot = (uint64_t)ns;
     return 0;
@@ -511,7 +511,7 @@ static int read_version(struct reader *reader, const struct option *option, cons
                         void *slot)
 {
     if (node->kind != YAML_SCALAR || (*node->text && !str_equal(node->text, "v1")))
-        reader_error(reader, node->at, "only version v1 is known, got %s; write version: v1",
+        reader_error(reader, node->at, "only version v1 is supported, got %s; write version: v1",
                      show_node(node).text);
     return 0;
 }

@@ -7,18 +7,18 @@
 #include "base/array.h"
 #include "base/text.h"
 
-/* What was met on the way through the documents. */
+/* What was found while walking the documents. */
 struct search {
     struct reader *reader;
     const char *key;
-    const struct yaml *bare;  /* the first document that is no manifest */
+    const struct yaml *bare;  /* the first document that is not a manifest */
     const struct yaml *value; /* the chosen value of a ConfigMap's data */
     const struct yaml *map;   /* the first ConfigMap */
     const struct yaml *other; /* the first manifest of another kind */
     const struct yaml *list;  /* the first list of manifests */
-    size_t n_values;          /* values that could be meant */
-    struct text names;        /* their keys, for a person */
-    bool failed;              /* an error was said that explains why nothing is found */
+    size_t n_values;          /* how many candidate values there are */
+    struct text names;        /* their keys, for the error message */
+    bool failed;              /* an error was reported that explains why nothing was found */
 };
 
 void manifest_deinit(struct manifest *manifest)
@@ -33,7 +33,7 @@ static bool is_manifest(const struct yaml *document)
     return yaml_get(document, "apiVersion") && yaml_get(document, "kind");
 }
 
-static void look_at_value(struct search *search, const struct yaml *value)
+static void visit_value(struct search *search, const struct yaml *value)
 {
     bool wanted = !search->key || str_equal(search->key, value->key);
 
@@ -46,37 +46,37 @@ static void look_at_value(struct search *search, const struct yaml *value)
         search->value = value;
 }
 
-static void look_at_config_map(struct search *search, const struct yaml *map)
+static void visit_config_map(struct search *search, const struct yaml *map)
 {
     const struct yaml *data = yaml_get(map, "data"), *binary = yaml_get(map, "binaryData");
 
     if (!search->map)
         search->map = map;
     if (data && data->kind != YAML_MAP && data->kind != YAML_NULL) {
-        reader_error(search->reader, data->at, "expected a map below 'data', got %s",
+        reader_error(search->reader, data->at, "expected a map under 'data', got %s",
                      show_node(data).text);
         search->failed = true;
     }
     if (binary && binary->kind != YAML_NULL)
-        reader_say(search->reader, reader_lenient(search->reader), binary->key_at,
-                   "binaryData is not read; put the configuration below 'data' as text");
+        reader_report(search->reader, reader_lenient(search->reader), binary->key_at,
+                      "binaryData is not read; put the configuration under 'data' as text");
     if (!data || data->kind != YAML_MAP)
         return;
     for (size_t i = 0; i < data->n_children; i++)
-        look_at_value(search, &data->children[i]);
+        visit_value(search, &data->children[i]);
 }
 
-static void look_at(struct search *search, const struct yaml *document);
+static void visit(struct search *search, const struct yaml *document);
 
-static void look_at_items(struct search *search, const struct yaml *items)
+static void visit_items(struct search *search, const struct yaml *items)
 {
     if (!items || items->kind != YAML_LIST)
         return;
     for (size_t i = 0; i < items->n_children; i++)
-        look_at(search, &items->children[i]);
+        visit(search, &items->children[i]);
 }
 
-static void look_at(struct search *search, const struct yaml *document)
+static void visit(struct search *search, const struct yaml *document)
 {
     const char *kind = yaml_get_text(document, "kind");
 
@@ -84,22 +84,22 @@ static void look_at(struct search *search, const struct yaml *document)
         return;
     if (!is_manifest(document)) {
         if (search->bare)
-            reader_say(search->reader, reader_lenient(search->reader), document->at,
-                       "a second document, after the one at line %u; only the first is read",
-                       search->bare->at.line);
+            reader_report(search->reader, reader_lenient(search->reader), document->at,
+                          "a second document after the one at line %u; only the first is read",
+                          search->bare->at.line);
         else
             search->bare = document;
     } else if (kind && str_equal(kind, "ConfigMap")) {
-        look_at_config_map(search, document);
+        visit_config_map(search, document);
     } else if (kind && str_ends_with(kind, "List")) {
         search->list = search->list ? search->list : document;
-        look_at_items(search, yaml_get(document, "items"));
+        visit_items(search, yaml_get(document, "items"));
     } else if (!search->other) {
         search->other = document;
     }
 }
 
-/* The text under a data key, parsed where it stands. */
+/* Parses the text under a data key, keeping its positions in the file. */
 static int read_inner(struct reader *reader, const struct yaml *value, struct manifest *manifest)
 {
     cleanup_problems struct problems inner = PROBLEMS_INIT;
@@ -114,7 +114,7 @@ static int read_inner(struct reader *reader, const struct yaml *value, struct ma
     return r == -EBADMSG ? 0 : r;
 }
 
-/* Lines inside a text that the file does not show as lines are no use to an editor. */
+/* Positions inside a text that has no lines of its own in the file are no use in an editor. */
 static void move_places(struct yaml *node, struct position at)
 {
     node->at = at;
@@ -134,16 +134,16 @@ static const struct yaml *choose_inner(struct reader *reader, const struct manif
         if (document->kind == YAML_NULL)
             continue;
         if (chosen)
-            reader_say(reader, reader_lenient(reader), document->at,
-                       "a second document, after the one at line %u; only the first is read",
-                       chosen->at.line);
+            reader_report(reader, reader_lenient(reader), document->at,
+                          "a second document after the one at line %u; only the first is read",
+                          chosen->at.line);
         else
             chosen = document;
     }
     if (!chosen || !is_manifest(chosen))
         return chosen;
     reader_error(reader, chosen->at,
-                 "a manifest inside the ConfigMap; write the configuration itself here");
+                 "a manifest inside the ConfigMap; put the configuration itself here");
     return NULL;
 }
 
@@ -170,22 +170,22 @@ static int read_value(struct reader *reader, const struct yaml *value, struct ma
     return 0;
 }
 
-/* Why no value can be taken; false when one can. */
-static bool say_no_value(struct search *search)
+/* Reports why no value was chosen; false if one was. */
+static bool report_no_value(struct search *search)
 {
     struct reader *reader = search->reader;
     const struct yaml *other = search->other;
 
     if (!search->map && !other)
         reader_error(reader, search->list->at,
-                     "the list holds no ConfigMap; put one below 'items'");
+                     "the list contains no ConfigMap; add one under 'items'");
     else if (!search->map)
         reader_error(reader, other->at,
-                     "a %s is not read; the configuration is a file or a ConfigMap",
+                     "a %s cannot be read; the configuration is a file or a ConfigMap",
                      show(yaml_get_text(other, "kind") ? yaml_get_text(other, "kind") : "").text);
     else if (!*text_string(&search->names))
         reader_error(reader, search->map->at,
-                     "the ConfigMap has no data; write the configuration below 'data' under a key");
+                     "the ConfigMap has no data; put the configuration under a key of 'data'");
     else if (search->key && search->n_values == 0)
         reader_error(reader, search->map->at, "the ConfigMap has no key '%s', only: %s",
                      show(search->key).text, text_string(&search->names));
@@ -194,8 +194,7 @@ static bool say_no_value(struct search *search)
                      "%zu ConfigMaps here have the key '%s'; keep one in the file",
                      search->n_values, show(search->key).text);
     else if (search->n_values > 1)
-        reader_error(reader, search->map->at,
-                     "which configuration is meant? Name one with --key: %s",
+        reader_error(reader, search->map->at, "several configurations; choose one with --key: %s",
                      text_string(&search->names));
     else
         return false;
@@ -208,23 +207,25 @@ static int choose(struct search *search, struct manifest *manifest)
 
     if (search->bare && search->map) {
         reader_error(reader, search->bare->at,
-                     "the file holds a ConfigMap (line %u) and something else that is no manifest; "
-                     "keep one of them",
+                     "the file contains a ConfigMap (line %u) and something that is not a "
+                     "manifest; keep one of them",
                      search->map->at.line);
         return 0;
     }
     if (search->bare) {
         if (search->key)
             reader_note(reader, search->bare->at,
-                        "the key '%s' is not needed: this file is no ConfigMap",
+                        "the key '%s' is not needed: this file is not a ConfigMap",
                         show(search->key).text);
         if (search->other)
-            reader_say(reader, reader_lenient(reader), search->other->at,
-                       "a manifest beside the configuration is not read; keep it in another file");
+            reader_report(
+                reader, reader_lenient(reader), search->other->at,
+                "a manifest next to the configuration is not read; move it to another file");
         manifest->config = search->bare;
         return 0;
     }
-    if (search->failed || (!search->map && !search->other && !search->list) || say_no_value(search))
+    if (search->failed || (!search->map && !search->other && !search->list) ||
+        report_no_value(search))
         return 0;
     return search->value ? read_value(reader, search->value, manifest) : 0;
 }
@@ -239,7 +240,7 @@ int manifest_read(struct reader *reader, const char *data, size_t size, const ch
     if (r < 0)
         return r == -EBADMSG ? 0 : r;
     for (size_t i = 0; i < manifest->n_documents; i++)
-        look_at(&search, &manifest->documents[i]);
+        visit(&search, &manifest->documents[i]);
     r = choose(&search, manifest);
     text_deinit(&search.names);
     return r;

@@ -2,10 +2,9 @@
 #pragma once
 
 /*
- * Where in a file the configuration stands. People keep it bare, or as the text under a data key of
- * a ConfigMap, alone, in a `kind: List`, or among other manifests. Places always are the outer
- * file's; where the text inside has no lines of its own there (a JSON string), problems name its
- * line in words.
+ * Finds the configuration in a file: bare, or as the text under a data key of a ConfigMap, alone,
+ * in a `kind: List`, or among other manifests. Positions always refer to the outer file; if the
+ * inner text has no lines of its own there (a JSON string), messages name its line.
  */
 
 #include "base/error.h"
@@ -14,7 +13,7 @@
 struct manifest {
     struct yaml *documents, *inner; /* owned */
     size_t n_documents, n_inner;
-    const struct yaml *config; /* borrowed from them; NULL = an empty configuration */
+    const struct yaml *config; /* borrowed from `documents`; NULL = an empty configuration */
 };
 
 #define MANIFEST_INIT  \
@@ -26,8 +25,8 @@ void manifest_deinit(struct manifest *manifest);
 #define cleanup_manifest cleanup(manifest_deinit)
 
 /*
- * Parses the file and finds the configuration. key: see config_load. Problems go to the reader.
- * 0 (problems may have errors: then config is NULL), or -ENOMEM.
+ * Parses the file and finds the configuration. key: see config_load. Problems are added to the
+ * reader. 0 (possibly with errors: then config is NULL), or -ENOMEM.
  */
 int manifest_read(struct reader *reader, const char *data, size_t size, const char *key,
                   struct manifest *manifest);

@@ -40,7 +40,7 @@ static bool is_too_long(struct reader *reader, const struct yaml *node)
     return true;
 }
 
-/* --- labels: a map of free keys --- */
+/* --- labels: a map with arbitrary keys --- */
 
 static int set_label(struct extra_label *label, const char *key, const char *value)
 {
@@ -159,7 +159,7 @@ static const struct option taint_options[] = {
      .kind = &kind_taint_key,
      .offset = offsetof(struct extra_taint, key),
      .required = true,
-     .help = "write the taint's key, such as key: nvidia.com/gpu-shared"},
+     .help = "add the taint's key, such as key: nvidia.com/gpu-shared"},
     {.path = "value",
      .kind = &kind_taint_value,
      .offset = offsetof(struct extra_taint, value),

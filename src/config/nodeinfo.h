@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* `gpuslice.labels:` and `gpuslice.taints:`, what the node carries besides our own labels. */
+/* `gpuslice.labels:` and `gpuslice.taints:`: what the node carries besides our built-in labels. */
 
 #include "config/schema.h"
 

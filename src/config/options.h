@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Every option of NVIDIA's v1 schema, of NVIDIA's programs and of ours: the one table. */
+/* Every option of NVIDIA's v1 schema, of NVIDIA's programs and of gpuslice: the one table. */
 
 #include "config/schema.h"
 

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "config/flags.h"
+#include "config/schema.h"
 
 struct override {
-    const struct option *option; /* NULL: a text that is only kept */
+    const struct option *option; /* NULL: the text is only stored */
     char *text;
 };
 
@@ -74,7 +74,7 @@ int config_overrides_apply(const struct config_overrides *overrides, struct conf
             continue;
         r = option->kind->parse(option, overrides->items[i].text, (char *)config + option->offset,
                                 NULL);
-        assert(r != -EINVAL); /* accepted when it was added */
+        assert(r != -EINVAL); /* validated when it was added */
         if (r < 0)
             return r;
         if (option->place)

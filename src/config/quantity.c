@@ -11,14 +11,14 @@
 #include "base/text.h"
 #include "config/schema.h"
 
-/* value = digits / divisor; a decimal fraction as it was written. */
+/* value = digits / divisor; a decimal fraction, exactly as written. */
 struct decimal {
     uint64_t digits, divisor;
 };
 
 /*
- * Reads "12", "12.5" or ".5"; *ret_end is the first character behind it. Zeros at the end of the
- * fraction are dropped, so that 1.50000000000000000000 is still a small number.
+ * Parses "12", "12.5" or ".5"; *ret_end is the first character after it. Trailing zeros of the
+ * fraction are dropped, so that 1.50000000000000000000 still fits.
  */
 static bool read_decimal(const char *text, struct decimal *ret_decimal, const char **ret_end)
 {
@@ -45,7 +45,7 @@ static bool read_decimal(const char *text, struct decimal *ret_decimal, const ch
     return true;
 }
 
-/* decimal * unit, only when it is whole and fits. */
+/* decimal * unit, if the result is an integer and fits. */
 static bool scale(struct decimal d, uint64_t unit, uint64_t *ret_value)
 {
     unsigned __int128 product = (unsigned __int128)d.digits * unit;
@@ -66,7 +66,7 @@ int quantity_percent(const char *text, unsigned *ret_permille, struct error *err
         return error_set(err, -EINVAL, "expected a percentage such as 50%%, got '%s'",
                          show(text).text);
     if (!*end)
-        return error_set(err, -EINVAL, "a share needs its unit: write %.40s%% if that is meant",
+        return error_set(err, -EINVAL, "a share needs a unit: write %.40s%% if that is meant",
                          text);
     if (!scale(d, 10, &permille))
         return error_set(err, -EINVAL, "'%.40s' is finer than 0.1%%, the smallest step of a share",
@@ -105,7 +105,7 @@ static const struct unit *find_unit(const struct unit *units, size_t n_units, co
     return NULL;
 }
 
-/* "e9", "E3": the exponent of a Kubernetes quantity, which takes the place of a unit. */
+/* "e9", "E3": the exponent of a Kubernetes quantity, which replaces a unit. */
 static bool read_exponent(const char *text, uint64_t *ret_factor)
 {
     size_t n = text[0] == 'e' || text[0] == 'E' ? strspn(text + 1, "0123456789") : 0;
@@ -136,13 +136,12 @@ int quantity_bytes(const char *text, uint64_t *ret_bytes, struct error *err)
         factor = unit->factor;
     else if (!read_exponent(end, &factor))
         return error_set(err, -EINVAL,
-                         "'%.20s' is no unit of memory; write Mi or Gi (powers of two), or M or G",
+                         "'%.20s' is not a unit of memory; use Mi or Gi (powers of two), or M or G",
                          end);
     if (!scale(d, factor, &bytes))
-        return error_set(err, -EINVAL, "'%.40s' is no whole number of bytes below 2^64", text);
+        return error_set(err, -EINVAL, "'%.40s' is not a whole number of bytes below 2^64", text);
     if (bytes == 0)
-        return error_set(err, -EINVAL, "memory must be more than nothing, got '%s'",
-                         show(text).text);
+        return error_set(err, -EINVAL, "memory must be more than zero, got '%s'", show(text).text);
     *ret_bytes = bytes;
     return 0;
 }
@@ -157,7 +156,7 @@ static bool add_time(uint64_t *ns, struct decimal d, uint64_t factor)
 {
     uint64_t part;
 
-    /* Go rounds a fraction of a nanosecond towards zero; so do we. */
+    /* Go truncates fractions of a nanosecond; so do we. */
     while (!scale(d, factor, &part)) {
         if (d.divisor == 1)
             return false;

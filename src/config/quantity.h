@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * Numbers with a unit, read exactly: what cannot be kept without rounding is refused, with a
- * sentence that says what to write instead.
+ * Numbers with a unit, parsed exactly: what would need rounding is rejected with a message that
+ * says what to write instead.
  */
 
 #include <stdint.h>
 
 #include "base/error.h"
 
-/* A Go duration that never ends ("infinite"). */
+/* An infinite Go duration ("infinite"). */
 #define DURATION_INFINITE UINT64_MAX
 
 /*
@@ -28,6 +28,6 @@ int quantity_bytes(const char *text, uint64_t *ret_bytes, struct error *err);
 /* A Go duration ("1h30m", "500ms", "0s"), or "infinite". 0 or -EINVAL. */
 int quantity_duration(const char *text, uint64_t *ret_ns, struct error *err);
 
-/* A whole number in decimal digits within the bounds. 0 or -EINVAL. */
+/* A decimal integer within the bounds. 0 or -EINVAL. */
 int quantity_integer(const char *text, int64_t min, int64_t max, int64_t *ret_value,
                      struct error *err);

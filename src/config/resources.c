@@ -15,9 +15,11 @@ static int parse_pattern(const struct option *option, const char *text, void *sl
     enum { PATTERN_SIZE = sizeof(((struct resource_rule *)NULL)->pattern) };
 
     if (!*text)
-        return error_set(err, -EINVAL, "an empty pattern fits nothing; write '*' for everything");
+        return error_set(err, -EINVAL,
+                         "an empty pattern matches nothing; write '*' for everything");
     if (str_copy(slot, PATTERN_SIZE, text) < 0)
-        return error_set(err, -EINVAL, "a pattern may have %d characters", PATTERN_SIZE - 1);
+        return error_set(err, -EINVAL, "a pattern may have at most %d characters",
+                         PATTERN_SIZE - 1);
     return 0;
 }
 
@@ -28,12 +30,12 @@ static const struct option rule_options[] = {
      .kind = &kind_pattern,
      .offset = offsetof(struct resource_rule, pattern),
      .required = true,
-     .help = "write what the product name (or MIG profile) looks like, such as pattern: '*A100*'"},
+     .help = "add a pattern for the product name (or MIG profile), such as pattern: '*A100*'"},
     {.path = "name",
      .kind = &kind_resource,
      .offset = offsetof(struct resource_rule, name),
      .required = true,
-     .help = "write the resource that such devices become, such as name: nvidia.com/a100"},
+     .help = "add the resource name for such devices, such as name: nvidia.com/a100"},
 };
 
 static const struct schema rule_schema = {rule_options, ARRAY_SIZE(rule_options), true};
@@ -57,15 +59,15 @@ static int read_rule(struct reader *reader, const struct yaml *node, void *conte
     if (r < 0)
         return r;
     if (reader->strictness == CONFIG_CHECK && *rule->name)
-        reader_note(reader, node->at, "honoured here, where NVIDIA's plugin ignores 'resources'");
+        reader_note(reader, node->at, "supported here, where NVIDIA's plugin ignores 'resources'");
     for (size_t i = 0; i + 1 < rules->n_items; i++) {
         const struct resource_rule *earlier = &rules->items[i];
 
         if (!*rule->pattern || !*earlier->pattern || !str_glob(earlier->pattern, rule->pattern))
             continue;
         reader_warning(reader, node->at,
-                       "never applies: what fits '%s' fits '%s' at line %u already, and the first "
-                       "that fits counts",
+                       "never applies: whatever matches '%s' already matches '%s' at line %u, and "
+                       "the first match wins",
                        rule->pattern, earlier->pattern, earlier->at.line);
         break;
     }
@@ -82,7 +84,7 @@ static int read_rules(struct reader *reader, const struct yaml *node, struct res
         reader_error(reader, node->at, "more than %d entries in one list", RULES_MAX);
     else
         r = schema_read_list(reader, node, "{pattern, name}", read_rule, &rules);
-    *items = rules.items; /* also half read: the policy frees it */
+    *items = rules.items; /* even if incomplete: the policy frees it */
     *n_items = rules.n_items;
     return r;
 }

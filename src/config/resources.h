@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* `resources:`, names of their own for models of GPUs and for MIG profiles. */
+/* `resources:`, custom resource names for GPU models and MIG profiles. */
 
 #include "config/schema.h"
 

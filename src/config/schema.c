@@ -45,8 +45,10 @@ void reader_leave(struct reader *reader, size_t path_length)
     reader->path[path_length] = '\0';
 }
 
-/* What is left unsaid counts by its gravest: a flood of warnings alone is no error. */
-static void say_cut(struct reader *reader, enum problem_severity severity, struct position at)
+/* The suppressed problems are summarised with their highest severity: a flood of mere warnings is
+ * not an error. */
+static void report_dropped(struct reader *reader, enum problem_severity severity,
+                           struct position at)
 {
     if (reader->cut > (int)severity)
         return;
@@ -55,15 +57,15 @@ static void say_cut(struct reader *reader, enum problem_severity severity, struc
                 READER_MAX_PROBLEMS);
 }
 
-__attribute__((format(printf, 5, 0))) static void say(struct reader *reader,
-                                                      enum problem_severity severity,
-                                                      struct position at, const char *path,
-                                                      const char *format, va_list args)
+__attribute__((format(printf, 5, 0))) static void report(struct reader *reader,
+                                                         enum problem_severity severity,
+                                                         struct position at, const char *path,
+                                                         const char *format, va_list args)
 {
     char sentence[512];
 
     if (reader->n_problems == READER_MAX_PROBLEMS) {
-        say_cut(reader, severity, at);
+        report_dropped(reader, severity, at);
         return;
     }
     reader->n_problems++;
@@ -71,23 +73,23 @@ __attribute__((format(printf, 5, 0))) static void say(struct reader *reader,
     problem_add(reader->problems, severity, at, path, "%s", sentence);
 }
 
-void reader_say_at(struct reader *reader, enum problem_severity severity, struct position at,
-                   const char *path, const char *format, ...)
+void reader_report_at(struct reader *reader, enum problem_severity severity, struct position at,
+                      const char *path, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    say(reader, severity, at, path, format, args);
+    report(reader, severity, at, path, format, args);
     va_end(args);
 }
 
-void reader_say(struct reader *reader, enum problem_severity severity, struct position at,
-                const char *format, ...)
+void reader_report(struct reader *reader, enum problem_severity severity, struct position at,
+                   const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    say(reader, severity, at, reader->path, format, args);
+    report(reader, severity, at, reader->path, format, args);
     va_end(args);
 }
 
@@ -125,7 +127,7 @@ struct shown show_node(const struct yaml *node)
     }
     snprintf(text, sizeof(text), "%s", show(node->text).text);
     str_drop_partial(text);
-    snprintf(shown.text, sizeof(shown.text), "%s'%s'", node->quoted ? "the text " : "", text);
+    snprintf(shown.text, sizeof(shown.text), "%s'%s'", node->quoted ? "the string " : "", text);
     return shown;
 }
 
@@ -140,18 +142,18 @@ void reader_check_alias(struct reader *reader, const struct yaml *node,
     struct position at = node->key ? node->key_at : container_at;
 
     if (node->key && is_before(node->key_at, container_at))
-        reader_warning(reader, container_at,
-                       "taken from line %u by a merge key '<<'; write it out, since not every tool "
-                       "reads merge keys",
-                       node->key_at.line);
+        reader_warning(
+            reader, container_at,
+            "merged from line %u by '<<'; write it out, since not every tool supports merge keys",
+            node->key_at.line);
     else if (is_before(node->at, at))
-        reader_warning(reader, at,
-                       "taken from line %u by an alias; write it out, since not every tool reads "
-                       "aliases",
-                       node->at.line);
+        reader_warning(
+            reader, at,
+            "copied from line %u by an alias; write it out, since not every tool supports aliases",
+            node->at.line);
 }
 
-/* The first step of path below prefix: its length, or 0 when path is not below prefix. */
+/* The first component of path below prefix: its length, or 0 if path is not below prefix. */
 static size_t step_below(const char *path, const char *prefix)
 {
     if (!path || !str_starts_with(path, prefix))
@@ -161,7 +163,8 @@ static size_t step_below(const char *path, const char *prefix)
 
 enum match { MATCH_NONE, MATCH_SECTION, MATCH_OPTION };
 
-/* Finds the row, or a row of the section, that `key` names. Letter by letter wins over any case. */
+/* Finds the row, or a row of the section, that `key` names. An exact match wins over one that
+ * ignores case. */
 static enum match find(const struct schema *schema, const char *prefix, const char *key,
                        bool any_case, size_t *ret_index)
 {
@@ -179,7 +182,7 @@ static enum match find(const struct schema *schema, const char *prefix, const ch
     return MATCH_NONE;
 }
 
-/* Where a known key of another section belongs: its row, or NULL. */
+/* The section that a misplaced key belongs to: its row, or NULL. */
 static const struct option *find_elsewhere(const struct schema *schema, const char *key)
 {
     for (size_t i = 0; i < schema->n_options; i++) {
@@ -192,7 +195,7 @@ static const struct option *find_elsewhere(const struct schema *schema, const ch
     return NULL;
 }
 
-/* The keys of one section, each once. */
+/* The keys of one section, without duplicates. */
 struct key_list {
     char names[SCHEMA_MAX_OPTIONS][OPTION_KEY_SIZE];
     const char *pointers[SCHEMA_MAX_OPTIONS];
@@ -218,18 +221,19 @@ static void list_keys(const struct schema *schema, const char *prefix, struct ke
     }
 }
 
-static void say_known_keys(struct reader *reader, const struct key_list *list, struct position at)
+static void report_known_keys(struct reader *reader, const struct key_list *list,
+                              struct position at)
 {
     char known[300];
     size_t n = 0;
 
     for (size_t i = 0; i < list->n && n < sizeof(known); i++)
         n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "", list->names[i]);
-    reader_say(reader, reader_lenient(reader), at, "unknown key; known here: %s", known);
+    reader_report(reader, reader_lenient(reader), at, "unknown key; valid here: %s", known);
 }
 
-static void say_unknown(struct reader *reader, const struct schema *schema, const char *prefix,
-                        const struct yaml *child)
+static void report_unknown(struct reader *reader, const struct schema *schema, const char *prefix,
+                           const struct yaml *child)
 {
     const struct option *elsewhere;
     struct key_list list;
@@ -241,23 +245,24 @@ static void say_unknown(struct reader *reader, const struct schema *schema, cons
     near = str_suggest(child->key, list.pointers, list.n);
     elsewhere = near ? NULL : find_elsewhere(schema, child->key);
     if (near)
-        reader_say(reader, reader_lenient(reader), child->key_at, "unknown key; did you mean '%s'?",
-                   near);
+        reader_report(reader, reader_lenient(reader), child->key_at,
+                      "unknown key; did you mean '%s'?", near);
     else if (elsewhere)
-        reader_say(reader, reader_lenient(reader), child->key_at,
-                   "unknown key here; it belongs at %s", elsewhere->path);
+        reader_report(reader, reader_lenient(reader), child->key_at,
+                      "unknown key here; it belongs at %s", elsewhere->path);
     else
-        say_known_keys(reader, &list, child->key_at);
+        report_known_keys(reader, &list, child->key_at);
 }
 
-/* What is read, checked and then does nothing is said: an operator would wait for it. */
-static void say_not_yet(struct reader *reader, const struct option *option, const struct yaml *node)
+/* An option that is accepted but not implemented yet is reported: operators would wait for it. */
+static void report_not_yet(struct reader *reader, const struct option *option,
+                           const struct yaml *node)
 {
     if (option->differs)
         reader_note(reader, node->key_at, "%s", option->differs);
-    if (!option->not_yet || option->not_yet == reader->said_not_yet)
+    if (!option->not_yet || option->not_yet == reader->reported_not_yet)
         return;
-    reader->said_not_yet = option->not_yet;
+    reader->reported_not_yet = option->not_yet;
     reader_note(reader, node->key_at, "has no effect yet: %s", option->not_yet);
 }
 
@@ -268,16 +273,17 @@ static int read_option(struct reader *reader, const struct option *option, const
     int r;
 
     if (node->kind == YAML_NULL && !option->kind->takes_null)
-        return 0; /* as NVIDIA reads it: not given */
+        return 0; /* as NVIDIA reads it: unset */
     if (option->place)
         *(struct position *)(void *)((char *)target + option->place) = node->at;
     r = option->kind->read(reader, option, node, (char *)target + option->offset);
     if (r == 0 && problems_count(reader->problems, PROBLEM_ERROR) == n_errors)
-        say_not_yet(reader, option, node);
+        report_not_yet(reader, option, node);
     return r;
 }
 
-/* Looks a key up as NVIDIA would; a spelling that only NVIDIA's reading saves is warned about. */
+/* Looks a key up as NVIDIA does; warns about a spelling that only NVIDIA's lenient lookup
+ * accepts. */
 static enum match match_key(struct reader *reader, const struct schema *schema, const char *prefix,
                             const struct yaml *child, size_t *ret_index)
 {
@@ -292,17 +298,18 @@ static enum match match_key(struct reader *reader, const struct schema *schema, 
                            (int)strcspn(step, "."), step);
     }
     if (match == MATCH_NONE)
-        say_unknown(reader, schema, prefix, child);
+        report_unknown(reader, schema, prefix, child);
     return match;
 }
 
-/* Two spellings of one key: what was first stays. */
-static bool say_repeated(struct reader *reader, const struct yaml *child, unsigned first_line)
+/* Two spellings of one key: the first one wins. */
+static bool report_repeated(struct reader *reader, const struct yaml *child, unsigned first_line)
 {
     if (first_line == 0)
         return false;
-    reader_say(reader, reader_lenient(reader), child->key_at,
-               "the same key in another spelling stands at line %u, which counts", first_line);
+    reader_report(reader, reader_lenient(reader), child->key_at,
+                  "the same key in another spelling is at line %u, which takes precedence",
+                  first_line);
     return true;
 }
 
@@ -313,9 +320,9 @@ static int read_child(struct reader *reader, const struct schema *schema, const 
     enum match match;
     size_t i;
 
-    /* The path of an unknown key is its own, but how strictly it is taken is its section's. */
+    /* An unknown key has its own path, but its section decides how strictly it is treated. */
     match = match_key(reader, schema, prefix, child, &i);
-    if (match == MATCH_NONE || say_repeated(reader, child, seen[i]))
+    if (match == MATCH_NONE || report_repeated(reader, child, seen[i]))
         return 0;
     seen[i] = child->key_at.line;
     if (match == MATCH_OPTION)
@@ -328,8 +335,8 @@ static int read_child(struct reader *reader, const struct schema *schema, const 
     return schema_read(reader, schema, below, child, target);
 }
 
-static void say_missing(struct reader *reader, const struct schema *schema, const char *prefix,
-                        const struct yaml *node)
+static void report_missing(struct reader *reader, const struct schema *schema, const char *prefix,
+                           const struct yaml *node)
 {
     for (size_t i = 0; i < schema->n_options; i++) {
         const struct option *option = &schema->options[i];
@@ -347,7 +354,8 @@ static void say_missing(struct reader *reader, const struct schema *schema, cons
 int schema_read(struct reader *reader, const struct schema *schema, const char *prefix,
                 const struct yaml *node, void *target)
 {
-    unsigned seen[SCHEMA_MAX_OPTIONS] = {0}; /* the line of the key; a section's by its first row */
+    unsigned seen[SCHEMA_MAX_OPTIONS] = {
+        0}; /* the key's line; a section counts under its first row */
 
     assert(schema->n_options <= SCHEMA_MAX_OPTIONS);
     if (node->kind != YAML_MAP) {
@@ -365,7 +373,7 @@ int schema_read(struct reader *reader, const struct schema *schema, const char *
         if (r < 0)
             return r;
     }
-    say_missing(reader, schema, prefix, node);
+    report_missing(reader, schema, prefix, node);
     return 0;
 }
 

@@ -14,14 +14,14 @@
 #include "slice/plan.h"
 #include "slice/select.h"
 
-/* One of the two sections as it stands in the file. */
+/* One of the two sections, as written in the file. */
 struct section {
     bool rename_by_default, fail_multi;
     struct sharing_entry *entries;
     size_t n_entries, capacity;
     enum sharing_strategy strategy;
     bool has_resources;
-    struct position at; /* where the section's value stands; line 0 = absent */
+    struct position at; /* position of the section's value; line 0 = absent */
 };
 
 struct sections {
@@ -37,11 +37,11 @@ static const struct option entry_options[] = {
      .kind = &kind_resource,
      .offset = offsetof(struct sharing_entry, name),
      .required = true,
-     .help = "write the resource to share, such as name: nvidia.com/gpu"},
+     .help = "add the resource to share, such as name: nvidia.com/gpu"},
     {.path = "rename",
      .kind = &kind_resource,
      .offset = offsetof(struct sharing_entry, rename),
-     .help = "the name that the slices get"},
+     .help = "the name of the slices"},
     {.path = "devices",
      .kind = &kind_devices,
      .offset = offsetof(struct sharing_entry, devices),
@@ -51,7 +51,7 @@ static const struct option entry_options[] = {
      .offset = offsetof(struct sharing_entry, replicas),
      .detail = &replica_bounds,
      .required = true,
-     .help = "write how many slices each GPU gets, such as replicas: 4"},
+     .help = "add the number of slices of each GPU, such as replicas: 4"},
 };
 
 static const struct schema entry_schema = {entry_options, ARRAY_SIZE(entry_options), true};
@@ -102,17 +102,17 @@ static const struct option section_options[] = {
     {.path = "renameByDefault",
      .kind = &kind_bool,
      .offset = offsetof(struct section, rename_by_default),
-     .help = "slices are named after the resource with .shared behind"},
+     .help = "append .shared to the resource name of the slices"},
     {.path = "failRequestsGreaterThanOne",
      .kind = &kind_bool,
      .offset = offsetof(struct section, fail_multi),
-     .help = "a container may hold one slice only"},
+     .help = "a container may request only one slice"},
     {.path = "resources", .kind = &kind_entries, .offset = 0, .help = "what to share"},
 };
 
 static const struct schema section_schema = {section_options, ARRAY_SIZE(section_options), true};
 
-/* `mps: null` counts as absent for NVIDIA, `timeSlicing: null` as a section without resources. */
+/* To NVIDIA, `mps: null` counts as absent, `timeSlicing: null` as a section without resources. */
 static int read_section(struct reader *reader, const struct option *option, const struct yaml *node,
                         void *slot)
 {
@@ -129,8 +129,7 @@ static int read_section(struct reader *reader, const struct option *option, cons
     }
     if (!section->has_resources)
         reader_error(reader, node->key_at,
-                     "no resources; write a list 'resources:' below it, or leave %s out",
-                     option->path);
+                     "no resources; add a list 'resources:' below it, or remove %s", option->path);
     return 0;
 }
 
@@ -140,11 +139,11 @@ static const struct option sections_options[] = {
     {.path = "timeSlicing",
      .kind = &kind_section,
      .offset = offsetof(struct sections, time_slicing),
-     .help = "slices whose programs take turns on the GPU"},
+     .help = "slices whose processes take turns on the GPU"},
     {.path = "mps",
      .kind = &kind_section,
      .offset = offsetof(struct sections, mps),
-     .help = "slices whose programs run at the same time"},
+     .help = "slices whose processes run concurrently"},
 };
 
 static const struct schema sections_schema = {sections_options, ARRAY_SIZE(sections_options),
@@ -162,7 +161,7 @@ static void sections_deinit(struct sections *sections)
 }
 #define cleanup_sections cleanup(sections_deinit)
 
-/* NVIDIA's plugin drops names of one's own and choices of devices; `gpuslice check` says so. */
+/* NVIDIA's plugin ignores custom names and device selections; `gpuslice check` reports that. */
 static void note_difference(struct reader *reader, const struct section *section,
                             const struct sharing_entry *entry)
 {
@@ -171,14 +170,14 @@ static void note_difference(struct reader *reader, const struct section *section
     if (reader->strictness != CONFIG_CHECK || !*entry->name)
         return;
     if (*entry->rename)
-        reader_say_at(reader, PROBLEM_NOTE, entry->at, entry->path,
-                      "these slices are %s here, where NVIDIA's plugin would name them %s%s",
-                      entry->rename, entry->name, suffix);
+        reader_report_at(reader, PROBLEM_NOTE, entry->at, entry->path,
+                         "these slices are %s here, where NVIDIA's plugin would name them %s%s",
+                         entry->rename, entry->name, suffix);
     if (entry->devices.kind != DEVICES_ALL)
-        reader_say_at(reader, PROBLEM_NOTE, entry->devices.at, entry->path,
-                      "only the chosen devices are shared here, where NVIDIA's plugin would share "
-                      "all of %s",
-                      entry->name);
+        reader_report_at(reader, PROBLEM_NOTE, entry->devices.at, entry->path,
+                         "only the selected devices are shared here, where NVIDIA's plugin would "
+                         "share all of %s",
+                         entry->name);
 }
 
 static void rename_entry(struct reader *reader, const struct section *section,
@@ -187,12 +186,12 @@ static void rename_entry(struct reader *reader, const struct section *section,
     struct error err = ERROR_INIT;
 
     if (str_equal(entry->rename, entry->name))
-        *entry->rename = '\0'; /* said, and no change */
+        *entry->rename = '\0'; /* set, but without effect */
     note_difference(reader, section, entry);
     if (!*entry->rename && *entry->name && section->rename_by_default &&
         name_shared(entry->name, entry->rename, &err) < 0)
-        reader_say_at(reader, PROBLEM_ERROR, entry->at, entry->path,
-                      "%s; write a shorter 'rename:'", error_text(&err));
+        reader_report_at(reader, PROBLEM_ERROR, entry->at, entry->path,
+                         "%s; write a shorter 'rename:'", error_text(&err));
 }
 
 static void rename_entries(struct reader *reader, struct section *section)
@@ -201,28 +200,30 @@ static void rename_entries(struct reader *reader, struct section *section)
         rename_entry(reader, section, &section->entries[i]);
 }
 
-/* Says which of two entries counts where both reach a GPU; the plan decides alike. */
-static void say_overlap(struct reader *reader, const struct sharing_entry *winner,
-                        const struct sharing_entry *loser)
+/* Reports which of two entries applies to a GPU that both select; the plan decides alike. */
+static void report_overlap(struct reader *reader, const struct sharing_entry *winner,
+                           const struct sharing_entry *loser)
 {
     const char *why = winner->strategy == loser->strategy ? "the first entry" : "MPS";
 
-    reader_say_at(reader, reader_lenient(reader), loser->at, loser->path,
-                  "shares GPUs of %s that %s at line %u, column %u shares too; on those %s counts: "
-                  "keep one of the two, or give each its own 'devices:'",
-                  loser->name, winner->path, winner->at.line, winner->at.column, why);
+    reader_report_at(
+        reader, reader_lenient(reader), loser->at, loser->path,
+        "shares GPUs of %s that %s at line %u, column %u shares too; on those %s takes "
+        "precedence: keep one of the two, or give each its own 'devices:'",
+        loser->name, winner->path, winner->at.line, winner->at.column, why);
 }
 
-/* Says each of n entries that surely reaches a GPU of `loser`. A name that did not read is none. */
-static void say_overlaps(struct reader *reader, const struct sharing_entry *entries, size_t n,
-                         const struct sharing_entry *loser)
+/* Reports each of n entries that definitely selects a GPU of `loser`. Entries with an invalid name
+ * are skipped. */
+static void report_overlaps(struct reader *reader, const struct sharing_entry *entries, size_t n,
+                            const struct sharing_entry *loser)
 {
     for (size_t i = 0; i < n && *loser->name; i++)
         if (select_surely_overlap(&entries[i], loser))
-            say_overlap(reader, &entries[i], loser);
+            report_overlap(reader, &entries[i], loser);
 }
 
-/* Each entry is compared with those that outrank it: MPS, and earlier ones of its own section. */
+/* Compares each entry with those that take precedence: MPS, and earlier ones of its own section. */
 static void check_overlaps(struct reader *reader, const struct section *section,
                            const struct section *outranking)
 {
@@ -230,8 +231,8 @@ static void check_overlaps(struct reader *reader, const struct section *section,
         const struct sharing_entry *loser = &section->entries[i];
 
         if (outranking)
-            say_overlaps(reader, outranking->entries, outranking->n_entries, loser);
-        say_overlaps(reader, section->entries, i, loser);
+            report_overlaps(reader, outranking->entries, outranking->n_entries, loser);
+        report_overlaps(reader, section->entries, i, loser);
     }
 }
 
@@ -248,7 +249,7 @@ static int move_entries(struct policy *policy, struct sections *sections)
     for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
         for (size_t j = 0; j < both[i]->n_entries; j++)
             policy->sharing[policy->n_sharing++] = both[i]->entries[j];
-        both[i]->n_entries = 0; /* what the entries own has moved */
+        both[i]->n_entries = 0; /* ownership of the entries has moved */
     }
     return 0;
 }
@@ -270,9 +271,9 @@ static int read_sharing(struct reader *reader, const struct option *option, cons
     check_overlaps(reader, &sections.mps, NULL);
     check_overlaps(reader, &sections.time_slicing, &sections.mps);
     if (reader->strictness == CONFIG_CHECK && sections.mps.at.line && sections.time_slicing.at.line)
-        reader_note(reader, sections.time_slicing.at,
-                    "both mps and timeSlicing hold here, where NVIDIA's plugin would ignore "
-                    "timeSlicing");
+        reader_note(
+            reader, sections.time_slicing.at,
+            "both mps and timeSlicing apply here, where NVIDIA's plugin would ignore timeSlicing");
     policy->time_slicing_fail_multi = sections.time_slicing.fail_multi;
     policy->mps_fail_multi = sections.mps.fail_multi;
     return move_entries(policy, &sections);

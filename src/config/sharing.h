@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * `sharing:`, time slicing and MPS, into policy.sharing: time slicing first, then MPS, each in the
- * order of the file. Overlaps that can be seen without knowing the machine are said here; the rest
- * is the plan's to say.
+ * `sharing:`, time slicing and MPS, into policy.sharing: time slicing first, then MPS, each in file
+ * order. Overlaps that are visible without knowing the machine are reported here; the plan reports
+ * the rest.
  */
 
 #include "config/schema.h"

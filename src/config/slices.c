@@ -20,11 +20,10 @@ static const struct bounds count_bounds = {1, 1000};
 static int parse_name(const struct option *option, const char *text, void *slot, struct error *err)
 {
     if (!kubename_is_dns_label(text))
-        return error_set(
-            err, -EINVAL,
-            "'%s' is no slice name; write lower-case letters, digits and inner dashes, "
-            "such as half, which becomes " NAME_GPU "-half",
-            show(text).text);
+        return error_set(err, -EINVAL,
+                         "'%s' is not a slice name; use lower-case letters, digits and inner "
+                         "dashes, such as half, which becomes " NAME_GPU "-half",
+                         show(text).text);
     return name_slice(text, slot, err);
 }
 
@@ -47,22 +46,22 @@ static const struct option slice_options[] = {
      .kind = &kind_slice_name,
      .offset = offsetof(struct slice_size, name),
      .required = true,
-     .help = "write a short name such as name: half"},
+     .help = "add a short name such as name: half"},
     {.path = "share",
      .kind = &kind_share,
      .offset = offsetof(struct slice_size, share_permille),
      .required = true,
-     .help = "write the part of a GPU, such as share: 50%"},
+     .help = "add the part of a GPU, such as share: 50%"},
     {.path = "memory",
      .kind = &kind_bytes,
      .offset = offsetof(struct slice_size, mem_bytes),
-     .help = "memory of one slice; by its share when left out"},
+     .help = "memory of one slice; default: according to its share"},
     {.path = "count",
      .kind = &kind_count,
      .offset = offsetof(struct slice_size, count),
      .detail = &count_bounds,
      .standard = "1",
-     .help = "how many of them each GPU gets"},
+     .help = "number of such slices of each GPU"},
 };
 
 static const struct schema slice_schema = {slice_options, ARRAY_SIZE(slice_options), true};
@@ -79,10 +78,10 @@ static void check_name(struct reader *reader, const struct slices *slices,
     for (const struct slice_size *other = slices->items; *slice->name && other < slice; other++) {
         if (!str_equal(other->name, slice->name))
             continue;
-        reader_error(reader, slice->at,
-                     "'%s' is given twice (first at line %u); write another name, or raise "
-                     "'count' there",
-                     slice->name, other->at.line);
+        reader_error(
+            reader, slice->at,
+            "'%s' is given twice (first at line %u); choose another name, or raise 'count' there",
+            slice->name, other->at.line);
         return;
     }
 }
@@ -95,8 +94,8 @@ static void check_sum(struct reader *reader, struct slices *slices, const struct
     if (before > 1000 || slices->sum_permille <= 1000)
         return;
     reader_error(reader, slice->at,
-                 "with this entry the slices of a GPU add up to %llu.%llu%%; make shares or counts "
-                 "smaller, to 100%% at most",
+                 "with this entry the slices of a GPU add up to %llu.%llu%%; reduce shares or "
+                 "counts, to 100%% at most",
                  (unsigned long long)slices->sum_permille / 10,
                  (unsigned long long)slices->sum_permille % 10);
 }

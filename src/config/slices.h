@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* `gpuslice.slices:`, slices of unequal size; their shares of one GPU add up to 100 % or less. */
+/* `gpuslice.slices:`, slices of unequal size; their shares of a GPU add up to at most 100 %. */
 
 #include "config/schema.h"
 

@@ -12,10 +12,11 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/load.h"
 
 enum { MAX_WORDS = 12 };
 
-struct said {
+struct parsed {
     struct agent_flags flags;
     struct config_overrides *overrides;
     struct config *config; /* with an empty file */
@@ -23,9 +24,9 @@ struct said {
     int r;
 };
 
-static struct said parse(const char *const words[], const char *const variables[])
+static struct parsed parse(const char *const words[], const char *const variables[])
 {
-    struct said said = {.problems = PROBLEMS_INIT};
+    struct parsed parsed = {.problems = PROBLEMS_INIT};
     char *argv[MAX_WORDS + 2], *envp[MAX_WORDS + 1];
     int argc = 0, n = 0;
 
@@ -38,23 +39,23 @@ static struct said parse(const char *const words[], const char *const variables[
     for (; variables && n < MAX_WORDS && variables[n]; n++)
         envp[n] = (char *)(uintptr_t)variables[n];
     envp[n] = NULL;
-    said.r = flags_parse(argc, argv, envp, &said.flags, &said.overrides, &said.problems);
-    if (said.r == 0)
+    parsed.r = flags_parse(argc, argv, envp, &parsed.flags, &parsed.overrides, &parsed.problems);
+    if (parsed.r == 0)
         assert_int_equal(
-            config_load(NULL, NULL, CONFIG_AGENT, said.overrides, NULL, &said.config, NULL), 0);
-    return said;
+            config_load(NULL, NULL, CONFIG_AGENT, parsed.overrides, NULL, &parsed.config, NULL), 0);
+    return parsed;
 }
 
-static void release(struct said *said)
+static void release(struct parsed *parsed)
 {
-    config_free(said->config);
-    config_overrides_free(said->overrides);
-    problems_deinit(&said->problems);
+    config_free(parsed->config);
+    config_overrides_free(parsed->overrides);
+    problems_deinit(&parsed->problems);
 }
 
 static void test_defaults(void **state)
 {
-    struct said s = parse(NULL, NULL);
+    struct parsed s = parse(NULL, NULL);
 
     assert_int_equal(s.r, 0);
     assert_int_equal(s.problems.n_items, 0);
@@ -89,7 +90,7 @@ static void test_spellings_of_a_flag(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(spellings); i++) {
-        struct said s = parse(spellings[i], NULL);
+        struct parsed s = parse(spellings[i], NULL);
 
         assert_int_equal(s.r, 0);
         assert_int_equal(s.problems.n_items, 0);
@@ -100,7 +101,7 @@ static void test_spellings_of_a_flag(void **state)
     }
 }
 
-/* The argument list and the environment of NVIDIA's own DaemonSets. */
+/* The arguments and the environment of NVIDIA's own DaemonSets. */
 static void test_foreign_daemonset(void **state)
 {
     static const char *const words[] = {"--mig-strategy=single",
@@ -118,7 +119,7 @@ static void test_foreign_daemonset(void **state)
                                             "DP_DISABLE_HEALTHCHECKS=13,31",
                                             "NODE_NAME=node-1",
                                             NULL};
-    struct said s = parse(words, variables);
+    struct parsed s = parse(words, variables);
 
     assert_int_equal(s.r, 0);
     assert_int_equal(s.problems.n_items, 1);
@@ -138,14 +139,14 @@ static void test_foreign_daemonset(void **state)
     release(&s);
 }
 
-/* As NVIDIA's programs take them: blanks around an item are not part of it. */
+/* As in NVIDIA's programs: spaces around an item are not part of it. */
 static void test_blanks_in_lists(void **state)
 {
     static const char *const words[] = {"--fallback-strategies=named, single",
                                         "--fallback-strategies", " empty\t", NULL};
     static const char *const variables[] = {"DEVICE_LIST_STRATEGY= envvar , cdi-cri\n",
                                             "IMEX_CHANNEL_IDS=0 ", NULL};
-    struct said s = parse(words, variables);
+    struct parsed s = parse(words, variables);
 
     assert_int_equal(s.r, 0);
     assert_string_equal(s.flags.fallback_strategies, "named,single,empty");
@@ -155,7 +156,7 @@ static void test_blanks_in_lists(void **state)
     release(&s);
 }
 
-/* Both programs' variables in one environment: the device plugin's count, whatever their order. */
+/* Variables of both programs in one environment: the device plugin's win, in any order. */
 static void test_the_device_plugin_outranks_feature_discovery(void **state)
 {
     static const char *const orders[][MAX_WORDS] = {
@@ -168,7 +169,7 @@ static void test_the_device_plugin_outranks_feature_discovery(void **state)
     static const size_t n_warnings[] = {3, 3, 0};
 
     for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
-        struct said s = parse(NULL, orders[i]);
+        struct parsed s = parse(NULL, orders[i]);
 
         assert_int_equal(s.r, 0);
         assert_int_equal(s.config->policy.mig_strategy, MIG_STRATEGY_MIXED);
@@ -186,7 +187,7 @@ static void test_what_only_the_program_uses(void **state)
                                         "--driver-deadline=1.5s",     "--help",       NULL};
     static const char *const variables[] = {"GPUSLICE_HTTP_ADDRESS=", "GPUSLICE_CDI_DIR=/cdi",
                                             "GPUSLICE_LOG_FORMAT=json", NULL};
-    struct said s = parse(words, variables);
+    struct parsed s = parse(words, variables);
 
     assert_int_equal(s.r, 0);
     assert_string_equal(s.flags.config_file, "c.yaml");
@@ -204,18 +205,18 @@ static void test_what_only_the_program_uses(void **state)
 static void test_help_counts_beside_errors(void **state)
 {
     static const char *const words[] = {"--nonsense", "-h", NULL};
-    struct said s = parse(words, NULL);
+    struct parsed s = parse(words, NULL);
 
     assert_int_equal(s.r, 0);
     assert_true(s.flags.help);
     release(&s);
 }
 
-/* What is said, with its severity; "" = nothing. */
+/* What is reported, with its severity; "" = nothing. */
 static void test_each_fault_names_flag_or_variable(void **state)
 {
     static const struct {
-        const char *words[4], *variables[4], *said;
+        const char *words[4], *variables[4], *parsed;
     } table[] = {
         {{"--mig-strateg=none"},
          {NULL},
@@ -235,7 +236,7 @@ static void test_each_fault_names_flag_or_variable(void **state)
          {"MIG_STRATEGY=all"},
          "error MIG_STRATEGY: 'all' is not one of: none, single, "
          "mixed"},
-        {{NULL}, {"MIG_STRATEGY="}, "warning MIG_STRATEGY: is empty and counts as not set"},
+        {{NULL}, {"MIG_STRATEGY="}, "warning MIG_STRATEGY: is empty and counts as unset"},
         {{NULL},
          {"FAIL_ON_INIT_ERROR="},
          "warning FAIL_ON_INIT_ERROR: is empty, which means "
@@ -246,31 +247,32 @@ static void test_each_fault_names_flag_or_variable(void **state)
          "got 'yes'"},
         {{NULL},
          {"GFD_MIG_STRATEGY=single", "MIG_STRATEGY=mixed"},
-         "warning GFD_MIG_STRATEGY: differs from MIG_STRATEGY, which counts"},
+         "warning GFD_MIG_STRATEGY: differs from MIG_STRATEGY, which takes precedence"},
         {{NULL}, {"GFD_MIG_STRATEGY=single", "MIG_STRATEGY=single"}, ""},
         {{NULL},
          {"GFD_FAIL_ON_INIT_ERROR=true", "FAIL_ON_INIT_ERROR=false"},
-         "warning GFD_FAIL_ON_INIT_ERROR: differs from FAIL_ON_INIT_ERROR, which counts"},
+         "warning GFD_FAIL_ON_INIT_ERROR: differs from FAIL_ON_INIT_ERROR, which takes precedence"},
         {{NULL},
          {"GFD_CONFIG_FILE=/a", "CONFIG_FILE=/b"},
-         "warning GFD_CONFIG_FILE: differs from CONFIG_FILE, which counts"},
+         "warning GFD_CONFIG_FILE: differs from CONFIG_FILE, which takes precedence"},
         {{"--fail-on-init-error", "false"},
          {NULL},
-         "error --fail-on-init-error: write --fail-on-init-error=false: a flag that is true or "
-         "false takes its value only behind '='"},
-        {{"stray"}, {NULL}, "error 'stray' is no flag; leave it out, or write --NAME=VALUE"},
+         "error --fail-on-init-error: write --fail-on-init-error=false: a boolean flag takes its "
+         "value "
+         "only after '='"},
+        {{"stray"}, {NULL}, "error 'stray' is not a flag; remove it, or write --NAME=VALUE"},
         {{"--", "x"},
          {NULL},
-         "error '--' is no flag; leave it out, or write --NAME=VALUE\n"
-         "error 'x' is no flag; leave it out, or write --NAME=VALUE"},
+         "error '--' is not a flag; remove it, or write --NAME=VALUE\n"
+         "error 'x' is not a flag; remove it, or write --NAME=VALUE"},
         {{"--kubeconfig=/k"}, {"NAMESPACE=x", "POD_NAME=y"}, ""},
         {{NULL},
          {"NAMESPACE=x", "POD_NAMESPACE=y"},
-         "warning POD_NAMESPACE: differs from NAMESPACE, which counts"},
+         "warning POD_NAMESPACE: differs from NAMESPACE, which takes precedence"},
         {{"--kube-api-qps=5"},
          {NULL},
-         "warning --kube-api-qps: has no effect here: what is said to the API server is bounded "
-         "anyhow"},
+         "warning --kube-api-qps: has no effect here: requests to the API server are always "
+         "rate-limited"},
         {{"--fallback-strategies=named,only"},
          {NULL},
          "error --fallback-strategies: 'only' is not one of: named, single, empty"},
@@ -284,20 +286,21 @@ static void test_each_fault_names_flag_or_variable(void **state)
         {{NULL}, {"FALLBACK_STRATEGIES=", "DEFAULT_CONFIG=", "NODE_NAME="}, ""},
         {{NULL},
          {"NODE_LABEL="},
-         "error NODE_LABEL: may not be empty; the default is nvidia.com/device-plugin.config"},
+         "error NODE_LABEL: must not be empty; the default is nvidia.com/device-plugin.config"},
         {{NULL},
          {"SEND_SIGNAL=true", "ONESHOT=true"},
-         "warning SEND_SIGNAL: has no effect here: a new choice needs no signal\n"
-         "warning ONESHOT: has no effect here: there is no config-manager that could end"},
+         "warning SEND_SIGNAL: has no effect here: a new selection needs no signal\n"
+         "warning ONESHOT: has no effect here: there is no config-manager to stop"},
         {{"--oneshot"},
          {NULL},
-         "note --oneshot: the agent goes on; what it means here is that the output file stays at "
-         "the end"},
+         "note --oneshot: the agent keeps running; the only effect here is that the output file is "
+         "kept "
+         "on exit"},
         {{NULL}, {"CDI_FEATURE_FLAGS="}, ""},
         {{NULL},
          {"CDI_FEATURE_FLAGS=x"},
-         "warning CDI_FEATURE_FLAGS: has no effect here: CDI is "
-         "written without such switches"},
+         "warning CDI_FEATURE_FLAGS: has no effect here: CDI is generated "
+         "without such switches"},
         {{"--device-list-strategy=envvar,cdi"},
          {NULL},
          "error --device-list-strategy: 'cdi' is not one of: envvar, volume-mounts, "
@@ -329,8 +332,7 @@ static void test_each_fault_names_flag_or_variable(void **state)
          "127.0.0.1:9400, :9400 or nothing, got 'foo:bar:80'"},
         {{"--imex-channel-ids=0,1"},
          {NULL},
-         "error --imex-channel-ids: only channel 0 can be "
-         "asked for; write 0 or nothing, not '0,1'"},
+         "error --imex-channel-ids: only channel 0 is supported; write 0 or nothing, not '0,1'"},
         {{"--log-level=warn"},
          {NULL},
          "error --log-level: 'warn' is not one of: debug, info, "
@@ -338,23 +340,23 @@ static void test_each_fault_names_flag_or_variable(void **state)
         {{"--mig-strategy=a", "--nope", "b"},
          {"GDS_ENABLED=perhaps"},
          "error --nope: unknown flag; see --help\n"
-         "error 'b' is no flag; leave it out, or write --NAME=VALUE\n"
+         "error 'b' is not a flag; remove it, or write --NAME=VALUE\n"
          "error --mig-strategy: 'a' is not one of: none, single, mixed\n"
          "error GDS_ENABLED: expected true or false, got 'perhaps'"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        struct said s = parse(table[i].words, table[i].variables);
-        cleanup_text struct text said = TEXT_INIT;
+        struct parsed s = parse(table[i].words, table[i].variables);
+        cleanup_text struct text parsed = TEXT_INIT;
 
         for (size_t j = 0; j < s.problems.n_items; j++) {
             const struct problem *p = &s.problems.items[j];
 
-            text_addf(&said, "%s%s %s%s%s", j ? "\n" : "", problem_severity_name(p->severity),
+            text_addf(&parsed, "%s%s %s%s%s", j ? "\n" : "", problem_severity_name(p->severity),
                       p->path, *p->path ? ": " : "", p->text);
         }
-        assert_string_equal(text_string(&said), table[i].said);
-        assert_int_equal(s.r, strstr(table[i].said, "error") == table[i].said ? -EINVAL : 0);
+        assert_string_equal(text_string(&parsed), table[i].parsed);
+        assert_int_equal(s.r, strstr(table[i].parsed, "error") == table[i].parsed ? -EINVAL : 0);
         release(&s);
     }
 }
@@ -364,7 +366,7 @@ static void test_any_nonsense_is_survived(void **state)
     static const char *const words[] = {"-",   "=", "--=", "-=x", "--\n", "--mig-strategy=\x1b[31m",
                                         "---", "",  NULL};
     static const char *const variables[] = {"", "=", "MIG_STRATEGY", "=MIG_STRATEGY", NULL};
-    struct said s = parse(words, variables);
+    struct parsed s = parse(words, variables);
 
     assert_int_equal(s.r, -EINVAL);
     for (size_t i = 0; i < s.problems.n_items; i++) {

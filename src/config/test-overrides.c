@@ -11,8 +11,8 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "config/config.h"
 #include "config/flags.h"
+#include "config/load.h"
 
 static struct config *load_with(const char *file, const char *variable, const char *flag)
 {
@@ -34,13 +34,13 @@ static struct config *load_with(const char *file, const char *variable, const ch
 
 enum { AT_FILE = 1, AT_VARIABLE = 2, AT_FLAG = 4 };
 
-/* Each option once: what the file, the variable and the flag say, and how the winner shows. */
+/* Each option once: its values in file, variable and flag, and how the winner is shown. */
 struct precedence {
     const char *path, *variable, *flag;
     const char *values[4]; /* default, file, variable, flag */
     size_t offset;
     enum { SHOW_BOOL, SHOW_TEXT, SHOW_UNSIGNED, SHOW_NS } show;
-    const char *shown[4]; /* when not the value itself */
+    const char *shown[4]; /* if different from the value */
 };
 
 #define IN(member) offsetof(struct config, member)
@@ -249,31 +249,32 @@ static void show_value(const struct precedence *row, const struct config *config
         snprintf(buffer, size, "%llu", (unsigned long long)*(const uint64_t *)slot);
 }
 
-static void check_precedence(const struct precedence *row, unsigned said)
+static void check_precedence(const struct precedence *row, unsigned set_at)
 {
     cleanup_text struct text file = TEXT_INIT, variable = TEXT_INIT, flag = TEXT_INIT;
-    size_t winner = said & AT_FLAG ? 3 : said & AT_VARIABLE ? 2 : said & AT_FILE ? 1 : 0;
+    size_t winner = set_at & AT_FLAG ? 3 : set_at & AT_VARIABLE ? 2 : set_at & AT_FILE ? 1 : 0;
     const char *wanted = row->shown[winner] ? row->shown[winner] : row->values[winner];
     struct config *config;
     char shown[128];
 
-    if (said & AT_FILE)
+    if (set_at & AT_FILE)
         write_file(row->path, row->values[1], &file);
-    text_addf(&variable, "%s=%s", said & AT_VARIABLE ? row->variable : "UNRELATED", row->values[2]);
+    text_addf(&variable, "%s=%s", set_at & AT_VARIABLE ? row->variable : "UNRELATED",
+              row->values[2]);
     text_addf(&flag, "%s=%s", row->flag, row->values[3]);
     config = load_with(text_string(&file), text_string(&variable),
-                       said & AT_FLAG ? text_string(&flag) : NULL);
+                       set_at & AT_FLAG ? text_string(&flag) : NULL);
     show_value(row, config, shown, sizeof(shown));
     if (!str_equal(shown, wanted))
-        fail_msg("%s: said by %u gives '%s', not '%s'", row->path, said, shown, wanted);
+        fail_msg("%s: set at %u gives '%s', not '%s'", row->path, set_at, shown, wanted);
     config_free(config);
 }
 
 static void test_flag_over_variable_over_file_over_default(void **state)
 {
     for (size_t i = 0; i < ARRAY_SIZE(precedence_rows); i++)
-        for (unsigned said = 0; said < 8; said++)
-            check_precedence(&precedence_rows[i], said);
+        for (unsigned set_at = 0; set_at < 8; set_at++)
+            check_precedence(&precedence_rows[i], set_at);
 }
 
 static void test_several_apply_at_once(void **state)
@@ -293,7 +294,7 @@ static void test_several_apply_at_once(void **state)
                                       &config, NULL),
                          0);
         assert_int_equal(config->policy.mig_strategy, MIG_STRATEGY_MIXED);
-        assert_int_equal(config->policy.mig_strategy_at.line, 0); /* not what the file says */
+        assert_int_equal(config->policy.mig_strategy_at.line, 0); /* not the file's value */
         assert_int_equal(config->plugin.device_id_strategy, DEVICE_ID_INDEX);
         assert_true(config->gds_enabled);
         config_free(config);

@@ -13,8 +13,8 @@
 
 struct row {
     const char *text;
-    uint64_t value;     /* 0 = refused */
-    const char *reason; /* a part of the sentence */
+    uint64_t value;     /* 0 = rejected */
+    const char *reason; /* a part of the message */
 };
 
 static void assert_refused(int r, const struct error *err, const struct row *row)
@@ -71,13 +71,13 @@ static void test_bytes(void **state)
         {"12", 12},
         {"16383Pi", 16383ULL << 50},
         {"16384Pi", 0, "below 2^64"},
-        {"0.3", 0, "no whole number of bytes"},
-        {"0", 0, "more than nothing"},
-        {"4GB", 0, "'GB' is no unit"},
-        {"4gi", 0, "'gi' is no unit"},
-        {"4 Gi", 0, "' Gi' is no unit"},
-        {"4e", 0, "no unit"},
-        {"4e99", 0, "no unit"},
+        {"0.3", 0, "not a whole number of bytes"},
+        {"0", 0, "more than zero"},
+        {"4GB", 0, "'GB' is not a unit"},
+        {"4gi", 0, "'gi' is not a unit"},
+        {"4 Gi", 0, "' Gi' is not a unit"},
+        {"4e", 0, "not a unit"},
+        {"4e99", 0, "not a unit"},
         {"Gi", 0, "expected an amount of memory"},
         {"-4Gi", 0, "expected an amount of memory"},
         {"", 0, "expected an amount of memory"},
@@ -128,7 +128,7 @@ static void test_duration(void **state)
     }
 }
 
-/* gpu-feature-discovery takes an interval of nothing. */
+/* gpu-feature-discovery accepts an interval of zero. */
 static void test_duration_of_nothing(void **state)
 {
     uint64_t ns = 1;

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/array.h"
-#include "config/config.h"
+#include "config/load.h"
 #include "slice/planner.h"
 
 #define UUID_0 "GPU-00000000-0000-0000-0000-000000000000"
@@ -20,7 +20,7 @@
 #define SHARING(parts) "flags: {mpsRoot: /mps}\nsharing: {" parts "}\n"
 #define SLICES         "gpuslice: {slices: [{name: half, share: 50%, count: 2}]}\n"
 
-/* The words of every sentence that config/ or the plan has for the same mistakes. */
+/* Fragments of all messages of config/ and of the plan for the same mistakes. */
 static const char *const sentences[] = {"shares too",
                                         "is shared by",
                                         "empty list",
@@ -29,7 +29,7 @@ static const char *const sentences[] = {"shares too",
                                         "no GPU is left",
                                         "no such slice is offered"};
 
-/* The one problem that holds any of the words; fails when there is none or a second one. */
+/* The only problem that contains any of the fragments; fails if there is none or more than one. */
 static const struct problem *find_only(const struct problems *problems, const char *file)
 {
     const struct problem *found = NULL;
@@ -49,7 +49,8 @@ static const struct problem *find_only(const struct problems *problems, const ch
     return found;
 }
 
-/* Reads the file as the agent does (which must take it) or as `check`, then plans for two GPUs. */
+/* Reads the file as the agent does (which must accept it) or as `check`, then plans for two
+ * GPUs. */
 static void read_and_plan(const char *file, enum config_strictness strictness,
                           struct problems *problems)
 {
@@ -70,7 +71,7 @@ static void read_and_plan(const char *file, enum config_strictness strictness,
     config_free(refused);
 }
 
-/* What the file alone shows is said by who reads it; what needs the machine, by the plan. */
+/* What the file alone shows is reported by the parser; what needs the machine, by the plan. */
 static void test_each_fact_is_said_once(void **state)
 {
     static const struct {
@@ -107,7 +108,7 @@ static void test_each_fact_is_said_once(void **state)
     }
 }
 
-/* An entry loses GPUs to several others: each pair is a mistake of its own. */
+/* An entry loses GPUs to several others: each pair is a separate mistake. */
 static void test_every_pair_is_named(void **state)
 {
     static const char file[] =

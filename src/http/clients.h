@@ -26,7 +26,7 @@ struct clients {
 /* NULL when there are CLIENTS_MAX already. */
 struct client *clients_add(struct clients *clients, int fd, uint64_t due_ms);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void client_remove(struct client *client);
 
 /* Shuts the connections down that are late. Returns in how many ms the next one is due; -1 = there

@@ -7,8 +7,6 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "base/yaml.h"
-#include "kube/kubeconfig.h"
 
 #define POD_FOLDER "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -94,18 +92,4 @@ int kube_access_of_pod(const char *folder, struct kube_access *ret_access, struc
     }
     *ret_access = own;
     return 0;
-}
-
-int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err)
-{
-    cleanup_free char *data = NULL;
-    size_t size;
-    int r;
-
-    if (!kubeconfig || !kubeconfig[0])
-        return kube_access_of_pod(NULL, ret_access, err);
-    r = file_read(kubeconfig, YAML_MAX_BYTES, &data, &size, err);
-    if (r < 0)
-        return error_wrap(err, r, "cannot read the kubeconfig");
-    return kubeconfig_read(kubeconfig, data, size, ret_access, err);
 }

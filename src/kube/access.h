@@ -31,15 +31,8 @@ struct kube_access {
         .server = NULL   \
     }
 
-/*
- * kubeconfig NULL or "": in-cluster, from KUBERNETES_SERVICE_HOST and _PORT and the service
- * account's files. -ENOENT when this is no pod; -EINVAL with file:line:column when the kubeconfig
- * cannot be used (an `exec` or `auth-provider` user among it: what to write instead).
- */
-int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err);
-
-/* The in-cluster half. folder: of the service account's files; NULL = where the kubelet mounts
- * them. */
+/* From inside a pod. -ENOENT when this is no pod. folder: of the service account's files; NULL =
+ * where the kubelet mounts them. */
 int kube_access_of_pod(const char *folder, struct kube_access *ret_access, struct error *err);
 
 void kube_access_deinit(struct kube_access *access);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "base/yaml.h"
 
@@ -365,4 +366,18 @@ int kubeconfig_read(const char *file, const char *data, size_t size, struct kube
     settle_precedence(&config.access);
     *ret_access = config.access;
     return 0;
+}
+
+int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+    int r;
+
+    if (!kubeconfig || !kubeconfig[0])
+        return kube_access_of_pod(NULL, ret_access, err);
+    r = file_read(kubeconfig, YAML_MAX_BYTES, &data, &size, err);
+    if (r < 0)
+        return error_wrap(err, r, "cannot read the kubeconfig");
+    return kubeconfig_read(kubeconfig, data, size, ret_access, err);
 }

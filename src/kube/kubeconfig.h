@@ -14,3 +14,10 @@
 /* file: its name, for messages and for relative names in it. -EINVAL with file:line:column. */
 int kubeconfig_read(const char *file, const char *data, size_t size, struct kube_access *ret_access,
                     struct error *err);
+
+/*
+ * kubeconfig NULL or "": in-cluster, from KUBERNETES_SERVICE_HOST and _PORT and the service
+ * account's files. -ENOENT when this is no pod; -EINVAL with file:line:column when the kubeconfig
+ * cannot be used (an `exec` or `auth-provider` user among it: what to write instead).
+ */
+int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err);

@@ -30,5 +30,5 @@ void recorder_kick(struct recorder *recorder);
 /* Nothing is left that could be written now: all is said, or the server refuses. NULL: true. */
 bool recorder_is_idle(const struct recorder *recorder);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void recorder_free(struct recorder *recorder);

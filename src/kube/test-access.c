@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/access.h"
 
+#include "kube/kubeconfig.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/lograte.h"
 #include "base/text.h"
+#include "config/load.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
 #include "health/health.h"

@@ -10,7 +10,8 @@
  * services. Nothing in this process blocks.
  */
 
-#include "config/flags.h"
+#include "config/agentflags.h"
+#include "config/overrides.h"
 
 /*
  * Runs until SIGTERM, SIGINT or SIGQUIT, or until it cannot start (logged). Returns the exit

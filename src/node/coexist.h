@@ -36,7 +36,7 @@ struct coexist_setup {
 
 int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist, struct error *err);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void coexist_free(struct coexist *coexist);
 
 /* The rival of a resource as it is now; NULL = none. What did not change is passed over. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/array.h"
+#include "config/load.h"
 
 /* --- the offer in force --- */
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
-#include "config/flags.h"
+#include "config/agentflags.h"
 #include "node/coexist.h"
 #include "node/serviceset.h"
 #include "nodeconfig/nodeconfig.h"

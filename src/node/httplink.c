@@ -56,7 +56,7 @@ static int start_child(struct httplink *httplink, uv_loop_t *loop,
 
     httplink->address = strdup(options->address);
     if (!httplink->address)
-        return error_set_errno(err, -ENOMEM, "cannot serve %s", options->address);
+        return error_set_errno(err, -ENOMEM, "cannot listen on %s", options->address);
     r = subprocess_new(loop, &subprocess, &callbacks, httplink, &httplink->subprocess, err);
     if (r == 0)
         subprocess_start_soon(httplink->subprocess); /* serving the kubelet comes first */

@@ -18,7 +18,7 @@ static int compare_labels(const void *a, const void *b)
                   (*(const struct sync_label *const *)b)->key);
 }
 
-/* NULL for want of memory. */
+/* NULL without memory. */
 static char *format_labels(const struct sync_label *labels, size_t n_labels)
 {
     cleanup_free const struct sync_label **sorted = calloc(n_labels + 1, sizeof(*sorted));

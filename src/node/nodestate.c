@@ -75,7 +75,7 @@ int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state)
 {
     char digits[24];
 
-    if (!state->n_labels || facts->offer->config->gfd.no_timestamp == SAID_TRUE)
+    if (!state->n_labels || facts->offer->config->gfd.no_timestamp == TRISTATE_TRUE)
         return 0;
     for (size_t i = 0; i < state->n_labels; i++)
         if (str_equal(state->labels[i].key, LABELFILE_TIMESTAMP))
@@ -121,7 +121,7 @@ static int add_labels(const struct facts *facts, struct sync_state *state)
                                                       : SYNC_LABELS_NODE;
     /* A time that changes with each start would mean a write with each start: it has to be asked
      * for, except in a file. */
-    if (r == 0 && config->gfd.no_timestamp == SAID_FALSE)
+    if (r == 0 && config->gfd.no_timestamp == TRISTATE_FALSE)
         r = nodestate_add_timestamp(facts, state);
     return r == 0 ? add_extras(config, state) : r;
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "config/load.h"
 
 enum { REFUSAL_SIZE = sizeof(((struct facts *)NULL)->refusal) };
 

@@ -10,6 +10,7 @@
  * agent runs.
  */
 
+#include "config/overrides.h"
 #include "node/facts.h"
 
 /* All borrowed. */

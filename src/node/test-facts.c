@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "config/load.h"
 #include "node/facts.h"
 
 #include <setjmp.h>

@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "config/load.h"
 #include "plugin/test-bed.h"
 
 /* --- which file is meant, played --- */

@@ -22,7 +22,7 @@ typedef void configfile_changed_fn(void *userdata);
 int configfile_new(uv_loop_t *loop, const char *path, configfile_changed_fn *on_changed,
                    void *userdata, struct configfile **ret_file, struct error *err);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void configfile_free(struct configfile *file);
 
 /* Looks now, as a safety net for events that inotify lost; runs on_changed if it changed. */

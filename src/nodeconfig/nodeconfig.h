@@ -16,7 +16,7 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "config/flags.h"
+#include "config/agentflags.h"
 
 enum { NODECONFIG_TIMEOUT_MS = 5000, NODECONFIG_FALLBACKS = 2 };
 
@@ -31,7 +31,7 @@ int nodeconfig_new(uv_loop_t *loop, const struct agent_flags *flags,
                    nodeconfig_changed_fn *on_changed, void *userdata,
                    struct nodeconfig **ret_config, struct error *err);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void nodeconfig_free(struct nodeconfig *config);
 
 /* What the Node's label says; NULL = it does not have it. */

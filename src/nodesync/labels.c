@@ -13,17 +13,6 @@
 
 static const struct managed_field labels_field = {{"f:metadata", "f:labels"}};
 
-const char *labels_fault(const char *key, const char *value)
-{
-    if (kubename_check_key(key, NULL) < 0)
-        return "a label's key is [domain/]name, where name has 63 letters, digits or -_. at most "
-               "and begins and ends with a letter or digit";
-    if (kubename_check_value(value, NULL) < 0)
-        return "a label's value has 63 letters, digits or -_. at most and begins and ends with a "
-               "letter or digit";
-    return NULL;
-}
-
 static int note(char ***notes, size_t *n, size_t *capacity, char *text)
 {
     char **place = text ? array_push(notes, n, capacity, sizeof(*place)) : NULL;
@@ -79,7 +68,7 @@ static bool is_left(const json_t *node, const json_t *nfd_left, const char *key,
 static int want(const json_t *node, const struct labels_known *known,
                 const struct sync_label *label, json_t *apply, struct labels_plan *plan)
 {
-    const char *fault = labels_fault(label->key, label->value);
+    const char *fault = node_label_fault(label->key, label->value);
     const char *live = node_label(node, label->key);
     const char *refused_by = json_string_value(json_object_get(known->yielded, label->key));
     const char *other = refused_by ? refused_by : other_holder(node, label->key, NULL);

@@ -40,6 +40,3 @@ int labels_make_plan(const json_t *node, const char *node_name, const struct syn
 void labels_plan_deinit(struct labels_plan *plan);
 
 #define cleanup_labels_plan cleanup(labels_plan_deinit)
-
-/* NULL when the API server takes it; else what is wrong with it. */
-const char *labels_fault(const char *key, const char *value);

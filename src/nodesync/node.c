@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/kubename.h"
 
 static const char *metadata_text(const json_t *node, const char *key)
 {
@@ -182,4 +183,15 @@ int node_news(const json_t *node, const struct sync_setup *setup, struct sync_ne
     }
     *ret_news = news;
     return 0;
+}
+
+const char *node_label_fault(const char *key, const char *value)
+{
+    if (kubename_check_key(key, NULL) < 0)
+        return "a label's key is [domain/]name, where name has 63 letters, digits or -_. at most "
+               "and begins and ends with a letter or digit";
+    if (kubename_check_value(value, NULL) < 0)
+        return "a label's value has 63 letters, digits or -_. at most and begins and ends with a "
+               "letter or digit";
+    return NULL;
 }

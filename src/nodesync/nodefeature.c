@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "kube/managedfields.h"
-#include "nodesync/labels.h"
 
 #define NFD_ANNOTATIONS "nfd.node.kubernetes.io/"
 
@@ -100,7 +99,7 @@ static json_t *label_map(const struct sync_state *state)
     for (size_t i = 0; i < state->n_labels && map; i++) {
         const struct sync_label *label = &state->labels[i];
 
-        if (labels_fault(label->key, label->value))
+        if (node_label_fault(label->key, label->value))
             continue; /* said by the plan of the Node's labels */
         if (json_object_set_new(map, label->key, json_string(label->value)) < 0) {
             json_decref(map);

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lograte.h"
-#include "kube/access.h"
+#include "kube/kubeconfig.h"
 #include "kube/object.h"
 #include "kube/watch.h"
 #include "nodesync/agentlink.h"

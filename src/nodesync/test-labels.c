@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nodesync/labels.h"
 
+#include "nodesync/node.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -219,7 +221,7 @@ static void knows_a_label(void **state_)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        if (!labels_fault(cases[i].key, cases[i].value) != cases[i].is_good)
+        if (!node_label_fault(cases[i].key, cases[i].value) != cases[i].is_good)
             fail_msg("%s=%s", cases[i].key, cases[i].value);
 }
 

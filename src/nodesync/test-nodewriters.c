@@ -195,7 +195,7 @@ static void a_conflict_is_yielded_to(void **state)
     assert_int_equal(fake_api_n_open(), 0); /* it says nothing new: only a newer Node helps */
 }
 
-/* What NFD serves from now on is given up before it is left out, else it would vanish. */
+/* What NFD serves from now on is given up before it is ignored, else it would vanish. */
 static void a_label_is_handed_over_first(void **state)
 {
     struct kube_call *call;

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "kube/access.h"
 #include "kube/client.h"
+#include "kube/kubeconfig.h"
 #include "kube/object.h"
 
 enum { LIMIT_MS = 90 * 1000, ASK_MS = 500 };

@@ -28,7 +28,7 @@ int kubeletdir_new(uv_loop_t *loop, const char *socket_path, const char *folder,
                    kubeletdir_changed_fn *on_changed, void *userdata,
                    struct kubeletdir **ret_kubelet, struct error *err);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void kubeletdir_free(struct kubeletdir *kubelet);
 
 /* Looks now, as a safety net for events that inotify lost; may run on_changed. */

@@ -32,7 +32,7 @@ struct offer {
 int offer_new(struct config *config, const struct inventory *inventory, struct problems *problems,
               struct offer **ret_offer);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void offer_free(struct offer *offer);
 
 DEFINE_CLEANUP(struct offer *, offer_free)

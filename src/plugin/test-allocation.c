@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/load.h"
 #include "rpc/message.h"
 
 #define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"
@@ -129,7 +130,7 @@ static const struct {
      {UUID_0, UUID_1},
      "env NVIDIA_GDS=enabled\nannotation cdi.k8s.io/nvidia-device-plugin_ " CDI UUID_0
      "," CDI UUID_1 ",k8s.device-plugin.nvidia.com/gds=all\n"},
-    {"an annotation that would name nothing is left out",
+    {"an annotation that would name nothing is ignored",
      "flags: {plugin: {deviceListStrategy: cdi-annotations}}",
      {NULL},
      ""},

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "config/load.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "rpc/message.h"
 

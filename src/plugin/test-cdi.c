@@ -13,6 +13,7 @@
 #include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "config/load.h"
 
 #define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"
 #define UUID_1 "GPU-11111111-aaaa-5bbb-8ccc-111111111111"

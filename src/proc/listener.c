@@ -263,9 +263,9 @@ static int remove_stale(const char *path, struct error *err)
     struct stat st;
 
     if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot look at %s", path);
+        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot stat %s", path);
     if (!S_ISSOCK(st.st_mode))
-        return error_set(err, -EEXIST, "%s is in the way: it is not a socket", path);
+        return error_set(err, -EEXIST, "%s exists and is not a socket", path);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_set_errno(err, -errno, "cannot replace %s", path);
     return 0;

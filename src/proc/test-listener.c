@@ -243,7 +243,7 @@ static void those_that_say_nothing_have_a_bound(void **state)
     WAIT_FOR(listener_n_refused(listener) == 1);
     for (unsigned i = 0; i <= LISTENER_MAX_UNKNOWN; i++)
         close_peer(&peers[i]);
-    /* Their places are free again. */
+    /* Their slots are free again. */
     for (unsigned i = 0; i < 8; i++)
         uv_run(&loop, UV_RUN_NOWAIT);
     peers[0] = open_peer("probe");
@@ -283,7 +283,7 @@ static void a_stale_socket_is_replaced_and_a_file_is_not(void **state)
     assert_int_equal(stat(path, &st), -1);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     assert_int_equal(listener_new(&loop, &options, &listener, &err), -EEXIST);
-    assert_non_null(strstr(error_text(&err), "is in the way"));
+    assert_non_null(strstr(error_text(&err), "exists and is not a socket"));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

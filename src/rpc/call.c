@@ -2,6 +2,7 @@
 #include "rpc/call.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,12 @@
 #include "rpc/headers.h"
 #include "rpc/stream.h"
 
-enum { BUFFERED_MESSAGES = 8 /* requests under way together hold at most 8 largest ones */ };
+enum { BUFFERED_MESSAGES = 8 /* all pending requests together hold at most 8 of maximum size */ };
 
 enum call_state {
-    CALL_READING, /* its request is under way */
-    CALL_RUNNING, /* the program holds it */
-    CALL_ENDED,   /* only HTTP/2's farewell remains */
+    CALL_READING, /* its request is being received */
+    CALL_RUNNING, /* being handled by the program */
+    CALL_ENDED,   /* only the HTTP/2 stream is left to close */
 };
 
 struct rpc_call {
@@ -24,7 +25,7 @@ struct rpc_call {
     const struct rpc_method *method;
     struct request_headers headers;
     enum call_state state;
-    bool answered; /* response header fields are on their way */
+    bool answered; /* response headers have been sent */
     size_t buffered_bytes;
     void *data;
     rpc_gone_fn *on_gone;
@@ -34,7 +35,7 @@ struct rpc_call {
 
 static struct rpc_call *call_of(struct stream *stream)
 {
-    static_assert(offsetof(struct rpc_call, stream) == 0, "a call begins with its stream");
+    static_assert(offsetof(struct rpc_call, stream) == 0, "a call must begin with its stream");
     return (struct rpc_call *)stream;
 }
 
@@ -109,13 +110,13 @@ static void finish(struct rpc_call *call, enum rpc_status status, const char *te
         respond_status_only(call, text, false);
         return;
     }
-    /* Without memory for it the sentence is lost, the status is not. */
+    /* Without memory the message is lost, the status is not. */
     free(call->text);
     call->text = text && *text ? strdup(text) : NULL;
     stream_queue_end(&call->stream);
 }
 
-/* Ends a call that the program may hold. */
+/* Ends a call that may have been kept by the program. */
 static void finish_from_here(struct rpc_call *call, enum rpc_status status, const char *text)
 {
     rpc_gone_fn *on_gone = call->state == CALL_RUNNING ? call->on_gone : NULL;
@@ -239,7 +240,7 @@ void call_headers_end(struct stream *stream, bool last)
     if (call->state != CALL_READING)
         return;
     if (call->method) {
-        /* Trailers of a request end it; nothing else may follow its messages. */
+        /* Trailers of a request end it; no message may follow them. */
         if (!last)
             finish(call, RPC_INTERNAL, "header fields in the middle of a request");
         return;
@@ -306,7 +307,7 @@ void call_end(struct stream *stream)
     if (call->state != CALL_READING)
         return;
     if (frame_read(&stream->input, &no_bytes, &no_size, SIZE_MAX) != FRAME_MESSAGE) {
-        finish(call, RPC_INTERNAL, "the request ended before its message was whole");
+        finish(call, RPC_INTERNAL, "the request ended in the middle of its message");
     } else {
         call->state = CALL_RUNNING;
         call->method->handle(call, stream->input.data ? (const void *)stream->input.data : "",
@@ -334,11 +335,11 @@ void call_closed(struct stream *stream, uint32_t error)
 
 void call_due(struct stream *stream)
 {
-    finish_from_here(call_of(stream), RPC_DEADLINE_EXCEEDED, "the deadline passed");
+    finish_from_here(call_of(stream), RPC_DEADLINE_EXCEEDED, "deadline exceeded");
     drop_request(call_of(stream));
 }
 
 void call_stop(struct stream *stream)
 {
-    finish_from_here(call_of(stream), RPC_UNAVAILABLE, "the server stops");
+    finish_from_here(call_of(stream), RPC_UNAVAILABLE, "the server is stopping");
 }

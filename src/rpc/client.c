@@ -22,7 +22,7 @@ enum {
 
 struct rpc_client {
     uv_loop_t *loop;
-    struct connection *connection; /* NULL once it broke */
+    struct connection *connection; /* NULL once it failed */
 };
 
 struct rpc_request {
@@ -31,14 +31,15 @@ struct rpc_request {
     rpc_message_fn *on_message; /* NULL = unary */
     rpc_done_fn *on_done;
     void *userdata;
-    bool answered;  /* the first header block is behind us */
-    bool calling;   /* a callback of this request runs: free it later */
+    bool answered;  /* the first header block has been received */
+    bool calling;   /* a callback of this request is running: free it later */
     bool abandoned; /* cancelled, or done */
 };
 
 static struct rpc_request *request_of(struct stream *stream)
 {
-    static_assert(offsetof(struct rpc_request, stream) == 0, "a request begins with its stream");
+    static_assert(offsetof(struct rpc_request, stream) == 0,
+                  "a request must begin with its stream");
     return (struct rpc_request *)stream;
 }
 
@@ -50,9 +51,9 @@ static void request_free(struct rpc_request *request)
 
 /* ---- ends ---- */
 
-/* The stream is out of its connection's list; tells the program and frees the request. */
-static void tell_done(struct rpc_request *request, struct frame_reader *message,
-                      enum rpc_status status, const char *text)
+/* The stream has left its connection's list; notifies the program and frees the request. */
+static void notify_done(struct rpc_request *request, struct frame_reader *message,
+                        enum rpc_status status, const char *text)
 {
     const void *data = NULL;
     size_t size = 0;
@@ -74,10 +75,10 @@ static void finish(struct rpc_request *request, enum rpc_status status, const ch
 
     request->stream.input = (struct frame_reader)FRAME_READER_INIT;
     stream_remove(&request->stream);
-    tell_done(request, &message, status, text);
+    notify_done(request, &message, status, text);
 }
 
-/* Ends a call whose stream the peer has not ended. */
+/* Ends a call whose stream is still open on the peer's side. */
 static void abort_call(struct rpc_request *request, enum rpc_status status, const char *text)
 {
     stream_reset(&request->stream, STREAM_CANCEL);
@@ -129,11 +130,11 @@ static void on_headers_end(struct stream *stream, bool last)
         return;
     if (headers->http_status != 200)
         abort_call(request, headers_status_of_http(headers->http_status),
-                   "the peer answered with an HTTP error");
+                   "the peer responded with an HTTP error");
     else if (!headers->is_grpc)
-        abort_call(request, RPC_UNKNOWN, "the peer's answer is not gRPC");
+        abort_call(request, RPC_UNKNOWN, "the peer's response is not gRPC");
     else if (headers->compressed)
-        abort_call(request, RPC_INTERNAL, "the peer's answer is compressed");
+        abort_call(request, RPC_INTERNAL, "the peer's response is compressed");
 }
 
 static void hand_message(struct rpc_request *request)
@@ -167,9 +168,10 @@ static void on_data(struct stream *stream, const uint8_t *bytes, size_t size)
     if (r == -ENOMEM || r == FRAME_TOO_LARGE)
         abort_call(request, RPC_RESOURCE_EXHAUSTED, "the peer's message is too large");
     else if (r == FRAME_COMPRESSED || r == FRAME_BAD_FLAG)
-        abort_call(request, RPC_INTERNAL, "the peer's message is compressed or has a bad flag");
+        abort_call(request, RPC_INTERNAL,
+                   "the peer's message is compressed or has an invalid flag");
     else if (r == FRAME_MESSAGE && size > 0)
-        abort_call(request, RPC_INTERNAL, "the peer answered with more than one message");
+        abort_call(request, RPC_INTERNAL, "the peer sent more than one message");
 }
 
 static bool has_whole_message(struct rpc_request *request)
@@ -195,10 +197,10 @@ static void on_end(struct stream *stream)
         text = "the peer ended the call without a gRPC status";
     } else if (status == RPC_OK && !request->on_message && !has_whole_message(request)) {
         status = RPC_INTERNAL;
-        text = "the peer answered OK without a whole message";
+        text = "the peer responded OK without a complete message";
     } else if (status == RPC_OK && request->on_message && !frame_is_between(&stream->input)) {
         status = RPC_INTERNAL;
-        text = "the peer's last message is torn";
+        text = "the peer's last message is truncated";
     }
     finish(request, status, text);
 }
@@ -209,13 +211,13 @@ static void on_closed(struct stream *stream, uint32_t error)
     struct frame_reader nothing = FRAME_READER_INIT;
     enum rpc_status status = status_of_reset(error);
 
-    tell_done(request, &nothing, status,
-              status == RPC_UNAVAILABLE ? "the connection is gone" : "the peer reset the call");
+    notify_done(request, &nothing, status,
+                status == RPC_UNAVAILABLE ? "the connection is closed" : "the peer reset the call");
 }
 
 static void on_due(struct stream *stream)
 {
-    abort_call(request_of(stream), RPC_DEADLINE_EXCEEDED, "the deadline passed");
+    abort_call(request_of(stream), RPC_DEADLINE_EXCEEDED, "deadline exceeded");
 }
 
 static void on_lost(struct connection *connection, const char *why)
@@ -249,7 +251,7 @@ static int connect_to(const char *path, int *ret_fd, struct error *err)
     memcpy(address.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return error_set_errno(err, -errno, "cannot make a socket");
+        return error_set_errno(err, -errno, "cannot create a socket");
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return error_set_errno(err, -errno, "cannot connect to %s", path);
     *ret_fd = TAKE_FD(fd);
@@ -276,8 +278,8 @@ int rpc_client_new(uv_loop_t *loop, const char *path, struct rpc_client **ret_cl
     return 0;
 }
 
-/* No callback of the request runs any more; it is freed, by whoever runs one right now. */
-static void let_go(struct rpc_request *request)
+/* No callback of the request runs any more; it is freed, if necessary after the running one. */
+static void release_request(struct rpc_request *request)
 {
     bool was_calling = request->calling;
 
@@ -296,7 +298,7 @@ void rpc_client_free(struct rpc_client *client)
 
         connection_disown(client->connection);
         while ((stream = connection_streams(client->connection)))
-            let_go(request_of(stream));
+            release_request(request_of(stream));
         connection_close(client->connection, "the client was freed");
     }
     free(client);
@@ -334,7 +336,7 @@ int rpc_client_call(struct rpc_client *client, const struct rpc_invocation *invo
     if (!request)
         return error_set_errno(err, -ENOMEM, "cannot call %s", invocation->method);
     if (!rpc_client_is_usable(client))
-        return error_set(err, -ENOTCONN, "cannot call %s: the connection is gone",
+        return error_set(err, -ENOTCONN, "cannot call %s: the connection is closed",
                          invocation->method);
     request->headers = (struct response_headers)RESPONSE_HEADERS_INIT;
     request->on_message = invocation->on_message;
@@ -363,5 +365,5 @@ void rpc_request_cancel(struct rpc_request *request)
     if (request->abandoned)
         return;
     stream_reset(&request->stream, STREAM_CANCEL);
-    let_go(request);
+    release_request(request);
 }

@@ -4,9 +4,9 @@
 /*
  * A gRPC client on one unix socket, driven by a libuv loop.
  *
- * The connection is made at once, without blocking; when it cannot be made or breaks, every open
- * call ends as UNAVAILABLE and the client stays broken: whoever needs it again makes a new one,
- * with a back-off of his own. `:authority` is "localhost", as grpc-go's unix dialler sends it.
+ * The client connects immediately, without blocking. If the connection fails or breaks, every open
+ * call ends as UNAVAILABLE and the client stays unusable: callers create a new one, with their own
+ * back-off. `:authority` is "localhost", as sent by grpc-go's unix dialler.
  */
 
 #include <stdbool.h>
@@ -20,12 +20,12 @@
 struct rpc_client;
 struct rpc_request;
 
-/* One message of a streaming call (never runs for a unary call). */
+/* One message of a streaming call (never called for a unary call). */
 typedef void rpc_message_fn(struct rpc_request *request, const void *message, size_t size,
                             void *userdata);
 /*
- * The call's end, exactly once unless it was cancelled. For a unary call that is OK, message is its
- * answer; else message is NULL. `text` is the peer's sentence, or ours; never NULL.
+ * The call's end, exactly once unless it was cancelled. For a successful unary call, message is the
+ * response; else message is NULL. `text` is the error message, the peer's or ours; never NULL.
  */
 typedef void rpc_done_fn(struct rpc_request *request, enum rpc_status status, const char *text,
                          const void *message, size_t size, void *userdata);
@@ -33,26 +33,27 @@ typedef void rpc_done_fn(struct rpc_request *request, enum rpc_status status, co
 int rpc_client_new(uv_loop_t *loop, const char *path, struct rpc_client **ret_client,
                    struct error *err);
 
-/* Open calls end as CANCELLED without their callbacks. NULL is fine. */
+/* Open calls end as CANCELLED without their callbacks. NULL is allowed. */
 void rpc_client_free(struct rpc_client *client);
 
-/* False once the connection broke or could not be made. */
+/* False once the connection failed. */
 bool rpc_client_is_usable(const struct rpc_client *client);
 
 struct rpc_invocation {
     const char *method;  /* "/v1beta1.Registration/Register" */
     const void *message; /* copied */
     size_t size;
-    uint64_t deadline_ms; /* 0 = none; sent as grpc-timeout and kept here: DEADLINE_EXCEEDED */
-    rpc_message_fn *on_message; /* NULL = unary: the answer comes with on_done */
+    uint64_t deadline_ms; /* 0 = none; sent as grpc-timeout and enforced here: DEADLINE_EXCEEDED */
+    rpc_message_fn *on_message; /* NULL = unary: the response comes with on_done */
     rpc_done_fn *on_done;
     void *userdata;
 };
 
-/* Starts a call. on_done never runs inside this function; the request is freed after it returned.
+/* Starts a call. on_done never runs from within this function; the request is freed after on_done
+ * returns.
  */
 int rpc_client_call(struct rpc_client *client, const struct rpc_invocation *invocation,
                     struct rpc_request **ret_request, struct error *err);
 
-/* Resets the stream; no callback of the request runs any more and it is freed. */
+/* Resets the stream; the request is freed and none of its callbacks runs any more. */
 void rpc_request_cancel(struct rpc_request *request);

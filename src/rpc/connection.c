@@ -15,9 +15,9 @@
 
 enum {
     READ_BYTES = 16 << 10,
-    GATHER_BYTES = 32 << 10, /* one write; any HTTP/2 frame of ours fits */
-    READS_PER_TURN = 16,     /* then others get their turn */
-    LONG_QUEUE = 1000,       /* control frames: stop reading while the socket takes nothing */
+    GATHER_BYTES = 32 << 10, /* one write; large enough for any HTTP/2 frame of ours */
+    READS_PER_TURN = 16,     /* per loop iteration, for fairness */
+    LONG_QUEUE = 1000,       /* control frames: stop reading while the socket is not writable */
 };
 
 /* ---- timer ---- */
@@ -65,12 +65,12 @@ void connection_close(struct connection *connection, const char *why)
     if (c->closed)
         return;
     if (c->busy) {
-        c->doomed = why;
+        c->close_reason = why;
         return;
     }
     c->closed = true;
     c->busy++;
-    c->doomed = why;
+    c->close_reason = why;
     uv_close((uv_handle_t *)&c->poll, on_handle_closed);
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);
     close(c->fd);
@@ -86,8 +86,8 @@ void connection_close(struct connection *connection, const char *why)
 
 void connection_close_soon(struct connection *connection, const char *why)
 {
-    if (!connection->doomed)
-        connection->doomed = why;
+    if (!connection->close_reason)
+        connection->close_reason = why;
     uv_update_time(connection->loop);
     connection_arm(connection, uv_now(connection->loop));
 }
@@ -105,7 +105,7 @@ void *connection_owner(const struct connection *connection)
 
 bool connection_may_open(const struct connection *connection)
 {
-    return !connection->closed && !connection->doomed &&
+    return !connection->closed && !connection->close_reason &&
            nghttp2_session_check_request_allowed(connection->session);
 }
 
@@ -122,7 +122,7 @@ struct stream *connection_streams(const struct connection *connection)
 
 /* ---- writing ---- */
 
-/* Bytes taken, which may be fewer than size; negative errno when the connection broke. */
+/* Number of bytes sent, possibly fewer than size; negative errno if the connection failed. */
 static ssize_t send_some(struct connection *c, const uint8_t *bytes, size_t size)
 {
     size_t sent = 0;
@@ -140,8 +140,8 @@ static ssize_t send_some(struct connection *c, const uint8_t *bytes, size_t size
     return (ssize_t)sent;
 }
 
-static struct outgoing *keep(const uint8_t *bytes, size_t size, const uint8_t *more,
-                             size_t more_size)
+static struct outgoing *copy_unsent(const uint8_t *bytes, size_t size, const uint8_t *more,
+                                    size_t more_size)
 {
     struct outgoing *kept = malloc(sizeof(*kept) + size + more_size);
 
@@ -155,7 +155,7 @@ static struct outgoing *keep(const uint8_t *bytes, size_t size, const uint8_t *m
     return kept;
 }
 
-/* 0 = all gone, 1 = the rest is kept in `unsent`. */
+/* 0 = all sent, 1 = the rest is kept in `unsent`. */
 static int send_or_keep(struct connection *c, const uint8_t *bytes, size_t size,
                         const uint8_t *more, size_t more_size)
 {
@@ -165,7 +165,7 @@ static int send_or_keep(struct connection *c, const uint8_t *bytes, size_t size,
         return (int)sent;
     if ((size_t)sent == size && more_size == 0)
         return 0;
-    c->unsent = keep(bytes + sent, size - (size_t)sent, more, more_size);
+    c->unsent = copy_unsent(bytes + sent, size - (size_t)sent, more, more_size);
     return c->unsent ? 1 : -ENOMEM;
 }
 
@@ -186,7 +186,7 @@ static int send_unsent(struct connection *c)
     return 0;
 }
 
-/* An answer is three small frames: gather them into one write. */
+/* A response is three small frames: gather them into one write. */
 static int send_frames(struct connection *c)
 {
     uint8_t gathered[GATHER_BYTES];
@@ -229,19 +229,19 @@ static void poll_again(struct connection *c)
     uv_poll_start(&c->poll, events, on_poll);
 }
 
-/* Leaves the session: writes what it has to say, and closes the connection when that was due. */
+/* Leaves the session: writes pending output, and closes the connection if that is due. */
 static void settle(struct connection *c)
 {
     assert(c->busy > 0);
     c->flush_asked = false;
-    if (!c->failed && send_frames(c) < 0 && !c->doomed)
-        c->doomed = "the connection broke";
-    if (!c->doomed && !c->unsent && !nghttp2_session_want_read(c->session) &&
+    if (!c->failed && send_frames(c) < 0 && !c->close_reason)
+        c->close_reason = "the connection failed";
+    if (!c->close_reason && !c->unsent && !nghttp2_session_want_read(c->session) &&
         !nghttp2_session_want_write(c->session))
-        c->doomed = "the connection was closed";
+        c->close_reason = "the connection was closed";
     c->busy--;
-    if (c->doomed)
-        connection_close(c, c->doomed);
+    if (c->close_reason)
+        connection_close(c, c->close_reason);
     else
         poll_again(c);
 }
@@ -264,7 +264,7 @@ static void receive(struct connection *c, const uint8_t *bytes, size_t size)
     if (n < 0) {
         connection_count_error(c);
         c->failed = true;
-        c->doomed = n == NGHTTP2_ERR_NOMEM ? "out of memory" : "the peer does not speak HTTP/2";
+        c->close_reason = n == NGHTTP2_ERR_NOMEM ? "out of memory" : "the peer does not use HTTP/2";
     }
 }
 
@@ -273,7 +273,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct connection *c = poll->data;
     uint8_t buffer[READ_BYTES];
 
-    /* libuv stops a handle whose socket reports an error; there may still be something to read. */
+    /* libuv stops a handle whose socket reports an error; there may still be data to read. */
     if (status < 0)
         events = UV_READABLE;
     for (int i = 0; (i < READS_PER_TURN || status < 0) && events & UV_READABLE; i++) {
@@ -302,7 +302,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* By its place, not by timer->data: gcc 12's analyzer loses what it stores through that. */
+/* By offset, not by timer->data: gcc 12's analyzer loses track of pointers stored there. */
 static struct connection *connection_of_timer(uv_timer_t *timer)
 {
     return (struct connection *)((char *)timer - offsetof(struct connection, timer));
@@ -315,9 +315,9 @@ static void on_timer(uv_timer_t *timer)
 
     c->armed_ms = 0;
     c->busy++;
-    if (c->due_ms != 0 && c->due_ms <= now && !c->doomed)
-        c->doomed = c->greeted ? "the grace period ended" : "the peer said nothing";
-    for (struct stream *s = c->streams; s && !c->doomed; s = c->cursor) {
+    if (c->due_ms != 0 && c->due_ms <= now && !c->close_reason)
+        c->close_reason = c->has_settings ? "the grace period expired" : "the peer sent nothing";
+    for (struct stream *s = c->streams; s && !c->close_reason; s = c->cursor) {
         c->cursor = s->next;
         if (s->due_ms == 0 || s->due_ms > now)
             continue;
@@ -385,8 +385,8 @@ void connection_shut_down(struct connection *connection, uint64_t grace_ms)
 
     if (c->closed)
         return;
-    if (!c->greeted) {
-        connection_close(c, "the server stops");
+    if (!c->has_settings) {
+        connection_close(c, "the server is stopping");
         return;
     }
     nghttp2_submit_shutdown_notice(c->session);

@@ -17,8 +17,8 @@ enum {
     HEADER_CONTENT_TYPE = 1 << 4,
     HEADER_ENCODING = 1 << 5,
     HEADER_TIMEOUT = 1 << 6,
-    HEADER_REGULAR = 1 << 7, /* a field that is no pseudo-header: those must come first */
-    HEADER_ALL = 1 << 8,     /* faults only: the whole block is over HEADERS_MAX_BYTES */
+    HEADER_REGULAR = 1 << 7, /* a regular field: pseudo-header fields must come first */
+    HEADER_ALL = 1 << 8,     /* faults only: the block as a whole exceeds HEADERS_MAX_BYTES */
 };
 
 static bool bytes_equal(const uint8_t *bytes, size_t length, const char *string)
@@ -125,7 +125,7 @@ size_t headers_text_decode(const uint8_t *text, size_t length, char *buffer, siz
     for (size_t i = 0; i < length && n + 1 < size; i++) {
         uint8_t c = text[i];
 
-        /* The specification: a broken escape is kept as it came, never an error. */
+        /* The specification: keep an invalid escape as it is, never fail. */
         if (c == '%' && i + 2 < length && hex_digit(text[i + 1]) >= 0 &&
             hex_digit(text[i + 2]) >= 0) {
             c = (uint8_t)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]));
@@ -137,7 +137,7 @@ size_t headers_text_decode(const uint8_t *text, size_t length, char *buffer, siz
     return n;
 }
 
-/* What the fields have in common: their characters and their sum. */
+/* Checks common to all fields: valid characters, and total size. */
 static int check_field(const uint8_t *name, size_t name_length, const uint8_t *value,
                        size_t value_length, size_t *bytes)
 {
@@ -148,7 +148,7 @@ static int check_field(const uint8_t *name, size_t name_length, const uint8_t *v
     *bytes += name_length + value_length + 32;
     if (*bytes > HEADERS_FLOOD_BYTES)
         return HEADERS_FLOOD;
-    /* nghttp2_check_header_name lets one leading colon pass and refuses upper case. */
+    /* nghttp2_check_header_name accepts one leading colon and rejects upper case. */
     if (!nghttp2_check_header_name(name, name_length) ||
         !nghttp2_check_header_value(value, value_length))
         return HEADERS_MALFORMED;
@@ -212,7 +212,7 @@ static int take_te(struct request_headers *headers, const uint8_t *value, size_t
 
 static const struct known_header {
     const char *name;
-    uint32_t bit; /* may come once; 0 = not counted */
+    uint32_t bit; /* may occur once; 0 = any number */
     int (*take)(struct request_headers *headers, const uint8_t *value, size_t length);
 } known_headers[] = {
     {":method", HEADER_METHOD, take_method},

@@ -41,7 +41,7 @@ static int scan_delimited(pb_istream_t *stream, const pb_field_iter_t *field, si
     if (!pb_make_string_substream(stream, &inner))
         return -EBADMSG;
     if (PB_LTYPE(field->type) == PB_LTYPE_STRING) {
-        /* A buffer stream's state is its read position. */
+        /* The state of a buffer stream is its read position. */
         if (memchr(inner.state, 0, inner.bytes_left))
             return -EBADMSG;
     } else if (PB_LTYPE_IS_SUBMSG(field->type)) {
@@ -52,7 +52,7 @@ static int scan_delimited(pb_istream_t *stream, const pb_field_iter_t *field, si
     return pb_close_string_substream(stream, &inner) ? 0 : -EBADMSG;
 }
 
-/* The messages of proto/ do not contain themselves, so their descriptors bound the recursion. */
+/* The messages of proto/ are not recursive, so their descriptors bound the recursion. */
 static int scan_fields(pb_istream_t *stream, const pb_msgdesc_t *fields, size_t *budget)
 {
     while (stream->bytes_left > 0) {
@@ -77,7 +77,7 @@ static int scan_fields(pb_istream_t *stream, const pb_msgdesc_t *fields, size_t 
     return 0;
 }
 
-/* nanopb's own initialisation of a message: decoding nothing. */
+/* nanopb's own initialisation of a message: decode nothing. */
 static void make_empty(const pb_msgdesc_t *fields, void *message)
 {
     static const uint8_t nothing[1] = {0};
@@ -96,7 +96,7 @@ int message_decode(const pb_msgdesc_t *fields, const void *data, size_t size, vo
     r = scan_fields(&scanned, fields, &budget);
     if (r == 0 && !pb_decode(&stream, fields, message))
         r = strstr(PB_GET_ERROR(&stream), "realloc") ? -ENOMEM : -EBADMSG;
-    /* pb_decode releases what it had, but leaves the counts; a cleanup may release once more. */
+    /* pb_decode releases the memory, but leaves the counts; a cleanup may release it again. */
     if (r < 0)
         make_empty(fields, message);
     return r;

@@ -4,11 +4,11 @@
 /*
  * nanopb messages to bytes and back.
  *
- * Encoding only reads, so a message may be built of borrowed strings and arrays. Decoding owns what
- * it gives: release it with message_release. Input is bounded: at most MESSAGE_MAX_FIELDS fields in
- * all (nanopb itself stops a repeated field at 65,535 entries), so that a few megabytes of empty
- * strings cannot become hundreds of megabytes; a string with a NUL inside is refused, because C
- * would read it as another string than the peer does.
+ * Encoding only reads, so a message may refer to borrowed strings and arrays. A decoded message
+ * owns its memory: release it with message_release. Input is bounded: at most MESSAGE_MAX_FIELDS
+ * fields in all (nanopb itself stops a repeated field at 65,535 entries), so that a few megabytes
+ * of empty strings cannot become hundreds of megabytes; a string with an embedded NUL is rejected,
+ * because C and the peer would read different strings.
  */
 
 #include <stddef.h>
@@ -26,16 +26,16 @@ int message_encode(const pb_msgdesc_t *fields, const void *message, void **ret_d
 
 /*
  * Decodes into `message`, which needs no initialisation. On failure it is left empty and needs no
- * release. 0, -EBADMSG (not this message), -E2BIG (too many fields), or -ENOMEM.
+ * release. 0, -EBADMSG (malformed), -E2BIG (too many fields), or -ENOMEM.
  */
 int message_decode(const pb_msgdesc_t *fields, const void *data, size_t size, void *message);
 
-/* Frees what message_decode (or the functions below) put into it. An empty one is fine. */
+/* Frees what message_decode (or the functions below) allocated. An empty message is allowed. */
 void message_release(const pb_msgdesc_t *fields, void *message);
 
 /*
- * Gives a repeated field n zeroed entries: message_entries(&m.devices, &m.devices_count, n,
- * sizeof(*m.devices)). n may be 0. 0, -E2BIG over MESSAGE_MAX_ENTRIES, or -ENOMEM.
+ * Allocates for a repeated field n zeroed entries: message_entries(&m.devices, &m.devices_count, n,
+ * sizeof(*m.devices)). n may be 0. 0, -E2BIG above MESSAGE_MAX_ENTRIES, or -ENOMEM.
  */
 int message_entries(void *ret_items, pb_size_t *ret_count, size_t n, size_t item_size);
 
@@ -45,7 +45,7 @@ static inline const char *message_text(const char *string)
     return string ? string : "";
 }
 
-/* nanopb's strings have no const, but encoding only reads: lends a constant to a message. */
+/* nanopb's strings are not const, but encoding only reads: lends a constant to a message. */
 static inline char *message_lend(const char *string)
 {
     return (char *)(uintptr_t)string;

@@ -32,15 +32,15 @@ struct rpc_server {
     uv_loop_t *loop;
     uv_poll_t listener;
     int listen_fd;
-    int spare_fd; /* given up for a moment to answer when descriptors run out */
+    int spare_fd; /* closed temporarily to accept and reject when descriptors run out */
     char *path;
-    dev_t device; /* of the socket file we made */
+    dev_t device; /* of our socket file */
     ino_t inode;
     struct rpc_limits limits;
     struct call_host host;
     struct connection **connections;
     size_t n_connections;
-    unsigned references; /* the listener's and each connection's */
+    unsigned references; /* one for the listener and one per connection */
 };
 
 /* ---- connections ---- */
@@ -88,7 +88,7 @@ static const struct connection_role server_role = {
     .lost = on_lost,
 };
 
-static bool peer_may_come(const struct rpc_server *server, int fd)
+static bool is_peer_allowed(const struct rpc_server *server, int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
@@ -111,7 +111,7 @@ static void take_connection(struct rpc_server *server, int accepted_fd)
     struct connection *connection;
 
     server->host.counters.connections++;
-    if (server->n_connections >= server->limits.connections || !peer_may_come(server, fd))
+    if (server->n_connections >= server->limits.connections || !is_peer_allowed(server, fd))
         return;
     if (connection_new(server->loop, TAKE_FD(fd), true, &server_role, &limits, server,
                        &connection) < 0)
@@ -120,8 +120,8 @@ static void take_connection(struct rpc_server *server, int accepted_fd)
     server->references++;
 }
 
-/* Out of descriptors a waiting peer would keep the loop spinning: take it and hang up. */
-static void turn_away(struct rpc_server *server)
+/* Without free descriptors a waiting peer would keep the loop spinning: accept it and hang up. */
+static void reject_one(struct rpc_server *server)
 {
     int fd;
 
@@ -144,7 +144,7 @@ static void on_connect(uv_poll_t *poll, int status, int events)
         if (fd >= 0) {
             take_connection(server, fd);
         } else if (errno == EMFILE || errno == ENFILE) {
-            turn_away(server);
+            reject_one(server);
         } else {
             break;
         }
@@ -177,9 +177,9 @@ static int remove_old_socket(const char *path, struct error *err)
     struct stat old;
 
     if (lstat(path, &old) < 0)
-        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot look at %s", path);
+        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot stat %s", path);
     if (!S_ISSOCK(old.st_mode))
-        return error_set(err, -EEXIST, "%s is in the way: it is not a socket", path);
+        return error_set(err, -EEXIST, "%s exists and is not a socket", path);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_set_errno(err, -errno, "cannot remove the old socket %s", path);
     return 0;
@@ -200,8 +200,9 @@ static int open_listener(const char *path, int *ret_fd, struct error *err)
         return r;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return error_set_errno(err, -errno, "cannot make a socket");
-    /* Linux makes the file with the socket's own mode, so it is never wider than this. */
+        return error_set_errno(err, -errno, "cannot create a socket");
+    /* Linux creates the file with the socket's own mode, so it is never more permissive than
+     * this. */
     if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(fd, BACKLOG) < 0)
         return error_set_errno(err, -errno, "cannot listen on %s", path);
@@ -209,13 +210,13 @@ static int open_listener(const char *path, int *ret_fd, struct error *err)
     return 0;
 }
 
-/* Our listening socket keeps the inode alive, so its number cannot come back as another file. */
+/* Our listening socket keeps the inode alive, so its number cannot be reused by another file. */
 static int remember_inode(struct rpc_server *server, struct error *err)
 {
     struct stat made;
 
     if (lstat(server->path, &made) < 0)
-        return error_set_errno(err, -errno, "cannot look at %s", server->path);
+        return error_set_errno(err, -errno, "cannot stat %s", server->path);
     server->device = made.st_dev;
     server->inode = made.st_ino;
     return 0;
@@ -252,7 +253,7 @@ int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_service *
     int r;
 
     if (!server)
-        return error_set_errno(err, -ENOMEM, "cannot serve %s", path);
+        return error_set_errno(err, -ENOMEM, "cannot listen on %s", path);
     server->loop = loop;
     server->listen_fd = -1;
     server->limits = with_defaults(service->limits);
@@ -266,7 +267,7 @@ int rpc_server_new(uv_loop_t *loop, const char *path, const struct rpc_service *
     server->path = strdup(path);
     server->connections = calloc(server->limits.connections, sizeof(struct connection *));
     if (!server->path || !server->connections)
-        return error_set_errno(err, -ENOMEM, "cannot serve %s", path);
+        return error_set_errno(err, -ENOMEM, "cannot listen on %s", path);
     r = open_listener(path, &server->listen_fd, err);
     if (r == 0)
         r = remember_inode(server, err);
@@ -313,7 +314,7 @@ void rpc_server_free(struct rpc_server *server)
     close(server->listen_fd);
     if (server->spare_fd >= 0)
         close(server->spare_fd);
-    /* A connection that closes at once leaves the array: its place is taken by a later one. */
+    /* A connection that closes immediately leaves the array: a later one takes its slot. */
     for (size_t i = server->n_connections; i-- > 0;) {
         end_calls(server->connections[i]);
         connection_shut_down(server->connections[i], STOP_GRACE_MS);

@@ -9,7 +9,8 @@
 #include "rpc/stream.h"
 
 enum {
-    /* Calls that time out together are reset together: nghttp2's 1,000 and 33 are too low. */
+    /* Calls that time out together are reset together: nghttp2's limits of 1,000 and 33 are too
+     * low. */
     RESETS_AT_ONCE = 8192,
     RESETS_PER_SECOND = 1000,
 };
@@ -30,8 +31,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    stream = c->phase == RUNNING && c->owner && !c->doomed ? c->role->open(c, frame->hd.stream_id)
-                                                           : NULL;
+    stream = c->phase == RUNNING && c->owner && !c->close_reason
+                 ? c->role->open(c, frame->hd.stream_id)
+                 : NULL;
     if (!stream)
         return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                          NGHTTP2_REFUSED_STREAM) == 0
@@ -95,8 +97,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     bool ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
     struct stream *stream;
 
-    if (frame->hd.type == NGHTTP2_SETTINGS && !ack && !c->greeted) {
-        c->greeted = true;
+    if (frame->hd.type == NGHTTP2_SETTINGS && !ack && !c->has_settings) {
+        c->has_settings = true;
         c->due_ms = 0;
         connection_rearm(c);
     } else if (frame->hd.type == NGHTTP2_PING && ack && c->phase == NOTICED) {
@@ -107,7 +109,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (stream && frame->hd.type == NGHTTP2_HEADERS)
         c->role->headers_end(stream, last);
-    /* The role may have let go of the stream. */
+    /* The role may have dropped the stream. */
     stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (stream && last)
         c->role->end(stream);
@@ -120,7 +122,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
         connection_count_error(c);
-    /* After trailers a client that still sends must be told to stop. */
+    /* After our trailers, tell a client that still sends to stop. */
     if (c->is_server && frame->hd.type == NGHTTP2_HEADERS &&
         frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0)
@@ -181,7 +183,7 @@ static int make_option(nghttp2_option **ret_option)
 
     if (nghttp2_option_new(&option) != 0)
         return -ENOMEM;
-    /* headers.h says why, and checks in its place. */
+    /* headers.h says why, and does the checks instead. */
     nghttp2_option_set_no_http_messaging(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
 #ifdef HAVE_NGHTTP2_RESET_RATE_LIMIT

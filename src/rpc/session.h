@@ -10,5 +10,5 @@ struct connection;
 /* Makes connection->session and submits SETTINGS. 0 or negative errno. */
 int session_new(struct connection *connection);
 
-/* nghttp2's error codes as ours; 0 and positive numbers pass. */
+/* nghttp2's error codes as errno; 0 and positive numbers pass through. */
 int session_errno(int error);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* gRPC status codes, as the wire numbers them (grpc/doc/statuscodes.md). */
+/* gRPC status codes as on the wire (grpc/doc/statuscodes.md). */
 
 enum rpc_status {
     RPC_OK = 0,

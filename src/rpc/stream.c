@@ -160,7 +160,7 @@ int stream_trailers(struct stream *stream, const struct field *fields, size_t n_
 
 static void resume(struct stream *stream)
 {
-    /* Refused when the stream is not waiting for data, which is as good. */
+    /* Fails if the stream is not waiting for data, which is fine. */
     (void)nghttp2_session_resume_data(stream->connection->session, stream->id);
     connection_ask_flush(stream->connection);
 }
@@ -182,7 +182,7 @@ int stream_queue(struct stream *stream, const void *message, size_t size)
     stream->newest = queued;
     c->queued_bytes += queued->size;
     if (c->queued_bytes > c->limits.queued_bytes)
-        connection_close_soon(c, "the peer does not take its answers");
+        connection_close_soon(c, "the peer does not read its responses");
     if (stream->id > 0)
         resume(stream);
     return 0;
@@ -210,7 +210,7 @@ void stream_set_due(struct stream *stream, uint64_t after_ms)
 {
     struct connection *c = stream->connection;
 
-    /* Loop time stands still while a callback works; a deadline counts from now. */
+    /* Loop time does not advance during a callback; a deadline counts from now. */
     uv_update_time(c->loop);
     stream->due_ms = uv_now(c->loop) + after_ms + 1;
     if (stream->due_ms < after_ms)

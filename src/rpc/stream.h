@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * A stream of a connection, and its messages to be written: one begun, and the newest one.
+ * A stream of a connection, and its unsent messages: the one being sent, and the newest one.
  *
- * Roles embed struct stream. The newest message replaces one that was not begun, because a kubelet
- * that does not read wants the latest list, not the history; and so a stream's memory is bounded.
+ * Roles embed struct stream. The newest message replaces one of which nothing was sent, because a
+ * slow kubelet wants the latest list, not the history; this also bounds a stream's memory.
  */
 
 #include <stdbool.h>
@@ -25,11 +25,11 @@ struct stream {
     struct connection *connection;
     struct stream *previous, *next;
     int32_t id;
-    uint64_t due_ms;           /* loop time at which the role's `due` runs; 0 = never */
+    uint64_t due_ms;           /* loop time at which the role's `due` is called; 0 = never */
     struct frame_reader input; /* for the role's use */
-    struct outgoing *begun;    /* being written */
-    struct outgoing *newest;   /* next to be written; replaced by a newer one */
-    bool last_queued;          /* after `newest` the stream ends on our side */
+    struct outgoing *begun;    /* being sent */
+    struct outgoing *newest;   /* sent next; replaced by a newer one */
+    bool last_queued;          /* our side of the stream ends after `newest` */
 };
 
 /* HTTP/2 header field; both strings are copied. */
@@ -37,15 +37,15 @@ struct field {
     const char *name, *value;
 };
 
-/* Enlists a stream that the peer opened (id > 0 and set). */
+/* Adds a stream that the peer opened (id > 0 and set) to the list. */
 void stream_add(struct connection *connection, struct stream *stream);
-/* Takes a stream out of the list and drops its buffers: it gets no event any more. */
+/* Removes a stream from the list and drops its buffers: it gets no further events. */
 void stream_remove(struct stream *stream);
 
-/* Takes a stream out and tells its role `closed`; error: an HTTP/2 error code. */
+/* Removes a stream and calls its role's `closed`; error: an HTTP/2 error code. */
 void stream_end(struct stream *stream, uint32_t error);
 
-/* Client: opens a stream; queued messages follow. Sets stream->id and enlists it. */
+/* Client: opens a stream; queued messages follow. Sets stream->id and adds it to the list. */
 int stream_request(struct connection *connection, struct stream *stream, const struct field *fields,
                    size_t n_fields);
 /* Server: header fields, then queued messages, then the role's trailers. */
@@ -54,9 +54,9 @@ int stream_respond(struct stream *stream, const struct field *fields, size_t n_f
 int stream_respond_only(struct stream *stream, const struct field *fields, size_t n_fields);
 int stream_trailers(struct stream *stream, const struct field *fields, size_t n_fields);
 
-/* Copies a message; replaces one that was not begun. 0 or -ENOMEM. */
+/* Queues a copy of a message; replaces one of which nothing was sent. 0 or -ENOMEM. */
 int stream_queue(struct stream *stream, const void *message, size_t size);
-/* Our side ends after what is queued. */
+/* Our side ends after the queued messages. */
 void stream_queue_end(struct stream *stream);
 
 /* HTTP/2 error codes that roles use (RFC 9113, section 7). */
@@ -71,7 +71,7 @@ enum {
 };
 void stream_reset(struct stream *stream, uint32_t error);
 
-/* True while our side of the stream has not ended on the wire. */
+/* True until our side of the stream has ended on the wire. */
 bool stream_is_ours_open(const struct stream *stream);
 
 /* now + after_ms, in loop time. */

@@ -20,7 +20,7 @@
 #include "base/array.h"
 
 /*
- * A client and a server of ours in one loop, over a real socket.
+ * Our client and our server in one loop, over a real socket.
  */
 
 enum { GIVE_UP_MS = 10000 };
@@ -37,7 +37,7 @@ struct world {
     size_t streams; /* the server's limit; 0 = its default */
 };
 
-/* What one call brought. */
+/* The result of one call. */
 struct outcome {
     unsigned done, messages;
     enum rpc_status status;
@@ -102,7 +102,7 @@ static void give_up(uv_timer_t *timer)
     fail_msg("waited %d ms in vain", GIVE_UP_MS);
 }
 
-/* Turns the loop until the condition holds. */
+/* Runs the loop until the condition holds. */
 #define UNTIL(world, condition)                  \
     do {                                         \
         while (!(condition))                     \
@@ -160,7 +160,7 @@ static int tear_down(void **state)
     uv_close((uv_handle_t *)&world->give_up, NULL);
     uv_run(&world->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&world->loop), 0);
-    /* The server took its socket along. */
+    /* The server removed its socket. */
     assert_int_equal(access(world->path, F_OK), -1);
     assert_int_equal(rmdir(world->folder), 0);
     free(world);
@@ -444,7 +444,7 @@ static void test_deadline_long_enough(void **state)
     assert_int_equal(outcome.status, RPC_OK);
 }
 
-/* Both deadlines are found by one timer; the first call's end takes the second away. */
+/* Both deadlines share one timer; the end of the first call removes the second. */
 static void test_deadline_cancels_another_call(void **state)
 {
     struct world *world = *state;
@@ -504,7 +504,7 @@ static void test_server_stops_with_open_calls(void **state)
                      -ENOTCONN);
 }
 
-/* The second call waits for a place when the server's GOAWAY comes. */
+/* The second call waits for a free stream when the server's GOAWAY arrives. */
 static void test_server_stops_with_a_waiting_call(void **state)
 {
     struct world *world = *state;
@@ -579,7 +579,7 @@ static pid_t start_peer(struct world *world, bool *ret_is_child)
     return pid;
 }
 
-/* The peer is a process of its own that is killed while calls are open. */
+/* The peer is a separate process that is killed while calls are open. */
 static void test_server_is_killed(void **state)
 {
     struct world *world = *state;
@@ -617,7 +617,7 @@ static void test_server_is_killed(void **state)
     assert_int_equal(outcome.status, RPC_UNAVAILABLE);
     assert_false(rpc_client_is_usable(world->client));
     waitpid(pid, NULL, 0);
-    /* A dead server's socket file is replaced by the next one. */
+    /* A dead server's socket file is replaced by the next server. */
     serve(world);
 }
 

@@ -80,7 +80,7 @@ static void test_prefixes(void **state)
         size_t size = FRAME_PREFIX_BYTES;
 
         assert_int_equal(frame_read(&reader, &bytes, &size, MAX_BYTES), cases[i].outcome);
-        /* A promise alone takes no memory. */
+        /* An announced length alone allocates nothing. */
         assert_null(reader.data);
         frame_reader_deinit(&reader);
     }

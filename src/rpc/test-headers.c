@@ -29,7 +29,7 @@ static int add_all(struct request_headers *headers, const char *text)
 #define START ":method=POST;:scheme=http;:path=/a/B;"
 #define GOOD  START "content-type=application/grpc"
 
-enum { RESET = 1000 }; /* expected: malformed at once or in the verdict */
+enum { RESET = 1000 }; /* expected: malformed immediately or in the verdict */
 
 static void test_requests(void **state)
 {
@@ -176,7 +176,8 @@ static void test_status_texts(void **state)
                             sizeof(buffer));
         assert_string_equal(buffer, cases[i].text);
     }
-    /* A broken escape is kept, a NUL becomes a blank, and nothing is cut inside an escape. */
+    /* An invalid escape is kept, a NUL becomes a space, and no escape is truncated in the
+     * middle. */
     headers_text_decode((const uint8_t *)"a%2", 3, buffer, sizeof(buffer));
     assert_string_equal(buffer, "a%2");
     headers_text_decode((const uint8_t *)"a%zz%00b", 8, buffer, sizeof(buffer));

@@ -84,13 +84,14 @@ static void test_bad_bytes_leave_an_empty_message(void **state)
         const char *bytes;
         size_t size;
     } cases[] = {
-        {"\x0a", 1},                          /* a length is missing */
-        {"\x0a\x05\x0a\x03ox", 6},            /* torn inside an entry */
-        {"\x0a\x03\x0a\x05ox", 5},            /* a string longer than its entry */
-        {"\x0a\x05\x0a\x03o\0x", 7},          /* NUL in an id */
-        {"\x0a\x03\x0a\x01x\x0a\xff\xff", 8}, /* the second entry is torn: the first is freed */
+        {"\x0a", 1},                 /* a length is missing */
+        {"\x0a\x05\x0a\x03ox", 6},   /* truncated inside an entry */
+        {"\x0a\x03\x0a\x05ox", 5},   /* a string longer than its entry */
+        {"\x0a\x05\x0a\x03o\0x", 7}, /* NUL in an id */
+        {"\x0a\x03\x0a\x01x\x0a\xff\xff",
+         8}, /* the second entry is truncated: the first is freed */
         {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11},
-        {"\x0b", 1}, /* a group, which proto3 has not */
+        {"\x0b", 1}, /* a group, which proto3 does not have */
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -116,7 +117,7 @@ static void test_unknown_fields_are_skipped(void **state)
     assert_string_equal(got.container_requests[0].devices_ids[0], "x");
 }
 
-/* 4 MiB of empty strings, spread over entries so that no repeated field is too long by itself. */
+/* 4 MiB of empty strings, spread over entries so that no single repeated field is too long. */
 static void test_a_flood_of_fields_is_refused(void **state)
 {
     /* 16,000 bytes an entry: a length of two bytes. */

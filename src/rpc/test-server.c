@@ -20,8 +20,8 @@
 #include "base/array.h"
 
 /*
- * The server met by raw sockets: who may come, what happens to the socket file, and what is done to
- * peers that do not behave. test-client.c has the ordinary calls.
+ * The server tested through raw sockets: access control, the socket file, and misbehaving peers.
+ * test-client.c has the ordinary calls.
  */
 
 enum { GIVE_UP_MS = 10000, BUFFER_BYTES = 1 << 16 };
@@ -126,12 +126,12 @@ static int dial(const struct world *world)
     return fd;
 }
 
-static void say(int fd, const void *bytes, size_t size)
+static void send_bytes(int fd, const void *bytes, size_t size)
 {
     assert_int_equal(send(fd, bytes, size, MSG_NOSIGNAL), size);
 }
 
-#define SAY(fd, literal) say(fd, literal, sizeof(literal) - 1)
+#define SEND(fd, literal) send_bytes(fd, literal, sizeof(literal) - 1)
 
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define HELLO   PREFACE "\0\0\0\4\0\0\0\0\0"
@@ -144,27 +144,28 @@ static void say(int fd, const void *bytes, size_t size)
 #define WHOLE "\0\0\5\0\1\0\0\0\1\0\0\0\0\0" /* DATA: an empty message, END_STREAM */
 #define TORN  "\0\0\7\0\0\0\0\0\1\0\0\0\0\x09hi"
 
-struct heard {
+struct received {
     uint8_t bytes[BUFFER_BYTES];
     size_t size;
     bool ended;
 };
 
-static void listen_to(int fd, struct heard *heard)
+static void receive_from(int fd, struct received *received)
 {
-    ssize_t n = recv(fd, heard->bytes + heard->size, sizeof(heard->bytes) - heard->size, 0);
+    ssize_t n =
+        recv(fd, received->bytes + received->size, sizeof(received->bytes) - received->size, 0);
 
     if (n > 0)
-        heard->size += (size_t)n;
-    heard->ended = n == 0 || (n < 0 && errno != EAGAIN);
+        received->size += (size_t)n;
+    received->ended = n == 0 || (n < 0 && errno != EAGAIN);
 }
 
-/* The nth frame of a type that was heard, or NULL. */
-static const uint8_t *find_frame(const struct heard *heard, uint8_t type, unsigned nth)
+/* The nth received frame of a type, or NULL. */
+static const uint8_t *find_frame(const struct received *received, uint8_t type, unsigned nth)
 {
-    const uint8_t *p = heard->bytes;
+    const uint8_t *p = received->bytes;
 
-    while (p + 9 <= heard->bytes + heard->size) {
+    while (p + 9 <= received->bytes + received->size) {
         size_t length = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
 
         if (p[3] == type && nth-- == 0)
@@ -178,12 +179,12 @@ enum { PING = 6, GOAWAY = 7 };
 
 static void expect_end(struct world *world, int fd)
 {
-    struct heard heard = {.size = 0};
+    struct received received = {.size = 0};
 
-    while (!heard.ended) {
+    while (!received.ended) {
         uv_run(&world->loop, UV_RUN_NOWAIT);
-        heard.size = 0;
-        listen_to(fd, &heard);
+        received.size = 0;
+        receive_from(fd, &received);
     }
     close(fd);
 }
@@ -261,10 +262,10 @@ static void test_unusable_paths(void **state)
     assert_non_null(strstr(err.message, "/nowhere/at/all.sock"));
 }
 
-/* ---- who may come ---- */
+/* ---- access control ---- */
 
-/* A process of another user connects: true when it was let in (it gets SETTINGS). */
-static bool stranger_gets_in(struct world *world)
+/* A process of another user connects: true if it was accepted (it gets SETTINGS). */
+static bool foreign_user_connects(struct world *world)
 {
     int status = -1;
     pid_t pid;
@@ -295,18 +296,18 @@ static void test_other_users(void **state)
     if (geteuid() != 0)
         skip();
     serve(world, &limits);
-    assert_false(stranger_gets_in(world));
+    assert_false(foreign_user_connects(world));
     limits.allowed_uid = 65534;
     rpc_server_free(world->server);
     serve(world, &limits);
-    assert_true(stranger_gets_in(world));
+    assert_true(foreign_user_connects(world));
 }
 
 static void test_too_many_connections(void **state)
 {
     struct world *world = *state;
     struct rpc_limits limits = RPC_LIMITS_DEFAULT;
-    struct heard heard = {.size = 0};
+    struct received received = {.size = 0};
     int first, second, third;
 
     limits.connections = 2;
@@ -315,16 +316,16 @@ static void test_too_many_connections(void **state)
     second = dial(world);
     third = dial(world);
     expect_end(world, third);
-    SAY(second, HELLO WATCH WHOLE);
+    SEND(second, HELLO WATCH WHOLE);
     UNTIL(world, world->handled == 1);
     close(first);
     close(second);
     UNTIL(world, world->gone == 1);
-    /* Their places are free again. */
+    /* Their slots are free again. */
     third = dial(world);
-    while (!heard.size) {
+    while (!received.size) {
         uv_run(&world->loop, UV_RUN_NOWAIT);
-        listen_to(third, &heard);
+        receive_from(third, &received);
     }
     assert_int_equal(rpc_server_counters(world->server)->connections, 4);
     close(third);
@@ -340,12 +341,12 @@ static void test_silent_peer_is_closed(void **state)
     serve(world, &limits);
     silent = dial(world);
     half = dial(world);
-    SAY(half, PREFACE);
+    SEND(half, PREFACE);
     expect_end(world, silent);
     expect_end(world, half);
 }
 
-/* Descriptors run out: whoever waits is turned away, and the loop does not spin. */
+/* Without free descriptors waiting clients are rejected, and the loop does not spin. */
 static void test_out_of_descriptors(void **state)
 {
     struct world *world = *state;
@@ -361,13 +362,13 @@ static void test_out_of_descriptors(void **state)
     expect_end(world, peer);
     setrlimit(RLIMIT_NOFILE, &old);
     later = dial(world);
-    SAY(later, HELLO WATCH WHOLE);
+    SEND(later, HELLO WATCH WHOLE);
     UNTIL(world, world->handled == 1);
     close(later);
     UNTIL(world, world->gone == 1);
 }
 
-/* ---- what peers do ---- */
+/* ---- peer behaviour ---- */
 
 static void test_torn_request_runs_nothing(void **state)
 {
@@ -376,7 +377,7 @@ static void test_torn_request_runs_nothing(void **state)
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, HELLO WATCH TORN);
+    SEND(fd, HELLO WATCH TORN);
     UNTIL(world, rpc_server_counters(world->server)->calls == 1);
     close(fd);
     UNTIL(world, rpc_server_counters(world->server)->cancelled_calls == 1);
@@ -390,7 +391,7 @@ static void test_a_call_that_waits_costs_no_wakeups(void **state)
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, HELLO WATCH WHOLE);
+    SEND(fd, HELLO WATCH WHOLE);
     UNTIL(world, world->kept);
     uv_run(&world->loop, UV_RUN_NOWAIT);
     uv_timer_stop(&world->give_up);
@@ -406,78 +407,79 @@ static void test_nonsense_is_counted_and_closed(void **state)
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    SEND(fd, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     expect_end(world, fd);
     fd = dial(world);
-    SAY(fd, HELLO "\0\0\7\6\0\0\0\0\0"
-                  "PING of 7");
+    SEND(fd, HELLO "\0\0\7\6\0\0\0\0\0"
+                   "PING of 7");
     expect_end(world, fd);
     assert_int_equal(rpc_server_counters(world->server)->protocol_errors, 2);
 }
 
-/* With a window of 0 nothing is begun, so of many lists one is kept. */
+/* With a window of 0 nothing is sent, so of many lists one is kept. */
 static void test_only_the_newest_is_kept(void **state)
 {
     struct world *world = *state;
-    struct heard heard = {.size = 0};
+    struct received received = {.size = 0};
     const uint8_t *data;
     int fd;
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, HELLO_SHUT WATCH WHOLE);
+    SEND(fd, HELLO_SHUT WATCH WHOLE);
     UNTIL(world, world->kept);
     for (const char *c = "abcxyz"; *c; c++) {
         rpc_call_send(world->kept, c, 1);
         uv_run(&world->loop, UV_RUN_NOWAIT);
     }
-    SAY(fd, "\0\0\4\x8\0\0\0\0\1\0\1\0\0"); /* WINDOW_UPDATE of stream 1 */
-    while (!find_frame(&heard, 0, 0)) {
+    SEND(fd, "\0\0\4\x8\0\0\0\0\1\0\1\0\0"); /* WINDOW_UPDATE of stream 1 */
+    while (!find_frame(&received, 0, 0)) {
         uv_run(&world->loop, UV_RUN_NOWAIT);
-        listen_to(fd, &heard);
+        receive_from(fd, &received);
     }
-    data = find_frame(&heard, 0, 0);
+    data = find_frame(&received, 0, 0);
     assert_memory_equal(data + 9, "\0\0\0\0\1z", 6);
-    assert_null(find_frame(&heard, 0, 1));
+    assert_null(find_frame(&received, 0, 1));
     close(fd);
     UNTIL(world, world->gone == 1);
 }
 
-/* The peer's windows are wide open and it reads late: our socket is full in the middle of a frame.
- */
+/* The peer's windows are wide open and it reads late: our socket is full in the middle of a
+ * frame. */
 static void test_a_late_reader_gets_everything(void **state)
 {
     enum { BYTES = 3 << 20, PERIOD = 251 };
     struct world *world = *state;
-    uint8_t *message = malloc(BYTES), *heard = malloc((size_t)2 * BYTES);
+    uint8_t *message = malloc(BYTES), *received = malloc((size_t)2 * BYTES);
     size_t size = 0, got = 0;
     int fd;
 
     assert_non_null(message);
-    assert_non_null(heard);
+    assert_non_null(received);
     for (size_t i = 0; i < BYTES; i++)
         message[i] = (uint8_t)(i % PERIOD);
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, PREFACE "\0\0\6\4\0\0\0\0\0\0\4\x7f\xff\xff\xff"
-                    "\0\0\4\x8\0\0\0\0\0\x7f\0\0\0" WATCH WHOLE);
+    SEND(fd, PREFACE "\0\0\6\4\0\0\0\0\0\0\4\x7f\xff\xff\xff"
+                     "\0\0\4\x8\0\0\0\0\0\x7f\0\0\0" WATCH WHOLE);
     UNTIL(world, world->kept);
     rpc_call_send(world->kept, message, BYTES);
     for (int i = 0; i < 10; i++)
         uv_run(&world->loop, UV_RUN_NOWAIT);
     rpc_call_finish(world->kept, RPC_OK, NULL);
     while (got < BYTES + 5) {
-        ssize_t n = recv(fd, heard + size, (size_t)2 * BYTES - size, 0);
+        ssize_t n = recv(fd, received + size, (size_t)2 * BYTES - size, 0);
 
         uv_run(&world->loop, UV_RUN_NOWAIT);
         size += n > 0 ? (size_t)n : 0;
         got = 0;
         for (size_t at = 0; at + 9 <= size;) {
-            size_t length = (size_t)heard[at] << 16 | (size_t)heard[at + 1] << 8 | heard[at + 2];
+            size_t length =
+                (size_t)received[at] << 16 | (size_t)received[at + 1] << 8 | received[at + 2];
 
-            if (heard[at + 3] == 0 && at + 9 + length <= size) {
+            if (received[at + 3] == 0 && at + 9 + length <= size) {
                 for (size_t i = got < 5 ? 5 - got : 0; i < length; i++)
-                    assert_int_equal(heard[at + 9 + i], (got + i - 5) % PERIOD);
+                    assert_int_equal(received[at + 9 + i], (got + i - 5) % PERIOD);
                 got += length;
             }
             at += 9 + length;
@@ -486,10 +488,10 @@ static void test_a_late_reader_gets_everything(void **state)
     assert_int_equal(got, BYTES + 5);
     close(fd);
     free(message);
-    free(heard);
+    free(received);
 }
 
-/* Requests that never end hold at most eight largest messages together. */
+/* Incomplete requests together hold at most eight of maximum size. */
 static void test_unfinished_requests_are_bounded(void **state)
 {
     enum { N = 20 };
@@ -502,13 +504,13 @@ static void test_unfinished_requests_are_bounded(void **state)
     serve(world, &limits);
     counters = rpc_server_counters(world->server);
     fd = dial(world);
-    SAY(fd, HELLO);
+    SEND(fd, HELLO);
     for (unsigned i = 0; i < N; i++) {
         uint8_t headers[] = WATCH, data[9 + 5 + 600] = "\0\2\x5d\0\0\0\0\0\1\0\0\0\3\xe8";
 
         headers[8] = data[8] = (uint8_t)(2 * i + 1);
-        say(fd, headers, sizeof(headers) - 1);
-        say(fd, data, sizeof(data));
+        send_bytes(fd, headers, sizeof(headers) - 1);
+        send_bytes(fd, data, sizeof(data));
     }
     UNTIL(world, counters->calls == N);
     assert_int_equal(counters->failed_calls, N - 8);
@@ -526,48 +528,49 @@ static void test_too_much_queued_closes_the_connection(void **state)
     limits.queued_bytes = 2000;
     serve(world, &limits);
     fd = dial(world);
-    SAY(fd, HELLO_SHUT WATCH WHOLE);
+    SEND(fd, HELLO_SHUT WATCH WHOLE);
     UNTIL(world, world->kept);
     assert_int_equal(rpc_call_send(world->kept, message, sizeof(message)), 0);
     expect_end(world, fd);
     assert_int_equal(world->gone, 1);
 }
 
-/* GOAWAY that still lets requests under way through, then the real one when our PING came back. */
+/* A GOAWAY that still admits requests in flight, then the final one once our PING is
+ * acknowledged. */
 static void test_stop_goes_away_in_two_phases(void **state)
 {
     struct world *world = *state;
-    struct heard heard = {.size = 0};
+    struct received received = {.size = 0};
     const uint8_t *ping;
     int fd;
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, HELLO WATCH WHOLE);
+    SEND(fd, HELLO WATCH WHOLE);
     UNTIL(world, world->kept);
     rpc_server_free(world->server);
     world->server = NULL;
     assert_int_equal(world->gone, 1);
-    listen_to(fd, &heard);
-    assert_memory_equal(find_frame(&heard, GOAWAY, 0) + 9, "\x7f\xff\xff\xff\0\0\0\0", 8);
-    assert_null(find_frame(&heard, GOAWAY, 1));
-    ping = find_frame(&heard, PING, 0);
+    receive_from(fd, &received);
+    assert_memory_equal(find_frame(&received, GOAWAY, 0) + 9, "\x7f\xff\xff\xff\0\0\0\0", 8);
+    assert_null(find_frame(&received, GOAWAY, 1));
+    ping = find_frame(&received, PING, 0);
     assert_non_null(ping);
-    /* A request of that moment is refused, so that it may be tried again elsewhere. */
-    SAY(fd, "\0\0\x1b\1\4\0\0\0\3\x83\x86\4\4/a/W\x0f\x10\x10"
-            "application/grpc");
-    SAY(fd, "\0\0\x08\6\1\0\0\0\0\0\0\0\0\0\0\0\0");
-    while (!heard.ended) {
+    /* A request at this point is refused, so that it may be retried elsewhere. */
+    SEND(fd, "\0\0\x1b\1\4\0\0\0\3\x83\x86\4\4/a/W\x0f\x10\x10"
+             "application/grpc");
+    SEND(fd, "\0\0\x08\6\1\0\0\0\0\0\0\0\0\0\0\0\0");
+    while (!received.ended) {
         uv_run(&world->loop, UV_RUN_NOWAIT);
-        listen_to(fd, &heard);
+        receive_from(fd, &received);
     }
-    assert_memory_equal(find_frame(&heard, 3, 0) + 5, "\0\0\0\3\0\0\0\7", 8);
-    assert_memory_equal(find_frame(&heard, GOAWAY, 1) + 9, "\0\0\0\3\0\0\0\0", 8);
+    assert_memory_equal(find_frame(&received, 3, 0) + 5, "\0\0\0\3\0\0\0\7", 8);
+    assert_memory_equal(find_frame(&received, GOAWAY, 1) + 9, "\0\0\0\3\0\0\0\0", 8);
     assert_int_equal(world->handled, 1);
     close(fd);
 }
 
-/* A peer that does not answer our PING delays the stop by the grace period, not for ever. */
+/* A peer that does not answer our PING delays the stop by the grace period, not indefinitely. */
 static void test_stop_does_not_wait_for_a_dead_peer(void **state)
 {
     struct world *world = *state;
@@ -575,7 +578,7 @@ static void test_stop_does_not_wait_for_a_dead_peer(void **state)
 
     serve(world, NULL);
     fd = dial(world);
-    SAY(fd, HELLO WATCH WHOLE);
+    SEND(fd, HELLO WATCH WHOLE);
     UNTIL(world, world->kept);
     rpc_server_free(world->server);
     world->server = NULL;

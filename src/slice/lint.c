@@ -171,13 +171,13 @@ bool lint_mig_name(const struct policy *policy, const struct sharing_entry *entr
         return false;
     if (policy->mig_strategy == MIG_STRATEGY_SINGLE)
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
-                    "%s belongs to `migStrategy: mixed`; under single, MIG devices are called %s: "
-                    "write `migStrategy: mixed`, or `name: %s`",
+                    "%s exists only with `migStrategy: mixed`; under single, MIG devices are "
+                    "called %s: write `migStrategy: mixed`, or `name: %s`",
                     entry->name, NAME_GPU, NAME_GPU);
     else
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
-                    "%s belongs to `migStrategy: mixed`; under none, no MIG device is published: "
-                    "write `migStrategy: mixed`",
+                    "%s exists only with `migStrategy: mixed`; under none, no MIG device is "
+                    "published: write `migStrategy: mixed`",
                     entry->name);
     return true;
 }
@@ -206,7 +206,7 @@ static bool any_capable(const struct inventory *inventory)
     return false;
 }
 
-/* "NVIDIA A10G", or the models of a mixed machine joined by "and". */
+/* "NVIDIA A10G", or the models of a mixed machine joined with "and". */
 static void add_models(const struct inventory *inventory, struct text *models)
 {
     for (size_t i = 0; i < inventory->n_gpus; i++) {
@@ -231,10 +231,9 @@ void lint_models(const struct policy *policy, const struct inventory *inventory,
     if (inventory->n_gpus == 0 || !speaks_of_mig(policy) || any_capable(inventory))
         return;
     add_models(inventory, &models);
-    problem_add(problems, PROBLEM_WARNING, policy->mig_strategy_at, "flags.migStrategy",
-                "the configuration speaks of MIG (migStrategy: %s), but MIG cannot partition %s: "
-                "A30, A100, H100 and later data-centre GPUs can; share these GPUs by "
-                "sharing.timeSlicing instead",
-                strategies[policy->mig_strategy],
-                models.length ? text_string(&models) : "these GPUs");
+    problem_add(
+        problems, PROBLEM_WARNING, policy->mig_strategy_at, "flags.migStrategy",
+        "the configuration requires MIG (migStrategy: %s), but MIG cannot partition %s: A30, A100, "
+        "H100 and later data-centre GPUs can; share these GPUs with sharing.timeSlicing instead",
+        strategies[policy->mig_strategy], models.length ? text_string(&models) : "these GPUs");
 }

@@ -80,7 +80,7 @@ struct plan {
     size_t n_labels;
 };
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void plan_free(struct plan *plan);
 
 /* The GPU on which a device of the plan lies. */

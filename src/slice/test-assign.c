@@ -107,13 +107,13 @@ static void test_entry_of_a_resource_the_node_lacks(void **state)
         {"nvidia.com/gpux", MIG_STRATEGY_NONE, PROBLEM_WARNING, "the node has nvidia.com/gpu"},
         {"nvidia.com/a100", MIG_STRATEGY_NONE, PROBLEM_NOTE, "the node has nvidia.com/gpu"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_NONE, PROBLEM_WARNING,
-         "belongs to `migStrategy: mixed`; under none"},
+         "exists only with `migStrategy: mixed`; under none"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_SINGLE, PROBLEM_WARNING,
          "under single, MIG devices are called nvidia.com/gpu"},
         {"nvidia.com/mig-1g.5gb", MIG_STRATEGY_MIXED, PROBLEM_NOTE,
          "has no MIG device on this node"},
         {"nvidia.com/slim", MIG_STRATEGY_SINGLE, PROBLEM_WARNING,
-         "belongs to `migStrategy: mixed`; under single"},
+         "exists only with `migStrategy: mixed`; under single"},
     };
     struct resource_rule a100 = {.pattern = "*A100*", .name = "nvidia.com/a100"};
     struct resource_rule slim = {.pattern = "1g.*", .name = "nvidia.com/slim"};

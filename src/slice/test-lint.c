@@ -99,7 +99,7 @@ static void test_sizes_that_leave_something(void **state)
     }
 }
 
-/* Asserts that the only problem prints like `line`; NULL = that there is none. */
+/* Asserts that the only problem prints as `line`; NULL = that there is none. */
 static void assert_only(const struct problems *problems, const char *line)
 {
     char buffer[1024];
@@ -121,11 +121,13 @@ static void test_names_and_strategies(void **state)
         {MIG_STRATEGY_MIXED, "nvidia.com/mig-1g.5gb", NULL},
         {MIG_STRATEGY_SINGLE, "nvidia.com/gpu", NULL},
         {MIG_STRATEGY_SINGLE, "nvidia.com/mig-1g.5gb",
-         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb belongs to `migStrategy: "
+         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb exists only with "
+         "`migStrategy: "
          "mixed`; under single, MIG devices are called nvidia.com/gpu: write `migStrategy: mixed`, "
          "or `name: nvidia.com/gpu`"},
         {MIG_STRATEGY_NONE, "nvidia.com/mig-1g.5gb",
-         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb belongs to `migStrategy: "
+         ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb exists only with "
+         "`migStrategy: "
          "mixed`; under none, no MIG device is published: write `migStrategy: mixed`"},
     };
 
@@ -159,9 +161,9 @@ static void test_gpus_without_mig(void **state)
     lint_models(&single, &machine, &problems);
     assert_only(
         &problems,
-        ":2:16: flags.migStrategy: the configuration speaks of MIG (migStrategy: single), but MIG "
+        ":2:16: flags.migStrategy: the configuration requires MIG (migStrategy: single), but MIG "
         "cannot partition NVIDIA A10G: A30, A100, H100 and later data-centre GPUs can; "
-        "share these GPUs by sharing.timeSlicing instead");
+        "share these GPUs with sharing.timeSlicing instead");
 }
 
 static void test_one_capable_gpu_is_enough(void **state)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What every libnvidia-ml.so.1 does, simulated or real: the same cases run on both, so a real GPU
- * proves the simulator. Needs one GPU at least, changes nothing, and depends on nothing but the
- * ABI.
+ * The behaviour of every libnvidia-ml.so.1, simulated or real: the same cases run on both, so a
+ * real GPU validates the simulator. Needs at least one GPU, changes nothing, and depends only on
+ * the ABI.
  *
- *     conformance-nvml [LIBRARY]      prints TAP; -v also prints what the library said
+ *     conformance-nvml [LIBRARY]      prints TAP; -v also prints the library's messages
  */
 
 #include <dlfcn.h>
@@ -519,14 +519,14 @@ static void nvlink(void)
         REFUSES(nvml.nvmlDeviceGetNvLinkState(gpu, 99, &active));
         return;
     }
-    /* No links at all, or none that leads anywhere: every question gets the same answer. */
+    /* No links at all, or none that is connected: every query returns the same. */
     GIVES(NVML_ERROR_NOT_SUPPORTED, nvml.nvmlDeviceGetNvLinkState(gpu, 0, &active));
     GIVES(NVML_ERROR_NOT_SUPPORTED, nvml.nvmlDeviceGetNvLinkState(gpu, 99, &active));
     GIVES(NVML_ERROR_NOT_SUPPORTED, nvml.nvmlDeviceGetNvLinkVersion(gpu, 0, &version));
 }
 
-/* One link in use. On a virtual machine an NVSwitch may have no PCI address to tell: all ones then.
- */
+/* One link in use. On a virtual machine an NVSwitch may have no visible PCI address: all ones
+ * then. */
 static void active_link(unsigned link)
 {
     nvmlIntNvLinkDeviceType_t type = NVML_NVLINK_DEVICE_TYPE_UNKNOWN;
@@ -542,7 +542,7 @@ static void active_link(unsigned link)
     CHECK(cap == 1 && strlen(remote.busId) == 16);
 }
 
-/* Between two GPUs, when there are two; links are walked as an agent does to find a peer. */
+/* Between two GPUs, if there are two; links are walked as an agent does to find a peer. */
 static void peers(void)
 {
     nvmlGpuTopologyLevel_t level = NVML_TOPOLOGY_INTERNAL;

@@ -21,7 +21,7 @@ static void reap(int number)
 int main(int argc, char **argv)
 {
     (void)argv;
-    if (argc > 1) { // an init container: done at once
+    if (argc > 1) { // an init container: exits immediately
         return 0;
     }
     signal(SIGINT, end);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Stands in for libFuzzer where there is none: runs a harness once on every file of the folders
- * given, so that a corpus is an ordinary test under any compiler. A folder without files fails: a
- * test that ran nothing has shown nothing.
+ * Replaces libFuzzer where it is missing: runs a harness once on every file in the given
+ * directories, so that a corpus is an ordinary test under any compiler. A directory without files
+ * fails: a test that ran nothing has shown nothing.
  */
 
 #include <dirent.h>
@@ -33,13 +33,13 @@ static int run_file(const char *folder, const char *name)
 
     if (asprintf(&path, "%s/%s", folder, name) < 0)
         return -ENOMEM;
-    /* The last line on the screen names the input when the harness aborts. */
+    /* The last line of output names the input if the harness aborts. */
     fprintf(stderr, "%s\n", path);
     if (file_read(path, INPUT_MAX_BYTES, &data, &size, &err) < 0) {
         fprintf(stderr, "%s\n", error_text(&err));
         return err.code;
     }
-    /* A copy without file_read's closing NUL, so that reading past the end is seen. */
+    /* A copy without file_read's trailing NUL, so that reading past the end is detected. */
     exact = malloc(size ? size : 1);
     if (!exact)
         return -ENOMEM;

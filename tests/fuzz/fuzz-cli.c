@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Command lines of gpuslice: one word a line, the first one is the verb. */
+/* Command lines of gpuslice: one argument per line, the first one is the verb. */
 
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cli/request.h"
 #include "cli/verb.h"
 
 enum { MAX_WORDS = 32 };

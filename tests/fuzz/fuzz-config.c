@@ -2,8 +2,8 @@
 
 /*
  * Any bytes as a configuration file, for the agent and for `gpuslice check`: a configuration or
- * errors, never both; every problem is one line with a place inside the file; what the agent
- * refuses `check` refuses too.
+ * errors, never both; every problem is one line with a position inside the file; what the agent
+ * rejects, `check` rejects too.
  */
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config.h"
+#include "config/load.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

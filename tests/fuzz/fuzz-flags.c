@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Any bytes as a command line and an environment: lines are arguments, and variables behind an
- * empty line. What is accepted can be applied to a configuration; problems are single lines.
+ * Any bytes as a command line and an environment: lines are arguments, and variables after an empty
+ * line. What is accepted can be applied to a configuration; problems are single lines.
  */
 
 #include <errno.h>
@@ -12,12 +12,13 @@
 
 #include "base/cleanup.h"
 #include "config/flags.h"
+#include "config/load.h"
 
 enum { MAX_WORDS = 32 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Cuts *rest at line feeds until an empty line or the end; the list is NULL-terminated. */
+/* Splits *rest at line feeds until an empty line or the end; the list is NULL-terminated. */
 static int split(char **rest, char *words[MAX_WORDS + 1], int n)
 {
     char *line;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * The pure halves of the gRPC layer. First byte: how large the pieces are. Then message framing of
+ * The pure halves of the gRPC layer. First byte: the size of the pieces. Then message framing of
  * the whole rest, and the rest once more as header fields "name\0value\0name\0...".
  */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Any bytes: an address to talk to, or one sentence that begins with the file's name. */
+/* Any bytes: the address of a server, or one error message that begins with the file's name. */
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Any bytes as a machine file: a machine within its bounds or problems, never both. */
+/* Any bytes as a machine file: a machine within its limits or problems, never both. */
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Any bytes: objects or problems, never both; what was read can be written and read again alike. */
+/* Any bytes: objects or problems, never both; what was read can be written and read back
+ * unchanged. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static void check_round_trip(const struct manifest *manifest)
 
     text_addf(&text, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":%s}",
               manifest->template->source);
-    /* Escapes may make it larger than a manifest may be. */
+    /* Escapes may make it larger than a manifest is allowed to be. */
     if (text.length > 1 << 19)
         return;
     if (manifests_parse(text_string(&text), text.length, "default", &problems, &again) != 0 ||

@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What can be read can be written, and is read as the same again. */
+/* Whatever can be read can be written, and reads back the same. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sync_message first, second;

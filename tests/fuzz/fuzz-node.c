@@ -36,7 +36,7 @@ static void plan_all(const json_t *node, const struct sync_state *state)
         json_decref(out);
 }
 
-/* A Node from an API server that makes no sense. */
+/* A Node from an API server that returns nonsense. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sync_label labels[] = {{a, one}, {b, one}}, extra[] = {{c, one}};

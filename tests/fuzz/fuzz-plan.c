@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Any machine and any valid policy: the plan keeps its promises (slice/invariant.h), every way to
- * cut a GPU uses it up or says what it leaves, order of the inventory does not matter, and
- * preferred allocations are what was asked for. The bytes are read as numbers, so each input is a
+ * Any machine and any valid policy: the plan's invariants hold (slice/invariant.h), every way to
+ * divide a GPU uses it up or reports what is left, the order of the inventory does not matter, and
+ * preferred allocations match the request. The bytes are read as numbers, so each input is a
  * sensible pair.
  */
 
@@ -36,7 +36,7 @@ struct bytes {
     size_t size;
 };
 
-/* The next number below `limit`; 0 when the bytes are used up. */
+/* The next number below `limit`; 0 once the bytes are used up. */
 static unsigned next(struct bytes *bytes, unsigned limit)
 {
     if (bytes->size == 0)
@@ -239,7 +239,7 @@ static void read_wishes(struct bytes *bytes, struct wishes *wishes)
     }
 }
 
-/* ---- What must hold ---- */
+/* ---- Invariants ---- */
 
 /* Without unequal slices a device that is offered is offered whole: nothing of it is left over. */
 static void check_sums(const struct plan *plan)

@@ -24,7 +24,7 @@ static void check_pod(const struct podcgroup *pod, int r)
     (void)podcgroup_qos_name(pod->qos);
 }
 
-/* A pod found in one line stays the same when a container puts names of its own below. */
+/* A pod found in one line stays the same if a container adds its own names below. */
 static void check_below(const char *text, size_t size, const struct podcgroup *pod)
 {
     static const char below[] = "/init/kubepods/pod0183b5a4-0000-4000-8000-000000000000/x";

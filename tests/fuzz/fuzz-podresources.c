@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* The kubelet's list of pods and devices: whatever comes, the answer is bounded and its names are
- * strings, and asking for some devices finds no pod that asking for all does not. */
+/* The kubelet's list of pods and devices: for any input the result is bounded and its names are
+ * strings, and a query for some devices finds no pod that a query for all does not. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -8,8 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A packet from a helper that the driver's library may have wrecked; type and version come for
- * free. */
+/* A packet from a helper corrupted by the driver's library; type and version are given. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct record record;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What a peer may answer to our gRPC client, which has a unary call (stream 1) and a watch (stream
- * 3) open. First byte, odd: the rest follows the server's SETTINGS; even: it is the whole
- * connection.
+ * Possible responses to our gRPC client, which has a unary call (stream 1) and a watch (stream 3)
+ * open. First byte, odd: the rest follows the server's SETTINGS; even: it is the whole connection.
  */
 
 #include <assert.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What a peer may say to our gRPC server. First byte, odd: the rest follows a good HTTP/2 greeting
- * and one open watch; even: the rest is the whole connection.
+ * Possible input to our gRPC server. First byte, odd: the rest follows a valid HTTP/2 preface and
+ * one open watch; even: the rest is the whole connection.
  */
 
 #include <assert.h>

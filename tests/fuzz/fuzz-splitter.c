@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What an API server, or whatever answers in its place, streams. First byte: the form, and how
- * large the pieces are. The outcome does not depend on the pieces, objects keep to the bound, and
- * what libjansson takes for a list of objects is one to us, with as many.
+ * What an API server, or something in its place, may stream. First byte: the format, and the size
+ * of the pieces. The outcome does not depend on the pieces, objects respect the limit, and what
+ * libjansson accepts as a list of objects is one to us, with the same count.
  */
 
 #include <errno.h>
@@ -50,7 +50,7 @@ static struct outcome split(enum split_form form, const char *data, size_t size,
     for (size_t at = 0; outcome.r == 0 && at < size; at += step) {
         size_t n = size - at < step ? size - at : step;
 
-        /* At the end of its allocation, so that reading past the piece is seen. */
+        /* At the end of its allocation, so that reading past the piece is detected. */
         memcpy(room + step - n, data + at, n);
         outcome.r = splitter_feed(&splitter, room + step - n, n);
         if (splitter.held.length > MAX_BYTES)
@@ -63,10 +63,10 @@ static struct outcome split(enum split_form form, const char *data, size_t size,
     return outcome;
 }
 
-/* Items of a list, all of them objects; -1 = it is none. */
+/* Items of a list, all of them objects; -1 = not a list. */
 static int n_items_of(const char *data, size_t size)
 {
-    /* Jansson passes over NUL bytes between tokens; JSON has none. */
+    /* Jansson skips NUL bytes between tokens; JSON does not allow them. */
     json_t *list =
         memchr(data, 0, size) ? NULL : json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
     const json_t *items = json_object_get(list, "items");

@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS, a NUL between them. */
+/* DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS, separated by a NUL. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 2);

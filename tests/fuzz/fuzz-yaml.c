@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Any bytes: a tree or problems, never both, every place inside the text. */
+/* Any bytes: a tree or problems, never both, every position inside the text. */
 
 #include <stdint.h>
 #include <stdlib.h>

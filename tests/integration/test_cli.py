@@ -253,7 +253,7 @@ def test_node_without_a_driver_says_so(tmp_path):
     done = run('plan', GUIDE, '--node', LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'),
                GPUSLICE_SIM_STATE=str(tmp_path / 'state'))
     assert done.returncode == UNREADABLE and done.stdout == ''
-    assert re.fullmatch(r"gpuslice: cannot ask this machine's driver: .+\n", done.stderr)
+    assert re.fullmatch(r"gpuslice: cannot query this machine's driver: .+\n", done.stderr)
 
 
 def test_plan_needs_a_machine():
@@ -323,7 +323,7 @@ CHECKS = [
      ['note:', "NVIDIA's plugin"]),
     ('mig name, single',   'flags: {migStrategy: single}\nsharing: {timeSlicing: {resources: '
                            '[{name: nvidia.com/mig-1g.5gb, replicas: 2}]}}\n', WARNINGS,
-     ['warning:', 'nvidia.com/mig-1g.5gb belongs to `migStrategy: mixed`']),
+     ['warning:', 'nvidia.com/mig-1g.5gb exists only with `migStrategy: mixed`']),
     ('our own section',    'gpuslice: {memoryy: none}\n',                     ERRORS,
      ["gpuslice.memoryy: unknown key; did you mean 'memory'?"]),
 ]
@@ -410,7 +410,7 @@ def test_wrong_key_lists_the_right_ones():
 # --- words and help ---
 
 WRONG = [
-    (['chek'], "no verb 'chek'; did you mean 'check'?"),
+    (['chek'], "unknown verb 'chek'; did you mean 'check'?"),
     (['zzzzzzz'], "'gpuslice help' lists"),
     (['--verison'], "did you mean 'version'?"),
     (['help', 'plna'], "did you mean 'gpuslice help plan'?"),
@@ -422,7 +422,7 @@ WRONG = [
     (['check'], 'nothing to check'),
     (['completion'], 'bash, zsh or fish'),
     (['completion', 'bsh'], "did you mean 'bash'?"),
-    (['version', 'now'], "leave 'now' out"),
+    (['version', 'now'], "remove 'now'"),
 ]
 
 
@@ -657,7 +657,7 @@ def test_who_takes_no_name_that_a_container_made(tmp_path):
     status, found = who(node, 7)
     assert status == WARNINGS
     assert found[7]['pod_uid'] == '06d44939-d15e-491f-84a3-2dbba9fc0440' and found[7]['pod'] is None
-    assert 'has no folder in' in found[7]['problem'] and '--root' in found[7]['problem']
+    assert 'has no directory in' in found[7]['problem'] and '--root' in found[7]['problem']
 
 
 def test_who_names_neighbours_that_a_namespace_hides(tmp_path):
@@ -667,16 +667,16 @@ def test_who_names_neighbours_that_a_namespace_hides(tmp_path):
     assert status == WARNINGS
     assert (found[7]['pod'], found[7]['container'], found[7]['pod_uid']) == ('train-0', 'sidecar', UID)
     assert found[7]['problem'] is None
-    assert found[8]['pod_uid'] is None and 'the very pod that gpuslice runs in' in found[8]['problem']
+    assert found[8]['pod_uid'] is None and 'the same pod as gpuslice' in found[8]['problem']
 
 
 OTHERS = [
     # what it is about      its cgroups                       status      said
     ('the host',            recorded('host-v1'),              WARNINGS,   'process 7 belongs to no pod'),
     ('plain docker',        recorded('docker-alone-v1'),      WARNINGS,   'process 7 belongs to no pod'),
-    ('the root',            '0::/\n',                         WARNINGS,   'the very container that gpuslice runs in'),
+    ('the root',            '0::/\n',                         WARNINGS,   'the same container as gpuslice'),
     ('two pods',            recorded('eks-v1-cgroupfs') + recorded('gke-v1-cgroupfs'), ERRORS,
-     'cannot tell the pod of process 7: its cgroups name two pods, '),
+     'cannot determine the pod of process 7: its cgroups name two pods, '),
     ('an odd UID',          '0::/kubepods/pod\x1b[31m\xe4/x\n', ERRORS, "'pod?[31m"),
     ('no text of cgroups',  'what?\n',                        ERRORS,     "'what?' is no line of"),
     ('none',                None,                             UNREADABLE, 'there is no process 7 in '),

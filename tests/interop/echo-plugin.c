@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * The smallest device plugin on src/rpc, to run the interop suites against the layer alone.
+ * A minimal device plugin on src/rpc, to run the interop suites against that layer alone.
  *
  *     echo-plugin DIR
  *
  * Serves DIR/gpuslice-echo.sock, registers `example.com/echo` at DIR/kubelet.sock, and again
- * whenever that socket is made anew. 16 devices, echo-0 to echo-15. SIGUSR1 turns echo-0 Unhealthy
- * and back, which sends a list. Allocate of the device "slow" is never answered. SIGTERM ends it.
+ * whenever that socket is recreated. 16 devices, echo-0 to echo-15. SIGUSR1 toggles echo-0's
+ * health, which sends a list. Allocate of the device "slow" never returns. SIGTERM stops it.
  */
 
 #include <signal.h>
@@ -40,7 +40,7 @@ struct plugin {
     uv_fs_event_t folder_watch;
     char folder[96], socket[128], kubelet[128];
     struct rpc_server *server;
-    struct rpc_client *client; /* while a registration runs */
+    struct rpc_client *client; /* while registering */
     struct watcher *watchers;
     bool ailing; /* echo-0 */
 };
@@ -246,8 +246,8 @@ static void on_retry(uv_timer_t *timer)
     uv_close((uv_handle_t *)timer, on_retry_closed);
 }
 
-/* A socket file appears at bind but answers only after listen, which no event tells: wait a little.
- */
+/* A socket file appears at bind but accepts connections only after listen, for which there is no
+ * event: wait a little. */
 static void on_folder(uv_fs_event_t *watch, const char *name, int events, int status)
 {
     struct plugin *plugin = watch->data;
@@ -307,7 +307,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: echo-plugin DIR\n");
         return 2;
     }
-    /* Else glibc raises the threshold with each large message and keeps what it frees. */
+    /* Otherwise glibc raises the threshold with each large message and keeps what it frees. */
     mallopt(M_MMAP_THRESHOLD, 128 << 10);
     snprintf(plugin.folder, sizeof(plugin.folder), "%s", argv[1]);
     snprintf(plugin.socket, sizeof(plugin.socket), "%s/gpuslice-echo.sock", argv[1]);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * src/kube as a program that tests can hold: one command a line on standard input, one JSON object
- * a line on standard output. It ends when its input does.
+ * src/kube as a program that tests can drive: one command per line on standard input, one JSON
+ * object per line on standard output. It exits at the end of input.
  *
  *     watch PATH [QUERY]        events of the collection; one watch at a time
  *     unwatch                   frees it
@@ -23,12 +23,13 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "kube/kubeconfig.h"
 #include "kube/object.h"
 #include "kube/watch.h"
 
 #define MANAGER "kube-probe"
 
-/* What an answer is an answer to. */
+/* Which request a response belongs to. */
 static char get_name[] = "get", apply_name[] = "apply", patch_name[] = "patch",
             create_name[] = "create";
 
@@ -45,8 +46,8 @@ static struct {
 
 /* ---- output ---- */
 
-/* Takes the object. */
-static void say(json_t *object)
+/* Consumes the object. */
+static void print(json_t *object)
 {
     char *line = json_dumps(object, JSON_COMPACT);
 
@@ -67,16 +68,16 @@ static void on_answer(const struct kube_response *response, void *userdata)
     const char *what = userdata;
 
     kube_each_conflict(response, on_conflict, conflicts);
-    say(json_pack("{sssisisisssIso}", "answer", what, "error", response->error, "status",
-                  (int)response->http_status, "retry_after_s", (int)response->retry_after_s,
-                  "reason", response->reason, "size", (json_int_t)response->size, "conflicts",
-                  conflicts));
+    print(json_pack("{sssisisisssIso}", "answer", what, "error", response->error, "status",
+                    (int)response->http_status, "retry_after_s", (int)response->retry_after_s,
+                    "reason", response->reason, "size", (json_int_t)response->size, "conflicts",
+                    conflicts));
 }
 
 static void on_relist(void *userdata)
 {
     (void)userdata;
-    say(json_pack("{ss}", "event", "relist"));
+    print(json_pack("{ss}", "event", "relist"));
 }
 
 static void on_object(enum kube_change change, json_t *object, void *userdata)
@@ -87,9 +88,9 @@ static void on_object(enum kube_change change, json_t *object, void *userdata)
     const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
 
     (void)userdata;
-    say(json_pack("{sssssssI}", "event", names[change], "name", name ? name : "", "version",
-                  version ? version : "", "size",
-                  (json_int_t)json_dumpb(object, NULL, 0, JSON_COMPACT)));
+    print(json_pack("{sssssssI}", "event", names[change], "name", name ? name : "", "version",
+                    version ? version : "", "size",
+                    (json_int_t)json_dumpb(object, NULL, 0, JSON_COMPACT)));
     if (probe.unwatch_at && name && str_equal(name, probe.unwatch_at)) {
         kube_watch_free(probe.watch);
         probe.watch = NULL;
@@ -99,18 +100,18 @@ static void on_object(enum kube_change change, json_t *object, void *userdata)
 static void on_synced(void *userdata)
 {
     (void)userdata;
-    say(json_pack("{ss}", "event", "synced"));
+    print(json_pack("{ss}", "event", "synced"));
 }
 
 static void on_trouble(const char *reason, void *userdata)
 {
     (void)userdata;
-    say(json_pack("{ssss?}", "event", "trouble", "reason", reason));
+    print(json_pack("{ssss?}", "event", "trouble", "reason", reason));
 }
 
 /* ---- commands ---- */
 
-/* Cuts the next word off; "" at the end. */
+/* Splits off the next word; "" at the end. */
 static char *next_word(char **rest)
 {
     char *word = *rest;
@@ -167,7 +168,7 @@ static void obey(char *line)
     if (str_equal(verb, "unwatch")) {
         kube_watch_free(probe.watch);
         probe.watch = NULL;
-        say(json_pack("{ss}", "event", "unwatched"));
+        print(json_pack("{ss}", "event", "unwatched"));
         return;
     }
     if (str_equal(verb, "unwatch-at")) {
@@ -184,7 +185,7 @@ static void obey(char *line)
     else
         r = send_object(verb, path, line, &err);
     if (r < 0)
-        say(json_pack("{sssiss}", "answer", verb, "error", r, "reason", error_text(&err)));
+        print(json_pack("{sssiss}", "answer", verb, "error", r, "reason", error_text(&err)));
 }
 
 static void end(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Machines as the simulator acts them out, seen through the backend and through the helper. */
+/* Simulated machines, seen through the backend and through the helper. */
 
 #include <signal.h>
 #include <spawn.h>
@@ -21,7 +21,7 @@ enum { DEADLINE_MS = 700 };
 static const char *library;
 static char directory[] = "/tmp/gpuslice-gpu-XXXXXX";
 
-/* Each test gets a machine of its own, from its beginning. */
+/* Each test gets its own machine, in its initial state. */
 static void be_machine(const char *name)
 {
     static unsigned n;

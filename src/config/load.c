@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "config/config.h"
+#include "config/load.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "config/overrides.h"
 #include "slice/select.h"
 
-/* What NVIDIA's Helm chart sets; their plugin itself has no default and refuses to start. */
+/* The default of NVIDIA's Helm chart; their plugin itself has no default and refuses to start. */
 #define STANDARD_MPS_ROOT "/run/nvidia/mps"
 
 DEFINE_CLEANUP(struct config *, config_free)
@@ -51,9 +51,9 @@ static int fill_in(struct reader *reader, struct config *config, const struct sh
         r = set_text(&config->dev_root, config->driver_root);
     if (r < 0 || !mps || *config->mps_root)
         return r;
-    reader_say_at(reader, PROBLEM_NOTE, mps->at, mps->path,
-                  "MPS needs flags.mpsRoot (--mps-root), which nothing sets; %s is taken",
-                  STANDARD_MPS_ROOT);
+    reader_report_at(reader, PROBLEM_NOTE, mps->at, mps->path,
+                     "MPS needs flags.mpsRoot (--mps-root), which is not set; using %s",
+                     STANDARD_MPS_ROOT);
     return set_text(&config->mps_root, STANDARD_MPS_ROOT);
 }
 
@@ -65,21 +65,21 @@ static const struct sharing_entry *first_mps(const struct policy *policy)
     return NULL;
 }
 
-/* Unequal slices and sharing entries divide the GPUs between them; entries come first. */
+/* Unequal slices and sharing entries share the GPUs between them; entries take precedence. */
 static void check_slices(struct reader *reader, const struct policy *policy)
 {
     const struct sharing_entry *taker = select_find_taker_of_all(policy);
 
     if (policy->n_slices && taker) {
-        reader_say_at(reader, PROBLEM_WARNING, policy->slices[0].at, "gpuslice.slices",
-                      "no GPU is left for these slices: %s at line %u shares all of them",
-                      taker->path, taker->at.line);
+        reader_report_at(reader, PROBLEM_WARNING, policy->slices[0].at, "gpuslice.slices",
+                         "no GPU is left for these slices: %s at line %u shares all of them",
+                         taker->path, taker->at.line);
         return;
     }
     for (size_t i = 0; policy->n_slices && i < policy->n_sharing; i++)
-        reader_say_at(reader, PROBLEM_NOTE, policy->slices[0].at, "gpuslice.slices",
-                      "these slices are for the GPUs that %s at line %u leaves",
-                      policy->sharing[i].path, policy->sharing[i].at.line);
+        reader_report_at(reader, PROBLEM_NOTE, policy->slices[0].at, "gpuslice.slices",
+                         "these slices are for the GPUs not used by %s at line %u",
+                         policy->sharing[i].path, policy->sharing[i].at.line);
 }
 
 static int finish(struct reader *reader, struct config *config)
@@ -87,15 +87,16 @@ static int finish(struct reader *reader, struct config *config)
     const struct sharing_entry *mps = first_mps(&config->policy);
 
     if (mps && config->policy.mig_strategy == MIG_STRATEGY_MIXED)
-        reader_say_at(reader, PROBLEM_ERROR, mps->at, mps->path,
-                      "MPS cannot share MIG devices: use migStrategy none or single, or share by "
-                      "timeSlicing");
+        reader_report_at(
+            reader, PROBLEM_ERROR, mps->at, mps->path,
+            "MPS cannot share MIG devices: use migStrategy none or single, or share with "
+            "timeSlicing");
     check_slices(reader, &config->policy);
     if (config->discovery_strategy == DISCOVERY_TEGRA ||
         config->discovery_strategy == DISCOVERY_VFIO)
-        reader_say_at(reader, PROBLEM_WARNING, config->discovery_at,
-                      "flags.deviceDiscoveryStrategy",
-                      "NVML is asked for GPUs and nothing else yet; write auto or nvml");
+        reader_report_at(reader, PROBLEM_WARNING, config->discovery_at,
+                         "flags.deviceDiscoveryStrategy",
+                         "only NVML is supported; write auto or nvml");
     return fill_in(reader, config, mps);
 }
 

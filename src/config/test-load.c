@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "config/config.h"
+#include "config/load.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -17,7 +17,7 @@
 
 struct loaded {
     struct problems problems;
-    struct config *config; /* NULL when refused */
+    struct config *config; /* NULL if rejected */
     struct error err;
     int r;
 };
@@ -48,12 +48,12 @@ static struct loaded parse(const char *text)
     return loaded;
 }
 
-/* --- tests/data/config/bad.cases: what is said about bad and odd files --- */
+/* --- tests/data/config/bad.cases: what is reported for bad and odd files --- */
 
 /*
- * A case is a line "##== name | options", the file, a line "##--", and the problems that
- * `gpuslice check` (option agent: the agent) must name, all of them, in order. Options: key=K;
- * bytes: \xHH stands for a byte; cut: the file has no line feed at its end.
+ * A case is a line "##== name | options", the file, a line "##--", and the problems that `gpuslice
+ * check` (option agent: the agent) must report, all of them, in order. Options: key=K; bytes: \xHH
+ * stands for a byte; cut: the file has no line feed at its end.
  */
 struct file_case {
     char name[128], options[64];
@@ -89,7 +89,7 @@ static size_t unescape(char *content, size_t size)
     return (size_t)(to - content);
 }
 
-/* Takes the case at *rest apart in place; false at the end. */
+/* Splits off the case at *rest, in place; false at the end. */
 static bool next_case(char **rest, struct file_case *ret_case)
 {
     char *header = *rest, *content, *marker, *end, *bar;
@@ -136,7 +136,7 @@ static void list_problems(const struct problems *problems, struct text *list)
 
 static void run_case(const struct file_case *c)
 {
-    cleanup_text struct text said = TEXT_INIT;
+    cleanup_text struct text reported = TEXT_INIT;
     const char *key = strstr(c->options, "key=");
     bool agent = strstr(c->options, "agent");
     struct loaded loaded = {.problems = PROBLEMS_INIT, .err = ERROR_INIT};
@@ -146,13 +146,13 @@ static void run_case(const struct file_case *c)
     loaded.r = config_parse(c->content, c->size, "x.yaml", key ? key + 4 : NULL,
                             agent ? CONFIG_AGENT : CONFIG_CHECK, NULL, &loaded.problems,
                             &loaded.config, &loaded.err);
-    list_problems(&loaded.problems, &said);
+    list_problems(&loaded.problems, &reported);
     n_errors = problems_count(&loaded.problems, PROBLEM_ERROR);
     while (length && c->expected[length - 1] == '\n')
         length--;
-    if (strlen(text_string(&said)) != length ||
-        strncmp(text_string(&said), c->expected, length) != 0)
-        fail_msg("%s: said\n%s\nnot\n%s", c->name, text_string(&said), c->expected);
+    if (strlen(text_string(&reported)) != length ||
+        strncmp(text_string(&reported), c->expected, length) != 0)
+        fail_msg("%s: reported\n%s\nnot\n%s", c->name, text_string(&reported), c->expected);
     assert_int_equal(loaded.r, n_errors ? -EBADMSG : 0);
     assert_int_equal(!loaded.config, n_errors > 0);
     release(&loaded);
@@ -173,7 +173,7 @@ static void test_every_fault_is_named_with_its_place(void **state)
     assert_true(n_refused >= 100);
 }
 
-/* --- what is read --- */
+/* --- valid files --- */
 
 static void test_guide_unchanged(void **state)
 {
@@ -190,7 +190,7 @@ static void test_guide_unchanged(void **state)
     assert_int_equal(entry->replicas, 4);
     assert_int_equal(entry->devices.kind, DEVICES_ALL);
     assert_string_equal(entry->path, "sharing.timeSlicing.resources[0]");
-    assert_int_equal(entry->at.line, 14); /* of the manifest, not of the text inside */
+    assert_int_equal(entry->at.line, 14); /* of the manifest, not of the inner text */
     assert_int_equal(entry->at.column, 11);
     release(&l);
 }
@@ -212,7 +212,7 @@ static void assert_defaults(const struct config *c)
     assert_string_equal(c->plugin.nvidia_cdi_hook_path, "/usr/bin/nvidia-ctk");
     assert_string_equal(c->plugin.container_driver_root, "/driver-root");
     assert_false(c->gfd.oneshot);
-    assert_int_equal(c->gfd.no_timestamp, SAID_NOTHING);
+    assert_int_equal(c->gfd.no_timestamp, TRISTATE_UNSET);
     assert_int_equal(c->gfd.sleep_interval_ns, 60000000000);
     assert_null(c->gfd.output_file);
     assert_string_equal(c->gfd.machine_type_file, "/sys/class/dmi/id/product_name");
@@ -226,7 +226,7 @@ static void assert_defaults(const struct config *c)
     assert_false(c->imex_required || c->policy.mig_on_demand);
 }
 
-static void test_nothing_said_is_all_defaults(void **state)
+static void test_empty_configuration_is_all_defaults(void **state)
 {
     static const char *const paths[] = {NULL, "", "/dev/null", TEST_DATA "/config/good/empty.yaml",
                                         TEST_DATA "/config/good/nulls.yaml"};
@@ -279,7 +279,7 @@ static void test_every_option_of_the_file(void **state)
     assert_string_equal(c->plugin.nvidia_cdi_hook_path, "/opt/nvidia-ctk");
     assert_string_equal(c->plugin.container_driver_root, "/host");
     assert_true(c->gfd.oneshot);
-    assert_int_equal(c->gfd.no_timestamp, SAID_TRUE);
+    assert_int_equal(c->gfd.no_timestamp, TRISTATE_TRUE);
     assert_int_equal(c->gfd.sleep_interval_ns, 90000000000);
     assert_string_equal(c->gfd.output_file, "");
     assert_string_equal(c->gfd.machine_type_file, "/etc/machine-type");
@@ -320,7 +320,7 @@ static void test_policy_of_the_full_file(void **state)
     assert_true(p->time_slicing_fail_multi);
     assert_false(p->mps_fail_multi);
 
-    /* Time slicing comes first, though the file names MPS first. */
+    /* Time slicing comes first, even if the file has MPS first. */
     assert_int_equal(p->n_sharing, 3);
     assert_string_equal(p->sharing[0].rename, "nvidia.com/gpu.big");
     assert_int_equal(p->sharing[0].devices.kind, DEVICES_COUNT);
@@ -351,7 +351,7 @@ static void test_policy_of_the_full_file(void **state)
     release(&l);
 }
 
-static void test_wherever_people_keep_it(void **state)
+static void test_configuration_is_found_in_all_manifest_shapes(void **state)
 {
     static const struct {
         const char *file, *key;
@@ -412,7 +412,7 @@ static void test_renames(void **state)
     release(&l);
 }
 
-static void test_first_error_is_told_and_the_rest_counted(void **state)
+static void test_first_error_is_shown_and_the_rest_counted(void **state)
 {
     struct loaded l = parse("flags: {migStrategy: x, gdsEnabled: maybe}\nversion: v3\n");
 
@@ -431,14 +431,14 @@ static void test_a_flood_of_problems_is_cut(void **state)
     for (int i = 0; i < 20000; i++)
         text_addf(&file, "unknown%d: 1\n", i);
     l = parse(text_string(&file));
-    assert_int_equal(l.r, 0); /* the agent takes a file with unknown keys, however many */
+    assert_int_equal(l.r, 0); /* the agent accepts a file with unknown keys, however many */
     assert_int_equal(l.problems.n_items, 501);
     assert_string_equal(l.problems.items[500].text,
                         "more than 500 problems; the rest is not shown");
     release(&l);
     text_add(&file, "flags: {migStrategy: x}\n");
     l = parse(text_string(&file));
-    assert_int_equal(l.r, -EBADMSG); /* an error beyond the cut still counts */
+    assert_int_equal(l.r, -EBADMSG); /* an error beyond the limit still counts */
     assert_int_equal(l.problems.n_items, 502);
     assert_int_equal(problems_count(&l.problems, PROBLEM_ERROR), 1);
     release(&l);
@@ -449,14 +449,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_fault_is_named_with_its_place),
         cmocka_unit_test(test_guide_unchanged),
-        cmocka_unit_test(test_nothing_said_is_all_defaults),
+        cmocka_unit_test(test_empty_configuration_is_all_defaults),
         cmocka_unit_test(test_a_file_that_cannot_be_read),
         cmocka_unit_test(test_every_option_of_the_file),
         cmocka_unit_test(test_policy_of_the_full_file),
-        cmocka_unit_test(test_wherever_people_keep_it),
+        cmocka_unit_test(test_configuration_is_found_in_all_manifest_shapes),
         cmocka_unit_test(test_single_slices_by_default_under_mps_only),
         cmocka_unit_test(test_renames),
-        cmocka_unit_test(test_first_error_is_told_and_the_rest_counted),
+        cmocka_unit_test(test_first_error_is_shown_and_the_rest_counted),
         cmocka_unit_test(test_a_flood_of_problems_is_cut),
     };
 

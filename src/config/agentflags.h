@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* The options that are the agent's own, rather than of the configuration: flags.h reads them. */
+
+#include <stdbool.h>
+
+/* Strings are borrowed from argv/environ, static, or live as
+ * long as the overrides that came with them. */
+struct agent_flags {
+    const char *config_file; /* --config-file, CONFIG_FILE; NULL = none, never "" */
+    const char *config_key;  /* --config-key, GPUSLICE_CONFIG_KEY: key of a ConfigMap manifest; NULL
+                                = its only one */
+    const char *kubelet_socket; /* --kubelet-socket; "" = serve but do not register */
+    const char *plugin_dir;     /* --device-plugin-dir: where our sockets go; default: the kubelet
+                                   socket's folder */
+    const char
+        *http_address;     /* --http-address, GPUSLICE_HTTP_ADDRESS: "127.0.0.1:9400"; "" = none */
+    const char *cdi_dir;   /* --cdi-dir: "/var/run/cdi" */
+    const char *state_dir; /* --state-dir: "/run/gpuslice" */
+    const char *grant_dir; /* --grant-dir: "/var/lib/gpuslice"; NULL = nothing is recorded */
+    const char *log_level, *log_format;
+    const char *disable_health_checks; /* DP_DISABLE_HEALTHCHECKS; NULL = unset */
+    const char *enable_health_checks;  /* DP_ENABLE_HEALTHCHECKS */
+    const char *channel_dir; /* --channel-dir, GPUSLICE_CHANNEL_DIR: where our programs connect to;
+                                NULL = they are children */
+    unsigned peer_deadline_ms;   /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours that
+                                    is silent for longer hangs */
+    unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
+                                    longer hangs */
+    /* Which of a folder's files is this node's configuration; never "". */
+    const char *config_folder;  /* --config-file-srcdir, CONFIG_FILE_SRCDIR; NULL = none */
+    const char *default_config; /* --default-config, DEFAULT_CONFIG; NULL = none */
+    const char
+        *fallback_strategies; /* --fallback-strategies: known words, joined by commas; NULL */
+    const char *node_label;   /* --node-label, NODE_LABEL */
+    /* The cluster; never "". */
+    const char *node_name;  /* --node-name, NODE_NAME; NULL = nobody talks to the API server */
+    const char *namespace_; /* of our pod: --namespace, NAMESPACE, POD_NAMESPACE; NULL = unknown */
+    const char *pod_name;   /* --pod-name, POD_NAME; NULL = unknown */
+    const char *kubeconfig; /* --kubeconfig, KUBECONFIG; NULL = in-cluster */
+    const char *pod_resources_socket; /* --pod-resources-socket; NULL = not asked */
+    bool help, version;
+};
