@@ -57,7 +57,7 @@ enum health_state health_state(const struct health_device *device)
     return device->reach == HEALTH_SILENT ? HEALTH_NOT_ANSWERING : by_need[device->need];
 }
 
-/* What has to be done comes before what can be seen: "XID 79 ..." says more than "is lost". */
+/* A required action comes before an observation: "XID 79 ..." says more than "is lost". */
 const char *health_reason(const struct health_device *device)
 {
     if (device->need >= HEALTH_NEED_RESET)
@@ -67,7 +67,7 @@ const char *health_reason(const struct health_device *device)
     return device->need == HEALTH_NEED_PROBE ? device->need_reason : "";
 }
 
-/* How a device stood before an input, to tell whether the input changed what people see. */
+/* A device's visible state before an input, to detect changes. */
 struct view {
     bool healthy;
     char reason[HEALTH_REASON_SIZE];
@@ -81,7 +81,7 @@ static struct view view_of(const struct health_device *device)
     return view;
 }
 
-/* Sets what follows from need and reach. Returns HEALTH_CHANGED or 0. */
+/* Derives the state from need and reach. Returns HEALTH_CHANGED or 0. */
 static int settle(struct health_device *device, const struct view *before, uint64_t now_ms)
 {
     device->healthy = health_state(device) == HEALTH_HEALTHY;
@@ -92,13 +92,13 @@ static int settle(struct health_device *device, const struct view *before, uint6
                : 0;
 }
 
-/* A GPU may answer though the driver does not list it; a MIG device is probed through its GPU. */
+/* A GPU may respond even if the driver does not list it; a MIG device is probed through its GPU. */
 static bool can_be_probed(const struct health_device *device)
 {
     return device->kind == DEVICE_WHOLE || device->listed;
 }
 
-/* The next probe; a device in trouble already keeps its place in the back-off. */
+/* Schedules a probe; a device already in trouble keeps its place in the back-off. */
 static void want_probe(struct health_device *device, uint64_t now_ms)
 {
     if (device->next_probe_ms != UINT64_MAX || !can_be_probed(device))
@@ -107,7 +107,7 @@ static void want_probe(struct health_device *device, uint64_t now_ms)
     device->next_probe_ms = now_ms + device->backoff_ms;
 }
 
-/* Once more before its time: the new session may have found it well again. */
+/* An early probe: the new session may find the device healthy again. */
 static void probe_now(struct health_device *device, uint64_t now_ms)
 {
     want_probe(device, now_ms);
@@ -132,7 +132,7 @@ static void set_reach(struct health *health, struct health_device *device, enum 
     want_probe(device, now_ms);
 }
 
-/* A GPU, until the caller makes a MIG device of it. */
+/* A GPU, unless the caller turns it into a MIG device. */
 static struct health_device *add_device(struct health *health, const char *uuid, uint64_t now_ms)
 {
     struct health_device *device = NULL;
@@ -208,7 +208,7 @@ static int list_mig(struct health *health, const struct gpu *gpu, const struct d
     return settle(device, &before, now_ms);
 }
 
-/* The GPU of a device as the driver lists it, also one that is too far gone to tell its UUID. */
+/* The GPU of a device as listed by the driver, including one that no longer reports its UUID. */
 static const struct gpu *find_listed(const struct inventory *inventory,
                                      const struct health_device *device)
 {
@@ -222,8 +222,8 @@ static const struct gpu *find_listed(const struct inventory *inventory,
     return NULL;
 }
 
-/* A device that the driver knew before and does not list now, by itself or because its GPU is gone.
- */
+/* A device that the driver listed before and does not list now, by itself or because its GPU is
+ * gone. */
 static int miss_device(struct health *health, struct health_device *device,
                        const struct inventory *inventory, uint64_t now_ms)
 {
@@ -306,10 +306,10 @@ static int mark(struct health_device *device, const struct gpu_event *event, enu
 {
     struct view before = view_of(device);
 
-    /* What interrupted it before this fault was no reset of this fault. */
+    /* An interruption before this fault was not a reset of this fault. */
     if (needs[class].need >= HEALTH_NEED_RESET)
         device->interrupted = device->reach != HEALTH_ANSWERS;
-    /* The worst counts, and the first of the worst is told. */
+    /* The most severe one counts; among equals, the first is reported. */
     if (needs[class].need > device->need) {
         device->need = needs[class].need;
         snprintf(device->need_reason, sizeof(device->need_reason), "XID %" PRIu64 ": %s; %s",
@@ -343,7 +343,7 @@ int health_event(struct health *health, const struct gpu_event *event, enum xid_
     return changed;
 }
 
-/* What the driver itself says is needed. Its word outranks our reading of the XID. */
+/* Actions named by the driver itself, which take precedence over our reading of the XID. */
 static const struct {
     enum health_need need;
     const char *reason;
@@ -361,7 +361,7 @@ static bool reset_was_seen(const struct health *health, const struct health_devi
 {
     if (device->named && probe->recovery == GPU_RECOVERY_NONE)
         return true;
-    /* The only trace that a reset leaves with drivers before R565. */
+    /* The only trace of a reset with drivers before R565. */
     if (device->energy_mj != UINT64_MAX && probe->energy_millijoule < device->energy_mj)
         return true;
     return device->interrupted && health->session > device->interrupted_session;
@@ -409,7 +409,7 @@ static int probe_device(struct health *health, struct health_device *device, int
     else if (outcome == GPU_LOST)
         set_reach(health, device, HEALTH_GONE, now_ms,
                   "the GPU is lost: %.120s; reset the GPU or reboot the node", reason);
-    else if (device->reach != HEALTH_GONE) /* else we know better already why */
+    else if (device->reach != HEALTH_GONE) /* otherwise the reason is already known better */
         set_reach(health, device, HEALTH_SILENT, now_ms, "the GPU does not answer: %.160s", reason);
     r = settle(device, &before, now_ms);
     if (device->healthy && device->asked)
@@ -427,7 +427,7 @@ int health_probe(struct health *health, const char *uuid, int outcome,
     for (size_t i = 0; i < health->n_devices; i++) {
         struct health_device *device = &health->devices[i];
 
-        /* That the GPU answers does not bring back a MIG device which it no longer has. */
+        /* A GPU that responds does not bring back a MIG device that it no longer has. */
         if (can_be_probed(device) && strcasecmp(device->gpu_uuid, uuid) == 0)
             changed |= probe_device(health, device, outcome, probe, reason, now_ms);
     }
@@ -528,7 +528,7 @@ void health_save(const struct health *health, const char *boot, struct text *ret
     }
 }
 
-/* Free text out of a file that others may have written: nothing that a terminal would act on. */
+/* Free text from a file that others may have written: nothing that a terminal would interpret. */
 static void copy_reason(char *to, const char *from, size_t length)
 {
     size_t n = length < HEALTH_REASON_SIZE ? length : HEALTH_REASON_SIZE - 1;

@@ -2,33 +2,33 @@
 #pragma once
 
 /*
- * The health of one node's devices: whether each may be given to pods, and why not.
+ * The health of one node's devices: whether each may be allocated, and why not.
  *
- * A pure state machine: no I/O and no clock. Time comes in as milliseconds of CLOCK_MONOTONIC,
- * which goes on while the agent restarts. The caller passes in what the driver's helper reports
+ * A pure state machine: no I/O and no clock. Time is passed in as milliseconds of CLOCK_MONOTONIC,
+ * which continues across agent restarts. The caller passes in what the driver's helper reports
  * (gpu/driver.h), maps devices to slices (an event marks every slice of its device), and asks for
  * probes when due.
  *
  * Every GPU is a device here, and every MIG device beside it: which of them are offered is the
- * plan's decision. An XID that names a MIG instance concerns the devices that have a part in it;
- * one that names none, or that is the whole GPU's by its nature (xid.h), concerns all on the GPU.
- * Probes, hangs and losses are the GPU's, and concern all on it. A MIG device that the driver no
- * longer lists is lost, unless the caller has it forgotten (we destroyed it ourselves).
+ * plan's decision. An XID that names a MIG instance affects the devices in it; one that names none,
+ * or that by its nature affects the whole GPU (xid.h), affects all on the GPU. Probes, hangs and
+ * losses affect all devices of the GPU. A MIG device that the driver no longer lists is lost,
+ * unless the caller makes us forget it (we destroyed it ourselves).
  *
- * Two facts are kept of a device: whether it answers, and what it needs.
+ * Two facts are kept per device: whether it responds, and what it needs.
  *
  *     class of the XID       effect
  *     application            stays Healthy; one probe, because the driver may know better
- *     probe                  Unhealthy until a probe that was asked for later is answered and the
- *                            driver's recovery action asks for nothing
+ *     probe                  Unhealthy until a probe requested later succeeds and the
+ *                            driver's recovery action requires nothing
  *     reset, reboot          Unhealthy until a reset was seen
  *     information            none
  *
  * A reset was seen when the driver's recovery action asked for one and then for nothing, when the
  * device's energy counter fell (it begins anew when the driver sets the device up), when the device
  * was lost or silent and answers again in a later session with the driver, or when the node was
- * rebooted (the saved state goes with /run, and names the boot it belongs to). A device
- * that is lost or silent without having needed anything is Healthy again as soon as it answers.
+ * rebooted (the saved state goes with /run, and names the boot it belongs to). A device that is
+ * lost or silent without having needed anything is Healthy again as soon as it answers.
  */
 
 #include <stdbool.h>
@@ -40,7 +40,7 @@
 #include "health/xid.h"
 
 enum health_outcome {
-    HEALTH_CHANGED = 1, /* some device's Healthy or reason changed: send the device lists again */
+    HEALTH_CHANGED = 1, /* a device's Healthy or reason changed: send the device lists again */
 };
 
 enum health_state {
@@ -59,22 +59,22 @@ enum { HEALTH_REASON_SIZE = 240, HEALTH_DEVICES_MAX = 2048 };
 
 struct health_device {
     char uuid[GPU_UUID_SIZE];
-    char gpu_uuid[GPU_UUID_SIZE]; /* the same for a GPU; "" = a MIG device not listed since restore
-                                   */
+    char gpu_uuid[GPU_UUID_SIZE]; /* the same for a GPU; "" = a MIG device not listed since the
+                                     restore */
     enum device_kind kind;
     struct device_instance instance;
     unsigned index; /* of its GPU */
     /* For the caller. */
     uint64_t since_ms;      /* Healthy or Unhealthy since */
     uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
-    /* The rest is the machine's own. */
+    /* The rest is internal. */
     enum health_need need;
     enum health_reach reach;
-    bool listed; /* in the last inventory; a MIG device that is not cannot be probed */
+    bool listed; /* in the last inventory; an unlisted MIG device cannot be probed */
     bool healthy;
-    bool asked;                   /* a probe was asked for since the last event */
-    bool named;                   /* the driver's recovery action named what is needed */
-    bool interrupted;             /* lost or silent since it needs a reset ... */
+    bool asked;                   /* a probe was requested since the last event */
+    bool named;                   /* the driver's recovery action named the need */
+    bool interrupted;             /* lost or unresponsive since it needs a reset ... */
     uint64_t interrupted_session; /* ... last in this session */
     uint64_t energy_mj;           /* at the last answer; UINT64_MAX unknown */
     uint64_t backoff_ms;
@@ -82,7 +82,7 @@ struct health_device {
 };
 
 struct health {
-    struct health_device *devices; /* in the order they became known */
+    struct health_device *devices; /* in order of discovery */
     size_t n_devices, capacity;
     uint64_t session; /* counts the driver's sessions */
 };
@@ -98,7 +98,7 @@ void health_deinit(struct health *health);
  * Inputs. Each returns 0, HEALTH_CHANGED or -ENOMEM. UUIDs are the GPU's; unknown ones are skipped.
  */
 
-/* A new session with the driver, and what it found. Devices that it no longer lists are lost. */
+/* A new session with the driver, and its inventory. Devices that it no longer lists are lost. */
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
 
 /*
@@ -108,7 +108,7 @@ int health_inventory(struct health *health, const struct inventory *inventory, u
  */
 int health_forget(struct health *health, const struct inventory *known);
 
-/* An XID event with the class that xid_filter_class gave it; uuid "" = all devices. */
+/* An XID event with its class from xid_filter_class; uuid "" = all devices. */
 int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
                  uint64_t now_ms);
 
@@ -119,12 +119,12 @@ int health_probe(struct health *health, const char *uuid, int outcome,
 /* A driver call that did not return; uuid "" = all devices. */
 int health_hang(struct health *health, const char *call, const char *uuid, uint64_t now_ms);
 
-/* The driver cannot be used: all devices. */
+/* The driver is unusable: affects all devices. */
 int health_unavailable(struct health *health, const char *reason, uint64_t now_ms);
 
 /* Questions. */
 
-/* The device of that UUID (without case), or NULL. */
+/* The device of that UUID (case-insensitive), or NULL. */
 const struct health_device *health_find(const struct health *health, const char *uuid);
 
 /* True when all devices on the GPU of that UUID are Healthy. */
@@ -132,23 +132,23 @@ bool health_is_well(const struct health *health, const char *gpu_uuid);
 
 enum health_state health_state(const struct health_device *device);
 
-/* Why it is not Healthy, and what to do: one sentence without a full stop. "" when it is. */
+/* Why it is not Healthy, and what to do: one sentence without a full stop. "" if it is. */
 const char *health_reason(const struct health_device *device);
 
 /* When the next probe is due, or UINT64_MAX: an idle, healthy node needs no timer. */
 uint64_t health_next_probe_ms(const struct health *health);
 
 /*
- * The UUID of a GPU that is due for a probe, or NULL. The probe counts as asked for, for all
+ * The UUID of a GPU that is due for a probe, or NULL. The probe counts as requested, for all
  * devices on the GPU: call again until NULL.
  */
 const char *health_take_due(struct health *health, uint64_t now_ms);
 
 /*
  * The state as lines of text for /run/gpuslice, so that a restarted agent remembers which devices
- * need a reset. `boot` is the kernel's boot id: what an earlier boot left behind is ignored.
+ * need a reset. `boot` is the kernel's boot id: the state of an earlier boot is ignored.
  */
 void health_save(const struct health *health, const char *boot, struct text *ret_text);
 
-/* Into an empty machine. 0; -ESTALE (another boot), -EBADMSG (nothing taken), -ENOMEM. */
+/* Into an empty machine. 0; -ESTALE (another boot), -EBADMSG (nothing restored), -ENOMEM. */
 int health_restore(struct health *health, const char *boot, const char *data, size_t size);

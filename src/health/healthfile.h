@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The health of the GPUs over a restart of the agent: `health` below the state folder, which lies
- * on a tmpfs (/run), so that a reboot clears it. Trouble with the file is said and changes nothing
+ * The health of the GPUs across agent restarts: `health` below the state directory, which is on a
+ * tmpfs (/run), so that a reboot clears it. Trouble with the file is logged and changes nothing
  * else.
  */
 
@@ -16,7 +16,7 @@
 struct healthfile {
     const char *folder; /* borrowed */
     char path[PATH_MAX];
-    char boot[64];          /* the kernel's boot id: what another boot saved is not believed */
+    char boot[64];          /* the kernel's boot id: state of another boot is ignored */
     struct lograte failure; /* of saving */
 };
 

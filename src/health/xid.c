@@ -33,9 +33,9 @@
 #define PLUGIN            "NVIDIA device plugin's default; XID catalogue"
 
 /*
- * An event may name a MIG instance. These faults are not that instance's: power, bus and links,
+ * An event may name a MIG instance. These faults are not limited to it: power, bus and links,
  * firmware and controllers serve the GPU as a whole, and an uncontained or unrecovered memory error
- * is by NVIDIA's definition one that may have reached other instances
+ * is by NVIDIA's definition one that may have affected other instances
  * (docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt).
  */
 #define WHOLE_GPU true
@@ -153,7 +153,7 @@ const char *xid_class_name(enum xid_class class)
     return (size_t) class < ARRAY_SIZE(names) ? names[class] : "unknown";
 }
 
-/* One of the two variables, while it is being read. */
+/* One of the two variables, while being parsed. */
 struct list {
     const char *variable;
     bool all;

@@ -9,18 +9,19 @@
 
 enum xid_class {
     XID_APPLICATION, /* the application's fault: the device is fine */
-    XID_PROBE,       /* may pass: Unhealthy until a probe answers and the driver asks for nothing */
-    XID_RESET,       /* Unhealthy until a reset was seen */
-    XID_REBOOT,      /* Unhealthy until the node was rebooted (or a reset was seen all the same) */
-    XID_INFORMATION, /* logged, changes nothing */
+    XID_PROBE, /* may be temporary: Unhealthy until a probe succeeds and the driver requires nothing
+                */
+    XID_RESET, /* Unhealthy until a reset was seen */
+    XID_REBOOT,      /* Unhealthy until the node was rebooted (or a reset was seen anyway) */
+    XID_INFORMATION, /* logged, no effect */
 };
 
 struct xid {
-    unsigned number, last; /* a row may stand for several that follow each other */
+    unsigned number, last; /* a row may cover several consecutive ones */
     enum xid_class class;
     const char *meaning; /* "GPU has fallen off the bus" */
-    const char *source;  /* whose word the class is: see the head of xid.c */
-    /* It concerns every device on the GPU, whichever MIG instance the event names. */
+    const char *source;  /* the source of the class: see the head of xid.c */
+    /* It affects every device on the GPU, whichever MIG instance the event names. */
     bool whole_gpu;
 };
 
@@ -31,7 +32,7 @@ const char *xid_class_name(enum xid_class class);
 
 /*
  * DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. The enable list wins over the disable list,
- * also over `all`. A number in neither list is judged by its class.
+ * even over `all`. A number in neither list is handled by its class.
  */
 struct xid_filter {
     bool disable_all, enable_all;
@@ -51,5 +52,5 @@ int xid_filter_parse(const char *disable, const char *enable, struct problems *p
                      struct xid_filter *ret_filter);
 void xid_filter_deinit(struct xid_filter *filter);
 
-/* The class to act on: XID_INFORMATION when filtered away; an enabled one is at least XID_PROBE. */
+/* The effective class: XID_INFORMATION if filtered out; an enabled one is at least XID_PROBE. */
 enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number);

@@ -31,7 +31,7 @@ int clients_end_late(struct clients *clients, uint64_t now_ms)
         struct client *client = &clients->items[i];
 
         if (client->due_ms && client->due_ms <= now_ms) {
-            shutdown(client->fd, SHUT_RDWR); /* who serves it sees that and closes it */
+            shutdown(client->fd, SHUT_RDWR); /* its handler notices and closes it */
             client->due_ms = UINT64_MAX;
         }
         if (client->due_ms && client->due_ms < next_ms)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * gpuslice-http: speaks HTTP for the agent (see httplink.h). Each request becomes one of ours to
- * the agent and has a deadline, so a stuck agent shows as 503 and not as silence.
+ * gpuslice-http: serves HTTP for the agent (see httplink.h). Each request becomes a request to the
+ * agent with a deadline, so a stuck agent shows as 503 and not as silence.
  *
- * It is the agent's child, with the channel at a descriptor, and ends with it; or a container
- * beside it that connects to the agent's socket, again and again.
+ * It is the agent's child, with the channel at a descriptor, and exits with it; or a container
+ * beside it that connects to the agent's socket, repeatedly.
  */
 
 #include <signal.h>
@@ -43,23 +43,22 @@ static struct {
     uv_loop_t loop;
     uv_signal_t signals[2];
     struct server *server;
-    struct connector *connector; /* NULL as a child */
+    struct connector *connector; /* NULL if a child */
     struct channel *child_channel;
-    struct channel *channel; /* to the agent, once it said hello; else NULL */
+    struct channel *channel; /* to the agent, after its hello; else NULL */
 } program;
 
 /* -- requests -------------------------------------------------------------------------------- */
 
-/* Those that wait for the same answer. */
+/* Requests waiting for the same response. */
 struct waiters {
     struct server_request *items[CLIENTS_MAX];
     size_t n;
 };
 
 /*
- * Of each page one request at a time is open: however many clients ask, the agent answers at its
- * own pace. Who comes meanwhile waits for the next one, so that nobody gets an answer that is older
- * than his request.
+ * One request per page is open at a time: however many clients ask, the agent responds at its own
+ * pace. Later requests wait for the next one, so that no response is older than its request.
  */
 static struct page_state {
     struct waiters asked, queued;
@@ -106,7 +105,7 @@ static void ask_queued(struct page_state *state)
         refuse_all(state);
 }
 
-/* There is a place for each connection. */
+/* There is a slot for each connection. */
 static void on_ask(const struct server_page *page, struct server_request *request, void *userdata)
 {
     struct page_state *state = &states[page - pages];
@@ -138,7 +137,7 @@ static void on_trouble(const char *sentence, void *userdata)
     log_warning("there is no agent yet; trying again", "reason", sentence);
 }
 
-/* As a child: without the agent there is no reason to go on. */
+/* As a child: without the agent there is no reason to continue. */
 static void on_end(struct channel *channel, enum channel_end end, const char *sentence,
                    void *userdata)
 {
@@ -182,7 +181,7 @@ static void start_signals(void)
 
 static void free_parts(void)
 {
-    channel_free(program.child_channel); /* answers all that is open */
+    channel_free(program.child_channel); /* completes all open requests */
     connector_free(program.connector);
     server_free(program.server);
     for (size_t i = 0; i < ARRAY_SIZE(program.signals); i++)
@@ -214,7 +213,7 @@ static bool is_child(void)
     return fstat(SUBPROCESS_FD, &channel) == 0 && S_ISSOCK(channel.st_mode);
 }
 
-/* What needs root comes first: a port below 1024. */
+/* Anything that needs root comes first: a port below 1024. */
 static int serve(const char *address, const char *socket, struct error *err)
 {
     cleanup_close int fd = server_listen(address, err);
@@ -223,7 +222,7 @@ static int serve(const char *address, const char *socket, struct error *err)
     if (r < 0)
         return r;
     if (!socket)
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* after the role: another user clears it */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* after the role: changing the user clears it */
     log_info("listening for HTTP", "address", address);
     return run(TAKE_FD(fd), socket, err);
 }
@@ -233,7 +232,7 @@ int main(int argc, char *argv[])
     struct error err = ERROR_INIT;
     const char *socket = NULL;
 
-    signal(SIGPIPE, SIG_IGN); /* a log nobody reads must not end what serves */
+    signal(SIGPIPE, SIG_IGN); /* an unread log must not end the service */
     if (argc > 1 && str_starts_with(argv[1], HTTPLINK_CONNECT)) {
         socket = argv[1] + strlen(HTTPLINK_CONNECT);
         argc--;

@@ -17,7 +17,7 @@
 #include "http/clients.h"
 
 enum {
-    IDLE_SECONDS = 10, /* so long may a client that says nothing keep its connection */
+    IDLE_SECONDS = 10, /* how long a silent client may keep its connection */
     REQUEST_MS = 15000,
     MAX_REQUEST = 16 << 10,
 };
@@ -36,7 +36,7 @@ struct server {
     void *userdata;
 };
 
-/* From its headers until its answer is sent; libmicrohttpd keeps it. */
+/* From its headers until its response is sent; kept by libmicrohttpd. */
 struct server_request {
     struct server *server;
     struct MHD_Connection *connection;
@@ -143,8 +143,9 @@ static enum MHD_Result refuse_path(const struct server *server, struct MHD_Conne
                        text.length, (char *)(uintptr_t)text_string(&text), MHD_RESPMEM_MUST_COPY));
 }
 
-/* Called once for the headers, where an answer would also close the connection; once for each piece
- * of a body, of which there should be none; then for the answer, and again once it is there. */
+/* Called once for the headers, where a response would also close the connection; once for each
+ * piece of a body, of which there should be none; then for the response, and again once it is
+ * available. */
 static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
                                   const char *url, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **context)
@@ -275,7 +276,7 @@ int server_listen(const char *text, struct error *err)
         return r;
     if (*address.host)
         return listen_host(address.host, address.port, err);
-    /* takes IPv4 too, where the machine has IPv6 at all */
+    /* accepts IPv4 too, if the machine has IPv6 at all */
     r = listen_host("::", address.port, err);
     return r < 0 ? listen_host("0.0.0.0", address.port, err) : r;
 }

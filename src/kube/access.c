@@ -32,7 +32,7 @@ static char *join(const char *folder, const char *name)
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
 }
 
-/* "https://10.96.0.1:443"; an IPv6 address stands in brackets. */
+/* "https://10.96.0.1:443"; an IPv6 address is in brackets. */
 static int server_of_environment(char **ret_server, struct error *err)
 {
     const char *host = getenv("KUBERNETES_SERVICE_HOST");
@@ -49,7 +49,7 @@ static int server_of_environment(char **ret_server, struct error *err)
     return 0;
 }
 
-/* Left NULL when the volume does not tell. */
+/* Left NULL if the volume has none. */
 static char *namespace_of_pod(const char *folder)
 {
     cleanup_free char *path = join(folder, "namespace");

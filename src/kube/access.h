@@ -4,9 +4,10 @@
 /*
  * Where the API server is and who we are: from inside a pod, or from a kubeconfig file.
  *
- * Inside a pod the server's address stands in the environment and token and CA are files of the
- * service account's volume, which the kubelet replaces (tokens about hourly): files are named here
- * and read again by the client for every request. What a kubeconfig holds inline is kept as bytes.
+ * Inside a pod the server's address is in the environment, and token and CA are files in the
+ * service account's volume, which the kubelet rotates (tokens about hourly): only paths are kept
+ * here, and the client reads the files for every request. Inline data of a kubeconfig is kept as
+ * bytes.
  */
 
 #include <stdbool.h>
@@ -15,10 +16,10 @@
 #include "base/error.h"
 
 struct kube_access {
-    char *server;            /* "https://10.96.0.1:443", no slash at the end */
+    char *server;            /* "https://10.96.0.1:443", without a trailing slash */
     char *server_name;       /* expected in the certificate; NULL = the host of `server` */
-    char *proxy;             /* "http://proxy:3128"; NULL = as HTTPS_PROXY and NO_PROXY say */
-    char *ca_file, *ca_data; /* PEM; both NULL = the system's */
+    char *proxy;             /* "http://proxy:3128"; NULL = according to HTTPS_PROXY and NO_PROXY */
+    char *ca_file, *ca_data; /* PEM; both NULL = the system's CAs */
     char *token_file, *token;
     char *cert_file, *cert_data, *key_file, *key_data; /* PEM */
     char *username, *password;

@@ -6,10 +6,10 @@
 enum {
     FIRST_MS = 500,
     LAST_MS = 60000,
-    ASKED_MAX_S = 600, /* a server that asks for more is heard that far */
+    ASKED_MAX_S = 600, /* upper limit for a delay requested by the server */
 };
 
-/* 1 to bound. */
+/* A random number from 1 to bound. */
 static unsigned random_up_to(unsigned bound)
 {
     unsigned number = 0;

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * How long to wait before the next try: doubled each time, with full jitter, so that a thousand
- * agents do not come back to an API server at one moment. What the server asks for (Retry-After)
- * is the least.
+ * The delay before the next retry: doubled each time, with full jitter, so that a thousand agents
+ * do not hit the API server at the same moment. At least as long as the server requests
+ * (Retry-After).
  */
 
 struct backoff {
@@ -12,8 +12,8 @@ struct backoff {
     unsigned next_ms;           /* 0 before the first failure */
 };
 
-/* The wait before the next try. */
+/* The delay before the next try. */
 unsigned backoff_next_ms(struct backoff *backoff, unsigned retry_after_s);
 
-/* It worked. */
+/* A try succeeded. */
 void backoff_reset(struct backoff *backoff);

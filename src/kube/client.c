@@ -20,10 +20,10 @@ enum {
     CONNECT_TIMEOUT_MS = 10000,
     KEEPALIVE_AFTER_S = 30,
     KEEPALIVE_EVERY_S = 10,
-    UNACKNOWLEDGED_MS = 30000, /* what was sent and never confirmed: the connection is dead */
+    UNACKNOWLEDGED_MS = 30000, /* sent but not acknowledged for so long: the connection is dead */
 };
 
-/* Transfers of one hub share connections. One that timed out retires its hub. */
+/* Transfers of one multi handle share connections. A timeout retires the handle. */
 struct shared_curlmulti {
     struct kube_client *client;
     struct curlmulti *hub;
@@ -36,9 +36,9 @@ struct kube_client {
     char *manager, *user_agent;
     struct curlaccess *endpoint;
     struct shared_curlmulti *hubs;    /* all of them */
-    struct shared_curlmulti *current; /* NULL = the next call makes one */
+    struct shared_curlmulti *current; /* NULL = the next call creates one */
     struct kube_call *calls;
-    unsigned busy; /* callbacks run, or libcurl: calls start and end when it is left */
+    unsigned busy; /* nested callbacks, or libcurl calls: calls start and end when it drops to 0 */
     bool freed;
 };
 
@@ -56,9 +56,9 @@ struct kube_call {
     void (*on_done)(const struct kube_response *response, void *userdata);
     void *userdata;
     struct text body;
-    int error;      /* what a callback ended it with */
-    bool opened;    /* the answer's head is here */
-    bool cancelled; /* nobody wants to hear of it any more */
+    int error;      /* the error a callback ended it with */
+    bool opened;    /* the response headers have arrived */
+    bool cancelled; /* the caller is not interested any more */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -81,7 +81,8 @@ static void on_patience_closed(uv_handle_t *handle)
     call_free(handle->data);
 }
 
-/* Out of libcurl and of the client; the memory goes when the loop has closed the timer. */
+/* Removes it from libcurl and from the client; memory is freed when the loop has closed the
+ * timer. */
 static void call_remove(struct kube_call *call)
 {
     struct kube_call **link = &call->client->calls;
@@ -114,7 +115,7 @@ static unsigned retry_after_of(const struct kube_call *call)
     return seconds <= 0 ? 0 : seconds > INT32_MAX ? INT32_MAX : (unsigned)seconds;
 }
 
-/* Tells the caller how it went. error 0: the server answered. */
+/* Reports the result to the caller. error 0: the server responded. */
 static void call_finish(struct kube_call *call, int error, const char *why)
 {
     char reason[REASON_SIZE] = "";
@@ -135,7 +136,7 @@ static void call_finish(struct kube_call *call, int error, const char *why)
     call->on_done(&response, call->userdata);
 }
 
-/* ---- what libcurl says ---- */
+/* ---- libcurl's callbacks ---- */
 
 static void on_impatient(uv_timer_t *timer);
 
@@ -178,7 +179,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
     return call->error ? CURL_WRITEFUNC_ERROR : size * n;
 }
 
-/* TCP_USER_TIMEOUT: keepalive alone says nothing while data waits to be confirmed. */
+/* TCP_USER_TIMEOUT: keepalive does not help while sent data is unacknowledged. */
 static int on_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
 {
     const int unacknowledged_ms = UNACKNOWLEDGED_MS;
@@ -262,7 +263,7 @@ static void enter(struct kube_client *client)
     client->busy++;
 }
 
-/* The first call that waits for libcurl to be left. */
+/* The first call that is deferred until libcurl returns. */
 static struct kube_call *next_waiting(struct kube_client *client)
 {
     struct kube_call *call = client->calls;
@@ -282,7 +283,7 @@ static void client_destroy(struct kube_client *client)
     curl_global_cleanup();
 }
 
-/* Outside of all callbacks: does what they asked for. */
+/* Outside of all callbacks: does the deferred work. */
 static void leave(struct kube_client *client)
 {
     struct kube_call *call;
@@ -421,7 +422,7 @@ void kube_client_free(struct kube_client *client)
     leave(client);
 }
 
-/* What is the same for every request, then what this one asks. */
+/* Sets the options common to all requests, then those of this one. */
 static int prepare(struct kube_call *call, const struct kube_request *request)
 {
     CURL *easy = call->easy;
@@ -439,10 +440,10 @@ static int prepare(struct kube_call *call, const struct kube_request *request)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_EVERY_S);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    /* Do not wait for a name's resolution that nobody wants any more. */
+    /* Do not wait for a name resolution that is no longer needed. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, call->client->user_agent);
-    /* The first requests wait for one connection instead of making one each. */
+    /* The first requests wait for one connection instead of opening one each. */
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     if (request->body &&
@@ -456,7 +457,7 @@ static int add_headers(struct kube_call *call, const struct kube_request *reques
 {
     int r = curlaccess_add_header(&call->headers, "Accept", "application/json");
 
-    /* Else libcurl asks before it sends much, and waits a second where nobody answers that. */
+    /* Otherwise libcurl sends "Expect: 100-continue" and waits a second if it is not answered. */
     if (r == 0)
         r = curlaccess_add_header(&call->headers, "Expect", "");
     if (r == 0 && request->content_type)

@@ -28,7 +28,7 @@ static char *copy_message(const char *prefix, const char *message)
     return strdup(copy);
 }
 
-/* The entry that the sentence belongs to; NULL = a new one. */
+/* The entry for the message; NULL = a new one is needed. */
 static struct correlator_entry *find(struct correlator *correlator,
                                      const struct correlator_event *sentence, const char *message,
                                      bool *ret_is_combined)
@@ -67,7 +67,7 @@ void correlator_forget(struct correlator_entry *entry)
     free_entry(entry);
 }
 
-/* A free place; NULL when everything is yet to be written. */
+/* A free slot; NULL if all entries are unwritten. */
 static struct correlator_entry *make_room(struct correlator *correlator)
 {
     struct correlator_entry *oldest = NULL;
@@ -138,7 +138,7 @@ int correlator_add(struct correlator *correlator, const struct correlator_event 
     return 0;
 }
 
-/* 0, or how long until there is room again. */
+/* 0, or how long until the bucket has room. */
 static uint64_t wait_for(struct correlator_bucket *bucket, unsigned burst, uint64_t refill_ms,
                          uint64_t now_ms)
 {

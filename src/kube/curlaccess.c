@@ -13,10 +13,10 @@ enum { TOKEN_BYTES = 64 << 10 };
 
 struct curlaccess {
     struct kube_access access;
-    bool encrypted;                /* https; http only for a kubeconfig that says so */
-    char *url;                     /* scheme, host and port, perhaps a path; no slash at the end */
+    bool encrypted;                /* https; http only if a kubeconfig requires it */
+    char *url;                     /* scheme, host and port, possibly a path; no trailing slash */
     char *host;                    /* the Host header; NULL = the URL's */
-    struct curl_slist *connect_to; /* where the URL's host is in truth; NULL = there */
+    struct curl_slist *connect_to; /* the real address of the URL's host; NULL = the host itself */
 };
 
 #define STRING(member) offsetof(struct kube_access, member)
@@ -56,8 +56,8 @@ void curlaccess_free(struct curlaccess *endpoint)
 DEFINE_CLEANUP(struct curlaccess *, curlaccess_free)
 
 /*
- * libcurl takes the name it verifies from the URL alone. So the URL bears the expected name,
- * CURLOPT_CONNECT_TO leads to the real address, and the Host header stays that of the address.
+ * libcurl verifies the name in the URL only. So the URL has the expected name, CURLOPT_CONNECT_TO
+ * the real address, and the Host header stays that of the address.
  */
 static int use_server_name(struct curlaccess *endpoint)
 {
@@ -121,7 +121,7 @@ int curlaccess_add_header(struct curl_slist **headers, const char *name, const c
     return 0;
 }
 
-/* ---- who we are ---- */
+/* ---- authentication ---- */
 
 static int add_bearer(const char *token, struct curl_slist **headers)
 {
@@ -134,7 +134,8 @@ static int add_bearer(const char *token, struct curl_slist **headers)
     return curlaccess_add_header(headers, "Authorization", value);
 }
 
-/* The kubelet replaces a pod's token well before it ends, so the file is read for each request. */
+/* The kubelet replaces a pod's token well before it expires, so the file is read for each
+ * request. */
 static int add_token_of_file(const char *path, struct curl_slist **headers, struct error *err)
 {
     cleanup_free char *token = NULL;
@@ -164,7 +165,7 @@ static int add_token(const struct curlaccess *endpoint, struct curl_slist **head
 
 /* ---- libcurl's options ---- */
 
-/* text NULL: the option stays as it is. */
+/* text NULL: the option is left unchanged. */
 static bool set_text(CURL *easy, CURLoption option, const char *text)
 {
     return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
@@ -183,13 +184,13 @@ static bool set_trust(const struct curlaccess *endpoint, CURL *easy)
     const struct kube_access *access = &endpoint->access;
     bool has_ca = access->ca_file || access->ca_data;
 
-    /* Since 7.87 libcurl keeps a CA for a day, and a resumed session is not verified again: both
-     * would keep a withdrawn CA alive. */
+    /* Since 7.87 libcurl caches a CA for a day, and a resumed session is not verified again: both
+     * would keep a revoked CA valid. */
     curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, access->insecure ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, access->insecure ? 0L : 2L);
-    /* Debian's libcurl else trusts the system's authorities beside the one we name. */
+    /* Otherwise Debian's libcurl also trusts the system's CAs. */
     if (has_ca && (curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK ||
                    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) != CURLE_OK))
         return false;

@@ -33,7 +33,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     int curl_events = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
                       (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
 
-    /* By reading, libcurl learns what is wrong; CURL_CSELECT_ERR would hide it. */
+    /* Reading lets libcurl find the error; CURL_CSELECT_ERR would hide it. */
     if (status < 0)
         curl_events = CURL_CSELECT_IN | CURL_CSELECT_OUT;
     socket->hub->on_ready(socket->hub, socket->fd, curl_events, socket->hub->userdata);
@@ -77,7 +77,7 @@ static struct watched_socket *watch_socket(struct curlmulti *hub, curl_socket_t 
     return socket;
 }
 
-/* libcurl says CURL_POLL_REMOVE before it closes the socket, as libuv needs it. */
+/* libcurl reports CURL_POLL_REMOVE before it closes the socket, as libuv requires. */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *assigned)
 {
     struct curlmulti *hub = userdata;

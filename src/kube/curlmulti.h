@@ -3,9 +3,9 @@
 
 /*
  * libcurl's multi interface on a uv loop: transfers that share connections. libcurl names sockets
- * and a time; the loop watches them; when one is due, the owner hears on_ready and lets libcurl act
- * with curlmulti_act. The owner decides when because libcurl forbids adding and removing transfers
- * from within its own callbacks.
+ * and a timeout; the loop watches them and calls on_ready, and the owner then runs libcurl with
+ * curlmulti_act. The owner decides when because libcurl forbids adding and removing transfers from
+ * within its own callbacks.
  */
 
 #include <curl/curl.h>
@@ -21,15 +21,15 @@ typedef void curlmulti_ready_fn(struct curlmulti *hub, curl_socket_t fd, int eve
 int curlmulti_new(uv_loop_t *loop, curlmulti_ready_fn *on_ready, void *userdata,
                   struct curlmulti **ret_hub);
 
-/* Closes its connections; transfers must have been removed. NULL is fine. */
+/* Closes its connections; transfers must have been removed. NULL is allowed. */
 void curlmulti_free(struct curlmulti *hub);
 
-/* Transfers; curlmulti_add gives -ENOMEM. Neither from within curlmulti_act. */
+/* Add and remove transfers; curlmulti_add returns -ENOMEM. Not from within curlmulti_act. */
 int curlmulti_add(struct curlmulti *hub, CURL *easy);
 void curlmulti_remove(struct curlmulti *hub, CURL *easy);
 
-/* What on_ready named: runs libcurl, and through it the transfers' callbacks. */
+/* Handles what on_ready reported: runs libcurl, and through it the transfers' callbacks. */
 void curlmulti_act(struct curlmulti *hub, curl_socket_t fd, int events);
 
-/* A transfer that has ended since; false = none. */
+/* The next finished transfer; false = none. */
 bool curlmulti_next_ended(struct curlmulti *hub, CURL **ret_easy, CURLcode *ret_code);

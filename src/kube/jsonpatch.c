@@ -16,7 +16,7 @@ int jsonpatch_change(json_t *operations, const char *path, const json_t *old, js
 {
     json_t *was = old ? json_incref((json_t *)(uintptr_t)old) : json_null();
 
-    /* The API server answers a test of a path that is not there as it would a null. */
+    /* The API server treats a test of a missing path like one of null. */
     if (add(operations, "test", path, was) < 0) {
         json_decref(new);
         return -ENOMEM;

@@ -48,7 +48,7 @@ static const struct field user_fields[] = {
     {"password", FIELD_TEXT, ACCESS(password)},
 };
 
-/* What a user may have that we do not follow, and what to write instead. */
+/* User fields that are not supported, and what to use instead. */
 static const struct {
     const char *key, *instead;
 } refused[] = {
@@ -87,7 +87,7 @@ static int no_memory(const struct kubeconfig *config)
 
 /* ---- values ---- */
 
-/* 0 and NULL when the key is absent or empty. */
+/* 0 and NULL if the key is absent or empty. */
 static int text_of(const struct kubeconfig *config, const struct yaml *map, const char *key,
                    const struct yaml **ret_node)
 {
@@ -197,7 +197,7 @@ static int read_fields(struct kubeconfig *config, const struct yaml *map,
 
 /* ---- the three lists ---- */
 
-/* The map under `inner` of the item of `list` that is called as `name` says. */
+/* The map under `inner` of the item of `list` with the given name. */
 static int find_named(const struct kubeconfig *config, const char *list, const char *inner,
                       const struct yaml *name, const struct yaml **ret_map)
 {
@@ -219,8 +219,8 @@ static int find_named(const struct kubeconfig *config, const char *list, const c
     return refuse(config, name, "there is no %s called %s in %s", inner, name->text, list);
 }
 
-/* An address is a scheme, a host and perhaps a port and a path (clusters behind one front have
- * it). */
+/* An address is a scheme, a host and optionally a port and a path (clusters behind a common front
+ * end have one). */
 static int check_server(struct kubeconfig *config, const struct yaml *cluster)
 {
     const struct yaml *node = yaml_get(cluster, "server");

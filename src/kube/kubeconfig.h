@@ -3,8 +3,8 @@
 
 /*
  * A kubeconfig file: its current context, with that context's cluster and user. File names in it
- * are relative to the file itself, as kubectl reads them. What stands inline (`*-data`) wins over a
- * file of the same kind, and tokenFile over token, also as kubectl has it.
+ * are relative to the file itself, as in kubectl. Inline data (`*-data`) wins over a file of the
+ * same kind, and tokenFile over token, also as in kubectl.
  */
 
 #include <stddef.h>

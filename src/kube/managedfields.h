@@ -18,24 +18,22 @@ struct managed_field {
     const char *steps[MANAGED_STEPS_MAX]; /* up to the first NULL */
 };
 
-/* What `manager` applied below the field, {} when it is a leaf; NULL = nothing. subresource "" =
+/* The fields that `manager` applied below the field, {} for a leaf; NULL = none. subresource "" =
  * the object itself. Borrowed. */
 const json_t *managedfields_applied(const json_t *object, const char *manager,
                                     const char *subresource, const struct managed_field *field);
 
-/* The first manager of the field that is none of `except` (up to the first NULL), or NULL.
- * Borrowed.
- */
+/* The first manager of the field other than `except` (up to the first NULL), or NULL. Borrowed. */
 const char *managedfields_other(const json_t *object, const struct managed_field *field,
                                 const char *const *except);
 
-/* When the manager wrote last, whatever it was; NULL = never. Borrowed. */
+/* When the manager last wrote anything; NULL = never. Borrowed. */
 const char *managedfields_time(const json_t *object, const char *manager);
 
 /*
- * The JSON patch that gives these fields of `manager` up without removing them: what a server-side
- * apply does not name any more would vanish, if nobody else holds it. Fails at the server when the
- * object has changed since. NULL for want of memory.
+ * The JSON patch that releases these fields of `manager` without removing them: otherwise a field
+ * missing from a server-side apply is removed, unless somebody else owns it. The server rejects it
+ * if the object has changed since. NULL without memory.
  */
 json_t *managedfields_release(const json_t *object, const char *manager,
                               const struct managed_field *parent, json_t *leaves);

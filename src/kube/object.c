@@ -91,7 +91,7 @@ int kube_apply(struct kube_client *client, const char *path, enum kube_conflict 
         !json_is_string(json_object_get(json_object_get(object, "metadata"), "name")))
         return error_set(err, -EINVAL, "an object applied to %s lacks apiVersion, kind or a name",
                          path);
-    /* JSON is YAML, and all API servers since 1.16 know this type. */
+    /* JSON is YAML, and all API servers since 1.16 accept this type. */
     return write_object(client,
                         &(struct writing){"PATCH", path, "application/apply-patch+yaml",
                                           conflict == KUBE_FORCE, object},
@@ -119,7 +119,7 @@ int kube_create(struct kube_client *client, const char *path, const json_t *obje
 
 /* ---- conflicts ---- */
 
-/* `conflict with "nfd-master" using v1 at 2026-01-01T00:00:00Z`: what stands in quotes. */
+/* `conflict with "nfd-master" using v1 at 2026-01-01T00:00:00Z`: the quoted part. */
 static char *manager_of(const char *message)
 {
     const char *begin = message ? strchr(message, '"') : NULL;

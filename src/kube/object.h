@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Objects as we write them: server-side apply under our own field manager, JSON patches that test
- * before they change, creation. Each is one kube_send; the answer comes to on_done.
+ * Writing objects: server-side apply under our own field manager, JSON patches that test before
+ * they change, creation. Each is one kube_send; the response goes to on_done.
  */
 
 #include <jansson.h>
@@ -14,19 +14,22 @@
 
 typedef void kube_done_fn(const struct kube_response *response, void *userdata);
 
-enum kube_conflict { KUBE_YIELD, KUBE_FORCE }; /* of fields that others own: 409, or take them */
+enum kube_conflict {
+    KUBE_YIELD,
+    KUBE_FORCE
+}; /* on fields owned by others: fail with 409, or take them */
 
 /* Appends it with everything outside [A-Za-z0-9-._~] percent-encoded. */
 void kube_add_escaped(struct text *url, const char *value);
 
 struct kube_place {
     const char *api;        /* "/api/v1", "/apis/apps/v1" */
-    const char *namespace_; /* NULL = it is in none */
+    const char *namespace_; /* NULL = cluster-scoped */
     const char *collection; /* "pods" */
     const char *name;       /* NULL = the collection itself */
 };
 
-/* The path, with whatever stands in the names escaped; to be freed, NULL for want of memory. */
+/* The path, with names escaped; to be freed, NULL without memory. */
 char *kube_path(const struct kube_place *place);
 
 /* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
@@ -45,8 +48,8 @@ int kube_create(struct kube_client *client, const char *path, const json_t *obje
                 struct error *err);
 
 /*
- * Whose answer is it? A proxy in between answers in the server's place, with 200 as well as with
- * 404, and so does an API server that does not serve the group yet.
+ * Whether a response is really the API server's: a proxy in between may respond instead, with 200
+ * as well as 404, and so may an API server that does not serve the group yet.
  */
 
 /* 2xx with an object of this kind. */
@@ -57,10 +60,10 @@ bool kube_is_gone(const struct kube_response *response, const char *name);
 
 enum { KUBE_TIME_SIZE = 32 };
 
-/* "2026-01-31T23:59:59Z", as the API writes times. */
+/* "2026-01-31T23:59:59Z", the API's time format. */
 void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE]);
 
-/* Of a 409's body: calls for each field another manager holds:
+/* For a 409's body: calls for each field another manager owns:
  * ".metadata.labels.nvidia.com/gpu.count", "nfd-master". */
 void kube_each_conflict(const struct kube_response *response,
                         void (*visit)(const char *field, const char *manager, void *userdata),

@@ -9,7 +9,7 @@
 #include "base/array.h"
 #include "base/text.h"
 
-enum { MESSAGE_SIZE = 360, FOREIGN_BYTES = 80 /* of a text that is not the API server's */ };
+enum { MESSAGE_SIZE = 360, FOREIGN_BYTES = 80 /* of a text not written by the API server */ };
 
 static const struct {
     unsigned http_status;
@@ -24,7 +24,7 @@ static const struct {
     {429, "the API server asks us to wait (429)"},
 };
 
-/* One line of printable text, cut where it is too long. */
+/* One line of printable text, truncated if too long. */
 static void tidy(char *text)
 {
     char *to = text;
@@ -42,7 +42,7 @@ static void tidy(char *text)
     *to = '\0';
 }
 
-/* The message of a Status object; else the beginning of what came instead. */
+/* The message of a Status object; else the beginning of the body. */
 static void message_of(const char *body, size_t size, char message[static MESSAGE_SIZE])
 {
     json_t *status = json_loadb(body, size, 0, NULL);
@@ -73,8 +73,7 @@ void reason_of_answer(const char *method, const char *path, unsigned http_status
              message[0] ? ": " : "", message);
 }
 
-/* libcurl says how long a try took, which is another time at each: "... port 443 after 17 ms: ...".
- */
+/* libcurl reports how long a try took, which varies: "... port 443 after 17 ms: ...". */
 static void drop_times(char *text)
 {
     static const char after[] = " after ";

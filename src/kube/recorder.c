@@ -22,12 +22,12 @@ struct recorder {
     void (*on_rest)(void *userdata);
     void *userdata;
     struct correlator correlator;
-    struct kube_call *call;         /* NULL = none is open */
-    struct correlator_entry *entry; /* what it is about */
+    struct kube_call *call;         /* NULL = none pending */
+    struct correlator_entry *entry; /* the entry being written */
     unsigned n_sent;                /* the count it carries */
     struct backoff backoff;
     bool is_refused;     /* the timer runs after a failure */
-    bool may_try_others; /* ... which may be of its entry alone */
+    bool may_try_others; /* ... which may concern only its entry */
     struct lograte trouble, pods_refused, loss;
 };
 
@@ -55,13 +55,13 @@ static void say_trouble(struct recorder *recorder, const char *reason, unsigned 
                 status == 403 ? "let our service account create and patch events" : NULL);
 }
 
-/* A namespace that is gone or being deleted takes no events; that of the Node's is always there. */
+/* A deleted or terminating namespace accepts no events; the Node's namespace always exists. */
 static bool is_of_pod(unsigned status)
 {
     return status == 403 || status == 404 || status == 410;
 }
 
-/* Waits, or gives the entry up when only it is to blame. */
+/* Backs off, or drops the entry if only that is to blame. */
 static void on_failure(struct recorder *recorder, const struct kube_response *response)
 {
     const unsigned status = response->http_status;
@@ -74,7 +74,7 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
         return;
     }
     recorder->is_refused = true;
-    /* A webhook that fails is a 500 in one namespace; the others mean the whole server. */
+    /* A failing webhook is a 500 in one namespace; the others concern the whole server. */
     recorder->may_try_others = status >= 500 && status != 503 && status != 504;
     uv_timer_start(&recorder->timer, on_timer,
                    backoff_next_ms(&recorder->backoff, response->retry_after_s), 0);
@@ -101,9 +101,9 @@ static void on_written(const struct kube_response *response, void *userdata)
     } else if (kube_is_success(status)) {
         on_failure(recorder, &(struct kube_response){.reason = "what was answered is no event"});
     } else if (status == 409 && !entry->has_event) {
-        entry->has_event = true; /* written by an earlier try, whose answer was lost */
+        entry->has_event = true; /* written by an earlier try, whose response was lost */
     } else if (status == 404 && entry->has_event) {
-        entry->has_event = false; /* events live for an hour: say it anew */
+        entry->has_event = false; /* events expire after an hour: create it again */
         free(TAKE_PTR(entry->event_name));
     } else {
         on_failure(recorder, response);
@@ -111,7 +111,7 @@ static void on_written(const struct kube_response *response, void *userdata)
     pump(recorder);
 }
 
-/* Without the right to get pods they get their events all the same, without their uid. */
+/* Without permission to get pods the events are still written, without the pod's uid. */
 static void take_pod(struct recorder *recorder, const struct kube_response *response)
 {
     json_t *pod = json_loadb(response->body, response->size, 0, NULL);
@@ -154,7 +154,7 @@ static char *path_of(const char *namespace_, const char *collection, const char 
     return kube_path(&(struct kube_place){"/api/v1", namespace_, collection, name});
 }
 
-/* Events about a Node, which has no namespace, live in this one by convention. */
+/* Events about a Node, which has no namespace, are in this one by convention. */
 static const char *namespace_of(const struct correlator_entry *entry)
 {
     return *entry->pod ? entry->namespace_ : "default";
@@ -166,7 +166,7 @@ static json_t *involved(const struct recorder *recorder, const struct correlator
         return json_pack("{s:s,s:s,s:s,s:s,s:s*}", "apiVersion", "v1", "kind", "Pod", "namespace",
                          entry->namespace_, "name", entry->pod, "uid",
                          *entry->pod_uid ? entry->pod_uid : NULL);
-    /* The kubelet writes its node's name as uid, and kubectl looks for that too. */
+    /* The kubelet uses the node's name as uid, and kubectl also searches for that. */
     return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", "v1", "kind", "Node", "name",
                      recorder->node, "uid", recorder->node);
 }
@@ -209,13 +209,13 @@ static int ask_pod(struct recorder *recorder, const struct correlator_entry *ent
     return kube_send(recorder->client, &request, recorder, &recorder->call, err);
 }
 
-/* A later try bears the same name: the server then knows it for the same. */
+/* A retry uses the same name, so the server recognises it. */
 static int name_event(const struct recorder *recorder, struct correlator_entry *entry)
 {
     const char *object = *entry->pod ? entry->pod : recorder->node;
     size_t length = strnlen(object, OBJECT_NAME_KEPT);
 
-    /* What stands before the dot must end as a name does. */
+    /* The part before the dot must end like a name. */
     while (length && strchr("-.", object[length - 1]))
         length--;
     if (!entry->event_name && asprintf(&entry->event_name, "%.*s.%llx", (int)length, object,

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What happened, as core/v1 Events on our Node and on pods: what correlator.h says is due is
- * written, one request at a time. An event about a pod carries the pod's uid, as `kubectl describe
- * pod` looks for it; a pod that is gone hears nothing.
+ * Records events, as core/v1 Events on our Node and on pods: writes what correlator.h returns, one
+ * request at a time. An event about a pod carries the pod's uid, as `kubectl describe pod` expects;
+ * a deleted pod gets none.
  */
 
 #include <uv.h>
@@ -14,20 +14,21 @@
 
 struct recorder;
 
-/* node is borrowed. What is said before recorder_start waits. */
+/* node is borrowed. Events before recorder_start wait. */
 int recorder_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
                  struct recorder **ret_recorder, struct error *err);
 
-/* client is borrowed, and freed later than the events. */
+/* client is borrowed, and must outlive the recorder. */
 void recorder_start(struct recorder *recorder, struct kube_client *client);
 
 /* Borrowed during the call. */
 void recorder_add(struct recorder *recorder, const struct correlator_event *event);
 
-/* The server can be reached again. */
+/* The server is reachable again. */
 void recorder_kick(struct recorder *recorder);
 
-/* Nothing is left that could be written now: all is said, or the server refuses. NULL: true. */
+/* Nothing is left that could be written now: everything is written, or the server rejects it. NULL:
+ * true. */
 bool recorder_is_idle(const struct recorder *recorder);
 
 /* NULL is allowed. */

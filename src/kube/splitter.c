@@ -42,7 +42,7 @@ static int take_key(struct splitter *splitter, const char *json, size_t size)
     return splitter->key ? 0 : -ENOMEM;
 }
 
-/* A member of the list beside its items. Go writes an empty list of items as null at times. */
+/* A member of the list other than its items. Go sometimes writes an empty list of items as null. */
 static int take_member(struct splitter *splitter, const char *json, size_t size)
 {
     json_t *value = json_loadb(json, size, JSON_DECODE_ANY, NULL);
@@ -89,8 +89,8 @@ static bool is_space(char c)
 }
 
 /*
- * Goes on through the value at *data. True when it is complete: *data is behind it. Brackets are
- * only counted: whether they match is the parser's business.
+ * Scans the value at *data. True if it is complete: *data is after it. Brackets are only counted:
+ * the parser checks whether they match.
  */
 static bool scan_value(struct splitter *splitter, const char **data, const char *end)
 {
@@ -119,7 +119,8 @@ static bool scan_value(struct splitter *splitter, const char **data, const char 
     return false;
 }
 
-/* What was held and what is here as one run of bytes; here alone, nothing is copied. */
+/* Combines the held part and the new data into one run of bytes; without a held part nothing is
+ * copied. */
 static int collect(struct splitter *splitter, const char **data, const char *end)
 {
     const char *begin = *data;
@@ -170,7 +171,7 @@ static bool begins_value(const struct splitter *splitter, char c)
     }
 }
 
-/* A character of the list's own grammar. */
+/* A character of the list's own syntax. */
 static int step(struct splitter *splitter, char c)
 {
     static const struct {

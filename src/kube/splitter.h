@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Cuts what an API server streams into single objects, so that memory is bounded by the largest
+ * Splits an API server's stream into single objects, so that memory is bounded by the largest
  * object and not by their number: the items of a list, `{"metadata":{...},"items":[{...},...]}` in
  * any order of members, or a watch's events, one object after the other.
  *
- * Each object comes as its bytes, whole, and still has to be parsed; what is not an object where
- * one should be is -EBADMSG at once. After any failure the splitter wants no more.
+ * Each object is passed on as its complete bytes, unparsed; anything else where an object is
+ * expected is -EBADMSG. After any failure the splitter cannot be used any more.
  */
 
 #include <jansson.h>
@@ -18,11 +18,11 @@
 
 enum split_form { SPLIT_LIST, SPLIT_EVENTS };
 
-/* One object. Nonzero ends the splitting; splitter_feed returns it. */
+/* One object. Nonzero stops the splitting; splitter_feed returns it. */
 typedef int split_object_fn(const char *json, size_t size, void *userdata);
 
 enum split_state {
-    SPLIT_BEFORE,       /* nothing of the list yet */
+    SPLIT_BEFORE,       /* before the list */
     SPLIT_FIRST_MEMBER, /* after `{` */
     SPLIT_MEMBER,       /* after `,` */
     SPLIT_COLON,
@@ -37,17 +37,17 @@ enum split_state {
 
 struct splitter {
     enum split_form form;
-    size_t max_bytes; /* of one object; more is -EMSGSIZE */
+    size_t max_bytes; /* of one object; larger ones are -EMSGSIZE */
     split_object_fn *on_object;
     void *userdata;
 
     enum split_state state;
     bool has_items; /* the list's items were seen */
-    bool in_value;  /* the cursor is within a value that is being collected */
+    bool in_value;  /* inside a value that is being collected */
     bool in_string, escaped;
     unsigned depth;
-    struct text held; /* the part of the value that came in earlier pieces */
-    char *key;        /* of the member whose value comes */
+    struct text held; /* the part of the value received earlier */
+    char *key;        /* of the member whose value follows */
     json_t *metadata; /* of the list; NULL until seen */
 };
 
@@ -55,11 +55,11 @@ void splitter_init(struct splitter *splitter, enum split_form form, size_t max_b
                    split_object_fn *on_object, void *userdata);
 void splitter_deinit(struct splitter *splitter);
 
-/* 0, -EBADMSG (no JSON, or not of this form), -EMSGSIZE, -ENOMEM, or what on_object returned. */
+/* 0, -EBADMSG (not JSON, or not of this form), -EMSGSIZE, -ENOMEM, or what on_object returned. */
 int splitter_feed(struct splitter *splitter, const char *data, size_t size);
 
-/* The stream is over: 0 when it ended between objects and the list was whole, else -EBADMSG. */
+/* End of the stream: 0 if it ended between objects and the list was complete, else -EBADMSG. */
 int splitter_end(const struct splitter *splitter);
 
-/* Of the list's metadata: "resourceVersion", "continue"; NULL when it is absent or empty. */
+/* From the list's metadata: "resourceVersion", "continue"; NULL if absent or empty. */
 const char *splitter_metadata(const struct splitter *splitter, const char *key);

@@ -16,12 +16,12 @@
 enum {
     PAGE_OBJECTS = 500,
     LIST_IDLE_MS = 30000,
-    /* Bookmarks come about once a minute: two and a half of them. */
+    /* Bookmarks arrive about once a minute: two and a half of them. */
     WATCH_IDLE_MS = 150000,
-    WATCH_LEAST_S = 240, /* then up to half as much again, so that not all end at once */
-    LIVED_MS = 1000,     /* a watch that is open so long shows that all is well */
-    REFUSALS = 3,        /* in a row on one version: it may be one that the server never had */
-    BREAKS = 3,          /* in a row, of watches that had just begun */
+    WATCH_LEAST_S = 240, /* plus up to half as much again, so that not all end together */
+    LIVED_MS = 1000,     /* a watch open for this long counts as working */
+    REFUSALS = 3,        /* in a row for one version: the server may never have had it */
+    BREAKS = 3,          /* in a row, of watches that had just started */
 };
 
 enum phase { LISTING, WATCHING };
@@ -31,24 +31,24 @@ struct kube_watch {
     struct kube_watch_events events;
     void *userdata;
     char *path, *query;
-    uv_timer_t timer; /* before a call: the next try; after it has begun: on_lived */
+    uv_timer_t timer; /* before a call: the next try; during it: on_lived */
     struct backoff backoff;
 
     enum phase phase;
     struct kube_call *call;
     struct splitter splitter;
-    char *version;       /* of the last thing seen */
-    char *page;          /* the next page's token; NULL = a list begins */
-    bool unpaged;        /* a page expired before it was read: the next list comes whole */
-    bool opened;         /* the call's answer has begun */
-    int fault;           /* what the stream broke with; 0 = nothing */
-    bool gone;           /* ... it was the version's end */
-    char *said;          /* ... the server said why */
-    unsigned n_refusals; /* of this version, in a row */
-    unsigned n_breaks;   /* of watches that had just begun, in a row */
-    bool lived;          /* the watch is open for LIVED_MS */
+    char *version;       /* of the last object seen */
+    char *page;          /* the next page's token; NULL = start of a list */
+    bool unpaged;        /* a page expired before it was read: list without paging */
+    bool opened;         /* the response has started */
+    int fault;           /* the error that ended the stream; 0 = none */
+    bool gone;           /* ... the version has expired */
+    char *said;          /* ... the server's message */
+    unsigned n_refusals; /* for this version, in a row */
+    unsigned n_breaks;   /* of watches that had just started, in a row */
+    bool lived;          /* the watch has been open for LIVED_MS */
 
-    struct lograte trouble; /* as told */
+    struct lograte trouble; /* as reported */
 
     unsigned busy;
     bool freed;
@@ -56,7 +56,7 @@ struct kube_watch {
 
 static void begin(struct kube_watch *watch);
 
-/* ---- life, while callbacks run ---- */
+/* ---- lifetime, during callbacks ---- */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -82,7 +82,7 @@ static void leave(struct kube_watch *watch)
         uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
 }
 
-/* ---- trouble, told once ---- */
+/* ---- trouble, reported once ---- */
 
 static void tell_trouble(struct kube_watch *watch, const char *reason)
 {
@@ -100,7 +100,7 @@ static void tell_heard(struct kube_watch *watch)
         watch->events.on_trouble(NULL, watch->userdata);
 }
 
-/* ---- what comes ---- */
+/* ---- incoming data ---- */
 
 static int set_string(char **where, const char *text)
 {
@@ -121,7 +121,7 @@ static const char *version_of(const json_t *object)
     return version && version[0] ? version : NULL;
 }
 
-/* Nonzero when the caller has freed the watch meanwhile. */
+/* Nonzero if the caller has freed the watch. */
 static int hand_object(struct kube_watch *watch, enum kube_change change, json_t *object)
 {
     if (!watch->freed)
@@ -139,7 +139,7 @@ static int on_item(const char *json, size_t size, void *userdata)
     return r;
 }
 
-/* An ERROR event bears a Status. 410: the version is no longer kept. */
+/* An ERROR event contains a Status. 410: the version has expired. */
 static int take_error(struct kube_watch *watch, const json_t *status)
 {
     const char *message = json_string_value(json_object_get(status, "message"));
@@ -223,7 +223,7 @@ static void on_open(void *userdata)
     }
 }
 
-/* ---- what comes next ---- */
+/* ---- what follows ---- */
 
 static void on_retry(uv_timer_t *timer)
 {
@@ -253,7 +253,7 @@ static void list_anew(struct kube_watch *watch)
     watch->page = NULL;
 }
 
-/* A page is read: the next one, or the watch from here on. */
+/* A page is complete: read the next one, or start the watch. */
 static void end_page(struct kube_watch *watch)
 {
     const char *next = splitter_metadata(&watch->splitter, "continue");
@@ -275,7 +275,7 @@ static void end_page(struct kube_watch *watch)
     begin_in(watch, 0);
 }
 
-/* The version, or the page, is no longer kept. */
+/* The version, or the page, has expired. */
 static void end_gone(struct kube_watch *watch)
 {
     watch->unpaged = watch->phase == LISTING && watch->page;
@@ -283,7 +283,7 @@ static void end_gone(struct kube_watch *watch)
     begin_later(watch, 0);
 }
 
-/* The server has heard us and does not want to. */
+/* The server responded with a refusal. */
 static void end_refused(struct kube_watch *watch, const char *reason, unsigned retry_after_s)
 {
     tell_trouble(watch, reason);
@@ -299,8 +299,8 @@ static void end_senseless(struct kube_watch *watch, const char *reason)
     begin_later(watch, 0);
 }
 
-/* No answer, or a broken one. A watch may break: only the next tries tell whether that is trouble.
- */
+/* No response, or an incomplete one. A watch may break: only the next tries show whether that is
+ * trouble. */
 static void end_broken(struct kube_watch *watch, const char *reason)
 {
     if (watch->phase == LISTING || !watch->opened || ++watch->n_breaks >= BREAKS)
@@ -308,7 +308,7 @@ static void end_broken(struct kube_watch *watch, const char *reason)
     begin_later(watch, 0);
 }
 
-/* A server ends a watch when its time is over; one that does so at once gets no hot loop. */
+/* Servers end watches after a while; one that does so immediately must not cause a hot loop. */
 static void end_watch(struct kube_watch *watch)
 {
     if (watch->lived)
@@ -317,7 +317,7 @@ static void end_watch(struct kube_watch *watch)
         begin_later(watch, 0);
 }
 
-/* The stream broke because of what was in it. */
+/* The stream failed because of its content. */
 static void judge_fault(struct kube_watch *watch, const char *transport_reason)
 {
     char reason[768];
@@ -334,7 +334,7 @@ static void judge_fault(struct kube_watch *watch, const char *transport_reason)
     }
 }
 
-/* The stream ended as streams do. */
+/* The stream ended normally. */
 static void judge_end(struct kube_watch *watch)
 {
     char reason[768];
@@ -388,8 +388,8 @@ static void add_query(const struct kube_watch *watch, struct text *url)
         kube_add_escaped(url, watch->version);
         return;
     }
-    /* Without a version, a list is what is true now, at least as new as all seen before. A page
-     * expires with the version it began with; a list in one answer cannot. */
+    /* Without a version, a list is current, at least as new as everything seen before. A page
+     * expires with the version it started with; a list in one response cannot. */
     if (watch->unpaged)
         text_add(url, "resourceVersion=");
     else

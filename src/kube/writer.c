@@ -10,9 +10,9 @@
 
 enum {
     FIRST_MS = 500,
-    LAST_MS = 5 * 60 * 1000, /* a lasting refusal of a thousand nodes should not be felt */
-    CONFLICTS_SAID = 8,      /* so many in a row are no coincidence */
-    WRITES_SAID = 8,         /* likewise, without a rest: a webhook may undo what we write */
+    LAST_MS = 5 * 60 * 1000, /* a lasting refusal on a thousand nodes must not load the server */
+    CONFLICTS_SAID = 8,      /* this many in a row are no coincidence */
+    WRITES_SAID = 8,         /* likewise, without idling: a webhook may undo what we write */
 };
 
 void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job *job,
@@ -89,7 +89,7 @@ static void on_rest(struct writer *writer)
         writer->on_change(writer->userdata);
 }
 
-/* 422 is also what a failed `test` of a JSON patch gives. */
+/* A failed `test` of a JSON patch is a 422 as well. */
 static void on_bad(struct writer *writer, const struct kube_response *response)
 {
     const bool is_conflict =

@@ -46,8 +46,8 @@ struct agent {
     const struct config_overrides *overrides;
     uv_loop_t loop;
     uv_signal_t signals[4];
-    uv_timer_t tick;  /* once a minute: what inotify may have lost */
-    uv_timer_t probe; /* while a GPU is not well: when to ask again */
+    uv_timer_t tick;  /* once a minute: what inotify may have missed */
+    uv_timer_t probe; /* while a GPU is unhealthy: when to probe again */
     struct driver *driver;
     struct kubeletdir *kubelet;
     struct nodeconfig *nodeconfig;
@@ -63,7 +63,7 @@ struct agent {
     struct health health;
     struct xid_filter xid_filter;
     struct lograte driver_problem;   /* of facts.driver_problem */
-    struct lograte_keys logged_xids; /* a broken GPU repeats its XID many times a second */
+    struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
     struct healthfile healthfile;
     int helper_pid; /* of the process that sent the last inventory */
     bool serves;    /* a resource is registered with the kubelet */
@@ -84,9 +84,9 @@ static void sync_foreign_plugins(struct agent *agent)
 }
 
 /*
- * The runtime needs the specs before the first container, and whenever one restarts: they outlive
- * the agent, for the containers that do so while it is away. What another agent wrote is replaced
- * once we serve.
+ * The runtime needs the specs before the first container, and for every container restart: they
+ * outlive the agent, for restarts while it is away. What another agent wrote is replaced once we
+ * serve.
  */
 static void reconcile_cdi(const struct agent *agent)
 {
@@ -125,7 +125,7 @@ static void publish_health(const struct agent *agent, const struct plan *plan,
                            healthy ? "GPUHealthy" : "GPUUnhealthy", message);
 }
 
-/* Brings the offer's health up to date; `changed` (one per device) marks those that flipped. */
+/* Updates the offer's health; `changed` (one per device) marks those that flipped. */
 static bool refresh_health(struct agent *agent, bool *changed)
 {
     struct offer *offer = agent->facts.offer;
@@ -154,7 +154,7 @@ static void announce_health(struct agent *agent)
         serviceset_announce(&agent->services, changed);
 }
 
-/* `outcome` is what one of health.h's inputs returned. */
+/* `outcome` is the result of one of health.h's inputs. */
 static void apply_health(struct agent *agent, int outcome)
 {
     if (outcome < 0)
@@ -191,7 +191,7 @@ static void put_in_force(struct agent *agent, struct offer *next)
     publisher_touch(agent->publisher);
 }
 
-/* Owns config from here on, which may be the one in force. */
+/* Takes ownership of config, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -202,7 +202,7 @@ static void replan(struct agent *agent, struct config *config)
     if (offer_new(config, &agent->facts.machine, &problems, &next) < 0) {
         log_error("no memory to plan; the old plan stays");
         if (!agent->facts.offer)
-            agent->facts.next_config = config; /* tried again with the next inventory */
+            agent->facts.next_config = config; /* retried with the next inventory */
         else if (config != agent->facts.offer->config)
             config_free(config);
         return;
@@ -238,7 +238,7 @@ static void replan_machine(struct agent *agent)
 
     if (!config && agent->facts.offer)
         config = agent->facts.offer->config;
-    if (config) /* unless it is waited for */
+    if (config) /* unless still waiting for it */
         replan(agent, config);
 }
 
@@ -301,7 +301,7 @@ static void on_unavailable(const char *reason, void *userdata)
     report_driver_problem(agent, "the NVIDIA driver cannot be asked",
                           "is the driver loaded, and does this container see its libraries?");
     if (config && config->fail_on_init_error)
-        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps trying instead */
+        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps retrying instead */
 }
 
 static bool admits_xid(struct agent *agent, const struct gpu_event *event)
@@ -346,7 +346,7 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
 
     apply_health(agent, r);
     if (r != HEALTH_CHANGED && !health_is_well(&agent->health, uuid))
-        /* What did not change is saved all the same, for the counter by which a reset will show. */
+        /* Saved even if nothing changed, for the energy counter that reveals a reset. */
         healthfile_save(&agent->healthfile, &agent->health);
 }
 
@@ -412,7 +412,7 @@ static void on_kubelet_changed(const char *name, void *userdata)
         grants_kubelet_changed(agent->grants, name);
 }
 
-/* Somebody came or went who cares for GPUs as well. It is in the log already. */
+/* Other GPU software came or went. It is logged already. */
 static void on_neighbour(const struct coexist_news *news, void *userdata)
 {
     struct agent *agent = userdata;
@@ -460,7 +460,7 @@ static void on_cluster_news(const struct sync_news *news, void *userdata)
     struct agent *agent = userdata;
 
     if (news->gone)
-        return; /* a Node that is not there asks for nothing */
+        return; /* a missing Node selects nothing */
     if (agent->facts.flags->node_label)
         nodeconfig_label(agent->nodeconfig, sync_news_label(news, agent->facts.flags->node_label));
     take_node_status(agent, news);
@@ -511,7 +511,7 @@ static void on_tick(uv_timer_t *timer)
     if (agent->grants)
         grants_tick(agent->grants);
     nodeconfig_check(agent->nodeconfig);
-    publisher_touch(agent->publisher); /* what could not be written is tried again */
+    publisher_touch(agent->publisher); /* failed writes are retried */
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -542,7 +542,7 @@ static void on_left(bool is_uninstall, void *userdata)
     free_publisher(agent);
 }
 
-/* The loop runs on until everything is closed. */
+/* The loop runs until everything is closed. */
 static void stop(struct agent *agent, int status)
 {
     if (agent->stopping)
@@ -612,7 +612,7 @@ static int start_listener(struct agent *agent, struct error *err)
     return liveness_serve(agent->listener);
 }
 
-/* What the first configuration needs. */
+/* Outputs that depend on the first configuration. */
 static int start_outputs(struct agent *agent, struct error *err)
 {
     const struct agent_flags *flags = agent->facts.flags;
@@ -728,7 +728,7 @@ static int start(struct agent *agent)
     if (r == 0) {
         r = reload_first(&agent->reload);
         if (r < 0)
-            return r; /* which is logged */
+            return r; /* already logged */
         r = start_observers(agent, &err);
     }
     if (r < 0)
@@ -743,7 +743,7 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
 
     agent.facts.services = &agent.services;
 
-    /* glibc raises this threshold after a large message and then keeps such memory for ever. */
+    /* glibc raises this threshold after a large message and then never returns such memory. */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     r = uv_loop_init(&agent.loop);
 
@@ -755,7 +755,7 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
         stop(&agent, 1);
     uv_run(&agent.loop, UV_RUN_DEFAULT);
     r = uv_loop_close(&agent.loop);
-    assert(r == 0); /* a handle nobody closed is a leak */
+    assert(r == 0); /* an unclosed handle is a leak */
     facts_deinit(&agent.facts);
     xid_filter_deinit(&agent.xid_filter);
     health_deinit(&agent.health);

@@ -5,8 +5,8 @@
  * The agent of one node: observe, plan, apply, report.
  *
  * It observes the configuration, the machine (through gpu/driver.h, whose helper process makes all
- * driver calls), the kubelet's folder and our Node, and writes what it sees into struct facts.
- * Whenever configuration or machine changed it makes a new plan and applies the difference to the
+ * driver calls), the kubelet's directory and our Node, and stores its observations in struct facts.
+ * Whenever configuration or machine change it computes a new plan and applies the difference to the
  * services. Nothing in this process blocks.
  */
 

@@ -19,11 +19,11 @@ enum {
 
 enum component { DEVICE_PLUGIN, AGENT, FEATURE_DISCOVERY, MIG_MANAGER, N_COMPONENTS };
 
-/* The pods of each by their usual names, whatever a Helm release puts before or behind. */
+/* The usual names of their pods, whatever prefix or suffix a Helm release adds. */
 static const struct {
     const char *pattern;
-    const char *reason;         /* NULL = it is only said together with a rival */
-    const char *before, *after; /* the pod's name in a sentence */
+    const char *reason;         /* NULL = reported only together with a foreign plugin */
+    const char *before, *after; /* around the pod's name in a message */
 } components[N_COMPONENTS] = {
     [DEVICE_PLUGIN] = {"*nvidia-device-plugin*", NULL, NULL, NULL},
     [AGENT] = {"*gpuslice*", NULL, NULL, NULL},
@@ -39,16 +39,16 @@ static const struct {
 
 struct foreignplugin {
     char resource[RESOURCE_NAME_SIZE];
-    char socket[FOREIGNPLUGIN_NAME_SIZE]; /* "" = none now */
+    char socket[FOREIGNPLUGIN_NAME_SIZE]; /* "" = currently none */
     char sentence[POD_SIZE + 320];
-    struct lograte rate; /* of a plugin that crashes again and again */
+    struct lograte rate; /* of a crash-looping plugin */
 };
 
 struct coexist {
     struct coexist_setup setup;
     struct foreignplugin *rivals;
     size_t n_rivals, capacity;
-    char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first; "" = none seen */
+    char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first one; "" = none seen */
     bool asking;
     uint64_t next_look_ms;
 };

@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Who else on this node cares for GPUs, and what to say about it.
+ * Other GPU software on this node, and messages about it.
  *
- * Rivals are told by the services (service_foreign_plugin); their pods are looked for by the names
- * that NVIDIA's charts and operator give them. gpu-feature-discovery and mig-manager are found in
- * the same way. Each change is said once: in the log, and to the owner, who makes an event of it.
- * Nothing is done about any of them.
+ * Foreign plugins are reported by the services (service_foreign_plugin); their pods are found by
+ * the names that NVIDIA's charts and operator use. gpu-feature-discovery and mig-manager are found
+ * in the same way. Each change is reported once: in the log, and to the owner, which creates an
+ * event. No other action is taken.
  */
 
 #include <stdbool.h>
@@ -20,7 +20,7 @@ struct coexist;
 struct coexist_news {
     bool warning;
     const char *reason;   /* "ForeignDevicePlugin": CamelCase, of few kinds */
-    const char *sentence; /* what is, and what to do; without a full stop */
+    const char *sentence; /* the fact, and what to do; without a full stop */
 };
 
 typedef void coexist_fn(const struct coexist_news *news, void *userdata);
@@ -39,11 +39,11 @@ int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist,
 /* NULL is allowed. */
 void coexist_free(struct coexist *coexist);
 
-/* The rival of a resource as it is now; NULL = none. What did not change is passed over. */
+/* The current foreign plugin of a resource; NULL = none. Only changes have an effect. */
 void coexist_foreign_plugin(struct coexist *coexist, const char *resource, const char *socket);
 
 /* Looks for pods, at most once a minute. */
 void coexist_sync(struct coexist *coexist);
 
-/* What to say of a resource's rival; NULL = it has none. */
+/* The message about a resource's foreign plugin; NULL = it has none. */
 const char *coexist_message(const struct coexist *coexist, const char *resource);

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What the agent knows of this node at the moment: the machine, the configuration in force, the
- * plan made of both, the services, and what is wrong.
+ * The agent's current knowledge of this node: the machine, the configuration in force, the
+ * resulting plan, the services, and what is wrong.
  *
- * The observers of the agent (agent.c) write here; what leaves the agent (status.h, nodestate.h,
- * publisher.h) only reads, and knows nothing else of the agent.
+ * The agent's observers (agent.c) write here; the outputs (status.h, nodestate.h, publisher.h) only
+ * read it, and know nothing else of the agent.
  */
 
 #include <limits.h>
@@ -35,14 +35,14 @@ struct facts {
     const struct coexist *coexist;       /* NULL before it is observed */
     const struct nodeconfig *nodeconfig; /* likewise */
     struct inventory machine;            /* as remembered, see machine.h */
-    bool machine_known;                  /* the driver answered, or there is no GPU to ask about */
-    struct config *next_config;    /* read, and not yet planned because the machine is unknown */
-    struct offer *offer, *earlier; /* NULL before the first plan; the one before the current */
-    struct nodestatus nodestatus;  /* what the Node shows */
-    char config_path[PATH_MAX];    /* of the configuration taken last; "" = none was needed */
+    bool machine_known;                  /* the driver responded, or there is no GPU to query */
+    struct config *next_config;    /* parsed, but not yet planned because the machine is unknown */
+    struct offer *offer, *earlier; /* NULL before the first plan; the previous one */
+    struct nodestatus nodestatus;  /* the Node's status */
+    char config_path[PATH_MAX];    /* of the last used configuration; "" = none was needed */
     int64_t config_taken_at;       /* in seconds of the wall clock */
-    char refusal[512];             /* why another one is meant and not taken; "" = it is as meant */
-    char driver_problem[256];      /* why the driver cannot be asked now; "" = it can */
+    char refusal[512];             /* why the selected one is not used; "" = it is */
+    char driver_problem[256];      /* why the driver is unusable; "" = it is usable */
     struct facts_counters counters;
 };
 
@@ -56,13 +56,12 @@ void facts_deinit(struct facts *facts);
  */
 void facts_offer(struct facts *facts, struct offer *next, struct offer **ret_dropped);
 
-/* Frees an offer, and its configuration unless an offer in force has it. NULL is fine. */
+/* Frees an offer, and its configuration unless an offer in force uses it. NULL is allowed. */
 void facts_drop(const struct facts *facts, struct offer *offer);
 
-/* True when a foreign plugin or another agent serves one of our resources; the sentence names one
- * of them. */
+/* True if a foreign plugin or another agent serves one of our resources; the message names one of
+ * them. */
 bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size);
 
-/* True when every resource of the plan is registered; else a line for each reason is added to why.
- */
+/* True if every resource of the plan is registered; else a line for each reason is added to why. */
 bool facts_ready(const struct facts *facts, struct text *why);

@@ -10,7 +10,7 @@
 #include "proc/subprocess.h"
 
 struct httplink {
-    struct subprocess *subprocess; /* NULL where the program connects to the listener */
+    struct subprocess *subprocess; /* NULL if the program connects to the listener */
     struct listener *listener;
     char *address;
     httplink_answer_fn *answer;
@@ -27,7 +27,7 @@ static void on_request(struct channel *channel, uint32_t id, uint16_t kind, cons
     (void)body, (void)size;
     status = httplink->answer((enum httplink_page)kind, &page, httplink->userdata);
     if (text_failed(&page) || channel_answer(channel, id, (uint16_t)status, page.data, page.length))
-        (void)channel_answer(channel, id, 500, NULL, 0); /* nobody is there, or no memory */
+        (void)channel_answer(channel, id, 500, NULL, 0); /* not connected, or no memory */
 }
 
 static int prepare(struct subprocess_start *start, void *userdata, struct error *err)

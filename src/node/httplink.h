@@ -4,10 +4,10 @@
 /*
  * /healthz, /readyz and /metrics: the agent's side.
  *
- * HTTP is spoken by a small program of its own (gpuslice-http), so that the process the kubelet
- * talks to carries no HTTP library and no hostile client can hold it up. It sends a request for
- * each page (its kind is one of HTTPLINK_*, its body is empty); the answer's kind is the HTTP
- * status. It is a child of the agent, or a container beside it that connects to the agent's socket.
+ * A small separate program serves HTTP (gpuslice-http), so that the process the kubelet talks to
+ * contains no HTTP library and no hostile client can block it. It sends a request for each page
+ * (its kind is one of HTTPLINK_*, its body is empty); the response's kind is the HTTP status. It is
+ * a child of the agent, or a container beside it that connects to the agent's socket.
  */
 
 #include <stdint.h>
@@ -24,10 +24,10 @@ enum { HTTPLINK_MAX_BODY = 16 << 20 };
 
 #define HTTPLINK_NAME "http" /* the program's, for its hello */
 
-/* The program's second argument when it is started again: why it cannot serve was said before. */
+/* The program's second argument for restarts: its failure to serve is already logged. */
 #define HTTPLINK_AGAIN "again"
 
-/* The program's first argument where it is no child; the path of the agent's socket follows. */
+/* The program's first argument if it is not a child; followed by the path of the agent's socket. */
 #define HTTPLINK_CONNECT "--connect="
 
 struct httplink;
@@ -37,13 +37,13 @@ typedef unsigned httplink_answer_fn(enum httplink_page page, struct text *body, 
 
 struct httplink_options {
     struct listener *listener; /* borrowed: where the program connects; NULL = it is our child */
-    const char *address;       /* of a child: one that address_parse (base/address.h) takes */
-    uint64_t deadline_ms;      /* of a child that does not answer; it is replaced */
+    const char *address;  /* of a child: an address that address_parse (base/address.h) accepts */
+    uint64_t deadline_ms; /* of a child that does not respond; it is replaced */
 };
 
 int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
                  httplink_answer_fn *answer, void *userdata, struct httplink **ret_httplink,
                  struct error *err);
 
-/* Ends the program; NULL is fine. */
+/* Terminates the program; NULL is allowed. */
 void httplink_free(struct httplink *httplink);

@@ -3,9 +3,8 @@
 
 /*
  * The node's labels as a file for node-feature-discovery, as gpu-feature-discovery writes it: one
- * key=value a line, for everybody to read. Here it is sorted, written only when it differs, and a
- * reader never sees a half of it (what is written first has a name with a dot, which
- * node-feature-discovery skips).
+ * key=value per line, world-readable. Here it is sorted, written only if it differs, and replaced
+ * atomically (the temporary name starts with a dot, which node-feature-discovery skips).
  */
 
 #include <stdbool.h>
@@ -18,13 +17,13 @@
 
 struct labelfile {
     char *path;    /* NULL = there is none; "" = standard output */
-    char *content; /* as written last; NULL = nothing was */
+    char *content; /* as last written; NULL = nothing was */
     struct lograte failure;
 };
 
-/* Writes the labels to path (NULL = nowhere); a file at another path written before goes away. */
+/* Writes the labels to path (NULL = nowhere); a file previously written elsewhere is removed. */
 void labelfile_write(struct labelfile *file, const char *path, const struct sync_label *labels,
                      size_t n_labels);
 
-/* Forgets the file, and removes it unless it is to be kept. */
+/* Forgets the file, and removes it unless `keep`. */
 void labelfile_end(struct labelfile *file, bool keep);

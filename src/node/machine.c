@@ -21,7 +21,7 @@ static bool usable(const struct inventory *seen, const struct gpu *known)
     return now && !*now->unusable;
 }
 
-/* A GPU that could be used before and cannot be now. */
+/* A GPU that was usable before and is not now. */
 static bool is_missing(const struct inventory *seen, const struct gpu *known)
 {
     return !*known->unusable && !usable(seen, known);
@@ -35,7 +35,7 @@ static bool is_destroyed(const struct update *update, const struct device *devic
     return false;
 }
 
-/* A MIG device that was there before, is not now, and should be. */
+/* A MIG device that existed before, does not now, and should. */
 static bool is_mig_missing(const struct update *update, const struct device *device)
 {
     return !*device->unusable && !inventory_find_mig(update->seen, device->uuid) &&
@@ -63,8 +63,8 @@ static int by_index(const void *a, const void *b)
 }
 
 /*
- * What is known, with the values of now where there are some, and behind it what is new. A GPU
- * listed without a UUID is the missing one most likely, and tells nothing beside it.
+ * The known GPUs, with current values where available, followed by new ones. A GPU listed without a
+ * UUID is most likely the missing one, and tells nothing else.
  */
 static void merge_gpus(const struct update *update, struct inventory *merged)
 {
@@ -82,7 +82,7 @@ static void merge_gpus(const struct update *update, struct inventory *merged)
         if (*seen->gpus[i].uuid && !inventory_find(known, seen->gpus[i].uuid))
             gpus[merged->n_gpus++] = seen->gpus[i];
     if (merged->n_gpus != known->n_gpus) {
-        free(merged->links); /* the matrix has another size now; links are advice */
+        free(merged->links); /* the matrix has another size now; links are only hints */
         merged->links = NULL;
         qsort(gpus, merged->n_gpus, sizeof(*gpus), by_index);
     }
@@ -122,7 +122,7 @@ static void merge_mig_devices(const struct update *update, struct inventory *mer
         qsort(merged->mig_devices, merged->n_mig_devices, sizeof(struct device), device_compare);
 }
 
-/* Room for one inventory behind the other. */
+/* Room for both inventories. */
 static int make_room(struct inventory *merged, const struct inventory *more)
 {
     struct gpu *gpus = reallocarray(merged->gpus, merged->n_gpus + more->n_gpus + 1, sizeof(*gpus));

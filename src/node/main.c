@@ -75,7 +75,8 @@ int main(int argc, char *argv[])
     const bool is_probe = argc > 1 && str_equal(argv[1], PROBE_PART);
     int status = 0;
 
-    signal(SIGPIPE, SIG_IGN); /* of a child that died; as PID 1 it would be ignored anyway */
+    signal(SIGPIPE,
+           SIG_IGN); /* from writing to a dead child; as PID 1 it would be ignored anyway */
     if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)
         return helper_main(argc, argv);
     if (is_probe) {

@@ -39,7 +39,7 @@ static int add_feature(struct sync_state *state, const char *key, const char *va
     return add_label(&state->labels, &state->n_labels, &state->labels_capacity, key, value);
 }
 
-/* What the file says that the configuration names; as gpu-feature-discovery says it. */
+/* The product name from the configured file, as gpu-feature-discovery does it. */
 static void read_machine(const char *path, char *buffer, size_t size)
 {
     cleanup_free char *data = NULL;
@@ -167,7 +167,7 @@ static int judge_services(const struct facts *facts, struct sync_state *state)
     return set_condition(state, true, "AllResourcesRegistered", message);
 }
 
-/* The gravest first. */
+/* The most severe first. */
 static int judge(const struct facts *facts, struct sync_state *state)
 {
     char rival[1024];

@@ -2,26 +2,26 @@
 #pragma once
 
 /*
- * What our Node should say of us, out of what the agent knows: gpu-feature-discovery's labels, the
+ * The desired state of our Node, derived from the facts: gpu-feature-discovery's labels, the
  * configuration's own labels and taints, and the condition GPUSlicesReady.
  *
- * Before anything definite is known nothing is said at all, since saying nothing about a label
- * would remove it: the Node keeps what the agent before us said.
+ * Before anything definite is known there is no state at all, since omitting a label would remove
+ * it: the Node keeps the previous agent's state.
  */
 
 #include "node/facts.h"
 #include "nodesync/message.h"
 
 enum {
-    NODESTATE_UNKNOWN = 1,  /* there is nothing to say yet */
-    NODESTATE_SETTLING = 2, /* a state, but resources are on their way to the kubelet */
+    NODESTATE_UNKNOWN = 1,  /* there is no state yet */
+    NODESTATE_SETTLING = 2, /* a state, but resources are still being registered */
 };
 
 /* 0 or NODESTATE_SETTLING with a state, NODESTATE_UNKNOWN, or -ENOMEM. */
 int nodestate_make(const struct facts *facts, struct sync_state *ret_state);
 
-/* The labels are to be told node-feature-discovery by this file; NULL = by none. */
+/* The file that passes the labels to node-feature-discovery; NULL = none. */
 const char *nodestate_label_file(const struct facts *facts);
 
-/* The labels as that file has them, with the time unless noTimestamp says otherwise. 0, -ENOMEM. */
+/* The labels for that file, with the time unless noTimestamp forbids it. 0, -ENOMEM. */
 int nodestate_add_timestamp(const struct facts *facts, struct sync_state *state);

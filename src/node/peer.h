@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* What the agent's channels to its programs have in common. */
+/* Parameters common to the agent's channels to its programs. */
 
 #include <stdint.h>
 
 #include "proc/channel.h"
 
 enum {
-    PEER_HELLO_MS = 60000,      /* a program on a busy machine may start slowly */
+    PEER_HELLO_MS = 60000,      /* a program may start slowly on a busy machine */
     PEER_MAX_RECEIVE = 1 << 20, /* bytes of a message to the agent */
-    PEER_PING_DEADLINES = 2,    /* a program that sent nothing for so many deadlines is pinged */
+    PEER_PING_DEADLINES = 2,    /* a program silent for this many deadlines is pinged */
 };
 
 #define PEER_AGENT  "agent"      /* the agent's name, for its hello */

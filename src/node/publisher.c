@@ -12,9 +12,9 @@
 #include "node/labelfile.h"
 #include "node/nodestate.h"
 
-enum { SOON_MS = 20 /* a change comes with others */ };
+enum { SOON_MS = 20 /* changes rarely come alone */ };
 
-/* An event that waits for the names of the pods. */
+/* An event waiting for the names of the pods. */
 struct pending {
     struct publisher *publisher;
     struct pending *next;
@@ -56,7 +56,7 @@ static void publish(struct publisher *publisher, struct sync_state *state)
 
 static void on_look(uv_timer_t *timer);
 
-/* True when resources on their way to the kubelet have had their time. */
+/* True if resources still being registered have had their time. */
 static bool is_due(struct publisher *publisher, bool settling)
 {
     const uint64_t now_ms = uv_now(publisher->look.loop);
@@ -94,7 +94,7 @@ void publisher_touch(struct publisher *publisher)
 {
     if (!publisher ||
         (!publisher->link && !publisher->labelfile.path && !nodestate_label_file(publisher->facts)))
-        return; /* there is nobody to tell */
+        return; /* there is no receiver */
     if (!uv_is_active((uv_handle_t *)&publisher->look) ||
         uv_timer_get_due_in(&publisher->look) > SOON_MS)
         uv_timer_start(&publisher->look, on_look, SOON_MS, 0);
@@ -114,7 +114,7 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
     };
 
     if (!publisher || (publisher->facts->machine_known && !publisher->facts->machine.n_gpus))
-        return; /* a node without a GPU is silent */
+        return; /* a node without a GPU reports nothing */
     synclink_event(publisher->link, &event);
 }
 
@@ -142,7 +142,7 @@ static void on_holders(const struct podresources_pod *pods, size_t n_pods, void 
                     n);
 }
 
-/* The ids of a GPU's devices in an offer, as the kubelet knows them; borrowed from it. */
+/* The ids of a GPU's devices in an offer, as known to the kubelet; borrowed from it. */
 static int collect_ids(const struct offer *offer, const char *uuid, const char ***ids, size_t *n,
                        size_t *capacity)
 {
@@ -264,7 +264,7 @@ void publisher_free(struct publisher *publisher)
     uv_close((uv_handle_t *)&publisher->look, on_closed);
 }
 
-/* As gpu-feature-discovery: what it wrote once stays. */
+/* As in gpu-feature-discovery: what it wrote once stays. */
 static bool keeps_file(const struct facts *facts)
 {
     const struct gfd_flags *gfd = facts->offer ? &facts->offer->config->gfd : NULL;

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * What the agent makes known beside the kubelet: to our Node through gpuslice-nodesync
+ * What the agent publishes besides the kubelet's API: to our Node through gpuslice-nodesync
  * (synclink.h), and to node-feature-discovery's file (labelfile.h).
  *
- * It looks at the facts when it is told that something changed, and passes on what differs. While
- * resources are still on their way to the kubelet it waits up to PUBLISHER_SETTLE_MS, so that a
- * restart, or a new configuration, is no news to the cluster unless it goes wrong. Without a node's
- * name there is no cluster: then only the file is written.
+ * On a change it evaluates the facts and publishes the differences. While resources are still being
+ * registered it waits up to PUBLISHER_SETTLE_MS, so that a restart, or a new configuration, is
+ * invisible to the cluster unless it fails. Without a node name there is no cluster: only the file
+ * is written.
  */
 
 #include <stdbool.h>
@@ -34,13 +34,13 @@ struct publisher_options {
 int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
                   struct publisher **ret_publisher, struct error *err);
 
-/* NULL is fine, here and below. */
+/* NULL is allowed, here and below. */
 void publisher_free(struct publisher *publisher);
 
-/* The facts changed, perhaps. */
+/* The facts may have changed. */
 void publisher_touch(struct publisher *publisher);
 
-/* Something happened; said on the Node, and on the pods. */
+/* An event on the Node, and on the pods. */
 void publisher_event(struct publisher *publisher, bool warning, const char *reason,
                      const char *message, const struct sync_pod *pods, size_t n_pods);
 
@@ -48,13 +48,14 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
 void publisher_device_event(struct publisher *publisher, const char *uuid, bool warning,
                             const char *reason, const char *message);
 
-/* The program for the API server runs and hears it; false also without a node's name. */
+/* The program for the API server runs and is connected; false also without a node name. */
 bool publisher_is_connected(const struct publisher *publisher);
 bool publisher_has_cluster(const struct publisher *publisher);
 uint64_t publisher_lost_events(const struct publisher *publisher);
 
 /*
- * The agent ends in good order: the labels' file goes, and the cluster is told. True when on_gone
- * will run (once, with the userdata): free the publisher then. False: nobody is there to be told.
+ * The agent exits in an orderly way: the label file is removed, and the cluster is notified. True
+ * if on_gone will run (once, with the userdata): free the publisher then. False: there is nobody to
+ * notify.
  */
 bool publisher_leave(struct publisher *publisher, synclink_gone_fn *on_gone);

@@ -32,7 +32,7 @@ static int load_config(const struct reload *reload, const char *path, struct con
     return r;
 }
 
-/* A pipe or device in the file's place could hold up the agent until somebody writes to it. */
+/* A pipe or device in the file's place could block the agent until somebody writes to it. */
 static bool may_block(const char *path)
 {
     struct stat found;
@@ -49,7 +49,7 @@ static int load_again(const struct reload *reload, const char *path, struct conf
     return -EINVAL;
 }
 
-/* Owns config from here on. */
+/* Takes ownership of config. */
 static void put_in_force(const struct reload *reload, struct config *config, const char *path)
 {
     snprintf(reload->facts->config_path, sizeof(reload->facts->config_path), "%s", path);
@@ -89,7 +89,7 @@ static void fall_back(const struct reload *reload, struct config *config, const 
     put_in_force(reload, config, path);
 }
 
-/* Nothing is in force yet, and what is meant cannot be: better another one than no slices. */
+/* Nothing is in force yet, and the selected one is unusable: better another one than no slices. */
 static int start_with_fallback(const struct reload *reload, const char *refusal)
 {
     for (unsigned which = 0; which < NODECONFIG_FALLBACKS; which++) {

@@ -44,7 +44,7 @@ static void add(struct serviceset *set, const struct plan_resource *resource)
         log_error("no memory to offer a resource", "resource", resource->name);
         return;
     }
-    set->n--; /* counted once it is there: callbacks of service_new walk the array */
+    set->n--; /* counted only when complete: callbacks of service_new walk the array */
     if (service_new(&set->context, resource->name, &service, &err) < 0) {
         log_error(error_text(&err), "resource", resource->name);
         return;

@@ -10,21 +10,21 @@
 
 #include "plugin/service.h"
 
-/* All zero = empty. The owner fills the context in before the first sync, and keeps its offers up
- * to date. */
+/* All zero = empty. The owner fills in the context before the first sync, and updates its
+ * offers. */
 struct serviceset {
     struct service_context context;
     struct service **items;
     size_t n, capacity;
 };
 
-/* Frees every service, at once as when the agent ends. */
+/* Frees every service, immediately as when the agent exits. */
 void serviceset_deinit(struct serviceset *set);
 
 /*
- * Starts, withdraws and announces services until they are those of context.offer. `before` is the
- * offer in force until now, or NULL: a resource that looks the same in both is not announced again.
- * A service that cannot be started is logged, and tried again with the next sync.
+ * Starts, withdraws and announces services until they match context.offer. `before` is the offer in
+ * force until now, or NULL: a resource that is the same in both is not announced again. A service
+ * that cannot be started is logged, and retried with the next sync.
  */
 void serviceset_sync(struct serviceset *set, const struct offer *before);
 
@@ -40,5 +40,5 @@ void serviceset_node_changed(struct serviceset *set);
 bool serviceset_serves(const struct serviceset *set);
 bool serviceset_serves_resource(const struct serviceset *set, const char *resource);
 
-/* True when there are services, and a foreign plugin or another agent serves each of them. */
+/* True if there are services, and a foreign plugin or another agent serves each of them. */
 bool serviceset_stands_by(const struct serviceset *set);

@@ -205,6 +205,6 @@ unsigned status_answer(enum httplink_page page, struct text *body, void *userdat
     }
     if (page == HTTPLINK_READY && !facts_ready(status->facts, body))
         return 503;
-    text_add(body, "ok\n"); /* healthy is whoever answers */
+    text_add(body, "ok\n"); /* whoever responds is healthy */
     return 200;
 }

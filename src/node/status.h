@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* What the agent says about itself: the answers behind /healthz, /readyz and /metrics. */
+/* The agent's self-reports: the content of /healthz, /readyz and /metrics. */
 
 #include "base/text.h"
 #include "node/facts.h"
@@ -11,7 +11,7 @@
 /* Both borrowed. */
 struct status {
     const struct facts *facts;
-    const struct publisher *publisher; /* NULL is fine */
+    const struct publisher *publisher; /* may be NULL */
 };
 
 /* An httplink_answer_fn; userdata is a struct status. */

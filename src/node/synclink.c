@@ -13,7 +13,7 @@
 #include "proc/subprocess.h"
 
 struct synclink {
-    struct subprocess *subprocess; /* NULL where the program connects to the listener */
+    struct subprocess *subprocess; /* NULL if the program connects to the listener */
     struct listener *listener;
     struct channel *channel; /* NULL while no program is there */
     uv_timer_t shutdown;
@@ -125,7 +125,7 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
     }
     if (r == 0 && message.kind == SYNC_NEWS) {
         if (link->on_gone)
-            return; /* nobody is there any more to whom it would be news */
+            return; /* there is no receiver for it any more */
         link->hears_server = message.news.heard;
         link->on_news(&message.news, link->userdata);
         return;
@@ -272,7 +272,7 @@ void synclink_free(struct synclink *link)
     uv_close((uv_handle_t *)&link->shutdown, on_timer_closed);
 }
 
-/* --- what the agent says --- */
+/* --- messages from the agent --- */
 
 void synclink_state(struct synclink *link, const struct sync_state *state)
 {

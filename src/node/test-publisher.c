@@ -307,7 +307,7 @@ static void the_file_goes_with_an_agent_that_ends(void **state)
     bed_advance(&world->bed, 20);
     assert_true(publisher_leave(world->publisher, on_left));
     assert_file(path, "");
-    /* As gpu-feature-discovery: what it wrote once stays. */
+    /* As in gpu-feature-discovery: what it wrote once stays. */
     gfd->oneshot = true;
     publisher_touch(world->publisher);
     bed_advance(&world->bed, 20);

@@ -14,9 +14,9 @@
 #include "base/text.h"
 
 enum {
-    SETTLE_MS = 50,        /* a volume update or an editor's save is several events */
-    ABSENT_POLL_MS = 1000, /* a folder that is not there, or behind a symlink, cannot be watched */
-    N_FOLDERS = 2,         /* of the path, and of what it resolves to */
+    SETTLE_MS = 50,        /* a volume update or an editor's save causes several events */
+    ABSENT_POLL_MS = 1000, /* a missing directory, or one behind a symlink, cannot be watched */
+    N_FOLDERS = 2,         /* of the path, and of its target */
 };
 
 struct configfile {
@@ -25,10 +25,10 @@ struct configfile {
     unsigned open_handles;
     char *path;
     bool watching;
-    bool touched; /* to be taken anew, changed or not */
+    bool touched; /* to be reread, changed or not */
     configfile_changed_fn *on_changed;
     void *userdata;
-    struct stat seen; /* st_ino 0 = not there */
+    struct stat seen; /* st_ino 0 = it does not exist */
 };
 
 static void folder_of(const char *path, char *folder)
@@ -69,8 +69,8 @@ static bool look(struct configfile *file)
 
 static void on_settled(uv_timer_t *timer);
 
-/* Looks in so many milliseconds. A look that is due earlier stays: where something else goes on in
- * the folder all the time, the change must be seen all the same. */
+/* Schedules a check. An earlier pending one stays: otherwise constant activity in the directory
+ * would delay it indefinitely. */
 static void look_in(struct configfile *file, uint64_t ms)
 {
     if (!uv_is_active((uv_handle_t *)&file->settle) || uv_timer_get_due_in(&file->settle) > ms)

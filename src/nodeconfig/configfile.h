@@ -5,10 +5,10 @@
  * A configuration file, watched for changes of its content.
  *
  * A ConfigMap volume never writes the file: it swaps the symlink `..data` beside it. A
- * config-manager sidecar swaps the file's own symlink. Editors rename over it. So both the folder
- * of the path and the folder of what it resolves to are watched, and what counts is the identity
- * (device, inode, change time) of the file at the end. Bursts of events are taken as one. A file
- * that is not there is looked for every second, since its folder may be missing as well.
+ * config-manager sidecar swaps the file's own symlink. Editors rename over it. So both the
+ * directory of the path and that of its target are watched, and what counts is the identity
+ * (device, inode, change time) of the final file. Bursts of events are merged. A missing file is
+ * polled every second, since its directory may be missing as well.
  */
 
 #include <uv.h>
@@ -25,8 +25,8 @@ int configfile_new(uv_loop_t *loop, const char *path, configfile_changed_fn *on_
 /* NULL is allowed. */
 void configfile_free(struct configfile *file);
 
-/* Looks now, as a safety net for events that inotify lost; runs on_changed if it changed. */
+/* Checks now, in case inotify lost events; runs on_changed if it changed. */
 void configfile_check(struct configfile *file);
 
-/* Runs on_changed soon, changed or not; many touches are taken as one. */
+/* Runs on_changed soon, changed or not; repeated calls are merged. */
 void configfile_touch(struct configfile *file);

@@ -78,7 +78,7 @@ static int pick_by_strategy(const char *word, size_t length, char *const *names,
     for (size_t i = 0; i < ARRAY_SIZE(strategies); i++)
         if (strlen(strategies[i].name) == length && strncmp(word, strategies[i].name, length) == 0)
             return strategies[i].pick(names, n_names, ret_name);
-    return -ENOENT; /* flags.h lets no other word through */
+    return -ENOENT; /* flags.h accepts no other word */
 }
 
 static int pick_by_fallbacks(const struct configselect *choice, char *const *names, size_t n_names,

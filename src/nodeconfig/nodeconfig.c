@@ -20,8 +20,8 @@
 #include "nodeconfig/configselect.h"
 
 enum {
-    SETTLE_MS = 50, /* a swap of a volume is several events; so are hasty changes of a label */
-    ABSENT_POLL_MS = 1000, /* a folder that is not there cannot be watched */
+    SETTLE_MS = 50,        /* a volume swap causes several events, and so do quick label changes */
+    ABSENT_POLL_MS = 1000, /* a missing directory cannot be watched */
     LABEL_MAX = 4096,
 };
 
@@ -33,14 +33,14 @@ struct nodeconfig {
     struct dirwatch folder;
     uv_timer_t settle, patience;
     unsigned open_handles;
-    char *taken;             /* the name of the file that was taken last; NULL = none, or no file */
+    char *taken;             /* the last used file name; NULL = none, or no file */
     char *label;             /* NULL = the Node does not have it */
-    bool label_known;        /* told, remembered, or given up waiting for */
-    bool label_told;         /* by the cluster, and so remembered */
-    bool waiting;            /* nothing was taken yet, and nothing can be */
-    bool seen;               /* there was something to take */
+    bool label_known;        /* received, remembered, or timed out */
+    bool label_told;         /* received from the cluster, and so remembered */
+    bool waiting;            /* nothing was used yet, and nothing can be */
+    bool seen;               /* there was a usable configuration */
     struct lograte absence;  /* of any configuration */
-    struct configfile *file; /* NULL while none is chosen, and for an empty configuration */
+    struct configfile *file; /* NULL while none is selected, and for an empty configuration */
     char path[PATH_MAX], stand_in[PATH_MAX];
     char trouble[sizeof(((struct error *)NULL)->message)];
     char remembered[PATH_MAX]; /* the file with the label's last known value */
@@ -48,7 +48,7 @@ struct nodeconfig {
 
 /* --- the label's last known value --- */
 
-/* Two lines: "=value", or nothing for a Node without the label; the name of the file taken last. */
+/* Two lines: "=value", or nothing for a Node without the label; the last used file name. */
 static void recall(struct nodeconfig *config)
 {
     cleanup_free char *data = NULL;
@@ -166,7 +166,7 @@ static void on_file_changed(void *userdata)
 
     bool chosen = config->flags->config_folder && choose(config);
 
-    if (chosen || !*config->trouble) /* the file may be gone, which is told once */
+    if (chosen || !*config->trouble) /* the file may be gone, which is reported once */
         config->on_changed(config->userdata);
 }
 
@@ -194,7 +194,7 @@ static bool say_waiting(struct nodeconfig *config)
     return is_first;
 }
 
-/* Brings the choice up to date. True when something came out differently. */
+/* Updates the selection. True if anything changed. */
 static bool choose(struct nodeconfig *config)
 {
     struct error err = ERROR_INIT;
@@ -221,7 +221,7 @@ static bool choose(struct nodeconfig *config)
 
 static void on_settled(uv_timer_t *timer);
 
-/* A look that is due earlier stays, or a busy folder would put it off for ever. */
+/* An earlier pending check stays, or a busy directory would delay it indefinitely. */
 static void look_in(struct nodeconfig *config, uint64_t ms)
 {
     if (!uv_is_active((uv_handle_t *)&config->settle) || uv_timer_get_due_in(&config->settle) > ms)
@@ -273,7 +273,7 @@ static int start_folder(struct nodeconfig *config, struct error *err)
     if (config->flags->node_name)
         recall(config);
     else
-        config->label_known = true; /* nobody could tell */
+        config->label_known = true; /* there was no answer */
     config->waiting = !config->label_known;
     if (config->waiting)
         uv_timer_start(&config->patience, on_patience_over, NODECONFIG_TIMEOUT_MS, 0);
@@ -344,7 +344,7 @@ void nodeconfig_free(struct nodeconfig *config)
     uv_close((uv_handle_t *)&config->patience, on_closed);
 }
 
-/* --- inputs and questions --- */
+/* --- inputs and queries --- */
 
 void nodeconfig_label(struct nodeconfig *config, const char *value)
 {
@@ -406,7 +406,7 @@ void nodeconfig_applied(struct nodeconfig *config)
         return;
     free(config->taken);
     config->taken = *name ? strdup(name) : NULL;
-    if (config->label_told) /* what is only assumed of the label is not remembered */
+    if (config->label_told) /* an assumed label is not remembered */
         remember(config);
 }
 

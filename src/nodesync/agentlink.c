@@ -9,7 +9,7 @@
 #include "proc/subprocess.h"
 
 struct agentlink {
-    struct connector *connector;   /* NULL as a child */
+    struct connector *connector;   /* NULL if a child */
     struct channel *child_channel; /* NULL else */
     struct channel *channel;       /* of the two, once the agent said hello; else NULL */
     const struct agentlink_events *events;

@@ -13,7 +13,7 @@
 struct agentlink;
 
 struct agentlink_events {
-    /* What is taken out of the message is left empty; the rest is freed afterwards. */
+    /* The callback may take members, leaving them empty; the rest is freed afterwards. */
     void (*on_message)(struct sync_message *message, void *userdata);
     /* 0: the agent closed its end; a negative errno: what it sends makes no sense, or it cannot be
      * heard (sentence says why). Called once. */
@@ -33,5 +33,5 @@ bool agentlink_is_up(const struct agentlink *link);
 /* Sends it, unless it equals what was sent last. 0 or a negative errno. */
 int agentlink_send(struct agentlink *link, const struct sync_message *message);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void agentlink_free(struct agentlink *link);

@@ -11,7 +11,7 @@ static bool is_wanted(const struct observed *observed)
     return observed->state.labels_by == SYNC_LABELS_AUTO && observed->state.n_labels > 0;
 }
 
-/* To be freed; NULL for want of memory. */
+/* To be freed; NULL without memory. */
 static char *path_of(const struct sync_setup *setup)
 {
     cleanup_free char *name = nodefeature_name(setup->node);
@@ -30,7 +30,7 @@ static int send_plain(struct feature *feature, const char *method, const char *p
     return kube_send(feature->observed->client, &request, done_userdata, ret_call, err);
 }
 
-/* 0, WRITER_IDLE, or what kube_apply says. */
+/* 0, WRITER_IDLE, or the result of kube_apply. */
 static int send_object(struct feature *feature, const char *path, kube_done_fn *on_done,
                        void *done_userdata, struct kube_call **ret_call, struct error *err)
 {
@@ -98,7 +98,7 @@ static void on_answer(const struct kube_response *response, void *userdata)
         feature->found =
             json_incref(json_object_get(json_object_get(feature->current, "spec"), "labels"));
     }
-    /* The CRD has gone meanwhile. */
+    /* The CRD has been removed in between. */
     if (!is_there && feature->step == FEATURE_WRITE)
         feature->is_offered = false;
 }

@@ -56,7 +56,7 @@ static const char *other_holder(const json_t *node, const char *key, const char 
                                (const char *[]){NODE_MANAGER, besides, NULL});
 }
 
-/* Does it stand as a silent NFD left it, held by nobody else? */
+/* True if the label is as a silent NFD left it, owned by nobody else. */
 static bool is_left(const json_t *node, const json_t *nfd_left, const char *key, const char *live)
 {
     const char *left = json_string_value(json_object_get(nfd_left, key));
@@ -64,7 +64,7 @@ static bool is_left(const json_t *node, const json_t *nfd_left, const char *key,
     return left && str_equal(left, live) && !other_holder(node, key, NODEFEATURE_MANAGER);
 }
 
-/* Into `apply`, unless it is somebody else's. */
+/* Adds it to `apply`, unless somebody else owns it. */
 static int want(const json_t *node, const struct labels_known *known,
                 const struct sync_label *label, json_t *apply, struct labels_plan *plan)
 {
@@ -84,7 +84,7 @@ static int want(const json_t *node, const struct labels_known *known,
     return json_object_set_new(apply, label->key, json_string(label->value)) < 0 ? -ENOMEM : 0;
 }
 
-/* Of those that NFD sets for us, the ones it sets as somebody else tells it. */
+/* Of the labels that NFD sets for us: those it takes from another source. */
 static int note_lost(const json_t *handed_over, const struct labels_known *known,
                      struct labels_plan *plan)
 {
@@ -125,7 +125,7 @@ static int want_all(const json_t *node, const struct labels_known *known,
     return note_lost(handed_over, known, plan);
 }
 
-/* Do we hold exactly these, and do they stand there? "f:" comes before each key of `ours`. */
+/* True if we own exactly these and they are set. "f:" precedes each key of `ours`. */
 static bool is_applied(const json_t *node, const json_t *ours, json_t *apply)
 {
     size_t n_ours = 0;
@@ -148,8 +148,8 @@ static bool is_applied(const json_t *node, const json_t *ours, json_t *apply)
     return true;
 }
 
-/* Those of `handed_over` that we hold: applying without them would delete them, as NFD writes no
- * value that stands there already and so is not known as a holder. */
+/* Those of `handed_over` that we own: applying without them would delete them, since NFD does not
+ * write a value that is already set and so does not become an owner. */
 static int plan_release(const json_t *node, const json_t *ours, json_t *handed_over,
                         struct labels_plan *plan)
 {
@@ -174,7 +174,7 @@ static int plan_release(const json_t *node, const json_t *ours, json_t *handed_o
     return r;
 }
 
-/* Force is for what was seen: it loses to whoever changes the Node meanwhile. */
+/* Force applies to the state that was seen: it loses to anyone who changes the Node in between. */
 static json_t *apply_object(const json_t *node, const char *node_name, bool force, json_t *labels)
 {
     const json_t *metadata = json_object_get(node, "metadata");

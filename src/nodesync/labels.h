@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Our labels on the Node, applied so that nobody is fought: a label that somebody else holds with
- * another value is left to them and named; one that node-feature-discovery serves for us
+ * Our labels on the Node, applied without fighting others: a label that somebody else owns with
+ * another value is left to them and reported; one that node-feature-discovery sets for us
  * (nodefeature.h) is left to it silently, and handed over so that it does not vanish in between.
  */
 
@@ -13,23 +13,23 @@
 
 struct labels_plan {
     json_t *object;  /* to apply; NULL = the Node is as it should be */
-    bool force;      /* by force: it takes back what a silent nfd-master holds, and nothing else */
-    json_t *release; /* a JSON patch that goes before it; NULL = none is needed */
-    char **held;     /* "nvidia.com/gpu.count (nfd-master)": left to who or what holds it */
+    bool force;      /* forced: takes back what a silent nfd-master owns, and nothing else */
+    json_t *release; /* a JSON patch to send first; NULL = not needed */
+    char **held;     /* "nvidia.com/gpu.count (nfd-master)": left to its owner */
     size_t n_held, held_capacity;
-    char **refused; /* a sentence for each that is no label in Kubernetes' eyes */
+    char **refused; /* a message for each one that is not a valid Kubernetes label */
     size_t n_refused, refused_capacity;
 };
 
-/* What is known besides the Node and what is wanted; all borrowed. */
+/* What is known besides the Node and the desired state; all borrowed. */
 struct labels_known {
-    /* NULL while NFD is relied on; else {label: value} that it set as we had told it before it fell
-     * silent (nfd.h): these are taken back, unless somebody else holds them as well. */
+    /* NULL while NFD works; else {label: value} that it set for us before it became silent (nfd.h):
+     * these are taken back, unless somebody else owns them as well. */
     const json_t *nfd_left;
-    /* {label: value} that NFD takes from another NodeFeature than ours; NULL = none. */
+    /* {label: value} that NFD takes from a NodeFeature other than ours; NULL = none. */
     const json_t *nfd_lost;
-    /* {label: manager}, which the server refused although the Node names no such manager (it has
-     * one for what is older than all managers); NULL = none. */
+    /* {label: manager}, rejected by the server although the Node names no such manager (it has one
+     * for fields older than all managers); NULL = none. */
     const json_t *yielded;
 };
 

@@ -66,7 +66,7 @@ int main(int argc, char *argv[])
     const char *socket = NULL;
     int status;
 
-    signal(SIGPIPE, SIG_IGN); /* which libcurl leaves to its user */
+    signal(SIGPIPE, SIG_IGN); /* libcurl leaves this to its user */
     if (argc == 3 && str_equal(argv[1], "--retire"))
         return enter_role(ROLE_NODESYNC_AS_ROOT) < 0 ? 1 : uninstall_run(argv[2]);
     if (argc > 1 && str_starts_with(argv[1], SYNC_CONNECT))

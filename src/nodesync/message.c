@@ -9,9 +9,9 @@
 
 #include "base/array.h"
 
-enum member_type { TEXT, NAME /* a text that is not empty */, TRUTH, NUMBER, BY, LIST };
+enum member_type { TEXT, NAME /* a non-empty text */, TRUTH, NUMBER, BY, LIST };
 
-/* Each list of ours lies in its owner like this. */
+/* The layout of each list in its owner. */
 struct list {
     void *items;
     size_t n_items, capacity;
@@ -181,7 +181,7 @@ static json_t *write_list(const struct member *member, const char *at)
     return NULL;
 }
 
-/* NULL for want of memory, and for an absent text. */
+/* NULL without memory, and for an absent text. */
 static json_t *write_member(const struct member *member, const char *at)
 {
     const char *text;
@@ -306,7 +306,7 @@ static int read_list(const struct member *member, const json_t *json, char *at, 
         if (r < 0)
             break;
     }
-    memcpy(at, &list, sizeof(list)); /* also what is half read: the owner frees it */
+    memcpy(at, &list, sizeof(list)); /* even if incomplete: the owner frees it */
     return r;
 }
 

@@ -31,7 +31,7 @@ enum {
 
 #define SYNC_NAME "nodesync" /* the program's, for its hello */
 
-/* The program's first argument where it is no child; the path of the agent's socket follows. */
+/* The program's first argument if it is not a child; followed by the path of the agent's socket. */
 #define SYNC_CONNECT "--connect="
 
 struct sync_setup {
@@ -39,7 +39,7 @@ struct sync_setup {
     char *kubeconfig; /* "" = in-cluster */
     char *namespace_; /* of our pod; "" = unknown */
     char *pod;        /* our pod's name; "" = unknown */
-    /* Keys whose values the news carry. */
+    /* Keys whose values the news contain. */
     char **watched_labels;
     size_t n_watched_labels, watched_labels_capacity;
     char **watched_annotations;
@@ -55,7 +55,7 @@ struct sync_taint {
 };
 
 enum sync_labels_by {
-    SYNC_LABELS_AUTO /* NodeFeature once it is seen to work, else the Node */,
+    SYNC_LABELS_AUTO /* NodeFeature once it is known to work, else the Node */,
     SYNC_LABELS_NODE,
     SYNC_LABELS_NONE /* somebody else publishes them */
 };
@@ -68,7 +68,7 @@ struct sync_state {
     size_t n_extra_labels, extra_labels_capacity;
     struct sync_taint *taints; /* gpuslice.taints */
     size_t n_taints, taints_capacity;
-    bool has_condition; /* false: this node has no GPU; no condition is kept */
+    bool has_condition; /* false: this node has no GPU; no condition is set */
     bool ready;         /* GPUSlicesReady */
     char *reason;       /* "AllResourcesRegistered" */
     char *message;
@@ -81,7 +81,7 @@ struct sync_pod {
 struct sync_event {
     bool warning;
     char *reason, *message;
-    struct sync_pod *pods; /* said on each of them too; the Node always hears it */
+    struct sync_pod *pods; /* pods that get the event too; the Node always gets it */
     size_t n_pods, pods_capacity;
 };
 
@@ -91,16 +91,16 @@ struct sync_resource {
 };
 
 struct sync_news {
-    bool heard; /* the API server is heard; false: what follows is what was seen last */
-    bool gone;  /* the cluster has no Node of our name: what follows is empty and says nothing */
-    struct sync_label *labels; /* of the Node: those watched that it has */
+    bool heard; /* the API server is reachable; false: the rest is the last known state */
+    bool gone;  /* the cluster has no Node of our name: the rest is empty and meaningless */
+    struct sync_label *labels; /* of the Node: the watched ones that it has */
     size_t n_labels, labels_capacity;
     struct sync_label *annotations; /* likewise */
     size_t n_annotations, annotations_capacity;
     struct sync_resource *resources; /* of the Node's status: integers with a domain in the name */
     size_t n_resources, resources_capacity;
-    char **
-        labels_held_by_others; /* "nvidia.com/gpu.count (nfd-master)": ours, left to who holds it */
+    char **labels_held_by_others; /* "nvidia.com/gpu.count (nfd-master)": ours, but left to its
+                                     owner */
     size_t n_labels_held, labels_held_capacity;
 };
 
@@ -109,8 +109,9 @@ enum sync_message_kind {
     SYNC_STATE,
     SYNC_EVENT,
     SYNC_NEWS,
-    SYNC_SHUTDOWN, /* nothing but its kind */
-    SYNC_UNINSTALL /* likewise: the answer to a bye, when the DaemonSet runs us no more */
+    SYNC_SHUTDOWN, /* has no members */
+    SYNC_UNINSTALL /* likewise: the response to a shutdown, if the DaemonSet no longer runs us here
+                    */
 };
 
 struct sync_message {
@@ -136,7 +137,7 @@ int sync_message_read(const char *line, size_t length, struct sync_message *ret_
 /* The value of a watched label; NULL = the Node does not have it. Borrowed. */
 const char *sync_news_label(const struct sync_news *news, const char *key);
 
-/* For those who keep or build one without a message around it; what is in it was malloc'ed. */
+/* For users that keep or build one without a message; its content was malloc'ed. */
 void sync_setup_deinit(struct sync_setup *setup);
 void sync_state_deinit(struct sync_state *state);
 void sync_news_deinit(struct sync_news *news);

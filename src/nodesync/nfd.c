@@ -13,7 +13,7 @@ static bool is_value(const json_t *map, const char *key, const char *value)
     return text && str_equal(text, value);
 }
 
-/* What the label stood at when it followed us last; NULL = it never did. */
+/* The value of the label when NFD last followed us; NULL = never. */
 static const char *follows(const struct nfd *nfd, const struct sync_label *label, const char *live,
                            const json_t *found)
 {

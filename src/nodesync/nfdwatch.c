@@ -5,11 +5,11 @@
 #include "base/log.h"
 
 enum {
-    PATIENCE_MS = 60 * 1000, /* so long may NFD take to set what we told it */
+    PATIENCE_MS = 60 * 1000, /* how long NFD may take to set our values */
     CHECK_MS = 10 * 60 * 1000,
 };
 
-/* What lasts is what the scene knows. */
+/* Copies the lasting results to the observed state. */
 static void tell_scene(struct nfdwatch *watch)
 {
     watch->observed->nfd_left = nfd_left(&watch->nfd);
@@ -44,7 +44,7 @@ static void on_check(uv_timer_t *timer)
         feature_check(watch->feature);
 }
 
-/* Waits for as long as there is something to be waited out. */
+/* Runs the timer while the condition holds. */
 static void await(uv_timer_t *timer, bool is_so, uv_timer_cb on_due)
 {
     if (!is_so)

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * What node-feature-discovery makes of our NodeFeature as time passes. nfd.h judges each sight of
- * the Node; here a judgement that lasts for a minute becomes what the scene knows: NFD has fallen
- * silent and others set our labels, or it takes a label from another NodeFeature. And an API that
- * has no NodeFeatures is asked again now and then: NFD may come later.
+ * Tracks over time what node-feature-discovery does with our NodeFeature. nfd.h evaluates each
+ * version of the Node; a result that lasts for a minute becomes part of the observed state: NFD is
+ * silent and others set our labels, or it takes a label from another NodeFeature. An API without
+ * NodeFeatures is checked again now and then: NFD may be installed later.
  */
 
 #include "nodesync/feature.h"
@@ -13,7 +13,7 @@
 #include "nodesync/observed.h"
 
 struct nfdwatch {
-    struct observed *observed; /* borrowed; nfd_left and nfd_lost in it are ours */
+    struct observed *observed; /* borrowed; its nfd_left and nfd_lost are ours */
     struct feature *feature;
     struct nfd nfd;
     uv_timer_t lag, lost, check;
@@ -22,12 +22,12 @@ struct nfdwatch {
     void *userdata;
 };
 
-/* on_change: the scene knows another thing now, outside of nfdwatch_sync. */
+/* on_change: the observed state changed, outside of nfdwatch_sync. */
 void nfdwatch_init(struct nfdwatch *watch, uv_loop_t *loop, struct observed *observed,
                    struct feature *feature, void (*on_change)(void *userdata), void *userdata);
 
 /* The Node, the state or our NodeFeature changed. */
 void nfdwatch_sync(struct nfdwatch *watch);
 
-/* Stops; the memory may go when the loop has run. */
+/* Stops; the memory may be freed once the loop has run. */
 void nfdwatch_deinit(struct nfdwatch *watch);

@@ -51,7 +51,7 @@ const json_t *node_condition(const json_t *node, const char *type)
 
 int64_t node_quantity(const char *text)
 {
-    /* The API server writes a count in its shortest form: 2000 comes back as "2k". */
+    /* The API server writes counts in their shortest form: 2000 comes back as "2k". */
     static const char suffixes[] = "kMGTPE";
     const char *suffix;
     int64_t number, factor = 1;
@@ -89,7 +89,7 @@ bool node_is_later(const json_t *candidate, const json_t *than)
 
     if (!new || !old || !is_equal(node_uid(candidate), node_uid(than)))
         return true;
-    /* Decimal numbers without leading zeroes, however long. */
+    /* Decimal numbers without leading zeroes, of any length. */
     return strlen(new) != strlen(old) ? strlen(new) > strlen(old) : strcmp(new, old) > 0;
 }
 
@@ -116,7 +116,7 @@ static int64_t quantity_at(const json_t *map, const char *key)
     return text ? node_quantity(text) : 0;
 }
 
-/* Resources of device plugins have a domain in their name; cpu and memory have none. */
+/* Resources of device plugins have a domain in their name; cpu and memory do not. */
 static int tell_resources(json_t *capacity, const json_t *allocatable, struct sync_news *news)
 {
     struct sync_resource *resource;
@@ -142,7 +142,7 @@ static int tell_resources(json_t *capacity, const json_t *allocatable, struct sy
     return 0;
 }
 
-/* Those of the keys that the Node has. */
+/* The keys that the Node has. */
 static int tell_watched(char *const *keys, size_t n_keys, const json_t *node,
                         const char *(*value_of)(const json_t *node, const char *key),
                         struct sync_label **values, size_t *n, size_t *capacity)

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Our Node as the API server tells it: the few questions we have about it, and what the agent hears
- * of it. Everything is borrowed from the object. */
+/* Our Node as the API server returns it: the few properties we need, and the news for the agent.
+ * Everything is borrowed from the object. */
 
 #include <jansson.h>
 #include <stdbool.h>
 
 #include "nodesync/message.h"
 
-#define NODE_MANAGER "gpuslice-node" /* our field manager, for all that is written of this node */
+#define NODE_MANAGER                                                             \
+    "gpuslice-node" /* our field manager, for everything written about this node \
+                     */
 
 /* NULL = it has none. */
 const char *node_label(const json_t *node, const char *key);
@@ -17,20 +19,20 @@ const char *node_annotation(const json_t *node, const char *key);
 const json_t *node_condition(const json_t *node, const char *type);
 const char *node_uid(const json_t *node);
 
-/* "16", "2k", "1M"; -1 for what is no whole number of things. */
+/* "16", "2k", "1M"; -1 if it is not a whole number. */
 int64_t node_quantity(const char *text);
 
-/* Both are one state of one Node. */
+/* True if both are the same version of the same Node. */
 bool node_is_same(const json_t *a, const json_t *b);
 
-/* Is the candidate a later state than `than` (which may be NULL)? What cannot be compared is later.
- */
+/* True if the candidate is a later version than `than` (which may be NULL). What cannot be compared
+ * counts as later. */
 bool node_is_later(const json_t *candidate, const json_t *than);
 
-/* A smaller copy for keeping: without images, volumes and addresses. NULL for want of memory. */
+/* A reduced copy to keep: without images, volumes and addresses. NULL without memory. */
 json_t *node_keep(const json_t *node);
 
-/* The part of the news that stands in the Node. node may be NULL: gone. 0 or -ENOMEM. */
+/* The part of the news that comes from the Node. node may be NULL: gone. 0 or -ENOMEM. */
 int node_news(const json_t *node, const struct sync_setup *setup, struct sync_news *ret_news);
 
 /* NULL when the API server takes it; else what is wrong with it. */

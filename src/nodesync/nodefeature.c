@@ -87,7 +87,7 @@ static json_t *owners(const struct nodefeature_owner *owner)
 {
     if (!owner->daemonset || !owner->uid)
         return NULL;
-    /* The DaemonSet and not the pod: else each restart would take the labels away. */
+    /* The DaemonSet and not the pod: otherwise each restart would remove the labels. */
     return json_pack("[{s:s,s:s,s:s,s:s}]", "apiVersion", "apps/v1", "kind", "DaemonSet", "name",
                      owner->daemonset, "uid", owner->uid);
 }

@@ -106,7 +106,7 @@ static void on_labels_conflict(const struct kube_response *response, void *userd
     const size_t n_before = json_object_size(observed->yielded);
 
     kube_each_conflict(response, yield, observed);
-    if (json_object_size(observed->yielded) > n_before) /* else only a newer Node makes it better */
+    if (json_object_size(observed->yielded) > n_before) /* otherwise only a newer Node helps */
         observed->on_node(observed->userdata);
 }
 

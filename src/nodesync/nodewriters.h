@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* What we keep on our own Node, each by a writer of its own, so that one that is refused does not
- * hold up the others. */
+/* What we maintain on our own Node, each with its own writer, so that a rejected one does not block
+ * the others. */
 
 #include "kube/writer.h"
 #include "nodesync/labels.h"
@@ -14,7 +14,7 @@ struct nodewriters {
     struct writer writers[NODEWRITERS_WRITERS];
 };
 
-/* on_change: one of them came to rest, or failed. */
+/* on_change: one of them became idle, or failed. */
 void nodewriters_init(struct nodewriters *nodewriters, uv_loop_t *loop, struct observed *observed,
                       void (*on_change)(void *userdata), void *userdata);
 
@@ -24,9 +24,9 @@ void nodewriters_kick(struct nodewriters *nodewriters);
 
 bool nodewriters_is_idle(const struct nodewriters *nodewriters);
 
-/* The labels that should be, from all that is seen, which holds a Node and a state. 0 or -ENOMEM.
- */
+/* The desired labels, from the observed state, which must contain a Node and a state. 0 or
+ * -ENOMEM. */
 int nodewriters_plan_labels(const struct observed *observed, struct labels_plan *ret_plan);
 
-/* The memory may go when the loop has run. */
+/* The memory may be freed once the loop has run. */
 void nodewriters_deinit(struct nodewriters *nodewriters);

@@ -85,8 +85,7 @@ int owner_path(const struct owner *owner, char **ret_path)
     return *ret_path ? 0 : -ENOMEM;
 }
 
-/* The simplest of the ways to choose nodes, and the usual one. Of a Node that is not known nothing
- * is taken away. */
+/* The simplest way to select nodes, and the usual one. An unknown Node never counts as excluded. */
 static bool chooses(const json_t *daemonset, const json_t *node)
 {
     json_t *selector = NULL;
@@ -118,7 +117,7 @@ bool owner_leaves(const struct owner *owner, const struct kube_response *respons
     daemonset = json_loadb(response->body, response->size, 0, NULL);
     metadata = json_object_get(daemonset, "metadata");
     uid = json_string_value(json_object_get(metadata, "uid"));
-    /* Another one of the same name is a new installation, whose agent comes after us. */
+    /* A different one of the same name is a new installation, whose agent follows us. */
     leaves = kube_is_success(response->http_status) && uid && owner->uid &&
              str_equal(uid, owner->uid) &&
              (json_object_get(metadata, "deletionTimestamp") ||

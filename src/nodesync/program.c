@@ -48,10 +48,10 @@ struct program {
     bool has_role;      /* the rights that are not needed any more are gone */
     struct backoff access_backoff;
     struct lograte access_trouble, server_trouble;
-    struct lograte notes; /* of labels that are not ours to set */
-    bool is_listing;      /* what comes is a list, not a change */
-    bool is_listed;       /* the list that runs has shown it */
-    bool is_heard;        /* the API server */
+    struct lograte notes; /* about labels that we may not set */
+    bool is_listing;      /* a list is being read, not a watch */
+    bool is_listed;       /* the current list contained it */
+    bool is_heard;        /* the API server is reachable */
     int status;
 };
 
@@ -71,7 +71,7 @@ static bool is_running(const struct program *program)
     return program->client != NULL;
 }
 
-/* -- what the agent hears ---------------------------------------------------------------------- */
+/* -- news for the agent ------------------------------------------------------------------------ */
 
 static void say_notes(struct program *program, const struct labels_plan *plan)
 {
@@ -212,7 +212,7 @@ static void on_trouble(const char *reason, void *userdata)
     recorder_kick(program->recorder);
 }
 
-/* -- what comes to rest ------------------------------------------------------------------------ */
+/* -- idle -------------------------------------------------------------------------------------- */
 
 static void on_rest(void *userdata)
 {
@@ -221,7 +221,7 @@ static void on_rest(void *userdata)
     shutdown_sync(&program->shutdown);
 }
 
-/* What our NodeFeature said before we came may be known now. */
+/* The previous content of our NodeFeature may be known now. */
 static void on_feature(void *userdata)
 {
     struct program *program = userdata;
@@ -381,7 +381,7 @@ static void on_state(struct program *program, struct sync_state *state)
     on_node(program);
 }
 
-/* On the Node and on each pod named. */
+/* On the Node and on each listed pod. */
 static void record(struct program *program, const struct sync_event *event)
 {
     struct correlator_event one = {

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The whole of gpuslice-nodesync: hears the agent and the API server, and keeps our Node as the
- * agent wants it. Everything is level-triggered: whenever the wish or the Node changed, each writer
- * looks at both as they are now.
+ * The whole of gpuslice-nodesync: connects the agent and the API server, and keeps our Node as the
+ * agent wants it. Everything is level-triggered: whenever the desired state or the Node changes,
+ * each writer looks at both as they are now.
  */
 
 enum { PROGRAM_AGAIN = -1 };

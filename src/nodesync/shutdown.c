@@ -5,9 +5,9 @@
 
 #include "base/log.h"
 
-enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for ending */ };
+enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for exiting */ };
 
-/* A restart loses nothing by it; an uninstall leaves things behind. */
+/* A restart loses nothing by this; an uninstall leaves things behind. */
 static void say_unknown(const struct shutdown *shutdown, const char *reason)
 {
     log_warning("cannot find out whether this is an uninstall, so what is ours stays on the Node",
@@ -48,7 +48,7 @@ static void remove_everything(struct shutdown *shutdown)
     sync_state_deinit(&observed->state);
     observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE};
     observed->has_state = true;
-    /* There is no time to wait out what failed before. */
+    /* There is no time to wait for back-offs. */
     nodewriters_kick(shutdown->nodewriters);
     writer_kick(&shutdown->feature->writer);
 }
@@ -62,7 +62,7 @@ static void on_daemonset(const struct kube_response *response, void *userdata)
         say_unknown(shutdown, response->reason);
     if (owner_leaves(shutdown->owner, response))
         remove_everything(shutdown);
-    shutdown->is_known = true; /* not before each writer has looked: some were at rest */
+    shutdown->is_known = true; /* not before each writer has synced: some were idle */
     end_when_done(shutdown);
 }
 
@@ -82,7 +82,7 @@ static int ask_daemonset(struct shutdown *shutdown, struct error *err)
     return kube_send(shutdown->observed->client, &request, shutdown, &shutdown->call, err);
 }
 
-/* Who owns us may be unknown yet, when the agent ends right after its start. */
+/* The owner may still be unknown if the agent ends right after its start. */
 static void ask_when_known(struct shutdown *shutdown)
 {
     struct error err = ERROR_INIT;

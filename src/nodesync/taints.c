@@ -36,8 +36,8 @@ static void format(const char *key, const char *value, const char *effect, struc
     text_addf(out, *value ? "%s=%s:%s" : "%s%s:%s", key, value, effect);
 }
 
-/* Is it in the remembered list, as it stands on the Node now? One that somebody gave another value
- * is theirs. */
+/* True if the remembered list has the taint with its current value. One that somebody gave another
+ * value is theirs. */
 static bool is_remembered(const json_t *taint, const char *remembered)
 {
     cleanup_text struct text own = TEXT_INIT;
@@ -67,7 +67,7 @@ static void remember(const struct sync_taint *taint, struct text *ours)
     format(taint->key, taint->value, taint->effect, ours);
 }
 
-/* What stays as it is: strangers' taints, and ours that are still wanted, with the wanted value. */
+/* Taints to keep: foreign ones, and ours that are still wanted, with the wanted value. */
 static int keep_current(const json_t *current, const char *remembered,
                         const struct sync_taint *wanted, size_t n_wanted, json_t *list,
                         struct text *ours)

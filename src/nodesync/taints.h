@@ -5,11 +5,11 @@
  * gpuslice.taints on the Node.
  *
  * Node.spec.taints is one atomic list, so it cannot be applied in parts: it is patched, and each
- * patch tests that the list is still the one it was made from. Which of them are ours is remembered
- * in an annotation, changed in the same patch: a taint that is wanted no more goes away, and a
- * stranger's stays, also one that says the same as ours.
+ * patch tests that the list has not changed. An annotation, changed in the same patch, remembers
+ * which ones are ours: a taint that is no longer wanted is removed, and foreign ones stay, even
+ * identical ones.
  *
- * Two taints are the same when key and effect are.
+ * Two taints are the same if their key and effect are.
  */
 
 #include <jansson.h>

@@ -20,14 +20,14 @@ struct retirement {
     struct kube_client *client;
     const char *daemonset; /* borrowed */
     char *path;
-    bool is_told; /* the server has taken the deletion */
+    bool is_told; /* the server has accepted the deletion */
     bool is_gone;
-    char trouble[256]; /* why it is not gone */
+    char trouble[256]; /* why it still exists */
 };
 
 static void on_timer(uv_timer_t *timer);
 
-/* Forbidden is forbidden; what else goes wrong may pass. */
+/* Forbidden stays forbidden; other failures may be temporary. */
 static bool is_hopeless(const struct kube_response *response)
 {
     return response->http_status == 401 || response->http_status == 403;
@@ -65,7 +65,7 @@ static void on_timer(uv_timer_t *timer)
     }
     if (kube_send(retirement->client, &request, retirement, NULL, &err) < 0) {
         snprintf(retirement->trouble, sizeof(retirement->trouble), "%s", error_text(&err));
-        uv_timer_start(&retirement->timer, on_timer, ASK_MS, 0); /* the token may come yet */
+        uv_timer_start(&retirement->timer, on_timer, ASK_MS, 0); /* the token may not exist yet */
     }
 }
 

@@ -5,10 +5,10 @@
  * `gpuslice-nodesync --retire DAEMONSET`: deletes our DaemonSet, in the namespace NAMESPACE of the
  * environment or else our own, in the foreground, and waits until it and its pods are gone.
  *
- * An uninstaller that deletes the DaemonSet and then, at once, the rights of its pods leaves them
- * no time to clean their Nodes up. Run before that, this gives it: each pod ends, sees that its
- * DaemonSet is being deleted, and removes what is its own.
+ * An uninstaller that deletes the DaemonSet and immediately afterwards its pods' permissions leaves
+ * them no time to clean up their Nodes. Run before that, this command provides it: each pod ends,
+ * sees that its DaemonSet is being deleted, and removes what it wrote.
  */
 
-/* Returns the exit status: 0 when it is gone, also when it was not there; else logs why. */
+/* Returns the exit status: 0 if it is gone, even if it never existed; otherwise logs why. */
 int uninstall_run(const char *daemonset);

@@ -12,17 +12,15 @@
 #include "plugin/cdi.h"
 #include "rpc/message.h"
 
-/* Names that libnvidia-container and the CDI specs of NVIDIA's plugin agree on. */
+/* Names agreed on by libnvidia-container and the CDI specs of NVIDIA's plugin. */
 #define VISIBLE_DEVICES_FOLDER "/var/run/nvidia-container-devices"
 #define IMEX_CHANNEL_PREFIX    "/dev/nvidia-caps-imex-channels/channel"
 
-enum {
-    ANSWER_MAX = 4096
-}; /* far above what one container can name: envs, mounts or devices each */
+enum { ANSWER_MAX = 4096 }; /* far more than one container can use: envs, mounts or devices each */
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_ContainerAllocateResponse)
 
-/* One device behind the ids, out of the current plan or of the one before. */
+/* One device behind the ids, from the current plan or the previous one. */
 struct given {
     const struct device *device;
     unsigned gpu_index;
@@ -32,8 +30,8 @@ struct given {
 struct devices {
     struct given *items;
     size_t n_items, capacity;
-    size_t n_shared; /* slices that are not a whole device, of one device or of several */
-    bool mps;        /* one of the devices is served by MPS */
+    size_t n_shared; /* slices smaller than a whole device, of one device or several */
+    bool mps;        /* one of the devices uses MPS */
 };
 
 static void devices_deinit(struct devices *devices)
@@ -41,7 +39,7 @@ static void devices_deinit(struct devices *devices)
     free(devices->items);
 }
 
-/* One answer under construction; the first failed addition sticks. */
+/* One response under construction; the first failed addition sticks. */
 struct builder {
     const struct offer *offer;
     const struct plan_resource *resource;
@@ -50,7 +48,7 @@ struct builder {
     bool failed;
 };
 
-/* Appends a zeroed entry to one of the answer's nanopb arrays (pb_size_t count, exact size). */
+/* Appends a zeroed entry to one of the response's nanopb arrays (pb_size_t count, exact size). */
 static void *append(struct builder *builder, void *items_p, pb_size_t *count, size_t item_size)
 {
     char *items;
@@ -124,7 +122,7 @@ static void device_name(const struct builder *builder, const struct given *given
         snprintf(name, size, "%s", given->device->uuid);
 }
 
-/* `path` below the dev root: where the node keeps what containers see as `path`. */
+/* `path` below the dev root: where the node has what containers see at `path`. */
 static void dev_path(const struct builder *builder, const char *path, struct text *host)
 {
     const struct config *config = builder->offer->config;
@@ -190,7 +188,7 @@ static void add_cdi_channel(struct builder *builder, int64_t channel, struct tex
     add_cdi_name(builder, list, "imex-channel", id);
 }
 
-/* The annotation's key must be new for each container, so it ends in a random UUID. */
+/* The annotation's key must be unique per container, so it ends in a random UUID. */
 static void add_cdi_annotation(struct builder *builder, const struct text *list)
 {
     v1beta1_ContainerAllocateResponse_AnnotationsEntry *entry;
@@ -343,7 +341,7 @@ static bool is_added(const struct builder *builder, const char *container)
     return false;
 }
 
-/* MIG devices of one GPU share its node, which is named once. */
+/* MIG devices of one GPU share its device node, which is listed once. */
 static void spec_device(struct builder *builder, const struct device *device, struct text *host)
 {
     char paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
@@ -385,7 +383,7 @@ static void build(struct builder *builder)
         add_mps(builder);
     add_features(builder);
     if (!(strategies & ~cdi))
-        return; /* the runtime gets everything from the CDI spec, device nodes included */
+        return; /* the runtime takes everything from the CDI spec, device nodes included */
     if (strategies & LIST_STRATEGY_ENVVAR)
         add_environment(builder);
     if (strategies & LIST_STRATEGY_VOLUME_MOUNTS)
@@ -402,7 +400,7 @@ static int add_given(struct devices *devices, const struct plan *plan, const str
 
     for (size_t i = 0; i < devices->n_items; i++)
         if (str_equal(devices->items[i].device->uuid, on->device.uuid))
-            return 0; /* two replicas of one device are one to the container */
+            return 0; /* two replicas of one device are one device to the container */
     given = array_push(&devices->items, &devices->n_items, &devices->capacity, sizeof(*given));
     if (!given)
         return -ENOMEM;
@@ -410,8 +408,8 @@ static int add_given(struct devices *devices, const struct plan *plan, const str
     return 0;
 }
 
-/* The device of an id. One resource may hold whole devices and slices, so its device tells how it
- * is shared. */
+/* The device of an id. One resource may have whole devices and slices, so its device determines the
+ * sharing. */
 static const struct plan_device *find_device(const struct offer *offer, const char *resource,
                                              const char *id)
 {
@@ -456,7 +454,7 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
     struct builder builder = {.offer = offer, .resource = current, .answer = &answer};
     int r;
 
-    if (!current) { /* withdrawn a moment ago: answer as it was announced */
+    if (!current) { /* withdrawn a moment ago: respond as it was announced */
         current = earlier ? plan_find_resource(earlier->plan, resource) : NULL;
         builder.resource = current;
         if (!current) {

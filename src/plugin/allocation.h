@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Allocate, for one container: device ids in, what the container gets out. The order of the steps
- * and every name in the answer are those of NVIDIA's plugin, because container runtimes read them.
+ * Allocate, for one container: device ids in, device access out. The order of the steps and every
+ * name in the response are those of NVIDIA's plugin, because container runtimes depend on them.
  */
 
 #include "base/error.h"
@@ -16,9 +16,9 @@ enum allocation_outcome {
 };
 
 /*
- * `earlier` (may be NULL) is the offer before the current one: the kubelet may still ask for an id
- * that a reload just withdrew. Fills ret_answer, which owns all it points to (message_release).
- * 0, an outcome with its sentence in err, or -ENOMEM.
+ * `earlier` (may be NULL) is the offer before the current one: the kubelet may still request an id
+ * that a reload just withdrew. Fills ret_answer, which owns everything it points to
+ * (message_release). 0, an outcome with its message in err, or -ENOMEM.
  */
 int allocation_answer(const struct offer *offer, const struct offer *earlier, const char *resource,
                       char *const *ids, size_t n_ids, v1beta1_ContainerAllocateResponse *ret_answer,

@@ -14,8 +14,8 @@
 #include "base/file.h"
 #include "base/text.h"
 
-/* Loaders refuse a version below what the fields need; 0.5.0 brought hostPath and names like "0".
- */
+/* Loaders reject a version below what the fields need; 0.5.0 introduced hostPath and names like
+ * "0". */
 #define CDI_VERSION "0.5.0"
 
 static const char *const control_nodes[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
@@ -44,7 +44,7 @@ static void json_release(json_t **json)
     json_decref(*json);
 }
 
-/* Where the node's files are for us, and what the runtime on the host calls that place. */
+/* The root of the node's files as we see it, and as the runtime on the host sees it. */
 struct roots {
     const char *ours, *host;
     const char *dev;
@@ -61,7 +61,7 @@ static struct roots find_roots(const struct config *config)
     struct roots roots = {.host = as_prefix(config->driver_root),
                           .dev = as_prefix(config->dev_root)};
 
-    /* Outside of a container there is no /driver-root, and the host's own paths hold. */
+    /* Outside of a container there is no /driver-root, and the host's own paths apply. */
     roots.ours = container && access(container, F_OK) == 0 ? as_prefix(container) : roots.host;
     return roots;
 }
@@ -84,7 +84,7 @@ static json_t *node_json(const struct roots *roots, const char *path)
     return json_pack("{s:s, s:s}", "path", path, "hostPath", host);
 }
 
-/* Adds the nodes that this node of the cluster has; `pattern` is glob(3)'s. */
+/* Adds the device nodes that this host has; `pattern` is glob(3)'s. */
 static int add_nodes(json_t *nodes, const struct roots *roots, const char *pattern)
 {
     char path[PATH_MAX];
@@ -124,7 +124,7 @@ static int is_library(const struct dirent *entry, const char *suffix)
     return str_starts_with(entry->d_name, "lib") && str_ends_with(entry->d_name, suffix);
 }
 
-/* Adds the driver's libraries of one folder, in the order of their names. */
+/* Adds the driver's libraries of one directory, sorted by name. */
 static int add_libraries(json_t *mounts, const struct roots *roots, const char *folder,
                          const char *suffix)
 {
@@ -135,7 +135,7 @@ static int add_libraries(json_t *mounts, const struct roots *roots, const char *
     snprintf(path, sizeof(path), "%s%s", roots->ours, folder);
     n = scandir(path, &entries, NULL, alphasort);
     if (n < 0)
-        return 0; /* a folder that this distribution does not have */
+        return 0; /* a directory that this distribution does not have */
     for (int i = 0; i < n; i++) {
         if (r == 0 && is_library(entries[i], suffix)) {
             snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
@@ -147,7 +147,7 @@ static int add_libraries(json_t *mounts, const struct roots *roots, const char *
     return r;
 }
 
-/* On merged-usr systems /lib64 is /usr/lib64: the same library must not be mounted twice. */
+/* On merged-usr systems /lib64 is /usr/lib64: do not mount the same library twice. */
 static bool is_alias(const struct roots *roots, const char *folder)
 {
     char path[PATH_MAX], resolved[PATH_MAX], canonical[PATH_MAX];
@@ -173,7 +173,8 @@ static int add_driver(json_t *mounts, const struct roots *roots, const char *dri
     return r;
 }
 
-/* The container's ld.so cache must learn the mounted libraries; NVIDIA's hook program does it. */
+/* The container's ld.so cache must include the mounted libraries; NVIDIA's hook program updates
+ * it. */
 static json_t *hooks_json(const struct config *config, const json_t *mounts)
 {
     const char *program = config->plugin.nvidia_cdi_hook_path;
@@ -187,7 +188,7 @@ static json_t *hooks_json(const struct config *config, const json_t *mounts)
         return json_array();
     name = name ? name + 1 : program;
     r |= json_array_append_new(args, json_string(name));
-    if (str_equal(name, "nvidia-ctk")) /* the older program has the hooks below a verb */
+    if (str_equal(name, "nvidia-ctk")) /* the older program has the hooks under a verb */
         r |= json_array_append_new(args, json_string("hook"));
     r |= json_array_append_new(args, json_string("update-ldcache"));
     json_array_foreach(mounts, i, mount)
@@ -212,8 +213,7 @@ static json_t *hooks_json(const struct config *config, const json_t *mounts)
                      args);
 }
 
-/* An empty list is left out. "void" keeps NVIDIA's own runtime from adding devices a second time.
- */
+/* An empty list is omitted. "void" keeps NVIDIA's own runtime from adding devices a second time. */
 static json_t *edits_json(json_t *nodes, json_t *mounts, json_t *hooks)
 {
     const struct {
@@ -237,7 +237,7 @@ struct device_class {
     const char *name;
     int (*add)(json_t *devices, const struct offer *offer, const struct roots *roots,
                const struct device_class *class);
-    /* of a feature: its switch in struct config, and what it consists of */
+    /* of a feature: its switch in struct config, and its device nodes */
     size_t enabled;
     const char *nodes[2], *mounts[2];
 };
@@ -266,8 +266,8 @@ static bool has_path(const json_t *nodes, const char *path)
     return false;
 }
 
-/* One device of the plan, whose nodes join those of `all`. A device without edits makes runtimes
- * refuse the whole file, so one without a node is left out. */
+/* One device of the plan, whose nodes are added to those of `all`. A device without edits makes
+ * runtimes reject the whole file, so one without a node is left out. */
 static int add_planned(json_t *devices, json_t *all, const struct offer *offer,
                        const struct roots *roots, const struct plan_device *on)
 {
@@ -305,7 +305,7 @@ static int add_gpus(json_t *devices, const struct offer *offer, const struct roo
     return add_device(devices, "all", json_pack("{s:O}", "deviceNodes", all));
 }
 
-/* Also channels that do not exist yet: Allocate looks each time before it names one. */
+/* Includes channels that do not exist yet: Allocate checks each time before it returns one. */
 static int add_channels(json_t *devices, const struct offer *offer, const struct roots *roots,
                         const struct device_class *class)
 {
@@ -322,7 +322,8 @@ static int add_channels(json_t *devices, const struct offer *offer, const struct
     return r;
 }
 
-/* Allocate names a feature that is switched on, so it is there even if the node has none of it. */
+/* Allocate returns every feature that is switched on, so it is listed even if the node has none of
+ * it. */
 static int add_feature(json_t *devices, const struct offer *offer, const struct roots *roots,
                        const struct device_class *class)
 {
@@ -352,7 +353,7 @@ static const struct device_class classes[] = {
 
 /* --- the specs --- */
 
-/* What each container gets once, however many devices it has: for a GPU, the driver. */
+/* What each container gets once, regardless of its number of devices: for a GPU, the driver. */
 static json_t *common_json(const struct offer *offer, const struct roots *roots, bool is_gpu)
 {
     cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array(), *hooks = NULL;
@@ -367,8 +368,8 @@ static json_t *common_json(const struct offer *offer, const struct roots *roots,
     return hooks ? edits_json(nodes, mounts, hooks) : NULL;
 }
 
-/* The spec's text, to be freed; "" when the node has no device of the class, as a spec needs one.
- */
+/* The spec's text, to be freed; "" if the node has no device of the class, since a spec needs
+ * one. */
 static char *format(const struct offer *offer, const struct device_class *class)
 {
     const struct roots roots = find_roots(offer->config);

@@ -54,7 +54,7 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
     if (!devices || !nodes)
         return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
     if (n > MESSAGE_MAX_ENTRIES)
-        n = MESSAGE_MAX_ENTRIES; /* a plan of 65,535 slices on one node is beyond any kubelet */
+        n = MESSAGE_MAX_ENTRIES; /* no kubelet could handle 65,535 slices on one node */
     for (size_t i = 0; i < n; i++)
         fill_device(offer, resource, &resource->slices[i], &devices[i], &nodes[i]);
     list.devices = devices;
@@ -66,8 +66,7 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
 
 /* --- GetPreferredAllocation --- */
 
-/* One container's preference; what cannot be preferred stays empty, and the kubelet chooses itself.
- */
+/* One container's preference; if there is none it stays empty, and the kubelet decides. */
 static int prefer_one(const struct offer *offer, const char *name,
                       const v1beta1_ContainerPreferredAllocationRequest *request,
                       v1beta1_ContainerPreferredAllocationResponse *answer)
@@ -96,7 +95,8 @@ static int prefer_one(const struct offer *offer, const char *name,
         ids);
     if (r != 0)
         return r == PREFER_TOO_FEW ? 0 : r;
-    answer->deviceIDs = (char **)(uintptr_t)TAKE_PTR(ids); /* the strings stay the request's */
+    answer->deviceIDs =
+        (char **)(uintptr_t)TAKE_PTR(ids); /* the strings still belong to the request */
     answer->deviceIDs_count = (pb_size_t)size;
     return 0;
 }
@@ -207,7 +207,7 @@ enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
     given.items = calloc((size_t)request.container_requests_count + 1, sizeof(*given.items));
     r = given.items ? allocate_all(offers, resource, &request, &response, &given, err) : -ENOMEM;
     if (r > 0)
-        return RPC_INVALID_ARGUMENT; /* allocation_answer's own sentence */
+        return RPC_INVALID_ARGUMENT; /* allocation_answer's message */
     if (r == 0)
         r = message_encode(v1beta1_AllocateResponse_fields, &response, ret_data, ret_size);
     if (r < 0)

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What a device plugin answers: messages of the kubelet in, messages for it out, by the offer. Who
- * calls, and when, is service.h's subject.
+ * The content of a device plugin's responses: encoded messages from and to the kubelet, based on
+ * the offer. Who calls, and when, is service.h's subject.
  *
- * Each returns RPC_OK with an encoded message (free it), or the status to refuse with and its
- * sentence in err.
+ * Each returns RPC_OK with an encoded message (free it), or the error status and its message in
+ * err.
  */
 
 #include <stddef.h>
@@ -20,7 +20,7 @@
 enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,
                                   size_t *ret_size, struct error *err);
 
-/* GetPreferredAllocation. What cannot be preferred stays empty: the kubelet chooses by itself. */
+/* GetPreferredAllocation. Without a preference the response stays empty: the kubelet decides. */
 enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resource,
                                     const void *data, size_t size, void **ret_data,
                                     size_t *ret_size, struct error *err);

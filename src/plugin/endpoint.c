@@ -43,7 +43,7 @@ void endpoint_announce(struct endpoint *endpoint)
         log_error(error_text(&err), "resource", endpoint->setup.resource);
         return;
     }
-    /* From the back: a send without memory ends its call, which takes it out of the array. */
+    /* Backwards: a send without memory ends its call, which removes it from the array. */
     for (size_t i = endpoint->n_watches; i-- > 0;)
         if (rpc_call_send(endpoint->watches[i].call, data, size) == 0)
             endpoint->counters.lists_sent++;

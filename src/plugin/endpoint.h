@@ -3,13 +3,12 @@
 
 /*
  * The socket on which the kubelet calls for one resource: a gRPC server on
- * `gpuslice-<resource>.sock`, its calls, and the streams on which device lists are watched. What
- * the answers say is deviceplugin.h's subject, and whether the kubelet knows of the socket
- * service.h's.
+ * `gpuslice-<resource>.sock`, its calls, and the streams that watch device lists. deviceplugin.h
+ * has the content of the responses, service.h the registration.
  *
  * A watch belongs to the turn (one registration) in which it was opened. One from an earlier turn
- * may go on beside a newer one; the kubelet's word is the newer one, so only the end of the last
- * watch of this turn means that the kubelet let go of us.
+ * may continue beside a newer one; the newer one is what the kubelet uses, so only the end of the
+ * last watch of this turn means that the kubelet dropped us.
  */
 
 #include <limits.h>
@@ -32,16 +31,16 @@ struct endpoint_counters {
     uint64_t cancelled, protocol_errors; /* calls; connections */
 };
 
-/* All of it is borrowed. */
+/* All members are borrowed. */
 struct endpoint_setup {
     uv_loop_t *loop;
-    const char *folder;   /* the kubelet's, for sockets */
+    const char *folder;   /* the kubelet's directory for sockets */
     const char *resource; /* "nvidia.com/gpu" */
-    /* Where to find what is offered at the time of a call, and what was before (or NULL). */
+    /* Where to find the current offer at the time of a call, and the previous one (or NULL). */
     const struct offer *const *offer, *const *earlier;
     struct grants *const *grants; /* *grants NULL = Allocate answers at once, without a record */
     bool wants_pre_start;         /* the kubelet calls before each start of a container */
-    void (*on_let_go)(void *userdata); /* the last watch of this turn ended, not by our doing */
+    void (*on_let_go)(void *userdata); /* the kubelet ended the last watch of this turn */
     void *userdata;
 };
 
@@ -53,7 +52,7 @@ struct endpoint {
     struct endpoint_watch *watches;
     size_t n_watches, watches_capacity;
     uint64_t turn;
-    bool served;    /* it could be reached before */
+    bool served;    /* it was reachable before */
     bool withdrawn; /* lists are empty */
     struct endpoint_counters counters;
 };
@@ -64,29 +63,29 @@ void endpoint_name(const char *resource, char *buffer, size_t size);
 /* Does not listen yet. */
 void endpoint_init(struct endpoint *endpoint, const struct endpoint_setup *setup);
 
-/* Removes the socket, if it is still ours; the kubelet sees the streams end. May be listened on
+/* Removes the socket, if it is still ours; the kubelet sees the streams end. It may listen
  * again. */
 void endpoint_deinit(struct endpoint *endpoint);
 
-/* Listens anew. Watches of before end, as the kubelet sees it and by on_let_go. */
+/* Listens again. Earlier watches end, which the kubelet notices and on_let_go reports. */
 int endpoint_listen(struct endpoint *endpoint, struct error *err);
 
-/* The kubelet is about to be told of us: whoever watches from now on belongs to a new turn. */
+/* About to register: watches opened from now on belong to a new turn. */
 void endpoint_begin_turn(struct endpoint *endpoint);
 
-/* Sends the current list to whoever watches. */
+/* Sends the current list to all watches. */
 void endpoint_announce(struct endpoint *endpoint);
 
-/* Lists are empty from here on: the resource is not offered any more. */
+/* Lists are empty from now on: the resource is no longer offered. */
 void endpoint_withdraw(struct endpoint *endpoint);
 
-/* Ends every watch in good order; on_let_go does not run. */
+/* Ends every watch gracefully; on_let_go does not run. */
 void endpoint_end_watches(struct endpoint *endpoint);
 
-/* It listens, and whoever dials its path gets here. */
+/* It listens, and dialling its path reaches us. */
 bool endpoint_is_reachable(const struct endpoint *endpoint);
 
-/* It was reachable, and is not any more: the socket was removed, or somebody put his there. */
+/* It was reachable, and no longer is: the socket was removed, or replaced by somebody else's. */
 bool endpoint_is_lost(const struct endpoint *endpoint);
 
 /* Since the start. */

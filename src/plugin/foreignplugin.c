@@ -22,11 +22,11 @@ bool foreignplugin_is_live(const char *folder, const char *name)
 
     if (fd < 0 || n < 0 || (size_t)n >= sizeof(address.sun_path))
         return false;
-    /* A full queue of connections (EAGAIN) has a listener, only a slow one. */
+    /* A full backlog (EAGAIN) has a listener, only a slow one. */
     return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN;
 }
 
-/* The names that it may have, newest first. Returns how many. */
+/* The names it may have, newest first. Returns how many. */
 static size_t list_names(const char *resource, char ret_names[2][FOREIGNPLUGIN_NAME_SIZE])
 {
     if (!str_starts_with(resource, DOMAIN))

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/dirwatch.h"
 
-enum { ABSENT_POLL_MS = 200 }; /* well under the second in which we promise to register again */
+enum { ABSENT_POLL_MS = 200 }; /* well below the second in which we promise to register again */
 
 struct kubeletdir {
     struct dirwatch folder;
@@ -19,7 +19,7 @@ struct kubeletdir {
     char *socket_path, *folder_path;
     kubeletdir_changed_fn *on_changed;
     void *userdata;
-    struct stat socket_stat; /* st_ino 0 = not there */
+    struct stat socket_stat; /* st_ino 0 = it does not exist */
     bool watching;
     uint64_t generation, last_generation;
 };

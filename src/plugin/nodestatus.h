@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What our Node shows of extended resources, by the last news from the cluster. Who never hears
- * from a cluster knows nothing, and no service is judged by it.
+ * The extended resources of our Node, by the last news from the cluster. Without a cluster nothing
+ * is known, and no service is judged by it.
  */
 
 #include <stdbool.h>
@@ -23,13 +23,13 @@ struct nodestatus {
 
 void nodestatus_deinit(struct nodestatus *status);
 
-/* Forgets every resource; what the Node shows is known, until more is added: nothing. */
+/* Removes every resource; from now on the Node is known to have none, until more are added. */
 void nodestatus_clear(struct nodestatus *status);
 
-/* Copies the name. 0, or -ENOMEM: then nothing is known until the next nodestatus_clear. */
+/* Copies the name. 0, or -ENOMEM: nothing is known then until the next nodestatus_clear. */
 int nodestatus_add(struct nodestatus *status, const char *name, int64_t capacity,
                    int64_t allocatable);
 
-/* The resource as the Node shows it; zeroes when it does not. False = nothing is known. */
+/* The resource in the Node's status; zeroes if it is absent. False = nothing is known. */
 bool nodestatus_find(const struct nodestatus *status, const char *resource, int64_t *ret_capacity,
                      int64_t *ret_allocatable);

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What this node offers right now: the plan, what it was made from, and which GPUs are fit.
- * Services only read it; the agent replaces it as a whole when configuration or machine changed,
- * and flips `device_healthy` when a device goes bad or comes back.
+ * What this node currently offers: the plan, its inputs, and the health of the devices. Services
+ * only read it; the agent replaces it as a whole when configuration or machine change, and updates
+ * `device_healthy` when a device fails or recovers.
  */
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@
 struct grants;
 
 struct offer {
-    struct config *config; /* borrowed: offers of several machines share one */
+    struct config *config; /* borrowed: offers for several machines share one */
     struct inventory inventory;
     struct plan *plan;
     bool *device_healthy; /* one per plan->devices */
@@ -26,8 +26,8 @@ struct offer {
 };
 
 /*
- * Plans config on a copy of inventory, every GPU healthy. Sentences for people land in problems.
- * 0 or -ENOMEM.
+ * Plans config on a copy of inventory, with every GPU healthy. Messages for people are added to
+ * problems. 0 or -ENOMEM.
  */
 int offer_new(struct config *config, const struct inventory *inventory, struct problems *problems,
               struct offer **ret_offer);
@@ -41,5 +41,5 @@ DEFINE_CLEANUP(struct offer *, offer_free)
 bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
                             const struct slice *slice);
 
-/* How many of the resource's slices are; it is one of the offer's plan. */
+/* How many of the resource's slices are healthy; the resource is one of the offer's plan. */
 size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource);

@@ -15,7 +15,7 @@
 #include "rpc/message.h"
 
 struct question {
-    char **ids; /* sorted; NULL = every pod is wanted */
+    char **ids; /* sorted; NULL = every pod */
     size_t n_ids;
     podresources_done_fn *on_done;
     podresources_list_fn *on_listed; /* instead of on_done */
@@ -24,13 +24,13 @@ struct question {
 
 struct podresources {
     uv_loop_t *loop;
-    uv_timer_t timer; /* asks from the loop, so that no question is answered where it is asked */
+    uv_timer_t timer; /* asks from the loop, so that no query completes inside podresources_ask */
     char *socket_path;
-    struct rpc_client *client; /* while a call is open */
+    struct rpc_client *client; /* while a call is pending */
     struct question *questions;
     size_t n_questions, capacity;
     uint64_t began_ms;      /* when the call was made */
-    struct lograte silence; /* of a kubelet that does not answer */
+    struct lograte silence; /* while the kubelet does not respond */
 };
 
 DEFINE_MESSAGE_CLEANUP(v1_ListPodResourcesResponse)
@@ -199,7 +199,7 @@ static void fail(struct podresources *podresources, const char *why)
 
 static void on_due(uv_timer_t *timer);
 
-/* From the loop; a call that is open answers who asked before it, and then asks again. */
+/* From the loop; a pending call completes the queries made before it, and then calls again. */
 static void ask_soon(struct podresources *podresources)
 {
     if (!podresources->client && !uv_is_active((uv_handle_t *)&podresources->timer))
@@ -234,7 +234,7 @@ static void on_due(uv_timer_t *timer)
     int r;
 
     if (!*podresources->socket_path) {
-        answer_nothing(podresources); /* as its owner wants it */
+        answer_nothing(podresources); /* as configured by its owner */
         return;
     }
     podresources->began_ms = uv_now(podresources->loop);

@@ -27,29 +27,29 @@ enum {
 
 struct podresources;
 
-/* Names of the API server's making; "" when the kubelet gave none. */
+/* Names assigned by the API server; "" if the kubelet returned none. */
 struct podresources_pod {
     const char *namespace_, *name;
 };
 
 /*
- * The answer, valid during the call: at most PODRESOURCES_PODS_MAX pods in the kubelet's order,
- * none when the kubelet did not answer.
+ * The result, valid during the call: at most PODRESOURCES_PODS_MAX pods in the kubelet's order,
+ * none if the kubelet did not respond.
  */
 typedef void podresources_done_fn(const struct podresources_pod *pods, size_t n_pods,
                                   void *userdata);
 
-/* Nothing is asked before the first question. socket_path "" = there is nobody to ask. */
+/* Nothing is sent before the first query. socket_path "" = there is no kubelet to ask. */
 int podresources_new(uv_loop_t *loop, const char *socket_path,
                      struct podresources **ret_podresources, struct error *err);
 
-/* Open questions are forgotten without an answer. NULL is fine. */
+/* Open queries are dropped without a callback. NULL is allowed. */
 void podresources_free(struct podresources *podresources);
 
 /*
- * Asks for the pods that hold one of these devices (by their ids, whatever the resource). The ids
+ * Queries the pods that hold one of these devices (by their ids, whatever the resource). The ids
  * are copied; ids NULL asks for every pod. on_done runs exactly once, and never inside this
- * function. 0; -ENOMEM, or -EAGAIN with PODRESOURCES_QUESTIONS_MAX questions open: then it does not
+ * function. 0; -ENOMEM, or -EAGAIN with PODRESOURCES_QUESTIONS_MAX queries open: then it does not
  * run.
  */
 int podresources_ask(struct podresources *podresources, const char *const *ids, size_t n_ids,
@@ -76,9 +76,9 @@ int podresources_list(struct podresources *podresources, podresources_list_fn *o
                       void *userdata);
 
 /*
- * The pure part: the pods of an encoded ListPodResourcesResponse that hold one of the sorted `ids`
- * (NULL = every pod), handed to on_done, which runs once when it is one. 0, -EBADMSG or -E2BIG
- * (not such a message), or -ENOMEM.
+ * The pure part: passes the pods of an encoded ListPodResourcesResponse that hold one of the sorted
+ * `ids` (NULL = every pod) to on_done, which runs once if the message is valid. 0, -EBADMSG or
+ * -E2BIG (invalid), or -ENOMEM.
  */
 int podresources_read(const void *data, size_t size, const char *const *ids, size_t n_ids,
                       podresources_done_fn *on_done, void *userdata);

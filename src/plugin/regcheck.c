@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-/* With no healthy device a Node rightly shows nothing allocatable. */
+/* Without a healthy device a Node correctly shows nothing allocatable. */
 static bool agrees(const struct regcheck_view *view)
 {
     return view->capacity > 0 && view->allocatable > 0;
@@ -24,7 +24,7 @@ bool regcheck_update(struct regcheck *regcheck, const struct regcheck_view *view
         regcheck->since_ms = UINT64_MAX;
         return false;
     }
-    /* Each registration gets its whole time, from whatever it came. */
+    /* Each registration gets its full time, whatever its cause. */
     if (regcheck->since_ms == UINT64_MAX)
         regcheck->since_ms = now_ms;
     if (regcheck->since_ms < view->registered_ms)

@@ -18,7 +18,7 @@ static void on_answer(struct rpc_request *request, enum rpc_status status, const
 
     (void)request, (void)message, (void)size;
     snprintf(why, sizeof(why), "%s: %s", rpc_status_name(status), text);
-    registration_cancel(registration); /* and with it goes text */
+    registration_cancel(registration); /* this also frees text */
     registration->on_done(status == RPC_OK ? NULL : why, registration->userdata);
 }
 

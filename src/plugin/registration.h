@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * One call of Register: we tell the kubelet that a resource is served on a socket beside its own.
+ * One Register call: announces to the kubelet that a resource is served on a socket beside its own.
  *
- * A connection is made for each call and closed after it, because the kubelet that answers next may
- * be another one. Whether to call, and when again, is service.h's subject.
+ * Each call uses a new connection, because the kubelet may be a new one. Whether to call, and when
+ * again, is service.h's subject.
  */
 
 #include <uv.h>
@@ -14,10 +14,10 @@
 
 struct rpc_client;
 
-/* `why` it was refused or not answered, one sentence; NULL = the resource is registered. */
+/* `why` it was rejected or failed, one sentence; NULL = the resource is registered. */
 typedef void registration_done_fn(const char *why, void *userdata);
 
-/* All zero = no call is under way. */
+/* All zero = no call is pending. */
 struct registration {
     struct rpc_client *client;
     registration_done_fn *on_done;
@@ -41,5 +41,5 @@ struct registration_setup {
 int registration_call(struct registration *registration, const struct registration_setup *setup,
                       struct error *err);
 
-/* Forgets a call under way: on_done does not run any more. Without one nothing happens. */
+/* Cancels a pending call: on_done does not run any more. Without one it does nothing. */
 void registration_cancel(struct registration *registration);

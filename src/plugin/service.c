@@ -16,17 +16,17 @@
 
 enum {
     RETRY_FIRST_MS = 50,
-    RETRY_LAST_MS = 5000, /* a new socket of the kubelet begins with the first again */
-    STEADY_MS = 10000,    /* a registration that held so long was a good one */
-    WITHDRAW_MS = 500,    /* a kubelet reads its stream at once */
+    RETRY_LAST_MS = 5000, /* restarts at the first delay for a new kubelet socket */
+    STEADY_MS = 10000,    /* a registration that lasts this long was successful */
+    WITHDRAW_MS = 500,    /* a kubelet reads its stream immediately */
     WATCHES_KEPT = 16,
 };
 
 enum state {
-    STATE_IDLE,       /* no kubelet, or somebody else serves, or not tried yet */
-    STATE_CALLING,    /* Register is under way */
+    STATE_IDLE,       /* no kubelet, or another plugin serves, or not tried yet */
+    STATE_CALLING,    /* Register is pending */
     STATE_RETRY,      /* the timer runs */
-    STATE_REGISTERED, /* the timer runs while the Node is doubted */
+    STATE_REGISTERED, /* the timer runs while the Node disagrees */
 };
 
 struct service {
@@ -34,14 +34,15 @@ struct service {
     char resource[RESOURCE_NAME_SIZE];
     struct endpoint endpoint;
     struct registration registration;
-    struct standby standby;   /* while it stands back the timer runs */
-    struct regcheck regcheck; /* of a registration that the Node does not show, ours or a rival's */
+    struct standby standby; /* the timer runs while it is active */
+    struct regcheck
+        regcheck; /* for a registration that the Node does not show, ours or a foreign one */
     struct lograte trouble;
     enum state state;
-    uint64_t generation;    /* of the kubelet's socket that `state` is about */
-    uint64_t registered_ms; /* when it was last */
+    uint64_t generation;    /* of the kubelet's socket that `state` refers to */
+    uint64_t registered_ms; /* when it last registered */
     uint64_t retry_ms;
-    bool dropped; /* the kubelet stopped watching, which was not said yet */
+    bool dropped; /* the kubelet stopped watching, not logged yet */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
     uint64_t registrations, failed_registrations;
@@ -66,7 +67,7 @@ static void set_state(struct service *service, enum state state)
         tell_agent(service);
 }
 
-/* --- the timer: there is one thing at a time to look at again --- */
+/* --- the timer: one thing at a time to check again --- */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -94,13 +95,13 @@ static void retry(struct service *service)
     service->retry_ms = clock_twice_ms(service->retry_ms, RETRY_LAST_MS);
 }
 
-/* Streams that end now must not be taken for the end of the next: see stand_back. */
+/* Streams that end now must not be mistaken for the end of the next ones: see stand_back. */
 static void register_soon(struct service *service)
 {
     retry_in(service, RETRY_FIRST_MS);
 }
 
-/* --- what goes wrong --- */
+/* --- failures --- */
 
 static void say_trouble(struct service *service, enum log_level level, const char *message,
                         const char *why)
@@ -109,7 +110,7 @@ static void say_trouble(struct service *service, enum log_level level, const cha
         log_event(level, message, "resource", service->resource, "reason", why, NULL);
 }
 
-/* A registration that held was the end of the trouble before it. */
+/* A lasting registration ends the trouble before it. */
 static void forget_trouble(struct service *service)
 {
     if (service->state != STATE_REGISTERED || now_ms(service) - service->registered_ms < STEADY_MS)
@@ -125,7 +126,7 @@ static void fail_registration(struct service *service, const char *why)
     retry(service);
 }
 
-/* A kubelet that ends leaves its socket behind; the next one makes it anew, and that is seen. */
+/* A kubelet that exits leaves its socket behind; the next one recreates it, which we notice. */
 static void await_kubelet(struct service *service, const char *why)
 {
     service->failed_registrations++;
@@ -136,13 +137,13 @@ static void await_kubelet(struct service *service, const char *why)
 
 /* --- what the Node shows --- */
 
-/* Whether the Node shows nothing of the resource, too long after since_ms. */
+/* Whether the Node still does not show the resource, too long after since_ms. */
 static bool doubts(struct service *service, uint64_t since_ms)
 {
     const struct offer *offer = service->context->offer;
     const struct plan_resource *resource = plan_find_resource(offer->plan, service->resource);
     struct regcheck_view view = {
-        .registered_ms = since_ms + 1, /* the loop's clock may begin with 0 */
+        .registered_ms = since_ms + 1, /* the loop's clock may start at 0 */
         .healthy = resource ? offer_count_healthy(offer, resource) : 0,
     };
 
@@ -177,9 +178,9 @@ void service_node_changed(struct service *service)
 /* --- rivals --- */
 
 /*
- * Leaves the resource to the rival, in silence: the streams stay open, because kubelets (1.36 and
- * before, at least) take the end of any stream of a resource for the end of its newest plugin, and
- * would hang up on the rival.
+ * Leaves the resource to the foreign plugin without ending our streams: kubelets (at least up to
+ * 1.36) take the end of any stream of a resource for the end of its newest plugin, and would
+ * disconnect that one.
  */
 static void stand_back(struct service *service)
 {
@@ -189,7 +190,7 @@ static void stand_back(struct service *service)
     set_state(service, STATE_IDLE);
 }
 
-/* Whether somebody serves instead of us, as seen now. Then we stand back. */
+/* Whether another plugin serves instead of us. Then we stand back. */
 static bool finds_rival(struct service *service)
 {
     int outcome =
@@ -204,9 +205,9 @@ static bool finds_rival(struct service *service)
 }
 
 /*
- * A rival whose devices the Node does not show has been dropped by the kubelet without being told
- * (a crash or an upgrade of ours does it, see stand_back), and nobody would serve for ever. It
- * serves again once it comes with a new socket. True = it is to be succeeded.
+ * If the Node does not show the foreign plugin's devices, the kubelet has dropped it without
+ * notifying it (a crash or an upgrade of ours causes this, see stand_back), and the resource would
+ * stay unserved. It counts again once it has a new socket. True = take over.
  */
 static bool regcheck_rival(struct service *service)
 {
@@ -219,7 +220,7 @@ static bool regcheck_rival(struct service *service)
     return true;
 }
 
-/* What stand_back holds open cannot be held open any longer. */
+/* The streams that stand_back keeps open are about to end. */
 static void warn_of_the_end(const struct service *service)
 {
     if (standby_is_active(&service->standby) && service->endpoint.n_watches)
@@ -271,7 +272,7 @@ static void call_register(struct service *service)
     service->dropped = false;
 }
 
-/* Listens where the kubelet can dial us. Returns false when registering has to wait. */
+/* Listens where the kubelet can dial us. Returns false if registering has to wait. */
 static bool be_reachable(struct service *service)
 {
     bool watched = service->endpoint.n_watches > 0;
@@ -296,7 +297,7 @@ static void register_now(struct service *service)
     service->generation = kubeletdir_generation(service->context->kubelet);
     if (finds_rival(service))
         return;
-    /* Before the watches of an old server end, which must not count as the kubelet's doing. */
+    /* Before the watches of the old server end, which must not count as the kubelet's doing. */
     set_state(service, STATE_IDLE);
     if (standby_end(&service->standby))
         tell_agent(service);
@@ -327,8 +328,7 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-/* The kubelet let go of us: after a restart on the same socket, or because it dropped the plugin.
- */
+/* The kubelet dropped us: after a restart on the same socket, or because it dropped the plugin. */
 static void on_let_go(void *userdata)
 {
     struct service *service = userdata;
@@ -353,8 +353,9 @@ static void on_new_kubelet(struct service *service, uint64_t generation)
 }
 
 /*
- * A rival that came and went before we looked may have been registered for a moment. The kubelet
- * then dropped its newest plugin and calls nobody, while our stream goes on as if nothing had been.
+ * A foreign plugin that came and went unnoticed may have been registered for a moment. The kubelet
+ * then dropped its newest plugin and calls nobody, while our stream continues as if nothing had
+ * happened.
  */
 static bool may_have_lost_to(const struct service *service, const char *name)
 {
@@ -372,7 +373,7 @@ void service_check(struct service *service, const char *name)
     if (generation != service->generation) {
         on_new_kubelet(service, generation);
     } else if (finds_rival(service)) {
-        /* Each look puts the timer off: in a busy folder it might never come to doubt. */
+        /* Each check restarts the timer: in a busy directory it might never expire. */
         if (regcheck_rival(service))
             register_soon(service);
     } else if (stood_back) {
@@ -381,7 +382,7 @@ void service_check(struct service *service, const char *name)
     } else if (may_have_lost_to(service, name)) {
         register_soon(service);
     } else if (service->state != STATE_RETRY && !endpoint_is_reachable(&service->endpoint)) {
-        /* Not at once: whoever removed it may be about to put his own there. */
+        /* Not immediately: whoever removed it may be about to create his own. */
         forget_trouble(service);
         register_soon(service);
     }
@@ -389,7 +390,8 @@ void service_check(struct service *service, const char *name)
 
 void service_announce(struct service *service)
 {
-    /* The kubelet still reads the streams of who is not the newest: ours would replace his list. */
+    /* The kubelet also reads the streams of older plugins: ours would replace the newest one's
+     * list. */
     if (!standby_is_active(&service->standby))
         endpoint_announce(&service->endpoint);
 }
@@ -436,7 +438,7 @@ int service_new(const struct service_context *context, const char *resource,
     }
     service->timer.data = service;
     *ret_service = service;
-    register_now(service); /* what fails now is tried again */
+    register_now(service); /* failures are retried */
     return 0;
 }
 

@@ -70,7 +70,7 @@ struct subprocess_callbacks {
 struct subprocess_options {
     const char *program;     /* "gpuslice-http", beside the program that runs; or a path */
     const char *title;       /* for the log, "the HTTP program"; NULL = nothing is logged */
-    const char *key, *value; /* one more pair for the log's lines; NULL = none */
+    const char *key, *value; /* an extra key-value pair for log lines; NULL = none */
     struct channel_options channel;
     uint64_t backoff_first_ms, backoff_last_ms; /* 0 = 100 ms, 30 s */
     uint64_t steady_ms;                         /* 0 = 10 s */

@@ -81,7 +81,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     return 0;
 }
 
-/* The second GOAWAY: names the last stream that was taken. */
+/* The second GOAWAY: names the last accepted stream. */
 static void go_away(struct connection *c)
 {
     c->phase = GOING;
