@@ -275,7 +275,7 @@ static void names_the_file_of_a_problem(void **state)
     snprintf(path, sizeof(path), "%s/models", folder);
     assert_int_equal(file_make_directory(path, NULL), 0);
     snprintf(path, sizeof(path), "%s/models/x.yaml", folder);
-    assert_int_equal(file_write_atomic(path, "nam: x\n", 7, 0644, NULL), 0);
+    assert_int_equal(file_write_atomic(path, "title: x\n", 9, 0644, NULL), 0);
     assert_int_equal(catalog_load(folder, &problems, &own), -EBADMSG);
     assert_non_null(strstr(problems.items[0].text, "/models/x.yaml:1:1: "));
     assert_int_equal(own.n_models, 0);

@@ -79,7 +79,7 @@ static void is_like_another_but_for(void **state)
         {"memory: 512Mi", "'reserved' must be less than 'memory'"},
         {"power: {max: 2}", "power must be ordered min <= limit <= max"},
         {"cores: 1281", "'cores' must be a multiple of 'multiprocessors'"},
-        {"memor: 16Gi", "unknown key; did you mean 'memory'?"},
+        {"memoryy: 16Gi", "unknown key; did you mean 'memory'?"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
