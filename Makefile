@@ -109,6 +109,7 @@ lint-format:
 	@tools/c-files | xargs clang-format-14 --dry-run --Werror
 lint-rooms:
 	@tools/check-rooms
+	@tools/check-names
 lint-tree:
 	@tools/check-tree
 lint-headers: build

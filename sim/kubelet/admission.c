@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "kubelet.h"
 #include "plugin.h"
-#include "registration.h"
+#include "registry.h"
 
 void admission_deinit(struct admission *admission)
 {
@@ -38,12 +38,13 @@ static struct pod *pod_of(struct kubelet *kubelet)
     return pod;
 }
 
-static struct request request_of(struct kubelet *kubelet, const struct pod *pod)
+static struct device_request request_of(struct kubelet *kubelet, const struct pod *pod)
 {
     const struct container_spec *container = pod->containers[kubelet->admission.container].spec;
     const struct quantity *limit = &container->limits[kubelet->admission.limit];
 
-    return (struct request){pod->uid, container->name, limit->resource, (size_t)limit->count};
+    return (struct device_request){pod->uid, container->name, limit->resource,
+                                   (size_t)limit->count};
 }
 
 static void finish(struct kubelet *kubelet)
@@ -80,7 +81,7 @@ static void handle_allocated(const char *error, const void *answer, size_t size,
     struct kubelet *kubelet = userdata;
     struct admission *admission = &kubelet->admission;
     struct pod *pod = pod_of(kubelet);
-    struct request request = request_of(kubelet, pod);
+    struct device_request request = request_of(kubelet, pod);
 
     if (!error &&
         manager_record(&kubelet->manager, &request, &admission->pick.chosen, answer, size) < 0)
@@ -97,10 +98,10 @@ static void handle_allocated(const char *error, const void *answer, size_t size,
     proceed(kubelet);
 }
 
-static void allocate(struct kubelet *kubelet, const struct request *request,
+static void allocate(struct kubelet *kubelet, const struct device_request *request,
                      const struct ids *preferred)
 {
-    struct plugin *plugin = registration_find(kubelet->registration, request->resource);
+    struct plugin *plugin = registry_find(kubelet->registry, request->resource);
     struct admission *admission = &kubelet->admission;
     struct error err = ERROR_INIT;
     int r = manager_choose(request, preferred, &admission->pick, &err);
@@ -117,7 +118,7 @@ static void handle_preferred(const char *error, const struct ids *ids, void *use
 {
     cleanup_text struct text sentence = TEXT_INIT;
     struct kubelet *kubelet = userdata;
-    struct request request = request_of(kubelet, pod_of(kubelet));
+    struct device_request request = request_of(kubelet, pod_of(kubelet));
 
     if (!error) {
         allocate(kubelet, &request, ids);
@@ -127,9 +128,10 @@ static void handle_preferred(const char *error, const struct ids *ids, void *use
     reject(kubelet, text_string(&sentence));
 }
 
-static int ask_preference(struct kubelet *kubelet, const struct request *request, struct error *err)
+static int ask_preference(struct kubelet *kubelet, const struct device_request *request,
+                          struct error *err)
 {
-    struct plugin *plugin = registration_find(kubelet->registration, request->resource);
+    struct plugin *plugin = registry_find(kubelet->registry, request->resource);
     cleanup_ids struct ids candidates = IDS_INIT;
     const struct pick *pick = &kubelet->admission.pick;
 
@@ -161,7 +163,7 @@ static int end_container(struct kubelet *kubelet, const struct pod *pod)
 static bool begin_limit(struct kubelet *kubelet, const struct pod *pod)
 {
     struct admission *admission = &kubelet->admission;
-    struct request request = request_of(kubelet, pod);
+    struct device_request request = request_of(kubelet, pod);
     struct error err = ERROR_INIT;
     int r;
 

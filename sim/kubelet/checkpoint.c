@@ -99,7 +99,7 @@ static json_t *format_ids(const struct allocation *allocation)
     cleanup_json json_t *by_node = json_object();
 
     for (size_t i = 0; by_node && i < allocation->n_devices; i++) {
-        const struct device *device = &allocation->devices[i];
+        const struct managed_device *device = &allocation->devices[i];
         int r = device->n_numa_nodes ? 0 : add_id(by_node, no_topology, device->id);
 
         for (size_t k = 0; r == 0 && k < device->n_numa_nodes; k++) {
@@ -175,7 +175,8 @@ int checkpoint_format(const struct manager *manager, char **ret_text)
 }
 
 /* One device per id, with every NUMA node it is listed under. */
-static int parse_ids(json_t *by_node, struct device **devices, size_t *n_devices, size_t *capacity)
+static int parse_ids(json_t *by_node, struct managed_device **devices, size_t *n_devices,
+                     size_t *capacity)
 {
     const char *node;
     json_t *list, *id;
@@ -185,7 +186,7 @@ static int parse_ids(json_t *by_node, struct device **devices, size_t *n_devices
     {
         json_array_foreach(list, i, id)
         {
-            struct device *device = NULL;
+            struct managed_device *device = NULL;
             int64_t number = strtoll(node, NULL, 10), *nodes;
 
             if (!json_is_string(id))
@@ -212,10 +213,10 @@ static int parse_ids(json_t *by_node, struct device **devices, size_t *n_devices
 
 static int parse_entry(json_t *entry, struct manager *manager)
 {
-    struct request request = {NULL, NULL, NULL, 0};
+    struct device_request request = {NULL, NULL, NULL, 0};
     cleanup_free void *answer = NULL;
     const char *encoded;
-    struct device *devices = NULL;
+    struct managed_device *devices = NULL;
     size_t answer_size, n_devices = 0, capacity = 0;
     json_t *ids;
     int r;

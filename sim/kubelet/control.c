@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "kubelet.h"
+#include "objectview.h"
 #include "runner.h"
-#include "view.h"
 
 DEFINE_CLEANUP(json_t *, json_decref)
 #define cleanup_json cleanup(json_decref_p)
@@ -105,16 +105,17 @@ static const char *field(const json_t *request, const char *name, const char *fa
     return value ? value : fallback;
 }
 
-static void apply_all(struct kubelet *kubelet, struct manifests *manifests, struct answer_out *out)
+static void apply_all(struct kubelet *kubelet, struct podmanifests *manifests,
+                      struct answer_out *out)
 {
     static const char *const words[] = {[WORKLOAD_CREATED] = "created",
                                         [WORKLOAD_CONFIGURED] = "configured",
                                         [WORKLOAD_UNCHANGED] = "unchanged"};
 
     for (size_t i = 0; i < manifests->n_items; i++) {
-        struct manifest *manifest = &manifests->items[i];
+        struct podmanifest *manifest = &manifests->items[i];
         cleanup_free char *name = strdup(manifest->name);
-        const char *kind = manifest_kind_name(manifest->kind);
+        const char *kind = podmanifest_kind_name(manifest->kind);
         int r = workloads_apply(&kubelet->workloads, manifest);
 
         if (r < 0 || !name) {
@@ -130,15 +131,15 @@ static void do_apply(struct kubelet *kubelet, struct peer *peer, const json_t *r
                      struct answer_out *out)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    cleanup_manifests struct manifests manifests = MANIFESTS_INIT;
+    cleanup_podmanifests struct podmanifests manifests = MANIFESTS_INIT;
     const char *text = field(request, "text", "");
     const struct problem *problem = NULL;
     char line[1024];
     int r;
 
     problems_set_source(&problems, field(request, "source", "-"));
-    r = manifests_parse(text, strlen(text), field(request, "namespace", "default"), &problems,
-                        &manifests);
+    r = podmanifests_parse(text, strlen(text), field(request, "namespace", "default"), &problems,
+                           &manifests);
     problems_sort(&problems);
     while ((problem = problems_next(&problems, problem))) {
         problem_format(&problems, problem, line, sizeof(line));
@@ -157,7 +158,7 @@ static void do_apply(struct kubelet *kubelet, struct peer *peer, const json_t *r
 static bool is_named(const struct workload *workload, const char *namespace, const char *name)
 {
     const char *slash = strchr(name, '/');
-    const char *kind = manifest_kind_name(workload->manifest.kind);
+    const char *kind = podmanifest_kind_name(workload->manifest.kind);
 
     if (slash && (strlen(kind) != (size_t)(slash - name) ||
                   strncasecmp(kind, name, (size_t)(slash - name)) != 0))
@@ -177,7 +178,7 @@ static void do_delete(struct kubelet *kubelet, struct peer *peer, const json_t *
         if (is_named(kubelet->workloads.items[i], namespace, name)) {
             kubelet->workloads.items[i]->gone = true;
             text_addf(&out->text, "%s/%s deleted\n",
-                      manifest_kind_name(kubelet->workloads.items[i]->manifest.kind),
+                      podmanifest_kind_name(kubelet->workloads.items[i]->manifest.kind),
                       kubelet->workloads.items[i]->manifest.name);
             return;
         }
@@ -200,7 +201,7 @@ static void do_scale(struct kubelet *kubelet, struct peer *peer, const json_t *r
     json_int_t replicas = json_integer_value(json_object_get(request, "replicas"));
 
     for (size_t i = 0; i < kubelet->workloads.n_items; i++) {
-        struct manifest *manifest = &kubelet->workloads.items[i]->manifest;
+        struct podmanifest *manifest = &kubelet->workloads.items[i]->manifest;
 
         if (!is_named(kubelet->workloads.items[i], namespace, name) ||
             manifest->kind == MANIFEST_POD || manifest->kind == MANIFEST_JOB)
@@ -211,7 +212,8 @@ static void do_scale(struct kubelet *kubelet, struct peer *peer, const json_t *r
             return;
         }
         manifest->replicas = replicas;
-        text_addf(&out->text, "%s/%s scaled\n", manifest_kind_name(manifest->kind), manifest->name);
+        text_addf(&out->text, "%s/%s scaled\n", podmanifest_kind_name(manifest->kind),
+                  manifest->name);
         return;
     }
     out->status = 1;
@@ -226,11 +228,11 @@ static void do_get(struct kubelet *kubelet, struct peer *peer, const json_t *req
     enum view_format format;
     int r = -EINVAL;
 
-    if (view_format_parse(field(request, "format", "table"), &format)) {
+    if (objectview_format_parse(field(request, "format", "table"), &format)) {
         if (str_equal(what, "node") || str_equal(what, "nodes"))
-            r = view_node(kubelet, format, &out->text);
+            r = objectview_node(kubelet, format, &out->text);
         else if (str_equal(what, "pods") || str_equal(what, "pod"))
-            r = view_pods(kubelet, format, &out->text);
+            r = objectview_pods(kubelet, format, &out->text);
     }
     if (r == -EINVAL)
         text_add(&out->text, "usage: get pods|node [-o table|json]\n");

@@ -249,7 +249,8 @@ const char *fake_plugin_registered(const struct fake_plugin *plugin)
     return plugin->registered;
 }
 
-void fake_plugin_list(struct fake_plugin *plugin, const struct device *devices, size_t n_devices)
+void fake_plugin_list(struct fake_plugin *plugin, const struct managed_device *devices,
+                      size_t n_devices)
 {
     static char healthy[] = "Healthy", unhealthy[] = "Unhealthy";
     v1beta1_Device *items = calloc(n_devices + 1, sizeof(*items));

@@ -34,7 +34,8 @@ int fake_plugin_register(struct fake_plugin *plugin);
 const char *fake_plugin_registered(const struct fake_plugin *plugin);
 
 /* Sends this list to the connected kubelet, or keeps it for the next one; borrowed for the call. */
-void fake_plugin_list(struct fake_plugin *plugin, const struct device *devices, size_t n_devices);
+void fake_plugin_list(struct fake_plugin *plugin, const struct managed_device *devices,
+                      size_t n_devices);
 
 /* From now on Allocate (or GetPreferredAllocation, PreStartContainer) fails with this message; NULL
  * makes it succeed again. Borrowed. */

@@ -11,12 +11,12 @@
 #include "base/text.h"
 #include "checkpoint.h"
 #include "control.h"
-#include "podresources.h"
+#include "podlister.h"
 #include "process.h"
-#include "registration.h"
+#include "registry.h"
 #include "runner.h"
+#include "savefile.h"
 #include "scheduler.h"
-#include "state.h"
 
 static int path_in_root(const struct kubelet *kubelet, const char *name, struct text *path)
 {
@@ -114,7 +114,7 @@ void kubelet_save(struct kubelet *kubelet)
     if (r == 0 && kubelet->state_dirty) {
         r = path_in_root(kubelet, STATE_NAME, &path);
         if (r == 0)
-            r = state_store(text_string(&path), kubelet, &err);
+            r = savefile_store(text_string(&path), kubelet, &err);
     }
     if (r < 0)
         log_error("cannot save", "error", error_text(&err));
@@ -202,7 +202,7 @@ static void take_over(struct kubelet *kubelet)
         log_warning("ignoring the checkpoint", "error", error_text(&err));
     r = path_in_root(kubelet, STATE_NAME, &path);
     if (r == 0)
-        r = state_load(text_string(&path), kubelet, &err);
+        r = savefile_load(text_string(&path), kubelet, &err);
     if (r < 0)
         log_warning("ignoring the saved pods", "error", error_text(&err));
 }
@@ -213,11 +213,11 @@ static int listen_all(struct kubelet *kubelet, struct error *err)
     int r = path_in_root(kubelet, "pod-resources", &path);
 
     if (r == 0)
-        r = podresources_new(kubelet, text_string(&path), &kubelet->podresources, err);
+        r = podlister_new(kubelet, text_string(&path), &kubelet->podlister, err);
     if (r == 0)
         r = path_in_root(kubelet, "device-plugins", &path);
     if (r == 0)
-        r = registration_new(kubelet, text_string(&path), &kubelet->registration, err);
+        r = registry_new(kubelet, text_string(&path), &kubelet->registry, err);
     return r;
 }
 
@@ -299,7 +299,7 @@ void kubelet_free(struct kubelet *kubelet)
             kubelet->pods.items[i]->containers[k].process = NULL;
         }
     control_free(kubelet->control);
-    registration_free(kubelet->registration);
-    podresources_free(kubelet->podresources);
+    registry_free(kubelet->registry);
+    podlister_free(kubelet->podlister);
     uv_close((uv_handle_t *)&kubelet->timer, kubelet_released);
 }

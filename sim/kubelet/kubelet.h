@@ -8,8 +8,8 @@
  * wakes kubelet_sync, which looks only at the state and advances every workload, pod and container
  * until nothing changes. So the order of events does not matter.
  *
- * The parts: registration.h (plugins come and go), admission.h (devices for one pod at a time),
- * runner.h (containers), podresources.h and control.h (queries), state.h (persistence).
+ * The parts: registry.h (plugins come and go), admission.h (devices for one pod at a time),
+ * runner.h (containers), podlister.h and control.h (queries), savefile.h (persistence).
  */
 
 #include <stdbool.h>
@@ -23,8 +23,8 @@
 #include "pod.h"
 #include "workload.h"
 
-struct registration;
-struct podresources;
+struct registry;
+struct podlister;
 struct control;
 
 struct kubelet_options {
@@ -41,8 +41,8 @@ struct kubelet {
     struct pods pods;
     struct workloads workloads;
     struct admission admission;
-    struct registration *registration;
-    struct podresources *podresources;
+    struct registry *registry;
+    struct podlister *podlister;
     struct control *control;
     uv_timer_t timer;      /* the next sync: immediately, or at due_ms */
     uint64_t due_ms;       /* 0 = no timer needed */

@@ -17,8 +17,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "client.h"
 #include "control.h"
+#include "controlclient.h"
 #include "kubelet.h"
 
 #define DEFAULT_ROOT "/var/lib/kubelet"
@@ -150,7 +150,7 @@ static int call(const struct arguments *arguments, json_t *owned, uint64_t timeo
 
     if (!request)
         return complain("cannot encode the request: is the text UTF-8?", NULL);
-    if (client_call(arguments->root_dir, request, timeout_ms, &status, &output, &err) < 0) {
+    if (controlclient_call(arguments->root_dir, request, timeout_ms, &status, &output, &err) < 0) {
         complain(error_text(&err), NULL);
         return 1;
     }
@@ -249,7 +249,7 @@ static int do_logs(struct arguments *arguments)
         return complain("usage: logs POD [-c CONTAINER]", NULL);
     request = json_pack("{s:s, s:s, s:s, s:s*}", "verb", "logs", "namespace", arguments->namespace,
                         "name", arguments->words[0], "container", arguments->container);
-    if (client_call(arguments->root_dir, request, 0, &status, &output, &err) < 0) {
+    if (controlclient_call(arguments->root_dir, request, 0, &status, &output, &err) < 0) {
         complain(error_text(&err), NULL);
         return 1;
     }

@@ -10,7 +10,7 @@
 #include "base/array.h"
 #include "base/text.h"
 
-static void devices_free(struct device *devices, size_t n)
+static void devices_free(struct managed_device *devices, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         free(devices[i].id);
@@ -134,7 +134,7 @@ int manager_connect(struct manager *manager, const char *name, bool offers_prefe
     return 0;
 }
 
-static int device_copy(struct device *to, const struct device *from)
+static int device_copy(struct managed_device *to, const struct managed_device *from)
 {
     to->healthy = from->healthy;
     to->id = strdup(from->id);
@@ -153,7 +153,7 @@ static int device_copy(struct device *to, const struct device *from)
 /* Equal ids sort by their position in the list, so that the last one can be kept. */
 static int compare_devices(const void *a, const void *b)
 {
-    const struct device *const *left = a, *const *right = b;
+    const struct managed_device *const *left = a, *const *right = b;
     int order = strcmp((*left)->id, (*right)->id);
 
     return order ? order : (*left > *right) - (*left < *right);
@@ -161,15 +161,15 @@ static int compare_devices(const void *a, const void *b)
 
 static int compare_device_id(const void *id, const void *device)
 {
-    return strcmp(id, ((const struct device *)device)->id);
+    return strcmp(id, ((const struct managed_device *)device)->id);
 }
 
-int manager_set_devices(struct manager *manager, const char *name, const struct device *devices,
-                        size_t n_devices)
+int manager_set_devices(struct manager *manager, const char *name,
+                        const struct managed_device *devices, size_t n_devices)
 {
     struct resource *resource = resource_get(manager, name);
-    cleanup_free const struct device **sorted = calloc(n_devices + 1, sizeof(*sorted));
-    struct device *copies = calloc(n_devices + 1, sizeof(*copies));
+    cleanup_free const struct managed_device **sorted = calloc(n_devices + 1, sizeof(*sorted));
+    struct managed_device *copies = calloc(n_devices + 1, sizeof(*copies));
     size_t n = 0;
     int r = resource && sorted && copies ? 0 : -ENOMEM;
 
@@ -286,7 +286,7 @@ const struct allocation *manager_find_allocation(const struct manager *manager, 
     return NULL;
 }
 
-static const struct device *find_device(const struct resource *resource, const char *id)
+static const struct managed_device *find_device(const struct resource *resource, const char *id)
 {
     if (!resource->n_devices)
         return NULL;
@@ -296,13 +296,13 @@ static const struct device *find_device(const struct resource *resource, const c
 
 static bool is_healthy(const struct resource *resource, const char *id)
 {
-    const struct device *device = find_device(resource, id);
+    const struct managed_device *device = find_device(resource, id);
 
     return device && device->healthy;
 }
 
 /* The container already has devices: it, or the kubelet, was restarted. */
-static int check_held(const struct resource *resource, const struct request *request,
+static int check_held(const struct resource *resource, const struct device_request *request,
                       const struct allocation *held, struct error *err)
 {
     for (size_t i = 0; i < held->n_devices; i++)
@@ -314,7 +314,7 @@ static int check_held(const struct resource *resource, const struct request *req
     return MANAGER_NOTHING_NEEDED;
 }
 
-static int check_request(const struct manager *manager, const struct request *request,
+static int check_request(const struct manager *manager, const struct device_request *request,
                          const struct allocation *held, const struct resource **ret_resource,
                          struct error *err)
 {
@@ -337,7 +337,8 @@ static int check_request(const struct manager *manager, const struct request *re
 }
 
 static int fill_pick(const struct manager *manager, const struct resource *resource,
-                     const struct request *request, const struct ids *reusable, struct pick *pick)
+                     const struct device_request *request, const struct ids *reusable,
+                     struct pick *pick)
 {
     cleanup_ids struct ids held = IDS_INIT;
     int r = allocated_ids(manager, resource->name, &held);
@@ -346,7 +347,7 @@ static int fill_pick(const struct manager *manager, const struct resource *resou
         if (pick->chosen.n_items < request->count)
             r = ids_add(&pick->chosen, reusable->items[i]);
     for (size_t i = 0; r == 0 && i < resource->n_devices; i++) {
-        const struct device *device = &resource->devices[i];
+        const struct managed_device *device = &resource->devices[i];
 
         if (device->healthy && !ids_has(&held, device->id) && !ids_has(&pick->chosen, device->id))
             r = ids_add(&pick->available, device->id);
@@ -354,7 +355,7 @@ static int fill_pick(const struct manager *manager, const struct resource *resou
     return r;
 }
 
-int manager_pick(const struct manager *manager, const struct request *request,
+int manager_pick(const struct manager *manager, const struct device_request *request,
                  const struct ids *reusable, struct pick *ret_pick, struct error *err)
 {
     const struct allocation *held =
@@ -386,7 +387,7 @@ int manager_pick(const struct manager *manager, const struct request *request,
 }
 
 /* Moves ids from available to chosen until there are enough; `wanted` NULL = any. */
-static int take(const struct request *request, const struct ids *wanted, struct pick *pick)
+static int take(const struct device_request *request, const struct ids *wanted, struct pick *pick)
 {
     size_t i = 0;
 
@@ -404,8 +405,8 @@ static int take(const struct request *request, const struct ids *wanted, struct 
     return 0;
 }
 
-int manager_choose(const struct request *request, const struct ids *preferred, struct pick *pick,
-                   struct error *err)
+int manager_choose(const struct device_request *request, const struct ids *preferred,
+                   struct pick *pick, struct error *err)
 {
     int r = preferred ? take(request, preferred, pick) : 0;
 
@@ -421,7 +422,7 @@ int manager_choose(const struct request *request, const struct ids *preferred, s
     return 0;
 }
 
-static int allocation_init(struct allocation *allocation, const struct request *request,
+static int allocation_init(struct allocation *allocation, const struct device_request *request,
                            const void *answer, size_t answer_size)
 {
     allocation->pod_uid = strdup(request->pod_uid);
@@ -452,8 +453,8 @@ static int keep(struct manager *manager, struct allocation *allocation)
     return 0;
 }
 
-int manager_restore(struct manager *manager, const struct request *request,
-                    const struct device *devices, const void *answer, size_t answer_size)
+int manager_restore(struct manager *manager, const struct device_request *request,
+                    const struct managed_device *devices, const void *answer, size_t answer_size)
 {
     struct allocation allocation = {.pod_uid = NULL};
     int r = allocation_init(&allocation, request, answer, answer_size);
@@ -467,20 +468,21 @@ int manager_restore(struct manager *manager, const struct request *request,
     return keep(manager, &allocation);
 }
 
-int manager_record(struct manager *manager, const struct request *request, const struct ids *chosen,
-                   const void *answer, size_t answer_size)
+int manager_record(struct manager *manager, const struct device_request *request,
+                   const struct ids *chosen, const void *answer, size_t answer_size)
 {
     const struct resource *resource = find_resource(manager, request->resource);
-    const struct request whole = {request->pod_uid, request->container, request->resource,
-                                  chosen->n_items};
-    cleanup_free struct device *devices = calloc(chosen->n_items + 1, sizeof(*devices));
+    const struct device_request whole = {request->pod_uid, request->container, request->resource,
+                                         chosen->n_items};
+    cleanup_free struct managed_device *devices = calloc(chosen->n_items + 1, sizeof(*devices));
 
     if (!devices)
         return -ENOMEM;
     for (size_t i = 0; i < chosen->n_items; i++) {
-        const struct device *listed = resource ? find_device(resource, chosen->items[i]) : NULL;
+        const struct managed_device *listed =
+            resource ? find_device(resource, chosen->items[i]) : NULL;
 
-        devices[i] = listed ? *listed : (struct device){.id = chosen->items[i]};
+        devices[i] = listed ? *listed : (struct managed_device){.id = chosen->items[i]};
     }
     return manager_restore(manager, &whole, devices, answer, answer_size);
 }

@@ -29,7 +29,7 @@
 /* How long a resource stays listed after its plugin went away (endpointStopGracePeriod). */
 enum { MANAGER_STOP_GRACE_MS = 5 * 60 * 1000 };
 
-struct device {
+struct managed_device {
     char *id;
     bool healthy;
     int64_t *numa_nodes; /* empty: the plugin reported no topology */
@@ -37,8 +37,8 @@ struct device {
 };
 
 struct resource {
-    char *name;             /* "nvidia.com/gpu" */
-    struct device *devices; /* sorted by id */
+    char *name;                     /* "nvidia.com/gpu" */
+    struct managed_device *devices; /* sorted by id */
     size_t n_devices;
     bool connected;         /* its plugin is connected */
     uint64_t stopped_at_ms; /* when the plugin went away, while not connected */
@@ -49,7 +49,7 @@ struct resource {
 /* One completed Allocate. */
 struct allocation {
     char *pod_uid, *container, *resource;
-    struct device *devices; /* their health is not meaningful here */
+    struct managed_device *devices; /* their health is not meaningful here */
     size_t n_devices;
     void *answer; /* an encoded v1beta1.ContainerAllocateResponse */
     size_t answer_size;
@@ -83,8 +83,8 @@ int manager_connect(struct manager *manager, const char *name, bool offers_prefe
  * The plugin's latest list, which replaces the previous one; copied. Of duplicate ids the last one
  * wins, as in the kubelet's map. 0 or -ENOMEM.
  */
-int manager_set_devices(struct manager *manager, const char *name, const struct device *devices,
-                        size_t n_devices);
+int manager_set_devices(struct manager *manager, const char *name,
+                        const struct managed_device *devices, size_t n_devices);
 
 /* The plugin is gone: its devices are Unhealthy from now on, and forgotten after the grace
  * period. */
@@ -101,7 +101,7 @@ size_t manager_allocatable(const struct resource *resource);
 /* True if a plugin serves or served the resource, or devices of it are allocated. */
 bool manager_knows(const struct manager *manager, const char *name);
 
-struct request {
+struct device_request {
     const char *pod_uid, *container, *resource;
     size_t count;
 };
@@ -128,20 +128,20 @@ enum manager_outcome {
  * Starts an allocation. `reusable`: ids released by the init containers of this pod. 0:
  * pick->chosen is complete; an outcome; or a negative errno with the kubelet's message.
  */
-int manager_pick(const struct manager *manager, const struct request *request,
+int manager_pick(const struct manager *manager, const struct device_request *request,
                  const struct ids *reusable, struct pick *ret_pick, struct error *err);
 
 /* Completes pick->chosen: from `preferred` (NULL = no preference), then in order of the ids. */
-int manager_choose(const struct request *request, const struct ids *preferred, struct pick *pick,
-                   struct error *err);
+int manager_choose(const struct device_request *request, const struct ids *preferred,
+                   struct pick *pick, struct error *err);
 
 /* Records a response. 0 or -ENOMEM. */
-int manager_record(struct manager *manager, const struct request *request, const struct ids *chosen,
-                   const void *answer, size_t answer_size);
+int manager_record(struct manager *manager, const struct device_request *request,
+                   const struct ids *chosen, const void *answer, size_t answer_size);
 
 /* As manager_record, with the topology from a checkpoint instead of that of the listed devices. */
-int manager_restore(struct manager *manager, const struct request *request,
-                    const struct device *devices, const void *answer, size_t answer_size);
+int manager_restore(struct manager *manager, const struct device_request *request,
+                    const struct managed_device *devices, const void *answer, size_t answer_size);
 
 /* The allocation of one container for one resource, or NULL. */
 const struct allocation *manager_find_allocation(const struct manager *manager, const char *pod_uid,

@@ -114,7 +114,7 @@ static void handle_list(struct rpc_request *request, const void *message, size_t
     cleanup(v1beta1_ListAndWatchResponse_release_p) v1beta1_ListAndWatchResponse list =
         v1beta1_ListAndWatchResponse_init_zero;
     struct plugin *plugin = userdata;
-    cleanup_free struct device *devices = NULL;
+    cleanup_free struct managed_device *devices = NULL;
     static char no_id[] = "";
 
     if (plugin->closed)

@@ -32,7 +32,7 @@ struct plugin_events {
      * gets. */
     void (*failed)(struct plugin *plugin, const char *text, void *userdata);
     /* A new complete list. */
-    void (*listed)(struct plugin *plugin, const struct device *devices, size_t n_devices,
+    void (*listed)(struct plugin *plugin, const struct managed_device *devices, size_t n_devices,
                    void *userdata);
     /* The stream ended. */
     void (*ended)(struct plugin *plugin, const char *text, void *userdata);

@@ -54,7 +54,7 @@ static char *make_uid(void)
     return strdup(text);
 }
 
-int pods_add(struct pods *pods, const struct manifest *owner, const char *name, const char *uid,
+int pods_add(struct pods *pods, const struct podmanifest *owner, const char *name, const char *uid,
              struct pod **ret_pod)
 {
     cleanup(pod_free_p) struct pod *pod = calloc(1, sizeof(*pod));

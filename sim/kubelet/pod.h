@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #include "answer.h"
-#include "manifest.h"
+#include "podmanifest.h"
 
 enum pod_phase { POD_PENDING, POD_RUNNING, POD_SUCCEEDED, POD_FAILED };
 
@@ -56,7 +56,7 @@ struct pods {
 };
 
 /* 0, -EEXIST, or -ENOMEM. uid NULL = generate one. */
-int pods_add(struct pods *pods, const struct manifest *owner, const char *name, const char *uid,
+int pods_add(struct pods *pods, const struct podmanifest *owner, const char *name, const char *uid,
              struct pod **ret_pod);
 /* Frees a pod whose containers have all ended. */
 void pods_remove(struct pods *pods, struct pod *pod);

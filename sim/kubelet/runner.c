@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "plugin.h"
 #include "process.h"
-#include "registration.h"
+#include "registry.h"
 
 int runner_log_path(const struct kubelet *kubelet, const struct pod *pod, const char *container,
                     char *buffer, size_t size)
@@ -185,7 +185,7 @@ static bool is_pre_started(struct kubelet *kubelet, struct pod *pod, struct cont
 {
     for (size_t i = 0; !container->pre_started && i < container->spec->n_limits; i++) {
         const char *resource = container->spec->limits[i].resource;
-        struct plugin *plugin = registration_find(kubelet->registration, resource);
+        struct plugin *plugin = registry_find(kubelet->registry, resource);
         const struct allocation *allocation =
             manager_find_allocation(&kubelet->manager, pod->uid, container->spec->name, resource);
 

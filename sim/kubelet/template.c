@@ -9,8 +9,8 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "fieldreader.h"
 #include "manager.h"
-#include "reader.h"
 
 /* Fields that are not simulated, and the consequence. */
 static const char *const pod_fields_left_out[] = {"volumes",
@@ -100,25 +100,26 @@ static int parse_quantity(const char *text, double *ret_value)
 }
 
 /* The API server's messages for a count of an extended resource. */
-static int read_count(struct reader *reader, const struct yaml *node, const char *path,
+static int read_count(struct fieldreader *reader, const struct yaml *node, const char *path,
                       int64_t *ret_count)
 {
     double value;
 
     if (node->kind != YAML_SCALAR || parse_quantity(node->text, &value) < 0) {
-        reader_complain(reader, node->at, path,
-                        "quantities must match the regular expression "
-                        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+        fieldreader_complain(reader, node->at, path,
+                             "quantities must match the regular expression "
+                             "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
         return -EINVAL;
     }
     if (value < 0) {
-        reader_complain(reader, node->at, path,
-                        "Invalid value: \"%.64s\": must be greater than or equal to 0", node->text);
+        fieldreader_complain(reader, node->at, path,
+                             "Invalid value: \"%.64s\": must be greater than or equal to 0",
+                             node->text);
         return -EINVAL;
     }
     if (value > 1e12 || (double)(int64_t)value != value) {
-        reader_complain(reader, node->at, path, "Invalid value: \"%.64s\": must be an integer",
-                        node->text);
+        fieldreader_complain(reader, node->at, path, "Invalid value: \"%.64s\": must be an integer",
+                             node->text);
         return -EINVAL;
     }
     *ret_count = (int64_t)value;
@@ -133,10 +134,10 @@ static struct quantity *find_limit(struct container_spec *container, const char 
     return NULL;
 }
 
-static void add_limit(struct reader *reader, struct container_spec *container, const char *resource,
-                      int64_t count)
+static void add_limit(struct fieldreader *reader, struct container_spec *container,
+                      const char *resource, int64_t count)
 {
-    char *name = reader_copy(reader, resource);
+    char *name = fieldreader_copy(reader, resource);
     struct quantity *limit = name ? array_push(&container->limits, &container->n_limits,
                                                &container->limits_capacity, sizeof(*limit))
                                   : NULL;
@@ -158,25 +159,25 @@ static int compare_limits(const void *a, const void *b)
 }
 
 /* cpu, memory, storage and huge pages are not tracked: this node always has enough of them. */
-static bool is_extended(struct reader *reader, const struct yaml *node, const char *path)
+static bool is_extended(struct fieldreader *reader, const struct yaml *node, const char *path)
 {
     if (!strchr(node->key, '/') || strstr(node->key, "kubernetes.io/"))
         return false;
     if (manager_is_extended_resource(node->key))
         return true;
-    reader_complain(reader, node->key_at, path,
-                    "Invalid value: \"%.253s\": must be a resource name like vendor.example/thing",
-                    node->key);
+    fieldreader_complain(
+        reader, node->key_at, path,
+        "Invalid value: \"%.253s\": must be a resource name like vendor.example/thing", node->key);
     return false;
 }
 
-static void read_resources(struct reader *reader, const struct yaml *map, const char *path,
+static void read_resources(struct fieldreader *reader, const struct yaml *map, const char *path,
                            struct container_spec *container)
 {
-    const struct yaml *resources = reader_get_map(reader, map, "resources", path);
+    const struct yaml *resources = fieldreader_get_map(reader, map, "resources", path);
     struct path at = path_add(path, "resources");
-    const struct yaml *limits = reader_get_map(reader, resources, "limits", at.text);
-    const struct yaml *requests = reader_get_map(reader, resources, "requests", at.text);
+    const struct yaml *limits = fieldreader_get_map(reader, resources, "limits", at.text);
+    const struct yaml *requests = fieldreader_get_map(reader, resources, "requests", at.text);
     int64_t count;
 
     for (size_t i = 0; limits && i < limits->n_children; i++) {
@@ -196,30 +197,31 @@ static void read_resources(struct reader *reader, const struct yaml *map, const 
             read_count(reader, node, here.text, &count) < 0)
             continue;
         if (!limit && !yaml_get(limits, node->key))
-            reader_complain(reader, node->at, path_add(at.text, "limits").text,
-                            "Required value: Limit must be set for non overcommitable resources");
+            fieldreader_complain(
+                reader, node->at, path_add(at.text, "limits").text,
+                "Required value: Limit must be set for non overcommitable resources");
         else if (limit && limit->count != count)
-            reader_complain(reader, node->at, path_add(at.text, "requests").text,
-                            "Invalid value: \"%" PRId64
-                            "\": must be equal to %.253s limit of %" PRId64,
-                            count, node->key, limit->count);
+            fieldreader_complain(reader, node->at, path_add(at.text, "requests").text,
+                                 "Invalid value: \"%" PRId64
+                                 "\": must be equal to %.253s limit of %" PRId64,
+                                 count, node->key, limit->count);
     }
     if (container->n_limits)
         qsort(container->limits, container->n_limits, sizeof(*container->limits), compare_limits);
 }
 
-static void read_variable(struct reader *reader, const struct yaml *node, const char *path,
+static void read_variable(struct fieldreader *reader, const struct yaml *node, const char *path,
                           struct container_spec *container)
 {
-    const struct yaml *from = reader_get_map(reader, node, "valueFrom", path);
+    const struct yaml *from = fieldreader_get_map(reader, node, "valueFrom", path);
     const char *field = yaml_get_text(yaml_get(from, "fieldRef"), "fieldPath");
-    const char *name = reader_get_string(reader, node, "name", path);
-    const char *value = from ? NULL : reader_get_string(reader, node, "value", path);
+    const char *name = fieldreader_get_string(reader, node, "name", path);
+    const char *value = from ? NULL : fieldreader_get_string(reader, node, "value", path);
     struct variable *variable;
 
     if (!name || !*name || strchr(name, '=')) {
-        reader_complain(reader, node->at, path_add(path, "name").text,
-                        "Required value: name the environment variable");
+        fieldreader_complain(reader, node->at, path_add(path, "name").text,
+                             "Required value: name the environment variable");
         return;
     }
     if (from && !field) {
@@ -233,12 +235,12 @@ static void read_variable(struct reader *reader, const struct yaml *node, const 
         reader->r = -ENOMEM;
         return;
     }
-    variable->name = reader_copy(reader, name);
-    variable->value = field ? NULL : reader_copy(reader, value ? value : "");
-    variable->field_path = field ? reader_copy(reader, field) : NULL;
+    variable->name = fieldreader_copy(reader, name);
+    variable->value = field ? NULL : fieldreader_copy(reader, value ? value : "");
+    variable->field_path = field ? fieldreader_copy(reader, field) : NULL;
 }
 
-static void read_container(struct reader *reader, const struct yaml *map, const char *path,
+static void read_container(struct fieldreader *reader, const struct yaml *map, const char *path,
                            enum container_role role, struct pod_template *template)
 {
     struct container_spec *container;
@@ -246,7 +248,7 @@ static void read_container(struct reader *reader, const struct yaml *map, const 
     const struct yaml *env;
 
     if (map->kind != YAML_MAP) {
-        reader_complain(reader, map->at, path, "must be a map with name and image");
+        fieldreader_complain(reader, map->at, path, "must be a map with name and image");
         return;
     }
     container = array_push(&template->containers, &template->n_containers,
@@ -255,38 +257,38 @@ static void read_container(struct reader *reader, const struct yaml *map, const 
         reader->r = -ENOMEM;
         return;
     }
-    policy = reader_get_string(reader, map, "restartPolicy", path);
+    policy = fieldreader_get_string(reader, map, "restartPolicy", path);
     if (role == CONTAINER_INIT && policy && str_equal(policy, "Always"))
         role = CONTAINER_SIDECAR;
     container->role = role;
-    container->name = reader_get_name(reader, map, path, false);
-    image = reader_get_string(reader, map, "image", path);
+    container->name = fieldreader_get_name(reader, map, path, false);
+    image = fieldreader_get_string(reader, map, "image", path);
     if (!image)
-        reader_complain(reader, map->at, path_add(path, "image").text, "Required value");
-    container->image = reader_copy(reader, image ? image : "");
-    container->command = reader_get_strings(reader, map, "command", path);
-    container->args = reader_get_strings(reader, map, "args", path);
-    env = reader_get_list(reader, map, "env", path);
+        fieldreader_complain(reader, map->at, path_add(path, "image").text, "Required value");
+    container->image = fieldreader_copy(reader, image ? image : "");
+    container->command = fieldreader_get_strings(reader, map, "command", path);
+    container->args = fieldreader_get_strings(reader, map, "args", path);
+    env = fieldreader_get_list(reader, map, "env", path);
     for (size_t i = 0; env && i < env->n_children; i++)
         read_variable(reader, &env->children[i], path_index(path, "env", i).text, container);
     read_resources(reader, map, path, container);
-    reader_note_left_out(reader, map, path, container_fields_left_out,
-                         ARRAY_SIZE(container_fields_left_out));
+    fieldreader_note_left_out(reader, map, path, container_fields_left_out,
+                              ARRAY_SIZE(container_fields_left_out));
 }
 
-static void check_names(struct reader *reader, const struct yaml *spec, const char *path,
+static void check_names(struct fieldreader *reader, const struct yaml *spec, const char *path,
                         const struct pod_template *template)
 {
     for (size_t i = 0; i < template->n_containers; i++)
         for (size_t k = 0; k < i; k++)
             if (template->containers[i].name && template->containers[k].name &&
                 str_equal(template->containers[i].name, template->containers[k].name))
-                reader_complain(reader, spec->at, path,
-                                "Duplicate value: two containers are named \"%s\"",
-                                template->containers[i].name);
+                fieldreader_complain(reader, spec->at, path,
+                                     "Duplicate value: two containers are named \"%s\"",
+                                     template->containers[i].name);
 }
 
-static void read_containers(struct reader *reader, const struct yaml *spec, const char *path,
+static void read_containers(struct fieldreader *reader, const struct yaml *spec, const char *path,
                             struct pod_template *template)
 {
     static const struct {
@@ -295,23 +297,24 @@ static void read_containers(struct reader *reader, const struct yaml *spec, cons
     } lists[] = {{"initContainers", CONTAINER_INIT}, {"containers", CONTAINER_APP}};
 
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-        const struct yaml *list = reader_get_list(reader, spec, lists[i].field, path);
+        const struct yaml *list = fieldreader_get_list(reader, spec, lists[i].field, path);
 
         for (size_t k = 0; list && k < list->n_children; k++)
             read_container(reader, &list->children[k], path_index(path, lists[i].field, k).text,
                            lists[i].role, template);
         if (lists[i].role == CONTAINER_APP && (!list || !list->n_children))
-            reader_complain(reader, spec->at, path_add(path, lists[i].field).text,
-                            "Required value: a pod needs at least one container");
+            fieldreader_complain(reader, spec->at, path_add(path, lists[i].field).text,
+                                 "Required value: a pod needs at least one container");
     }
     check_names(reader, spec, path, template);
 }
 
-static void read_restart_policy(struct reader *reader, const struct yaml *spec, const char *path,
-                                enum restart_rule rule, struct pod_template *template)
+static void read_restart_policy(struct fieldreader *reader, const struct yaml *spec,
+                                const char *path, enum restart_rule rule,
+                                struct pod_template *template)
 {
     static const char *const names[] = {"Always", "OnFailure", "Never"};
-    const char *policy = reader_get_string(reader, spec, "restartPolicy", path);
+    const char *policy = fieldreader_get_string(reader, spec, "restartPolicy", path);
     const struct yaml *node = yaml_get(spec, "restartPolicy");
     struct path here = path_add(path, "restartPolicy");
     bool known = !policy;
@@ -322,17 +325,17 @@ static void read_restart_policy(struct reader *reader, const struct yaml *spec, 
             known = true;
         }
     if (!known)
-        reader_complain(
+        fieldreader_complain(
             reader, node->at, here.text,
             "Unsupported value: \"%.64s\": supported values: \"Always\", \"OnFailure\", "
             "\"Never\"",
             policy);
     else if (rule == RESTART_NOT_ALWAYS && template->restart_policy == RESTART_ALWAYS)
-        reader_complain(reader, node ? node->at : spec->at, here.text,
-                        "Required value: valid values: \"OnFailure\", \"Never\"");
+        fieldreader_complain(reader, node ? node->at : spec->at, here.text,
+                             "Required value: valid values: \"OnFailure\", \"Never\"");
     else if (rule == RESTART_ONLY_ALWAYS && template->restart_policy != RESTART_ALWAYS)
-        reader_complain(reader, node->at, here.text,
-                        "Unsupported value: \"%.64s\": supported values: \"Always\"", policy);
+        fieldreader_complain(reader, node->at, here.text,
+                             "Unsupported value: \"%.64s\": supported values: \"Always\"", policy);
 }
 
 /* Characters that are valid in JSON but a line break, or invalid, in YAML 1.1. */
@@ -421,7 +424,7 @@ static void add_source(struct text *text, const struct yaml *node)
     text_add_char(text, map ? '}' : ']');
 }
 
-struct pod_template *pod_template_read(struct reader *reader, const struct yaml *spec,
+struct pod_template *pod_template_read(struct fieldreader *reader, const struct yaml *spec,
                                        const char *path, enum restart_rule rule)
 {
     struct pod_template *template = calloc(1, sizeof(*template));
@@ -438,10 +441,11 @@ struct pod_template *pod_template_read(struct reader *reader, const struct yaml 
     if (!template->source)
         reader->r = -ENOMEM;
     template->grace_period_s =
-        reader_get_count(reader, spec, "terminationGracePeriodSeconds", path, 30, 1 << 30);
+        fieldreader_get_count(reader, spec, "terminationGracePeriodSeconds", path, 30, 1 << 30);
     read_restart_policy(reader, spec, path, rule, template);
     read_containers(reader, spec, path, template);
-    reader_note_left_out(reader, spec, path, pod_fields_left_out, ARRAY_SIZE(pod_fields_left_out));
+    fieldreader_note_left_out(reader, spec, path, pod_fields_left_out,
+                              ARRAY_SIZE(pod_fields_left_out));
     return template;
 }
 

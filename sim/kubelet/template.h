@@ -14,7 +14,7 @@
 
 #include "base/text.h"
 
-struct reader;
+struct fieldreader;
 struct yaml;
 
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
@@ -60,7 +60,7 @@ struct pod_template {
 enum restart_rule { RESTART_ANY, RESTART_ONLY_ALWAYS, RESTART_NOT_ALWAYS };
 
 /* Reads a pod spec; NULL only without memory. Errors are added to the reader's problems. */
-struct pod_template *pod_template_read(struct reader *reader, const struct yaml *spec,
+struct pod_template *pod_template_read(struct fieldreader *reader, const struct yaml *spec,
                                        const char *path, enum restart_rule rule);
 
 struct pod_template *pod_template_ref(struct pod_template *template);

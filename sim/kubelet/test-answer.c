@@ -72,7 +72,7 @@ static void test_collects_by_resource_name(void **state)
     struct ids ids = IDS_INIT;
 
     for (int i = 0; i < 2; i++) {
-        struct request request = {"p", "c", i ? "a.example/x" : "b.example/x", 0};
+        struct device_request request = {"p", "c", i ? "a.example/x" : "b.example/x", 0};
         v1beta1_Mount mount = {.container_path = path, .host_path = i ? near : far};
         v1beta1_ContainerAllocateResponse message = {.mounts = &mount, .mounts_count = 1};
         void *data;

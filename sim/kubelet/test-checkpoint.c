@@ -20,12 +20,12 @@ static void make(struct manager *manager)
 {
     static int64_t nodes[] = {0, 1};
     static char a[] = "a", b[] = "b", c[] = "c";
-    const struct device devices[] = {
+    const struct managed_device devices[] = {
         {.id = a, .healthy = true, .numa_nodes = nodes, .n_numa_nodes = 2},
         {.id = b, .healthy = true},
         {.id = c, .healthy = false},
     };
-    struct request request = {"uid-1", "main", gpu, 2};
+    struct device_request request = {"uid-1", "main", gpu, 2};
     struct ids held = IDS_INIT;
 
     *manager = (struct manager)MANAGER_INIT;
@@ -85,7 +85,7 @@ static void test_answers_of_any_length(void **state)
 {
     for (size_t size = 0; size < 7; size++) {
         struct manager before = MANAGER_INIT, after = MANAGER_INIT;
-        struct request request = {"u", "c", gpu, 0};
+        struct device_request request = {"u", "c", gpu, 0};
         struct ids none = IDS_INIT;
         char *text;
 

@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "client.h"
+#include "controlclient.h"
 #include "kubelet.h"
 
 enum { TIMEOUT_MS = 10000, STATUS_NO_ANSWER = 99 };
@@ -85,7 +85,7 @@ static __attribute__((noreturn)) void run_client(const struct bed *bed, json_t *
     char path[128], *output;
     int status;
 
-    if (client_call(bed->root, request, 0, &status, &output, &err) < 0)
+    if (controlclient_call(bed->root, request, 0, &status, &output, &err) < 0)
         _exit(STATUS_NO_ANSWER);
     snprintf(path, sizeof(path), "%s/output", bed->root);
     file_write_atomic(path, output, strlen(output), 0600, NULL);

@@ -28,12 +28,12 @@
 #include "control.h"
 #include "fake-plugin.h"
 #include "kubelet.h"
+#include "objectview.h"
 #include "podresources/v1/api.pb.h"
 #include "process.h"
 #include "rpc/client.h"
 #include "rpc/message.h"
 #include "runner.h"
-#include "view.h"
 
 enum { TIMEOUT_MS = 10000 };
 
@@ -149,12 +149,12 @@ static struct fake_plugin *start_plugin(struct bed *bed, const char *resource, b
 static void list_devices(struct fake_plugin *plugin, size_t n, size_t n_healthy)
 {
     static int64_t node[] = {1};
-    struct device devices[32];
+    struct managed_device devices[32];
     char ids[32][8];
 
     for (size_t i = 0; i < n; i++) {
         snprintf(ids[i], sizeof(ids[i]), "d%02zu", i);
-        devices[i] = (struct device){
+        devices[i] = (struct managed_device){
             .id = ids[i], .healthy = i < n_healthy, .numa_nodes = node, .n_numa_nodes = 1};
     }
     fake_plugin_list(plugin, devices, n);
@@ -177,12 +177,12 @@ static void start_registered_plugin(struct bed *bed, size_t n_devices)
 static void apply(struct bed *bed, const char *text)
 {
     struct problems problems = PROBLEMS_INIT;
-    struct manifests manifests = MANIFESTS_INIT;
+    struct podmanifests manifests = MANIFESTS_INIT;
 
-    assert_int_equal(manifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
+    assert_int_equal(podmanifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
     for (size_t i = 0; i < manifests.n_items; i++)
         assert_true(workloads_apply(&bed->kubelet->workloads, &manifests.items[i]) >= 0);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
     problems_deinit(&problems);
     kubelet_wake(bed->kubelet);
 }
@@ -728,12 +728,12 @@ static void test_view(void **state)
     start_registered_plugin(bed, 8);
     apply(bed, deployment);
     await(bed, check(bed, "pods=3") == 1);
-    assert_int_equal(view_pods(bed->kubelet, VIEW_JSON, &json), 0);
+    assert_int_equal(objectview_pods(bed->kubelet, VIEW_JSON, &json), 0);
     assert_non_null(strstr(text_string(&json), "\"FAKE_DEVICES\": \"d06,d07\""));
     assert_non_null(strstr(text_string(&json), "\"phase\": \"Running\""));
-    assert_int_equal(view_pods(bed->kubelet, VIEW_TABLE, &table), 0);
+    assert_int_equal(objectview_pods(bed->kubelet, VIEW_TABLE, &table), 0);
     assert_non_null(strstr(text_string(&table), "d06,d07"));
-    assert_int_equal(view_node(bed->kubelet, VIEW_JSON, &node), 0);
+    assert_int_equal(objectview_node(bed->kubelet, VIEW_JSON, &node), 0);
     assert_non_null(strstr(text_string(&node), "\"example.com/gpu\": 8"));
 }
 

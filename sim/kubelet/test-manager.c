@@ -18,7 +18,7 @@ static const char gpu[] = "example.com/gpu";
 static void set_devices(struct manager *manager, const char *resource, const char *list)
 {
     char copy[256], *word, *rest = copy;
-    struct device devices[16];
+    struct managed_device devices[16];
     size_t n = 0;
 
     strcpy(copy, list);
@@ -27,7 +27,7 @@ static void set_devices(struct manager *manager, const char *resource, const cha
 
         if (mark)
             *mark = '\0';
-        devices[n++] = (struct device){.id = word, .healthy = !mark};
+        devices[n++] = (struct managed_device){.id = word, .healthy = !mark};
     }
     assert_int_equal(manager_set_devices(manager, resource, devices, n), 0);
 }
@@ -64,7 +64,7 @@ static void assert_ids(const struct ids *ids, const char *list)
 static void allocate(struct manager *manager, const char *pod, const char *container, size_t count,
                      const char *reusable, const char *preferred, const char *wanted)
 {
-    struct request request = {pod, container, gpu, count};
+    struct device_request request = {pod, container, gpu, count};
     struct ids reuse = ids_of(reusable), prefer = ids_of(preferred ? preferred : "");
     struct pick pick = PICK_INIT;
     struct error err = ERROR_INIT;
@@ -173,7 +173,7 @@ static void test_reuse_comes_first(void **state)
     allocate(&manager, "p", "init", 2, "", "c d", "c d");
     /* Enough to reuse: the plugin is not called. */
     {
-        struct request request = {"p", "app", gpu, 1};
+        struct device_request request = {"p", "app", gpu, 1};
         struct ids reuse = ids_of("c d");
         struct pick pick = PICK_INIT;
 
@@ -212,7 +212,8 @@ static void test_refusals(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct request request = {"p", cases[i].container, cases[i].resource, cases[i].count};
+        struct device_request request = {"p", cases[i].container, cases[i].resource,
+                                         cases[i].count};
         struct pick pick = PICK_INIT;
         struct error err = ERROR_INIT;
         struct manager manager;
@@ -228,7 +229,7 @@ static void test_refusals(void **state)
 
 static void test_held_devices_need_nothing(void **state)
 {
-    struct request request = {"p", "c", gpu, 2}, none = {"p", "d", gpu, 0};
+    struct device_request request = {"p", "c", gpu, 2}, none = {"p", "d", gpu, 0};
     struct pick pick = PICK_INIT;
     struct manager manager;
 

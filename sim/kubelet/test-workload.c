@@ -22,12 +22,12 @@ struct world {
 static int apply(struct world *world, const char *text)
 {
     struct problems problems = PROBLEMS_INIT;
-    struct manifests manifests = MANIFESTS_INIT;
+    struct podmanifests manifests = MANIFESTS_INIT;
     int r;
 
-    assert_int_equal(manifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
+    assert_int_equal(podmanifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
     r = workloads_apply(&world->workloads, &manifests.items[0]);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
     problems_deinit(&problems);
     return r;
 }

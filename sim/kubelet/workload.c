@@ -10,7 +10,7 @@
 
 static void workload_free(struct workload *workload)
 {
-    manifest_deinit(&workload->manifest);
+    podmanifest_deinit(&workload->manifest);
     free(workload);
 }
 
@@ -35,14 +35,14 @@ struct workload *workloads_find(const struct workloads *workloads, enum manifest
     return NULL;
 }
 
-static bool is_same(const struct manifest *a, const struct manifest *b)
+static bool is_same(const struct podmanifest *a, const struct podmanifest *b)
 {
     return a->replicas == b->replicas && a->completions == b->completions &&
            a->backoff_limit == b->backoff_limit &&
            str_equal(a->template->source, b->template->source);
 }
 
-int workloads_apply(struct workloads *workloads, struct manifest *manifest)
+int workloads_apply(struct workloads *workloads, struct podmanifest *manifest)
 {
     struct workload *workload =
         workloads_find(workloads, manifest->kind, manifest->namespace, manifest->name);
@@ -70,12 +70,12 @@ int workloads_apply(struct workloads *workloads, struct manifest *manifest)
         pod_template_unref(manifest->template);
         manifest->template = pod_template_ref(workload->manifest.template);
     }
-    manifest_deinit(&workload->manifest);
+    podmanifest_deinit(&workload->manifest);
     workload->manifest = *manifest;
     workload->gone = false;
     workload->n_succeeded = workload->n_failed = 0;
     workload->not_before_ms = workload->delay_ms = 0;
-    *manifest = (struct manifest){.name = NULL};
+    *manifest = (struct podmanifest){.name = NULL};
     return r;
 }
 
@@ -105,7 +105,7 @@ static void add_suffix(struct text *name, uint64_t hash, unsigned length)
 
 static void format_name(const struct workload *workload, struct text *name)
 {
-    const struct manifest *manifest = &workload->manifest;
+    const struct podmanifest *manifest = &workload->manifest;
     char counter[24];
 
     text_clear(name);
@@ -140,7 +140,7 @@ static bool make_pod(struct workload *workload, struct pods *pods)
 /* How many pods should be running. */
 static int64_t wanted(const struct workload *workload)
 {
-    const struct manifest *manifest = &workload->manifest;
+    const struct podmanifest *manifest = &workload->manifest;
     int64_t missing = manifest->completions - workload->n_succeeded;
 
     if (workload->gone)

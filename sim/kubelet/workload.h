@@ -18,7 +18,7 @@
 enum { WORKLOAD_KEPT_FAILURES = 50, WORKLOAD_MAX_DELAY_MS = 1000 };
 
 struct workload {
-    struct manifest manifest;
+    struct podmanifest manifest;
     uint64_t n_made;               /* the counter used for names */
     uint64_t not_before_ms;        /* no replacement before this */
     unsigned delay_ms;             /* the last delay */
@@ -39,7 +39,7 @@ struct workload *workloads_find(const struct workloads *workloads, enum manifest
 enum workload_outcome { WORKLOAD_CREATED, WORKLOAD_CONFIGURED = 1, WORKLOAD_UNCHANGED };
 
 /* Adds or replaces; consumes the manifest and leaves it empty. An outcome, or -ENOMEM. */
-int workloads_apply(struct workloads *workloads, struct manifest *manifest);
+int workloads_apply(struct workloads *workloads, struct podmanifest *manifest);
 
 /*
  * Creates pods and marks pods as deleting until the counts match. Returns when to look again (ms of

@@ -23,10 +23,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "nvml/machine.h"
+#include "nvml/machinefile.h"
 
 enum {
-    STATE_VERSION = 3, /* of the layout below, and of everything in machine.h and catalog/model.h */
+    STATE_VERSION =
+        3, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
     STATE_MAX_EVENTS = 256, /* a waiter that sleeps through more loses the oldest */

@@ -44,7 +44,7 @@ static const struct plan plan = {
     .labels = &label,
     .n_labels = 1,
 };
-static const struct machine machine = {
+static const struct target target = {
     .title = "desk",
     .inventory = {.driver_version = "550.163.01", .cuda_version = 12040, .n_gpus = 2}};
 
@@ -53,7 +53,7 @@ static void print_to(char *buffer, size_t size, bool with_labels)
     FILE *out = fmemopen(buffer, size, "w");
 
     assert_non_null(out);
-    view_tables(&plan, &machine, with_labels, out);
+    view_tables(&plan, &target, with_labels, out);
     fclose(out);
 }
 
@@ -149,7 +149,7 @@ static void test_tables_of_mig_devices(void **state)
     FILE *out = fmemopen(text, sizeof(text), "w");
 
     assert_non_null(out);
-    view_tables(&mig_plan, &machine, false, out);
+    view_tables(&mig_plan, &target, false, out);
     fclose(out);
     assert_string_equal(
         text,

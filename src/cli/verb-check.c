@@ -6,8 +6,8 @@
 
 #include "cli/emit.h"
 #include "cli/findings.h"
-#include "cli/machine.h"
 #include "cli/source.h"
+#include "cli/target.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -34,20 +34,20 @@ static int read_config(const struct source *source, struct problems *problems,
 static int check_on_machine(const struct request *request, const struct policy *policy,
                             struct problems *problems, struct error *err)
 {
-    cleanup_machine struct machine machine = MACHINE_INIT;
+    cleanup_target struct target target = TARGET_INIT;
     cleanup(plan_free_p) struct plan *plan = NULL;
     int r;
 
-    if (!machine_given(request)) {
+    if (!target_given(request)) {
         if (policy)
             lint_policy(policy, problems);
         return 0;
     }
-    r = machine_observe(request, &machine, err);
+    r = target_observe(request, &target, err);
     if (r < 0 || !policy)
         return r;
-    lint_models(policy, &machine.inventory, problems);
-    r = plan_make(&machine.inventory, policy, problems, &plan);
+    lint_models(policy, &target.inventory, problems);
+    r = plan_make(&target.inventory, policy, problems, &plan);
     return r < 0 ? error_set_errno(err, r, "cannot compute the plan") : 0;
 }
 

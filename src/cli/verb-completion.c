@@ -6,7 +6,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "cli/machine.h"
+#include "cli/target.h"
 
 /* What a shell completes after an option. */
 enum completed {
@@ -286,7 +286,7 @@ static void print_machines(void)
 {
     cleanup_text struct text names = TEXT_INIT;
 
-    machine_names(&names, "\n");
+    target_names(&names, "\n");
     if (names.length)
         puts(text_string(&names));
 }

@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "cli/emit.h"
 #include "cli/findings.h"
-#include "cli/machine.h"
 #include "cli/source.h"
+#include "cli/target.h"
 #include "cli/view.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
@@ -23,14 +23,14 @@ static void explain_missing_machine(void)
         "instance type (p3.8xlarge), a count of a model (4xA10G), or a machine file");
 }
 
-static void print_plan(const struct plan *plan, const struct machine *machine,
+static void print_plan(const struct plan *plan, const struct target *target,
                        const struct request *request)
 {
     cleanup_text struct text yaml = TEXT_INIT;
     cleanup(json_decrefp) json_t *tree = NULL;
 
     if (!request->output || request_wants(request, "table")) {
-        view_tables(plan, machine, request->labels, stdout);
+        view_tables(plan, target, request->labels, stdout);
         return;
     }
     tree = view_tree(plan);
@@ -65,29 +65,29 @@ static enum exit_status read_config(const struct request *request, struct proble
 enum exit_status verb_plan(const struct request *request)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    cleanup_machine struct machine machine = MACHINE_INIT;
+    cleanup_target struct target target = TARGET_INIT;
     cleanup(config_free_p) struct config *config = NULL;
     cleanup(plan_free_p) struct plan *plan = NULL;
     struct error err = ERROR_INIT;
     enum exit_status status;
 
-    if (!machine_given(request)) {
+    if (!target_given(request)) {
         explain_missing_machine();
         return EXIT_USAGE;
     }
     status = read_config(request, &problems, &config);
     if (status != EXIT_CLEAN)
         return status;
-    if (machine_observe(request, &machine, &err) < 0) {
+    if (target_observe(request, &target, &err) < 0) {
         complain("%s", error_text(&err));
         return EXIT_UNREADABLE;
     }
-    if (plan_make(&machine.inventory, &config->policy, &problems, &plan) < 0) {
+    if (plan_make(&target.inventory, &config->policy, &problems, &plan) < 0) {
         complain("out of memory for the plan");
         return EXIT_UNREADABLE;
     }
-    lint_models(&config->policy, &machine.inventory, &problems);
+    lint_models(&config->policy, &target.inventory, &problems);
     findings_print(&problems, false, stderr);
-    print_plan(plan, &machine, request);
+    print_plan(plan, &target, request);
     return EXIT_CLEAN;
 }

@@ -300,11 +300,11 @@ static void print_labels(const struct plan *plan, FILE *out)
     table_print(&table, out);
 }
 
-static void print_title(const struct machine *machine, FILE *out)
+static void print_title(const struct target *target, FILE *out)
 {
-    const struct inventory *inventory = &machine->inventory;
+    const struct inventory *inventory = &target->inventory;
 
-    fprintf(out, "%s: %zu GPU%s", machine->title, inventory->n_gpus,
+    fprintf(out, "%s: %zu GPU%s", target->title, inventory->n_gpus,
             inventory->n_gpus == 1 ? "" : "s");
     if (*inventory->driver_version)
         fprintf(out, ", driver %s", inventory->driver_version);
@@ -314,10 +314,9 @@ static void print_title(const struct machine *machine, FILE *out)
     fputs("\n\n", out);
 }
 
-void view_tables(const struct plan *plan, const struct machine *machine, bool with_labels,
-                 FILE *out)
+void view_tables(const struct plan *plan, const struct target *target, bool with_labels, FILE *out)
 {
-    print_title(machine, out);
+    print_title(target, out);
     if (plan->n_gpus) {
         print_devices(plan, out);
         fputc('\n', out);

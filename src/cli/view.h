@@ -9,11 +9,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "cli/machine.h"
+#include "cli/target.h"
 #include "slice/plan.h"
 
 /* NULL without memory. */
 json_t *view_tree(const struct plan *plan);
 
-void view_tables(const struct plan *plan, const struct machine *machine, bool with_labels,
-                 FILE *out);
+void view_tables(const struct plan *plan, const struct target *target, bool with_labels, FILE *out);

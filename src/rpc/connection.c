@@ -140,10 +140,10 @@ static ssize_t send_some(struct connection *c, const uint8_t *bytes, size_t size
     return (ssize_t)sent;
 }
 
-static struct outgoing *copy_unsent(const uint8_t *bytes, size_t size, const uint8_t *more,
-                                    size_t more_size)
+static struct stream_message *copy_unsent(const uint8_t *bytes, size_t size, const uint8_t *more,
+                                          size_t more_size)
 {
-    struct outgoing *kept = malloc(sizeof(*kept) + size + more_size);
+    struct stream_message *kept = malloc(sizeof(*kept) + size + more_size);
 
     if (!kept)
         return NULL;

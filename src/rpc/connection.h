@@ -101,7 +101,7 @@ struct connection {
     struct stream *streams, *cursor;
     uint64_t due_ms;   /* first frame, grace period: 0 = none */
     uint64_t armed_ms; /* when the timer expires; 0 = not armed */
-    struct outgoing *unsent;
+    struct stream_message *unsent;
     size_t queued_bytes;
     const char *close_reason; /* why it is to be closed; NULL = it is not */
     enum shutdown_phase phase;

@@ -25,7 +25,7 @@ void stream_add(struct connection *connection, struct stream *stream)
     connection->streams = stream;
 }
 
-static void drop_outgoing(struct connection *c, struct outgoing **message)
+static void drop_outgoing(struct connection *c, struct stream_message **message)
 {
     if (*message)
         c->queued_bytes -= (*message)->size;
@@ -77,7 +77,7 @@ static ssize_t read_message(nghttp2_session *session, int32_t stream_id, uint8_t
     if (!stream->begun)
         stream->begun = TAKE_PTR(stream->newest);
     if (stream->begun) {
-        struct outgoing *message = stream->begun;
+        struct stream_message *message = stream->begun;
 
         n = message->size - message->sent;
         n = n < size ? n : size;
@@ -168,7 +168,7 @@ static void resume(struct stream *stream)
 int stream_queue(struct stream *stream, const void *message, size_t size)
 {
     struct connection *c = stream->connection;
-    struct outgoing *queued;
+    struct stream_message *queued;
 
     queued = malloc(sizeof(*queued) + FRAME_PREFIX_BYTES + size);
     if (!queued)

@@ -16,7 +16,7 @@
 
 struct connection;
 
-struct outgoing {
+struct stream_message {
     size_t size, sent;
     uint8_t bytes[]; /* prefix and message */
 };
@@ -25,11 +25,11 @@ struct stream {
     struct connection *connection;
     struct stream *previous, *next;
     int32_t id;
-    uint64_t due_ms;           /* loop time at which the role's `due` is called; 0 = never */
-    struct frame_reader input; /* for the role's use */
-    struct outgoing *begun;    /* being sent */
-    struct outgoing *newest;   /* sent next; replaced by a newer one */
-    bool last_queued;          /* our side of the stream ends after `newest` */
+    uint64_t due_ms;               /* loop time at which the role's `due` is called; 0 = never */
+    struct frame_reader input;     /* for the role's use */
+    struct stream_message *begun;  /* being sent */
+    struct stream_message *newest; /* sent next; replaced by a newer one */
+    bool last_queued;              /* our side of the stream ends after `newest` */
 };
 
 /* HTTP/2 header field; both strings are copied. */

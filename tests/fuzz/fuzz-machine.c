@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "nvml/machine.h"
+#include "nvml/machinefile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,12 +9,12 @@
 enum view_format { VIEW_TABLE, VIEW_JSON };
 
 /* "table" or "json"; false for any other word. */
-bool view_format_parse(const char *name, enum view_format *ret_format);
+bool objectview_format_parse(const char *name, enum view_format *ret_format);
 
 /*
  * {"name","capacity":{resource:n},"allocatable":{},"allocated":{}}; or -ENOMEM.
  */
-int view_node(const struct kubelet *kubelet, enum view_format format, struct text *out);
+int objectview_node(const struct kubelet *kubelet, enum view_format format, struct text *out);
 
 /*
  * [{"namespace","name","uid","owner","phase","status","reason","message","containers":[{"name","image",
@@ -22,4 +22,4 @@ int view_node(const struct kubelet *kubelet, enum view_format format, struct tex
  * "mounts":[],"device_nodes":[],"cdi_devices":[],"annotations":{}}]}], in order of creation;
  * -ENOMEM.
  */
-int view_pods(const struct kubelet *kubelet, enum view_format format, struct text *out);
+int objectview_pods(const struct kubelet *kubelet, enum view_format format, struct text *out);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "state.h"
+#include "savefile.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -23,11 +23,11 @@ static json_t *spec_of(const struct pod_template *template)
 }
 
 /* A manifest in a form that manifests_parse reads back. */
-static json_t *format_manifest(const struct manifest *manifest)
+static json_t *format_manifest(const struct podmanifest *manifest)
 {
     json_t *metadata =
         json_pack("{s:s, s:s}", "name", manifest->name, "namespace", manifest->namespace);
-    const char *kind = manifest_kind_name(manifest->kind);
+    const char *kind = podmanifest_kind_name(manifest->kind);
 
     if (manifest->kind == MANIFEST_POD)
         return json_pack("{s:s, s:o, s:o}", "kind", kind, "metadata", metadata, "spec",
@@ -101,7 +101,7 @@ static json_t *format_pods(const struct pods *pods)
     return TAKE_PTR(list);
 }
 
-int state_store(const char *path, const struct kubelet *kubelet, struct error *err)
+int savefile_store(const char *path, const struct kubelet *kubelet, struct error *err)
 {
     cleanup_json json_t *whole =
         json_pack("{s:o, s:o}", "workloads", format_workloads(&kubelet->workloads), "pods",
@@ -114,7 +114,7 @@ int state_store(const char *path, const struct kubelet *kubelet, struct error *e
 }
 
 /* Reads one manifest back. */
-static int parse_manifest(const json_t *object, struct manifests *manifests)
+static int parse_manifest(const json_t *object, struct podmanifests *manifests)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     cleanup_free char *json = json_dumps(object, JSON_COMPACT);
@@ -124,13 +124,13 @@ static int parse_manifest(const json_t *object, struct manifests *manifests)
     if (!json)
         return -EBADMSG;
     template_add_json(&text, json);
-    r = manifests_parse(text_string(&text), text.length, "default", &problems, manifests);
+    r = podmanifests_parse(text_string(&text), text.length, "default", &problems, manifests);
     return r == 0 && manifests->n_items != 1 ? -EBADMSG : r;
 }
 
 static int parse_workload(json_t *entry, struct kubelet *kubelet)
 {
-    cleanup_manifests struct manifests manifests = MANIFESTS_INIT;
+    cleanup_podmanifests struct podmanifests manifests = MANIFESTS_INIT;
     struct workload *workload;
     json_t *manifest;
     json_int_t n_made, n_succeeded, n_failed;
@@ -176,7 +176,7 @@ static int parse_container(json_t *entry, struct kubelet *kubelet, struct pod *p
 }
 
 /* Pods created from the workload's current template share it. */
-static void share_template(const struct kubelet *kubelet, struct manifest *manifest)
+static void share_template(const struct kubelet *kubelet, struct podmanifest *manifest)
 {
     const struct workload *workload =
         workloads_find(&kubelet->workloads, manifest->kind, manifest->namespace, manifest->name);
@@ -191,7 +191,7 @@ static void share_template(const struct kubelet *kubelet, struct manifest *manif
 static int make_pod(json_t *entry, struct kubelet *kubelet, const char *namespace, const char *name,
                     struct pod **ret_pod)
 {
-    cleanup_manifests struct manifests manifests = MANIFESTS_INIT;
+    cleanup_podmanifests struct podmanifests manifests = MANIFESTS_INIT;
     cleanup_json json_t *object = NULL;
     const char *uid, *owner;
     char *copy;
@@ -248,7 +248,7 @@ static int parse_pod(json_t *entry, struct kubelet *kubelet)
     return r;
 }
 
-int state_load(const char *path, struct kubelet *kubelet, struct error *err)
+int savefile_load(const char *path, struct kubelet *kubelet, struct error *err)
 {
     cleanup_free char *text = NULL;
     cleanup_json json_t *whole = NULL;

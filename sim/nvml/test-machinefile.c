@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nvml/machine.h"
+#include "nvml/machinefile.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -375,5 +375,5 @@ int main(void)
         cmocka_unit_test(test_unknown_name),
     };
 
-    return cmocka_run_group_tests_name("sim/machine", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("sim/machinefile", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "reader.h"
+#include "fieldreader.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ struct path path_index(const char *parent, const char *field, size_t index)
     return path_format("%s.%s[%zu]", parent, field, index);
 }
 
-char *reader_copy(struct reader *reader, const char *string)
+char *fieldreader_copy(struct fieldreader *reader, const char *string)
 {
     char *new = strdup(string);
 
@@ -39,37 +39,37 @@ char *reader_copy(struct reader *reader, const char *string)
     return new;
 }
 
-const struct yaml *reader_get_list(struct reader *reader, const struct yaml *map, const char *key,
-                                   const char *path)
+const struct yaml *fieldreader_get_list(struct fieldreader *reader, const struct yaml *map,
+                                        const char *key, const char *path)
 {
     const struct yaml *node = yaml_get(map, key);
 
     if (!node || node->kind == YAML_NULL)
         return NULL;
     if (node->kind != YAML_LIST) {
-        reader_complain(reader, node->at, path_add(path, key).text, "must be a list");
+        fieldreader_complain(reader, node->at, path_add(path, key).text, "must be a list");
         return NULL;
     }
     return node;
 }
 
-const struct yaml *reader_get_map(struct reader *reader, const struct yaml *map, const char *key,
-                                  const char *path)
+const struct yaml *fieldreader_get_map(struct fieldreader *reader, const struct yaml *map,
+                                       const char *key, const char *path)
 {
     const struct yaml *node = yaml_get(map, key);
 
     if (!node || node->kind == YAML_NULL)
         return NULL;
     if (node->kind != YAML_MAP) {
-        reader_complain(reader, node->at, path_add(path, key).text, "must be a map");
+        fieldreader_complain(reader, node->at, path_add(path, key).text, "must be a map");
         return NULL;
     }
     return node;
 }
 
 /* A string field; the API accepts no number or boolean for it. */
-const char *reader_get_string(struct reader *reader, const struct yaml *map, const char *key,
-                              const char *path)
+const char *fieldreader_get_string(struct fieldreader *reader, const struct yaml *map,
+                                   const char *key, const char *path)
 {
     const struct yaml *node = yaml_get(map, key);
     int64_t number;
@@ -79,13 +79,13 @@ const char *reader_get_string(struct reader *reader, const struct yaml *map, con
         return NULL;
     if (node->kind == YAML_SCALAR && !yaml_as_int(node, &number) && !yaml_as_bool(node, &boolean))
         return node->text;
-    reader_complain(reader, node->at, path_add(path, key).text,
-                    "must be a string: put it in quotes");
+    fieldreader_complain(reader, node->at, path_add(path, key).text,
+                         "must be a string: put it in quotes");
     return NULL;
 }
 
-int64_t reader_get_count(struct reader *reader, const struct yaml *map, const char *key,
-                         const char *path, int64_t fallback, int64_t max)
+int64_t fieldreader_get_count(struct fieldreader *reader, const struct yaml *map, const char *key,
+                              const char *path, int64_t fallback, int64_t max)
 {
     const struct yaml *node = yaml_get(map, key);
     int64_t value;
@@ -93,23 +93,24 @@ int64_t reader_get_count(struct reader *reader, const struct yaml *map, const ch
     if (!node || node->kind == YAML_NULL)
         return fallback;
     if (!yaml_as_int(node, &value)) {
-        reader_complain(reader, node->at, path_add(path, key).text, "must be a whole number");
+        fieldreader_complain(reader, node->at, path_add(path, key).text, "must be a whole number");
         return fallback;
     }
     if (value < 0)
-        reader_complain(reader, node->at, path_add(path, key).text,
-                        "Invalid value: %" PRId64 ": must be greater than or equal to 0", value);
+        fieldreader_complain(reader, node->at, path_add(path, key).text,
+                             "Invalid value: %" PRId64 ": must be greater than or equal to 0",
+                             value);
     else if (value > max)
-        reader_complain(reader, node->at, path_add(path, key).text,
-                        "%" PRId64 " is more than the stand-in allows: at most %" PRId64, value,
-                        max);
+        fieldreader_complain(reader, node->at, path_add(path, key).text,
+                             "%" PRId64 " is more than the stand-in allows: at most %" PRId64,
+                             value, max);
     else
         return value;
     return fallback;
 }
 
-void reader_note_left_out(struct reader *reader, const struct yaml *map, const char *path,
-                          const char *const *fields, size_t n)
+void fieldreader_note_left_out(struct fieldreader *reader, const struct yaml *map, const char *path,
+                               const char *const *fields, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct yaml *node = yaml_get(map, fields[i]);
@@ -121,7 +122,7 @@ void reader_note_left_out(struct reader *reader, const struct yaml *map, const c
 }
 
 /* `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, with dots for an object, without for a container. */
-bool reader_is_dns_name(const char *name, bool dots, size_t longest)
+bool fieldreader_is_dns_name(const char *name, bool dots, size_t longest)
 {
     size_t length = strlen(name);
 
@@ -133,27 +134,28 @@ bool reader_is_dns_name(const char *name, bool dots, size_t longest)
            isalnum((unsigned char)name[length - 1]);
 }
 
-char *reader_get_name(struct reader *reader, const struct yaml *map, const char *path, bool object)
+char *fieldreader_get_name(struct fieldreader *reader, const struct yaml *map, const char *path,
+                           bool object)
 {
     const struct yaml *node = yaml_get(map, "name");
-    const char *name = reader_get_string(reader, map, "name", path);
+    const char *name = fieldreader_get_string(reader, map, "name", path);
     size_t longest = object ? 253 : 63;
 
     if (!name || !*name) {
         if (!node || node->kind == YAML_NULL || name) /* otherwise already reported */
-            reader_complain(reader, map->at, path_add(path, "name").text,
-                            "Required value: give it a name");
+            fieldreader_complain(reader, map->at, path_add(path, "name").text,
+                                 "Required value: give it a name");
         return NULL;
     }
-    if (!reader_is_dns_name(name, object, longest)) {
-        reader_complain(
+    if (!fieldreader_is_dns_name(name, object, longest)) {
+        fieldreader_complain(
             reader, node->at, path_add(path, "name").text,
             "Invalid value: \"%.260s\": must consist of lower case alphanumeric characters%s "
             "or '-', start and end with an alphanumeric character, and have at most %zu",
             name, object ? ", '.'" : "", longest);
         return NULL;
     }
-    return reader_copy(reader, name);
+    return fieldreader_copy(reader, name);
 }
 
 /* Appends a copy to a NULL-terminated list. */
@@ -171,10 +173,10 @@ static int strings_add(char ***strings, size_t *n, const char *string)
     return 0;
 }
 
-char **reader_get_strings(struct reader *reader, const struct yaml *map, const char *key,
-                          const char *path)
+char **fieldreader_get_strings(struct fieldreader *reader, const struct yaml *map, const char *key,
+                               const char *path)
 {
-    const struct yaml *list = reader_get_list(reader, map, key, path);
+    const struct yaml *list = fieldreader_get_list(reader, map, key, path);
     char **strings = NULL;
     size_t n = 0;
 
@@ -182,7 +184,8 @@ char **reader_get_strings(struct reader *reader, const struct yaml *map, const c
         const struct yaml *item = &list->children[i];
 
         if (item->kind != YAML_SCALAR)
-            reader_complain(reader, item->at, path_index(path, key, i).text, "must be a string");
+            fieldreader_complain(reader, item->at, path_index(path, key, i).text,
+                                 "must be a string");
         else if (strings_add(&strings, &n, item->text) < 0)
             reader->r = -ENOMEM;
     }

@@ -22,7 +22,7 @@ enum { MANIFEST_MAX_PODS = 10000 };
 
 enum manifest_kind { MANIFEST_POD, MANIFEST_REPLICA_SET, MANIFEST_DEPLOYMENT, MANIFEST_JOB };
 
-struct manifest {
+struct podmanifest {
     enum manifest_kind kind;
     char *name, *namespace;
     int64_t replicas;      /* of a Deployment or ReplicaSet; parallelism of a Job; 1 for a Pod */
@@ -31,8 +31,8 @@ struct manifest {
     struct pod_template *template;
 };
 
-struct manifests {
-    struct manifest *items;
+struct podmanifests {
+    struct podmanifest *items;
     size_t n_items, capacity;
 };
 
@@ -41,16 +41,16 @@ struct manifests {
         .items = NULL  \
     }
 
-void manifest_deinit(struct manifest *manifest);
-void manifests_deinit(struct manifests *manifests);
-#define cleanup_manifests cleanup(manifests_deinit)
+void podmanifest_deinit(struct podmanifest *manifest);
+void podmanifests_deinit(struct podmanifests *manifests);
+#define cleanup_podmanifests cleanup(podmanifests_deinit)
 
 /* "Pod", "Deployment" ... */
-const char *manifest_kind_name(enum manifest_kind kind);
+const char *podmanifest_kind_name(enum manifest_kind kind);
 
 /*
  * Reads all documents of data. 0, -EBADMSG if `problems` got at least one error (nothing is kept
  * then), or -ENOMEM. default_namespace applies where a manifest names none.
  */
-int manifests_parse(const char *data, size_t size, const char *default_namespace,
-                    struct problems *problems, struct manifests *ret_manifests);
+int podmanifests_parse(const char *data, size_t size, const char *default_namespace,
+                       struct problems *problems, struct podmanifests *ret_manifests);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/machine.h"
+#include "cli/target.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,13 +14,13 @@
 
 DEFINE_CLEANUP(DIR *, closedir)
 
-void machine_deinit(struct machine *machine)
+void target_deinit(struct target *target)
 {
-    inventory_deinit(&machine->inventory);
-    *machine = (struct machine)MACHINE_INIT;
+    inventory_deinit(&target->inventory);
+    *target = (struct target)TARGET_INIT;
 }
 
-bool machine_given(const struct request *request)
+bool target_given(const struct request *request)
 {
     return request->node || request->machine;
 }
@@ -90,7 +90,7 @@ static int load_catalog(struct catalog *ret_catalog, struct error *err)
     return r < 0 ? error_set(err, r, "cannot load the catalog %s", paths_catalog()) : 0;
 }
 
-void machine_names(struct text *text, const char *separator)
+void target_names(struct text *text, const char *separator)
 {
     cleanup_catalog struct catalog catalog = CATALOG_INIT;
     cleanup_free char *folders = search_path();
@@ -111,7 +111,7 @@ static int unknown_machine(const char *word, const struct catalog *catalog, stru
     size_t n_names = 0;
     char *rest;
 
-    machine_names(&joined, "\n");
+    target_names(&joined, "\n");
     rest = joined.data;
     while (rest && n_names < MAX_NAMES)
         names[n_names++] = strsep(&rest, "\n");
@@ -251,26 +251,26 @@ static int observe_node(struct inventory *ret_inventory, struct error *err)
     return 0;
 }
 
-int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err)
+int target_observe(const struct request *request, struct target *ret_target, struct error *err)
 {
-    struct machine machine = MACHINE_INIT;
-    char target[PATH_MAX];
+    struct target target = TARGET_INIT;
+    char name[PATH_MAX];
     int r;
 
     if (request->node) {
-        r = observe_node(&machine.inventory, err);
+        r = observe_node(&target.inventory, err);
         if (r < 0)
             return error_wrap(err, r, "cannot query this machine's driver");
-        snprintf(machine.title, sizeof(machine.title), "this node");
+        snprintf(target.title, sizeof(target.title), "this node");
     } else {
-        r = resolve(request->machine, target, err);
+        r = resolve(request->machine, name, err);
         if (r < 0)
             return r;
-        r = observe_simulated(target, &machine.inventory, err);
+        r = observe_simulated(name, &target.inventory, err);
         if (r < 0)
             return error_wrap(err, r, "cannot simulate %s", request->machine);
-        snprintf(machine.title, sizeof(machine.title), "%s (simulated)", request->machine);
+        snprintf(target.title, sizeof(target.title), "%s (simulated)", request->machine);
     }
-    *ret_machine = machine;
+    *ret_target = target;
     return 0;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * How a machine file is read, piece by piece. Only machine*.c know this; everybody else asks
- * machine.h.
+ * How a machine file is read, piece by piece. Only machinefile*.c know this; everybody else asks
+ * machinefile.h.
  *
  * The catalog is loaded when something of it is asked for: a file that brings its own models works
  * where no catalog is.
@@ -11,7 +11,7 @@
 
 #include "base/yamlmap.h"
 #include "catalog/catalog.h"
-#include "nvml/machine.h"
+#include "nvml/machinefile.h"
 
 struct machine_reader {
     struct problems *problems;

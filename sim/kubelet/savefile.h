@@ -14,11 +14,11 @@
 #define STATE_NAME "gpuslice-kubelet.state"
 
 /* Written atomically. */
-int state_store(const char *path, const struct kubelet *kubelet, struct error *err);
+int savefile_store(const char *path, const struct kubelet *kubelet, struct error *err);
 
 /*
  * Restores pods and workloads and adopts running processes; pods without a running process are
  * admitted again. A missing file is an empty state; on -EBADMSG, for a damaged file, what was read
  * so far is kept.
  */
-int state_load(const char *path, struct kubelet *kubelet, struct error *err);
+int savefile_load(const char *path, struct kubelet *kubelet, struct error *err);

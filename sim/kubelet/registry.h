@@ -13,14 +13,14 @@
 #include "plugin.h"
 
 struct kubelet;
-struct registration;
+struct registry;
 
 /* Wipes the directory (except subdirectories and the checkpoint), then listens in it. */
-int registration_new(struct kubelet *kubelet, const char *directory,
-                     struct registration **ret_registration, struct error *err);
+int registry_new(struct kubelet *kubelet, const char *directory, struct registry **ret_registry,
+                 struct error *err);
 
 /* The connected plugin of a resource, or NULL. */
-struct plugin *registration_find(const struct registration *registration, const char *resource);
+struct plugin *registry_find(const struct registry *registry, const char *resource);
 
 /* NULL is allowed. */
-void registration_free(struct registration *registration);
+void registry_free(struct registry *registry);

@@ -13,5 +13,5 @@
  * (free it). Waits up to timeout_ms for a stand-in that is not there yet (0 = fail at once), by
  * watching the directory.
  */
-int client_call(const char *root_dir, const json_t *request, uint64_t timeout_ms, int *ret_status,
-                char **ret_output, struct error *err);
+int controlclient_call(const char *root_dir, const json_t *request, uint64_t timeout_ms,
+                       int *ret_status, char **ret_output, struct error *err);

@@ -5,7 +5,7 @@
 #include "base/array.h"
 #include "base/number.h"
 #include "base/text.h"
-#include "nvml/machine-reader.h"
+#include "nvml/machinefile-reader.h"
 
 #define refuse yamlmap_refuse
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nvml/machine-reader.h"
+#include "nvml/machinefile-reader.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "manifest.h"
+#include "podmanifest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,12 +13,12 @@
 
 #include "base/array.h"
 
-static struct manifests parse(const char *text)
+static struct podmanifests parse(const char *text)
 {
     struct problems problems = PROBLEMS_INIT;
-    struct manifests manifests = MANIFESTS_INIT;
+    struct podmanifests manifests = MANIFESTS_INIT;
     char line[512] = "";
-    int r = manifests_parse(text, strlen(text), "default", &problems, &manifests);
+    int r = podmanifests_parse(text, strlen(text), "default", &problems, &manifests);
 
     if (problems.n_items)
         problem_format(&problems, &problems.items[0], line, sizeof(line));
@@ -55,8 +55,8 @@ static const char guide[] = "apiVersion: apps/v1\n"
 
 static void test_guide(void **state)
 {
-    struct manifests manifests = parse(guide);
-    const struct manifest *manifest = &manifests.items[0];
+    struct podmanifests manifests = parse(guide);
+    const struct podmanifest *manifest = &manifests.items[0];
 
     assert_int_equal(manifests.n_items, 1);
     assert_int_equal(manifest->kind, MANIFEST_DEPLOYMENT);
@@ -68,12 +68,12 @@ static void test_guide(void **state)
                         "public.ecr.aws/r5m2h0c9/cifar10_cnn:v2");
     assert_int_equal(pod_template_demand(manifest->template, "nvidia.com/gpu"), 1);
     assert_int_equal(pod_template_demand(manifest->template, "nvidia.com/other"), 0);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
 }
 
 static void test_everything_that_is_played(void **state)
 {
-    struct manifests manifests =
+    struct podmanifests manifests =
         parse("kind: List\n"
               "items:\n"
               "- kind: Job\n"
@@ -103,7 +103,7 @@ static void test_everything_that_is_played(void **state)
               "---\n"
               "{\"kind\": \"Pod\", \"metadata\": {\"name\": \"p\"},\n"
               " \"spec\": {\"containers\": [{\"name\": \"c\", \"image\": \"i\"}]}}\n");
-    const struct manifest *job = &manifests.items[0];
+    const struct podmanifest *job = &manifests.items[0];
     const struct container_spec *container = &job->template->containers[0];
 
     assert_int_equal(manifests.n_items, 3);
@@ -124,12 +124,12 @@ static void test_everything_that_is_played(void **state)
     assert_int_equal(manifests.items[2].kind, MANIFEST_POD);
     assert_string_equal(manifests.items[2].namespace, "default");
     assert_int_equal(manifests.items[2].template->grace_period_s, 30);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
 }
 
 static void test_template_reads_itself_back(void **state)
 {
-    struct manifests manifests = parse(
+    struct podmanifests manifests = parse(
         "kind: Pod\n"
         "metadata: {name: p}\n"
         "spec:\n"
@@ -137,7 +137,7 @@ static void test_template_reads_itself_back(void **state)
         "  containers:\n"
         "  - {name: c, image: \"i\", command: [\"a \\\"b\\\" \\\\ \\n\", \"true\", \"1\", ~x]}\n");
     char again[2048];
-    struct manifests copies;
+    struct podmanifests copies;
 
     snprintf(again, sizeof(again), "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":%s}",
              manifests.items[0].template->source);
@@ -146,13 +146,13 @@ static void test_template_reads_itself_back(void **state)
     assert_string_equal(copies.items[0].template->containers[0].command[0], "a \"b\" \\ \n");
     assert_string_equal(copies.items[0].template->containers[0].command[1], "true");
     assert_int_equal(copies.items[0].template->restart_policy, RESTART_NEVER);
-    manifests_deinit(&manifests);
-    manifests_deinit(&copies);
+    podmanifests_deinit(&manifests);
+    podmanifests_deinit(&copies);
 }
 
 static void test_demand(void **state)
 {
-    struct manifests manifests =
+    struct podmanifests manifests =
         parse("kind: Pod\n"
               "metadata: {name: p}\n"
               "spec:\n"
@@ -167,7 +167,7 @@ static void test_demand(void **state)
     /* b keeps running: c needs 4 beside it, the apps 3 beside it. */
     assert_int_equal(manifests.items[0].template->containers[1].role, CONTAINER_SIDECAR);
     assert_int_equal(pod_template_demand(manifests.items[0].template, "x.io/a"), 5);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
 }
 
 #define POD(spec)       "kind: Pod\nmetadata: {name: p}\nspec: " spec
@@ -229,13 +229,13 @@ static void test_refusals(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct problems problems = PROBLEMS_INIT;
-        struct manifests manifests = MANIFESTS_INIT;
+        struct podmanifests manifests = MANIFESTS_INIT;
         char line[512] = "no problem";
 
         problems_set_source(&problems, "x");
-        assert_int_equal(
-            manifests_parse(cases[i].text, strlen(cases[i].text), "default", &problems, &manifests),
-            -EBADMSG);
+        assert_int_equal(podmanifests_parse(cases[i].text, strlen(cases[i].text), "default",
+                                            &problems, &manifests),
+                         -EBADMSG);
         problems_sort(&problems);
         if (problems.n_items)
             problem_format(&problems, &problems.items[0], line, sizeof(line));
@@ -256,13 +256,13 @@ static void test_what_is_left_out_is_said(void **state)
                                "  volumes: []\n"
                                "  containers: [{name: c, image: i, livenessProbe: {}}]\n";
     struct problems problems = PROBLEMS_INIT;
-    struct manifests manifests = MANIFESTS_INIT;
+    struct podmanifests manifests = MANIFESTS_INIT;
 
-    assert_int_equal(manifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
+    assert_int_equal(podmanifests_parse(text, strlen(text), "default", &problems, &manifests), 0);
     assert_int_equal(manifests.n_items, 1);
     assert_int_equal(problems_count(&problems, PROBLEM_WARNING), 1);
     assert_int_equal(problems_count(&problems, PROBLEM_NOTE), 2);
-    manifests_deinit(&manifests);
+    podmanifests_deinit(&manifests);
     problems_deinit(&problems);
 }
 

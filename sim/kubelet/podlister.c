@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "podresources.h"
+#include "podlister.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@ DEFINE_MESSAGE_CLEANUP(v1_AllocatableResourcesResponse)
 DEFINE_MESSAGE_CLEANUP(v1_GetPodResourcesRequest)
 DEFINE_MESSAGE_CLEANUP(v1_GetPodResourcesResponse)
 
-struct podresources {
+struct podlister {
     struct kubelet *kubelet;
     struct rpc_server *server;
 };
@@ -32,7 +32,7 @@ static char *copy(const char *string, int *r)
 }
 
 /* Entries per device: one without topology, else one per node. */
-static size_t count_entries(const struct device *devices, size_t n_devices)
+static size_t count_entries(const struct managed_device *devices, size_t n_devices)
 {
     size_t n = 0;
 
@@ -41,8 +41,8 @@ static size_t count_entries(const struct device *devices, size_t n_devices)
     return n;
 }
 
-static int fill_entry(v1_ContainerDevices *entry, const char *resource, const struct device *device,
-                      size_t node)
+static int fill_entry(v1_ContainerDevices *entry, const char *resource,
+                      const struct managed_device *device, size_t node)
 {
     int r = message_entries(&entry->device_ids, &entry->device_ids_count, 1, sizeof(char *));
 
@@ -62,7 +62,7 @@ static int fill_entry(v1_ContainerDevices *entry, const char *resource, const st
 
 /* Appends; `*at` counts within `entries`, which has room. */
 static int fill_devices(v1_ContainerDevices *entries, size_t *at, const char *resource,
-                        const struct device *devices, size_t n_devices)
+                        const struct managed_device *devices, size_t n_devices)
 {
     int r = 0;
 
@@ -140,7 +140,7 @@ static void handle_list(struct rpc_call *call, const void *data, size_t size, vo
 {
     cleanup(v1_ListPodResourcesResponse_release_p) v1_ListPodResourcesResponse out =
         v1_ListPodResourcesResponse_init_zero;
-    struct kubelet *kubelet = ((struct podresources *)userdata)->kubelet;
+    struct kubelet *kubelet = ((struct podlister *)userdata)->kubelet;
     size_t n = 0, at = 0;
     int r;
 
@@ -179,8 +179,8 @@ static void handle_allocatable(struct rpc_call *call, const void *data, size_t s
 {
     cleanup(v1_AllocatableResourcesResponse_release_p) v1_AllocatableResourcesResponse out =
         v1_AllocatableResourcesResponse_init_zero;
-    struct podresources *podresources = userdata;
-    int r = fill_allocatable(&podresources->kubelet->manager, &out);
+    struct podlister *podlister = userdata;
+    int r = fill_allocatable(&podlister->kubelet->manager, &out);
 
     reply(call, r, v1_AllocatableResourcesResponse_fields, &out);
 }
@@ -192,7 +192,7 @@ static void handle_get(struct rpc_call *call, const void *data, size_t size, voi
     cleanup(v1_GetPodResourcesResponse_release_p) v1_GetPodResourcesResponse out =
         v1_GetPodResourcesResponse_init_zero;
     cleanup_text struct text error = TEXT_INIT;
-    struct kubelet *kubelet = ((struct podresources *)userdata)->kubelet;
+    struct kubelet *kubelet = ((struct podlister *)userdata)->kubelet;
     const struct pod *pod;
 
     if (message_decode(v1_GetPodResourcesRequest_fields, data, size, &in) < 0) {
@@ -217,36 +217,36 @@ static const struct rpc_method methods[] = {
     {"/v1.PodResourcesLister/Get", handle_get},
 };
 
-int podresources_new(struct kubelet *kubelet, const char *directory,
-                     struct podresources **ret_podresources, struct error *err)
+int podlister_new(struct kubelet *kubelet, const char *directory, struct podlister **ret_podlister,
+                  struct error *err)
 {
     static const struct rpc_limits limits = {.allowed_uid = -1, .leaves_socket = true};
-    cleanup_free struct podresources *podresources = calloc(1, sizeof(*podresources));
+    cleanup_free struct podlister *podlister = calloc(1, sizeof(*podlister));
     cleanup_text struct text path = TEXT_INIT;
     int r = file_make_directory(directory, err);
 
     if (r < 0)
         return r;
     text_addf(&path, "%s/kubelet.sock", directory);
-    if (!podresources || text_failed(&path))
+    if (!podlister || text_failed(&path))
         return error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
-    podresources->kubelet = kubelet;
+    podlister->kubelet = kubelet;
     r = rpc_server_new(kubelet->loop, text_string(&path),
                        &(struct rpc_service){.methods = methods,
                                              .n_methods = ARRAY_SIZE(methods),
                                              .limits = &limits,
-                                             .userdata = podresources},
-                       &podresources->server, err);
+                                             .userdata = podlister},
+                       &podlister->server, err);
     if (r < 0)
         return r;
-    *ret_podresources = TAKE_PTR(podresources);
+    *ret_podlister = TAKE_PTR(podlister);
     return 0;
 }
 
-void podresources_free(struct podresources *podresources)
+void podlister_free(struct podlister *podlister)
 {
-    if (!podresources)
+    if (!podlister)
         return;
-    rpc_server_free(podresources->server);
-    free(podresources);
+    rpc_server_free(podlister->server);
+    free(podlister);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nvml/machine.h"
+#include "nvml/machinefile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "nvml/machine-reader.h"
+#include "nvml/machinefile-reader.h"
 
 /* What was read, or -EBADMSG when something of it is wrong. */
 static int finish(struct machine_reader *r, struct machine *ret_machine)

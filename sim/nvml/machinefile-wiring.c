@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
-#include "nvml/machine-reader.h"
+#include "nvml/machinefile-reader.h"
 
 #define refuse yamlmap_refuse
 

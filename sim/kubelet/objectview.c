@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "view.h"
+#include "objectview.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -18,7 +18,7 @@ DEFINE_CLEANUP(json_t *, json_decref)
 static const char *const role_names[] = {"init", "sidecar", "app"};
 static const char *const state_names[] = {"waiting", "running", "terminated"};
 
-bool view_format_parse(const char *name, enum view_format *ret_format)
+bool objectview_format_parse(const char *name, enum view_format *ret_format)
 {
     bool json = str_equal(name, "json");
 
@@ -59,7 +59,7 @@ static json_t *node_json(const struct kubelet *kubelet)
                      "capacity", capacity, "allocatable", allocatable, "allocated", allocated);
 }
 
-int view_node(const struct kubelet *kubelet, enum view_format format, struct text *out)
+int objectview_node(const struct kubelet *kubelet, enum view_format format, struct text *out)
 {
     const struct manager *manager = &kubelet->manager;
 
@@ -225,7 +225,7 @@ static int pods_table(const struct kubelet *kubelet, struct text *out)
     return text_failed(out) ? -ENOMEM : 0;
 }
 
-int view_pods(const struct kubelet *kubelet, enum view_format format, struct text *out)
+int objectview_pods(const struct kubelet *kubelet, enum view_format format, struct text *out)
 {
     cleanup_json json_t *list = NULL;
 

@@ -12,9 +12,9 @@
 #include "base/error.h"
 
 struct kubelet;
-struct podresources;
+struct podlister;
 
-int podresources_new(struct kubelet *kubelet, const char *directory,
-                     struct podresources **ret_podresources, struct error *err);
+int podlister_new(struct kubelet *kubelet, const char *directory, struct podlister **ret_podlister,
+                  struct error *err);
 /* NULL is allowed. */
-void podresources_free(struct podresources *podresources);
+void podlister_free(struct podlister *podlister);

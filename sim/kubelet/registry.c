@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "registration.h"
+#include "registry.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,13 +22,13 @@ DEFINE_MESSAGE_CLEANUP(v1beta1_RegisterRequest)
 
 /* A registered plugin: connecting, then serving, until its stream ends. */
 struct endpoint {
-    struct registration *registration;
+    struct registry *registry;
     struct plugin *plugin;
     struct rpc_call *call; /* its Register call, still pending */
     bool newest;           /* the most recently registered one of its resource */
 };
 
-struct registration {
+struct registry {
     struct kubelet *kubelet;
     char *directory;
     struct rpc_server *server;
@@ -36,10 +36,10 @@ struct registration {
     size_t n_endpoints, capacity;
 };
 
-static struct endpoint *find_newest(const struct registration *registration, const char *resource)
+static struct endpoint *find_newest(const struct registry *registry, const char *resource)
 {
-    for (size_t i = 0; i < registration->n_endpoints; i++) {
-        struct endpoint *endpoint = registration->endpoints[i];
+    for (size_t i = 0; i < registry->n_endpoints; i++) {
+        struct endpoint *endpoint = registry->endpoints[i];
 
         if (endpoint->newest && str_equal(plugin_resource(endpoint->plugin), resource))
             return endpoint;
@@ -47,9 +47,9 @@ static struct endpoint *find_newest(const struct registration *registration, con
     return NULL;
 }
 
-struct plugin *registration_find(const struct registration *registration, const char *resource)
+struct plugin *registry_find(const struct registry *registry, const char *resource)
 {
-    const struct endpoint *endpoint = find_newest(registration, resource);
+    const struct endpoint *endpoint = find_newest(registry, resource);
 
     return endpoint && plugin_is_connected(endpoint->plugin) ? endpoint->plugin : NULL;
 }
@@ -67,12 +67,12 @@ static void answer(struct endpoint *endpoint, const char *error)
 /* Removes it. The plugin is freed later, after the current callback. */
 static void endpoint_drop(struct endpoint *endpoint)
 {
-    struct registration *registration = endpoint->registration;
+    struct registry *registry = endpoint->registry;
 
     answer(endpoint, "the plugin was disconnected");
-    for (size_t i = 0; i < registration->n_endpoints; i++)
-        if (registration->endpoints[i] == endpoint) {
-            registration->endpoints[i] = registration->endpoints[--registration->n_endpoints];
+    for (size_t i = 0; i < registry->n_endpoints; i++)
+        if (registry->endpoints[i] == endpoint) {
+            registry->endpoints[i] = registry->endpoints[--registry->n_endpoints];
             break;
         }
     plugin_free(endpoint->plugin);
@@ -91,10 +91,10 @@ static void changed(struct kubelet *kubelet)
  */
 static void become_newest(struct endpoint *endpoint)
 {
-    const struct registration *registration = endpoint->registration;
+    const struct registry *registry = endpoint->registry;
 
-    for (size_t i = 0; i < registration->n_endpoints; i++) {
-        struct endpoint *other = registration->endpoints[i];
+    for (size_t i = 0; i < registry->n_endpoints; i++) {
+        struct endpoint *other = registry->endpoints[i];
 
         if (other != endpoint &&
             str_equal(plugin_resource(other->plugin), plugin_resource(endpoint->plugin)))
@@ -106,7 +106,7 @@ static void become_newest(struct endpoint *endpoint)
 static void handle_connected(struct plugin *plugin, void *userdata)
 {
     struct endpoint *endpoint = userdata;
-    struct kubelet *kubelet = endpoint->registration->kubelet;
+    struct kubelet *kubelet = endpoint->registry->kubelet;
 
     manager_connect(&kubelet->manager, plugin_resource(plugin), plugin_offers_preference(plugin),
                     plugin_wants_pre_start(plugin));
@@ -124,11 +124,11 @@ static void handle_failed(struct plugin *plugin, const char *text, void *userdat
     endpoint_drop(endpoint);
 }
 
-static void handle_listed(struct plugin *plugin, const struct device *devices, size_t n_devices,
-                          void *userdata)
+static void handle_listed(struct plugin *plugin, const struct managed_device *devices,
+                          size_t n_devices, void *userdata)
 {
     struct endpoint *endpoint = userdata;
-    struct kubelet *kubelet = endpoint->registration->kubelet;
+    struct kubelet *kubelet = endpoint->registry->kubelet;
     const char *name = plugin_resource(plugin);
     const struct resource *resource;
 
@@ -146,9 +146,9 @@ static void handle_listed(struct plugin *plugin, const struct device *devices, s
 static void handle_ended(struct plugin *plugin, const char *text, void *userdata)
 {
     struct endpoint *endpoint = userdata;
-    struct registration *registration = endpoint->registration;
-    struct kubelet *kubelet = registration->kubelet;
-    struct endpoint *newest = find_newest(registration, plugin_resource(plugin));
+    struct registry *registry = endpoint->registry;
+    struct kubelet *kubelet = registry->kubelet;
+    struct endpoint *newest = find_newest(registry, plugin_resource(plugin));
 
     if (newest) {
         log_warning("plugin disconnected: its devices are now unhealthy", "resource",
@@ -181,7 +181,7 @@ static void refuse(struct rpc_call *call, const struct text *text, const char *r
     rpc_call_finish(call, RPC_UNKNOWN, text_string(text));
 }
 
-static int connect_plugin(struct registration *registration, const v1beta1_RegisterRequest *request,
+static int connect_plugin(struct registry *registry, const v1beta1_RegisterRequest *request,
                           struct rpc_call *call, struct error *err)
 {
     cleanup_free struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
@@ -189,20 +189,20 @@ static int connect_plugin(struct registration *registration, const v1beta1_Regis
     struct endpoint **slot;
     int r;
 
-    text_addf(&path, "%s/%s", registration->directory, message_text(request->endpoint));
+    text_addf(&path, "%s/%s", registry->directory, message_text(request->endpoint));
     if (!endpoint || text_failed(&path))
         return error_set_errno(err, -ENOMEM, "cannot process the registration");
-    slot = array_push(&registration->endpoints, &registration->n_endpoints, &registration->capacity,
+    slot = array_push(&registry->endpoints, &registry->n_endpoints, &registry->capacity,
                       sizeof(struct endpoint *));
     if (!slot)
         return error_set_errno(err, -ENOMEM, "cannot process the registration");
     *slot = endpoint;
-    endpoint->registration = registration;
+    endpoint->registry = registry;
     endpoint->call = call;
-    r = plugin_new(registration->kubelet->loop, text_string(&path), request->resource_name, &events,
+    r = plugin_new(registry->kubelet->loop, text_string(&path), request->resource_name, &events,
                    endpoint, &endpoint->plugin, err);
     if (r < 0) {
-        registration->n_endpoints--;
+        registry->n_endpoints--;
         return r;
     }
     become_newest(endpoint);
@@ -257,50 +257,49 @@ static void wipe(const char *directory)
         closedir(dir);
 }
 
-int registration_new(struct kubelet *kubelet, const char *directory,
-                     struct registration **ret_registration, struct error *err)
+int registry_new(struct kubelet *kubelet, const char *directory, struct registry **ret_registry,
+                 struct error *err)
 {
     static const struct rpc_limits limits = {.allowed_uid = -1, .leaves_socket = true};
-    struct registration *registration = calloc(1, sizeof(*registration));
+    struct registry *registry = calloc(1, sizeof(*registry));
     cleanup_text struct text path = TEXT_INIT;
     int r = file_make_directory(directory, err);
 
     if (r < 0) {
-        free(registration);
+        free(registry);
         return r;
     }
     wipe(directory);
     text_addf(&path, "%s/kubelet.sock", directory);
-    if (!registration || text_failed(&path)) {
-        free(registration);
+    if (!registry || text_failed(&path)) {
+        free(registry);
         return error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
     }
-    registration->kubelet = kubelet;
-    registration->directory = strdup(directory);
-    r = registration->directory
-            ? rpc_server_new(kubelet->loop, text_string(&path),
-                             &(struct rpc_service){.methods = methods,
-                                                   .n_methods = ARRAY_SIZE(methods),
-                                                   .limits = &limits,
-                                                   .userdata = registration},
-                             &registration->server, err)
-            : error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
+    registry->kubelet = kubelet;
+    registry->directory = strdup(directory);
+    r = registry->directory ? rpc_server_new(kubelet->loop, text_string(&path),
+                                             &(struct rpc_service){.methods = methods,
+                                                                   .n_methods = ARRAY_SIZE(methods),
+                                                                   .limits = &limits,
+                                                                   .userdata = registry},
+                                             &registry->server, err)
+                            : error_set_errno(err, -ENOMEM, "cannot listen in %s", directory);
     if (r < 0) {
-        registration_free(registration);
+        registry_free(registry);
         return r;
     }
-    *ret_registration = registration;
+    *ret_registry = registry;
     return 0;
 }
 
-void registration_free(struct registration *registration)
+void registry_free(struct registry *registry)
 {
-    if (!registration)
+    if (!registry)
         return;
-    while (registration->n_endpoints)
-        endpoint_drop(registration->endpoints[0]);
-    rpc_server_free(registration->server);
-    free(registration->endpoints);
-    free(registration->directory);
-    free(registration);
+    while (registry->n_endpoints)
+        endpoint_drop(registry->endpoints[0]);
+    rpc_server_free(registry->server);
+    free(registry->endpoints);
+    free(registry->directory);
+    free(registry);
 }

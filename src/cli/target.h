@@ -16,24 +16,24 @@
 #include "cli/request.h"
 #include "slice/inventory.h"
 
-struct machine {
+struct target {
     char title[160]; /* "p3.8xlarge (simulated)", "this node" */
     struct inventory inventory;
 };
 
-#define MACHINE_INIT \
-    {                \
-        .title = ""  \
+#define TARGET_INIT \
+    {               \
+        .title = "" \
     }
 
-void machine_deinit(struct machine *machine);
-#define cleanup_machine cleanup(machine_deinit)
+void target_deinit(struct target *target);
+#define cleanup_target cleanup(target_deinit)
 
 /* True if the command line names a machine. */
-bool machine_given(const struct request *request);
+bool target_given(const struct request *request);
 
-/* 0, or why the machine cannot be observed. Call only if machine_given. */
-int machine_observe(const struct request *request, struct machine *ret_machine, struct error *err);
+/* 0, or why the machine cannot be observed. Call only if target_given. */
+int target_observe(const struct request *request, struct target *ret_target, struct error *err);
 
 /* The names that --machine knows, files first, each followed by `separator` but the last. */
-void machine_names(struct text *text, const char *separator);
+void target_names(struct text *text, const char *separator);

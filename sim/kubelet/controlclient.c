@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client.h"
+#include "controlclient.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -88,8 +88,8 @@ static int receive_all(int fd, struct text *answer)
     return text_failed(answer) ? -ENOMEM : 0;
 }
 
-int client_call(const char *root_dir, const json_t *request, uint64_t timeout_ms, int *ret_status,
-                char **ret_output, struct error *err)
+int controlclient_call(const char *root_dir, const json_t *request, uint64_t timeout_ms,
+                       int *ret_status, char **ret_output, struct error *err)
 {
     cleanup_text struct text answer = TEXT_INIT, line = TEXT_INIT;
     cleanup_free char *text = json_dumps(request, JSON_COMPACT);

@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "nvml/machine-reader.h"
+#include "nvml/machinefile-reader.h"
 
 #define refuse yamlmap_refuse
 
