@@ -320,26 +320,41 @@ static int mark(struct health_device *device, const struct gpu_event *event, enu
     return settle(device, &before, now_ms);
 }
 
-static bool concerns(const struct gpu_event *event, const struct health_device *device)
-{
-    const struct device_instance place = {event->gpu_instance, event->compute_instance};
+/* Where a fault is: on a GPU, and in which part of it. */
+struct place {
+    const char *gpu_uuid; /* "" = on all of them */
+    struct device_instance instance;
+};
 
-    if (!event->uuid[0] || strcasecmp(event->uuid, device->uuid) == 0)
-        return true;
-    return strcasecmp(event->uuid, device->gpu_uuid) == 0 &&
-           (xid_find(event->xid)->whole_gpu || device_instances_overlap(place, device->instance));
+/* The event may name a MIG device by its UUID, or the GPU and the instance on it. */
+static struct place place_of(const struct health *health, const struct gpu_event *event)
+{
+    const struct device_instance all = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE};
+    const struct health_device *named = find_device(health, event->uuid);
+    struct place place = {event->uuid, {event->gpu_instance, event->compute_instance}};
+
+    if (named && named->kind == DEVICE_MIG)
+        place = (struct place){named->gpu_uuid, named->instance};
+    if (xid_find(event->xid)->whole_gpu)
+        place.instance = all;
+    return place;
 }
 
 int health_event(struct health *health, const struct gpu_event *event, enum xid_class class,
                  uint64_t now_ms)
 {
+    const struct place place = place_of(health, event);
     int changed = 0;
 
     if ((size_t) class >= ARRAY_SIZE(needs) || class == XID_INFORMATION)
         return 0;
-    for (size_t i = 0; i < health->n_devices; i++)
-        if (concerns(event, &health->devices[i]))
-            changed |= mark(&health->devices[i], event, class, now_ms);
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct health_device *device = &health->devices[i];
+
+        if (!event->uuid[0] || (strcasecmp(place.gpu_uuid, device->gpu_uuid) == 0 &&
+                                device_instances_overlap(place.instance, device->instance)))
+            changed |= mark(device, event, class, now_ms);
+    }
     return changed;
 }
 

@@ -44,7 +44,7 @@ static const struct {
     {"list 95@11/0", "rrrr.", "XID 95: uncontained memory error"},
     {"list 48@11/0", "r....", ""},
     {"list 48@9/0", "rr...", "XID 48: double bit ECC error; reset the GPU"},
-    {"list 74@x", ".s...", "XID 74"},
+    {"list 74@x", "ss...", "XID 74"},
     {"list 31@9/0", ".....", ""},
 
     /* One that names none, or that is the whole GPU's, is of all on it. */
@@ -52,6 +52,7 @@ static const struct {
     {"list 48", "rrrr.", "XID 48"},
     {"list 79@10/0", "bbbb.", "XID 79: GPU has fallen off the bus"},
     {"list 119@10/0", "rrrr.", "XID 119"},
+    {"list 79@x", "bbbb.", "XID 79"},
     {"list 74@all", "sssss", "XID 74"},
 
     /* A probe is the GPU's, and answers for all on it. */

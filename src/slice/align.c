@@ -24,7 +24,7 @@ unsigned align_score(const struct gpu *a, const struct gpu *b, struct gpu_link l
     return (link.path <= GPU_PATH_UNKNOWN ? by_path[link.path] : 0) + ALIGN_PER_NVLINK * links;
 }
 
-/* A set of free GPUs, and the sums that tell its worth, kept up to date by toggle(). */
+/* A set of free GPUs, and the sums that rank it, kept up to date by toggle(). */
 struct search {
     const unsigned *scores;
     size_t n_nodes, n_free, n_wanted;

@@ -212,7 +212,7 @@ static void add_machine(struct labeller *l)
     add(l, "gpu.machine", "%s", *machine ? machine : "unknown");
 }
 
-/* NVIDIA tells a card that drives screens from one that computes by its PCI class. */
+/* NVIDIA distinguishes a card that drives screens from one that computes by its PCI class. */
 static void add_mode(struct labeller *l)
 {
     uint16_t class = l->first->pci_class;

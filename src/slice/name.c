@@ -27,8 +27,8 @@ static const char *dns_fault(const char *text)
     return is_alnum(last) ? NULL : "must start and end with a letter or digit";
 }
 
-/* Joins the four parts, checks the result and hands it over; `said` is what the person wrote. */
-static int compose(const char *said, const char *head, const char *body, const char *tail,
+/* Joins the four parts, checks the result and hands it over; `word` is what the person wrote. */
+static int compose(const char *word, const char *head, const char *body, const char *tail,
                    char ret_name[RESOURCE_NAME_SIZE], struct error *err)
 {
     char name[RESOURCE_NAME_SIZE];
@@ -41,7 +41,7 @@ static int compose(const char *said, const char *head, const char *body, const c
                          body, RESOURCE_NAME_SIZE - 1);
     fault = dns_fault(name + strlen(NAME_DOMAIN));
     if (fault)
-        return error_set(err, -EINVAL, "the resource name '%.63s' %s", said, fault);
+        return error_set(err, -EINVAL, "the resource name '%.63s' %s", word, fault);
     memcpy(ret_name, name, (size_t)n + 1);
     return 0;
 }

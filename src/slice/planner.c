@@ -389,7 +389,7 @@ static int offer_sizes(const struct maker *m, size_t i)
     return r;
 }
 
-/* gpuslice.slices speaks of parts of a GPU, so a MIG device is not cut by it. */
+/* gpuslice.slices defines parts of a GPU, so it does not cut MIG devices. */
 static int offer_device(const struct maker *m, size_t i)
 {
     const struct plan_device *on = &m->plan->devices[i];

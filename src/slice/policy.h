@@ -75,7 +75,7 @@ struct slice_size {
 
 struct policy {
     enum mig_strategy mig_strategy;
-    struct position mig_strategy_at; /* line 0: no file says it */
+    struct position mig_strategy_at; /* line 0: no file sets it */
     struct resource_rule *gpu_rules, *mig_rules;
     size_t n_gpu_rules, n_mig_rules;
     struct sharing_entry *sharing; /* in file order, time slicing before MPS */

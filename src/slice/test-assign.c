@@ -25,7 +25,7 @@ static void test_first_of_two_entries_wins(void **state)
     w = world_make(machine_p3_8xlarge(), entries, 2);
     assert_resources(&w, "nvidia.com/gpu 4, nvidia.com/small 8");
     assert_slices_per_device(&w, "2 2 4 4");
-    assert_problems(&w, 0, 0, 0); /* the file alone shows it: config/ says so */
+    assert_problems(&w, 0, 0, 0); /* the file alone shows it: config/ reports it */
     world_end(&w);
 }
 

@@ -341,7 +341,7 @@ static void test_single_describes_mig_devices_as_gpus(void **state)
                         "sharing-strategy=time-slicing slices.ci=1 slices.gi=1");
     assert_label(&w, "gpu.family", "ampere");
     assert_label(&w, "mig-1g.6gb.count", NULL);
-    /* a shape that the driver does not tell has no labels */
+    /* an unknown shape has no labels */
     for (size_t i = 0; i < 4; i++)
         w.machine.mig_devices[i].shape.multiprocessors = 0;
     plan_again(&w);
