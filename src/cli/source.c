@@ -36,7 +36,10 @@ int source_parse(const struct source *source, enum config_strictness strictness,
                  struct problems *problems, struct config **ret_config, struct error *err)
 {
     if (!source->name)
-        return config_load(NULL, NULL, strictness, NULL, problems, ret_config, err);
-    return config_parse(source->data, source->size, source->name, source->key, strictness, NULL,
+        return config_load(&(struct config_request){.strictness = strictness}, problems, ret_config,
+                           err);
+    return config_parse(source->data, source->size,
+                        &(struct config_request){
+                            .source = source->name, .key = source->key, .strictness = strictness},
                         problems, ret_config, err);
 }

@@ -132,19 +132,21 @@ static int read_all(struct reader *reader, const char *data, size_t size, const 
     return 0;
 }
 
-int config_parse(const char *data, size_t size, const char *source, const char *key,
-                 enum config_strictness strictness, const struct config_overrides *overrides,
+int config_parse(const char *data, size_t size, const struct config_request *request,
                  struct problems *problems, struct config **ret_config, struct error *err)
 {
     cleanup_problems struct problems unseen = PROBLEMS_INIT;
     cleanup_config struct config *config = NULL;
-    struct reader reader = {.problems = problems ? problems : &unseen, .strictness = strictness};
+    struct reader reader = {.problems = problems ? problems : &unseen,
+                            .strictness = request->strictness};
+    const char *source = request->source && *request->source ? request->source : NULL;
+    const char *key = request->key && *request->key ? request->key : NULL;
     size_t before = problems_count(reader.problems, PROBLEM_ERROR), n_errors;
     char line[400];
     int r = source ? problems_set_source(reader.problems, source) : 0;
 
     if (r == 0)
-        r = read_all(&reader, data, size, key && *key ? key : NULL, overrides, &config);
+        r = read_all(&reader, data, size, key, request->overrides, &config);
     if (r < 0)
         return error_set_errno(err, r, "cannot read %s", source ? source : "the configuration");
     problems_sort(reader.problems);
@@ -157,18 +159,16 @@ int config_parse(const char *data, size_t size, const char *source, const char *
     return 0;
 }
 
-int config_load(const char *path, const char *key, enum config_strictness strictness,
-                const struct config_overrides *overrides, struct problems *problems,
+int config_load(const struct config_request *request, struct problems *problems,
                 struct config **ret_config, struct error *err)
 {
     cleanup_free char *data = NULL;
     size_t size = 0;
     int r = 0;
 
-    if (path && *path)
-        r = file_read(path, YAML_MAX_BYTES, &data, &size, err);
+    if (request->source && *request->source)
+        r = file_read(request->source, YAML_MAX_BYTES, &data, &size, err);
     if (r < 0)
         return r;
-    return config_parse(data ? data : "", size, path && *path ? path : NULL, key, strictness,
-                        overrides, problems, ret_config, err);
+    return config_parse(data ? data : "", size, request, problems, ret_config, err);
 }

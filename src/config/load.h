@@ -17,20 +17,23 @@
 #include "config/config.h"
 #include "config/overrides.h"
 
+struct config_request {
+    const char *source; /* the file; NULL or "" = an empty configuration (all defaults) */
+    const char *key;    /* the data key of a ConfigMap manifest; NULL or "" = its only key */
+    enum config_strictness strictness;
+    const struct config_overrides *overrides; /* of flags and environment, or NULL */
+};
+
 /*
- * Reads a file. path NULL or "" = an empty configuration (all defaults). key chooses the data key
- * of a ConfigMap manifest; NULL = its only key. problems (NULL = nobody cares) gets its source set,
- * unless there is no path, and is sorted by place.
- * 0 (there may be warnings), -EBADMSG (problems has errors, err the first), or why the file cannot
- * be read (err).
+ * Reads a file. problems (NULL = not wanted) gets its source set, unless there is none, and is
+ * sorted by place. 0 (there may be warnings), -EBADMSG (problems has errors, err the first), or why
+ * the file cannot be read (err).
  */
-int config_load(const char *path, const char *key, enum config_strictness strictness,
-                const struct config_overrides *overrides, struct problems *problems,
+int config_load(const struct config_request *request, struct problems *problems,
                 struct config **ret_config, struct error *err);
 
-/* The same for bytes in memory (a stream, a fuzzer); `source` is the name shown, NULL = none. */
-int config_parse(const char *data, size_t size, const char *source, const char *key,
-                 enum config_strictness strictness, const struct config_overrides *overrides,
+/* The same for bytes in memory (a stream, a fuzzer); `source` is only the name shown. */
+int config_parse(const char *data, size_t size, const struct config_request *request,
                  struct problems *problems, struct config **ret_config, struct error *err);
 
 void config_free(struct config *config);

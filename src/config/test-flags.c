@@ -41,8 +41,10 @@ static struct parsed parse(const char *const words[], const char *const variable
     envp[n] = NULL;
     parsed.r = flags_parse(argc, argv, envp, &parsed.flags, &parsed.overrides, &parsed.problems);
     if (parsed.r == 0)
-        assert_int_equal(
-            config_load(NULL, NULL, CONFIG_AGENT, parsed.overrides, NULL, &parsed.config, NULL), 0);
+        assert_int_equal(config_load(&(struct config_request){.strictness = CONFIG_AGENT,
+                                                              .overrides = parsed.overrides},
+                                     NULL, &parsed.config, NULL),
+                         0);
     return parsed;
 }
 

@@ -35,7 +35,8 @@ static struct loaded load(const char *name, const char *key, enum config_strictn
 
     snprintf(path, sizeof(path), "%s/config/good/%s", TEST_DATA, name);
     loaded.r =
-        config_load(path, key, strictness, NULL, &loaded.problems, &loaded.config, &loaded.err);
+        config_load(&(struct config_request){.source = path, .key = key, .strictness = strictness},
+                    &loaded.problems, &loaded.config, &loaded.err);
     return loaded;
 }
 
@@ -43,8 +44,10 @@ static struct loaded parse(const char *text)
 {
     struct loaded loaded = {.problems = PROBLEMS_INIT, .err = ERROR_INIT};
 
-    loaded.r = config_parse(text, strlen(text), "x.yaml", NULL, CONFIG_AGENT, NULL,
-                            &loaded.problems, &loaded.config, &loaded.err);
+    loaded.r =
+        config_parse(text, strlen(text),
+                     &(struct config_request){.source = "x.yaml", .strictness = CONFIG_AGENT},
+                     &loaded.problems, &loaded.config, &loaded.err);
     return loaded;
 }
 
@@ -143,9 +146,12 @@ static void run_case(const struct file_case *c)
     size_t length = strlen(c->expected);
     size_t n_errors;
 
-    loaded.r = config_parse(c->content, c->size, "x.yaml", key ? key + 4 : NULL,
-                            agent ? CONFIG_AGENT : CONFIG_CHECK, NULL, &loaded.problems,
-                            &loaded.config, &loaded.err);
+    loaded.r =
+        config_parse(c->content, c->size,
+                     &(struct config_request){.source = "x.yaml",
+                                              .key = key ? key + 4 : NULL,
+                                              .strictness = agent ? CONFIG_AGENT : CONFIG_CHECK},
+                     &loaded.problems, &loaded.config, &loaded.err);
     list_problems(&loaded.problems, &reported);
     n_errors = problems_count(&loaded.problems, PROBLEM_ERROR);
     while (length && c->expected[length - 1] == '\n')
@@ -235,8 +241,10 @@ static void test_empty_configuration_is_all_defaults(void **state)
         cleanup_problems struct problems problems = PROBLEMS_INIT;
         struct config *config = NULL;
 
-        assert_int_equal(config_load(paths[i], NULL, CONFIG_CHECK, NULL, &problems, &config, NULL),
-                         0);
+        assert_int_equal(
+            config_load(&(struct config_request){.source = paths[i], .strictness = CONFIG_CHECK},
+                        &problems, &config, NULL),
+            0);
         assert_int_equal(problems.n_items, 0);
         assert_defaults(config);
         config_free(config);
@@ -249,12 +257,16 @@ static void test_a_file_that_cannot_be_read(void **state)
     struct error err = ERROR_INIT;
     struct config *config = NULL;
 
-    assert_int_equal(
-        config_load("/nowhere/x.yaml", NULL, CONFIG_AGENT, NULL, &problems, &config, &err),
-        -ENOENT);
+    assert_int_equal(config_load(&(struct config_request){.source = "/nowhere/x.yaml",
+                                                          .strictness = CONFIG_AGENT},
+                                 &problems, &config, &err),
+                     -ENOENT);
     assert_non_null(strstr(error_text(&err), "/nowhere/x.yaml"));
     assert_null(config);
-    assert_int_equal(config_load("/", NULL, CONFIG_AGENT, NULL, &problems, &config, &err), -EISDIR);
+    assert_int_equal(
+        config_load(&(struct config_request){.source = "/", .strictness = CONFIG_AGENT}, &problems,
+                    &config, &err),
+        -EISDIR);
 }
 
 static void test_every_option_of_the_file(void **state)

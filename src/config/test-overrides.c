@@ -25,7 +25,10 @@ static struct config *load_with(const char *file, const char *variable, const ch
     struct config *config = NULL;
 
     assert_int_equal(flags_parse(flag ? 2 : 1, argv, envp, &flags, &overrides, &problems), 0);
-    assert_int_equal(config_parse(file, strlen(file), "x.yaml", NULL, CONFIG_AGENT, overrides,
+    assert_int_equal(config_parse(file, strlen(file),
+                                  &(struct config_request){.source = "x.yaml",
+                                                           .strictness = CONFIG_AGENT,
+                                                           .overrides = overrides},
                                   &problems, &config, NULL),
                      0);
     config_overrides_free(overrides);
@@ -290,8 +293,10 @@ static void test_several_apply_at_once(void **state)
 
     assert_int_equal(flags_parse(2, argv, envp, &flags, &overrides, NULL), 0);
     for (int i = 0; i < 2; i++) { /* every reload applies them again */
-        assert_int_equal(config_parse(file, strlen(file), NULL, NULL, CONFIG_AGENT, overrides, NULL,
-                                      &config, NULL),
+        assert_int_equal(config_parse(file, strlen(file),
+                                      &(struct config_request){.strictness = CONFIG_AGENT,
+                                                               .overrides = overrides},
+                                      NULL, &config, NULL),
                          0);
         assert_int_equal(config->policy.mig_strategy, MIG_STRATEGY_MIXED);
         assert_int_equal(config->policy.mig_strategy_at.line, 0); /* not the file's value */
@@ -314,9 +319,11 @@ static void test_rules_across_options_see_the_winner(void **state)
     struct agent_flags flags;
 
     assert_int_equal(flags_parse(2, argv, NULL, &flags, &overrides, NULL), 0);
-    assert_int_equal(config_parse(file, strlen(file), NULL, NULL, CONFIG_AGENT, overrides,
-                                  &problems, &config, NULL),
-                     -EBADMSG);
+    assert_int_equal(
+        config_parse(file, strlen(file),
+                     &(struct config_request){.strictness = CONFIG_AGENT, .overrides = overrides},
+                     &problems, &config, NULL),
+        -EBADMSG);
     assert_non_null(strstr(problems.items[0].text, "MPS cannot share MIG devices"));
     config_overrides_free(overrides);
 }

@@ -59,12 +59,15 @@ static void read_and_plan(const char *file, enum config_strictness strictness,
     struct config *config = NULL, *refused = NULL;
     struct plan *plan = NULL;
 
-    assert_int_equal(config_parse(file, strlen(file), "x.yaml", NULL, CONFIG_AGENT, NULL,
-                                  strictness == CONFIG_AGENT ? problems : NULL, &config, NULL),
-                     0);
+    assert_int_equal(
+        config_parse(file, strlen(file),
+                     &(struct config_request){.source = "x.yaml", .strictness = CONFIG_AGENT},
+                     strictness == CONFIG_AGENT ? problems : NULL, &config, NULL),
+        0);
     if (strictness == CONFIG_CHECK)
-        config_parse(file, strlen(file), "x.yaml", NULL, CONFIG_CHECK, NULL, problems, &refused,
-                     NULL);
+        config_parse(file, strlen(file),
+                     &(struct config_request){.source = "x.yaml", .strictness = CONFIG_CHECK},
+                     problems, &refused, NULL);
     assert_int_equal(plan_make(&machine, &config->policy, problems, &plan), 0);
     plan_free(plan);
     config_free(config);
@@ -116,9 +119,11 @@ static void test_every_pair_is_named(void **state)
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct config *config = NULL;
 
-    assert_int_equal(config_parse(file, strlen(file), "x.yaml", NULL, CONFIG_AGENT, NULL, &problems,
-                                  &config, NULL),
-                     0);
+    assert_int_equal(
+        config_parse(file, strlen(file),
+                     &(struct config_request){.source = "x.yaml", .strictness = CONFIG_AGENT},
+                     &problems, &config, NULL),
+        0);
     assert_int_equal(problems.n_items, 2);
     assert_non_null(strstr(problems.items[0].text, "timeSlicing.resources[0]"));
     assert_non_null(strstr(problems.items[1].text, "timeSlicing.resources[1]"));

@@ -62,8 +62,7 @@ static char *url_of(const struct kube_client *client, const struct writing *writ
 }
 
 static int write_object(struct kube_client *client, const struct writing *writing,
-                        kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
-                        struct error *err)
+                        const struct kube_waiter *waiter, struct error *err)
 {
     cleanup_free char *url = url_of(client, writing);
     cleanup_free char *body = json_dumps(writing->body, JSON_COMPACT);
@@ -77,14 +76,13 @@ static int write_object(struct kube_client *client, const struct writing *writin
                          .content_type = writing->content_type,
                          .body = body,
                          .body_size = strlen(body),
-                         .on_done = on_done,
+                         .on_done = waiter->on_done,
                      },
-                     userdata, ret_call, err);
+                     waiter->userdata, waiter->ret_call, err);
 }
 
 int kube_apply(struct kube_client *client, const char *path, enum kube_conflict conflict,
-               const json_t *object, kube_done_fn *on_done, void *userdata,
-               struct kube_call **ret_call, struct error *err)
+               const json_t *object, const struct kube_waiter *waiter, struct error *err)
 {
     if (!json_is_string(json_object_get(object, "apiVersion")) ||
         !json_is_string(json_object_get(object, "kind")) ||
@@ -95,26 +93,24 @@ int kube_apply(struct kube_client *client, const char *path, enum kube_conflict 
     return write_object(client,
                         &(struct writing){"PATCH", path, "application/apply-patch+yaml",
                                           conflict == KUBE_FORCE, object},
-                        on_done, userdata, ret_call, err);
+                        waiter, err);
 }
 
 int kube_json_patch(struct kube_client *client, const char *path, const json_t *operations,
-                    kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
-                    struct error *err)
+                    const struct kube_waiter *waiter, struct error *err)
 {
     if (!json_is_array(operations))
         return error_set(err, -EINVAL, "a JSON patch of %s is no list", path);
     return write_object(
         client, &(struct writing){"PATCH", path, "application/json-patch+json", false, operations},
-        on_done, userdata, ret_call, err);
+        waiter, err);
 }
 
 int kube_create(struct kube_client *client, const char *path, const json_t *object,
-                kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
-                struct error *err)
+                const struct kube_waiter *waiter, struct error *err)
 {
     return write_object(client, &(struct writing){"POST", path, "application/json", false, object},
-                        on_done, userdata, ret_call, err);
+                        waiter, err);
 }
 
 /* ---- conflicts ---- */

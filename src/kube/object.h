@@ -32,20 +32,24 @@ struct kube_place {
 /* The path, with names escaped; to be freed, NULL without memory. */
 char *kube_path(const struct kube_place *place);
 
+/* Who waits for the answer, and where the open call is kept (NULL = nowhere). */
+struct kube_waiter {
+    kube_done_fn *on_done;
+    void *userdata;
+    struct kube_call **ret_call;
+};
+
 /* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
 int kube_apply(struct kube_client *client, const char *path, enum kube_conflict conflict,
-               const json_t *object, kube_done_fn *on_done, void *userdata,
-               struct kube_call **ret_call, struct error *err);
+               const json_t *object, const struct kube_waiter *waiter, struct error *err);
 
 /* PATCH application/json-patch+json; operations is an array. */
 int kube_json_patch(struct kube_client *client, const char *path, const json_t *operations,
-                    kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
-                    struct error *err);
+                    const struct kube_waiter *waiter, struct error *err);
 
 /* POST to a collection. */
 int kube_create(struct kube_client *client, const char *path, const json_t *object,
-                kube_done_fn *on_done, void *userdata, struct kube_call **ret_call,
-                struct error *err);
+                const struct kube_waiter *waiter, struct error *err);
 
 /*
  * Whether a response is really the API server's: a proxy in between may respond instead, with 200

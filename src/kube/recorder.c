@@ -231,9 +231,12 @@ static int create_event(struct recorder *recorder, struct correlator_entry *entr
     json_t *event = name_event(recorder, entry) == 0 ? event_object(recorder, entry) : NULL;
     int r;
 
-    r = path && event
-            ? kube_create(recorder->client, path, event, on_written, recorder, &recorder->call, err)
-            : error_set_errno(err, -ENOMEM, "cannot make an event");
+    r = path && event ? kube_create(recorder->client, path, event,
+                                    &(struct kube_waiter){.on_done = on_written,
+                                                          .userdata = recorder,
+                                                          .ret_call = &recorder->call},
+                                    err)
+                      : error_set_errno(err, -ENOMEM, "cannot make an event");
     json_decref(event);
     return r;
 }
@@ -245,8 +248,11 @@ static int patch_event(struct recorder *recorder, const struct correlator_entry 
     json_t *patch = event_patch(entry);
     int r;
 
-    r = path && patch ? kube_json_patch(recorder->client, path, patch, on_written, recorder,
-                                        &recorder->call, err)
+    r = path && patch ? kube_json_patch(recorder->client, path, patch,
+                                        &(struct kube_waiter){.on_done = on_written,
+                                                              .userdata = recorder,
+                                                              .ret_call = &recorder->call},
+                                        err)
                       : error_set_errno(err, -ENOMEM, "cannot make an event");
     json_decref(patch);
     return r;

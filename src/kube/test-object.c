@@ -139,8 +139,8 @@ static void test_apply_needs_to_know_what(void **state)
         json_t *object = json_loads(objects[i], 0, NULL);
         struct error err = ERROR_INIT;
 
-        assert_true(
-            kube_apply(NULL, "/api/v1/nodes/n", KUBE_YIELD, object, NULL, NULL, NULL, &err) < 0);
+        assert_true(kube_apply(NULL, "/api/v1/nodes/n", KUBE_YIELD, object, &(struct kube_waiter){},
+                               &err) < 0);
         assert_non_null(strstr(error_text(&err), "/api/v1/nodes/n"));
         json_decref(object);
     }

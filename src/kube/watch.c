@@ -440,22 +440,22 @@ static void begin(struct kube_watch *watch)
     begin_later(watch, 0);
 }
 
-int kube_watch_new(uv_loop_t *loop, struct kube_client *client, const char *path, const char *query,
-                   const struct kube_watch_events *events, void *userdata,
+int kube_watch_new(uv_loop_t *loop, const struct kube_watch_setup *setup,
                    struct kube_watch **ret_watch, struct error *err)
 {
     struct kube_watch *watch = calloc(1, sizeof(*watch));
 
     if (!watch)
-        return error_set_errno(err, -ENOMEM, "cannot watch %s", path);
-    *watch = (struct kube_watch){.client = client, .events = *events, .userdata = userdata};
-    watch->path = strdup(path);
-    watch->query = query ? strdup(query) : NULL;
-    if (!watch->path || (query && !watch->query)) {
+        return error_set_errno(err, -ENOMEM, "cannot watch %s", setup->path);
+    *watch = (struct kube_watch){
+        .client = setup->client, .events = *setup->events, .userdata = setup->userdata};
+    watch->path = strdup(setup->path);
+    watch->query = setup->query ? strdup(setup->query) : NULL;
+    if (!watch->path || (setup->query && !watch->query)) {
         free(watch->path);
         free(watch->query);
         free(watch);
-        return error_set_errno(err, -ENOMEM, "cannot watch %s", path);
+        return error_set_errno(err, -ENOMEM, "cannot watch %s", setup->path);
     }
     uv_timer_init(loop, &watch->timer);
     watch->timer.data = watch;

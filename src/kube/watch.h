@@ -35,12 +35,16 @@ struct kube_watch_events {
     unsigned idle_ms; /* the longest silence of a watch; 0 = 150 s: bookmarks arrive each minute */
 };
 
-/*
- * path: "/api/v1/nodes"; query: "fieldSelector=metadata.name%3Dx", NULL = everything. Callbacks
- * come from the loop, never from within kube_watch_new, and may free the watch.
- */
-int kube_watch_new(uv_loop_t *loop, struct kube_client *client, const char *path, const char *query,
-                   const struct kube_watch_events *events, void *userdata,
+struct kube_watch_setup {
+    struct kube_client *client; /* borrowed */
+    const char *path;           /* "/api/v1/nodes" */
+    const char *query;          /* "fieldSelector=metadata.name%3Dx", NULL = everything */
+    const struct kube_watch_events *events;
+    void *userdata;
+};
+
+/* Callbacks come from the loop, never from within this function, and may free the watch. */
+int kube_watch_new(uv_loop_t *loop, const struct kube_watch_setup *setup,
                    struct kube_watch **ret_watch, struct error *err);
 
 /* Must be freed before its client. NULL is allowed. */

@@ -19,7 +19,10 @@ static int load_config(const struct reload *reload, const char *path, struct con
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct error err = ERROR_INIT;
-    int r = config_load(path, reload->facts->flags->config_key, CONFIG_AGENT, reload->overrides,
+    int r = config_load(&(struct config_request){.source = path,
+                                                 .key = reload->facts->flags->config_key,
+                                                 .strictness = CONFIG_AGENT,
+                                                 .overrides = reload->overrides},
                         &problems, ret_config, &err);
 
     problems_log(&problems);

@@ -44,7 +44,9 @@ static int send_object(struct feature *feature, const char *path, kube_done_fn *
         return error_set_errno(err, -ENOMEM, "cannot make a NodeFeature");
     feature->step = FEATURE_WRITE;
     if (!nodefeature_is_as_wanted(feature->current, wanted))
-        r = kube_apply(observed->client, path, KUBE_YIELD, wanted, on_done, done_userdata, ret_call,
+        r = kube_apply(observed->client, path, KUBE_YIELD, wanted,
+                       &(struct kube_waiter){
+                           .on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
                        err);
     json_decref(wanted);
     return r;

@@ -37,12 +37,17 @@ static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdat
     if (nodewriters_plan_labels(observed, &plan) < 0)
         return error_set_errno(err, -ENOMEM, "cannot label the Node");
     if (plan.release)
-        return kube_json_patch(observed->client, observed->node_path, plan.release, on_done,
-                               done_userdata, ret_call, err);
+        return kube_json_patch(observed->client, observed->node_path, plan.release,
+                               &(struct kube_waiter){.on_done = on_done,
+                                                     .userdata = done_userdata,
+                                                     .ret_call = ret_call},
+                               err);
     if (plan.object)
         return kube_apply(observed->client, observed->node_path,
-                          plan.force ? KUBE_FORCE : KUBE_YIELD, plan.object, on_done, done_userdata,
-                          ret_call, err);
+                          plan.force ? KUBE_FORCE : KUBE_YIELD, plan.object,
+                          &(struct kube_waiter){
+                              .on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+                          err);
     return WRITER_IDLE;
 }
 
@@ -60,8 +65,10 @@ static int send_taints(void *userdata, kube_done_fn *on_done, void *done_userdat
         return error_set_errno(err, r, "cannot taint the Node");
     if (r == TAINTS_AS_WANTED)
         return WRITER_IDLE;
-    r = kube_json_patch(observed->client, observed->node_path, patch, on_done, done_userdata,
-                        ret_call, err);
+    r = kube_json_patch(
+        observed->client, observed->node_path, patch,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
     json_decref(patch);
     return r;
 }
@@ -83,8 +90,10 @@ static int send_condition(void *userdata, kube_done_fn *on_done, void *done_user
         return error_set_errno(err, -ENOMEM, "cannot set the Node's condition");
     if (r == CONDITION_AS_WANTED)
         return WRITER_IDLE;
-    r = kube_apply(observed->client, text_string(&path), KUBE_FORCE, object, on_done, done_userdata,
-                   ret_call, err);
+    r = kube_apply(
+        observed->client, text_string(&path), KUBE_FORCE, object,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
     json_decref(object);
     return r;
 }

@@ -260,8 +260,13 @@ static int start_watch(struct program *program, struct error *err)
     kube_add_escaped(&query, program->setup.node);
     if (text_failed(&query))
         return error_set_errno(err, -ENOMEM, "cannot watch our Node");
-    return kube_watch_new(&program->loop, program->client, "/api/v1/nodes", text_string(&query),
-                          &events, program, &program->watch, err);
+    return kube_watch_new(&program->loop,
+                          &(struct kube_watch_setup){.client = program->client,
+                                                     .path = "/api/v1/nodes",
+                                                     .query = text_string(&query),
+                                                     .events = &events,
+                                                     .userdata = program},
+                          &program->watch, err);
 }
 
 static void start_writers(struct program *program)
@@ -505,8 +510,13 @@ int program_run(const char *socket)
     struct error err = ERROR_INIT;
 
     start_handles(&program);
-    shutdown_init(&program.shutdown, &program.loop, &program.observed, &program.owner,
-                  &program.nodewriters, &program.feature, on_farewell, &program);
+    shutdown_init(&program.shutdown, &program.loop,
+                  &(struct shutdown_setup){.observed = &program.observed,
+                                           .owner = &program.owner,
+                                           .nodewriters = &program.nodewriters,
+                                           .feature = &program.feature,
+                                           .on_done = on_farewell,
+                                           .userdata = &program});
     if (agentlink_new(&program.loop, socket, &events, &program, &program.agent, &err) == 0) {
         uv_run(&program.loop, UV_RUN_DEFAULT);
     } else {

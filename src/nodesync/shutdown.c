@@ -11,20 +11,21 @@ enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for exiting */ };
 static void say_unknown(const struct shutdown *shutdown, const char *reason)
 {
     log_warning("cannot find out whether this is an uninstall, so what is ours stays on the Node",
-                "node", shutdown->observed->setup->node, "reason", reason);
+                "node", shutdown->setup.observed->setup->node, "reason", reason);
 }
 
 static bool is_all_removed(const struct shutdown *shutdown)
 {
-    return shutdown->observed->is_synced && nodewriters_is_idle(shutdown->nodewriters) &&
-           shutdown->feature->writer.at_rest;
+    return shutdown->setup.observed->is_synced &&
+           nodewriters_is_idle(shutdown->setup.nodewriters) &&
+           shutdown->setup.feature->writer.at_rest;
 }
 
 static void end_when_done(struct shutdown *shutdown)
 {
     if (shutdown->is_known && recorder_is_idle(shutdown->events) &&
         (!shutdown->is_uninstall || is_all_removed(shutdown)))
-        shutdown->on_done(shutdown->userdata);
+        shutdown->setup.on_done(shutdown->setup.userdata);
 }
 
 static void on_limit(uv_timer_t *timer)
@@ -35,13 +36,13 @@ static void on_limit(uv_timer_t *timer)
         say_unknown(shutdown, "the API server does not answer in time");
     if (shutdown->is_uninstall)
         log_warning("what we wrote on the Node could not be removed in time", "node",
-                    shutdown->observed->setup->node);
-    shutdown->on_done(shutdown->userdata);
+                    shutdown->setup.observed->setup->node);
+    shutdown->setup.on_done(shutdown->setup.userdata);
 }
 
 static void remove_everything(struct shutdown *shutdown)
 {
-    struct observed *observed = shutdown->observed;
+    struct observed *observed = shutdown->setup.observed;
 
     log_info("uninstalled: removing what is ours from the Node", "node", observed->setup->node);
     shutdown->is_uninstall = true;
@@ -49,8 +50,8 @@ static void remove_everything(struct shutdown *shutdown)
     observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE};
     observed->has_state = true;
     /* There is no time to wait for back-offs. */
-    nodewriters_kick(shutdown->nodewriters);
-    writer_kick(&shutdown->feature->writer);
+    nodewriters_kick(shutdown->setup.nodewriters);
+    writer_kick(&shutdown->setup.feature->writer);
 }
 
 static void on_daemonset(const struct kube_response *response, void *userdata)
@@ -60,7 +61,7 @@ static void on_daemonset(const struct kube_response *response, void *userdata)
     shutdown->call = NULL;
     if (*response->reason && response->http_status != 404)
         say_unknown(shutdown, response->reason);
-    if (owner_leaves(shutdown->owner, response))
+    if (owner_leaves(shutdown->setup.owner, response))
         remove_everything(shutdown);
     shutdown->is_known = true; /* not before each writer has synced: some were idle */
     end_when_done(shutdown);
@@ -72,14 +73,14 @@ static int ask_daemonset(struct shutdown *shutdown, struct error *err)
 {
     struct kube_request request = {.method = "GET", .on_done = on_daemonset};
     cleanup_free char *path = NULL;
-    int r = owner_path(shutdown->owner, &path);
+    int r = owner_path(shutdown->setup.owner, &path);
 
     if (r == -ENOENT)
         return SHUTDOWN_NO_DAEMONSET;
     if (r < 0)
         return error_set_errno(err, r, "cannot ask for the DaemonSet");
     request.path = path;
-    return kube_send(shutdown->observed->client, &request, shutdown, &shutdown->call, err);
+    return kube_send(shutdown->setup.observed->client, &request, shutdown, &shutdown->call, err);
 }
 
 /* The owner may still be unknown if the agent ends right after its start. */
@@ -88,7 +89,7 @@ static void ask_when_known(struct shutdown *shutdown)
     struct error err = ERROR_INIT;
     int r;
 
-    if (shutdown->is_asked || !owner_is_settled(shutdown->owner))
+    if (shutdown->is_asked || !owner_is_settled(shutdown->setup.owner))
         return;
     shutdown->is_asked = true;
     r = ask_daemonset(shutdown, &err);
@@ -97,16 +98,9 @@ static void ask_when_known(struct shutdown *shutdown)
     shutdown->is_known = r != 0;
 }
 
-void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, struct observed *observed,
-                   const struct owner *owner, struct nodewriters *nodewriters,
-                   struct feature *feature, void (*on_done)(void *userdata), void *userdata)
+void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, const struct shutdown_setup *setup)
 {
-    *shutdown = (struct shutdown){.observed = observed,
-                                  .owner = owner,
-                                  .nodewriters = nodewriters,
-                                  .feature = feature,
-                                  .on_done = on_done,
-                                  .userdata = userdata};
+    *shutdown = (struct shutdown){.setup = *setup};
     uv_timer_init(loop, &shutdown->limit);
     shutdown->limit.data = shutdown;
 }
@@ -117,8 +111,8 @@ void shutdown_begin(struct shutdown *shutdown, const struct recorder *events)
         return;
     shutdown->is_begun = true;
     shutdown->events = events;
-    if (!shutdown->observed->client) {
-        shutdown->on_done(shutdown->userdata);
+    if (!shutdown->setup.observed->client) {
+        shutdown->setup.on_done(shutdown->setup.userdata);
         return;
     }
     uv_timer_start(&shutdown->limit, on_limit, LIMIT_MS, 0);
@@ -127,7 +121,7 @@ void shutdown_begin(struct shutdown *shutdown, const struct recorder *events)
 
 void shutdown_sync(struct shutdown *shutdown)
 {
-    if (!shutdown->is_begun || !shutdown->observed->client)
+    if (!shutdown->is_begun || !shutdown->setup.observed->client)
         return;
     ask_when_known(shutdown);
     end_when_done(shutdown);

@@ -16,14 +16,21 @@
 #include "nodesync/observed.h"
 #include "nodesync/owner.h"
 
-struct shutdown {
-    struct observed *observed; /* borrowed, like all up to events */
+/* The parts need not be initialised before shutdown_begin, and before observed->client is set
+ * neither then. */
+struct shutdown_setup {
+    struct observed *observed; /* borrowed, like the rest */
     const struct owner *owner;
     struct nodewriters *nodewriters;
     struct feature *feature;
-    const struct recorder *events;
-    void (*on_done)(void *userdata);
+    void (*on_done)(
+        void *userdata); /* nothing is left to do, or the time is up; maybe repeatedly */
     void *userdata;
+};
+
+struct shutdown {
+    struct shutdown_setup setup;
+    const struct recorder *events; /* borrowed */
     uv_timer_t limit;
     struct kube_call *call; /* NULL = none pending */
     bool is_begun;
@@ -32,12 +39,7 @@ struct shutdown {
     bool is_uninstall;
 };
 
-/* The parts need not be initialised before shutdown_begin, and before observed->client is set
- * neither then. on_done: nothing is left to do, or the time is up; it may be called more than
- * once. */
-void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, struct observed *observed,
-                   const struct owner *owner, struct nodewriters *nodewriters,
-                   struct feature *feature, void (*on_done)(void *userdata), void *userdata);
+void shutdown_init(struct shutdown *shutdown, uv_loop_t *loop, const struct shutdown_setup *setup);
 
 /* The agent asked us to shut down. Its earlier events (may be NULL) may still be pending. */
 void shutdown_begin(struct shutdown *shutdown, const struct recorder *events);

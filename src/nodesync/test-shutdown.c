@@ -71,7 +71,12 @@ static int set_up(void **state)
         (struct sync_setup){.node = own("gpu-1"), .namespace_ = own("gpus"), .pod = own("agent-x")};
     uv_loop_init(&loop);
     assert_int_equal(observed_init(&observed, fake_api_client(), &setup, on_node, NULL), 0);
-    shutdown_init(&ending, &loop, &observed, &owner, &nodewriters, &feature, on_done, NULL);
+    shutdown_init(&ending, &loop,
+                  &(struct shutdown_setup){.observed = &observed,
+                                           .owner = &owner,
+                                           .nodewriters = &nodewriters,
+                                           .feature = &feature,
+                                           .on_done = on_done});
     nodewriters_init(&nodewriters, &loop, &observed, on_rest, NULL);
     owner_init(&owner, &loop, &observed, on_rest, NULL);
     feature_init(&feature, &loop, &observed, &owner, on_rest, NULL);

@@ -37,8 +37,9 @@ static void make_offer(struct fixture *fixture, const char *yaml)
         fixture->gpus[i].mem_total_bytes = 16ull << 30;
     }
     fixture->inventory = (struct inventory){.gpus = fixture->gpus, .n_gpus = 2};
-    if (config_parse(yaml, strlen(yaml), "test.yaml", NULL, CONFIG_AGENT, NULL, &problems,
-                     &fixture->config, &err) < 0)
+    if (config_parse(yaml, strlen(yaml),
+                     &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
+                     &problems, &fixture->config, &err) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
     assert_int_equal(offer_new(fixture->config, &fixture->inventory, NULL, &fixture->offer), 0);
 }
@@ -299,8 +300,9 @@ static void make_mig_offer(struct fixture *fixture, struct device mig_devices[3]
                  i);
         strcpy(mig_devices[i].profile, i == 0 ? "2g.12gb" : "1g.6gb");
     }
-    if (config_parse(whole, strlen(whole), "test.yaml", NULL, CONFIG_AGENT, NULL, &problems,
-                     &fixture->config, NULL) < 0)
+    if (config_parse(whole, strlen(whole),
+                     &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
+                     &problems, &fixture->config, NULL) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : "no memory");
     assert_int_equal(offer_new(fixture->config, &inventory, NULL, &fixture->offer), 0);
 }

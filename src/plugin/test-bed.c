@@ -138,8 +138,9 @@ struct offer *bed_offer(const char *yaml)
         snprintf(gpus[i].model, sizeof(gpus[i].model), "Tesla V100-SXM2-16GB");
         gpus[i].mem_total_bytes = 16ull << 30;
     }
-    if (config_parse(yaml, strlen(yaml), "test.yaml", NULL, CONFIG_AGENT, NULL, &problems, &config,
-                     &err) < 0)
+    if (config_parse(yaml, strlen(yaml),
+                     &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
+                     &problems, &config, &err) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
     assert_int_equal(offer_new(config, &inventory, NULL, &offer), 0);
     return offer;

@@ -60,9 +60,11 @@ static void make_world_with(struct world *world, const char *plugin, int minor_0
              "flags: {nvidiaDriverRoot: /host/root, nvidiaDevRoot: '%s', plugin: {"
              "containerDriverRoot: '%s', deviceListStrategy: cdi-cri%s}}\n",
              world->root, world->root, plugin);
-    assert_int_equal(config_parse(yaml, strlen(yaml), "test", NULL, CONFIG_AGENT, NULL, NULL,
-                                  &world->config, &err),
-                     0);
+    assert_int_equal(
+        config_parse(yaml, strlen(yaml),
+                     &(struct config_request){.source = "test", .strictness = CONFIG_AGENT}, NULL,
+                     &world->config, &err),
+        0);
     assert_int_equal(offer_new(world->config, &inventory, NULL, &world->offer), 0);
 }
 

@@ -50,8 +50,9 @@ static int parse(const uint8_t *data, size_t size, enum config_strictness strict
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct error err = ERROR_INIT;
     struct config *config = NULL;
-    int r = config_parse((const char *)data, size, "fuzz", NULL, strictness, NULL, &problems,
-                         &config, &err);
+    int r = config_parse((const char *)data, size,
+                         &(struct config_request){.source = "fuzz", .strictness = strictness},
+                         &problems, &config, &err);
 
     if (r != 0 && r != -EBADMSG && r != -ENOMEM)
         abort();

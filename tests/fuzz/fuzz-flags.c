@@ -58,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!flags.plugin_dir || (flags.config_file && !*flags.config_file))
         abort();
-    if (config_load(NULL, NULL, CONFIG_AGENT, overrides, NULL, &config, NULL) < 0)
+    if (config_load(&(struct config_request){.strictness = CONFIG_AGENT, .overrides = overrides},
+                    NULL, &config, NULL) < 0)
         abort();
     config_free(config);
     config_overrides_free(overrides);

@@ -130,7 +130,11 @@ static int begin_watch(char *path, char *query, struct error *err)
                                              .on_trouble = on_trouble,
                                              .idle_ms = probe.idle_ms};
 
-    return kube_watch_new(&probe.loop, probe.client, path, query[0] ? query : NULL, &events, NULL,
+    return kube_watch_new(&probe.loop,
+                          &(struct kube_watch_setup){.client = probe.client,
+                                                     .path = path,
+                                                     .query = query[0] ? query : NULL,
+                                                     .events = &events},
                           &probe.watch, err);
 }
 
@@ -141,12 +145,15 @@ static int send_object(const char *verb, char *path, char *rest, struct error *e
     int r;
 
     if (str_equal(verb, "apply"))
-        r = kube_apply(probe.client, path, forced ? KUBE_FORCE : KUBE_YIELD, object, on_answer,
-                       apply_name, NULL, err);
+        r = kube_apply(probe.client, path, forced ? KUBE_FORCE : KUBE_YIELD, object,
+                       &(struct kube_waiter){.on_done = on_answer, .userdata = apply_name}, err);
     else if (str_equal(verb, "patch"))
-        r = kube_json_patch(probe.client, path, object, on_answer, patch_name, NULL, err);
+        r = kube_json_patch(probe.client, path, object,
+                            &(struct kube_waiter){.on_done = on_answer, .userdata = patch_name},
+                            err);
     else
-        r = kube_create(probe.client, path, object, on_answer, create_name, NULL, err);
+        r = kube_create(probe.client, path, object,
+                        &(struct kube_waiter){.on_done = on_answer, .userdata = create_name}, err);
     json_decref(object);
     return r;
 }
