@@ -25,6 +25,8 @@
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
 #include "gpu/record.h"
+#include "proc/blocking.h"
+#include "proc/role.h"
 
 enum {
     BACKOFF_FIRST_MS = 1000,
@@ -53,7 +55,7 @@ struct options {
 
 /*
  * Two threads. The events thread owns nothing but its guard: it reads `driver`, which stays open
- * from before it starts until the process is executed anew, and sends to the socket, whose packets
+ * from before it starts until the process is executed anew, and sends to the channel, whose frames
  * are whole. `trouble` is all it tells the other one.
  */
 struct helper {
@@ -103,40 +105,51 @@ static struct options parse_options(int argc, char *argv[])
     return options;
 }
 
-/* Nobody reads our records any more: there is no reason to be. */
-static void send_or_exit(enum record_type type, struct record *record)
+/* To the agent; both threads send. */
+static struct blocking_channel agent;
+
+/* id 0: a notice, else the answer to that request. Without a reader there is nothing left to do. */
+static void send_or_exit(enum record_type type, uint32_t id, const struct record *record)
 {
-    if (record_send(HELPER_SOCKET, type, record) < 0)
+    const struct proc_frame frame = {
+        .type = id ? PROC_FRAME_ANSWER : PROC_FRAME_NOTICE,
+        .kind = (uint16_t)type,
+        .id = id,
+        .body = &record->inventory, /* where all bodies lie */
+        .size = record_size(type),
+    };
+
+    if (blocking_send(&agent, &frame) < 0)
         _exit(0);
 }
 
 static void send_reason(enum record_type type, const char *uuid, const struct error *err)
 {
-    struct record record = {.version = 0};
+    struct record record = {.type = 0};
 
     snprintf(record.reason.uuid, sizeof(record.reason.uuid), "%s", uuid);
     snprintf(record.reason.reason, sizeof(record.reason.reason), "%.255s", error_text(err));
-    send_or_exit(type, &record);
+    send_or_exit(type, 0, &record);
 }
 
 static void send_inventory(const struct inventory *inventory)
 {
-    struct record record = {.version = 0};
+    struct record record = {.type = 0};
 
     memcpy(record.inventory.driver_version, inventory->driver_version,
            sizeof(record.inventory.driver_version));
     record.inventory.cuda_version = inventory->cuda_version;
     record.inventory.n_gpus = (uint32_t)inventory->n_gpus;
-    send_or_exit(RECORD_INVENTORY, &record);
+    send_or_exit(RECORD_INVENTORY, 0, &record);
     for (uint32_t i = 0; i < inventory->n_gpus; i++) {
         record.gpu.position = i;
         record.gpu.gpu = inventory->gpus[i];
-        send_or_exit(RECORD_GPU, &record);
+        send_or_exit(RECORD_GPU, 0, &record);
         memset(&record.links, 0, sizeof(record.links));
         record.links.position = i;
         memcpy(record.links.links, inventory->links + i * inventory->n_gpus,
                inventory->n_gpus * sizeof(*inventory->links));
-        send_or_exit(RECORD_LINKS, &record);
+        send_or_exit(RECORD_LINKS, 0, &record);
     }
 }
 
@@ -173,20 +186,20 @@ static struct watched_gpu *find_device(struct helper *helper, const char *uuid)
     return NULL;
 }
 
-static void send_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
+static void send_probe(uint32_t id, const char *uuid, int outcome, const struct gpu_probe *probe,
                        const char *reason)
 {
-    struct record record = {.version = 0};
+    struct record record = {.type = 0};
 
     snprintf(record.probe.uuid, sizeof(record.probe.uuid), "%s", uuid);
     record.probe.outcome = outcome;
     record.probe.probe = *probe;
     snprintf(record.probe.reason, sizeof(record.probe.reason), "%.255s", reason);
-    send_or_exit(RECORD_PROBE, &record);
+    send_or_exit(RECORD_PROBE, id, &record);
 }
 
-/* Probes one device; the agent hears of it when it asked or when something changed. */
-static void probe_device(struct helper *helper, struct watched_gpu *device, bool asked)
+/* Probes one device. id: the agent asked; 0 = it did not, and is told what changed. */
+static void probe_device(struct helper *helper, struct watched_gpu *device, uint32_t id)
 {
     struct gpu_probe probe = GPU_PROBE_INIT;
     struct error err = ERROR_INIT;
@@ -194,31 +207,31 @@ static void probe_device(struct helper *helper, struct watched_gpu *device, bool
 
     if (r)
         helper->incomplete = true;
-    if (asked || !device->reported || device->outcome != r || device->recovery != probe.recovery)
-        send_probe(device->uuid, r, &probe, r ? error_text(&err) : "");
+    if (id || !device->reported || device->outcome != r || device->recovery != probe.recovery)
+        send_probe(id, device->uuid, r, &probe, r ? error_text(&err) : "");
     device->reported = true;
     device->outcome = r;
     device->recovery = probe.recovery;
 }
 
 /* A device that this session does not have is not asked for: it may be one whose calls hang. */
-static void answer_request(struct helper *helper, const char *uuid)
+static void answer_request(struct helper *helper, uint32_t id, const char *uuid)
 {
     static const struct gpu_probe nothing = GPU_PROBE_INIT;
     struct watched_gpu *device = find_device(helper, uuid);
 
     if (device) {
-        probe_device(helper, device, true);
+        probe_device(helper, device, id);
         return;
     }
     helper->incomplete = true;
-    send_probe(uuid, -ENXIO, &nothing, "the driver does not show it at present");
+    send_probe(id, uuid, -ENXIO, &nothing, "the driver does not show it at present");
 }
 
 static void probe_all(struct helper *helper)
 {
     for (size_t i = 0; i < helper->n_devices; i++)
-        probe_device(helper, &helper->devices[i], false);
+        probe_device(helper, &helper->devices[i], 0);
     helper->round_ms = clock_now_ms() + helper->options.probe_ms;
 }
 
@@ -239,7 +252,7 @@ static void watch_all(struct helper *helper)
  */
 static int wait_until(struct helper *helper, uint64_t due_ms)
 {
-    struct pollfd fds[2] = {{.fd = HELPER_SOCKET, .events = POLLIN},
+    struct pollfd fds[2] = {{.fd = HELPER_CHANNEL, .events = POLLIN},
                             {.fd = helper->trouble_fd, .events = POLLIN}};
     uint64_t now_ms = clock_now_ms();
     uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
@@ -247,6 +260,16 @@ static int wait_until(struct helper *helper, uint64_t due_ms)
     if (poll(fds, ARRAY_SIZE(fds), wait_ms > INT_MAX ? INT_MAX : (int)wait_ms) <= 0)
         return 0;
     return fds[0].revents ? 1 : 2;
+}
+
+/* What came, without waiting; pings are answered on the way. False when it is no request. */
+static bool receive_request(struct proc_frame *ret_frame)
+{
+    const int r = blocking_receive(&agent, 0, ret_frame, NULL);
+
+    if (r < 0)
+        _exit(0); /* the agent is gone */
+    return r == 0 && ret_frame->type == PROC_FRAME_REQUEST;
 }
 
 /* The driver may appear late (a fresh node) and come back (an upgrade): tried until it opens. */
@@ -266,12 +289,8 @@ static void open_driver(struct helper *helper)
         snprintf(said, sizeof(said), "%s", error_text(&err));
         due_ms = clock_now_ms() + backoff_ms;
         backoff_ms = grow_backoff(backoff_ms);
-        while (wait_until(helper, due_ms) == 1) {
-            struct record record;
-
-            if (record_receive(HELPER_SOCKET, &record) == -ENODATA)
-                _exit(0);
-        }
+        while (wait_until(helper, due_ms) == 1)
+            (void)receive_request(&(struct proc_frame){.id = 0}); /* nothing to ask about yet */
     }
 }
 
@@ -341,11 +360,11 @@ static void *watch_events(void *userdata)
 
     guard_thread(&helper->guards[GUARD_EVENTS]);
     do {
-        struct record record = {.version = 0};
+        struct record record = {.type = 0};
 
         r = backend->wait_event(helper->driver, EVENT_WAIT_MS, &record.event, &err);
         if (r == 0)
-            send_or_exit(RECORD_EVENT, &record);
+            send_or_exit(RECORD_EVENT, 0, &record);
     } while (r == 0 || r == GPU_TIMEOUT);
     atomic_store(&helper->trouble_outcome, r);
     (void)eventfd_write(helper->trouble_fd, 1);
@@ -380,13 +399,12 @@ static void take_trouble(struct helper *helper)
 
 static void take_request(struct helper *helper)
 {
+    struct proc_frame frame;
     struct record record;
-    int r = record_receive(HELPER_SOCKET, &record);
 
-    if (r == -ENODATA)
-        _exit(0);
-    if (r == 0 && record.type == RECORD_ASK)
-        answer_request(helper, record.ask.uuid);
+    if (receive_request(&frame) && frame.kind == RECORD_ASK &&
+        record_load(frame.kind, frame.body, frame.size, &record) == 0)
+        answer_request(helper, frame.id, record.ask.uuid);
 }
 
 /* The life of a session; returns by start_anew only. */
@@ -451,7 +469,12 @@ int helper_main(int argc, char *argv[])
     struct error err = ERROR_INIT;
     int r;
 
+    if (role_enter(ROLE_DRIVER, NULL) < 0)
+        return 1;
     prepare_process();
+    blocking_init(&agent, HELPER_CHANNEL, HELPER_MAX_BODY);
+    if (blocking_hello(&agent, "driver") < 0)
+        return 0;
     helper.trouble_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r = helper.trouble_fd < 0 ? -errno : attach_guards(&helper);
     if (r < 0)

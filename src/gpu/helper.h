@@ -9,18 +9,18 @@
  * A session with the driver lasts until a device is lost or does not answer. Then the helper
  * executes itself anew, with a back-off, because nothing else ends a session for sure: a lost
  * device stays lost for the session that saw it, the wait for events fails for all devices as long
- * as a lost one is among them, and an upgraded driver wants its new library. Process id, socket and
- * timers stay.
+ * as a lost one is among them, and an upgraded driver wants its new library. Process id, channel
+ * and timers stay.
  *
- * It ends when the socket closes, and is killed when the agent's loop thread ends.
+ * It ends when the channel closes, and is killed when the agent's loop thread ends.
  */
 
 enum {
-    HELPER_SOCKET = 3,      /* records (record.h) */
+    HELPER_CHANNEL = 3,     /* records (record.h) */
     HELPER_PAGE = 4,        /* memory: struct guard_page */
     HELPER_TIMER_CALLS = 5, /* the guards' timers, by lane */
     HELPER_TIMER_EVENTS = 6,
-    HELPER_FD_END = 7,
+    HELPER_MAX_BODY = 1 << 16, /* bytes of a record */
 };
 
 #define HELPER_PART "--part=driver"

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/array.h"
 
@@ -20,35 +19,7 @@ static const size_t body_sizes[] = {
 
 size_t record_size(uint32_t type)
 {
-    if (type >= ARRAY_SIZE(body_sizes) || !body_sizes[type])
-        return 0;
-    return offsetof(struct record, inventory) + body_sizes[type];
-}
-
-int record_send(int fd, enum record_type type, struct record *record)
-{
-    ssize_t n;
-
-    record->version = RECORD_VERSION;
-    record->type = type;
-    do
-        n = send(fd, record, record_size(type), MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : 0;
-}
-
-int record_receive(int fd, struct record *ret_record)
-{
-    ssize_t n;
-
-    do
-        n = recv(fd, ret_record, sizeof(*ret_record), MSG_TRUNC);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EWOULDBLOCK ? -EAGAIN : errno == ECONNRESET ? -ENODATA : -errno;
-    if (n == 0)
-        return -ENODATA;
-    return record_check(ret_record, (size_t)n);
+    return type < ARRAY_SIZE(body_sizes) ? body_sizes[type] : 0;
 }
 
 static void terminate(char *text, size_t size)
@@ -100,11 +71,8 @@ static int check_probe(struct record_probe *record)
     return recovery <= GPU_RECOVERY_DRAIN ? 0 : -EBADMSG;
 }
 
-int record_check(struct record *record, size_t size)
+static int check(struct record *record)
 {
-    if (size < offsetof(struct record, inventory) || record->version != RECORD_VERSION ||
-        size != record_size(record->type))
-        return -EBADMSG;
     switch (record->type) {
     case RECORD_INVENTORY:
         TERMINATE(record->inventory.driver_version);
@@ -128,4 +96,16 @@ int record_check(struct record *record, size_t size)
         return 0;
     }
     return -EBADMSG;
+}
+
+int record_load(uint32_t type, const void *body, size_t size, struct record *ret_record)
+{
+    const size_t expected = record_size(type);
+
+    if (!expected || size != expected)
+        return -EBADMSG;
+    memset(ret_record, 0, sizeof(*ret_record));
+    ret_record->type = (enum record_type)type;
+    memcpy(&ret_record->inventory, body, size); /* all bodies lie there */
+    return check(ret_record);
 }

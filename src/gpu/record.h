@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * The records that helper and agent exchange over their socket: one per packet, fixed layout, sizes
- * and version checked on receipt. Both ends are the same program, but the helper runs the driver's
- * library in its address space, so the agent believes nothing it has not checked: texts are
- * terminated, counts bounded, truth values made 0 or 1.
+ * What helper and agent say to each other over their channel: the kind of a frame is a record's
+ * type, its body a struct of fixed layout. Both ends are the same program, but the helper runs the
+ * driver's library in its address space, so the agent believes nothing it has not checked: sizes
+ * are exact, texts terminated, counts bounded, truth values made 0 or 1.
  *
- * helper -> agent: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for each GPU
- * in order, whole before the next one starts; the others may come in between. agent -> helper:
- * RECORD_ASK.
+ * helper -> agent, notices: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for
+ * each GPU in order, whole before the next one starts; the others may come in between.
+ * agent -> helper, requests: RECORD_ASK, which is answered by a RECORD_PROBE.
  */
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 
 #include "gpu/gpu.h"
 
-enum { RECORD_VERSION = 1, RECORD_GPUS_MAX = 256, RECORD_REASON_SIZE = 256 };
+enum { RECORD_GPUS_MAX = 256, RECORD_REASON_SIZE = 256 };
 
 enum record_type {
     RECORD_INVENTORY = 1,
@@ -64,8 +64,7 @@ struct record_ask {
 };
 
 struct record {
-    uint32_t version;
-    uint32_t type; /* enum record_type */
+    enum record_type type;
     union {
         struct record_inventory inventory;
         struct record_gpu gpu;
@@ -77,16 +76,8 @@ struct record {
     };
 };
 
-/* Bytes of a record of this type, or 0 for no type of ours. */
+/* Bytes of the body of a record of this type, or 0 when there is no such type. */
 size_t record_size(uint32_t type);
 
-/* Sends version, type and what belongs to the type. 0 or a negative errno (-EPIPE: nobody there).
- */
-int record_send(int fd, enum record_type type, struct record *record);
-
-/* 0; -EAGAIN on a non-blocking socket; -ENODATA at the end of the stream; -EBADMSG (a stranger's or
-   a torn record). */
-int record_receive(int fd, struct record *ret_record);
-
-/* The second half of record_receive, for bytes that are already here. 0 or -EBADMSG. */
-int record_check(struct record *record, size_t size);
+/* Takes a body from outside, checked. 0 or -EBADMSG. */
+int record_load(uint32_t type, const void *body, size_t size, struct record *ret_record);

@@ -3,18 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "gpu/helper.h"
+#include "gpu/record.h"
 #include "gpu/test-fake-nvml.h"
 #include "gpu/test-seen.h"
+#include "proc/blocking.h"
 
 enum { DEADLINE_MS = 400 };
 
@@ -292,6 +296,110 @@ static void says_that_the_program_is_missing(void **state)
     assert_non_null(strstr(error_text(&err), "/nonexistent/gpuslice-node"));
 }
 
+/* A helper gone mad: what it does is told by an environment variable. */
+static int be_mad(const char *how)
+{
+    const struct gpu_event event = {.xid = 31};
+    const struct proc_frame good = {
+        .type = PROC_FRAME_NOTICE, .kind = RECORD_EVENT, .body = &event, .size = sizeof(event)};
+    const struct proc_frame bad = {.type = PROC_FRAME_NOTICE, .kind = RECORD_GPU, .size = 0};
+    struct blocking_channel channel;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    blocking_init(&channel, HELPER_CHANNEL, HELPER_MAX_BODY);
+    if (blocking_hello(&channel, "mad") < 0)
+        return 1;
+    if (strcmp(how, "nonsense") == 0 && blocking_send(&channel, &bad) == 0)
+        pause();
+    while (blocking_send(&channel, &good) == 0)
+        ;
+    return 0;
+}
+
+/* Killed and never reaped, as if it sat in the kernel: it is given up all the same. */
+static void gives_up_a_helper_that_talks_nonsense(void **state)
+{
+    struct seen *seen = *state;
+    sigset_t children;
+
+    setenv("MAD_HELPER", "nonsense", 1);
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &children, NULL);
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_unavailable >= 1);
+    assert_non_null(strstr(seen->reason, "hangs in the kernel"));
+    unsetenv("MAD_HELPER");
+    sigprocmask(SIG_UNBLOCK, &children, NULL);
+    uv_run(&seen->loop, UV_RUN_NOWAIT);
+    assert_int_equal(driver_pid(seen->driver), 0);
+    assert_int_equal(seen->n_hangs, 0); /* no call did */
+}
+
+static void replaces_a_helper_that_talks_nonsense(void **state)
+{
+    struct seen *seen = *state;
+
+    setenv("MAD_HELPER", "nonsense", 1);
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_unavailable >= 1);
+    unsetenv("MAD_HELPER");
+    assert_non_null(strstr(seen->reason, "records that make no sense"));
+    WAIT_FOR(seen, seen->n_inventories >= 1);
+}
+
+static void count_tick(uv_timer_t *timer)
+{
+    (*(unsigned *)timer->data)++;
+}
+
+/* The kubelet is served by the same loop. */
+static void is_not_starved_by_a_flood(void **state)
+{
+    struct seen *seen = *state;
+    unsigned n_ticks = 0;
+    uv_timer_t ticks;
+
+    setenv("MAD_HELPER", "flood", 1);
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_events >= 1000);
+    uv_timer_init(&seen->loop, &ticks);
+    ticks.data = &n_ticks;
+    uv_timer_start(&ticks, count_tick, 1, 1);
+    WAIT_FOR(seen, n_ticks >= 100);
+    unsetenv("MAD_HELPER");
+    uv_close((uv_handle_t *)&ticks, NULL);
+    uv_run(&seen->loop, UV_RUN_NOWAIT);
+}
+
+/* The device is still left alone when the replacement could not be started at once. */
+static void remembers_whom_to_avoid_until_a_helper_runs(void **state)
+{
+    struct seen *seen = *state;
+    struct driver_options options = {.library = FAKE_LIBRARY, .deadline_ms = DEADLINE_MS};
+    char folder[] = "/tmp/gpuslice-driver-XXXXXX", program[64], self[PATH_MAX] = "";
+
+    assert_non_null(mkdtemp(folder));
+    assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+    snprintf(program, sizeof(program), "%s/gpuslice-node", folder);
+    assert_int_equal(symlink(self, program), 0);
+    options.program = program;
+    assert_int_equal(driver_new(&seen->loop, &options, &seen_callbacks, seen, &seen->driver, NULL),
+                     0);
+    WAIT_FOR(seen, seen->n_probes >= FAKE_GPUS);
+    assert_int_equal(unlink(program), 0);
+    set_hang("nvmlDeviceGetFieldValues");
+    fake->hang_index = 1;
+    driver_probe(seen->driver, uuids[1]);
+    WAIT_FOR(seen, seen->n_hangs >= 1);
+    WAIT_FOR(seen, seen->n_unavailable >= 1); /* it cannot be started */
+    assert_int_equal(symlink(self, program), 0);
+    WAIT_FOR(seen, seen->n_inventories >= 2);
+    assert_string_not_equal(seen->inventory.gpus[1].unusable, "");
+    assert_int_equal(seen->n_hangs, 1);
+    seen_remove_tree(folder);
+}
+
 static void make_fake(void)
 {
     int fd;
@@ -323,11 +431,16 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(serves_an_old_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bears_a_storm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_that_the_program_is_missing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gives_up_a_helper_that_talks_nonsense, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(replaces_a_helper_that_talks_nonsense, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(is_not_starved_by_a_flood, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(remembers_whom_to_avoid_until_a_helper_runs, set_up,
+                                        tear_down),
     };
     int r;
 
     if (argc > 1 && strcmp(argv[1], HELPER_PART) == 0)
-        return helper_main(argc, argv);
+        return getenv("MAD_HELPER") ? be_mad(getenv("MAD_HELPER")) : helper_main(argc, argv);
     make_fake();
     r = cmocka_run_group_tests_name("driver", tests, NULL, NULL);
     unlink(fake_path);

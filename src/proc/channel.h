@@ -26,7 +26,7 @@
 
 enum {
     CHANNEL_NAME_SIZE = 64,
-    CHANNEL_MAX_CALLS = 64,          /* requests of one side that are not answered yet */
+    CHANNEL_MAX_CALLS = 256,         /* requests of one side that are not answered yet */
     CHANNEL_FRAMES_PER_TURN = 64,    /* read in one turn of the loop ... */
     CHANNEL_BYTES_PER_TURN = 1 << 18 /* ... and bytes, also written */
 };

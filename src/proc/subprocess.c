@@ -400,7 +400,7 @@ static void on_restart(uv_timer_t *timer)
 {
     struct subprocess *subprocess = timer->data;
     struct error err = ERROR_INIT;
-    struct subprocess_end end = {.sentence = NULL};
+    struct subprocess_end end = {.did_not_start = true};
     char sentence[600];
 
     if (subprocess->n_stuck >= SUBPROCESS_MAX_STUCK) {

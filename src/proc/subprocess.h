@@ -45,6 +45,7 @@ struct subprocess_end {
     const char *sentence; /* "ended with status 1", "does not answer" */
     bool was_steady;      /* it had said hello and lived */
     bool was_killed;      /* by subprocess_kill */
+    bool did_not_start;   /* sentence says why */
     bool is_stuck;        /* it was killed and does not end: it is left behind */
 };
 

@@ -8,21 +8,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A packet from a helper corrupted by the driver's library; type and version are given. */
+/* A record from a helper corrupted by the driver's library; its type is given. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct record record;
+    uint8_t body[sizeof(record)] = {0};
+    const uint32_t type = size ? data[0] & 15 : 0;
 
     if (size < 1)
         return 0;
-    memset(&record, 0, sizeof(record));
-    size = size - 1 < sizeof(record) ? size - 1 : sizeof(record);
-    memcpy(&record, data + 1, size);
-    record.version = RECORD_VERSION;
-    record.type = data[0] & 15;
-    if (record_check(&record, record_size(record.type)) == 0 && record.type == RECORD_GPU &&
+    size = size - 1 < sizeof(body) ? size - 1 : sizeof(body);
+    memcpy(body, data + 1, size);
+    if (record_load(type, body, record_size(type), &record) == 0 && type == RECORD_GPU &&
         (strlen(record.gpu.gpu.uuid) >= GPU_UUID_SIZE || (int)record.gpu.gpu.mig_capable > 1))
         abort();
-    (void)record_check(&record, size);
+    (void)record_load(type, body, size, &record);
     return 0;
 }
