@@ -66,6 +66,7 @@ struct driver {
 
     struct inventory inventory; /* being received */
     size_t n_gpus, n_links;     /* of it, so far */
+    size_t n_mig_devices;       /* likewise */
     struct inventory known; /* the last one: names devices that hang before they told their UUID */
     bool avoided[RECORD_GPUS_MAX]; /* by index, for the next helper */
     uint64_t avoid_ms;
@@ -194,8 +195,10 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
     size_t n = record->n_gpus;
     cleanup_free struct gpu *gpus = calloc(n + 1, sizeof(*gpus));
     cleanup_free struct gpu_link *links = calloc(n * n + 1, sizeof(*links));
+    cleanup_free struct device *mig_devices =
+        calloc((size_t)record->n_mig_devices + 1, sizeof(*mig_devices));
 
-    if (!gpus || !links)
+    if (!gpus || !links || !mig_devices)
         return -ENOMEM;
     inventory_deinit(&driver->inventory);
     memcpy(driver->inventory.driver_version, record->driver_version,
@@ -204,8 +207,11 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
     driver->inventory.gpus = TAKE_PTR(gpus);
     driver->inventory.links = TAKE_PTR(links);
     driver->inventory.n_gpus = n;
+    driver->inventory.mig_devices = TAKE_PTR(mig_devices);
+    driver->inventory.n_mig_devices = record->n_mig_devices;
     driver->n_gpus = 0;
     driver->n_links = 0;
+    driver->n_mig_devices = 0;
     return 0;
 }
 
@@ -241,6 +247,15 @@ static int end_inventory(struct driver *driver)
     return 0;
 }
 
+static int end_if_whole(struct driver *driver)
+{
+    const struct inventory *inventory = &driver->inventory;
+
+    return driver->n_links == inventory->n_gpus && driver->n_mig_devices == inventory->n_mig_devices
+               ? end_inventory(driver)
+               : 0;
+}
+
 static int take_gpu(struct driver *driver, const struct record_gpu *record)
 {
     if (record->position != driver->n_gpus || driver->n_gpus >= driver->inventory.n_gpus)
@@ -259,7 +274,20 @@ static int take_links(struct driver *driver, const struct record_links *record)
         return -EBADMSG;
     memcpy(inventory->links + driver->n_links * n, record->links, n * sizeof(*inventory->links));
     driver->n_links++;
-    return driver->n_links == n ? end_inventory(driver) : 0;
+    return end_if_whole(driver);
+}
+
+static int take_mig(struct driver *driver, const struct record_mig *record)
+{
+    struct inventory *inventory = &driver->inventory;
+
+    if (!inventory->mig_devices || driver->n_links < inventory->n_gpus ||
+        record->position != driver->n_mig_devices ||
+        driver->n_mig_devices >= inventory->n_mig_devices ||
+        record->device.gpu >= inventory->n_gpus)
+        return -EBADMSG;
+    inventory->mig_devices[driver->n_mig_devices++] = record->device;
+    return end_if_whole(driver);
 }
 
 static int take_record(struct driver *driver, const struct record *record)
@@ -271,11 +299,13 @@ static int take_record(struct driver *driver, const struct record *record)
     switch (record->type) {
     case RECORD_INVENTORY:
         r = begin_inventory(driver, &record->inventory);
-        return r < 0 || record->inventory.n_gpus ? r : end_inventory(driver);
+        return r < 0 ? r : end_if_whole(driver);
     case RECORD_GPU:
         return take_gpu(driver, &record->gpu);
     case RECORD_LINKS:
         return take_links(driver, &record->links);
+    case RECORD_MIG:
+        return take_mig(driver, &record->mig);
     case RECORD_UNAVAILABLE:
         if (callbacks->on_unavailable)
             callbacks->on_unavailable(record->reason.reason, userdata);

@@ -140,6 +140,7 @@ static void send_inventory(const struct inventory *inventory)
            sizeof(record.inventory.driver_version));
     record.inventory.cuda_version = inventory->cuda_version;
     record.inventory.n_gpus = (uint32_t)inventory->n_gpus;
+    record.inventory.n_mig_devices = (uint32_t)inventory->n_mig_devices;
     send_or_exit(RECORD_INVENTORY, 0, &record);
     for (uint32_t i = 0; i < inventory->n_gpus; i++) {
         record.gpu.position = i;
@@ -150,6 +151,11 @@ static void send_inventory(const struct inventory *inventory)
         memcpy(record.links.links, inventory->links + i * inventory->n_gpus,
                inventory->n_gpus * sizeof(*inventory->links));
         send_or_exit(RECORD_LINKS, 0, &record);
+    }
+    for (uint32_t i = 0; i < inventory->n_mig_devices; i++) {
+        record.mig.position = i;
+        record.mig.device = inventory->mig_devices[i];
+        send_or_exit(RECORD_MIG, 0, &record);
     }
 }
 

@@ -10,6 +10,7 @@ static const size_t body_sizes[] = {
     [RECORD_INVENTORY] = sizeof(struct record_inventory),
     [RECORD_GPU] = sizeof(struct record_gpu),
     [RECORD_LINKS] = sizeof(struct record_links),
+    [RECORD_MIG] = sizeof(struct record_mig),
     [RECORD_UNAVAILABLE] = sizeof(struct record_reason),
     [RECORD_UNWATCHED] = sizeof(struct record_reason),
     [RECORD_EVENT] = sizeof(struct gpu_event),
@@ -61,6 +62,28 @@ static int check_links(struct record_links *record)
     return record->position < RECORD_GPUS_MAX ? 0 : -EBADMSG;
 }
 
+/* The kind is compared as a number: an enum of another value may not even be read. */
+static int check_mig(struct record_mig *record)
+{
+    struct device *device = &record->device;
+    uint32_t kind;
+
+    TERMINATE(device->uuid);
+    TERMINATE(device->unusable);
+    TERMINATE(device->profile);
+    memcpy(&kind, &device->kind, sizeof(kind));
+    return record->position < RECORD_MIG_MAX && device->gpu < RECORD_GPUS_MAX && kind == DEVICE_MIG
+               ? 0
+               : -EBADMSG;
+}
+
+static int check_inventory(struct record_inventory *record)
+{
+    TERMINATE(record->driver_version);
+    return record->n_gpus <= RECORD_GPUS_MAX && record->n_mig_devices <= RECORD_MIG_MAX ? 0
+                                                                                        : -EBADMSG;
+}
+
 static int check_probe(struct record_probe *record)
 {
     uint32_t recovery;
@@ -75,12 +98,13 @@ static int check(struct record *record)
 {
     switch (record->type) {
     case RECORD_INVENTORY:
-        TERMINATE(record->inventory.driver_version);
-        return record->inventory.n_gpus <= RECORD_GPUS_MAX ? 0 : -EBADMSG;
+        return check_inventory(&record->inventory);
     case RECORD_GPU:
         return check_gpu(&record->gpu);
     case RECORD_LINKS:
         return check_links(&record->links);
+    case RECORD_MIG:
+        return check_mig(&record->mig);
     case RECORD_UNAVAILABLE:
     case RECORD_UNWATCHED:
         TERMINATE(record->reason.uuid);

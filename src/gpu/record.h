@@ -8,7 +8,8 @@
  * are exact, texts terminated, counts bounded, truth values made 0 or 1.
  *
  * helper -> agent, notices: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for
- * each GPU in order, whole before the next one starts; the others may come in between.
+ * each GPU in order, then RECORD_MIG for each MIG device, whole before the next one starts; the
+ * others may come in between.
  * agent -> helper, requests: RECORD_ASK, which is answered by a RECORD_PROBE.
  */
 
@@ -18,12 +19,13 @@
 
 #include "gpu/gpu.h"
 
-enum { RECORD_GPUS_MAX = 256, RECORD_REASON_SIZE = 256 };
+enum { RECORD_GPUS_MAX = 256, RECORD_MIG_MAX = 8 * RECORD_GPUS_MAX, RECORD_REASON_SIZE = 256 };
 
 enum record_type {
     RECORD_INVENTORY = 1,
     RECORD_GPU,
     RECORD_LINKS,
+    RECORD_MIG,
     RECORD_UNAVAILABLE,
     RECORD_UNWATCHED,
     RECORD_EVENT,
@@ -34,7 +36,7 @@ enum record_type {
 struct record_inventory {
     char driver_version[80];
     int32_t cuda_version;
-    uint32_t n_gpus;
+    uint32_t n_gpus, n_mig_devices;
 };
 
 struct record_gpu {
@@ -45,6 +47,11 @@ struct record_gpu {
 struct record_links {
     uint32_t position;
     struct gpu_link links[RECORD_GPUS_MAX]; /* a row; the first n_gpus count */
+};
+
+struct record_mig {
+    uint32_t position; /* in inventory->mig_devices */
+    struct device device;
 };
 
 struct record_reason {
@@ -69,6 +76,7 @@ struct record {
         struct record_inventory inventory;
         struct record_gpu gpu;
         struct record_links links;
+        struct record_mig mig;
         struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_UNWATCHED */
         struct gpu_event event;
         struct record_probe probe;

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "gpu/helper.h"
@@ -296,6 +297,48 @@ static void says_that_the_program_is_missing(void **state)
     assert_non_null(strstr(error_text(&err), "/nonexistent/gpuslice-node"));
 }
 
+static void send_record(struct blocking_channel *channel, enum record_type type,
+                        const struct record *record)
+{
+    const struct proc_frame frame = {.type = PROC_FRAME_NOTICE,
+                                     .kind = (uint16_t)type,
+                                     .body = &record->inventory,
+                                     .size = record_size(type)};
+
+    (void)blocking_send(channel, &frame);
+}
+
+/* Two GPUs, and two MIG devices on the second; `fault` spoils the second's record. */
+static void send_mig_inventory(struct blocking_channel *channel, const char *fault)
+{
+    struct record record = {.inventory = {.n_gpus = 2, .n_mig_devices = 2}};
+
+    if (strcmp(fault, "one-more") == 0)
+        record.inventory.n_mig_devices = 1;
+    send_record(channel, RECORD_INVENTORY, &record);
+    for (uint32_t i = 0; i < 2; i++) {
+        record = (struct record){.gpu = {.position = i, .gpu = {.index = i}}};
+        snprintf(record.gpu.gpu.uuid, GPU_UUID_SIZE, "%s", uuids[i]);
+        send_record(channel, RECORD_GPU, &record);
+        record = (struct record){.links = {.position = i}};
+        if (i == 0 || strcmp(fault, "early") != 0)
+            send_record(channel, RECORD_LINKS, &record);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        record = (struct record){
+            .mig = {.position = i,
+                    .device = {.kind = DEVICE_MIG, .gpu = 1, .mig_index = i, .instance = {9, i}}}};
+        snprintf(record.mig.device.uuid, GPU_UUID_SIZE, "MIG-%u", i);
+        if (i == 1 && strcmp(fault, "position") == 0)
+            record.mig.position = 0;
+        if (i == 1 && strcmp(fault, "gpu") == 0)
+            record.mig.device.gpu = 2;
+        if (i == 1 && strcmp(fault, "kind") == 0)
+            record.mig.device.kind = DEVICE_WHOLE;
+        send_record(channel, RECORD_MIG, &record);
+    }
+}
+
 /* A helper gone mad: what it does is told by an environment variable. */
 static int be_mad(const char *how)
 {
@@ -309,6 +352,10 @@ static int be_mad(const char *how)
     blocking_init(&channel, HELPER_CHANNEL, HELPER_MAX_BODY);
     if (blocking_hello(&channel, "mad") < 0)
         return 1;
+    if (str_starts_with(how, "mig:")) {
+        send_mig_inventory(&channel, how + strlen("mig:"));
+        pause();
+    }
     if (strcmp(how, "nonsense") == 0 && blocking_send(&channel, &bad) == 0)
         pause();
     while (blocking_send(&channel, &good) == 0)
@@ -346,6 +393,46 @@ static void replaces_a_helper_that_talks_nonsense(void **state)
     unsetenv("MAD_HELPER");
     assert_non_null(strstr(seen->reason, "records that make no sense"));
     WAIT_FOR(seen, seen->n_inventories >= 1);
+}
+
+static void takes_mig_devices(void **state)
+{
+    struct seen *seen = *state;
+    const struct device *device;
+
+    setenv("MAD_HELPER", "mig:", 1);
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_inventories >= 1);
+    unsetenv("MAD_HELPER");
+    assert_int_equal(seen->inventory.n_gpus, 2);
+    assert_int_equal(seen->inventory.n_mig_devices, 2);
+    device = inventory_find_mig(&seen->inventory, "MIG-1");
+    assert_non_null(device);
+    assert_int_equal(device->gpu, 1);
+    assert_int_equal(device->instance.gpu, 9);
+    assert_int_equal(device->instance.compute, 1);
+}
+
+static void refuses_mig_devices_that_make_no_sense(void **state)
+{
+    static const char *const faults[] = {"mig:early", "mig:position", "mig:gpu", "mig:kind"};
+    struct seen *seen = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+        setenv("MAD_HELPER", faults[i], 1);
+        seen_deinit(seen);
+        memset(seen, 0, sizeof(*seen));
+        seen_init(seen);
+        seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+        WAIT_FOR(seen, seen->n_unavailable >= 1);
+        assert_non_null(strstr(seen->reason, "records that make no sense"));
+        assert_int_equal(seen->n_inventories, 0);
+    }
+    /* One more than it announced, behind a whole inventory: only its replacement tells another. */
+    setenv("MAD_HELPER", "mig:one-more", 1);
+    WAIT_FOR(seen, seen->n_inventories >= 2);
+    assert_int_equal(seen->inventory.n_mig_devices, 1);
+    unsetenv("MAD_HELPER");
 }
 
 static void count_tick(uv_timer_t *timer)
@@ -433,6 +520,8 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(says_that_the_program_is_missing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gives_up_a_helper_that_talks_nonsense, set_up, tear_down),
         cmocka_unit_test_setup_teardown(replaces_a_helper_that_talks_nonsense, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_mig_devices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refuses_mig_devices_that_make_no_sense, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_not_starved_by_a_flood, set_up, tear_down),
         cmocka_unit_test_setup_teardown(remembers_whom_to_avoid_until_a_helper_runs, set_up,
                                         tear_down),

@@ -63,6 +63,22 @@ static void tames_wild_bytes(void **state)
     assert_int_equal(
         record_load(RECORD_INVENTORY, &wild.inventory, sizeof(wild.inventory), &record), -EBADMSG);
     assert_int_equal(record_load(RECORD_PROBE, &wild.probe, sizeof(wild.probe), &record), -EBADMSG);
+    assert_int_equal(record_load(RECORD_MIG, &wild.mig, sizeof(wild.mig), &record), -EBADMSG);
+    wild.mig.position = 0;
+    wild.mig.device.gpu = 0;
+    assert_int_equal(record_load(RECORD_MIG, &wild.mig, sizeof(wild.mig), &record), -EBADMSG);
+    wild.mig.device.kind = DEVICE_MIG;
+    assert_int_equal(record_load(RECORD_MIG, &wild.mig, sizeof(wild.mig), &record), 0);
+    assert_int_equal(strlen(record.mig.device.uuid), GPU_UUID_SIZE - 1);
+    assert_int_equal(strlen(record.mig.device.profile), DEVICE_PROFILE_SIZE - 1);
+    assert_int_equal(strlen(record.mig.device.unusable), DEVICE_UNUSABLE_SIZE - 1);
+    wild.mig.position = RECORD_MIG_MAX;
+    assert_int_equal(record_load(RECORD_MIG, &wild.mig, sizeof(wild.mig), &record), -EBADMSG);
+    memset(&wild, 0, sizeof(wild));
+    wild.inventory.n_mig_devices = RECORD_MIG_MAX + 1;
+    assert_int_equal(
+        record_load(RECORD_INVENTORY, &wild.inventory, sizeof(wild.inventory), &record), -EBADMSG);
+    memset(&wild, 0xff, sizeof(wild));
     wild.links.position = 0;
     assert_int_equal(record_load(RECORD_LINKS, &wild.links, sizeof(wild.links), &record), 0);
     assert_int_equal(record.links.links[7].path, GPU_PATH_UNKNOWN);

@@ -22,6 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (record_load(type, body, record_size(type), &record) == 0 && type == RECORD_GPU &&
         (strlen(record.gpu.gpu.uuid) >= GPU_UUID_SIZE || (int)record.gpu.gpu.mig_capable > 1))
         abort();
+    if (record_load(type, body, record_size(type), &record) == 0 && type == RECORD_MIG &&
+        (strlen(record.mig.device.profile) >= DEVICE_PROFILE_SIZE ||
+         record.mig.device.kind != DEVICE_MIG))
+        abort();
     (void)record_load(type, body, size, &record);
     return 0;
 }
