@@ -89,7 +89,7 @@ static int become_nobody(void)
 
 static int keep_capabilities(uint64_t kept)
 {
-    struct capabilities capabilities;
+    struct capabilities capabilities = {.effective = 0};
     int r = get_capabilities(&capabilities);
 
     if (r < 0)

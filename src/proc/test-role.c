@@ -11,13 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 /* What the kernel says of a process, its threads alike. */
 struct status {
@@ -155,7 +158,38 @@ static void nodesync_reads_its_credentials_first(void **state)
     in_child(enter_twice, ROLE_NODESYNC_AS_ROOT);
 }
 
-int main(void)
+/* `test-proc-role try ROLE PATH...`: enters the role and says what it can open, or connect to. For
+ * the integration tests, which know what lies on a node. */
+static int try_path(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd >= 0 || errno != ENXIO) /* as for a socket */
+        return fd < 0 ? errno : 0;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (str_copy(address.sun_path, sizeof(address.sun_path), path) < 0)
+        return ENAMETOOLONG;
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+}
+
+static int try_paths(const char *name, int n_paths, char *paths[])
+{
+    unsigned role = 0;
+
+    while (role < ROLE_COUNT && !str_equal(role_rights((enum role)role)->name, name))
+        role++;
+    if (role == ROLE_COUNT || role_enter((enum role)role, NULL) < 0)
+        return 1;
+    for (int i = 0; i < n_paths; i++) {
+        const int r = try_path(paths[i]);
+
+        printf("%s: %s\n", paths[i], r ? strerrorname_np(r) : "opened");
+    }
+    return 0;
+}
+
+int main(int argc, char *argv[])
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_role_keeps_what_its_row_says),
@@ -163,5 +197,7 @@ int main(void)
         cmocka_unit_test(nodesync_reads_its_credentials_first),
     };
 
+    if (argc > 2 && str_equal(argv[1], "try"))
+        return try_paths(argv[2], argc - 3, argv + 3);
     return cmocka_run_group_tests_name("proc/role", tests, NULL, NULL);
 }

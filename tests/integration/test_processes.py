@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from frames import HELLO, NOTICE, REQUEST, Reader, frame
-from node import GUIDE, PATIENCE_S, PROGRAMS, Cluster, eventually, free_port, http_get
+from node import BUILD, GUIDE, PATIENCE_S, PROGRAMS, ROOT, Cluster, eventually, free_port, http_get
 
 SOON = '2s'  # a --peer-deadline that does not try the tests' patience
 
@@ -286,3 +286,96 @@ def test_many_clients_of_http_do_not_fail_the_probe(pod):
     assert pod.probe().returncode == 0
     for client in clients:
         client.close()
+
+
+# --- rights ---
+
+CAPABILITIES = {'DAC_OVERRIDE': 1, 'SYS_MODULE': 16, 'SYS_ADMIN': 21, 'MKNOD': 27}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root has rights to give up')
+
+
+def documented_rights():
+    """doc/privileges.md: process -> (user or None, set of capabilities or None)."""
+    text = (ROOT / 'doc/privileges.md').read_text()
+    rows = re.findall(r'^\| `(gpuslice-\w+)` \| ([^|]*) \| ([^|]*) \|', text, re.M)
+    assert len(rows) == 4
+    return {name: (int(user) if user.isdigit() else None,
+                   None if capabilities == 'as started' else sum(1 << CAPABILITIES[one] for one in
+                                                                 re.findall(r'`(\w+)`', capabilities)))
+            for name, user, capabilities in rows}
+
+
+def status_of(pid):
+    return dict(line.split(':\t', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines() if ':\t' in line)
+
+
+def has_rights(pid, user, capabilities):
+    """Of every thread: capabilities are the threads' own."""
+    for task in Path(f'/proc/{pid}/task').iterdir():
+        status = status_of(int(task.name))
+        users = {*status['Uid'].split(), *status['Gid'].split()}
+        sets = [int(status[key], 16) for key in ('CapEff', 'CapPrm', 'CapInh', 'CapAmb')]
+        if status['NoNewPrivs'] != '1':
+            return False
+        if user is not None and (users != {str(user)} or status['Groups'].strip()):
+            return False
+        if capabilities is not None and any(one & ~capabilities for one in sets):
+            return False
+    return True
+
+
+@as_root
+def test_each_process_has_the_rights_that_are_documented(node):
+    rights = documented_rights()
+    agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--kubeconfig', write_kubeconfig(node),
+                             '--http-address', f'127.0.0.1:{free_port()}')
+    agent.wait_line('keeping our Node at the API server')
+    agent.wait_line('listening for HTTP')
+    agent.wait_line('driver answered')
+    pids = {name: agent.pid if name == 'gpuslice-node' else pid_of(agent, name[:15]) for name in rights}
+    for name, pid in pids.items():
+        eventually(lambda: has_rights(pid, *rights[name]), f'{name} has these rights:\n{status_of(pid)}')
+    assert len(agent.children()) == len(rights) - 1  # and there is no other process
+    assert status_of(pids['gpuslice-driver'])['Uid'].split()[0] == '0'
+
+
+@as_root
+@pytest.mark.parametrize('mode,user', [(0o600, 0), (0o644, 65534)])
+def test_credentials_that_root_alone_reads_keep_nodesync_root(node, mode, user):
+    """They rotate: what is read today must be readable tomorrow."""
+    token = node.folder / 'token'
+    token.write_text('secret')
+    token.chmod(mode)
+    node.folder.chmod(0o711)
+    agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--kubeconfig', write_kubeconfig(node, f'tokenFile: {token}'))
+    agent.wait_line('keeping our Node at the API server')
+    agent.wait_line('the API server cannot be|Failed to connect')  # the token was read for that
+    pid = pid_of(agent, 'gpuslice-nodesy')
+    eventually(lambda: has_rights(pid, user, 0) or user == 0 and status_of(pid)['CapPrm'] == '0' * 16, 'its rights')
+    assert status_of(pid)['Uid'].split() == [str(user)] * 4
+    assert agent.count(f'goes on as root.*{token}') == (user == 0)
+    assert agent.count('cannot read our token') == 0
+
+
+@as_root
+@pytest.mark.parametrize('role', ['http', 'nodesync'])
+def test_a_role_cannot_open_what_is_not_its_own(node, role):
+    """The kubelet's sockets and ours, what the agent remembers, a token, another process."""
+    node.start_kubelet()
+    node.folder.chmod(0o711)
+    node.start_agent(GUIDE, '--pod-resources-socket', node.kubelet_root / 'pod-resources/kubelet.sock')
+    node.wait_allocatable(16)
+    node.run_pods(1)
+    node.sim('inject', 'xid', '0', '79')
+    eventually((node.folder / 'state/health').exists, 'the health is remembered')
+    token = node.folder / 'token'
+    token.write_text('secret')
+    token.chmod(0o600)
+    forbidden = [*(path for folder in ('state', 'grants') for path in (node.folder / folder).iterdir() if path.is_file()),
+                 node.plugins / 'kubelet.sock', node.plugins / 'gpuslice-gpu.sock',
+                 node.kubelet_root / 'pod-resources/kubelet.sock', token, '/etc/shadow', f'/proc/{os.getpid()}/environ']
+    done = subprocess.run([BUILD / 'src/proc/test-proc-role', 'try', role, *map(str, forbidden), __file__],
+                          capture_output=True, text=True, check=True)
+    said = dict(line.rsplit(': ', 1) for line in done.stdout.splitlines())
+    assert said.pop(__file__) == 'opened', 'what everybody may read it may too'
+    assert set(said.values()) == {'EACCES'} and len(said) == len(forbidden) >= 8, said
