@@ -55,4 +55,5 @@ def test_guide(real):
         assert container['env']['NVIDIA_VISIBLE_DEVICES'] in smi('uuid')
         assert {'/dev/nvidiactl', '/dev/nvidia-uvm'} <= {d['host_path'] for d in container['device_nodes']}
     assert agent.end() == 0
-    assert not list(real.plugins.glob('gpuslice-*')) and not list(real.cdi.iterdir())
+    assert not list(real.plugins.glob('gpuslice-*'))
+    assert list(real.cdi.iterdir())  # for containers that restart while no agent runs
