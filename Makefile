@@ -94,7 +94,7 @@ clean: ## remove every build folder
 
 # -- what the machine types ----------------------------------------------------------------------
 # Each check is one case: `make lint-rooms` runs one, `make lint` all, also after a failure.
-lints    := format rooms tree headers callers spelling shell analyzer tidy
+lints    := format rooms tree headers callers prose spelling shell analyzer tidy
 variants := o3 clang arm64 tsan
 
 lint: | need-lint ## layout, rooms, static analysis, spelling
@@ -116,6 +116,8 @@ lint-headers: build
 	@tools/check-headers build
 lint-callers: build
 	@tools/check-callers build
+lint-prose:
+	@tools/check-prose
 lint-spelling:
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 codespell --config tools/codespell.ini
 lint-shell:

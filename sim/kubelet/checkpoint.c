@@ -271,7 +271,7 @@ int checkpoint_parse(const char *text, size_t size, uint64_t now_ms, struct mana
     int r;
 
     if (!json_is_object(data))
-        return error_set(err, -EBADMSG, "not a checkpoint: there is no object \"Data\"");
+        return error_set(err, -EBADMSG, "not a checkpoint: the object \"Data\" is missing");
     r = checksum(data, &sum);
     if (r == 0 && json_integer_value(json_object_get(whole, "Checksum")) != (json_int_t)sum)
         return error_set(err, -EBADMSG, "checkpoint is corrupted: wrong checksum");

@@ -2,7 +2,7 @@
 
 /*
  * Event sets. A set belongs to its process and remembers how far it has read the shared ring of
- * events; so every set is told every event of its devices once, whoever else listens.
+ * events; so every set gets every event of its devices once, whatever other sets exist.
  */
 
 #include <pthread.h>
@@ -131,7 +131,7 @@ static bool take(struct nvmlEventSet_st *set, const struct state *state, nvmlEve
     if (end > STATE_MAX_EVENTS && set->next < end - STATE_MAX_EVENTS)
         set->next = end - STATE_MAX_EVENTS; /* slept through more than the ring holds */
     if (set->next > end)
-        set->next = end; /* the machine was begun anew */
+        set->next = end; /* the machine was reset */
     while (set->next < end) {
         uint64_t number = set->next++, type, value;
         unsigned gpu;
@@ -150,7 +150,7 @@ static bool take(struct nvmlEventSet_st *set, const struct state *state, nvmlEve
     return false;
 }
 
-/* A set with a lost GPU says so at each wait, once its events are told. */
+/* A set with a lost GPU reports that at each wait, after its events. */
 static bool has_lost(const struct nvmlEventSet_st *set, const struct state *state)
 {
     for (unsigned i = 0; i < state->machine.n_gpus; i++)

@@ -41,7 +41,7 @@ unsigned long long load_energy_mj(const struct view *v)
     uint64_t reset_ns = atomic_load(&v->now->reset_ns);
     uint64_t up_ms = (clock_now_ns() - (reset_ns ? reset_ns : v->state->started_ns)) / 1000000u;
 
-    /* The counter begins anew at a reset; before the first, the machine was up for an hour. */
+    /* The counter restarts at a reset; before the first, the machine was up for an hour. */
     if (reset_ns == 0)
         up_ms += UINT64_C(3600) * 1000;
     return up_ms * v->model->power_idle_mw / 1000;

@@ -4,7 +4,7 @@
 
 #include "nvml/library.h"
 
-/* Room that a client is told to bring for samples of processes, also when there are none. */
+/* Buffer size requested for samples of processes, even if there are none. */
 enum { SAMPLES = 72 };
 
 #define NO_INSTANCE 0xffffffffu /* not on a MIG device */

@@ -238,8 +238,8 @@ static bool starts_with_magic(int fd)
     return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && magic == STATE_MAGIC;
 }
 
-/* Gives the file its size and maps it. `anew`: a state of another layout is cut off first. */
-static int map(struct state_file *file, bool anew, struct error *err)
+/* Resizes the file and maps it. `fresh`: a state of another layout is truncated first. */
+static int map(struct state_file *file, bool fresh, struct error *err)
 {
     const off_t size = (off_t)sizeof(struct state);
     struct stat st;
@@ -247,7 +247,7 @@ static int map(struct state_file *file, bool anew, struct error *err)
 
     if (fstat(file->fd, &st) < 0)
         return error_set_errno(err, -errno, "cannot read %s", file->path);
-    if (anew && st.st_size != size && st.st_size != 0 && starts_with_magic(file->fd) &&
+    if (fresh && st.st_size != size && st.st_size != 0 && starts_with_magic(file->fd) &&
         ftruncate(file->fd, 0) == 0)
         st.st_size = 0;
     if (st.st_size != 0 && st.st_size != size)
@@ -267,19 +267,19 @@ static bool is_empty(const struct state *s)
     return !s->magic && !atomic_load(&s->ready);
 }
 
-static int attach(struct state_file *file, const char *machine_path, bool anew,
+static int attach(struct state_file *file, const char *machine_path, bool fresh,
                   struct problems *problems, struct error *err)
 {
     uint64_t key = 0;
     int r = machine_key(machine_path, &key, err);
 
     if (r == 0)
-        r = map(file, anew, err);
+        r = map(file, fresh, err);
     if (r < 0)
         return r;
     if (is_empty(file->state))
         return make(file, machine_path, key, problems, err);
-    if (anew && file->state->magic == STATE_MAGIC)
+    if (fresh && file->state->magic == STATE_MAGIC)
         return make(file, machine_path, key, problems, err);
     if (!is_sound(file->state))
         return refuse(file, err);
@@ -288,12 +288,12 @@ static int attach(struct state_file *file, const char *machine_path, bool anew,
     if (file->state->key != key)
         return error_set(err, -EBADMSG,
                          "%s belongs to another machine file (a %s), or the file was changed "
-                         "since: `gpuslice-sim reset` begins anew",
+                         "since: `gpuslice-sim reset` starts over",
                          file->path, file->state->machine.name);
     return 0;
 }
 
-static int open_file(const char *machine_path, bool anew, struct problems *problems,
+static int open_file(const char *machine_path, bool fresh, struct problems *problems,
                      struct state_file *ret_file, struct error *err)
 {
     cleanup_state_file struct state_file file = STATE_FILE_INIT;
@@ -309,7 +309,7 @@ static int open_file(const char *machine_path, bool anew, struct problems *probl
     if (!getenv("GPUSLICE_SIM_STATE") && (fstat(file.fd, &st) < 0 || st.st_uid != geteuid()))
         return error_set(err, -EPERM, "%s belongs to somebody else", file.path);
     lock(&file);
-    r = attach(&file, machine_path, anew, problems, err);
+    r = attach(&file, machine_path, fresh, problems, err);
     unlock(&file);
     if (r < 0)
         return r;

@@ -9,12 +9,12 @@
  * any moment, also by SIGKILL:
  *  - The machine itself never changes. What changes is words that stand alone: a reader takes no
  *    lock, and no two words have to agree.
- *  - Whoever writes holds the kernel's lock on the file (flock), which dies with its holder.
+ *  - Writers hold the kernel's lock on the file (flock), which ends with its holder.
  *  - A slot (process, rule, event) becomes visible by the last store into it, and is taken away by
  *    the first.
  * Waiting is by futex on words of the file, so it works across processes and needs no polling.
  *
- * Faults of the machine file come due by the clock: whoever looks at the state first makes them so.
+ * Faults of the machine file become due by the clock: the first reader of the state applies them.
  */
 
 #include <stdatomic.h>
@@ -124,7 +124,7 @@ void state_close(struct state_file *file);
 bool state_is_same_file(const struct state_file *file);
 
 /*
- * Begins the machine anew from its file, under the feet of who uses it; also when what lies there
+ * Resets the machine to its file, even while it is in use; also when what is there
  * is a state of another machine file or of another version. A file that is no state at all is
  * refused.
  */
@@ -163,6 +163,6 @@ uint64_t state_next_event(const struct state *state);
 
 /*
  * Sleeps until events_changed is no longer `seen` or the time is over, whichever is first; also
- * wakes for faults that come due. Never longer than timeout_ns (UINT64_MAX = for ever).
+ * wakes for faults that come due. Never longer than timeout_ns (UINT64_MAX = no limit).
  */
 void state_wait_event(struct state_file *file, unsigned seen, uint64_t timeout_ns);

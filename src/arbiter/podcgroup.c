@@ -238,7 +238,7 @@ static int read_folder(const char *from, bool is_relative, struct span name, str
             pod->qos = (enum podcgroup_qos)i;
     if (pod->qos)
         above = name_above(from, above);
-    /* Without kubepods in sight, podruntime.slice is no pod that is hard to read. */
+    /* Without kubepods in the path, podruntime.slice is not a malformed pod. */
     if (!span_is(above, "kubepods"))
         return !above.length && is_relative && is_uid(uid, '-') ? read_uid(uid, '-', pod, err)
                                                                 : NOT_A_POD;

@@ -6,7 +6,7 @@
  * that the process itself says.
  *
  * Names are made from the outside in: systemd and the kubelet make those down to the pod's, the
- * runtime makes the container's, and whoever runs in the container may make what lies below it. So
+ * runtime makes the container's, and processes in the container may create what is below it. So
  * the outermost pod of a path is the true one, only the cgroup right below it can be its container,
  * and a pod whose UID is not understood is an error, never a reason to look further in.
  *

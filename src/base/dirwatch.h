@@ -6,7 +6,7 @@
  *
  * inotify watches an inode. Once a folder is deleted or renamed its watch is dead, and the folder
  * made in its place may even have the same inode number. So the watch is dropped when the folder
- * itself reports something, and made anew when its owner looks.
+ * itself reports something, and recreated when its owner checks.
  */
 
 #include <limits.h>

@@ -122,7 +122,7 @@ static void follows_a_folder_made_anew(void **state)
     wait_change(world);
 }
 
-/* Nobody is told when a folder further up is renamed: only looking shows it. */
+/* inotify does not report the renaming of a directory further up: only a check shows it. */
 static void follows_the_name(void **state)
 {
     struct world *world = *state;

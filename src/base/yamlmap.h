@@ -94,7 +94,7 @@ void yamlmap_read_over(struct problems *problems, const struct yamlmap_field *fi
                        const struct yaml *node, const char *path, void *to);
 
 /* Calls `read_item` for each item of a list with its path, "gpus[2]"; a list of more than `max`
- * items, and what is no list, is a problem. */
+ * items, and anything but a list, is a problem. */
 void yamlmap_read_list(struct problems *problems, const struct yaml *list, const char *path,
                        size_t max,
                        void (*read_item)(void *context, const struct yaml *item, const char *path),

@@ -90,7 +90,7 @@ static const struct yamlmap_field engine_fields[] = {
 };
 
 static const struct yamlmap_field model_fields[] = {
-    {"like", .kind = YAMLMAP_OTHER}, /* who knows the other models has read it */
+    {"like", .kind = YAMLMAP_OTHER}, /* read by the code that knows the other models */
     {"name", YAMLMAP_TEXT_AT(gpu_model, name), .required = true},
     {"brand", .kind = YAMLMAP_CHOICE, YAMLMAP_AT(gpu_model, brand), .choices = brands,
      .required = true},

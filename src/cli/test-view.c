@@ -168,7 +168,7 @@ static void test_tables_of_mig_devices(void **state)
         "MIG device 1:1: it is lost\n");
 }
 
-/* What is said of a whole GPU is the same, MIG devices beside it or not. */
+/* A whole GPU is shown in the same way with and without MIG devices beside it. */
 static void test_tree_of_mig_devices(void **state)
 {
     cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan);

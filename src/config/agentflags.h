@@ -12,8 +12,8 @@ struct agent_flags {
     const char *config_key;  /* --config-key, GPUSLICE_CONFIG_KEY: key of a ConfigMap manifest; NULL
                                 = its only one */
     const char *kubelet_socket; /* --kubelet-socket; "" = serve but do not register */
-    const char *plugin_dir;     /* --device-plugin-dir: where our sockets go; default: the kubelet
-                                   socket's folder */
+    const char *plugin_dir; /* --device-plugin-dir: directory of our sockets; default: that of the
+                               kubelet socket */
     const char
         *http_address;     /* --http-address, GPUSLICE_HTTP_ADDRESS: "127.0.0.1:9400"; "" = none */
     const char *cdi_dir;   /* --cdi-dir: "/var/run/cdi" */
@@ -27,18 +27,18 @@ struct agent_flags {
     unsigned peer_deadline_ms;   /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours that
                                     is silent for longer hangs */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
-                                    longer hangs */
-    /* Which of a folder's files is this node's configuration; never "". */
+                                    longer counts as hung */
+    /* Which file of a directory is this node's configuration; never "". */
     const char *config_folder;  /* --config-file-srcdir, CONFIG_FILE_SRCDIR; NULL = none */
     const char *default_config; /* --default-config, DEFAULT_CONFIG; NULL = none */
     const char
         *fallback_strategies; /* --fallback-strategies: known words, joined by commas; NULL */
     const char *node_label;   /* --node-label, NODE_LABEL */
     /* The cluster; never "". */
-    const char *node_name;  /* --node-name, NODE_NAME; NULL = nobody talks to the API server */
+    const char *node_name;  /* --node-name, NODE_NAME; NULL = the API server is not used */
     const char *namespace_; /* of our pod: --namespace, NAMESPACE, POD_NAMESPACE; NULL = unknown */
     const char *pod_name;   /* --pod-name, POD_NAME; NULL = unknown */
     const char *kubeconfig; /* --kubeconfig, KUBECONFIG; NULL = in-cluster */
-    const char *pod_resources_socket; /* --pod-resources-socket; NULL = not asked */
+    const char *pod_resources_socket; /* --pod-resources-socket; NULL = not used */
     bool help, version;
 };

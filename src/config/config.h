@@ -74,6 +74,6 @@ struct config {
     size_t n_taints;
 };
 
-/* Unknown keys outside `gpuslice:` warn the agent and are errors for `gpuslice check`; notes on
- * what NVIDIA's plugin would do otherwise are for `check` alone. */
+/* Unknown keys outside `gpuslice:` are warnings for the agent and errors for `gpuslice check`;
+ * notes on how NVIDIA's plugin behaves differently are for `check` only. */
 enum config_strictness { CONFIG_AGENT, CONFIG_CHECK };

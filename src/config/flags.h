@@ -24,7 +24,7 @@
 int flags_parse(int argc, char *const argv[], char *const envp[], struct agent_flags *ret_flags,
                 struct config_overrides **ret_overrides, struct problems *problems);
 
-/* One option, for whoever writes help, manual pages or completions. Strings are static or "". */
+/* One option, for generators of help, man pages or completions. Strings are static or "". */
 struct flag_info {
     char flags[80];          /* "--driver-root, --nvidia-driver-root"; "" = environment only */
     char variables[80];      /* "GFD_ONESHOT, ONESHOT" */

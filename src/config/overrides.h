@@ -25,5 +25,5 @@ const char *config_overrides_keep(struct config_overrides *overrides, const char
 /* Applies the overrides, which may be NULL. 0 or -ENOMEM. */
 int config_overrides_apply(const struct config_overrides *overrides, struct config *config);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void config_overrides_free(struct config_overrides *overrides);

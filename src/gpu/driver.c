@@ -106,7 +106,7 @@ static void on_timer_closed(uv_handle_t *handle)
         free_watchdog(watchdog);
 }
 
-/* NULL is fine. */
+/* NULL is allowed. */
 static void end_watchdog(struct watchdog *watchdog)
 {
     const unsigned n = watchdog ? watchdog->n_open_handles : 0;
@@ -338,7 +338,7 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
     if (r == 0)
         r = take_record(userdata, &record); /* which may free the driver, and the channel with it */
     if (r == -EBADMSG)
-        channel_abort(channel, "it sends records that make no sense");
+        channel_abort(channel, "it sends invalid records");
 }
 
 static void on_probed(const struct channel_answer *answer, void *userdata)

@@ -4,7 +4,7 @@
 /*
  * The agent's side of the helper process that makes all driver calls.
  *
- * The helper runs this same program again (helper.h). Its calls may hang for ever, so each is begun
+ * The helper runs this same program again (helper.h). Its calls may hang forever, so each starts
  * by arming a timerfd that both processes share: while all is well nobody wakes, and when a call
  * has overrun its deadline the agent's loop sees the timer, kills the helper and starts another,
  * with a back-off. A helper that SIGKILL does not end (stuck in the kernel) is reported and left

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Somebody watches over each call into the driver, because it may hang for ever.
+ * A watchdog for calls into the driver, which may hang forever.
  *
  * Two processes share a page and one timerfd per lane (a thread of the helper that makes driver
  * calls). Before a call the lane writes the call's name into the page and arms its timer; behind

@@ -55,8 +55,8 @@ struct options {
 
 /*
  * Two threads. The events thread owns nothing but its guard: it reads `driver`, which stays open
- * from before it starts until the process is executed anew, and sends to the channel, whose frames
- * are whole. `trouble` is all it tells the other one.
+ * from before it starts until the process executes itself again, and sends to the channel, whose
+ * frames are whole. `trouble` is all it tells the other one.
  */
 struct helper {
     struct options options;
@@ -164,7 +164,7 @@ static uint64_t grow_backoff(uint64_t backoff_ms)
     return backoff_ms ? clock_twice_ms(backoff_ms, BACKOFF_MAX_MS) : BACKOFF_FIRST_MS;
 }
 
-/* Ends this session by executing the program anew; see helper.h. Devices that were to be avoided
+/* Ends this session by executing the program again; see helper.h. Devices that were to be avoided
    get another chance. */
 static void start_anew(struct helper *helper)
 {
@@ -204,7 +204,7 @@ static void send_probe(uint32_t id, const char *uuid, int outcome, const struct 
     send_or_exit(RECORD_PROBE, id, &record);
 }
 
-/* Probes one device. id: the agent asked; 0 = it did not, and is told what changed. */
+/* Probes one device. id: of the agent's request; 0 = none: only changes are reported. */
 static void probe_device(struct helper *helper, struct watched_gpu *device, uint32_t id)
 {
     struct gpu_probe probe = GPU_PROBE_INIT;
@@ -315,7 +315,7 @@ static int remember_devices(struct helper *helper, const struct inventory *inven
     return 0;
 }
 
-/* Events are watched before the inventory is told, so that nothing is missed after it. */
+/* Events are watched before the inventory is sent, so that nothing is missed after it. */
 static int begin_session(struct helper *helper, struct error *err)
 {
     struct inventory inventory = INVENTORY_INIT;

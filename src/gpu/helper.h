@@ -7,7 +7,7 @@
  * descriptors; main() hands over to helper_main when its first argument is HELPER_PART.
  *
  * A session with the driver lasts until a device is lost or does not answer. Then the helper
- * executes itself anew, with a back-off, because nothing else ends a session for sure: a lost
+ * executes itself again, with a back-off, because nothing else reliably ends a session: a lost
  * device stays lost for the session that saw it, the wait for events fails for all devices as long
  * as a lost one is among them, and an upgraded driver wants its new library. Process id, channel
  * and timers stay.

@@ -5,7 +5,7 @@
  * The part of NVML's binary interface that we call and that the simulator acts out, declared by
  * ourselves so that nothing of NVIDIA's is needed to build.
  *
- * Names are NVML's own: who knows the API reads this without a dictionary. tests/conformance/abi
+ * Names are NVML's own, for readers who know the API. tests/conformance/abi
  * compares sizes, offsets, values and prototypes with NVIDIA's nvml.h. The functions are listed
  * once, in nvml-calls.def:
  *
@@ -381,7 +381,7 @@ enum {
     nvmlClocksEventReasonSwPowerCap = 0x4,
 };
 
-/* Field ids for nvmlDeviceGetFieldValues; scopeId is the link where a field speaks of one link. */
+/* Field ids for nvmlDeviceGetFieldValues; scopeId is the link for fields about one link. */
 enum {
     NVML_FI_DEV_ECC_CURRENT = 1,
     NVML_FI_DEV_ECC_PENDING = 2,

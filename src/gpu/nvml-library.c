@@ -35,7 +35,7 @@ int nvml_library_load(struct nvml_library *library, const char *path, struct err
 {
     struct nvml_library loaded = {.handle = NULL};
 
-    /* RTLD_NODELETE would keep an old driver's library after an upgrade: the helper starts anew. */
+    /* RTLD_NODELETE would keep an old driver's library after an upgrade: the helper restarts. */
     loaded.handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
     if (!loaded.handle) {
         const char *why = dlerror();

@@ -111,5 +111,5 @@ void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *h
 /* inventory->links, and n_nvswitch_links of each GPU. 0 or -ENOMEM. */
 int nvml_read_links(struct gpu_driver *driver, struct inventory *inventory);
 
-/* "00000000:00:1B.0" -> "0000:00:1b.0"; "" when it is no address. size >= PCI_ADDRESS_SIZE. */
+/* "00000000:00:1B.0" -> "0000:00:1b.0"; "" if invalid. size >= PCI_ADDRESS_SIZE. */
 void nvml_pci_address(const char *bus_id, char *ret_address, size_t size);

@@ -3,7 +3,7 @@
 
 /*
  * A small libnvidia-ml.so.1 for the tests of this room: four GPUs, and faults that a test switches
- * on and off in memory that it shares with whoever loads the library (FAKE_NVML names the file).
+ * on and off in memory shared with all users of the library (FAKE_NVML names the file).
  * The real simulator is sim/nvml; this one exists so that this room can be tested alone and to the
  * last corner (libraries that lack symbols, an endless storm of events).
  */

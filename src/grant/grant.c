@@ -173,7 +173,7 @@ static uint64_t take_number(struct cursor *cursor, size_t n_bytes)
     return value;
 }
 
-/* Free it. NULL when the record is bad, or (without failed) for want of memory. */
+/* Free it. NULL if the record is bad, or (without failed) out of memory. */
 static char *take_string(struct cursor *cursor)
 {
     size_t length = take_number(cursor, 2);

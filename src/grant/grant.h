@@ -69,7 +69,7 @@ int grant_make_id(char ret_id[GRANT_ID_SIZE]);
 enum grant_record_kind {
     GRANT_RECORD_GRANT = 1,
     GRANT_RECORD_FREE = 2, /* the grant ended; its ids are not held by it any more */
-    GRANT_RECORD_LOST = 3, /* the grant goes on without these ids: in a log written anew, from which
+    GRANT_RECORD_LOST = 3, /* the grant continues without these ids: in a rewritten log, from which
                               the grant that took them is gone */
 };
 

@@ -13,7 +13,7 @@
  *
  * One commit at a time; more records may be added meanwhile, and the next commit takes them all.
  * The first commit loads the journal, and what was added before counts as newer. After a failure
- * the next one loads again and then writes the whole file anew, because after a failed write or
+ * the next one loads again and then rewrites the whole file, because after a failed write or
  * sync nobody knows what the disk holds.
  */
 
@@ -48,7 +48,7 @@ struct grantstore {
     uint64_t n_recorded; /* records ever made */
     uint64_t n_durable;  /* of those, on the disk */
     uint64_t size;       /* of the file in bytes */
-    uint64_t rewrite_at; /* size at which the file is written anew */
+    uint64_t rewrite_at; /* size at which the file is rewritten */
     uint64_t n_syncs, n_failed_syncs;
 };
 

@@ -297,7 +297,7 @@ int journal_append(struct journal *journal, const void *records, size_t size, st
         return JOURNAL_CHANGED;
     r = file_write_all(journal->fd, records, size);
     /* After a sync that failed, pages may count as clean that never reached the disk (Linux 4.13
-     * and later): a second sync of this file proves nothing, so it is written anew. */
+     * and later): a second sync of this file proves nothing, so it is rewritten. */
     if (r == 0 && fdatasync(journal->fd) < 0)
         r = -errno;
     if (r < 0) {

@@ -141,7 +141,7 @@ static void test_an_id_is_given_once(void **state)
     grantstore_deinit(&store);
 }
 
-/* The log is written anew when most of it is history, and says the same. */
+/* The log is rewritten when most of it is history, with the same meaning. */
 static void test_history_is_compacted(void **state)
 {
     struct grantstore store;

@@ -292,7 +292,7 @@ static void test_a_file_that_was_removed_is_noticed(void **state)
     journal_deinit(&journal);
 }
 
-/* A file that may not grow stands in for a disk without room. */
+/* A file that may not grow simulates a full disk. */
 static void test_a_failed_append_is_told_and_mended(void **state)
 {
     cleanup(journal_content_deinit) struct journal_content first = JOURNAL_CONTENT_INIT,

@@ -157,8 +157,7 @@ static void set_gpu_gone(struct health *health, struct health_device *device, co
 {
     if (gpu)
         set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the GPU cannot be used: %.120s; reset the GPU or reboot the node",
-                  gpu->unusable);
+                  "the GPU is unusable: %.120s; reset the GPU or reboot the node", gpu->unusable);
     else
         set_reach(health, device, HEALTH_GONE, now_ms,
                   "the driver no longer lists the GPU; reset the GPU or reboot the node");
@@ -202,7 +201,7 @@ static int list_mig(struct health *health, const struct gpu *gpu, const struct d
         set_gpu_gone(health, device, gpu, now_ms);
     else if (mig->unusable[0])
         set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the MIG device cannot be used: %.120s; create it again", mig->unusable);
+                  "the MIG device is unusable: %.120s; recreate it", mig->unusable);
     else if (!device->healthy)
         probe_now(device, now_ms);
     return settle(device, &before, now_ms);
@@ -239,7 +238,7 @@ static int miss_device(struct health *health, struct health_device *device,
         set_gpu_gone(health, device, gpu, now_ms);
     else
         set_reach(health, device, HEALTH_GONE, now_ms,
-                  "the driver no longer lists the MIG device; create it again");
+                  "the driver no longer lists the MIG device; recreate it");
     return settle(device, &before, now_ms);
 }
 
@@ -295,7 +294,7 @@ static const struct {
     const char *advice;
 } needs[] = {
     [XID_APPLICATION] = {HEALTH_NEED_NOTHING, ""},
-    [XID_PROBE] = {HEALTH_NEED_PROBE, "waiting until the GPU answers a probe"},
+    [XID_PROBE] = {HEALTH_NEED_PROBE, "waiting until the GPU responds to a probe"},
     [XID_RESET] = {HEALTH_NEED_RESET, "reset the GPU"},
     [XID_REBOOT] = {HEALTH_NEED_REBOOT, "reset the GPU or reboot the node"},
     [XID_INFORMATION] = {HEALTH_NEED_NOTHING, ""},
@@ -365,10 +364,9 @@ static const struct {
 } actions[] = {
     [GPU_RECOVERY_UNKNOWN] = {HEALTH_NEED_NOTHING, ""},
     [GPU_RECOVERY_NONE] = {HEALTH_NEED_NOTHING, ""},
-    [GPU_RECOVERY_RESET] = {HEALTH_NEED_RESET, "the driver asks for a reset of the GPU"},
-    [GPU_RECOVERY_REBOOT] = {HEALTH_NEED_REBOOT, "the driver asks for a reboot of the node"},
-    [GPU_RECOVERY_DRAIN] = {HEALTH_NEED_RESET,
-                            "the driver asks to drain the GPU of work and to reset it"},
+    [GPU_RECOVERY_RESET] = {HEALTH_NEED_RESET, "the driver requests a reset of the GPU"},
+    [GPU_RECOVERY_REBOOT] = {HEALTH_NEED_REBOOT, "the driver requests a reboot of the node"},
+    [GPU_RECOVERY_DRAIN] = {HEALTH_NEED_RESET, "the driver requests to drain the GPU and reset it"},
 };
 
 static bool reset_was_seen(const struct health *health, const struct health_device *device,
@@ -425,7 +423,8 @@ static int probe_device(struct health *health, struct health_device *device, int
         set_reach(health, device, HEALTH_GONE, now_ms,
                   "the GPU is lost: %.120s; reset the GPU or reboot the node", reason);
     else if (device->reach != HEALTH_GONE) /* otherwise the reason is already known better */
-        set_reach(health, device, HEALTH_SILENT, now_ms, "the GPU does not answer: %.160s", reason);
+        set_reach(health, device, HEALTH_SILENT, now_ms, "the GPU does not respond: %.160s",
+                  reason);
     r = settle(device, &before, now_ms);
     if (device->healthy && device->asked)
         device->next_probe_ms = UINT64_MAX;
@@ -460,7 +459,7 @@ int health_hang(struct health *health, const char *call, const char *uuid, uint6
         if (uuid[0] && strcasecmp(uuid, device->gpu_uuid) != 0)
             continue;
         set_reach(health, device, HEALTH_SILENT, now_ms,
-                  "the GPU does not answer: the driver call %.60s did not return", call);
+                  "the GPU does not respond: the driver call %.60s did not return", call);
         changed |= settle(device, &before, now_ms);
     }
     return changed;
@@ -474,8 +473,7 @@ int health_unavailable(struct health *health, const char *reason, uint64_t now_m
         struct health_device *device = &health->devices[i];
         struct view before = view_of(device);
 
-        set_reach(health, device, HEALTH_SILENT, now_ms, "the driver cannot be used: %.160s",
-                  reason);
+        set_reach(health, device, HEALTH_SILENT, now_ms, "the driver is unusable: %.160s", reason);
         changed |= settle(device, &before, now_ms);
     }
     return changed;

@@ -25,7 +25,7 @@
  *     information            none
  *
  * A reset was seen when the driver's recovery action asked for one and then for nothing, when the
- * device's energy counter fell (it begins anew when the driver sets the device up), when the device
+ * device's energy counter fell (it restarts when the driver sets the device up), when the device
  * was lost or silent and answers again in a later session with the driver, or when the node was
  * rebooted (the saved state goes with /run, and names the boot it belongs to). A device that is
  * lost or silent without having needed anything is Healthy again as soon as it answers.

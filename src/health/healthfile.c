@@ -31,8 +31,7 @@ void healthfile_load(const struct healthfile *file, struct health *health)
     if (r == 0)
         r = health_restore(health, file->boot, data, size);
     if (r < 0 && r != -ENOENT && r != -ESTALE)
-        log_warning("the saved health of the GPUs cannot be read and is forgotten", "file",
-                    file->path);
+        log_warning("the saved health of the GPUs is unreadable and ignored", "file", file->path);
 }
 
 void healthfile_save(struct healthfile *file, const struct health *health)
@@ -48,5 +47,5 @@ void healthfile_save(struct healthfile *file, const struct health *health)
         lograte_end(&file->failure);
     else if (lograte_begin(&file->failure, error_text(&err), clock_now_ms()))
         log_warning(error_text(&err), "hint",
-                    "after a restart the agent forgets which GPUs need a reset");
+                    "after a restart the agent will not know which GPUs need a reset");
 }

@@ -59,29 +59,29 @@ static const struct {
     {"list 74@9/0 ask ok", ".....", ""},
     {"list 74@9/0 ok", "ss...", "XID 74"},
     {"list 74@9/0 ask 74@10/0 ok", "s.s..", ""},
-    {"list 74@9/0 ask ok:reset", "rrrr.", "the driver asks for a reset"},
+    {"list 74@9/0 ask ok:reset", "rrrr.", "the driver requests a reset"},
     {"list 48@9/0 ask ok:reset ask ok:none", ".....", ""},
     {"list 48@9/0 ask ok", "rr...", "XID 48"},
     {"list lost", "llll.", "the GPU is lost"},
     {"list lost list ask ok", ".....", ""},
-    {"list silent", "nnnn.", "does not answer"},
+    {"list silent", "nnnn.", "does not respond"},
     {"list hang", "nnnn.", "did not return"},
-    {"list unavailable", "nnnnn", "the driver cannot be used"},
+    {"list unavailable", "nnnnn", "the driver is unusable"},
     {"list unavailable list ask ok", "....n", ""},
     {"list 48@9/0 ask lost list ask ok", ".....", ""},
 
     /* A MIG device that vanishes is lost, however well its GPU answers. */
-    {"list list-x", ".l...", "the driver no longer lists the MIG device; create it again"},
+    {"list list-x", ".l...", "the driver no longer lists the MIG device; recreate it"},
     {"list list-x 74 ask ok", ".l...", "no longer lists the MIG device"},
     {"list 48@9/0 list-x ask ok ask ok", "rl...", "XID 48"}, /* a probe of it was due */
     {"list list-x unavailable list-x ask ok", ".l..n", "no longer lists the MIG device"},
     {"list list-x list", ".l...", "no longer lists the MIG device"}, /* not yet probed */
     {"list list-x list ask ok", ".....", ""},
     {"list 48@9/0 list-x list ask ok", "r....", ""}, /* it is another device by now */
-    {"list list!x", ".l...", "the MIG device cannot be used: test; create it again"},
+    {"list list!x", ".l...", "the MIG device is unusable: test; recreate it"},
     {"list list-A", "llll.", "the driver no longer lists the GPU"},
-    {"list list!A", "llll.", "the GPU cannot be used: off the bus"},
-    {"list list?A", "llll.", "the GPU cannot be used: off the bus"},
+    {"list list!A", "llll.", "the GPU is unusable: off the bus"},
+    {"list list?A", "llll.", "the GPU is unusable: off the bus"},
     {"list list-A list ask ok", ".....", ""},
 
     /* One that we destroyed is none of our concern, and comes back as a new one. */

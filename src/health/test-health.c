@@ -15,7 +15,7 @@
 #define UUID_A "GPU-aaaaaaaa-0000-0000-0000-000000000000"
 #define UUID_B "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 
-/* What is done to GPU A of two; GPU B only hears what concerns all. */
+/* Inputs for GPU A of two; GPU B only gets what concerns all. */
 enum step {
     END,
     SESSION,          /* an inventory in which all is well */
@@ -29,7 +29,7 @@ enum step {
     ANSWER_REBOOT,
     ANSWER_DRAIN,
     ANSWER_MORE_ENERGY, /* an old driver's answer, whose energy counter went on ... */
-    ANSWER_LESS_ENERGY, /* ... or began anew */
+    ANSWER_LESS_ENERGY, /* ... or restarted */
     LOST,
     SILENT,
     HANG,
@@ -55,7 +55,7 @@ static const struct row {
     {"an application's fault that the driver takes seriously",
      {SESSION, XID + 109, ASK, ANSWER_RESET},
      HEALTH_NEEDS_RESET,
-     "the driver asks for a reset",
+     "the driver requests a reset",
      0},
     {"information", {SESSION, XID + 63}, HEALTH_HEALTHY, "", 0},
 
@@ -79,7 +79,7 @@ static const struct row {
     {"suspect, the driver asks for a reset",
      {SESSION, XID + 154, ASK, ANSWER_RESET},
      HEALTH_NEEDS_RESET,
-     "the driver asks for a reset",
+     "the driver requests a reset",
      0},
     {"suspect, lost", {SESSION, XID + 74, ASK, LOST}, HEALTH_LOST, "the GPU is lost: test", 0},
     {"unknown number", {SESSION, XID + 999}, HEALTH_SUSPECT, "XID 999: unknown XID", 0},
@@ -155,7 +155,7 @@ static const struct row {
      "XID 95",
      0},
     {"a drain is asked for", {SESSION, ASK, ANSWER_DRAIN}, HEALTH_NEEDS_RESET, "drain", 0},
-    {"the first of the worst is told",
+    {"the first of the worst is reported",
      {SESSION, XID + 74, XID + 119, XID + 95},
      HEALTH_NEEDS_RESET,
      "XID 119",
@@ -198,15 +198,15 @@ static const struct row {
     {"not listed", {SESSION, SESSION_WITHOUT}, HEALTH_LOST, "no longer lists", 0},
     {"listed again, not yet probed", {SESSION, SESSION_WITHOUT, SESSION}, HEALTH_LOST, "lists", 0},
     {"listed again and well", {SESSION, SESSION_WITHOUT, SESSION, ANSWER}, HEALTH_HEALTHY, "", 0},
-    {"unusable", {SESSION, SESSION_UNUSABLE}, HEALTH_LOST, "cannot be used: off the bus", 0},
+    {"unusable", {SESSION, SESSION_UNUSABLE}, HEALTH_LOST, "is unusable: off the bus", 0},
     {"unusable from the start", {SESSION_UNUSABLE}, HEALTH_LOST, "off the bus", 0},
     {"too far gone to name itself", {SESSION, SESSION_NAMELESS}, HEALTH_LOST, "off the bus", 0},
-    {"silent", {SESSION, SILENT}, HEALTH_NOT_ANSWERING, "does not answer: test", 0},
+    {"silent", {SESSION, SILENT}, HEALTH_NOT_ANSWERING, "does not respond: test", 0},
     {"silent for a moment", {SESSION, SILENT, ASK, ANSWER}, HEALTH_HEALTHY, "", 0},
     {"silent because it is lost",
      {SESSION, SESSION_UNUSABLE, ASK, SILENT},
      HEALTH_LOST,
-     "cannot be used: off the bus",
+     "is unusable: off the bus",
      0},
     {"a call hangs",
      {SESSION, HANG},
@@ -222,7 +222,7 @@ static const struct row {
     {"no driver",
      {SESSION, UNAVAILABLE},
      HEALTH_NOT_ANSWERING,
-     "the driver cannot be used: test",
+     "the driver is unusable: test",
      HEALTH_NOT_ANSWERING},
     {"no driver for a while",
      {SESSION, UNAVAILABLE, SESSION, ANSWER},
@@ -263,7 +263,7 @@ static const struct row {
     {"a reboot that did not help",
      {SESSION, XID + 79, REBOOT, SESSION, ANSWER_RESET},
      HEALTH_NEEDS_RESET,
-     "the driver asks",
+     "the driver requests",
      0},
 };
 
@@ -398,7 +398,7 @@ static void check_row(const struct row *row)
     if (row->reason[0] ? !strstr(health_reason(device), row->reason)
                        : health_reason(device)[0] != '\0')
         fail_msg("%s: the reason is '%s'", row->name, health_reason(device));
-    /* Whoever is Unhealthy will be looked at again. */
+    /* Unhealthy devices are probed again. */
     if (!device->healthy)
         assert_true(device->next_probe_ms != UINT64_MAX);
     other = health_find(&world.health, UUID_B);

@@ -184,7 +184,7 @@ static int take_item(struct list *list, const char *item, size_t length, struct 
     }
     if (!is_number(item, length)) {
         problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, list->variable,
-                    "'%.*s' is no XID number: write a comma-separated list of numbers, or all",
+                    "'%.*s' is not an XID number: write a comma-separated list of numbers, or all",
                     length > 60 ? 60 : (int)length, item);
         return 0;
     }

@@ -72,7 +72,7 @@ static void answer_all(struct waiters *waiters, unsigned status, const char *bod
 
 static void refuse_all(struct page_state *state)
 {
-    static const char sentence[] = "the agent does not answer\n";
+    static const char sentence[] = "the agent does not respond\n";
 
     answer_all(&state->asked, 503, sentence, sizeof(sentence) - 1);
     answer_all(&state->queued, 503, sentence, sizeof(sentence) - 1);
@@ -127,14 +127,14 @@ static void on_up(struct channel *channel, const char *name, void *userdata)
 static void on_down(const char *sentence, void *userdata)
 {
     (void)userdata;
-    log_warning("the agent is gone; connecting again", "reason", sentence);
+    log_warning("lost the connection to the agent; reconnecting", "reason", sentence);
     program.channel = NULL;
 }
 
 static void on_trouble(const char *sentence, void *userdata)
 {
     (void)userdata;
-    log_warning("there is no agent yet; trying again", "reason", sentence);
+    log_warning("there is no agent yet; retrying", "reason", sentence);
 }
 
 /* As a child: without the agent there is no reason to continue. */
@@ -143,7 +143,7 @@ static void on_end(struct channel *channel, enum channel_end end, const char *se
 {
     (void)channel, (void)userdata;
     if (end != CHANNEL_EOF)
-        log_error("the agent is given up", "reason", sentence);
+        log_error("giving up on the agent", "reason", sentence);
     program.channel = NULL;
     uv_stop(&program.loop);
 }

@@ -84,7 +84,7 @@ static enum MHD_Result respond_page(struct server_request *request)
 {
     if (!request->body)
         return respond_text(request->connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
-                            "there is no memory for the answer\n");
+                            "out of memory for the response\n");
     return respond(request->connection, request->http_status, request->page->type,
                    MHD_create_response_from_buffer(request->size, TAKE_PTR(request->body),
                                                    MHD_RESPMEM_MUST_FREE));

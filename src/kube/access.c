@@ -41,11 +41,11 @@ static int server_of_environment(char **ret_server, struct error *err)
 
     if (!host || !host[0])
         return error_set(err, -ENOENT,
-                         "this is no pod: KUBERNETES_SERVICE_HOST is not set; name a kubeconfig");
+                         "not in a pod: KUBERNETES_SERVICE_HOST is not set; set --kubeconfig");
     if (!port || !port[0])
         port = "443";
     if (asprintf(ret_server, is_ipv6 ? "https://[%s]:%s" : "https://%s:%s", host, port) < 0)
-        return error_set_errno(err, -ENOMEM, "cannot name the API server");
+        return error_set_errno(err, -ENOMEM, "cannot determine the address of the API server");
     return 0;
 }
 
@@ -71,7 +71,7 @@ static int fill_of_pod(const char *folder, struct kube_access *own, struct error
     own->token_file = join(folder, "token");
     own->ca_file = join(folder, "ca.crt");
     if (!own->token_file || !own->ca_file)
-        return error_set_errno(err, -ENOMEM, "cannot name the service account's files");
+        return error_set_errno(err, -ENOMEM, "cannot determine the service account's files");
     if (access(own->token_file, R_OK) < 0)
         return error_set_errno(err, -errno,
                                "cannot read the service account's token %s (is "

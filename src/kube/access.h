@@ -32,8 +32,8 @@ struct kube_access {
         .server = NULL   \
     }
 
-/* From inside a pod. -ENOENT when this is no pod. folder: of the service account's files; NULL =
- * where the kubelet mounts them. */
+/* From inside a pod. -ENOENT if this is not a pod. folder: directory of the service account's
+ * files; NULL = where the kubelet mounts them. */
 int kube_access_of_pod(const char *folder, struct kube_access *ret_access, struct error *err);
 
 void kube_access_deinit(struct kube_access *access);

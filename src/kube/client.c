@@ -335,9 +335,9 @@ static void on_ended(struct kube_call *call, CURLcode code)
     if (call->cancelled)
         return;
     if (call->error == -EMSGSIZE)
-        why = "the answer is larger than 4 MiB";
+        why = "the response is larger than 4 MiB";
     else if (call->error == -EBADMSG)
-        why = "the answer makes no sense";
+        why = "the response is invalid";
     else if (call->error)
         why = strerror(-call->error);
     if (error == -ETIMEDOUT)
@@ -372,9 +372,9 @@ static void on_impatient(uv_timer_t *timer)
     enter(client);
     retire(call->hub);
     if (call->opened)
-        snprintf(why, sizeof(why), "the answer fell silent for %u s", call->idle_ms / 1000);
+        snprintf(why, sizeof(why), "the response stalled for %u s", call->idle_ms / 1000);
     else
-        snprintf(why, sizeof(why), "no answer within %u s", call->timeout_ms / 1000);
+        snprintf(why, sizeof(why), "no response within %u s", call->timeout_ms / 1000);
     call_finish(call, -ETIMEDOUT, why);
     leave(client);
 }
@@ -389,7 +389,7 @@ int kube_client_new(uv_loop_t *loop, const struct kube_access *access, const cha
 
     if (!client || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(client);
-        return error_set_errno(err, -ENOMEM, "cannot prepare for the API server");
+        return error_set_errno(err, -ENOMEM, "cannot prepare a client for the API server");
     }
     client->loop = loop;
     client->manager = strdup(manager);
@@ -397,7 +397,7 @@ int kube_client_new(uv_loop_t *loop, const struct kube_access *access, const cha
         client->user_agent = NULL;
     r = client->manager && client->user_agent
             ? curlaccess_new(access, &client->endpoint, err)
-            : error_set_errno(err, -ENOMEM, "cannot prepare for the API server");
+            : error_set_errno(err, -ENOMEM, "cannot prepare a client for the API server");
     if (r < 0) {
         client_destroy(client);
         return r;
@@ -472,7 +472,7 @@ static int call_new(struct kube_client *client, const struct kube_request *reque
     int r;
 
     if (!call)
-        return error_set_errno(err, -ENOMEM, "cannot ask the API server");
+        return error_set_errno(err, -ENOMEM, "cannot send to the API server");
     call->client = client;
     call->method = strdup(request->method);
     call->path = strdup(request->path);
@@ -486,7 +486,7 @@ static int call_new(struct kube_client *client, const struct kube_request *reque
     if (r == 0)
         r = add_headers(call, request);
     if (r < 0)
-        return error_set_errno(err, r, "cannot ask the API server");
+        return error_set_errno(err, r, "cannot send to the API server");
     r = curlaccess_apply(client->endpoint, call->path, call->easy, &call->headers, err);
     if (r < 0)
         return r;
@@ -511,7 +511,7 @@ int kube_send(struct kube_client *client, const struct kube_request *request, vo
         r = call_start(call);
         if (r < 0) {
             call_remove(call);
-            return error_set_errno(err, r, "cannot ask the API server");
+            return error_set_errno(err, r, "cannot send to the API server");
         }
     }
     uv_timer_start(&call->patience, on_impatient, call->timeout_ms, 0);

@@ -88,10 +88,10 @@ int curlaccess_new(const struct kube_access *access, struct curlaccess **ret_end
     int r = endpoint ? copy_access(access, &endpoint->access) : -ENOMEM;
 
     if (r < 0)
-        return error_set_errno(err, r, "cannot prepare for the API server");
+        return error_set_errno(err, r, "cannot prepare a client for the API server");
     endpoint->encrypted = str_starts_with(access->server, "https://");
     if (!endpoint->encrypted && !str_starts_with(access->server, "http://"))
-        return error_set(err, -EINVAL, "%s is no server address: write https://HOST:PORT",
+        return error_set(err, -EINVAL, "%s is not a server address: write https://HOST:PORT",
                          access->server);
     if (access->server_name) {
         r = use_server_name(endpoint);
@@ -100,7 +100,7 @@ int curlaccess_new(const struct kube_access *access, struct curlaccess **ret_end
         r = endpoint->url ? 0 : -ENOMEM;
     }
     if (r < 0)
-        return error_set_errno(err, r, "cannot prepare for the API server");
+        return error_set_errno(err, r, "cannot prepare a client for the API server");
     *ret_endpoint = TAKE_PTR(endpoint);
     return 0;
 }
@@ -146,10 +146,10 @@ static int add_token_of_file(const char *path, struct curl_slist **headers, stru
         return error_wrap(err, r, "cannot read our token");
     length = strcspn(token, " \t\r\n");
     if (length == 0 || token[length + strspn(token + length, " \t\r\n")])
-        return error_set(err, -EINVAL, "cannot read our token: %s holds no token", path);
+        return error_set(err, -EINVAL, "cannot read our token: %s contains no token", path);
     token[length] = '\0';
     r = add_bearer(token, headers);
-    return r < 0 ? error_set_errno(err, r, "cannot ask the API server") : 0;
+    return r < 0 ? error_set_errno(err, r, "cannot send to the API server") : 0;
 }
 
 static int add_token(const struct curlaccess *endpoint, struct curl_slist **headers,
@@ -160,7 +160,7 @@ static int add_token(const struct curlaccess *endpoint, struct curl_slist **head
     if (endpoint->access.token_file)
         return add_token_of_file(endpoint->access.token_file, headers, err);
     r = endpoint->access.token ? add_bearer(endpoint->access.token, headers) : 0;
-    return r < 0 ? error_set_errno(err, r, "cannot ask the API server") : 0;
+    return r < 0 ? error_set_errno(err, r, "cannot send to the API server") : 0;
 }
 
 /* ---- libcurl's options ---- */
@@ -238,7 +238,8 @@ int curlaccess_apply(const struct curlaccess *endpoint, const char *path, CURL *
     if (r < 0 || !set_address(endpoint, path, easy) || !set_trust(endpoint, easy) ||
         !set_identity(endpoint, easy) ||
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *headers) != CURLE_OK)
-        return error_set(err, -ENOMEM, "cannot ask the API server at %s: libcurl refuses",
+        return error_set(err, -ENOMEM,
+                         "cannot connect to the API server at %s: rejected by libcurl",
                          endpoint->url);
     return 0;
 }

@@ -52,14 +52,14 @@ static const struct field user_fields[] = {
 static const struct {
     const char *key, *instead;
 } refused[] = {
-    {"exec", "we start no credential programs: give the user a token, tokenFile or client "
-             "certificate (kubectl create token SERVICEACCOUNT makes a token)"},
-    {"auth-provider", "auth-provider is gone from Kubernetes: give the user a token, tokenFile or "
-                      "client certificate"},
-    {"as", "we impersonate nobody: name the user itself"},
-    {"as-uid", "we impersonate nobody: name the user itself"},
-    {"as-groups", "we impersonate nobody: name the user itself"},
-    {"as-user-extra", "we impersonate nobody: name the user itself"},
+    {"exec", "credential programs are not supported: give the user a token, tokenFile or client "
+             "certificate (kubectl create token SERVICEACCOUNT creates a token)"},
+    {"auth-provider", "auth-provider was removed from Kubernetes: give the user a token, tokenFile "
+                      "or client certificate"},
+    {"as", "impersonation is not supported: use the user itself"},
+    {"as-uid", "impersonation is not supported: use the user itself"},
+    {"as-groups", "impersonation is not supported: use the user itself"},
+    {"as-user-extra", "impersonation is not supported: use the user itself"},
 };
 
 static int refuse(const struct kubeconfig *config, const struct yaml *at, const char *format, ...)
@@ -212,7 +212,7 @@ static int find_named(const struct kubeconfig *config, const char *list, const c
         if (!own || !str_equal(own, name->text))
             continue;
         if (!map || map->kind != YAML_MAP)
-            return refuse(config, &items->children[i], "%s has no %s: map", own, inner);
+            return refuse(config, &items->children[i], "%s has no map '%s'", own, inner);
         *ret_map = map;
         return 0;
     }
@@ -236,7 +236,8 @@ static int check_server(struct kubeconfig *config, const struct yaml *cluster)
            : str_starts_with(server, "http://") ? server + 7
                                                 : "";
     if (!host[0] || host[0] == '/' || host[strcspn(host, "?#@ \t\r\n")])
-        return refuse(config, node, "%s is no server address: write https://HOST:PORT", node->text);
+        return refuse(config, node, "%s is not a server address: write https://HOST:PORT",
+                      node->text);
     return 0;
 }
 
@@ -256,8 +257,8 @@ static int read_cluster(struct kubeconfig *config, const struct yaml *name)
         return refuse(config, insecure, "insecure-skip-tls-verify should be true or false");
     if (access->insecure && (access->ca_file || access->ca_data))
         return refuse(config, insecure,
-                      "insecure-skip-tls-verify does not go together with a "
-                      "certificate-authority: leave one out");
+                      "insecure-skip-tls-verify cannot be combined with a certificate-authority: "
+                      "remove one of them");
     return check_server(config, cluster);
 }
 
@@ -346,7 +347,7 @@ static int parse(struct kubeconfig *config, const char *data, size_t size)
         return error_set(config->err, -EINVAL, "%s", line);
     }
     if (config->n_documents != 1 || config->documents->kind != YAML_MAP)
-        return refuse(config, NULL, "this is no kubeconfig");
+        return refuse(config, NULL, "not a kubeconfig");
     return 0;
 }
 

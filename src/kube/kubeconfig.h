@@ -17,7 +17,7 @@ int kubeconfig_read(const char *file, const char *data, size_t size, struct kube
 
 /*
  * kubeconfig NULL or "": in-cluster, from KUBERNETES_SERVICE_HOST and _PORT and the service
- * account's files. -ENOENT when this is no pod; -EINVAL with file:line:column when the kubeconfig
+ * account's files. -ENOENT outside a pod; -EINVAL with file:line:column when the kubeconfig
  * cannot be used (an `exec` or `auth-provider` user among it: what to write instead).
  */
 int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err);

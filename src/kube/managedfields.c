@@ -86,7 +86,7 @@ const char *managedfields_time(const json_t *object, const char *manager)
     return newest;
 }
 
-/* The entry's fields without the leaves; NULL for want of memory. */
+/* The entry's fields without the leaves; NULL without memory. */
 static json_t *fields_without(const json_t *entry, const struct managed_field *parent,
                               json_t *leaves)
 {

@@ -100,7 +100,7 @@ int kube_json_patch(struct kube_client *client, const char *path, const json_t *
                     const struct kube_waiter *waiter, struct error *err)
 {
     if (!json_is_array(operations))
-        return error_set(err, -EINVAL, "a JSON patch of %s is no list", path);
+        return error_set(err, -EINVAL, "a JSON patch of %s is not a list", path);
     return write_object(
         client, &(struct writing){"PATCH", path, "application/json-patch+json", false, operations},
         waiter, err);

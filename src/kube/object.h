@@ -32,7 +32,7 @@ struct kube_place {
 /* The path, with names escaped; to be freed, NULL without memory. */
 char *kube_path(const struct kube_place *place);
 
-/* Who waits for the answer, and where the open call is kept (NULL = nowhere). */
+/* The receiver of the response, and where the open call is stored (NULL = nowhere). */
 struct kube_waiter {
     kube_done_fn *on_done;
     void *userdata;

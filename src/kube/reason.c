@@ -15,13 +15,14 @@ static const struct {
     unsigned http_status;
     const char *means;
 } meanings[] = {
-    {401, "the API server does not accept our token or certificate (401, RBAC was not even asked)"},
-    {403, "RBAC forbids it (403): a Role or ClusterRole bound to us must allow it"},
-    {404, "there is no such thing (404)"},
-    {409, "it conflicts with what is there (409)"},
-    {410, "the version asked for is gone (410)"},
-    {422, "the API server finds it invalid (422)"},
-    {429, "the API server asks us to wait (429)"},
+    {401, "the API server rejects our token or certificate (401, RBAC was not checked)"},
+    {403,
+     "RBAC forbids it (403): a Role or ClusterRole bound to our service account must allow it"},
+    {404, "not found (404)"},
+    {409, "it conflicts with the existing object (409)"},
+    {410, "the requested version has expired (410)"},
+    {422, "the API server considers it invalid (422)"},
+    {429, "the API server is overloaded (429)"},
 };
 
 /* One line of printable text, truncated if too long. */
@@ -64,7 +65,7 @@ void reason_of_answer(const char *method, const char *path, unsigned http_status
     char message[MESSAGE_SIZE], other[40];
     const char *means = other;
 
-    snprintf(other, sizeof(other), "the answer is HTTP %u", http_status);
+    snprintf(other, sizeof(other), "the response is HTTP %u", http_status);
     for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
         if (meanings[i].http_status == http_status)
             means = meanings[i].means;

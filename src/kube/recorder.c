@@ -51,7 +51,7 @@ static void say_trouble(struct recorder *recorder, const char *reason, unsigned 
 {
     if (!lograte_begin(&recorder->trouble, reason, clock_now_ms()))
         return;
-    log_warning("cannot write events", "reason", reason, "do",
+    log_warning("cannot write events", "reason", reason, "hint",
                 status == 403 ? "let our service account create and patch events" : NULL);
 }
 
@@ -83,7 +83,7 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
 static void on_good(struct recorder *recorder)
 {
     if (lograte_end(&recorder->trouble))
-        log_info("events are written again");
+        log_info("writing events again");
     backoff_reset(&recorder->backoff);
     recorder->entry->n_written = recorder->n_sent;
     recorder->entry->has_event = true;
@@ -99,7 +99,7 @@ static void on_written(const struct kube_response *response, void *userdata)
     if (kube_is_kind(response, "Event")) {
         on_good(recorder);
     } else if (kube_is_success(status)) {
-        on_failure(recorder, &(struct kube_response){.reason = "what was answered is no event"});
+        on_failure(recorder, &(struct kube_response){.reason = "the response is not an event"});
     } else if (status == 409 && !entry->has_event) {
         entry->has_event = true; /* written by an earlier try, whose response was lost */
     } else if (status == 404 && entry->has_event) {
@@ -205,7 +205,7 @@ static int ask_pod(struct recorder *recorder, const struct correlator_entry *ent
     const struct kube_request request = {.method = "GET", .path = path, .on_done = on_pod};
 
     if (!path)
-        return error_set_errno(err, -ENOMEM, "cannot ask for a pod");
+        return error_set_errno(err, -ENOMEM, "cannot get a pod");
     return kube_send(recorder->client, &request, recorder, &recorder->call, err);
 }
 
@@ -236,7 +236,7 @@ static int create_event(struct recorder *recorder, struct correlator_entry *entr
                                                           .userdata = recorder,
                                                           .ret_call = &recorder->call},
                                     err)
-                      : error_set_errno(err, -ENOMEM, "cannot make an event");
+                      : error_set_errno(err, -ENOMEM, "cannot create an event");
     json_decref(event);
     return r;
 }
@@ -253,7 +253,7 @@ static int patch_event(struct recorder *recorder, const struct correlator_entry 
                                                               .userdata = recorder,
                                                               .ret_call = &recorder->call},
                                         err)
-                      : error_set_errno(err, -ENOMEM, "cannot make an event");
+                      : error_set_errno(err, -ENOMEM, "cannot create an event");
     json_decref(patch);
     return r;
 }
@@ -340,7 +340,7 @@ static bool is_about_the_same(const struct correlator_entry *entry,
 void recorder_add(struct recorder *recorder, const struct correlator_event *event)
 {
     const struct correlator_now moment = now();
-    const char *loss = "events are lost, more of them came than can be written";
+    const char *loss = "events are lost, too many to be written";
 
     if (correlator_add(&recorder->correlator, event, &moment) == 0)
         lograte_end(&recorder->loss);

@@ -129,14 +129,14 @@ static void test_refusals(void **state)
     static const struct {
         const char *text, *place, *sentence;
     } cases[] = {
-        {"", "", "no kubeconfig"},
-        {"[]", "", "no kubeconfig"},
+        {"", "", "not a kubeconfig"},
+        {"[]", "", "not a kubeconfig"},
         {"a: {", ":2:1", "not valid YAML"},
         {"kind: Config\n", "", "no current-context"},
         {"current-context: [x]\n", ":1:18", "should be a text"},
         {"current-context: x\n", ":1:18", "no context called x"},
         {"current-context: x\ncontexts: {}\n", ":2:11", "should be a list"},
-        {"current-context: x\ncontexts: [{name: x}]\n", ":2:12", "x has no context: map"},
+        {"current-context: x\ncontexts: [{name: x}]\n", ":2:12", "x has no map 'context'"},
         {"current-context: x\ncontexts: [{name: x, context: {user: u}}]\n", ":2:31",
          "names no cluster"},
         {HEAD, ":5:31", "no cluster called c"},
@@ -152,7 +152,7 @@ static void test_refusals(void **state)
          "true or false"},
         {CONFIG("{server: 'https://h', insecure-skip-tls-verify: true, certificate-authority: a}",
                 "{}"),
-         ":7:51", "leave one out"},
+         ":7:51", "remove one of them"},
         {CONFIG("{server: 'https://h', certificate-authority-data: '!'}", "{}"), ":7:53",
          "PEM file in base64"},
         {CONFIG("{server: 'https://h', certificate-authority-data: aGVsbG8=}", "{}"), ":7:53",
@@ -163,7 +163,7 @@ static void test_refusals(void **state)
          "PEM file in base64"},
         {CONFIG(CLUSTER, "{exec: {command: aws}}"), ":9:10", "token"},
         {CONFIG(CLUSTER, "{auth-provider: {name: gcp}}"), ":9:19", "token"},
-        {CONFIG(CLUSTER, "{token: a, as: b}"), ":9:18", "impersonate"},
+        {CONFIG(CLUSTER, "{token: a, as: b}"), ":9:18", "impersonation"},
         {CONFIG(CLUSTER, "{client-certificate: a}"), ":9:3", "client-key"},
         {CONFIG(CLUSTER, "{client-key: a}"), ":9:3", "client-certificate"},
     };

@@ -18,17 +18,17 @@ static void test_answers(void **state)
     } cases[] = {
         {403,
          "{\"kind\":\"Status\",\"message\":\"nodes is forbidden: User \\\"x\\\" cannot list\"}",
-         "GET /api/v1/nodes: RBAC forbids it (403): a Role or ClusterRole bound to us must allow "
+         "GET /api/v1/nodes: RBAC forbids it (403): a Role or ClusterRole bound to our service "
+         "account must allow "
          "it: "
          "nodes is forbidden: User \"x\" cannot list"},
         {401, "{\"kind\":\"Status\",\"message\":\"Unauthorized\"}",
-         "GET /api/v1/nodes: the API server does not accept our token or certificate (401, RBAC "
-         "was "
-         "not even asked): Unauthorized"},
+         "GET /api/v1/nodes: the API server rejects our token or certificate (401, RBAC was not "
+         "checked): Unauthorized"},
         {502, "<html>\r\n<body>\n  Bad   Gateway.\n</body>",
-         "GET /api/v1/nodes: the answer is HTTP 502: <html> <body> Bad Gateway. </body>"},
-        {503, "", "GET /api/v1/nodes: the answer is HTTP 503"},
-        {302, "{\"message\":7}", "GET /api/v1/nodes: the answer is HTTP 302: {\"message\":7}"},
+         "GET /api/v1/nodes: the response is HTTP 502: <html> <body> Bad Gateway. </body>"},
+        {503, "", "GET /api/v1/nodes: the response is HTTP 503"},
+        {302, "{\"message\":7}", "GET /api/v1/nodes: the response is HTTP 302: {\"message\":7}"},
     };
     char reason[REASON_SIZE];
 

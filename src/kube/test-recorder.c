@@ -141,7 +141,7 @@ static void a_pod_that_is_gone_hears_nothing(void **state)
     assert_true(recorder_is_idle(recorder));
 }
 
-/* A webhook that fails in one namespace, for ever. */
+/* A webhook that always fails in one namespace. */
 static void one_that_cannot_be_written_holds_up_no_other(void **state)
 {
     say_to_pod("ml", "train");
@@ -212,7 +212,7 @@ static void a_lasting_refusal_of_pods_is_logged_once(void **state)
     assert_int_equal(log_end("level="), 1);
 }
 
-/* Without the right to get pods, they hear it all the same. */
+/* Without permission to get pods, they get the event anyway. */
 static void a_uid_that_may_not_be_read_is_left_out(void **state)
 {
     struct kube_call *post;

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* A server that keeps one number, and answers when it is told to. */
+/* A server that stores one number, and responds on demand. */
 static struct server {
     int wanted, has;
     bool forgets; /* takes what is written and does not keep it */
@@ -109,7 +109,7 @@ static void a_failure_is_waited_out(void **state)
         writer_sync(&writer);
     assert_int_equal(server.n_sent, 1);
     assert_true(uv_is_active((uv_handle_t *)&writer.timer));
-    writer_kick(&writer); /* the server can be heard again */
+    writer_kick(&writer); /* the server is reachable again */
     assert_int_equal(server.n_sent, 2);
     answer(200);
     assert_true(writer.at_rest);

@@ -145,7 +145,8 @@ static int take_error(struct kube_watch *watch, const json_t *status)
     const char *message = json_string_value(json_object_get(status, "message"));
 
     watch->gone = json_integer_value(json_object_get(status, "code")) == 410;
-    (void)set_string(&watch->said, message ? message : "the API server says no more than ERROR");
+    (void)set_string(&watch->said,
+                     message ? message : "the API server reports ERROR without a reason");
     return -EREMOTEIO;
 }
 
@@ -326,7 +327,7 @@ static void judge_fault(struct kube_watch *watch, const char *transport_reason)
         snprintf(reason, sizeof(reason), "watching %s: %s", watch->path, watch->said);
         end_refused(watch, reason, 0);
     } else if (watch->fault == -EMSGSIZE) {
-        snprintf(reason, sizeof(reason), "%s holds an object of more than %d MiB", watch->path,
+        snprintf(reason, sizeof(reason), "%s contains an object of more than %d MiB", watch->path,
                  KUBE_BODY_MAX >> 20);
         end_senseless(watch, reason);
     } else {
@@ -341,8 +342,8 @@ static void judge_end(struct kube_watch *watch)
     bool is_list = watch->phase == LISTING;
 
     if (splitter_end(&watch->splitter) < 0) {
-        snprintf(reason, sizeof(reason), "GET %s: the answer %s", watch->path,
-                 is_list ? "is no list" : "ends within an event");
+        snprintf(reason, sizeof(reason), "GET %s: the response %s", watch->path,
+                 is_list ? "is not a list" : "ends within an event");
         (is_list ? end_senseless : end_broken)(watch, reason);
     } else if (is_list) {
         end_page(watch);
@@ -411,7 +412,7 @@ static int ask(struct kube_watch *watch, struct error *err)
         text_addf(&url, "%s&", watch->query);
     add_query(watch, &url);
     if (text_failed(&url))
-        return error_set_errno(err, -ENOMEM, "cannot ask for %s", watch->path);
+        return error_set_errno(err, -ENOMEM, "cannot request %s", watch->path);
     splitter_deinit(&watch->splitter);
     splitter_init(&watch->splitter, is_list ? SPLIT_LIST : SPLIT_EVENTS, KUBE_BODY_MAX,
                   is_list ? on_item : on_event, watch);

@@ -34,8 +34,8 @@ static void say_trouble(struct writer *writer, const char *reason, unsigned stat
     writer->is_failing = true;
     if (!lograte_begin(&writer->failure, reason, clock_now_ms()))
         return;
-    log_warning("cannot write to the cluster, trying again", "what", writer->job->what, "reason",
-                reason, "do", status == 403 ? writer->job->remedy : NULL);
+    log_warning("cannot write to the cluster, retrying", "what", writer->job->what, "reason",
+                reason, "hint", status == 403 ? writer->job->remedy : NULL);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -68,7 +68,7 @@ static void on_good(struct writer *writer, const struct kube_response *response)
     if (writer->job->on_answer)
         writer->job->on_answer(response, writer->job_userdata);
     if (++writer->n_writes >= WRITES_SAID) {
-        say_trouble(writer, "the server takes what we write and does not keep it", 0);
+        say_trouble(writer, "the server accepts our writes but does not keep them", 0);
         wait(writer, 0);
         return;
     }
@@ -80,7 +80,7 @@ static void on_rest(struct writer *writer)
     const bool was_at_rest = writer->at_rest;
 
     if (lograte_end(&writer->failure))
-        log_info("written to the cluster again", "what", writer->job->what);
+        log_info("writing to the cluster again", "what", writer->job->what);
     writer->is_failing = false;
     writer->n_conflicts = writer->n_writes = 0;
     backoff_reset(&writer->backoff);
@@ -95,7 +95,7 @@ static void on_bad(struct writer *writer, const struct kube_response *response)
     const bool is_conflict =
         !response->error && (response->http_status == 409 || response->http_status == 422);
     const char *unnamed = kube_is_success(response->http_status)
-                              ? "the answer is not the API server's"
+                              ? "the response is not from the API server"
                               : "the server gave no reason";
     char reason[256];
 

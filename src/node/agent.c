@@ -97,7 +97,7 @@ static void reconcile_cdi(const struct agent *agent)
     if (!cdi_is_wanted(agent->facts.offer->config))
         cdi_remove(agent->facts.flags->cdi_dir);
     else if (cdi_write(agent->facts.flags->cdi_dir, agent->facts.offer, &err) < 0)
-        log_error(error_text(&err), "hint", "containers that ask for CDI devices cannot start");
+        log_error(error_text(&err), "hint", "containers that request CDI devices cannot start");
 }
 
 /* --- health: devices become Healthy and Unhealthy --- */
@@ -158,7 +158,7 @@ static void announce_health(struct agent *agent)
 static void apply_health(struct agent *agent, int outcome)
 {
     if (outcome < 0)
-        log_error("no memory to judge the health of the GPUs");
+        log_error("out of memory for the health of the GPUs");
     if (outcome == HEALTH_CHANGED) {
         announce_health(agent);
         healthfile_save(&agent->healthfile, &agent->health);
@@ -200,7 +200,7 @@ static void replan(struct agent *agent, struct config *config)
     if (*agent->facts.config_path)
         problems_set_source(&problems, agent->facts.config_path);
     if (offer_new(config, &agent->facts.machine, &problems, &next) < 0) {
-        log_error("no memory to plan; the old plan stays");
+        log_error("out of memory for planning; the old plan stays");
         if (!agent->facts.offer)
             agent->facts.next_config = config; /* retried with the next inventory */
         else if (config != agent->facts.offer->config)
@@ -254,7 +254,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     lograte_end(&agent->driver_problem);
     publisher_touch(agent->publisher);
     if (machine_update(&agent->facts.machine, seen, NULL, 0, &changed) < 0) {
-        log_error("no memory for the machine's inventory");
+        log_error("out of memory for the machine's inventory");
         return;
     }
     agent->facts.machine_known = true;
@@ -262,7 +262,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     if (health_forget(&agent->health, &agent->facts.machine) == HEALTH_CHANGED && outcome == 0)
         outcome = HEALTH_CHANGED;
     if (agent->helper_pid != driver_pid(agent->driver))
-        log_info("driver answered", "driver", seen->driver_version, "gpus",
+        log_info("driver is available", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
     agent->helper_pid = driver_pid(agent->driver);
     if (first || changed || !agent->facts.offer)
@@ -288,17 +288,17 @@ static void on_unavailable(const char *reason, void *userdata)
 
     snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s", reason);
     if (agent->facts.machine_known) {
-        report_driver_problem(agent, "the driver cannot be asked any more, trying again", NULL);
+        report_driver_problem(agent, "the driver is not available, retrying", NULL);
         apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
         return;
     }
     if (!pci_has_nvidia_gpu(NULL)) {
-        log_info("this node has no NVIDIA GPU; there is nothing to offer");
+        log_info("this node has no NVIDIA GPU; nothing to offer");
         agent->facts.machine_known = true;
         replan_machine(agent);
         return;
     }
-    report_driver_problem(agent, "the NVIDIA driver cannot be asked",
+    report_driver_problem(agent, "the NVIDIA driver is not available",
                           "is the driver loaded, and does this container see its libraries?");
     if (config && config->fail_on_init_error)
         stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps retrying instead */
@@ -353,8 +353,7 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
 static void on_unwatched(const char *uuid, const char *reason, void *userdata)
 {
     (void)userdata;
-    log_warning("GPU cannot be watched for XID events; it is probed only", "gpu", uuid, "reason",
-                reason);
+    log_warning("GPU does not report XID events; it is only probed", "gpu", uuid, "reason", reason);
 }
 
 static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
@@ -365,8 +364,8 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
     snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s does not return",
              call);
     publisher_touch(agent->publisher);
-    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
-                    : "a driver call does not return; its process was ended",
+    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
+                    : "a driver call does not return; its process was killed",
               "call", call, "gpu", *uuid ? uuid : NULL);
     apply_health(agent, health_hang(&agent->health, call, uuid, clock_now_ms()));
 }
@@ -452,7 +451,7 @@ static void take_node_status(struct agent *agent, const struct sync_news *news)
                            resource->allocatable);
     }
     if (r < 0)
-        log_error("no memory for what the Node shows");
+        log_error("out of memory for the Node's status");
 }
 
 static void on_cluster_news(const struct sync_news *news, void *userdata)

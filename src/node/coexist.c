@@ -27,14 +27,13 @@ static const struct {
 } components[N_COMPONENTS] = {
     [DEVICE_PLUGIN] = {"*nvidia-device-plugin*", NULL, NULL, NULL},
     [AGENT] = {"*gpuslice*", NULL, NULL, NULL},
-    [FEATURE_DISCOVERY] = {"*gpu-feature-discovery*", "FeatureDiscoveryFound",
-                           "gpu-feature-discovery runs on this node (pod ",
-                           "); the labels that it set stay its own, and gpuslice sets them when it "
-                           "is uninstalled"},
-    [MIG_MANAGER] = {"*mig-manager*", "MigManagerFound",
-                     "NVIDIA's mig-manager runs on this node (pod ",
-                     "); it decides on the MIG layout, and gpuslice offers the MIG devices that it "
-                     "makes"},
+    [FEATURE_DISCOVERY] =
+        {"*gpu-feature-discovery*", "FeatureDiscoveryFound",
+         "gpu-feature-discovery runs on this node (pod ",
+         "); the labels that it set remain its own, and gpuslice sets them when it is uninstalled"},
+    [MIG_MANAGER] =
+        {"*mig-manager*", "MigManagerFound", "NVIDIA's mig-manager runs on this node (pod ",
+         "); it decides on the MIG layout, and gpuslice offers the MIG devices that it creates"},
 };
 
 struct foreignplugin {
@@ -82,12 +81,12 @@ static void compose(struct foreignplugin *rival, const char *plugin_pod, const c
         snprintf(named, sizeof(named), " (pod %s)", pod);
     if (is_agent)
         snprintf(rival->sentence, sizeof(rival->sentence),
-                 "another agent serves %s on this node%s; this one takes over when that one ends",
+                 "another agent serves %s on this node%s; this one takes over when that one exits",
                  rival->resource, named);
     else
         snprintf(rival->sentence, sizeof(rival->sentence),
-                 "NVIDIA's device plugin serves %s (%s); uninstall it%s and gpuslice takes over at "
-                 "once, running pods keep their slices",
+                 "NVIDIA's device plugin serves %s (%s); uninstall it%s and gpuslice takes over "
+                 "immediately, running pods keep their slices",
                  rival->resource, rival->socket, named);
 }
 
@@ -110,7 +109,8 @@ static void say_gone(struct coexist *coexist, struct foreignplugin *rival)
 
     if (!lograte_end(&rival->rate))
         return;
-    snprintf(sentence, sizeof(sentence), "nobody else serves %s any more; gpuslice offers it again",
+    snprintf(sentence, sizeof(sentence),
+             "no other device plugin serves %s any more; gpuslice offers it again",
              rival->resource);
     say(coexist, false, "ForeignDevicePluginGone", sentence);
 }

@@ -25,7 +25,7 @@ struct coexist_news {
 
 typedef void coexist_fn(const struct coexist_news *news, void *userdata);
 
-/* All of it is borrowed. */
+/* All members are borrowed. */
 struct coexist_setup {
     uv_loop_t *loop;
     struct podresources *podresources;   /* freed first */

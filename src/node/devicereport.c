@@ -13,8 +13,7 @@ void devicereport_format(const struct plan *plan, const struct plan_device *on, 
     if (healthy)
         reason = "";
     snprintf(buffer, DEVICEREPORT_SIZE, "%s (%s) is %s%s%s", plan_device_name(plan, on, name),
-             on->device.uuid, healthy ? "fit for use again" : "Unhealthy", *reason ? ": " : "",
-             reason);
+             on->device.uuid, healthy ? "usable again" : "Unhealthy", *reason ? ": " : "", reason);
 }
 
 static void log_device(enum log_level level, const char *message, const struct plan *plan,

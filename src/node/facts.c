@@ -85,7 +85,7 @@ bool facts_ready(const struct facts *facts, struct text *why)
     size_t before = why->length;
 
     if (!facts->machine_known)
-        text_addf(why, "the driver has not answered yet%s%s\n", *problem ? ": " : "", problem);
+        text_addf(why, "the driver has not responded yet%s%s\n", *problem ? ": " : "", problem);
     else if (!facts->offer && facts->machine.n_gpus)
         text_add(why, "there is no configuration yet\n");
     if (facts->grants && *grants_problem(facts->grants))

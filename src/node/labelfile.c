@@ -58,8 +58,8 @@ static void write_content(struct labelfile *file, char *content)
     if (put(file->path, content, &err) < 0) {
         if (lograte_begin(&file->failure, error_text(&err), clock_now_ms()))
             log_error(error_text(&err), "hint",
-                      "the labels' file lies in a folder of node-feature-discovery's, which has to "
-                      "be mounted");
+                      "the label file is in a directory of node-feature-discovery, which must be "
+                      "mounted");
         free(content);
         return;
     }

@@ -39,10 +39,10 @@ static int ask(struct blocking_channel *channel, struct error *err)
     if (r == 0)
         r = blocking_send(channel, &question);
     if (r < 0)
-        return error_set_errno(err, r, "cannot ask the agent");
+        return error_set_errno(err, r, "cannot query the agent");
     r = blocking_receive(channel, until_ms, &answer, err);
     return r == BLOCKING_TIMEOUT
-               ? error_set(err, -ETIMEDOUT, "the agent does not answer within %d ms",
+               ? error_set(err, -ETIMEDOUT, "the agent did not respond within %d ms",
                            LIVENESS_DEADLINE_MS)
                : r;
 }

@@ -85,7 +85,7 @@ int main(int argc, char *argv[])
     }
     if (flags_parse(argc, argv + is_probe, environ, &flags, &overrides, &problems) < 0) {
         print_problems(&problems);
-        fputs("gpuslice-node: `gpuslice-node --help` lists the options\n", stderr);
+        fputs("gpuslice-node: see `gpuslice-node --help` for the options\n", stderr);
         return EXIT_USAGE;
     }
     setup_log(&flags);

@@ -119,8 +119,8 @@ static int add_labels(const struct facts *facts, struct sync_state *state)
     state->labels_by = config->gfd.output_file        ? SYNC_LABELS_NONE
                        : config->use_node_feature_api ? SYNC_LABELS_AUTO
                                                       : SYNC_LABELS_NODE;
-    /* A time that changes with each start would mean a write with each start: it has to be asked
-     * for, except in a file. */
+    /* A time that changes with each start would cause a write with each start: it must be enabled
+     * explicitly, except in a file. */
     if (r == 0 && config->gfd.no_timestamp == TRISTATE_FALSE)
         r = nodestate_add_timestamp(facts, state);
     return r == 0 ? add_extras(config, state) : r;
@@ -163,7 +163,7 @@ static int judge_services(const struct facts *facts, struct sync_state *state)
              facts->services->n, facts->services->n == 1 ? "" : "s",
              facts->services->n == 1 ? "is" : "are");
     if (!facts->services->n)
-        snprintf(message, sizeof(message), "the configuration offers no GPU of this node");
+        snprintf(message, sizeof(message), "the configuration offers none of this node's GPUs");
     return set_condition(state, true, "AllResourcesRegistered", message);
 }
 

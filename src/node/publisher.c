@@ -82,7 +82,7 @@ static void on_look(uv_timer_t *timer)
     int r = nodestate_make(publisher->facts, &state);
 
     if (r < 0)
-        log_error("no memory to tell the state of this node");
+        log_error("out of memory for the state of this node");
     if (r < 0 || r == NODESTATE_UNKNOWN)
         return;
     if (is_due(publisher, r == NODESTATE_SETTLING))
@@ -230,7 +230,7 @@ int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
     int r = 0;
 
     if (!publisher)
-        return error_set_errno(err, -ENOMEM, "cannot talk to the cluster");
+        return error_set_errno(err, -ENOMEM, "cannot communicate with the cluster");
     if (flags->node_name)
         r = synclink_new(loop, &sync, options->on_news, options->userdata, &publisher->link, err);
     if (r < 0)

@@ -48,7 +48,7 @@ static int load_again(const struct reload *reload, const char *path, struct conf
 {
     if (!may_block(path))
         return load_config(reload, path, ret_config, why);
-    snprintf(why, REFUSAL_SIZE, "%s is no file any more", path);
+    snprintf(why, REFUSAL_SIZE, "%s is no longer a file", path);
     return -EINVAL;
 }
 
@@ -66,8 +66,9 @@ static void take_config(const struct reload *reload, struct config *config, cons
 
     reload->facts->counters.reloads++;
     reload->facts->refusal[0] = '\0';
-    log_info("configuration taken", "file", *path ? path : NULL);
-    snprintf(message, sizeof(message), "configuration taken: %s", *path ? path : "an empty one");
+    log_info("configuration applied", "file", *path ? path : NULL);
+    snprintf(message, sizeof(message), "configuration applied: %s",
+             *path ? path : "an empty configuration");
     reload->event(false, "ConfigurationTaken", message, reload->userdata);
     put_in_force(reload, config, path);
     nodeconfig_applied(reload->nodeconfig);
@@ -77,7 +78,7 @@ static void refuse_config(const struct reload *reload, const char *path, const c
 {
     reload->facts->counters.failed_reloads++;
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", why);
-    log_error("the new configuration is refused, the old one stays in force", "file",
+    log_error("the new configuration is rejected, the old one stays in force", "file",
               *path ? path : NULL, "reason", why);
     reload->event(true, "ConfigurationRefused", why, reload->userdata);
 }
@@ -86,7 +87,7 @@ static void fall_back(const struct reload *reload, struct config *config, const 
                       const char *refusal)
 {
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", refusal);
-    log_error("this node's configuration cannot be used; another one stands in", "file",
+    log_error("this node's configuration is unusable; falling back to another one", "file",
               *path ? path : NULL, "reason", refusal);
     reload->event(true, "ConfigurationRefused", refusal, reload->userdata);
     put_in_force(reload, config, path);
@@ -105,7 +106,7 @@ static int start_with_fallback(const struct reload *reload, const char *refusal)
             return 0;
         }
     }
-    log_error("the configuration cannot be used, so the agent does not start", "reason", refusal,
+    log_error("the configuration is unusable, so the agent does not start", "reason", refusal,
               "hint", "`gpuslice check` shows every problem of a file");
     return -EINVAL;
 }
@@ -122,7 +123,7 @@ int reload_first(const struct reload *reload)
     if (*why || load_config(reload, path, &config, why) < 0)
         return start_with_fallback(reload, why);
     if (reload->facts->flags->config_folder)
-        log_info("configuration chosen", "file", *path ? path : "(empty)");
+        log_info("configuration selected", "file", *path ? path : "(empty)");
     put_in_force(reload, config, path);
     nodeconfig_applied(reload->nodeconfig);
     return 0;

@@ -41,7 +41,7 @@ static void add(struct serviceset *set, const struct plan_resource *resource)
     struct service *service;
 
     if (!array_push(&set->items, &set->n, &set->capacity, sizeof(*set->items))) {
-        log_error("no memory to offer a resource", "resource", resource->name);
+        log_error("out of memory for a resource", "resource", resource->name);
         return;
     }
     set->n--; /* counted only when complete: callbacks of service_new walk the array */

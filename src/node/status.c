@@ -38,7 +38,7 @@ static void write_devices(const struct facts *facts, struct text *out)
 
 static void write_gpus(const struct facts *facts, struct text *out)
 {
-    exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 when the GPU is fit for use.");
+    exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 if the GPU is healthy.");
     for (size_t i = 0; facts->offer && i < facts->offer->plan->n_devices; i++) {
         const struct plan_device *on = &facts->offer->plan->devices[i];
         const struct gpu *gpu = plan_gpu(facts->offer->plan, on);
@@ -59,21 +59,21 @@ static const struct {
     const char *name, *help;
     size_t offset;
 } service_rows[] = {
-    {"gpuslice_allocations_total", "Allocate calls, refused ones included.",
+    {"gpuslice_allocations_total", "Allocate calls, including rejected ones.",
      offsetof(struct service_counters, calls.allocations)},
-    {"gpuslice_failed_allocations_total", "Allocate calls that were refused.",
+    {"gpuslice_failed_allocations_total", "Allocate calls that were rejected.",
      offsetof(struct service_counters, calls.failed_allocations)},
     {"gpuslice_preferences_total", "GetPreferredAllocation calls.",
      offsetof(struct service_counters, calls.preferences)},
     {"gpuslice_device_lists_total", "Device lists sent to the kubelet.",
      offsetof(struct service_counters, calls.lists_sent)},
-    {"gpuslice_cancelled_calls_total", "Calls that the kubelet gave up, ended streams included.",
+    {"gpuslice_cancelled_calls_total", "Calls cancelled by the kubelet, including ended streams.",
      offsetof(struct service_counters, calls.cancelled)},
-    {"gpuslice_protocol_errors_total", "Connections of the kubelet that were no valid gRPC.",
+    {"gpuslice_protocol_errors_total", "Connections from the kubelet that were not valid gRPC.",
      offsetof(struct service_counters, calls.protocol_errors)},
     {"gpuslice_registrations_total", "Successful registrations with the kubelet.",
      offsetof(struct service_counters, registrations)},
-    {"gpuslice_failed_registrations_total", "Registrations that failed and were tried again.",
+    {"gpuslice_failed_registrations_total", "Registrations that failed and were retried.",
      offsetof(struct service_counters, failed_registrations)},
 };
 
@@ -91,7 +91,7 @@ static void write_services(const struct facts *facts, struct text *out)
         }
     }
     exposition_family(out, "gpuslice_registered", "gauge",
-                      "1 when the resource is registered with the kubelet.");
+                      "1 if the resource is registered with the kubelet.");
     for (size_t i = 0; i < facts->services->n; i++)
         exposition_sample(out, "gpuslice_registered",
                           service_is_ready(facts->services->items[i]) ? 1 : 0, "resource",
@@ -102,13 +102,13 @@ static const struct {
     const char *name, *help;
     size_t offset;
 } fact_rows[] = {
-    {"gpuslice_config_reloads_total", "Configuration files taken.",
+    {"gpuslice_config_reloads_total", "Configuration files applied.",
      offsetof(struct facts_counters, reloads)},
-    {"gpuslice_config_failed_reloads_total", "Configuration files refused; the old plan was kept.",
+    {"gpuslice_config_failed_reloads_total", "Configuration files rejected; the old plan was kept.",
      offsetof(struct facts_counters, failed_reloads)},
-    {"gpuslice_xid_events_total", "XID events that the driver reported.",
+    {"gpuslice_xid_events_total", "XID events reported by the driver.",
      offsetof(struct facts_counters, xids)},
-    {"gpuslice_driver_hangs_total", "Driver calls that overran their deadline.",
+    {"gpuslice_driver_hangs_total", "Driver calls that exceeded their deadline.",
      offsetof(struct facts_counters, hangs)},
 };
 
@@ -122,10 +122,10 @@ static void write_facts(const struct facts *facts, struct text *out)
         exposition_sample(out, fact_rows[row].name, (double)value, NULL);
     }
     exposition_family(out, "gpuslice_config_refused", "gauge",
-                      "1 while the configuration meant is bad and another one is in force.");
+                      "1 while the selected configuration is invalid and another one is in force.");
     exposition_sample(out, "gpuslice_config_refused", *facts->refusal ? 1 : 0, NULL);
     exposition_family(out, "gpuslice_config_info", "gauge",
-                      "Constant 1, labelled by the file in force; empty for no file.");
+                      "Constant 1, labelled by the file in force; empty if there is none.");
     exposition_sample(out, "gpuslice_config_info", 1, "file", facts->config_path, NULL);
 }
 
@@ -134,15 +134,16 @@ static const struct {
     size_t offset;
 } grant_rows[] = {
     {"gpuslice_grants_adopted", "gauge",
-     "Grants of device ids that a pod held before there was a record; they have no limits.",
+     "Grants of device ids that a pod already held when they were first recorded; they have no "
+     "limits.",
      offsetof(struct grants_counters, grants.n_adopted)},
-    {"gpuslice_grants_waiting", "gauge", "Calls of the kubelet that wait for the disk.",
+    {"gpuslice_grants_waiting", "gauge", "Kubelet calls waiting for the disk.",
      offsetof(struct grants_counters, waiting)},
     {"gpuslice_grant_log_bytes", "gauge", "Size of the grant log.",
      offsetof(struct grants_counters, log_bytes)},
-    {"gpuslice_grant_syncs_total", "counter", "Writes of the grant log that reached the disk.",
+    {"gpuslice_grant_syncs_total", "counter", "Successful writes of the grant log.",
      offsetof(struct grants_counters, syncs)},
-    {"gpuslice_grant_failed_syncs_total", "counter", "Writes of the grant log that failed.",
+    {"gpuslice_grant_failed_syncs_total", "counter", "Failed writes of the grant log.",
      offsetof(struct grants_counters, failed_syncs)},
 };
 
@@ -154,7 +155,7 @@ static void write_grants(const struct facts *facts, struct text *out)
         return;
     counters = grants_counters(facts->grants);
     exposition_family(out, "gpuslice_grants", "gauge",
-                      "Grants: current ones hold a device id, ending ones lost theirs.");
+                      "Grants: current ones hold a device id, ending ones no longer do.");
     exposition_sample(out, "gpuslice_grants", (double)counters.grants.n_current, "state", "current",
                       NULL);
     exposition_sample(out, "gpuslice_grants", (double)counters.grants.n_ending, "state", "ending",
@@ -167,11 +168,11 @@ static void write_grants(const struct facts *facts, struct text *out)
         exposition_sample(out, grant_rows[row].name, (double)value, NULL);
     }
     exposition_family(out, "gpuslice_grant_sync_seconds_total", "counter",
-                      "Time that writes of the grant log took.");
+                      "Duration of grant log writes.");
     exposition_sample(out, "gpuslice_grant_sync_seconds_total", counters.sync_seconds, NULL);
     exposition_family(
         out, "gpuslice_grants_writable", "gauge",
-        "0 while nothing new can be granted: devices that no pod holds are Unhealthy.");
+        "0 while no new grants are possible: devices that no pod holds are Unhealthy.");
     exposition_sample(out, "gpuslice_grants_writable", *grants_problem(facts->grants) ? 0 : 1,
                       NULL);
 }
@@ -181,11 +182,11 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
     if (!publisher_has_cluster(publisher))
         return;
     exposition_family(out, "gpuslice_cluster_connected", "gauge",
-                      "1 while the program for the API server runs and hears it.");
+                      "1 while the API server is reachable through gpuslice-nodesync.");
     exposition_sample(out, "gpuslice_cluster_connected", publisher_is_connected(publisher) ? 1 : 0,
                       NULL);
     exposition_family(out, "gpuslice_cluster_lost_events_total", "counter",
-                      "Events for the cluster that found no room.");
+                      "Events for the cluster that were dropped because the queue was full.");
     exposition_sample(out, "gpuslice_cluster_lost_events_total",
                       (double)publisher_lost_events(publisher), NULL);
 }
@@ -205,6 +206,6 @@ unsigned status_answer(enum httplink_page page, struct text *body, void *userdat
     }
     if (page == HTTPLINK_READY && !facts_ready(status->facts, body))
         return 503;
-    text_add(body, "ok\n"); /* whoever responds is healthy */
+    text_add(body, "ok\n"); /* a process that responds is healthy */
     return 200;
 }

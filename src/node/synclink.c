@@ -25,7 +25,7 @@ struct synclink {
     bool is_puzzling;  /* the program sent what we do not understand; logged already */
     bool has_spoken;   /* the program that is there now */
     bool hears_server; /* by its last news */
-    bool is_uninstall; /* its answer to bye */
+    bool is_uninstall; /* its response to the shutdown */
     synclink_news_fn *on_news;
     void *userdata;
     synclink_gone_fn *on_gone;
@@ -131,8 +131,8 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
         return;
     }
     if (!link->is_puzzling)
-        log_error("gpuslice-nodesync says what the agent does not understand", "reason",
-                  r < 0 ? error_text(&err) : "only the agent says that");
+        log_error("gpuslice-nodesync sent an invalid message", "reason",
+                  r < 0 ? error_text(&err) : "only the agent sends this message");
     link->is_puzzling = true;
 }
 
@@ -164,7 +164,7 @@ static void on_ended(const struct subprocess_end *end, void *userdata)
 
 static void on_shutdown_over(uv_timer_t *timer)
 {
-    log_warning("gpuslice-nodesync does not end; it is ended");
+    log_warning("gpuslice-nodesync does not exit; killing it");
     finish_leaving(timer->data);
 }
 
@@ -189,7 +189,7 @@ static int start_child(struct synclink *link, uv_loop_t *loop,
     };
     const struct subprocess_options subprocess = {
         .program = "gpuslice-nodesync",
-        .title = "the program for the API server",
+        .title = "gpuslice-nodesync",
         .key = "node",
         .value = options->setup->node,
         .channel = peer_channel_options(SYNC_MESSAGE_MAX, options->deadline_ms),
@@ -239,7 +239,7 @@ int synclink_new(uv_loop_t *loop, const struct synclink_options *options, syncli
     if (r < 0) {
         if (link)
             free_memory(link);
-        return error_set_errno(err, r, "cannot talk to the API server");
+        return error_set_errno(err, r, "cannot communicate with the API server");
     }
     link->on_news = on_news;
     link->userdata = userdata;
@@ -282,7 +282,7 @@ void synclink_state(struct synclink *link, const struct sync_state *state)
     if (!link)
         return;
     if (sync_message_write(&message, &text) < 0) {
-        log_error("the state of the node cannot be told to the API server", "hint",
+        log_error("cannot send the state of the node to the API server", "hint",
                   "is gpuslice.labels very long?");
         return;
     }

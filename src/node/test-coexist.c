@@ -105,7 +105,7 @@ static void a_rival_is_said_once_with_its_pod(void **state)
     assert_string_equal(world->sentence,
                         "NVIDIA's device plugin serves nvidia.com/gpu (nvidia-gpu.sock); uninstall "
                         "it (pod kube-system/nvdp-nvidia-device-plugin-x) and gpuslice takes over "
-                        "at once, running pods keep their slices");
+                        "immediately, running pods keep their slices");
     assert_string_equal(coexist_message(world->coexist, GPU), world->sentence);
     coexist_foreign_plugin(world->coexist, GPU, NULL);
     assert_string_equal(text_string(&world->said), "!ForeignDevicePlugin ForeignDevicePluginGone ");
@@ -148,7 +148,7 @@ static void another_agent_is_no_plugin_of_nvidia(void **state)
     answer(pods, 2);
     assert_string_equal(world->sentence,
                         "another agent serves nvidia.com/gpu on this node (pod other/gpuslice-x); "
-                        "this one takes over when that one ends");
+                        "this one takes over when that one exits");
 }
 
 static void components_are_said_when_they_are_new(void **state)

@@ -33,10 +33,10 @@ static void sentences(void **state)
     } rows[] = {
         {0, false, "XID 79: off the bus", "GPU 2 (GPU-c) is Unhealthy: XID 79: off the bus"},
         {0, false, "", "GPU 2 (GPU-c) is Unhealthy"},
-        {0, true, "", "GPU 2 (GPU-c) is fit for use again"},
-        {0, true, "an old reason", "GPU 2 (GPU-c) is fit for use again"},
+        {0, true, "", "GPU 2 (GPU-c) is usable again"},
+        {0, true, "an old reason", "GPU 2 (GPU-c) is usable again"},
         {1, false, "XID 48", "MIG device 3:1 (MIG-1) is Unhealthy: XID 48"},
-        {1, true, "", "MIG device 3:1 (MIG-1) is fit for use again"},
+        {1, true, "", "MIG device 3:1 (MIG-1) is usable again"},
     };
 
     (void)state;

@@ -72,7 +72,7 @@ static void readiness_names_what_is_missing(void **state)
     (void)state;
     assert_false(facts_ready(&facts, &why));
     assert_string_equal(text_string(&why),
-                        "the driver has not answered yet: the driver is not loaded\n");
+                        "the driver has not responded yet: the driver is not loaded\n");
     text_deinit(&why);
     facts = (struct facts){.machine_known = true, .machine.n_gpus = 1};
     assert_false(facts_ready(&facts, &why));

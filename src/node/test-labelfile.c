@@ -51,7 +51,7 @@ static void test_is_sorted_and_readable_by_all_and_written_when_it_differs(void 
     assert_int_equal(first.st_mode & 0777, 0644);
     labelfile_write(&file, bed.path, labels, 2);
     assert_int_equal(stat(bed.path, &second), 0);
-    assert_int_equal(first.st_ino, second.st_ino); /* not written anew */
+    assert_int_equal(first.st_ino, second.st_ino); /* not rewritten */
     labelfile_write(&file, bed.path, changed, 1);
     assert_content(bed.path, "a/b=\n");
     labelfile_end(&file, false);

@@ -34,7 +34,7 @@ const char *service_resource(const struct service *service)
     return service->resource;
 }
 
-static const char *rival; /* the sentence of who serves instead of us; NULL = nobody */
+static const char *rival; /* the message about the plugin that serves instead of us; NULL = none */
 
 bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size)
 {
@@ -186,7 +186,7 @@ static void counts_resources_as_people_do(void **state)
     world->set.n = 0;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
-                     "the configuration offers no GPU of this node");
+                     "the configuration offers none of this node's GPUs");
 }
 
 /* One trouble after the other is solved, the gravest first. */

@@ -20,7 +20,7 @@
 #include "node/nodestate.h"
 #include "plugin/test-bed.h"
 
-/* --- the cluster, played: what is said to it, in order --- */
+/* --- the simulated cluster: messages to it, in order --- */
 
 static struct text said;
 static char *node_name;
@@ -218,7 +218,7 @@ static void many_changes_are_told_once(void **state)
     assert_said("");
 }
 
-/* What is said later takes away what the agent before us said. */
+/* A later state removes what the previous agent wrote. */
 static void nothing_is_told_while_nothing_is_known(void **state)
 {
     struct world *world = *state;
@@ -257,7 +257,7 @@ static void resources_that_arrive_are_told_at_once(void **state)
     struct world *world = *state;
 
     start(world);
-    for (int round = 0; round < 3; round++) { /* each new configuration has its time anew */
+    for (int round = 0; round < 3; round++) { /* each new configuration gets its full time */
         outcome = NODESTATE_SETTLING;
         publisher_touch(world->publisher);
         bed_advance(&world->bed, 3000);

@@ -299,7 +299,7 @@ static void a_pipe_in_the_files_place_does_not_block(void **state)
     bed_remove(&world->bed, "a.yaml");
     assert_int_equal(mkfifo(meant, 0600), 0);
     assert_int_equal(reload_now(&world->reload), 0);
-    snprintf(expected, sizeof(expected), "%s is no file any more", meant);
+    snprintf(expected, sizeof(expected), "%s is no longer a file", meant);
     assert_string_equal(world->facts.refusal, expected);
     assert_int_equal(replicas(world), 4);
 }

@@ -37,7 +37,7 @@ struct service_counters service_counters(const struct service *service)
     return service->counters;
 }
 
-static const char *rival; /* the sentence of who serves nvidia.com/gpu; NULL = nobody */
+static const char *rival; /* the message about the plugin that serves nvidia.com/gpu; NULL = none */
 
 const char *coexist_message(const struct coexist *coexist, const char *resource)
 {
@@ -168,9 +168,10 @@ static void an_agent_that_just_started_says_what_it_waits_for(void **state)
     world->facts.offer = NULL;
     assert_answer(world, HTTPLINK_READY, 503, "there is no configuration yet\n");
     world->facts.machine_known = false;
-    assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet\n");
+    assert_answer(world, HTTPLINK_READY, 503, "the driver has not responded yet\n");
     snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "no libnvidia-ml");
-    assert_answer(world, HTTPLINK_READY, 503, "the driver has not answered yet: no libnvidia-ml\n");
+    assert_answer(world, HTTPLINK_READY, 503,
+                  "the driver has not responded yet: no libnvidia-ml\n");
     world->facts.machine_known = true;
     world->facts.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
     assert_answer(world, HTTPLINK_READY, 200, "ok\n");

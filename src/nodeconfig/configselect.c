@@ -95,8 +95,7 @@ static int pick_by_fallbacks(const struct configselect *choice, char *const *nam
         word += length + (word[length] == ',');
     }
     return error_set(err, -ENOENT,
-                     "nothing chooses a configuration for this node: set its label %s to one of: "
-                     "%s",
+                     "no configuration is selected for this node: set its label %s to one of: %s",
                      choice->label, list_names(names, n_names).text);
 }
 
@@ -108,15 +107,15 @@ int configselect_pick(const struct configselect *choice, char *const *names, siz
 
     *ret_name = NULL;
     if (n_names == 0)
-        return error_set(err, -ENOENT, "the folder %s holds no configuration", choice->folder);
+        return error_set(err, -ENOENT, "the directory %s contains no configuration",
+                         choice->folder);
     if (!wanted || !*wanted)
         return pick_by_fallbacks(choice, names, n_names, ret_name, err);
     if (find(names, n_names, wanted, ret_name) == 0)
         return 0;
     if (has_label)
         return error_set(err, -ENOENT,
-                         "the node's label %s names the configuration '%s', which is "
-                         "none of: %s",
+                         "the node's label %s selects the configuration '%s', which is none of: %s",
                          choice->label, wanted, list_names(names, n_names).text);
     return error_set(err, -ENOENT, "the default configuration '%s' is none of: %s", wanted,
                      list_names(names, n_names).text);

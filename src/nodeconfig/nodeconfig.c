@@ -77,7 +77,7 @@ static void remember(const struct nodeconfig *config)
         r = file_write_atomic(config->remembered, text.data, text.length, 0600, &err);
     if (r < 0)
         log_warning(error_text(&err), "hint",
-                    "after a restart the agent waits for the label of its node");
+                    "after a restart the agent will wait for the label of its node");
 }
 
 /* --- the folder's files --- */
@@ -186,7 +186,7 @@ static int follow(struct nodeconfig *config, const char *path, struct error *err
 /* True the first time. */
 static bool say_waiting(struct nodeconfig *config)
 {
-    const char *sentence = "there is no configuration yet; the agent waits for one";
+    const char *sentence = "there is no configuration yet; waiting for one";
     const bool is_first = lograte_change(&config->absence, sentence);
 
     if (is_first)
@@ -255,7 +255,7 @@ static void on_patience_over(uv_timer_t *timer)
 
     if (config->label_known)
         return;
-    log_warning("the cluster does not say what this node's label is; it counts as not set", "label",
+    log_warning("the cluster has not reported this node's label; treating it as unset", "label",
                 config->flags->node_label);
     config->label_known = true;
     look_in(config, 0);
@@ -294,7 +294,7 @@ static int start(struct nodeconfig *config, struct error *err)
     if (!flags->config_folder)
         return flags->config_file ? follow(config, flags->config_file, err) : 0;
     if (flags->config_file)
-        log_warning("a folder of configurations is given, so the single file is not read", "file",
+        log_warning("a directory of configurations is given, so the single file is ignored", "file",
                     flags->config_file, "folder", flags->config_folder);
     return start_folder(config, err);
 }
@@ -307,7 +307,7 @@ int nodeconfig_new(uv_loop_t *loop, const struct agent_flags *flags,
     int r;
 
     if (!config)
-        return error_set_errno(err, -ENOMEM, "cannot follow the configuration");
+        return error_set_errno(err, -ENOMEM, "cannot watch the configuration");
     config->loop = loop;
     config->flags = flags;
     config->on_changed = on_changed;

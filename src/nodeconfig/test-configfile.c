@@ -83,7 +83,7 @@ static void watch(struct world *world)
     assert_int_equal(world->n_changes, 0); /* what stands there at first is no change */
 }
 
-/* So many changes are told within a second, and no more. */
+/* At most this many changes are reported within a second. */
 static void assert_changes(struct world *world, unsigned n)
 {
     bed_advance(&world->bed, 1000);

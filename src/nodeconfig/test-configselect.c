@@ -30,7 +30,7 @@ static const struct row {
      NULL,
      NULL,
      NULL,
-     "label " KEY " names the configuration 'c', which is none of: a, b"},
+     "label " KEY " selects the configuration 'c', which is none of: a, b"},
     {{"a", "b"}, "c", "a", "named,single,empty", NULL, "'c', which is none of: a, b"},
     {{"a"}, "..data", NULL, "single", NULL, "'..data', which is none of: a"},
     {{"a"}, "A", NULL, "single", NULL, "'A'"},
@@ -51,12 +51,12 @@ static const struct row {
     {{"a", "b"}, NULL, NULL, "named,single,empty", "", NULL},
     {{"a"}, NULL, NULL, "empty,single", "", NULL},
     {{"default"}, NULL, NULL, "single,named", "default", NULL},
-    {{"a"}, NULL, NULL, NULL, NULL, "nothing chooses a configuration"},
-    {{"a"}, NULL, NULL, "", NULL, "nothing chooses a configuration"},
+    {{"a"}, NULL, NULL, NULL, NULL, "no configuration is selected"},
+    {{"a"}, NULL, NULL, "", NULL, "no configuration is selected"},
     /* No files: nothing helps. */
-    {{NULL}, "a", NULL, NULL, NULL, "the folder /configs holds no configuration"},
-    {{NULL}, NULL, "a", NULL, NULL, "holds no configuration"},
-    {{NULL}, NULL, NULL, "named,single,empty", NULL, "holds no configuration"},
+    {{NULL}, "a", NULL, NULL, NULL, "the directory /configs contains no configuration"},
+    {{NULL}, NULL, "a", NULL, NULL, "contains no configuration"},
+    {{NULL}, NULL, NULL, "named,single,empty", NULL, "contains no configuration"},
 };
 
 static void check_row(const struct row *row)

@@ -192,7 +192,7 @@ static void test_an_empty_folder_is_waited_for_once(void **state)
     while (!*nodeconfig_problem(bed->config))
         await_change(bed);
     assert_false(nodeconfig_is_waiting(bed->config));
-    assert_non_null(strstr(nodeconfig_problem(bed->config), "holds no configuration"));
+    assert_non_null(strstr(nodeconfig_problem(bed->config), "contains no configuration"));
 }
 
 static void test_a_single_file_needs_no_label(void **state)

@@ -75,7 +75,7 @@ static void on_down(const char *sentence, void *userdata)
 static void on_trouble(const char *sentence, void *userdata)
 {
     (void)userdata;
-    log_warning("there is no agent yet; trying again", "reason", sentence);
+    log_warning("there is no agent yet; retrying", "reason", sentence);
 }
 
 static int reach_agent(struct agentlink *link, uv_loop_t *loop, const char *socket,

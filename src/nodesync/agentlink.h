@@ -15,8 +15,8 @@ struct agentlink;
 struct agentlink_events {
     /* The callback may take members, leaving them empty; the rest is freed afterwards. */
     void (*on_message)(struct sync_message *message, void *userdata);
-    /* 0: the agent closed its end; a negative errno: what it sends makes no sense, or it cannot be
-     * heard (sentence says why). Called once. */
+    /* 0: the agent closed its end; a negative errno: it sent an invalid message, or reading
+     * failed (sentence says why). Called once. */
     void (*on_end)(int r, const char *sentence, void *userdata);
 };
 

@@ -41,7 +41,7 @@ static int send_object(struct feature *feature, const char *path, kube_done_fn *
     int r = WRITER_IDLE;
 
     if (!wanted)
-        return error_set_errno(err, -ENOMEM, "cannot make a NodeFeature");
+        return error_set_errno(err, -ENOMEM, "cannot create a NodeFeature");
     feature->step = FEATURE_WRITE;
     if (!nodefeature_is_as_wanted(feature->current, wanted))
         r = kube_apply(observed->client, path, KUBE_YIELD, wanted,
@@ -63,7 +63,7 @@ static int send_next(void *userdata, kube_done_fn *on_done, void *done_userdata,
         return WRITER_IDLE;
     path = path_of(feature->observed->setup);
     if (!path)
-        return error_set_errno(err, -ENOMEM, "cannot name our NodeFeature");
+        return error_set_errno(err, -ENOMEM, "cannot build the name of our NodeFeature");
     if (!feature->is_discovered) {
         feature->step = FEATURE_DISCOVER;
         return send_plain(feature, "GET", NODEFEATURE_GROUP_PATH, on_done, done_userdata, ret_call,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * gpuslice-nodesync: speaks with the API server for the agent, so that the process the kubelet
+ * gpuslice-nodesync: talks to the API server for the agent, so that the process the kubelet
  * talks to carries no HTTP library, and no API server can hold slicing up. It is the agent's child
  * or a container beside it, and talks to it over a channel (message.h).
  */
@@ -53,8 +53,8 @@ static bool is_child(void)
     return fstat(SUBPROCESS_FD, &channel) == 0 && S_ISSOCK(channel.st_mode);
 }
 
-/* The agent decides when a child ends: one that was killed says no bye; a terminal's ^C goes to it
- * too, and it says bye then. */
+/* The agent decides when a child ends: one that was killed sends no shutdown; a terminal's ^C goes
+ * to it too, and it sends one then. */
 static void live_with_parent(void)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -86,6 +86,6 @@ int main(int argc, char *argv[])
     if (status != PROGRAM_AGAIN)
         return status;
     execv("/proc/self/exe", argv); /* nothing is left over from the agent before */
-    log_error("cannot begin again", "reason", strerror(errno));
+    log_error("cannot restart the connection", "reason", strerror(errno));
     return 1;
 }

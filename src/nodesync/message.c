@@ -284,7 +284,7 @@ static int read_item(const struct member *member, const json_t *json, char *item
     if (!member->item_members)
         return read_text(&text, json, item, err);
     if (!json_is_object(json))
-        return error_set(err, -EBADMSG, "%s should hold objects", member->key);
+        return error_set(err, -EBADMSG, "%s should contain objects", member->key);
     return read_members(member->item_members, member->n_item_members, json, item, err);
 }
 

@@ -5,13 +5,13 @@
  * What the agent and gpuslice-nodesync tell each other over their channel: each message is a
  * notice, a JSON object.
  *
- * The agent speaks first (setup), then tells what should be (state, whole each time: what is not in
+ * The agent starts (setup), then sends the desired state (state, complete each time: what is not in
  * it any more goes away) and what happened (event). The program tells what it sees of our Node
  * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
- * may be started anew: the agent then says setup and state again. Before the agent ends in good
- * order it says bye; the program finds out whether that is an uninstall, cleans up if so, tells the
- * agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A channel that closes without bye
- * ends the program at once and changes nothing.
+ * may be restarted: the agent then sends setup and state again. Before an orderly exit the agent
+ * sends the shutdown message; the program finds out whether that is an uninstall, cleans up if so,
+ * tells the agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A channel that closes
+ * without it ends the program at once and changes nothing.
  *
  * A message that is none of these is refused with a sentence. Unknown members are ignored and
  * missing ones are empty, so that the two may be of neighbouring versions during an upgrade.

@@ -79,8 +79,8 @@ void nfdwatch_sync(struct nfdwatch *watch)
     await(&watch->lag, nfd->lags && !nfd->is_silent, on_lag);
     await(&watch->lost, nfd_lost(nfd) && !watch->is_lost_old, on_lost);
     if ((nfd->n_served > 0) != (n_served_before > 0))
-        log_info(nfd->n_served ? "our labels are set by node-feature-discovery now"
-                               : "node-feature-discovery does not set our labels any more",
+        log_info(nfd->n_served ? "node-feature-discovery sets our labels now"
+                               : "node-feature-discovery no longer sets our labels",
                  "node", watch->observed->setup->node);
     if (nfd->n_served < n_served_before || (nfd->was_here && !was_here_before))
         feature_check(watch->feature);

@@ -188,10 +188,10 @@ int node_news(const json_t *node, const struct sync_setup *setup, struct sync_ne
 const char *node_label_fault(const char *key, const char *value)
 {
     if (kubename_check_key(key, NULL) < 0)
-        return "a label's key is [domain/]name, where name has 63 letters, digits or -_. at most "
+        return "a label's key is [domain/]name, where name has at most 63 letters, digits or -_. "
                "and begins and ends with a letter or digit";
     if (kubename_check_value(value, NULL) < 0)
-        return "a label's value has 63 letters, digits or -_. at most and begins and ends with a "
+        return "a label's value has at most 63 letters, digits or -_. and begins and ends with a "
                "letter or digit";
     return NULL;
 }

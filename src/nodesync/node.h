@@ -35,5 +35,5 @@ json_t *node_keep(const json_t *node);
 /* The part of the news that comes from the Node. node may be NULL: gone. 0 or -ENOMEM. */
 int node_news(const json_t *node, const struct sync_setup *setup, struct sync_news *ret_news);
 
-/* NULL when the API server takes it; else what is wrong with it. */
+/* NULL if the API server accepts it; else what is wrong with it. */
 const char *node_label_fault(const char *key, const char *value);

@@ -100,7 +100,7 @@ static json_t *label_map(const struct sync_state *state)
         const struct sync_label *label = &state->labels[i];
 
         if (node_label_fault(label->key, label->value))
-            continue; /* said by the plan of the Node's labels */
+            continue; /* reported when the Node's labels were planned */
         if (json_object_set_new(map, label->key, json_string(label->value)) < 0) {
             json_decref(map);
             return NULL;

@@ -18,7 +18,7 @@ static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdat
         return WRITER_IDLE;
     path = kube_path(&(struct kube_place){"/api/v1", setup->namespace_, "pods", setup->pod});
     if (!path)
-        return error_set_errno(err, -ENOMEM, "cannot ask for our pod");
+        return error_set_errno(err, -ENOMEM, "cannot get our pod");
     request.path = path;
     return kube_send(owner->observed->client, &request, done_userdata, ret_call, err);
 }

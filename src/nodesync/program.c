@@ -24,7 +24,8 @@
 enum {
     ACCESS_FIRST_MS = 1000,
     ACCESS_LAST_MS = 60 * 1000,
-    LAST_WORDS_MS = 5000, /* for the agent's bye, which is followed by SYNC_SHUTDOWN_MS at most */
+    LAST_WORDS_MS =
+        5000, /* for the agent's shutdown message, which is followed by SYNC_SHUTDOWN_MS at most */
 };
 
 struct program {
@@ -86,7 +87,7 @@ static void say_notes(struct program *program, const struct labels_plan *plan)
     if (!text.length || !lograte_change(&program->notes, text.data))
         return;
     if (plan->n_held)
-        log_info("labels are left to who holds them", "labels", text_string(&text));
+        log_info("not setting labels that are owned by others", "labels", text_string(&text));
     for (size_t i = 0; i < plan->n_refused; i++)
         log_warning(plan->refused[i]);
 }
@@ -121,7 +122,7 @@ static void tell_news(struct program *program)
     if (!agentlink_is_up(program->agent))
         return;
     if (fill_news(program, &message.news) < 0 || agentlink_send(program->agent, &message) < 0)
-        log_error("cannot tell the agent about the Node for want of memory");
+        log_error("out of memory, cannot send the agent news about the Node");
 }
 
 /* -- the Node ---------------------------------------------------------------------------------- */
@@ -201,11 +202,11 @@ static void on_trouble(const char *reason, void *userdata)
     tell_news(program);
     if (reason) {
         if (lograte_begin(&program->server_trouble, reason, clock_now_ms()))
-            log_warning("the API server cannot be heard, trying again", "reason", reason);
+            log_warning("the API server is unreachable, retrying", "reason", reason);
         return;
     }
     if (lograte_end(&program->server_trouble))
-        log_info("the API server is heard again");
+        log_info("the API server is reachable again");
     writer_kick(&program->owner.writer);
     nodewriters_kick(&program->nodewriters);
     writer_kick(&program->feature.writer);
@@ -244,7 +245,7 @@ static void on_farewell(void *userdata)
     const struct sync_message message = {.kind = SYNC_UNINSTALL};
 
     if (program->shutdown.is_uninstall && agentlink_send(program->agent, &message) < 0)
-        log_error("cannot tell the agent that it is uninstalled, for want of memory");
+        log_error("out of memory, cannot notify the agent of its uninstall");
     end(program, 0);
 }
 
@@ -302,10 +303,10 @@ static int drop_rights(struct program *program, const struct kube_access *access
     for (size_t i = 0; i < ARRAY_SIZE(files) && geteuid() == 0; i++) {
         if (!files[i] || !*files[i] || role_check_readable(files[i]) == 0)
             continue;
-        log_info("gpuslice-nodesync goes on as root, without capabilities: its credentials are "
-                 "for root alone",
+        log_info("gpuslice-nodesync keeps running as root, without capabilities: its credentials "
+                 "are readable by root only",
                  "file", files[i], "hint",
-                 "let user 65534 read it, and this program becomes that user");
+                 "make them readable by user 65534, and this program switches to that user");
         role = ROLE_NODESYNC_AS_ROOT;
         break;
     }
@@ -336,7 +337,7 @@ static int start(struct program *program, struct error *err)
         return r;
     }
     program->observed.client = program->client;
-    log_info("keeping our Node at the API server", "node", program->setup.node, "server",
+    log_info("maintaining our Node at the API server", "node", program->setup.node, "server",
              access.server);
     start_writers(program);
     recorder_start(program->recorder, program->client);
@@ -358,7 +359,7 @@ static void on_access(uv_timer_t *timer)
 static void on_setup(struct program *program, struct sync_setup *setup)
 {
     if (program->setup.node) {
-        log_error("the agent said its setup twice");
+        log_error("the agent sent its setup twice");
         end(program, 1);
         return;
     }
@@ -410,7 +411,7 @@ static void on_message(struct sync_message *message, void *userdata)
     struct program *program = userdata;
 
     if (message->kind != SYNC_SETUP && message->kind != SYNC_SHUTDOWN && !program->setup.node) {
-        log_error("the agent did not say its setup first");
+        log_error("the agent's first message is not its setup");
         end(program, 1);
         return;
     }
@@ -439,13 +440,13 @@ static void on_end(int r, const char *sentence, void *userdata)
     struct program *program = userdata;
 
     if (r < 0)
-        log_error("the agent cannot be understood", "reason", sentence);
+        log_error("the agent sent an invalid message", "reason", sentence);
     if (r < 0 || !program->shutdown.is_begun)
         end(program, r < 0);
 }
 
-/* As a container: the agent of our pod ends as well and may say bye yet, or this program alone is
- * to end. */
+/* As a container: the agent of our pod exits as well and may still send a shutdown, or this program
+ * alone is to end. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct program *program = handle->data;

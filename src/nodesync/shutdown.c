@@ -10,7 +10,7 @@ enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for exiting */ };
 /* A restart loses nothing by this; an uninstall leaves things behind. */
 static void say_unknown(const struct shutdown *shutdown, const char *reason)
 {
-    log_warning("cannot find out whether this is an uninstall, so what is ours stays on the Node",
+    log_warning("cannot determine whether this is an uninstall, so our changes to the Node stay",
                 "node", shutdown->setup.observed->setup->node, "reason", reason);
 }
 
@@ -33,9 +33,9 @@ static void on_limit(uv_timer_t *timer)
     struct shutdown *shutdown = timer->data;
 
     if (!shutdown->is_known)
-        say_unknown(shutdown, "the API server does not answer in time");
+        say_unknown(shutdown, "the API server does not respond in time");
     if (shutdown->is_uninstall)
-        log_warning("what we wrote on the Node could not be removed in time", "node",
+        log_warning("our changes to the Node could not be removed in time", "node",
                     shutdown->setup.observed->setup->node);
     shutdown->setup.on_done(shutdown->setup.userdata);
 }
@@ -44,7 +44,7 @@ static void remove_everything(struct shutdown *shutdown)
 {
     struct observed *observed = shutdown->setup.observed;
 
-    log_info("uninstalled: removing what is ours from the Node", "node", observed->setup->node);
+    log_info("uninstalled: removing our changes from the Node", "node", observed->setup->node);
     shutdown->is_uninstall = true;
     sync_state_deinit(&observed->state);
     observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE};
@@ -78,7 +78,7 @@ static int ask_daemonset(struct shutdown *shutdown, struct error *err)
     if (r == -ENOENT)
         return SHUTDOWN_NO_DAEMONSET;
     if (r < 0)
-        return error_set_errno(err, r, "cannot ask for the DaemonSet");
+        return error_set_errno(err, r, "cannot get the DaemonSet");
     request.path = path;
     return kube_send(shutdown->setup.observed->client, &request, shutdown, &shutdown->call, err);
 }

@@ -96,7 +96,7 @@ static void refuses_nonsense(void **state)
         {"{\"kind\":\"state\",\"labelsBy\":\"me\"}", "labelsBy should be auto, node or none"},
         {"{\"kind\":\"state\",\"labelsBy\":1}", "labelsBy should be auto, node or none"},
         {"{\"kind\":\"state\",\"labels\":{}}", "labels should be a list"},
-        {"{\"kind\":\"state\",\"labels\":[1]}", "labels should hold objects"},
+        {"{\"kind\":\"state\",\"labels\":[1]}", "labels should contain objects"},
         {"{\"kind\":\"state\",\"labels\":[{\"key\":\"a\"},{\"value\":\"b\"}]}", "key is missing"},
         {"{\"kind\":\"state\",\"taints\":[{\"key\":\"a\"}]}", "effect is missing"},
         {"{\"kind\":\"state\",\"ready\":1}", "ready should be true or false"},

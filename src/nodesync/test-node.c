@@ -52,7 +52,7 @@ static void knows_the_later_one(void **state)
                 {"a", "100", false},
                 {"a", "101", true},
                 {"a", "1000", true},
-                {"b", "1", true} /* deleted and made anew */};
+                {"b", "1", true} /* deleted and recreated */};
     json_t *than = version("a", "100");
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -88,7 +88,7 @@ static void a_pod_may_be_run_by_nothing(void **state)
         owner.is_looked_up = false;
         writer_sync(&owner.writer);
         fake_api_serve("GET", POD_PATH, answers[i].status, answers[i].body);
-        assert_true(owner.writer.at_rest); /* and it is not asked for ever */
+        assert_true(owner.writer.at_rest); /* and it is not retried endlessly */
         assert_true(owner_is_settled(&owner));
         assert_int_equal(owner_path(&owner, &path), -ENOENT);
     }
@@ -130,7 +130,7 @@ static void outside_of_a_pod_nobody_is_asked(void **state)
     assert_true(owner_is_settled(&owner));
 }
 
-/* Else what waits for it would wait for ever; it is asked again all the same. */
+/* Otherwise its users would wait forever; it is retried anyway. */
 static void a_refusal_settles_it_for_now(void **state)
 {
     char *path = NULL;

@@ -37,7 +37,7 @@
     "\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\"f:a\":{}}}}}]}}"
 #define BARE "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"8\"}}"
 
-/* All that a farewell is about, wired as the program does. */
+/* The parts involved in a shutdown, wired as in the program. */
 static uv_loop_t loop;
 static struct sync_setup setup;
 static struct observed observed;
@@ -266,7 +266,7 @@ static void a_question_that_cannot_be_sent_is_logged(void **state)
 {
     be_at_rest();
     fake_api_break(-EACCES);
-    assert_non_null(strstr(log_of(begin), "cannot find out whether this is an uninstall"));
+    assert_non_null(strstr(log_of(begin), "cannot determine whether this is an uninstall"));
     assert_int_equal(n_done, 1);
     assert_false(ending.is_uninstall);
 }

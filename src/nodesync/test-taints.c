@@ -84,7 +84,7 @@ static const struct row rows[] = {
      "[" OP("test", "/spec/taints", "null") "," OP("add", "/spec/taints", "[" BARE("a") "]") "," OP(
          "test", ANNOTATION, "\"a:NoSchedule\"") "," OP("replace", ANNOTATION,
                                                         "\"a:NoSchedule\"") "]"},
-    {"a part of a name is no name",
+    {"a part of a name does not count",
      "[" BARE("a") "]",
      OURS("ba:NoSchedule,a:NoScheduleX"),
      {A},

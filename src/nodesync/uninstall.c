@@ -41,7 +41,7 @@ static void on_done(const struct kube_response *response, void *userdata)
     retirement->is_told = retirement->is_told || is_good;
     retirement->is_gone = kube_is_gone(response, retirement->daemonset);
     snprintf(retirement->trouble, sizeof(retirement->trouble), "%s",
-             is_good ? "its pods have not ended" : response->reason);
+             is_good ? "its pods are still running" : response->reason);
     if (retirement->is_gone || is_hopeless(response))
         uv_stop(&retirement->loop);
     else
@@ -84,7 +84,7 @@ static int make_path(const char *namespace, const char *daemonset, char **ret_pa
                          "--retire takes a DaemonSet's name, and NAMESPACE its namespace");
     *ret_path =
         kube_path(&(struct kube_place){"/apis/apps/v1", namespace, "daemonsets", daemonset});
-    return *ret_path ? 0 : error_set_errno(err, -ENOMEM, "cannot name the DaemonSet");
+    return *ret_path ? 0 : error_set_errno(err, -ENOMEM, "cannot build the DaemonSet's path");
 }
 
 static int start(struct retirement *retirement, const char *daemonset, struct error *err)

@@ -458,7 +458,7 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
         current = earlier ? plan_find_resource(earlier->plan, resource) : NULL;
         builder.resource = current;
         if (!current) {
-            error_set(err, -ENODEV, "the resource %s is not offered any more", resource);
+            error_set(err, -ENODEV, "the resource %s is no longer offered", resource);
             return ALLOCATION_UNKNOWN_DEVICE;
         }
     }
@@ -466,10 +466,10 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
     if (r != 0)
         return r;
     if (current->fail_multi && devices.n_shared > 1) {
-        error_set(err, -EINVAL,
-                  "%s is shared and gives each container 1 slice, not %zu "
-                  "(failRequestsGreaterThanOne)",
-                  resource, devices.n_shared);
+        error_set(
+            err, -EINVAL,
+            "%s is shared and allows 1 slice per container, not %zu (failRequestsGreaterThanOne)",
+            resource, devices.n_shared);
         return ALLOCATION_TOO_MANY;
     }
     builder.devices = devices;

@@ -52,7 +52,7 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
     v1beta1_ListAndWatchResponse list = v1beta1_ListAndWatchResponse_init_zero;
 
     if (!devices || !nodes)
-        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the device list");
     if (n > MESSAGE_MAX_ENTRIES)
         n = MESSAGE_MAX_ENTRIES; /* no kubelet could handle 65,535 slices on one node */
     for (size_t i = 0; i < n; i++)
@@ -60,7 +60,7 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
     list.devices = devices;
     list.devices_count = (pb_size_t)n;
     if (message_encode(v1beta1_ListAndWatchResponse_fields, &list, ret_data, ret_size) < 0)
-        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the device list");
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the device list");
     return RPC_OK;
 }
 
@@ -112,10 +112,10 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
     int r = 0;
 
     if (message_decode(v1beta1_PreferredAllocationRequest_fields, data, size, &request) < 0)
-        return refuse(err, RPC_INVALID_ARGUMENT, "this is no PreferredAllocationRequest");
+        return refuse(err, RPC_INVALID_ARGUMENT, "not a PreferredAllocationRequest");
     answers = calloc((size_t)request.container_requests_count + 1, sizeof(*answers));
     if (!answers)
-        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory to choose devices");
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for choosing devices");
     for (pb_size_t i = 0; r == 0 && i < request.container_requests_count; i++)
         r = prefer_one(offer, resource, &request.container_requests[i], &answers[i]);
     response.container_responses = answers;
@@ -125,7 +125,8 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
                            ret_size);
     for (pb_size_t i = 0; i < request.container_requests_count; i++)
         free(answers[i].deviceIDs);
-    return r < 0 ? refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory to choose devices") : RPC_OK;
+    return r < 0 ? refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for choosing devices")
+                 : RPC_OK;
 }
 
 /* --- Allocate --- */
@@ -203,7 +204,7 @@ enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
     int r;
 
     if (message_decode(v1beta1_AllocateRequest_fields, data, size, &request) < 0)
-        return refuse(err, RPC_INVALID_ARGUMENT, "this is no AllocateRequest");
+        return refuse(err, RPC_INVALID_ARGUMENT, "not an AllocateRequest");
     given.items = calloc((size_t)request.container_requests_count + 1, sizeof(*given.items));
     r = given.items ? allocate_all(offers, resource, &request, &response, &given, err) : -ENOMEM;
     if (r > 0)
@@ -211,7 +212,7 @@ enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
     if (r == 0)
         r = message_encode(v1beta1_AllocateResponse_fields, &response, ret_data, ret_size);
     if (r < 0)
-        return refuse(err, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+        return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the response");
     *ret_given = given;
     given = (struct deviceplugin_given)DEVICEPLUGIN_GIVEN_INIT;
     return RPC_OK;

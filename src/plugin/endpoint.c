@@ -91,7 +91,7 @@ static void handle_watch(struct rpc_call *call, const void *request, size_t size
     place = array_push(&endpoint->watches, &endpoint->n_watches, &endpoint->watches_capacity,
                        sizeof(*place));
     if (!place) {
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory for another watch");
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory for another watch");
         return;
     }
     *place = (struct endpoint_watch){.call = call, .turn = endpoint->turn};
@@ -125,7 +125,7 @@ static void handle_options(struct rpc_call *call, const void *request, size_t si
 
     (void)request, (void)size;
     if (message_encode(v1beta1_DevicePluginOptions_fields, &options, &data, &data_size) < 0)
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory for the response");
     else
         rpc_call_reply(call, data, data_size);
 }
@@ -202,7 +202,7 @@ static void refuse_allocation(struct endpoint *endpoint, struct rpc_call *call,
                               enum rpc_status status, const char *why)
 {
     endpoint->counters.failed_allocations++;
-    log_warning("allocation refused", "resource", endpoint->setup.resource, "reason", why);
+    log_warning("allocation rejected", "resource", endpoint->setup.resource, "reason", why);
     rpc_call_finish(call, status, why);
 }
 
@@ -228,7 +228,7 @@ static void answer_when_durable(struct endpoint *endpoint, struct rpc_call *call
         r = grants_give(*endpoint->setup.grants, given->items, given->n, on_given, kept,
                         &kept->wait);
     if (!kept || !keep_call(kept, r))
-        refuse_allocation(endpoint, call, RPC_RESOURCE_EXHAUSTED, "no memory for the answer");
+        refuse_allocation(endpoint, call, RPC_RESOURCE_EXHAUSTED, "out of memory for the response");
 }
 
 static void handle_allocate(struct rpc_call *call, const void *data, size_t size, void *userdata)
@@ -281,11 +281,10 @@ static void prepare_start(struct endpoint *endpoint, struct rpc_call *call,
     if (kept && keep_call(kept, r))
         return;
     if (r == GRANTS_UNKNOWN)
-        rpc_call_finish(
-            call, RPC_FAILED_PRECONDITION,
-            "nothing is known of who was given these devices; the next try may find it");
+        rpc_call_finish(call, RPC_FAILED_PRECONDITION,
+                        "the owner of these devices is unknown yet; the next try may find it");
     else
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "no memory to prepare the start");
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory for preparing the start");
 }
 
 static void handle_prestart(struct rpc_call *call, const void *data, size_t size, void *userdata)
@@ -296,7 +295,7 @@ static void handle_prestart(struct rpc_call *call, const void *data, size_t size
     if (!endpoint->setup.wants_pre_start || !*endpoint->setup.grants)
         rpc_call_reply(call, "", 0);
     else if (message_decode(v1beta1_PreStartContainerRequest_fields, data, size, &request) < 0)
-        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "this is no PreStartContainerRequest");
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "not a PreStartContainerRequest");
     else
         prepare_start(endpoint, call, &request);
     message_release(v1beta1_PreStartContainerRequest_fields, &request);

@@ -140,11 +140,11 @@ static void make_problem(const struct grants *grants, char *problem, size_t size
     const char *folder = grants->store.journal.folder;
 
     if (grants->is_slow)
-        snprintf(problem, size, "the disk under %s has not answered for %u s", folder,
+        snprintf(problem, size, "the disk under %s has not responded for %u s", folder,
                  GRANTS_SLOW_MS / 1000);
     /* One failure is made good by the next try, mostly. */
     else if (grants->n_failures > 1 || (grants->n_failures && !grants->store.was_loaded))
-        snprintf(problem, size, "grants cannot be written: %s", grants->failure);
+        snprintf(problem, size, "cannot write grants: %s", grants->failure);
     else if (grants->store.is_full)
         snprintf(problem, size, "the disk under %s is full", folder);
     else
@@ -162,10 +162,10 @@ static void update_problem(struct grants *grants)
     if (str_equal(problem, grants->problem) && grants->is_ready == was_ready)
         return;
     if (*problem && !str_equal(problem, grants->problem))
-        log_error("devices that no pod holds are Unhealthy, because nothing new can be granted",
+        log_error("devices that no pod holds are Unhealthy, because no new grants are possible",
                   "reason", problem, "waiting", log_number(grants->n_waits));
     else if (*grants->problem)
-        log_info("grants can be written again");
+        log_info("writing grants again");
     snprintf(grants->problem, sizeof(grants->problem), "%s", problem);
     grants->setup.on_state(grants->setup.userdata);
 }
@@ -180,7 +180,7 @@ static void end_wait(struct grants *grants, size_t position, int result, const c
             (--grants->n_waits - position) * sizeof(struct grants_wait *));
     for (size_t i = 0; result == 0 && i < wait->n_ids; i++)
         ledger_answered(&grants->store.ledger, wait->ids[i], now_ms(grants));
-    /* Nobody was told of it. Should the record have reached the disk, the lists will free it. */
+    /* It was never answered. If the record has reached the disk, the lists will free it. */
     for (size_t i = 0; result < 0 && i < wait->n_ids; i++)
         (void)grantstore_free(&grants->store, wait->ids[i]);
     if (wait->on_done)
@@ -245,19 +245,19 @@ static void log_notes(const struct grants *grants, const struct grantstore_notes
 
     if (!notes->was_loaded)
         return;
-    log_info("grants read", "file", path, "current", log_number(counts.n_current), "ending",
+    log_info("grants loaded", "file", path, "current", log_number(counts.n_current), "ending",
              log_number(counts.n_ending));
     if (notes->n_torn_bytes)
-        log_info("the end of the grant log was cut off by a crash; what it held was never answered",
-                 "file", path, "bytes", log_number(notes->n_torn_bytes));
+        log_info("a crash truncated the grant log; the lost record was never answered", "file",
+                 path, "bytes", log_number(notes->n_torn_bytes));
     if (*notes->set_aside)
-        log_warning(
-            "the grant log was not written here, or is damaged; it is kept beside a new one",
-            "file", path, "kept", notes->set_aside, "hint",
-            "devices that pods hold are adopted, without limits");
+        log_warning("the grant log was not written on this node, or is damaged; it is kept beside "
+                    "a new one",
+                    "file", path, "kept", notes->set_aside, "hint",
+                    "adopting devices that pods hold, without limits");
     if (*notes->other)
-        log_info("a grant log of another release is left alone", "file", notes->other, "hint",
-                 "devices that pods hold are adopted, without limits");
+        log_info("ignoring the grant log of another release", "file", notes->other, "hint",
+                 "adopting devices that pods hold, without limits");
 }
 
 static void on_failure(struct grants *grants, const struct error *err)
@@ -443,7 +443,7 @@ static void log_adoption(const struct grant *grant, const struct ledger_entry *f
 
     for (size_t i = 0; i < grant->n_ids; i++)
         text_addf(&ids, "%s%s", i ? "," : "", grant->ids[i]);
-    log_warning("adopted devices that a pod holds from before; they have no limits", "resource",
+    log_warning("adopted devices that a pod already held; they have no limits", "resource",
                 grant->resource, "ids", text_string(&ids), "namespace", from->pod_namespace, "pod",
                 from->pod, "container", from->container, "grant", grant->id);
 }
@@ -504,7 +504,7 @@ static void judge(struct grants *grants)
     if (list->result == 0)
         (void)lograte_end(&grants->checkpoint_trouble);
     else if (lograte_begin(&grants->checkpoint_trouble, error_text(&list->err), now_ms(grants)))
-        log_warning("cannot tell to which pod a grant belongs", "reason", error_text(&list->err));
+        log_warning("cannot determine the pod of a grant", "reason", error_text(&list->err));
     if (ledger_observe(&grants->store.ledger, &view, &changes) == 0)
         apply_changes(grants, &changes);
     list_clear(list);
@@ -640,7 +640,7 @@ int grants_new(const struct grants_setup *setup, struct grants **ret_grants, str
     struct grants *grants = calloc(1, sizeof(*grants));
     struct grantstore_setup store = {.folder = setup->folder,
                                      .keeps_directories = setup->keeps_directories};
-    int r = grants ? 0 : error_set_errno(err, -ENOMEM, "cannot keep grants");
+    int r = grants ? 0 : error_set_errno(err, -ENOMEM, "cannot record grants");
 
     if (r == 0) {
         hostid_read(&grants->host);
@@ -650,7 +650,7 @@ int grants_new(const struct grants_setup *setup, struct grants **ret_grants, str
     }
     if (r == 0 &&
         str_copy(grants->list.folder, sizeof(grants->list.folder), setup->kubelet_folder) < 0)
-        r = error_set_errno(err, -ENAMETOOLONG, "cannot keep grants");
+        r = error_set_errno(err, -ENAMETOOLONG, "cannot record grants");
     if (r < 0) {
         free(grants);
         return r;

@@ -192,7 +192,7 @@ static void answer_nothing(struct podresources *podresources)
 static void fail(struct podresources *podresources, const char *why)
 {
     if (lograte_begin(&podresources->silence, why, clock_now_ms()))
-        log_info("the kubelet does not tell which pods hold devices, so they cannot be named",
+        log_info("the kubelet does not report which pods hold devices, so they cannot be named",
                  "reason", why);
     answer_nothing(podresources);
 }
@@ -217,7 +217,7 @@ static void on_answered(struct rpc_request *request, enum rpc_status status, con
     if (status != RPC_OK)
         fail(podresources, *text ? text : rpc_status_name(status));
     else if (message_decode(v1_ListPodResourcesResponse_fields, message, size, &list) < 0)
-        fail(podresources, "its answer is no list of pods");
+        fail(podresources, "the response is not a list of pods");
     else {
         lograte_end(&podresources->silence);
         answer_all(podresources, &list);
@@ -308,7 +308,7 @@ int podresources_new(uv_loop_t *loop, const char *socket_path,
         if (podresources)
             free(podresources->socket_path);
         free(podresources);
-        return error_set_errno(err, r, "cannot prepare to ask for the pods of this node");
+        return error_set_errno(err, r, "cannot query the pods of this node");
     }
     podresources->loop = loop;
     podresources->timer.data = podresources;

@@ -5,7 +5,7 @@
  * Which pods of this node hold which devices: the kubelet's pod-resources socket is asked.
  *
  * Words depend on it: an event that names the pods of a broken GPU, a sentence that names the pod
- * of another plugin. Trouble with the socket is said once and answers every question with no pod.
+ * of another plugin. Trouble with the socket is logged once, and queries then return no pods.
  * An answer is bounded (16 MiB, see rpc/client.h; rpc/message.h bounds its fields), and so is the
  * time it may take.
  */

@@ -122,7 +122,7 @@ static void forget_trouble(struct service *service)
 static void fail_registration(struct service *service, const char *why)
 {
     service->failed_registrations++;
-    say_trouble(service, LOG_WARNING, "cannot register with the kubelet, trying again", why);
+    say_trouble(service, LOG_WARNING, "cannot register with the kubelet, retrying", why);
     retry(service);
 }
 
@@ -131,7 +131,7 @@ static void await_kubelet(struct service *service, const char *why)
 {
     service->failed_registrations++;
     service->dropped = false;
-    say_trouble(service, LOG_INFO, "the kubelet is away, waiting for it", why);
+    say_trouble(service, LOG_INFO, "waiting for the kubelet", why);
     retry(service);
 }
 
@@ -213,9 +213,8 @@ static bool regcheck_rival(struct service *service)
 {
     if (!standby_is_foreign(&service->standby) || !doubts(service, service->standby.since_ms))
         return false;
-    log_warning(
-        "the Node shows none of the devices of another device plugin; serving instead of it",
-        "resource", service->resource, "serves", service->standby.name);
+    log_warning("the Node shows none of the devices of another device plugin; taking over",
+                "resource", service->resource, "serves", service->standby.name);
     standby_forget(&service->standby);
     return true;
 }
@@ -224,7 +223,7 @@ static bool regcheck_rival(struct service *service)
 static void warn_of_the_end(const struct service *service)
 {
     if (standby_is_active(&service->standby) && service->endpoint.n_watches)
-        log_warning("the kubelet takes our end for the end of the device plugin that serves the "
+        log_warning("the kubelet takes our shutdown for that of the device plugin that serves the "
                     "resource; restart that one if the Node shows none of its devices",
                     "resource", service->resource, "serves", service->standby.name);
 }
@@ -382,7 +381,7 @@ void service_check(struct service *service, const char *name)
     } else if (may_have_lost_to(service, name)) {
         register_soon(service);
     } else if (service->state != STATE_RETRY && !endpoint_is_reachable(&service->endpoint)) {
-        /* Not immediately: whoever removed it may be about to create his own. */
+        /* Not immediately: another plugin may be about to create its own. */
         forget_trouble(service);
         register_soon(service);
     }

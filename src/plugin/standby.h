@@ -53,8 +53,8 @@ void standby_init(struct standby *standby, const char *folder, const char *resou
                   const char *endpoint, bool has_kubelet);
 
 /*
- * Checks who serves now. `lost`: our socket existed and is no longer ours. STANDBY_SERVES or
- * STANDBY_CHANGED: stand back (or continue to) and check again when due. 0: nobody does; the
+ * Checks which plugin serves now. `lost`: our socket existed and is no longer ours. STANDBY_SERVES
+ * or STANDBY_CHANGED: stand back (or continue to) and check again when due. 0: nobody does; the
  * previous plugin is remembered until standby_end.
  */
 int standby_update(struct standby *standby, bool lost, uint64_t now_ms);

@@ -248,7 +248,7 @@ static void whole_gpus_are_not_counted(void **state)
     assert_int_equal(
         allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", slices, 3, &answer, &err),
         ALLOCATION_TOO_MANY);
-    assert_non_null(strstr(err.message, "1 slice, not 2"));
+    assert_non_null(strstr(err.message, "1 slice per container, not 2"));
     drop_offer(&fixture);
 }
 

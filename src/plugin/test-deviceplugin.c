@@ -329,10 +329,10 @@ static void what_is_no_request_is_refused(void **state)
 
     assert_int_equal(deviceplugin_prefer(*state, GPU, "\x0a\x7f", 2, &data, &size, &err),
                      RPC_INVALID_ARGUMENT);
-    assert_string_equal(error_text(&err), "this is no PreferredAllocationRequest");
+    assert_string_equal(error_text(&err), "not a PreferredAllocationRequest");
     assert_int_equal(deviceplugin_allocate(&offers, GPU, "\xff", 1, &data, &size, &given, &err),
                      RPC_INVALID_ARGUMENT);
-    assert_string_equal(error_text(&err), "this is no AllocateRequest");
+    assert_string_equal(error_text(&err), "not an AllocateRequest");
     assert_null(data);
 }
 

@@ -265,7 +265,7 @@ static void a_call_waits_while_grants_cannot_be_written(void **state)
         let_threads_run(world, 10);
         bed_advance(&world->bed, GRANTS_RETRY_FIRST_MS);
     }
-    assert_true(str_starts_with(grants_problem(world->grants), "grants cannot be written: "));
+    assert_true(str_starts_with(grants_problem(world->grants), "cannot write grants: "));
     assert_true(grants_holds(world->grants, GPU, "a"));
     assert_string_equal(text_string(&world->answers), "0 ");
     assert_int_equal(unlink(world->folder), 0);
@@ -312,7 +312,7 @@ static void a_disk_that_hangs_is_named_and_waited_for(void **state)
     bed_advance(&world->bed, GRANTS_SLOW_MS - 1);
     assert_string_equal(grants_problem(world->grants), "");
     bed_advance(&world->bed, 1);
-    assert_non_null(strstr(grants_problem(world->grants), "has not answered for 5 s"));
+    assert_non_null(strstr(grants_problem(world->grants), "has not responded for 5 s"));
     bed_advance(&world->bed, 100 * GRANTS_PATIENCE_MS);
     assert_string_equal(text_string(&world->answers), ""); /* never refused */
     close(fd);

@@ -26,7 +26,7 @@ struct world {
     struct nodestatus node;
     struct service_context context;
     struct service *service;
-    unsigned n_told; /* so often the agent was told of another state */
+    unsigned n_told; /* number of state changes reported to the agent */
 };
 
 static void on_folder_changed(const char *name, void *userdata)
@@ -93,7 +93,8 @@ static void offer_and_watch(struct world *world, struct bed_call *watch)
     assert_string_equal(text_string(&watch->lists), "8+0 ");
 }
 
-/* A kubelet, and a rival who serves the resource already. Returns whom to close. */
+/* A kubelet, and a foreign plugin that already serves the resource. Returns its socket, to close.
+ */
 static int offer_behind_rival(struct world *world)
 {
     int fd = bed_listen(&world->bed, NVIDIA);
@@ -104,7 +105,7 @@ static int offer_behind_rival(struct world *world)
     return fd;
 }
 
-/* The Node shows so many devices, and the service hears of it. */
+/* The Node shows so many devices, and the service is notified. */
 static void show_on_node(struct world *world, int64_t n)
 {
     nodestatus_clear(&world->node);
@@ -212,7 +213,7 @@ static void a_socket_that_was_removed_is_made_anew(void **state)
     offer_and_watch(world, &watch);
     bed_remove(&world->bed, SOCKET);
     bed_settle(&world->bed);
-    assert_registrations(world, 1); /* whoever removed it may be about to put his there */
+    assert_registrations(world, 1); /* another plugin may be about to create its own */
     bed_advance(&world->bed, 50);
     assert_true(watch.done);
     assert_registrations(world, 1); /* or the end of the old stream would be taken for the new's */
@@ -356,7 +357,7 @@ static void a_newer_agent_serves(void **state)
     bed_hang_up(&world->bed, &watch);
 }
 
-/* A kubelet that starts wipes both sockets; the rival makes his anew, as we do. */
+/* A starting kubelet wipes both sockets; the foreign plugin recreates its own, as we do. */
 static void after_a_kubelet_restart_the_rival_goes_first(void **state)
 {
     struct world *world = *state;
@@ -399,7 +400,7 @@ static void a_node_without_our_devices_is_doubted(void **state)
     bed_hang_up(&world->bed, &watch);
 }
 
-/* The kubelet has dropped him without telling, and nobody would serve for ever. */
+/* The kubelet has dropped it without notice, and the resource would stay unserved. */
 static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
 {
     struct world *world = *state;
@@ -415,7 +416,7 @@ static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
     assert_null(service_foreign_plugin(world->service));
     show_on_node(world, 8);
     close(fd);
-    fd = bed_listen(&world->bed, NVIDIA); /* he comes anew, and counts */
+    fd = bed_listen(&world->bed, NVIDIA); /* it comes back with a new socket, and counts */
     bed_settle(&world->bed);
     assert_string_equal(service_foreign_plugin(world->service), NVIDIA);
     close(fd);

@@ -123,7 +123,7 @@ static void looks_less_and_less_often(void **state)
         now_ms = world->standby.due_ms;
         standby_back_off(&world->standby);
     }
-    /* The next rivalry begins anew. */
+    /* The next standby starts from scratch. */
     standby_end(&world->standby);
     standby_update(&world->standby, false, 60000);
     assert_int_equal(world->standby.due_ms, 60250);

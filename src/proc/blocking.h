@@ -40,7 +40,7 @@ int blocking_send(struct blocking_channel *channel, const struct proc_frame *fra
 
 /*
  * The next frame that is no ping, pong or hello; valid until the next call. until_ms: of
- * base/clock.h; UINT64_MAX = for ever. BLOCKING_TIMEOUT keeps what was received for the next call.
+ * base/clock.h; UINT64_MAX = no limit. BLOCKING_TIMEOUT keeps what was received for the next call.
  * -ENODATA: the peer is gone. -EPROTO with a sentence: it is none of ours.
  */
 int blocking_receive(struct blocking_channel *channel, uint64_t until_ms,

@@ -36,7 +36,7 @@ struct channel;
 enum channel_end {
     CHANNEL_EOF,       /* the peer closed its end */
     CHANNEL_BROKEN,    /* the socket failed, or there is no memory */
-    CHANNEL_PROTOCOL,  /* the peer speaks another version, or nonsense */
+    CHANNEL_PROTOCOL,  /* the peer uses another version, or sent invalid data */
     CHANNEL_HANGS,     /* the peer does not answer a ping, or never said hello */
     CHANNEL_END_BY_US, /* channel_abort */
 };
@@ -83,7 +83,7 @@ struct channel_options {
     unsigned max_notices;       /* waiting to be sent; 0 = 64 */
     uint64_t hello_ms;          /* for the peer's hello; 0 = as ping_ms + pong_ms */
     uint64_t ping_ms, pong_ms;  /* ping_ms 0 = no heartbeat */
-    /* Asked before a silent peer is said to hang: true = it is known to be busy, ping it again
+    /* Called before a silent peer counts as hung: true = it is known to be busy, ping it again
      * later. NULL = never. Gets the callbacks' userdata. */
     bool (*is_busy)(void *userdata);
 };

@@ -23,7 +23,7 @@ struct connector {
     void *userdata;
     struct channel *channel; /* NULL while there is none */
     uint64_t backoff_ms;
-    char trouble[256]; /* as it was told; "" = none */
+    char trouble[256]; /* as last reported; "" = none */
     bool is_freed;
 };
 

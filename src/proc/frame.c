@@ -85,7 +85,7 @@ static int parse_header(struct proc_frame_reader *reader, struct error *err)
     if (memcmp(header, "gs", 2) != 0)
         goto nonsense;
     if (header[2] != PROC_FRAME_VERSION) {
-        error_set(err, -EPROTO, "the peer speaks version %u of our protocol, not %d", header[2],
+        error_set(err, -EPROTO, "the peer uses version %u of our protocol, not %d", header[2],
                   PROC_FRAME_VERSION);
         return PROC_FRAME_OTHER_VERSION;
     }
@@ -106,7 +106,7 @@ static int parse_header(struct proc_frame_reader *reader, struct error *err)
     };
     return size ? 0 : PROC_FRAME_COMPLETE;
 nonsense:
-    error_set(err, -EBADMSG, "the peer does not speak our protocol");
+    error_set(err, -EBADMSG, "the peer does not use our protocol");
     return PROC_FRAME_NONSENSE;
 }
 

@@ -38,7 +38,7 @@ enum proc_frame_type {
  * the first the stream is useless, and the error holds a sentence. */
 enum proc_frame_outcome {
     PROC_FRAME_COMPLETE = 1,  /* reader->frame holds it; proc_frame_reader_next before reading on */
-    PROC_FRAME_OTHER_VERSION, /* the peer speaks another version of this protocol */
+    PROC_FRAME_OTHER_VERSION, /* the peer uses another version of this protocol */
     PROC_FRAME_NONSENSE,      /* no frame of ours */
     PROC_FRAME_TOO_LARGE,     /* the body is above the limit */
 };

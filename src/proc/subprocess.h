@@ -5,7 +5,7 @@
  * A program of ours that runs as our child, with the end of a channel at descriptor SUBPROCESS_FD.
  *
  * It is started again whenever it ends, with a back-off that is forgotten once a process said hello
- * and lived for steady_ms. A process whose channel ended (it closed its end, hangs, or speaks
+ * and lived for steady_ms. A process whose channel ended (it closed its end, hangs, or sends
  * nonsense) is of no use, and is ended: it gets a moment to end by itself, then SIGTERM, then
  * SIGKILL. One that SIGKILL does not end sits in the kernel: it is reported and left behind, and
  * another one is started after the longest back-off, unless SUBPROCESS_MAX_STUCK are left already.

@@ -149,7 +149,7 @@ static void the_end_and_nonsense_are_told_apart(void **state)
     (void)state;
     assert_int_equal(write(a.fd, "0123456789abcdef", 16), 16);
     assert_int_equal(blocking_receive(&b, UINT64_MAX, &frame, &err), -EPROTO);
-    assert_non_null(strstr(error_text(&err), "does not speak our protocol"));
+    assert_non_null(strstr(error_text(&err), "does not use our protocol"));
     proc_frame_reader_next(&b.reader);
     shutdown(a.fd, SHUT_RDWR);
     assert_int_equal(blocking_receive(&b, UINT64_MAX, &frame, &err), -ENODATA);

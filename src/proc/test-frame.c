@@ -101,11 +101,11 @@ static void what_is_no_frame_has_a_name(void **state)
         int outcome;
         const char *sentence;
     } cases[] = {
-        {"{\"kind\":\"setup\"}", PROC_FRAME_NONSENSE, "does not speak our protocol"},
+        {"{\"kind\":\"setup\"}", PROC_FRAME_NONSENSE, "does not use our protocol"},
         {"gs\2\1\0\0\0\0\0\0\0\0\0\0\0", PROC_FRAME_OTHER_VERSION, "version 2 of our protocol"},
-        {"gs\1\0\0\0\0\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not speak"},
-        {"gs\1\7\0\0\0\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not speak"},
-        {"gs\1\1\0\0\1\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not speak"},
+        {"gs\1\0\0\0\0\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not use"},
+        {"gs\1\7\0\0\0\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not use"},
+        {"gs\1\1\0\0\1\0\0\0\0\0\0\0\0", PROC_FRAME_NONSENSE, "does not use"},
         {"gs\1\1\0\0\0\0\0\0\0\0\x21\x4e\0", PROC_FRAME_TOO_LARGE,
          "20001 bytes; the limit is 20000"},
     };

@@ -68,7 +68,7 @@ static int speak_nonsense(int argc, char *argv[])
 static int close_and_stay(int argc, char *argv[])
 {
     (void)argc, (void)argv;
-    say_hello("deaf");
+    say_hello("ignores-end");
     signal(SIGTERM, SIG_IGN);
     close(SUBPROCESS_FD);
     pause();
@@ -101,8 +101,12 @@ static const struct {
     const char *word;
     int (*run)(int argc, char *argv[]);
 } lives[] = {
-    {"echo", echo},           {"die", die},   {"nonsense", speak_nonsense},
-    {"deaf", close_and_stay}, {"stop", stop}, {"heir", read_inherited},
+    {"echo", echo},
+    {"die", die},
+    {"nonsense", speak_nonsense},
+    {"ignores-end", close_and_stay},
+    {"stop", stop},
+    {"heir", read_inherited},
 };
 
 /* -- the test -------------------------------------------------------------------------------- */
@@ -318,7 +322,7 @@ static void one_that_lived_is_forgiven(void **state)
 static void one_that_closes_its_end_and_stays_is_replaced(void **state)
 {
     (void)state;
-    start("deaf");
+    start("ignores-end");
     WAIT_FOR(seen.n_down);
     WAIT_FOR(seen.n_ended);
     assert_non_null(strstr(seen.sentence, "closed its end of the channel"));
@@ -347,7 +351,7 @@ static void one_that_speaks_nonsense_is_replaced(void **state)
     (void)state;
     start("nonsense");
     WAIT_FOR(seen.n_ended);
-    assert_non_null(strstr(seen.sentence, "does not speak our protocol"));
+    assert_non_null(strstr(seen.sentence, "does not use our protocol"));
     assert_int_equal(seen.n_up, 0);
     assert_int_equal(seen.n_down, 0);
     WAIT_FOR(seen.n_started >= 2);
@@ -396,7 +400,7 @@ static void it_does_not_outlive_its_owner(void **state)
     pid_t pid;
 
     (void)state;
-    start("deaf"); /* which ends by nothing but SIGKILL */
+    start("ignores-end"); /* which ends by nothing but SIGKILL */
     WAIT_FOR(seen.n_up);
     pid = subprocess_pid(seen.subprocess);
     subprocess_free(TAKE_PTR(seen.subprocess));

@@ -8,8 +8,8 @@
  * `on_gone` ran (cancelled, deadline passed, connection lost, server stopped), whichever is first.
  *
  * A call is READING until its request is whole, then RUNNING in the program's
- * hands, then ENDED while HTTP/2 says farewell. Only a RUNNING call has an `on_gone` to run, and it
- * runs once.
+ * hands, then ENDED until its HTTP/2 stream closes. Only a RUNNING call has an `on_gone` to run,
+ * and it runs once.
  */
 
 #include <stdbool.h>
@@ -29,28 +29,28 @@ struct rpc_method {
     rpc_handler_fn *handle;
 };
 
-/* What a server has seen; a program's metrics read it. */
+/* Counters of a server, for the program's metrics. */
 struct rpc_counters {
     uint64_t connections, calls, failed_calls, cancelled_calls, protocol_errors;
 };
 
-/* Attaches the caller's data to a call it keeps, and a function that runs if the call goes away. */
+/* Attaches the caller's data to a call it keeps, and a callback for when the call goes away. */
 void rpc_call_keep(struct rpc_call *call, void *call_data, rpc_gone_fn *on_gone);
 
 /* The server's userdata. */
 void *rpc_call_userdata(const struct rpc_call *call);
 
 /*
- * Queues one message, which is copied. On a stream it replaces a queued message that was not begun.
+ * Queues a copy of one message. On a stream it replaces a queued message of which nothing was sent.
  * -ENOMEM only; the call is then ended as RESOURCE_EXHAUSTED (on_gone runs).
  */
 int rpc_call_send(struct rpc_call *call, const void *message, size_t size);
 
-/* Ends the call: status and, if not OK, a sentence for people (NULL = none). The call is gone then.
- */
+/* Ends the call: status and, if not OK, a message for people (NULL = none). The call is invalid
+ * afterwards. */
 void rpc_call_finish(struct rpc_call *call, enum rpc_status status, const char *text);
 
-/* rpc_call_send + rpc_call_finish(RPC_OK), the end of every unary handler that succeeded. */
+/* rpc_call_send + rpc_call_finish(RPC_OK), the end of every successful unary handler. */
 void rpc_call_reply(struct rpc_call *call, const void *message, size_t size);
 
 /* ---- for server.c: what a connection tells the server of its calls (connection.h) ---- */

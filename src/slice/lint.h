@@ -34,6 +34,6 @@ void lint_policy(const struct policy *policy, struct problems *problems);
 bool lint_mig_name(const struct policy *policy, const struct sharing_entry *entry,
                    struct problems *problems);
 
-/* A policy that speaks of MIG on a machine none of whose models can be partitioned. */
+/* A policy that requires MIG on a machine none of whose models can be partitioned. */
 void lint_models(const struct policy *policy, const struct inventory *inventory,
                  struct problems *problems);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How soon the agent reacts to what happens around it: each case again and again, as a share of its limit.
 
-The integration tests check that it happens, however long that takes; whether it is soon enough is said here.
+The integration tests check that it happens, however long that takes; this shows whether it is soon enough.
 """
 import os
 import signal
@@ -116,7 +116,7 @@ def the_http_program_is_killed(node):
 
 
 def the_agent_is_stopped(node):
-    """All ask at once, and are told."""
+    """All ask at once, and get a response."""
     agent, address = start_serving(node)
 
     def ask(_):

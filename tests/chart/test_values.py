@@ -109,11 +109,11 @@ def test_a_file_comes_to_its_environment(name):
 def test_the_notes_name_what_is_passed_over_and_no_more(name):
     values, _, named = FILES[name]
     said = notes(values)
-    assert ('Passed over' in said) == bool(named)
+    assert ('Ignored values' in said) == bool(named)
     for word in named:
-        assert word in said.split('Passed over')[1]
+        assert word in said.split('Ignored values')[1]
     if named:
-        assert said.split('Passed over')[1].split('\n\n')[0].strip().count('\n') == len([w for w in named if w[0] != 'v'])
+        assert said.split('Ignored values')[1].split('\n\n')[0].strip().count('\n') == len([w for w in named if w[0] != 'v'])
 
 
 @pytest.mark.parametrize('word', sorted(yaml.safe_load((CHART / 'values.yaml').read_text())))
@@ -193,7 +193,7 @@ def test_the_guides_command_with_the_example():
     status, out, err = helm('install', 'nvdp', CHART, '--namespace', 'kube-system', '-f', example,
                             '--set', 'config.name=nvidia-device-plugin', '--dry-run=client')
     assert status == 0, err
-    assert 'nvidia/k8s-device-plugin' in out.split('Passed over')[1]
+    assert 'nvidia/k8s-device-plugin' in out.split('Ignored values')[1]
     rendered = render(yaml.safe_load(example.read_text()), '--set', 'config.name=nvidia-device-plugin')
     assert rendered.mounts['/available-configs'] == ('nvidia-device-plugin', True)
 
@@ -215,8 +215,8 @@ def test_the_notes_say_how_to_see_slices_and_how_to_go():
 
 
 def test_the_notes_warn_of_labels_that_nobody_writes():
-    assert 'node-feature-discovery writes' in notes({'affinity': AFFINITY})
-    assert 'node-feature-discovery writes' not in notes()
+    assert 'labels set by node-feature-discovery' in notes({'affinity': AFFINITY})
+    assert 'labels set by node-feature-discovery' not in notes()
 
 
 def test_the_switches_of_nvidias_two_daemonsets():

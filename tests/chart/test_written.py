@@ -70,12 +70,12 @@ def test_what_the_notes_say(name):
     case = WRITTEN[name]
     status, out, err = run(['install', '--dry-run=client'], case)
     assert status == 0, err
-    said, _, passed_over = out.split('NOTES:\n', 1)[1].partition('Passed over')
+    said, _, passed_over = out.split('NOTES:\n', 1)[1].partition('Ignored values')
     passed_over = passed_over.split('\n\n')[0]
     for word in case.get('notes', []):
         assert word in passed_over
     assert bool(passed_over) == bool(case.get('notes'))
-    assert ('nodeSelector asks for' in said) == bool(case.get('warns')) and [word for word in case.get('warns', []) if word not in said] == []
+    assert ('nodeSelector requires' in said) == bool(case.get('warns')) and [word for word in case.get('warns', []) if word not in said] == []
 
 
 @pytest.fixture(scope='module')

@@ -178,7 +178,7 @@ def image_reference():
 
 
 def bed_values(machine, node_selector):
-    """What the chart is told besides the guide's values: where the image is, and the simulated machine's parts."""
+    """Chart values besides the guide's: where the image is, and the simulated machine's parts."""
     repository, tag = image_reference()
     return {
         'image': {'repository': repository, 'tag': tag, 'pullPolicy': 'Never'},

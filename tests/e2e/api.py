@@ -30,7 +30,7 @@ class Api:
         return connection.getresponse()
 
     def call(self, path, method='GET', body=None, kind='application/merge-patch+json'):
-        """The answer's JSON (or text). A connection that was kept and is gone by now is made anew, once."""
+        """The answer's JSON (or text). A kept-alive connection that was closed is reopened, once."""
         for fresh in (False, True):
             connection = getattr(self.here, 'connection', None)
             fresh = fresh or connection is None

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A device plugin that behaves as NVIDIA's does, for tests of who yields to whom.
+"""A device plugin that behaves as NVIDIA's does, for tests of standby.
 
 What it has in common with NVIDIA's: the socket's name (nvidia-<what follows the slash>.sock), the device
-ids (<uuid>, or <uuid>::<n> when shared), registration, a full restart when kubelet.sock is created anew or
+ids (<uuid>, or <uuid>::<n> when shared), registration, a full restart when kubelet.sock is recreated or
 on SIGHUP, NVIDIA_VISIBLE_DEVICES in Allocate, and sockets that are unlinked when it stops and left behind
 when it is killed. It does not look whether anybody else serves the resource.
 

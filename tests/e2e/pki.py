@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys, certificates, tokens and kubeconfig files of a bed; made anew each time it goes up."""
+"""Keys, certificates, tokens and kubeconfig files of a bed; regenerated each time it goes up."""
 import json
 import subprocess
 

@@ -44,7 +44,7 @@ def tls(plane):
 
 class Case:
     """A Node, a program that keeps it, and a proxy between that program and the API server. `tls` None: TCP is passed
-    through, so that the two speak HTTP/2."""
+    through, so that the two use HTTP/2."""
 
     def __init__(self, plane, folder, name, tls):
         self.plane, self.api, self.name, self.folder = plane, plane.api, name, folder
@@ -106,7 +106,7 @@ class Case:
         return sum(kind == 'MODIFIED' for kind, _ in self.api.watch(path, 0.5))
 
     def hears(self, value):
-        """The program is told of changes, and has dealt with all that came before."""
+        """The program gets changes, and has handled everything before."""
         self.api.call(self.path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: value}}})
         self.program.await_news('the change', lambda news: config_of(news) == value, 30)
 
@@ -345,7 +345,7 @@ def test_token_rotation(make, plane, tls):
     case.program.say(*case.want(5))
     case.await_(5)
     assert case.proxy.requests[-1].headers['authorization'] == f'Bearer {second}' and not case.warnings()
-    # Rotated too late: the server refuses what is there, which is said once.
+    # Rotated too late: the server rejects the old one, which is logged once.
     before = case.version()
     swap(file, first[:-8] + 'A' * 8)
     case.proxy.drop()
@@ -519,7 +519,7 @@ def test_slicing_goes_on_while_the_api_is_faulty(cluster, agent, bed, way):
             for pod in pods:
                 cluster.delete_pod(pod)
     assert set(line.end('faults')) == {(16, 16)}
-    # What the node offers is no matter of the API server either; the labels follow when it is heard again.
+    # What the node offers does not depend on the API server either; the labels follow when it is reachable again.
     agent.configure(replicas(8))
     cluster.wait_allocatable(32, timeout=90)
     assert is_ready(agent) and replicas_label(cluster) == '4'

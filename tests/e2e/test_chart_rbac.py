@@ -170,7 +170,7 @@ class Case:
             program.say(STATE)
             program.say(event)
             self.await_(program, AT_START)
-            program.say(event)  # a second one after the first was written is counted, not written anew
+            program.say(event)  # a second one after the first was written is counted, not created again
             self.api.call(f'/api/v1/nodes/{self.node}', 'PATCH', {'metadata': {'labels': {LABEL: 'mine'}}})
             self.await_(program, AT_WORK)
             self.api.call(f'/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{self.name}?propagationPolicy=Foreground', 'DELETE')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our labels with the real node-feature-discovery: its nfd-master, its CRDs, a real API server, no kubelet.
 
-What nfd-master 0.19 does, which these tests rest on: it patches Nodes with JSON patches, whoever holds a label; it
+What nfd-master 0.19 does, which these tests rest on: it patches Nodes with JSON patches, regardless of a label's owner; it
 looks at a Node when the spec of a NodeFeature changes, and else once an hour; it gives a label that stands there
 with the right value no patch, but names it in its annotation; when a NodeFeature goes it removes what it had named.
 """

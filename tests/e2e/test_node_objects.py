@@ -147,7 +147,7 @@ def program(objects, tmp_path):
 
 @pytest.fixture
 def features(plane):
-    """The CRD, and nobody who serves it."""
+    """The CRD, without a controller."""
     plane.api.call(CRDS, 'POST', FEATURES)
     wait('the CRD', lambda: plane.api.find(GROUP))
     yield f'{GROUP}/namespaces/{NAMESPACE}/nodefeatures'
@@ -186,7 +186,7 @@ def test_a_label_set_by_hand_wins(objects, program):
     objects.patch({'metadata': {'labels': {COUNT: None, PRODUCT: None}}})
     objects.await_labels(GFD)
     program.await_news('none is held', lambda news: not news['labelsHeldByOthers'])
-    assert 'labels are left to who holds them' in program.said()
+    assert 'not setting labels that are owned by others' in program.said()
 
 
 def test_a_label_older_than_all_managers_is_left_alone(objects, program):
@@ -452,7 +452,7 @@ def test_one_refusal_does_not_stop_the_others(objects, program, features, tmp_pa
         assert said.count('RBAC forbids') <= 3  # once for each thing, not for each try
     program.bye()
     objects.await_labels(GFD, 0)
-    unknown = 'cannot find out whether this is an uninstall'
+    unknown = 'cannot determine whether this is an uninstall'
     assert (unknown in program.said()) == (missing == 'daemonsets')
 
 
@@ -480,7 +480,7 @@ def test_a_right_that_is_given_later_is_used(objects, program, tmp_path):
     objects.api.call(role, 'PATCH', [{'op': 'add', 'path': '/rules/-', 'value': {
         'apiGroups': [''], 'resources': ['nodes/status'], 'verbs': ['patch']}}], 'application/json-patch+json')
     wait('the condition', objects.condition, 30)
-    wait('it is said', lambda: 'written to the cluster again' in program.said())
+    wait('it is said', lambda: 'writing to the cluster again' in program.said())
 
 
 def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
@@ -492,7 +492,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     program.say_event('DeviceUnhealthy', 'said while nobody heard')
     wait('it is said', lambda: 'cannot be heard' in program.said())
     program.await_news('it is known', lambda news: not news['heard'] and not news['gone'])
-    # What is older than this moment cannot be watched from any more: the program has to list anew.
+    # What is older than this moment cannot be watched from any more: the program has to list again.
     etcd = f'http://127.0.0.1:{plane.port + 1}/v3/kv'
     revision = post(f'{etcd}/range', {'key': 'AA=='})['header']['revision']
     post(f'{etcd}/compaction', {'revision': revision, 'physical': True})

@@ -130,7 +130,7 @@ def test_a_kubelet_restart_with_both(cluster, agent, peer, bed, first):
 
 @pytest.fixture
 def knows_its_node(cluster, agent, monkeypatch):
-    """The agent is told what the Node shows; the chart says where."""
+    """The agent gets the Node's status; the chart configures where."""
     if agent.is_process():
         monkeypatch.setenv('NODE_NAME', cluster.bed.node_name)
         monkeypatch.setenv('KUBECONFIG', str(cluster.bed.kubeconfig))

@@ -167,8 +167,8 @@ def test_labels_of_others_stay_and_are_named(cluster, chart):  # noqa: F811
         chart.start(replicas(4))
         cluster.wait('our labels', lambda: labels().get('nvidia.com/gpu.replicas') == '4')
         cluster.stays(('my-gpu', '1'), lambda: (labels()[by_hand], labels()[by_nfd]), seconds=2)
-        chart.wait_line('labels are left to who holds them')
-        said = [line for line in chart.said().splitlines() if 'labels are left to who holds them' in line][-1]
+        chart.wait_line('not setting labels that are owned by others')
+        said = [line for line in chart.said().splitlines() if 'not setting labels that are owned by others' in line][-1]
         assert re.search(rf'{by_hand} \(kubectl-label\)', said) and re.search(rf'{by_nfd} \(nfd-master\)', said)
         # Let go of, it becomes ours.
         cluster.kubectl('label', 'node', cluster.bed.node_name, f'{by_hand}-')

@@ -50,7 +50,7 @@ def everything(cluster):
 
 @pytest.fixture
 def features(cluster):
-    """The CRD of node-feature-discovery, without anybody who serves it."""
+    """The CRD of node-feature-discovery, without a controller."""
     cluster.api.call(CRDS, 'POST', FEATURES)
     cluster.wait('the API group', lambda: cluster.api.find(GROUP))
     yield f'{GROUP}/namespaces/{SYSTEM}/nodefeatures'
@@ -155,7 +155,7 @@ def test_a_node_that_is_no_longer_chosen(cluster, chart):  # noqa: F811
 
 
 def test_a_node_that_was_down_is_cleaned_by_hand(cluster, chart, bed, tmp_path):  # noqa: F811
-    """Its agent could say no farewell; the guide's commands take off what it wrote."""
+    """Its agent had no orderly shutdown; the guide's commands remove what it wrote."""
     chart.start(replicas(4))
     cluster.wait_allocatable(16)
     cluster.wait('the condition', lambda: cluster.condition('GPUSlicesReady'))

@@ -43,7 +43,7 @@ static void feed_payloads(const uint8_t *data, size_t size)
     replay(&ledger, text_string(&records), 0, records.length);
     if (ledger_check(&ledger, NULL) < 0)
         abort();
-    /* What is written anew reads the same. */
+    /* A rewritten log reads the same. */
     ledger_format(&ledger, &written);
     replay(&again, text_string(&written), 0, written.length);
     ledger_format(&again, &twice);

@@ -112,7 +112,7 @@ static void list(struct history *history, uint8_t mask)
     for (size_t i = 0; i < changes.n_freed; i++) {
         const struct ledger_grant *grant = ledger_find(&history->ledger, changes.freed[i]);
 
-        /* Nothing goes that a pod holds, or that nobody was told of. */
+        /* Nothing is freed that a pod holds, or that was never answered. */
         must(grant && grant->since_ms != UINT64_MAX);
         for (size_t k = 0; k < view.n_entries; k++)
             must(ledger_holder(&history->ledger, "r", entries[k].id) != grant);
@@ -139,7 +139,7 @@ static void replay(struct history *history)
     history->log.length = history->durable = at;
 }
 
-/* What was not synced may be there or not; the facts that nobody was told of follow the ledger. */
+/* What was not synced may be there or not; facts that were never answered follow the ledger. */
 static void crash(struct history *history, uint8_t part)
 {
     history->log.length = history->durable + (history->log.length - history->durable) * part / 255;
@@ -160,7 +160,7 @@ static void crash(struct history *history, uint8_t part)
     }
 }
 
-/* The log written anew. */
+/* The rewritten log. */
 static void compact(struct history *history)
 {
     text_clear(&history->log);

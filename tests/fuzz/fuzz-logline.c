@@ -25,7 +25,7 @@ static void check_line(struct text *line)
     free(copy);
 }
 
-/* What is a line already is said as it is. */
+/* A valid line is written unchanged. */
 static void check_json(const struct text *line, const char *const *words, size_t n_words)
 {
     json_t *object = json_loadb(line->data, line->length, 0, NULL);

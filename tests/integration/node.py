@@ -291,7 +291,7 @@ class Volume:
                 (self.path / name).symlink_to(f'..data/{name}')
 
 
-# What lies beside the agent in place of gpuslice-nodesync: passes on what is said, both ways.
+# Installed beside the agent in place of gpuslice-nodesync: forwards messages both ways.
 RELAY = f'''#!{sys.executable}
 import json, os, socket, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -307,7 +307,7 @@ CONFIG_LABEL = 'nvidia.com/device-plugin.config'
 
 
 def news(label=None, heard=True, gone=False, **resources):
-    """What the Node looks like, as the agent is told."""
+    """The Node's state, as sent to the agent."""
     told = {'kind': 'news', 'heard': heard, 'gone': gone, 'labelsHeldByOthers': [],
             'resources': [{'name': name, 'capacity': count, 'allocatable': count}
                           for name, count in resources.items()]}
@@ -331,7 +331,7 @@ class Cluster:
         node.environment['GPUSLICE_TEST_CLUSTER'] = str(node.folder / 'cluster')
         self.said, self.changed, self.peer = [], threading.Condition(), None
         self.greet, self.linger = None, False  # news for each new program; a program that will not end
-        self.farewell = ''  # what it answers to bye
+        self.farewell = ''  # its response to bye
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(node.folder / 'cluster'))
         self.listener.listen()

@@ -197,7 +197,7 @@ def memory_kib(pid):
 # --- the plugin folder ---
 
 def remove(folder):
-    """Renamed first: the agent makes its socket anew where a folder is being emptied."""
+    """Renamed first: the agent recreates its socket in a directory that is being emptied."""
     shutil.rmtree(folder.rename(folder.with_name('deleted')))
 
 
@@ -297,7 +297,7 @@ def test_a_configuration_whose_parent_folder_is_swapped(node):
     fill('next', 2)
     os.rename(node.folder / 'now', node.folder / 'past')
     os.rename(node.folder / 'next', node.folder / 'now')
-    # Nobody is told of that; whoever looks next also watches the right folder from then on.
+    # inotify does not report that; the next check also watches the right directory from then on.
     agent.send(signal.SIGHUP)
     node.wait_allocatable(8)
     (node.folder / 'now/etc/config.yaml').write_text(replicas(3))
@@ -451,7 +451,7 @@ def test_folders_that_cannot_be_written(node):
     node.start_kubelet()
     agent = node.start_agent(GUIDE, '--device-list-strategy', 'cdi-cri')
     node.wait_allocatable(16)
-    agent.wait_line('containers that ask for CDI devices cannot start')
+    agent.wait_line('containers that request CDI devices cannot start')
     for index, left in ((0, 12), (1, 8)):
         node.sim('inject', 'xid', str(index), '79')
         node.wait_allocatable(left)
@@ -641,7 +641,7 @@ def read_lines(pipe):
 
 
 def test_a_log_that_nobody_reads_stops_nothing(node):
-    """Its pipe is full: the kubelet, HTTP and the driver's helper are served, and later it is said what was lost."""
+    """Its pipe is full: the kubelet, HTTP and the driver's helper are served, and later the number of lost lines is logged."""
     fifo, address = node.folder / 'log', f'127.0.0.1:{free_port()}'
     os.mkfifo(fifo)
     redirect(node, fifo)
@@ -673,7 +673,7 @@ def test_a_log_that_nobody_reads_stops_nothing(node):
 
 
 def test_a_json_log_is_json(node):
-    """Also with a file name that is not UTF-8, and with what is said before the agent runs."""
+    """Also with a file name that is not UTF-8, and with messages from before the agent runs."""
     config = os.fsencode(node.folder) + b'/c\xff.yaml'
     with open(config, 'w', encoding='ascii') as file:
         file.write(GUIDE)

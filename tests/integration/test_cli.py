@@ -264,7 +264,7 @@ def test_plan_needs_a_machine():
 
 
 def test_node_is_asked_through_its_driver(tmp_path):
-    """The simulator stands in for the node's own driver, found by the loader's search."""
+    """The simulator replaces the node's own driver, found by the loader's search."""
     done = run('plan', GUIDE, '--node', '-o', 'json', GPUSLICE_MACHINE='p3.8xlarge',
                LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), GPUSLICE_SIM_STATE=str(tmp_path / 'state'))
     assert done.returncode == CLEAN, done.stderr
@@ -625,7 +625,7 @@ def recorded(name):
 
 
 def who(node, *pids):
-    """Exit status, what was said, and the processes by number."""
+    """Exit status, output, and the processes by number."""
     done = run('who', '--root', node, *pids, '-o', 'json')
     assert done.stderr == ''
     found = json.loads(done.stdout)['processes']

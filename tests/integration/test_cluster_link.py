@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent and the cluster tell each other, and the configuration a node is given by its label.
 
-The test takes the place of gpuslice-nodesync: it hears each line of the agent and tells the news.
+The test takes the place of gpuslice-nodesync: it reads each line of the agent and sends the news.
 """
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 from node import GUIDE, Cluster, Volume, eventually, free_port, http_get, news, replicas
 
 LABEL = 'nvidia.com/device-plugin.config'
-LINGERS = 'gpuslice-nodesync does not end; it is ended'
+LINGERS = 'gpuslice-nodesync does not exit; killing it'
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def labels_of(state, key='labels'):
 
 
 def wait_connected(cluster, address, connected=True):
-    """Until the agent has heard the first news, where there are any."""
+    """Until the agent has received the first news, if there are any."""
     cluster.wait_condition('AllResourcesRegistered')
     wanted = f'gpuslice_cluster_connected {int(connected)}\n'
     eventually(lambda: wanted in http_get(address, '/metrics')[1], wanted)
@@ -71,7 +71,7 @@ def test_setup_and_state_are_told_once_and_nothing_at_rest(node, cluster):
     wait_connected(cluster, address)
     agent.send(signal.SIGHUP)
     cluster.wait_event('ConfigurationTaken')
-    assert len(cluster.all('state')) == 1  # nothing changed, nothing is told
+    assert len(cluster.all('state')) == 1  # nothing changed, nothing is sent
 
 
 def test_an_agent_that_starts_says_nothing_before_it_knows(node, cluster):
@@ -175,7 +175,7 @@ def test_the_end_waits_for_nobody_long(node, cluster, greet):
         assert agent.count(LINGERS) == 0 and cluster.all('bye') == []
     else:
         left = agent.wait_line(LINGERS)
-        assert gone < left and left - begin > 2.5  # services go at once, whoever lingers
+        assert gone < left and left - begin > 2.5  # services end immediately, whatever lingers
         assert len(cluster.all('bye')) == 1
 
 
@@ -278,7 +278,7 @@ def test_without_a_label_the_default_and_the_fallbacks(node, cluster):
 
 
 def test_a_node_that_is_gone_asks_for_no_other_configuration(node, cluster):
-    """Somebody deleted it, and the kubelet has not made it anew: pods here go on with what they have."""
+    """Somebody deleted it, and the kubelet has not recreated it: pods here keep what they have."""
     node.start_kubelet()
     folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4), eight=replicas(8))
     cluster.greet = {'label': 'four'}

@@ -151,7 +151,7 @@ def test_a_hundred_connections_at_once(agent):
 
 
 def test_silent_and_slow_clients_hold_up_nobody(agent):
-    """Nor is their connection kept for ever: 10 s, as long as they say nothing."""
+    """Nor is their connection kept open: 10 s, while they send nothing."""
     silent = [connect(agent) for _ in range(100)]
     slow = connect(agent)
     for letter in b'GET /healthz HTTP/1.1\r\nHost: x\r\n':
@@ -247,7 +247,7 @@ def test_a_stopped_agent_shows_and_recovers(agent):
             answers.append(http_get(agent.address, '/healthz'))
         finally:
             agent.send(signal.SIGCONT)
-        assert set(answers) == {(503, 'the agent does not answer\n')}
+        assert set(answers) == {(503, 'the agent does not respond\n')}
         # The late answer is on its way; the first requests may still find it missing.
         eventually(lambda: http_get(agent.address, '/healthz') == (200, 'ok\n'), '/healthz is 200 again')
         assert http_get(agent.address, '/metrics')[1].startswith('# HELP')

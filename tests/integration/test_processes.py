@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our processes beside each other: each may close its channel, hang or speak nonsense, and is replaced; as containers
+"""Our processes beside each other: each may close its channel, hang or send invalid data, and is replaced; as containers
 they find each other over a socket; and the agent says by itself whether it is alive."""
 import os
 import re
@@ -155,7 +155,7 @@ def test_http_as_a_container(pod):
     http = pod.start_http()
     http.wait_line('there is no agent yet')
     eventually(lambda: answers(pod.address)[0], 'it listens')
-    assert http_get(pod.address, '/healthz') == (503, 'the agent does not answer\n')
+    assert http_get(pod.address, '/healthz') == (503, 'the agent does not respond\n')
     agent = pod.start_agent()
     eventually(pod.serves, '/healthz is 200')
     assert http_get(pod.address, '/metrics')[1].startswith('# HELP')
@@ -175,20 +175,20 @@ def test_nodesync_as_a_container(node, pod):
     nodesync = node.start('gpuslice-nodesync', f'--connect={pod.socket}', 'info', 'logfmt')
     nodesync.wait_line('there is no agent yet')
     agent = pod.start_agent('--node-name=gpu-1', '--kubeconfig', kubeconfig)
-    nodesync.wait_line('keeping our Node at the API server')
+    nodesync.wait_line('maintaining our Node at the API server')
     assert agent.children('gpuslice-nodesync') == []
     mark = nodesync.mark()
     agent.end(signal.SIGKILL)
     nodesync.wait_line('there is no agent yet', mark)
     agent = pod.start_agent('--node-name=gpu-1', '--kubeconfig', kubeconfig)
-    nodesync.wait_line('keeping our Node at the API server', mark)
+    nodesync.wait_line('maintaining our Node at the API server', mark)
     assert nodesync.pid != agent.pid and nodesync.alive()  # it executed itself: the container went on
     agent.end()
     assert nodesync.end() == 0
 
 
 def test_a_pod_that_ends_says_bye(node, pod):
-    """All containers get SIGTERM at once; nodesync waits for the agent's bye."""
+    """All containers get SIGTERM at once; nodesync waits for the agent's shutdown message."""
     node.start_kubelet()
     agent = pod.start_agent('--node-name=gpu-1')
     agent.wait_line('resource offered')
@@ -264,7 +264,7 @@ def test_the_probe_asks_the_agent(pod):
     assert (probe.returncode, probe.stdout) == (0, 'the agent is alive\n')
     agent.send(signal.SIGSTOP)
     probe = pod.probe()
-    assert (probe.returncode, probe.stdout) == (1, 'the agent does not answer within 3000 ms\n')
+    assert (probe.returncode, probe.stdout) == (1, 'the agent does not respond within 3000 ms\n')
     agent.send(signal.SIGCONT)
     assert pod.probe().returncode == 0
     assert agent.end() == 0

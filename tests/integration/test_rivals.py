@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gpuslice and another device plugin of the same resource on one node: who serves, and what pods feel of it."""
+"""gpuslice and another device plugin of the same resource on one node: which one serves, and the effect on pods."""
 import json
 import signal
 import socket
@@ -53,7 +53,7 @@ def test_over_from_a_plugin_that_serves(node):
 
 
 def test_back_to_a_plugin_that_comes_after_us(node):
-    """Whoever installs NVIDIA's plugin beside us gets it: the kubelet calls the newest."""
+    """NVIDIA's plugin, installed beside ours, takes over: the kubelet calls the newest."""
     node.start_kubelet()
     agent = node.start_agent()
     node.wait_allocatable(16)
@@ -65,7 +65,7 @@ def test_back_to_a_plugin_that_comes_after_us(node):
     assert pods_as_they_are(node) == before
     node.sim('inject', 'xid', '0', '79')
     agent.wait_line('GPU is Unhealthy')
-    scale(node, 16)  # so what we know of GPU 0 did not replace the list of who serves
+    scale(node, 16)  # so our view of GPU 0 did not replace the serving plugin's list
     assert peer.count('allocated') == 8
     assert agent.count(REGISTERED) == 1 and agent.count('level=error') == 0
     peer.end()
@@ -190,7 +190,7 @@ def test_a_plugin_that_came_and_went_unseen(node, number):
 
 @pytest.mark.waits
 def test_a_plugin_that_the_kubelet_forgot(node):
-    """The Node shows none of the devices of a plugin that still listens: nobody would serve, so we do, until it comes anew."""
+    """The Node shows none of the devices of a plugin that still listens: the resource would be unserved, so we take over, until it re-registers."""
     node.start_kubelet()
     peer = node.start_peer()
     cluster = Cluster(node)
@@ -311,14 +311,14 @@ def test_pod_resources_that_do_not_answer(node, behave):
 
 
 def test_the_kubelet_is_away_and_leaves_its_socket(node):
-    """As a kubelet does on SIGTERM. That is no trouble of ours, and is said once."""
+    """As a kubelet does on SIGTERM. That is no fault of ours, and is logged once."""
     kubelet = node.start_kubelet()
     agent = node.start_agent()
     node.wait_allocatable(16)
     mark = agent.mark()
     kubelet.end()
     assert (node.plugins / 'kubelet.sock').is_socket()
-    agent.wait_line('level=info msg="the kubelet is away, waiting for it"', mark)
+    agent.wait_line('level=info msg="waiting for the kubelet"', mark)
     node.start_kubelet()
     agent.wait_line(REGISTERED, mark)
     assert agent.count('level=(warning|error)', mark) == 0

@@ -57,4 +57,4 @@ def test_reloads_and_allocations_leak_nothing(node, amount):
     allocate(node, amount['allocations'], ids)
     assert resident_kib(agent.pid) < memory + GROWTH_KIB
     assert open_files(agent.pid) <= files
-    assert agent.end() == 0  # LeakSanitizer speaks here, in builds that have it
+    assert agent.end() == 0  # LeakSanitizer reports here, in builds that have it

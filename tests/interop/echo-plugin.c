@@ -158,7 +158,7 @@ static void allocate(struct rpc_call *call, const void *request, size_t size, vo
 
     (void)userdata;
     if (message_decode(v1beta1_AllocateRequest_fields, request, size, &asked) < 0) {
-        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "this is no AllocateRequest");
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "not an AllocateRequest");
         return;
     }
     if (is_slow(&asked))

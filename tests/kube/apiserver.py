@@ -163,7 +163,7 @@ class Server:
         with self.lock:
             for connection in self.open:
                 try:
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS: no farewell
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS: without close_notify
                 except OSError:
                     pass
             self.open.clear()

@@ -18,7 +18,7 @@ def is_list(request):
 
 
 def world(probe):
-    """What somebody who heard the probe's lines believes to exist."""
+    """The objects that exist according to the probe's lines."""
     things, unseen = {}, set()
     for line in probe.lines:
         if line.get('event') == 'relist':
@@ -274,7 +274,7 @@ def test_a_proxy_that_answers_for_the_server(probe, server):
     server.fault(is_list, lambda request: request.reply(502, b'<html>\n<h1>Bad Gateway</h1></html>'))
     probe.say('watch', PATH)
     assert probe.next(event='trouble')['reason'] == \
-        f'GET {PATH}: the answer is HTTP 502: <html> <h1>Bad Gateway</h1></html>'
+        f'GET {PATH}: the response is HTTP 502: <html> <h1>Bad Gateway</h1></html>'
     probe.next(event='synced')
     probe.next(event='trouble', reason=None)
     assert len(probe.reasons()) == 2

@@ -295,7 +295,7 @@ def test_each_target_is_a_case(tmp_path):
 
 @pytest.mark.parametrize('status', [0, 3])
 def test_progress_counts_steps_and_keeps_the_status(tmp_path, status):
-    """The command goes on until a line was said about it."""
+    """The command runs until a line about it was printed."""
     text = f'echo step 1; echo other; echo step 2; while [ ! -s said ]; do sleep 0.05; done; exit {status}'
     with open(tmp_path / 'said', 'w') as said:
         code = subprocess.run([ROOT / 'tools/progress', 'log', 'steps of it', '^step', '7', 'sh', '-c', text],

@@ -228,7 +228,7 @@ static const struct {
     {"check", "NAME|FILE...", "every problem of machine files", 1, 1000, run_check},
     {"state", "", "the running machine", 0, 0, run_state},
     {"path", "", "where its state lies", 0, 0, run_path},
-    {"reset", "", "begin the machine anew", 0, 0, run_reset},
+    {"reset", "", "reset the machine to its file", 0, 0, run_reset},
     {"inject", "WHAT ...", "make something happen to it", 1, 8, run_inject},
     {"help", "", "this text", 0, 0, run_help},
 };
