@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -14,21 +13,15 @@
 #include <unistd.h>
 
 #include "base/array.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/lograte.h"
 #include "base/text.h"
 #include "config/load.h"
-#include "gpu/driver.h"
-#include "gpu/pci.h"
-#include "health/health.h"
-#include "health/healthfile.h"
 #include "node/coexist.h"
 #include "node/devicereport.h"
+#include "node/driverwatch.h"
 #include "node/facts.h"
 #include "node/httplink.h"
 #include "node/liveness.h"
-#include "node/machine.h"
 #include "node/peer.h"
 #include "node/publisher.h"
 #include "node/reload.h"
@@ -39,16 +32,15 @@
 #include "proc/listener.h"
 #include "proc/role.h"
 
-enum { TICK_MS = 60000, XID_QUIET_MS = 10000, MMAP_THRESHOLD = 128 << 10 };
+enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 struct agent {
     struct facts facts;
     const struct config_overrides *overrides;
     uv_loop_t loop;
     uv_signal_t signals[4];
-    uv_timer_t tick;  /* once a minute: what inotify may have missed */
-    uv_timer_t probe; /* while a GPU is unhealthy: when to probe again */
-    struct driver *driver;
+    uv_timer_t tick; /* once a minute: what inotify may have missed */
+    struct driverwatch *driverwatch;
     struct kubeletdir *kubelet;
     struct nodeconfig *nodeconfig;
     struct podresources *podresources;
@@ -60,13 +52,7 @@ struct agent {
     struct listener *listener; /* where our programs connect; NULL = they are children */
     struct reload reload;
     struct status status_source;
-    struct health health;
-    struct xid_filter xid_filter;
-    struct lograte driver_problem;   /* of facts.driver_problem */
-    struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
-    struct healthfile healthfile;
-    int helper_pid; /* of the process that sent the last inventory */
-    bool serves;    /* a resource is registered with the kubelet */
+    bool serves; /* a resource is registered with the kubelet */
     bool stopping;
     int status; /* what agent_run returns */
 };
@@ -102,21 +88,9 @@ static void reconcile_cdi(const struct agent *agent)
 
 /* --- health: devices become Healthy and Unhealthy --- */
 
-static void arm_probe(struct agent *agent);
-
-/* A device whose health is not known yet counts as Healthy. */
-static bool is_healthy(const struct agent *agent, const struct plan_device *on)
-{
-    const struct health_device *device = health_find(&agent->health, on->device.uuid);
-
-    return !device || device->healthy;
-}
-
 static void publish_health(const struct agent *agent, const struct plan *plan,
-                           const struct plan_device *on, bool healthy)
+                           const struct plan_device *on, bool healthy, const char *reason)
 {
-    const struct health_device *device = health_find(&agent->health, on->device.uuid);
-    const char *reason = device ? health_reason(device) : NULL;
     char message[DEVICEREPORT_SIZE];
 
     devicereport_log_health(plan, on, healthy, reason);
@@ -133,37 +107,27 @@ static bool refresh_health(struct agent *agent, bool *changed)
 
     for (size_t i = 0; i < offer->plan->n_devices; i++) {
         const struct plan_device *on = &offer->plan->devices[i];
-        bool healthy = is_healthy(agent, on);
+        const char *reason;
+        bool healthy = driverwatch_is_healthy(agent->driverwatch, on->device.uuid, &reason);
 
         changed[i] = healthy != offer->device_healthy[i];
         if (!changed[i])
             continue;
         any = true;
         offer->device_healthy[i] = healthy;
-        publish_health(agent, offer->plan, on, healthy);
+        publish_health(agent, offer->plan, on, healthy, reason);
     }
     return any;
 }
 
-static void announce_health(struct agent *agent)
+static void on_health(void *userdata)
 {
+    struct agent *agent = userdata;
     const struct plan *plan = agent->facts.offer ? agent->facts.offer->plan : NULL;
     cleanup_free bool *changed = plan ? calloc(plan->n_devices + 1, sizeof(*changed)) : NULL;
 
     if (changed && refresh_health(agent, changed))
         serviceset_announce(&agent->services, changed);
-}
-
-/* `outcome` is the result of one of health.h's inputs. */
-static void apply_health(struct agent *agent, int outcome)
-{
-    if (outcome < 0)
-        log_error("out of memory for the health of the GPUs");
-    if (outcome == HEALTH_CHANGED) {
-        announce_health(agent);
-        healthfile_save(&agent->healthfile, &agent->health);
-    }
-    arm_probe(agent);
 }
 
 /* --- plan: configuration and machine become an offer --- */
@@ -211,12 +175,11 @@ static void replan(struct agent *agent, struct config *config)
     for (size_t i = 0; i < next->plan->n_devices; i++) {
         const struct plan_device *on = &next->plan->devices[i];
 
-        next->device_healthy[i] = is_healthy(agent, on);
+        next->device_healthy[i] = driverwatch_is_healthy(agent->driverwatch, on->device.uuid, NULL);
         if (*on->left_out)
             devicereport_log_left_out(next->plan, on);
     }
     put_in_force(agent, next);
-    arm_probe(agent);
 }
 
 static void apply_config(struct config *config, void *userdata)
@@ -231,9 +194,9 @@ static void apply_config(struct config *config, void *userdata)
     agent->facts.next_config = config;
 }
 
-/* The machine became known or changed. */
-static void replan_machine(struct agent *agent)
+static void on_machine(void *userdata)
 {
+    struct agent *agent = userdata;
     struct config *config = TAKE_PTR(agent->facts.next_config);
 
     if (!config && agent->facts.offer)
@@ -242,153 +205,13 @@ static void replan_machine(struct agent *agent)
         replan(agent, config);
 }
 
-/* --- observe: the driver --- */
-
-static void on_inventory(const struct inventory *seen, void *userdata)
-{
-    struct agent *agent = userdata;
-    bool changed, first = !agent->facts.machine_known;
-    int outcome;
-
-    agent->facts.driver_problem[0] = '\0';
-    lograte_end(&agent->driver_problem);
-    publisher_touch(agent->publisher);
-    if (machine_update(&agent->facts.machine, seen, NULL, 0, &changed) < 0) {
-        log_error("out of memory for the machine's inventory");
-        return;
-    }
-    agent->facts.machine_known = true;
-    outcome = health_inventory(&agent->health, seen, clock_now_ms());
-    if (health_forget(&agent->health, &agent->facts.machine) == HEALTH_CHANGED && outcome == 0)
-        outcome = HEALTH_CHANGED;
-    if (agent->helper_pid != driver_pid(agent->driver))
-        log_info("driver is available", "driver", seen->driver_version, "gpus",
-                 log_number(seen->n_gpus));
-    agent->helper_pid = driver_pid(agent->driver);
-    if (first || changed || !agent->facts.offer)
-        replan_machine(agent);
-    apply_health(agent, outcome);
-}
-
-static void report_driver_problem(struct agent *agent, const char *message, const char *hint)
-{
-    const char *reason = agent->facts.driver_problem;
-
-    publisher_touch(agent->publisher);
-    if (!lograte_begin(&agent->driver_problem, reason, clock_now_ms()))
-        return;
-    log_error(message, "reason", reason, "hint", hint);
-    publisher_event(agent->publisher, true, "DriverNotAvailable", reason, NULL, 0);
-}
-
-static void on_unavailable(const char *reason, void *userdata)
+static void on_no_driver(void *userdata)
 {
     struct agent *agent = userdata;
     const struct config *config = agent->facts.next_config;
 
-    snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s", reason);
-    if (agent->facts.machine_known) {
-        report_driver_problem(agent, "the driver is not available, retrying", NULL);
-        apply_health(agent, health_unavailable(&agent->health, reason, clock_now_ms()));
-        return;
-    }
-    if (!pci_has_nvidia_gpu(NULL)) {
-        log_info("this node has no NVIDIA GPU; nothing to offer");
-        agent->facts.machine_known = true;
-        replan_machine(agent);
-        return;
-    }
-    report_driver_problem(agent, "the NVIDIA driver is not available",
-                          "is the driver loaded, and does this container see its libraries?");
     if (config && config->fail_on_init_error)
         stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps retrying instead */
-}
-
-static bool admits_xid(struct agent *agent, const struct gpu_event *event)
-{
-    char key[GPU_UUID_SIZE + 64];
-
-    snprintf(key, sizeof(key), "%s %u %u %" PRIu64, event->uuid, event->gpu_instance,
-             event->compute_instance, event->xid);
-    return lograte_admit(&agent->logged_xids, key, XID_QUIET_MS, clock_now_ms());
-}
-
-static void log_xid(const struct gpu_event *event, enum xid_class class)
-{
-    const bool has_gi = event->gpu_instance != DEVICE_NO_INSTANCE;
-    const bool has_ci = event->compute_instance != DEVICE_NO_INSTANCE;
-    struct log_digits gi, ci;
-
-    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
-              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL,
-              "gpu_instance", has_gi ? log_number_format(&gi, event->gpu_instance) : NULL,
-              "compute_instance", has_ci ? log_number_format(&ci, event->compute_instance) : NULL,
-              "xid", log_number(event->xid), "class", xid_class_name(class), "meaning",
-              xid_find(event->xid)->meaning, NULL);
-}
-
-static void on_event(const struct gpu_event *event, void *userdata)
-{
-    struct agent *agent = userdata;
-    enum xid_class class = xid_filter_class(&agent->xid_filter, event->xid);
-
-    agent->facts.counters.xids++;
-    if (admits_xid(agent, event))
-        log_xid(event, class);
-    apply_health(agent, health_event(&agent->health, event, class, clock_now_ms()));
-}
-
-static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
-                     const char *reason, void *userdata)
-{
-    struct agent *agent = userdata;
-    int r = health_probe(&agent->health, uuid, outcome, probe, reason, clock_now_ms());
-
-    apply_health(agent, r);
-    if (r != HEALTH_CHANGED && !health_is_well(&agent->health, uuid))
-        /* Saved even if nothing changed, for the energy counter that reveals a reset. */
-        healthfile_save(&agent->healthfile, &agent->health);
-}
-
-static void on_unwatched(const char *uuid, const char *reason, void *userdata)
-{
-    (void)userdata;
-    log_warning("GPU does not report XID events; it is only probed", "gpu", uuid, "reason", reason);
-}
-
-static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
-{
-    struct agent *agent = userdata;
-
-    agent->facts.counters.hangs += !stuck;
-    snprintf(agent->facts.driver_problem, sizeof(agent->facts.driver_problem), "%s does not return",
-             call);
-    publisher_touch(agent->publisher);
-    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
-                    : "a driver call does not return; its process was killed",
-              "call", call, "gpu", *uuid ? uuid : NULL);
-    apply_health(agent, health_hang(&agent->health, call, uuid, clock_now_ms()));
-}
-
-static void on_probe_due(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-    uint64_t now_ms = clock_now_ms();
-    const char *uuid;
-
-    while ((uuid = health_take_due(&agent->health, now_ms)))
-        driver_probe(agent->driver, uuid);
-    arm_probe(agent);
-}
-
-static void arm_probe(struct agent *agent)
-{
-    uint64_t due_ms = health_next_probe_ms(&agent->health), now_ms = clock_now_ms();
-
-    if (due_ms == UINT64_MAX || agent->stopping)
-        uv_timer_stop(&agent->probe);
-    else
-        uv_timer_start(&agent->probe, on_probe_due, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 
 /* --- observe: files, folders, signals --- */
@@ -549,7 +372,7 @@ static void stop(struct agent *agent, int status)
     agent->stopping = true;
     agent->status = status;
     serviceset_deinit(&agent->services);
-    driver_free(TAKE_PTR(agent->driver));
+    driverwatch_free(TAKE_PTR(agent->driverwatch));
     httplink_free(TAKE_PTR(agent->httplink));
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
     grants_free(TAKE_PTR(agent->grants));
@@ -561,7 +384,6 @@ static void stop(struct agent *agent, int status)
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->tick, NULL);
-    uv_close((uv_handle_t *)&agent->probe, NULL);
 }
 
 static void start_handles(struct agent *agent)
@@ -574,8 +396,7 @@ static void start_handles(struct agent *agent)
         uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
     }
     uv_timer_init(&agent->loop, &agent->tick);
-    uv_timer_init(&agent->loop, &agent->probe);
-    agent->tick.data = agent->probe.data = agent;
+    agent->tick.data = agent;
     uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -630,6 +451,15 @@ static int start_outputs(struct agent *agent, struct error *err)
                                                       .on_news = on_cluster_news,
                                                       .userdata = agent},
                           &agent->publisher, err);
+    if (r == 0)
+        r = driverwatch_new(&(struct driverwatch_setup){.loop = &agent->loop,
+                                                        .facts = &agent->facts,
+                                                        .publisher = agent->publisher,
+                                                        .on_machine = on_machine,
+                                                        .on_health = on_health,
+                                                        .on_no_driver = on_no_driver,
+                                                        .userdata = agent},
+                            &agent->driverwatch, err);
     agent->facts.nodeconfig = agent->nodeconfig;
     agent->reload = (struct reload){.facts = &agent->facts,
                                     .nodeconfig = agent->nodeconfig,
@@ -663,10 +493,7 @@ static int start_grants(struct agent *agent, struct error *err)
 
 static int start_observers(struct agent *agent, struct error *err)
 {
-    static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
-                                                      on_probe,     on_unwatched,   on_hang};
     const struct agent_flags *flags = agent->facts.flags;
-    const struct driver_options options = {.deadline_ms = flags->driver_deadline_ms};
     const struct httplink_options http = {.listener = agent->listener,
                                           .address = flags->http_address,
                                           .deadline_ms = flags->peer_deadline_ms};
@@ -684,7 +511,7 @@ static int start_observers(struct agent *agent, struct error *err)
                                                 .userdata = agent},
                         &agent->coexist, err);
     if (r == 0)
-        r = driver_new(&agent->loop, &options, &callbacks, agent, &agent->driver, err);
+        r = driverwatch_start(agent->driverwatch, err);
     if (r == 0 && (agent->listener || (flags->http_address && *flags->http_address)))
         r = httplink_new(&agent->loop, &http, status_answer, &agent->status_source,
                          &agent->httplink, err);
@@ -700,29 +527,12 @@ static int start_observers(struct agent *agent, struct error *err)
     return r;
 }
 
-/* NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. */
-static int read_xid_filter(struct agent *agent)
-{
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-    int r =
-        xid_filter_parse(agent->facts.flags->disable_health_checks,
-                         agent->facts.flags->enable_health_checks, &problems, &agent->xid_filter);
-
-    problems_log(&problems);
-    return r;
-}
-
 static int start(struct agent *agent)
 {
     struct error err = ERROR_INIT;
     int r;
 
     start_handles(agent);
-    r = read_xid_filter(agent);
-    if (r < 0)
-        return r;
-    healthfile_init(&agent->healthfile, agent->facts.flags->state_dir);
-    healthfile_load(&agent->healthfile, &agent->health);
     r = start_outputs(agent, &err);
     if (r == 0) {
         r = reload_first(&agent->reload);
@@ -756,7 +566,5 @@ int agent_run(const struct agent_flags *flags, const struct config_overrides *ov
     r = uv_loop_close(&agent.loop);
     assert(r == 0); /* an unclosed handle is a leak */
     facts_deinit(&agent.facts);
-    xid_filter_deinit(&agent.xid_filter);
-    health_deinit(&agent.health);
     return agent.status;
 }

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/driverwatch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/lograte.h"
+#include "gpu/driver.h"
+#include "gpu/pci.h"
+#include "health/health.h"
+#include "health/healthfile.h"
+#include "health/xid.h"
+#include "node/machine.h"
+
+enum { XID_QUIET_MS = 10000 };
+
+struct driverwatch {
+    uv_loop_t *loop;
+    struct facts *facts;
+    struct publisher *publisher;
+    void (*on_machine)(void *userdata);
+    void (*on_health)(void *userdata);
+    void (*on_no_driver)(void *userdata);
+    void *userdata;
+    struct driver *driver;
+    uv_timer_t probe; /* while a device is unhealthy: when to probe again */
+    struct health health;
+    struct healthfile healthfile;
+    struct xid_filter xid_filter;
+    struct lograte problem;          /* of facts.driver_problem */
+    struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
+    int helper_pid;                  /* of the process that sent the last inventory */
+};
+
+/* --- health --- */
+
+static void arm_probe(struct driverwatch *watch);
+
+static void on_probe_due(uv_timer_t *timer)
+{
+    struct driverwatch *watch = timer->data;
+    uint64_t now_ms = clock_now_ms();
+    const char *uuid;
+
+    while ((uuid = health_take_due(&watch->health, now_ms)))
+        driver_probe(watch->driver, uuid);
+    arm_probe(watch);
+}
+
+static void arm_probe(struct driverwatch *watch)
+{
+    uint64_t due_ms = health_next_probe_ms(&watch->health), now_ms = clock_now_ms();
+
+    if (due_ms == UINT64_MAX)
+        uv_timer_stop(&watch->probe);
+    else
+        uv_timer_start(&watch->probe, on_probe_due, due_ms > now_ms ? due_ms - now_ms : 1, 0);
+}
+
+/* `outcome` is the result of one of health.h's inputs. */
+static void apply_health(struct driverwatch *watch, int outcome)
+{
+    if (outcome < 0)
+        log_error("out of memory for the health of the GPUs");
+    if (outcome == HEALTH_CHANGED) {
+        watch->on_health(watch->userdata);
+        healthfile_save(&watch->healthfile, &watch->health);
+    }
+    arm_probe(watch);
+}
+
+/* --- what the helper reports --- */
+
+static void on_inventory(const struct inventory *seen, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+    bool changed, first = !watch->facts->machine_known;
+    int outcome;
+
+    watch->facts->driver_problem[0] = '\0';
+    lograte_end(&watch->problem);
+    publisher_touch(watch->publisher);
+    if (machine_update(&watch->facts->machine, seen, NULL, 0, &changed) < 0) {
+        log_error("out of memory for the machine's inventory");
+        return;
+    }
+    watch->facts->machine_known = true;
+    outcome = health_inventory(&watch->health, seen, clock_now_ms());
+    if (health_forget(&watch->health, &watch->facts->machine) == HEALTH_CHANGED && outcome == 0)
+        outcome = HEALTH_CHANGED;
+    if (watch->helper_pid != driver_pid(watch->driver))
+        log_info("driver is available", "driver", seen->driver_version, "gpus",
+                 log_number(seen->n_gpus));
+    watch->helper_pid = driver_pid(watch->driver);
+    if (first || changed || !watch->facts->offer)
+        watch->on_machine(watch->userdata);
+    apply_health(watch, outcome);
+}
+
+static void report_driver_problem(struct driverwatch *watch, const char *message, const char *hint)
+{
+    const char *reason = watch->facts->driver_problem;
+
+    publisher_touch(watch->publisher);
+    if (!lograte_begin(&watch->problem, reason, clock_now_ms()))
+        return;
+    log_error(message, "reason", reason, "hint", hint);
+    publisher_event(watch->publisher, true, "DriverNotAvailable", reason, NULL, 0);
+}
+
+static void on_unavailable(const char *reason, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+
+    snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem), "%s", reason);
+    if (watch->facts->machine_known) {
+        report_driver_problem(watch, "the driver is not available, retrying", NULL);
+        apply_health(watch, health_unavailable(&watch->health, reason, clock_now_ms()));
+        return;
+    }
+    if (!pci_has_nvidia_gpu(NULL)) {
+        log_info("this node has no NVIDIA GPU; nothing to offer");
+        watch->facts->machine_known = true;
+        watch->on_machine(watch->userdata);
+        return;
+    }
+    report_driver_problem(watch, "the NVIDIA driver is not available",
+                          "is the driver loaded, and does this container see its libraries?");
+    watch->on_no_driver(watch->userdata);
+}
+
+static bool admits_xid(struct driverwatch *watch, const struct gpu_event *event)
+{
+    char key[GPU_UUID_SIZE + 64];
+
+    snprintf(key, sizeof(key), "%s %u %u %" PRIu64, event->uuid, event->gpu_instance,
+             event->compute_instance, event->xid);
+    return lograte_admit(&watch->logged_xids, key, XID_QUIET_MS, clock_now_ms());
+}
+
+static void log_xid(const struct gpu_event *event, enum xid_class class)
+{
+    const bool has_gi = event->gpu_instance != DEVICE_NO_INSTANCE;
+    const bool has_ci = event->compute_instance != DEVICE_NO_INSTANCE;
+    struct log_digits gi, ci;
+
+    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
+              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL,
+              "gpu_instance", has_gi ? log_number_format(&gi, event->gpu_instance) : NULL,
+              "compute_instance", has_ci ? log_number_format(&ci, event->compute_instance) : NULL,
+              "xid", log_number(event->xid), "class", xid_class_name(class), "meaning",
+              xid_find(event->xid)->meaning, NULL);
+}
+
+static void on_event(const struct gpu_event *event, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+    enum xid_class class = xid_filter_class(&watch->xid_filter, event->xid);
+
+    watch->facts->counters.xids++;
+    if (admits_xid(watch, event))
+        log_xid(event, class);
+    apply_health(watch, health_event(&watch->health, event, class, clock_now_ms()));
+}
+
+static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
+                     const char *reason, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+    int r = health_probe(&watch->health, uuid, outcome, probe, reason, clock_now_ms());
+
+    apply_health(watch, r);
+    if (r != HEALTH_CHANGED && !health_is_well(&watch->health, uuid))
+        /* Saved even if nothing changed, for the energy counter that reveals a reset. */
+        healthfile_save(&watch->healthfile, &watch->health);
+}
+
+static void on_unwatched(const char *uuid, const char *reason, void *userdata)
+{
+    (void)userdata;
+    log_warning("GPU cannot be watched for XID events; it is probed only", "gpu", uuid, "reason",
+                reason);
+}
+
+static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+
+    watch->facts->counters.hangs += !stuck;
+    snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem),
+             "%s does not return", call);
+    publisher_touch(watch->publisher);
+    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
+                    : "a driver call does not return; its process was ended",
+              "call", call, "gpu", *uuid ? uuid : NULL);
+    apply_health(watch, health_hang(&watch->health, call, uuid, clock_now_ms()));
+}
+
+/* --- life --- */
+
+/* NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. */
+static int read_xid_filter(struct driverwatch *watch)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    int r =
+        xid_filter_parse(watch->facts->flags->disable_health_checks,
+                         watch->facts->flags->enable_health_checks, &problems, &watch->xid_filter);
+
+    problems_log(&problems);
+    return r;
+}
+
+int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
+                    struct error *err)
+{
+    struct driverwatch *watch = calloc(1, sizeof(*watch));
+    int r;
+
+    if (!watch)
+        return error_set_errno(err, -ENOMEM, "cannot watch the driver");
+    watch->loop = setup->loop;
+    watch->facts = setup->facts;
+    watch->publisher = setup->publisher;
+    watch->on_machine = setup->on_machine;
+    watch->on_health = setup->on_health;
+    watch->on_no_driver = setup->on_no_driver;
+    watch->userdata = setup->userdata;
+    r = read_xid_filter(watch);
+    if (r < 0) {
+        free(watch);
+        return error_set_errno(err, r, "cannot watch the driver");
+    }
+    healthfile_init(&watch->healthfile, watch->facts->flags->state_dir);
+    healthfile_load(&watch->healthfile, &watch->health);
+    uv_timer_init(watch->loop, &watch->probe);
+    watch->probe.data = watch;
+    *ret_watch = watch;
+    return 0;
+}
+
+int driverwatch_start(struct driverwatch *watch, struct error *err)
+{
+    static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
+                                                      on_probe,     on_unwatched,   on_hang};
+    const struct driver_options options = {.deadline_ms = watch->facts->flags->driver_deadline_ms};
+
+    return driver_new(watch->loop, &options, &callbacks, watch, &watch->driver, err);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct driverwatch *watch = handle->data;
+
+    xid_filter_deinit(&watch->xid_filter);
+    health_deinit(&watch->health);
+    free(watch);
+}
+
+void driverwatch_free(struct driverwatch *watch)
+{
+    if (!watch)
+        return;
+    driver_free(TAKE_PTR(watch->driver));
+    uv_close((uv_handle_t *)&watch->probe, on_closed);
+}
+
+bool driverwatch_is_healthy(const struct driverwatch *watch, const char *uuid,
+                            const char **ret_reason)
+{
+    const struct health_device *device = health_find(&watch->health, uuid);
+
+    if (ret_reason)
+        *ret_reason = device ? health_reason(device) : NULL;
+    return !device || device->healthy;
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the driver's helper reports, written into the facts: the machine, and why the driver is not
+ * available. XID events, probes, hangs and lost devices become the health of each device, which
+ * outlives the agent in a file; while a device is unhealthy it is probed until it is well.
+ */
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "node/facts.h"
+#include "node/publisher.h"
+
+struct driverwatch;
+
+struct driverwatch_setup {
+    uv_loop_t *loop;
+    struct facts *facts;                /* borrowed */
+    struct publisher *publisher;        /* borrowed; gets the events */
+    void (*on_machine)(void *userdata); /* facts.machine became known, or changed */
+    void (*on_health)(void *userdata);  /* a device became healthy or unhealthy */
+    /* The driver is not available, and never was. */
+    void (*on_no_driver)(void *userdata);
+    void *userdata;
+};
+
+/*
+ * Reads the file with the health that the agent before us saw, and the flags that choose XIDs.
+ * Nothing runs before driverwatch_start. 0 or -ENOMEM.
+ */
+int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
+                    struct error *err);
+
+/* Starts the helper. */
+int driverwatch_start(struct driverwatch *watch, struct error *err);
+
+/* Ends the helper; no callback runs any more. NULL is fine. */
+void driverwatch_free(struct driverwatch *watch);
+
+/* A device whose health is not known yet counts as healthy. ret_reason (may be NULL) is why it is
+ * not, NULL when nothing is known of it; borrowed until the loop turns. */
+bool driverwatch_is_healthy(const struct driverwatch *watch, const char *uuid,
+                            const char **ret_reason);

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/driverwatch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "gpu/driver.h"
+#include "gpu/pci.h"
+#include "plugin/test-bed.h"
+
+/* --- the helper, played: the test reports in its place --- */
+
+static struct driver_callbacks reports;
+static void *reports_userdata;
+static struct text probed;
+static char driver_place;
+
+int driver_new(uv_loop_t *loop, const struct driver_options *options,
+               const struct driver_callbacks *callbacks, void *userdata, struct driver **ret_driver,
+               struct error *err)
+{
+    (void)loop, (void)options, (void)err;
+    reports = *callbacks;
+    reports_userdata = userdata;
+    *ret_driver = (struct driver *)&driver_place;
+    return 0;
+}
+
+void driver_free(struct driver *driver)
+{
+    (void)driver;
+}
+
+int driver_pid(const struct driver *driver)
+{
+    (void)driver;
+    return 7;
+}
+
+void driver_probe(struct driver *driver, const char *uuid)
+{
+    (void)driver;
+    text_addf(&probed, "%s ", uuid);
+}
+
+static bool has_gpu;
+
+bool pci_has_nvidia_gpu(const char *sysfs)
+{
+    (void)sysfs;
+    return has_gpu;
+}
+
+/* --- what it leads to --- */
+
+static struct text events;
+static unsigned n_machine, n_health, n_no_driver;
+
+void publisher_event(struct publisher *publisher, bool warning, const char *reason,
+                     const char *message, const struct sync_pod *pods, size_t n_pods)
+{
+    (void)publisher, (void)warning, (void)message, (void)pods, (void)n_pods;
+    text_addf(&events, "%s ", reason);
+}
+
+void publisher_touch(struct publisher *publisher)
+{
+    (void)publisher;
+}
+
+static void on_machine(void *userdata)
+{
+    (void)userdata;
+    n_machine++;
+}
+
+static void on_health(void *userdata)
+{
+    (void)userdata;
+    n_health++;
+}
+
+static void on_no_driver(void *userdata)
+{
+    (void)userdata;
+    n_no_driver++;
+}
+
+/* --- the world --- */
+
+struct world {
+    struct bed bed;
+    struct agent_flags flags;
+    struct facts facts;
+    struct driverwatch *watch;
+    struct offer *offer; /* lends its machine: two whole GPUs */
+};
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    bed_init(&world->bed);
+    has_gpu = true;
+    n_machine = n_health = n_no_driver = 0;
+    world->flags.state_dir = world->bed.folder;
+    world->facts.flags = &world->flags;
+    world->offer = bed_offer(BED_SHARED_BY_4);
+    *state = world;
+    return 0;
+}
+
+static void start(struct world *world)
+{
+    const struct driverwatch_setup setup = {.loop = &world->bed.loop,
+                                            .facts = &world->facts,
+                                            .on_machine = on_machine,
+                                            .on_health = on_health,
+                                            .on_no_driver = on_no_driver};
+
+    assert_int_equal(driverwatch_new(&setup, &world->watch, NULL), 0);
+    assert_int_equal(driverwatch_start(world->watch, NULL), 0);
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+
+    driverwatch_free(world->watch);
+    bed_settle(&world->bed);
+    bed_deinit(&world->bed);
+    bed_offer_free(world->offer);
+    facts_deinit(&world->facts);
+    text_deinit(&events);
+    text_deinit(&probed);
+    free(world);
+    return 0;
+}
+
+static void see_machine(struct world *world)
+{
+    reports.on_inventory(&world->offer->inventory, reports_userdata);
+}
+
+static void see_xid(uint64_t xid)
+{
+    struct gpu_event event = {
+        .xid = xid, .gpu_instance = DEVICE_NO_INSTANCE, .compute_instance = DEVICE_NO_INSTANCE};
+
+    snprintf(event.uuid, sizeof(event.uuid), "%s", BED_UUID_0);
+    reports.on_event(&event, reports_userdata);
+}
+
+static void assert_healthy(const struct world *world, const char *uuid, bool healthy)
+{
+    assert_int_equal(driverwatch_is_healthy(world->watch, uuid, NULL), healthy);
+}
+
+/* --- the cases --- */
+
+static void the_machine_becomes_known_once(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    assert_true(world->facts.machine_known);
+    assert_int_equal(world->facts.machine.n_gpus, 2);
+    assert_int_equal(n_machine, 1);
+    world->facts.offer = world->offer; /* what the agent made of it */
+    see_machine(world);
+    world->facts.offer = NULL;
+    assert_int_equal(n_machine, 1);
+    assert_int_equal(n_health, 0);
+}
+
+static void a_driver_that_is_missing_is_reported_once(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    for (int i = 0; i < 3; i++)
+        reports.on_unavailable("the driver is not loaded", reports_userdata);
+    assert_string_equal(world->facts.driver_problem, "the driver is not loaded");
+    assert_string_equal(text_string(&events), "DriverNotAvailable ");
+    assert_int_equal(n_no_driver, 3);
+    assert_int_equal(n_machine, 0);
+    see_machine(world);
+    assert_string_equal(world->facts.driver_problem, "");
+    reports.on_unavailable("the driver is not loaded", reports_userdata);
+    assert_string_equal(text_string(&events), "DriverNotAvailable DriverNotAvailable ");
+    assert_int_equal(n_no_driver, 3); /* it answered once: the agent goes on */
+}
+
+static void a_node_without_a_gpu_has_a_known_and_empty_machine(void **state)
+{
+    struct world *world = *state;
+
+    has_gpu = false;
+    start(world);
+    reports.on_unavailable("the driver is not loaded", reports_userdata);
+    assert_true(world->facts.machine_known);
+    assert_int_equal(n_machine, 1);
+    assert_int_equal(n_no_driver, 0);
+    assert_string_equal(text_string(&events), "");
+}
+
+static void a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed(void **state)
+{
+    struct world *world = *state;
+    const char *reason;
+
+    start(world);
+    see_machine(world);
+    see_xid(13); /* the program's own fault */
+    assert_healthy(world, BED_UUID_0, true);
+    see_xid(79);
+    assert_int_equal(world->facts.counters.xids, 2);
+    assert_int_equal(n_health, 1);
+    assert_healthy(world, BED_UUID_0, false);
+    assert_healthy(world, BED_UUID_1, true);
+    assert_false(driverwatch_is_healthy(world->watch, BED_UUID_0, &reason));
+    assert_non_null(strstr(reason, "79"));
+    bed_advance(&world->bed, 60000);
+    assert_non_null(strstr(text_string(&probed), BED_UUID_0));
+    assert_null(strstr(text_string(&probed), BED_UUID_1));
+}
+
+/* The agent that comes next knows it from the file. */
+static void health_outlives_the_agent(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    see_xid(79);
+    driverwatch_free(world->watch);
+    bed_settle(&world->bed);
+    facts_deinit(&world->facts);
+    world->facts = (struct facts){.flags = &world->flags};
+    start(world);
+    see_machine(world);
+    assert_healthy(world, BED_UUID_0, false);
+    assert_healthy(world, BED_UUID_1, true);
+}
+
+static void an_xid_that_the_flags_exclude_is_no_fault(void **state)
+{
+    struct world *world = *state;
+
+    world->flags.disable_health_checks = "79";
+    start(world);
+    see_machine(world);
+    see_xid(79);
+    assert_healthy(world, BED_UUID_0, true);
+    assert_int_equal(world->facts.counters.xids, 1);
+}
+
+#define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_WORLD(the_machine_becomes_known_once),
+        IN_A_WORLD(a_driver_that_is_missing_is_reported_once),
+        IN_A_WORLD(a_node_without_a_gpu_has_a_known_and_empty_machine),
+        IN_A_WORLD(a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed),
+        IN_A_WORLD(health_outlives_the_agent),
+        IN_A_WORLD(an_xid_that_the_flags_exclude_is_no_fault),
+    };
+
+    return cmocka_run_group_tests_name("node/driverwatch", tests, NULL, NULL);
+}
