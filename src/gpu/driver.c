@@ -23,12 +23,12 @@
 enum {
     BACKOFF_FIRST_MS = 250,
     BACKOFF_MAX_MS = 60000,
-    STEADY_MS = 60000, /* a helper that lived so long was a good one */
+    STEADY_MS = 60000, /* a helper that lived this long was healthy */
     HELLO_MS = 60000,
     PING_MS = 60000, /* it says nothing while nothing changes */
     PONG_MS = 30000,
     PROBE_MS = 300000,   /* a device may be the last of many that are slow */
-    AVOID_DEADLINES = 6, /* so many deadlines a device that hung is left alone, doubling */
+    AVOID_DEADLINES = 6, /* how many deadlines a device that hung is avoided, doubling */
     AVOID_MAX_MS = 900000,
     MESSAGE_MAX = HELPER_MAX_BODY,
 };
@@ -67,7 +67,8 @@ struct driver {
     struct inventory inventory; /* being received */
     size_t n_gpus, n_links;     /* of it, so far */
     size_t n_mig_devices;       /* likewise */
-    struct inventory known; /* the last one: names devices that hang before they told their UUID */
+    struct inventory
+        known; /* the last one: names devices that hang before they report their UUID */
     bool avoided[RECORD_GPUS_MAX]; /* by index, for the next helper */
     uint64_t avoid_ms;
 };
@@ -132,7 +133,7 @@ static const struct gpu *find_known(const struct driver *driver, const char *who
     return NULL;
 }
 
-/* The next helper leaves this device alone, so that the others can be served. */
+/* The next helper avoids this device, so that the others can be served. */
 static void avoid_device(struct driver *driver)
 {
     const struct gpu *gpu = find_known(driver, driver->hung_uuid);
@@ -163,7 +164,7 @@ static void on_overrun(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     if (!driver || read(timer->fd, &expirations, sizeof(expirations)) != sizeof(expirations) ||
         !guard_overrun(&watchdog->page->slots[timer->lane], driver->hung_call, driver->hung_uuid))
-        return; /* the call came back at the last moment */
+        return; /* the call returned at the last moment */
     if (uv_now(poll->loop) - driver->started_ms > AVOID_MAX_MS)
         driver->avoid_ms = 0; /* not the trouble of last time once more */
     avoid_device(driver);
@@ -215,7 +216,7 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
     return 0;
 }
 
-/* What an avoided or lost device did not tell this time is known from before. */
+/* What an avoided or lost device did not report this time is filled in from before. */
 static void fill_in(struct driver *driver, struct gpu *gpu)
 {
     char who[16], unusable[sizeof(gpu->unusable)];
@@ -485,7 +486,7 @@ static void on_ended(const struct subprocess_end *end, void *userdata)
     snprintf(reason, sizeof(reason), "%s%s",
              end->did_not_start ? "" : "the helper process that calls the driver ", end->sentence);
     log_debug(reason);
-    /* One that had been at work is replaced without a word: no device came to harm. */
+    /* One that had been working is replaced silently: no device was affected. */
     if (end->did_not_start || (!driver->described && !end->was_killed))
         notify_unavailable(driver, reason);
 }

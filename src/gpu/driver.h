@@ -21,26 +21,26 @@
 struct driver;
 
 struct driver_callbacks {
-    /* The machine, each time the helper opened the driver: at the start, after a new helper, and in
-       the new sessions it begins while a device does not answer. Borrowed. A device whose driver
-       call hung is listed as unusable for a while. */
+    /* The machine, each time the helper opened the driver: at the start, after a restart of the
+     * helper, and in the new sessions it begins while a device does not respond. Borrowed. A device
+     * whose driver call hung is listed as unusable for a while. */
     void (*on_inventory)(const struct inventory *inventory, void *userdata);
     /* The driver cannot be opened (yet); the helper keeps trying with a back-off. */
     void (*on_unavailable)(const char *reason, void *userdata);
     void (*on_event)(const struct gpu_event *event, void *userdata);
-    /* A device's probe: outcome 0, GPU_LOST, or a negative errno with reason. Sent when it changed,
-       and for every probe that driver_probe asked for. */
+    /* A device's probe: outcome 0, GPU_LOST, or a negative errno with reason. Called when it
+     * changed, and for every driver_probe. */
     void (*on_probe)(const char *uuid, int outcome, const struct gpu_probe *probe,
                      const char *reason, void *userdata);
     /* A device cannot be watched for events. */
     void (*on_unwatched)(const char *uuid, const char *reason, void *userdata);
-    /* `call` overran the deadline; the helper was killed and is being replaced. uuid "" = no device
-       known. A second call with `stuck` follows when SIGKILL did not end it within 2 s. */
+    /* `call` exceeded the deadline; the helper was killed and is being replaced. uuid "" = no
+     * device known. A second call with `stuck` follows if SIGKILL has no effect within 2 s. */
     void (*on_hang)(const char *call, const char *uuid, bool stuck, void *userdata);
 };
 
 struct driver_options {
-    const char *program;      /* what to run as the helper; NULL = /proc/self/exe */
+    const char *program;      /* the helper's executable; NULL = /proc/self/exe */
     const char *library;      /* libnvidia-ml.so.1 by path, or NULL */
     uint64_t deadline_ms;     /* of one driver call; 0 = 10 000; three times that to start a GPU */
     uint64_t probe_period_ms; /* of the helper's own rounds over all devices; 0 = 60 000 */
@@ -50,13 +50,12 @@ int driver_new(uv_loop_t *loop, const struct driver_options *options,
                const struct driver_callbacks *callbacks, void *userdata, struct driver **ret_driver,
                struct error *err);
 
-/* Ends the helper; no callback runs any more. The loop's next turns free the memory. NULL is fine.
- */
+/* Terminates the helper; no callback runs any more. Memory is freed in later loop iterations. NULL
+ * is allowed. */
 void driver_free(struct driver *driver);
 
-/* Asks for one probe now; the answer comes to on_probe, unless the helper is being replaced. A
-   device that is lost or unknown makes the helper begin a new session, to see whether it came back.
- */
+/* Requests one probe; the result comes to on_probe, unless the helper is being replaced. A device
+ * that is lost or unknown makes the helper begin a new session, to see whether it came back. */
 void driver_probe(struct driver *driver, const char *uuid);
 
 /* The helper's process id for metrics, or 0. */

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The driver as we use it: a backend of named functions, and "none" is one of them.
+ * The driver's interface: a backend of named functions; "none" is one of them.
  *
- * nvml.c is the only file that knows NVML. Every function here may hang inside the driver: only the
+ * nvml.c is the only file that uses NVML. Every function here may hang inside the driver: only the
  * helper process (helper.h) and short-lived tools call them. One thread may sit in wait_event while
  * another calls the rest.
  */
@@ -18,14 +18,15 @@
 #include "slice/inventory.h"
 
 enum gpu_outcome {
-    GPU_LOST = 1,    /* fell off the bus, or needs a reset to answer */
+    GPU_LOST = 1,    /* fell off the bus, or needs a reset to respond */
     GPU_TIMEOUT,     /* wait_event: nothing happened in time */
-    GPU_UNSUPPORTED, /* the driver or the model cannot answer this */
+    GPU_UNSUPPORTED, /* not supported by the driver or the model */
 };
 
-/* What the driver says it needs (NVML_FI_DEV_GET_GPU_RECOVERY_ACTION), where it can say so. */
+/* The action required according to the driver (NVML_FI_DEV_GET_GPU_RECOVERY_ACTION), if it reports
+ * one. */
 enum gpu_recovery {
-    GPU_RECOVERY_UNKNOWN, /* the driver is too old to tell */
+    GPU_RECOVERY_UNKNOWN, /* the driver is too old */
     GPU_RECOVERY_NONE,
     GPU_RECOVERY_RESET,
     GPU_RECOVERY_REBOOT,
@@ -34,7 +35,7 @@ enum gpu_recovery {
 
 struct gpu_probe {
     enum gpu_recovery recovery;
-    /* Used since the driver set the device up, so a reset makes it fall; UINT64_MAX unknown. */
+    /* Consumed since the driver set the device up, so a reset lowers it; UINT64_MAX unknown. */
     uint64_t energy_millijoule;
 };
 
@@ -44,7 +45,7 @@ struct gpu_probe {
     }
 
 struct gpu_event {
-    char uuid[GPU_UUID_SIZE]; /* "" = the driver named no device: all are concerned */
+    char uuid[GPU_UUID_SIZE]; /* "" = the driver named no device: all are affected */
     uint64_t xid;
     uint32_t gpu_instance, compute_instance; /* UINT32_MAX = the whole device */
 };
@@ -57,20 +58,20 @@ struct gpu_backend {
      * driver. */
     int (*open)(const char *library, struct gpu_driver **ret_driver, struct error *err);
     void (*close)(struct gpu_driver *driver);
-    /* Leaves the device of that index alone, because a call for it hung: inventory lists it as
-       unusable without asking. Before inventory. */
+    /* Avoids the device of that index, because a call for it hung: inventory lists it as unusable
+     * without querying it. Before inventory. */
     void (*avoid)(struct gpu_driver *driver, unsigned index);
-    /* Everything but inventory->machine. A GPU that fails is listed as unusable; the rest goes on.
-       Comes before any other question, once, and not while another thread waits for events. */
+    /* Everything but inventory->machine. A GPU that fails is listed as unusable; the others are
+     * read. Must be the first query, once, and not while another thread waits for events. */
     int (*inventory)(struct gpu_driver *driver, struct inventory *ret_inventory, struct error *err);
-    /* 0, GPU_LOST, or -errno with err: does this device answer, and what does it need? */
+    /* 0, GPU_LOST, or -errno with err: whether this device responds, and what it needs. */
     int (*probe)(struct gpu_driver *driver, const char *uuid, struct gpu_probe *ret_probe,
                  struct error *err);
-    /* Registers a device for XID events; GPU_UNSUPPORTED = it stays unmonitored. err says why for
-       every return but 0, here and in wait_event and probe. */
+    /* Registers a device for XID events; GPU_UNSUPPORTED = it stays unmonitored. err has the reason
+     * for every return but 0, here and in wait_event and probe. */
     int (*watch)(struct gpu_driver *driver, const char *uuid, struct error *err);
     /* 0, GPU_TIMEOUT, GPU_LOST (some device; probe them all), GPU_UNSUPPORTED (no device is
-       watched, so nothing will ever come), -errno. */
+     * watched, so there will be no events), -errno. */
     int (*wait_event)(struct gpu_driver *driver, unsigned timeout_ms, struct gpu_event *ret_event,
                       struct error *err);
 };

@@ -18,7 +18,7 @@
 enum guard_lane { GUARD_CALLS, GUARD_EVENTS };
 enum { GUARD_LANES = 2, GUARD_CALL_SIZE = 64, GUARD_UUID_SIZE = 96 };
 
-/* What a lane is doing. `turn` is odd while a call is in flight. */
+/* The state of a lane. `turn` is odd during a call. */
 struct guard_slot {
     _Atomic uint32_t turn;
     char call[GUARD_CALL_SIZE];
@@ -36,23 +36,23 @@ struct guard {
     uint64_t deadline_ms;
 };
 
-/* Takes a lane over, also from a process that was in the middle of a call. */
+/* Takes over a lane, even from a process that was in the middle of a call. */
 void guard_init(struct guard *guard, struct guard_slot *slot, int timer_fd, uint64_t deadline_ms);
 
-/* Puts this thread's calls under a guard, which must outlive the thread; NULL = none. */
+/* Guards this thread's calls; the guard must outlive the thread; NULL = none. */
 void guard_thread(struct guard *guard);
 
 /*
- * Around one driver call of this thread. more_ms is time that the call may rightfully take besides;
- * GUARD_SLOW is three deadlines, for calls that may initialise a cold GPU (seconds for each).
+ * Around one driver call of this thread. more_ms is extra time that the call may take; GUARD_SLOW
+ * is three deadlines, for calls that may initialise a cold GPU (seconds for each).
  */
 #define GUARD_SLOW UINT64_MAX
 void guard_enter(const char *call, const char *uuid, uint64_t more_ms);
 void guard_leave(void);
 
 /*
- * For the watching process, when the timer could be read. True when the lane still is in a call,
- * with its name and device (GUARD_CALL_SIZE and GUARD_UUID_SIZE bytes); false when it came back
- * meanwhile.
+ * For the watching process, when the timer fired. True if the lane is still in a call, with its
+ * name and device (GUARD_CALL_SIZE and GUARD_UUID_SIZE bytes); false if it has returned in the
+ * meantime.
  */
 bool guard_overrun(const struct guard_slot *slot, char *ret_call, char *ret_uuid);

@@ -31,12 +31,12 @@
 enum {
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MAX_MS = 60000,
-    /* Long, because each return of the wait is a wake-up; the probe rounds look after the rest. */
+    /* Long, because each return of the wait is a wake-up; probe rounds cover the rest. */
     EVENT_WAIT_MS = 600000,
     EVENT_STACK_BYTES = 256 << 10,
 };
 
-/* What the last round found out about a GPU, so that only changes are sent. */
+/* The result of the last round for a GPU, so that only changes are sent. */
 struct watched_gpu {
     char uuid[GPU_UUID_SIZE];
     bool reported;
@@ -47,10 +47,9 @@ struct watched_gpu {
 struct options {
     const char *library; /* NULL = by the loader's search */
     uint64_t deadline_ms, probe_ms;
-    uint64_t backoff_ms; /* before the next new session; 0 = the last one was whole */
-    const char
-        *avoid; /* "2,5": indices of devices that hung, left alone in this session; or NULL */
-    uint64_t avoid_ms; /* for so long */
+    uint64_t backoff_ms; /* before the next new session; 0 = the last one was complete */
+    const char *avoid;   /* "2,5": indices of devices that hung, avoided in this session; or NULL */
+    uint64_t avoid_ms;   /* for how long */
 };
 
 /*
@@ -64,7 +63,7 @@ struct helper {
     struct gpu_driver *driver;
     struct watched_gpu *devices;
     size_t n_devices;
-    bool incomplete; /* a device of this session does not answer: a new session is due */
+    bool incomplete; /* a device of this session does not respond: a new session is due */
     uint64_t opened_ms;
     uint64_t round_ms; /* when the next round is due */
     int trouble_fd;    /* eventfd: the wait for events failed */
@@ -220,7 +219,7 @@ static void probe_device(struct helper *helper, struct watched_gpu *device, uint
     device->recovery = probe.recovery;
 }
 
-/* A device that this session does not have is not asked for: it may be one whose calls hang. */
+/* A device that this session does not have is not queried: its calls may be the ones that hang. */
 static void answer_request(struct helper *helper, uint32_t id, const char *uuid)
 {
     static const struct gpu_probe nothing = GPU_PROBE_INIT;
@@ -254,8 +253,7 @@ static void watch_all(struct helper *helper)
     }
 }
 
-/* Waits until something may be done: 1 = the agent wrote, 2 = the events thread did, 0 = time's up.
- */
+/* Waits for input: 1 = the agent wrote, 2 = the events thread did, 0 = timeout. */
 static int wait_until(struct helper *helper, uint64_t due_ms)
 {
     struct pollfd fds[2] = {{.fd = HELPER_CHANNEL, .events = POLLIN},
@@ -278,7 +276,7 @@ static bool receive_request(struct proc_frame *ret_frame)
     return r == 0 && ret_frame->type == PROC_FRAME_REQUEST;
 }
 
-/* The driver may appear late (a fresh node) and come back (an upgrade): tried until it opens. */
+/* The driver may appear late (a new node) and come back (an upgrade): retried until it opens. */
 static void open_driver(struct helper *helper)
 {
     char said[sizeof(((struct error *)NULL)->message)] = "";
@@ -333,7 +331,7 @@ static int begin_session(struct helper *helper, struct error *err)
     return r;
 }
 
-/* When a session that lacks a device ends. */
+/* When a session with a missing device ends. */
 static uint64_t session_end_ms(const struct helper *helper)
 {
     uint64_t wait_ms = helper->options.backoff_ms;
@@ -391,7 +389,7 @@ static int start_events(struct helper *helper, struct error *err)
     return r ? error_set_errno(err, -r, "cannot start the thread that waits for events") : 0;
 }
 
-/* The wait failed, mostly because a device is lost: look at each, then listen in a new session. */
+/* The wait failed, mostly because a device is lost: probe each, then watch in a new session. */
 static void take_trouble(struct helper *helper)
 {
     eventfd_t count;
@@ -413,7 +411,7 @@ static void take_request(struct helper *helper)
         answer_request(helper, frame.id, record.ask.uuid);
 }
 
-/* The life of a session; returns by start_anew only. */
+/* The main loop of a session; returns only by start_anew. */
 static void serve(struct helper *helper)
 {
     probe_all(helper);
@@ -462,7 +460,7 @@ static void prepare_process(void)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "gpuslice-driver");
-    /* The agent decides when to stop; a terminal's ^C goes to it. */
+    /* The agent decides when to stop; it gets the terminal's ^C. */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -495,7 +493,7 @@ int helper_main(int argc, char *argv[])
         send_reason(RECORD_UNAVAILABLE, "", &err);
         helper.incomplete = true;
     }
-    malloc_trim(0); /* opening and listing took more than the rest of this life will */
+    malloc_trim(0); /* opening and listing used more memory than will be needed later */
     serve(&helper);
     return 0;
 }

@@ -17,7 +17,7 @@
 
 enum {
     HELPER_CHANNEL = 3,     /* records (record.h) */
-    HELPER_PAGE = 4,        /* memory: struct guard_page */
+    HELPER_PAGE = 4,        /* shared memory: struct guard_page */
     HELPER_TIMER_CALLS = 5, /* the guards' timers, by lane */
     HELPER_TIMER_EVENTS = 6,
     HELPER_MAX_BODY = 1 << 16, /* bytes of a record */
@@ -25,5 +25,5 @@ enum {
 
 #define HELPER_PART "--part=driver"
 
-/* The whole life of the helper; returns its exit status. argv as main got it. */
+/* The helper's main function; returns its exit status. argv as in main. */
 int helper_main(int argc, char *argv[]);

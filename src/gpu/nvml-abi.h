@@ -27,7 +27,7 @@ enum {
     NVML_DEVICE_UUID_ASCII_LEN = 41,
     NVML_DEVICE_UUID_BINARY_LEN = 16,
     NVML_GPU_FABRIC_UUID_LEN = 16,
-    NVML_NVLINK_MAX_LINKS = 36, /* 18 before CUDA 13; the driver refuses what a GPU does not have */
+    NVML_NVLINK_MAX_LINKS = 36, /* 18 before CUDA 13; the driver rejects what a GPU does not have */
     NVML_INIT_FLAG_NO_GPUS = 1,
     NVML_INIT_FLAG_NO_ATTACH = 2,
     NVML_AFFINITY_SCOPE_NODE = 0,
@@ -646,7 +646,7 @@ typedef struct {
     unsigned char healthSummary;
 } nvmlGpuFabricInfo_v3_t;
 
-/* Names that NVIDIA moves to the newest version; ours stay at the oldest that serves. */
+/* Names that NVIDIA moves to the newest version; ours stay at the oldest sufficient one. */
 typedef nvmlPciInfoExt_v1_t nvmlPciInfoExt_t;
 typedef nvmlProcessDetailList_v1_t nvmlProcessDetailList_t;
 typedef nvmlTemperature_v1_t nvmlTemperature_t;

@@ -20,7 +20,7 @@ void nvml_pci_address(const char *bus_id, char *ret_address, size_t size)
         snprintf(ret_address, size, "%04x:%02x:%02x.%x", domain, bus, device, function);
 }
 
-/* A number out of /sys/bus/pci/devices/<address>/<name>; false when there is none. */
+/* A number from /sys/bus/pci/devices/<address>/<name>; false if there is none. */
 static bool read_sysfs(const char *address, const char *name, long *ret_value)
 {
     const char *root = getenv("GPUSLICE_SYSFS");
@@ -40,7 +40,7 @@ static bool read_sysfs(const char *address, const char *name, long *ret_value)
     return true;
 }
 
-/* A simulated GPU may bear the address of some other device of this host. */
+/* A simulated GPU may have the address of some other device of this host. */
 static bool sysfs_has_gpu(const char *address)
 {
     long vendor;
@@ -232,10 +232,10 @@ static int read_identity(struct gpu_driver *driver, nvmlDevice_t device, struct 
     return r;
 }
 
-/* In the order of asking. A GPU without one of the needed facts cannot be used. */
+/* In query order. A GPU without one of the required facts is unusable. */
 static const struct fact {
     int (*read)(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *gpu, struct error *err);
-    bool needed; /* else only a lost GPU stops us: the fact stays unknown */
+    bool needed; /* otherwise only a lost GPU is an error: the fact stays unknown */
 } facts[] = {
     {read_identity, true},    {read_minor, false}, {read_pci, false},    {read_memory, true},
     {read_capability, false}, {read_mig, false},   {read_fabric, false},

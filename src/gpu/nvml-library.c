@@ -64,7 +64,7 @@ void nvml_library_unload(struct nvml_library *library)
     library->handle = NULL;
 }
 
-/* What each status means to us; the rest is -EIO with its number. */
+/* How each status maps to our outcomes; the rest is -EIO with its number. */
 static const struct meaning {
     nvmlReturn_t status;
     int outcome;
@@ -106,7 +106,7 @@ int nvml_outcome(nvmlReturn_t status, struct error *err, const char *call)
     for (size_t i = 0; i < ARRAY_SIZE(meanings); i++) {
         if (meanings[i].status != status)
             continue;
-        /* An outcome is no error, but its sentence is wanted all the same. */
+        /* An outcome is not an error, but its message is wanted too. */
         error_set(err, -EIO, "%s (%s)", meanings[i].text, call);
         if (err && meanings[i].outcome < 0)
             err->code = meanings[i].outcome;

@@ -31,7 +31,7 @@ static uint8_t read_path(struct gpu_driver *driver, size_t a, size_t b)
     return GPU_PATH_UNKNOWN;
 }
 
-/* The GPU at the far end of a link, or n_gpus when it is none of ours. */
+/* The GPU at the far end of a link, or n_gpus if it is not one of ours. */
 static size_t find_peer(const struct inventory *inventory, const nvmlPciInfo_t *remote)
 {
     char address[PCI_ADDRESS_SIZE];
@@ -44,8 +44,8 @@ static size_t find_peer(const struct inventory *inventory, const nvmlPciInfo_t *
     return i;
 }
 
-/* Drivers before R460 cannot tell what a link ends in: there the far end's address decides alone.
- */
+/* Drivers before R460 do not report the type of the remote device: there only its address
+ * counts. */
 static void read_nvlink(struct gpu_driver *driver, struct inventory *inventory, size_t a,
                         unsigned link)
 {
@@ -76,7 +76,7 @@ static void read_nvlinks(struct gpu_driver *driver, struct inventory *inventory,
         nvmlReturn_t status = NVML_ASK(driver, driver->gpus[a].uuid, nvmlDeviceGetNvLinkState,
                                        driver->gpus[a].device, link, &active);
 
-        /* Link numbers end with the first refusal; a link that is down answers "not active". */
+        /* Link numbers end with the first error; a link that is down returns "not active". */
         if (status != NVML_SUCCESS)
             return;
         if (active == NVML_FEATURE_ENABLED)

@@ -8,8 +8,7 @@
 #include "base/cleanup.h"
 #include "gpu/nvml.h"
 
-/* Events that mark a device. A driver that reports the ECC error twice, also as XID 48, does no
- * harm. */
+/* Events that mark a device. Reporting the ECC error twice, also as XID 48, does no harm. */
 #define WATCHED_EVENTS ((unsigned)nvmlEventTypeXidCriticalError | nvmlEventTypeDoubleBitEccError)
 
 enum { XID_DOUBLE_BIT_ECC = 48 };
@@ -141,7 +140,7 @@ static int find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t
     return r == GPU_UNSUPPORTED || r == GPU_TIMEOUT ? -ENXIO : r;
 }
 
-/* What every driver and GPU answers, so that one that is lost or hangs shows. */
+/* Something that every driver and GPU supports, so that a lost or hanging one is detected. */
 static int probe_memory(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
                         struct error *err)
 {
@@ -158,7 +157,7 @@ static int probe_memory(struct gpu_driver *driver, nvmlDevice_t device, const ch
     return r == GPU_UNSUPPORTED ? 0 : r;
 }
 
-/* R565 and newer can tell; older ones refuse the field. What they may add later needs a reset. */
+/* Supported since R565; older drivers reject the field. Unknown future values count as reset. */
 static int probe_recovery(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
                           struct gpu_probe *probe, struct error *err)
 {
@@ -188,7 +187,7 @@ static int probe_recovery(struct gpu_driver *driver, nvmlDevice_t device, const 
     return 0;
 }
 
-/* A driver or GPU that does not count it is fine. */
+/* A driver or GPU without this counter is fine. */
 static int probe_energy(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
                         struct gpu_probe *probe, struct error *err)
 {

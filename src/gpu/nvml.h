@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Inside the NVML backend: the loaded library, an open driver, and how its files share the work.
+ * Internals of the NVML backend: the loaded library, an open driver, and its files.
  *
  *     nvml-library.c    the table of symbols; loading; nvmlReturn_t -> our outcomes, in one place
- *     nvml-inventory.c  what each GPU is
- *     nvml-topology.c   how the GPUs are linked
+ *     nvml-inventory.c  the GPUs
+ *     nvml-topology.c   the links between them
  *     nvml.c            the backend: open, probe, watch, wait
  *
  * Nothing outside these files includes this header. A symbol that the library lacks is NULL here
@@ -64,9 +64,9 @@ struct nvml_library {
 #undef NVML_MEMBER
 };
 
-/* A GPU of this session, by its place in the inventory. */
+/* A GPU of this session, by its position in the inventory. */
 struct nvml_gpu {
-    nvmlDevice_t device; /* NULL: its handle could not be had */
+    nvmlDevice_t device; /* NULL: its handle was not available */
     char uuid[GPU_UUID_SIZE];
 };
 
@@ -101,10 +101,10 @@ struct gpu_driver {
 int nvml_library_load(struct nvml_library *library, const char *path, struct error *err);
 void nvml_library_unload(struct nvml_library *library);
 
-/* 0, an enum gpu_outcome, or a negative errno; the sentence lands in err for all but 0. */
+/* 0, an enum gpu_outcome, or a negative errno; err is set for all but 0. */
 int nvml_outcome(nvmlReturn_t status, struct error *err, const char *call);
 
-/* Fills gpu and its handle; a GPU that cannot be used gets gpu->unusable. */
+/* Fills gpu and its handle; an unusable GPU gets gpu->unusable. */
 void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *handle,
                    struct gpu *gpu);
 

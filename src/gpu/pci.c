@@ -34,7 +34,7 @@ bool pci_has_nvidia_gpu(const char *sysfs)
     snprintf(folder, sizeof(folder), "%s/bus/pci/devices", root ? root : "/sys");
     dir = opendir(folder);
     if (!dir)
-        return errno != ENOENT; /* a machine without PCI has no GPU of ours */
+        return errno != ENOENT; /* a machine without PCI has no GPU */
     while (!found && (entry = readdir(dir)))
         found = attribute_starts_with(folder, entry->d_name, "vendor", "0x10de") &&
                 attribute_starts_with(folder, entry->d_name, "class", "0x03");

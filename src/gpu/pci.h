@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* What the kernel knows about GPUs without any driver: PCI, through sysfs. */
+/* GPUs as known to the kernel without any driver: PCI, through sysfs. */
 
 #include <stdbool.h>
 

@@ -30,7 +30,7 @@ static void terminate(char *text, size_t size)
 
 #define TERMINATE(array) terminate((array), sizeof(array))
 
-/* A bool that holds 2 may not even be read. */
+/* A bool with the value 2 must not even be read. */
 static void make_bool(bool *value)
 {
     unsigned char byte;

@@ -79,17 +79,17 @@ struct grantstore_commit *grantstore_begin(struct grantstore *store);
 
 void grantstore_run(struct grantstore_commit *commit);
 
-/* What a commit found that a person should know. */
+/* Findings of a commit for people. */
 struct grantstore_notes {
     bool was_loaded;          /* the journal was read */
-    size_t n_torn_bytes;      /* cut off at its end: never answered */
-    char set_aside[PATH_MAX]; /* a file that is not ours, as it is called now */
+    size_t n_torn_bytes;      /* truncated at its end: never answered */
+    char set_aside[PATH_MAX]; /* a file that is not ours, under its new name */
     char other[NAME_MAX + 1]; /* a log of another version beside ours */
 };
 
 /*
- * Frees the commit. 0: what waited when it began is durable; GRANTSTORE_AGAIN; or a negative errno
- * with a sentence: nothing is durable, try again later.
+ * Frees the commit. 0: what was pending when it began is durable; GRANTSTORE_AGAIN; or a negative
+ * errno with a message: nothing is durable, retry later.
  */
 int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit, uint64_t now_ms,
                       struct grantstore_notes *ret_notes, struct error *err);

@@ -70,7 +70,7 @@ bool journal_next(const void *data, size_t end, size_t *at, const void **ret_pay
     if (end - *at < FRAME_LENGTH)
         return false;
     size = get_u32(frame);
-    /* Blocks that were reserved and never written read as zeros: no record has length 0. */
+    /* Reserved but unwritten blocks read as zeros: no record has length 0. */
     if (size == 0 || size > GRANT_RECORD_MAX || size > end - *at - FRAME_LENGTH)
         return false;
     if (checksum(frame, frame + FRAME_LENGTH, size) != get_u32(frame + 4))
@@ -118,7 +118,7 @@ int journal_scan(const void *data, size_t size, struct journal_header *ret_heade
     size_t at = MAGIC_LENGTH, first, length;
     const void *payload;
 
-    /* Files are created whole, by rename; but not every file system keeps that promise. */
+    /* Files are created atomically, by rename; but not every file system guarantees that. */
     if (size <= MAGIC_LENGTH)
         return memcmp(data, magic, size) == 0 ? JOURNAL_NEW : JOURNAL_FOREIGN;
     if (memcmp(data, magic, MAGIC_LENGTH) != 0)
@@ -199,7 +199,7 @@ static void drop_lock(struct journal **journal)
 
 #define cleanup_lock cleanup(drop_lock)
 
-/* Nobody wrote to the file or replaced it since we did. */
+/* Nobody else has written or replaced the file. */
 static bool is_as_left(const struct journal *journal)
 {
     struct stat ours, there;
@@ -209,7 +209,7 @@ static bool is_as_left(const struct journal *journal)
            (uint64_t)ours.st_size == journal->size;
 }
 
-/* --- room on the disk --- */
+/* --- reserving space --- */
 
 static void reserve(struct journal *journal)
 {
@@ -226,7 +226,8 @@ static void reserve(struct journal *journal)
     if (r == 0)
         journal->reserved = journal->size + JOURNAL_RESERVE;
     else if (!journal->is_full)
-        journal->reserved = UINT64_MAX; /* a file system that cannot; then writes will tell */
+        journal->reserved =
+            UINT64_MAX; /* not supported by the file system; writes will report it */
 }
 
 int journal_reserve(struct journal *journal, struct error *err)
@@ -253,7 +254,7 @@ static int open_file(struct journal *journal, struct error *err)
     return journal->fd < 0 ? error_set_errno(err, -errno, "cannot open %s", journal->path) : 0;
 }
 
-/* A new file with these records in the place of the old one. */
+/* Replaces the old file by a new one with these records. */
 static int replace(struct journal *journal, const void *records, size_t size, struct error *err)
 {
     cleanup_text struct text whole = TEXT_INIT;
@@ -321,7 +322,7 @@ static int set_aside(struct journal *journal, struct journal_content *content, s
     return 0;
 }
 
-/* Puts an empty log where there is none. */
+/* Creates an empty log. */
 static int create(struct journal *journal, struct journal_content *content, struct error *err)
 {
     struct text empty = TEXT_INIT;

@@ -48,7 +48,7 @@ static void skip_blanks(struct json *json)
         json->at++;
 }
 
-/* The next character that is not blank, or 0. */
+/* The next non-blank character, or 0. */
 static char peek(struct json *json)
 {
     skip_blanks(json);
@@ -113,7 +113,7 @@ static void add_utf8(struct text *out, uint32_t point)
     text_add_char(out, (char)(0x80 | (point & 0x3f)));
 }
 
-/* Behind "\u". */
+/* After "\u". */
 static int take_code_point(struct json *json, struct text *out)
 {
     uint32_t unit, low;
@@ -148,7 +148,7 @@ static int take_escape(struct json *json, struct text *out)
     return 0;
 }
 
-/* Replaces what `out` holds. */
+/* Replaces the content of `out`. */
 static int take_string(struct json *json, struct text *out)
 {
     int r = 0;
@@ -174,7 +174,7 @@ static int take_string(struct json *json, struct text *out)
 
 typedef int member_fn(struct json *json, const char *key, void *data);
 
-/* An object: `member` takes the value of each key. */
+/* An object: `member` consumes the value of each key. */
 static int take_object(struct json *json, member_fn *member, void *data)
 {
     cleanup_text struct text key = TEXT_INIT;
@@ -261,7 +261,7 @@ static int skip_value(struct json *json, struct skip skip)
     }
 }
 
-/* --- the answer in base64, and the annotation in it --- */
+/* --- the response in base64, and its annotation --- */
 
 static int decode_base64(const char *text, struct text *out)
 {
@@ -309,7 +309,7 @@ static bool take_varint(struct wire *wire, uint64_t *ret_value)
     return false;
 }
 
-/* One field: its number, and what it holds when that has a length. False for nonsense. */
+/* One field: its number, and its content if length-delimited. False if malformed. */
 static bool take_field(struct wire *wire, uint64_t *ret_number, struct wire *ret_value)
 {
     static const size_t fixed[8] = {[1] = 8, [5] = 4};
@@ -475,7 +475,7 @@ static int take_entry(struct json *json, void *data)
     return r == 0 && (!*entry->pod_uid || !entry->resource) ? -EBADMSG : r;
 }
 
-/* What was read, and whether there was anything of the form. */
+/* The result, and whether anything had the expected form. */
 struct reading {
     struct kubeletcheckpoint checkpoint;
     bool has_data;

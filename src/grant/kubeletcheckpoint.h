@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The kubelet's own record of who holds which device: `kubelet_internal_checkpoint` in the device
+ * The kubelet's own record of device assignments: `kubelet_internal_checkpoint` in the device
  * plugin folder, read only. It ties a grant to the UID and the container of its pod, because the
- * kubelet keeps our whole answer in it, with the grant's id as an annotation.
+ * kubelet stores our whole response in it, with the grant's id as an annotation.
  *
  * Form (Kubernetes 1.36, pkg/kubelet/cm/devicemanager/checkpoint; unchanged since 1.20): JSON,
  *
@@ -12,9 +12,8 @@
  *      "DeviceIDs":{"-1":["id",..]},"AllocResp":"<base64 of ContainerAllocateResponse>"},..],
  *      "RegisteredDevices":{..}},"Checksum":n}
  *
- * The kubelet replaces the file by rename. Its checksum is over Go's print of a Go struct, and is
- * not verified. Members that this reader does not know are skipped; members that it knows and that
- * are of another type make the file unreadable.
+ * The kubelet replaces the file by rename. Its checksum is over a dump of Go structs, and is not
+ * verified. Unknown members are skipped; known members of another type make the file unreadable.
  */
 
 #include <stddef.h>
@@ -24,8 +23,8 @@
 
 #define KUBELETCHECKPOINT_NAME "kubelet_internal_checkpoint"
 
-/* The annotation of an answer that names its grant: this prefix, then the resource's name with '.'
- * for '/', because a key has one '/' only. */
+/* The annotation of a response that names its grant: this prefix, then the resource's name with '.'
+ * for '/', because a key may contain only one '/'. */
 #define GRANT_ANNOTATION_PREFIX "gpuslice.dev/grant."
 
 enum {
@@ -38,7 +37,7 @@ enum {
 struct kubeletcheckpoint_entry {
     char pod_uid[KUBELETCHECKPOINT_UID_SIZE], container[KUBELETCHECKPOINT_NAME_SIZE];
     char *resource;
-    char **ids; /* in the file's order; one with several NUMA nodes stands here once for each */
+    char **ids; /* in file order; one with several NUMA nodes occurs once for each */
     size_t n_ids;
     char grant[GRANT_ID_SIZE]; /* from the annotation; "" = it has none */
 };
@@ -63,5 +62,5 @@ int kubeletcheckpoint_parse(const char *text, size_t size, struct kubeletcheckpo
 int kubeletcheckpoint_load(const char *folder, struct kubeletcheckpoint *ret_checkpoint,
                            struct error *err);
 
-/* "gpuslice.dev/grant.nvidia.com.gpu" for "nvidia.com/gpu"; cut when it does not fit. */
+/* "gpuslice.dev/grant.nvidia.com.gpu" for "nvidia.com/gpu"; truncated if it does not fit. */
 void kubeletcheckpoint_annotation(const char *resource, char *buffer, size_t size);

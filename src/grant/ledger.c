@@ -8,7 +8,7 @@
 #include "base/array.h"
 #include "grant/journal.h"
 
-/* A held id; the strings are those of the grant that holds it. */
+/* A held id; the strings belong to the grant that holds it. */
 struct ledger_holding {
     const char *resource, *id;
     struct ledger_grant *holder;
@@ -32,7 +32,7 @@ static int compare(const char *resource_a, const char *id_a, const char *resourc
     return order ? order : strcmp(resource_a, resource_b);
 }
 
-/* Where it is, or would be. */
+/* Its position, or where to insert it. */
 static size_t find_place(const struct ledger *ledger, const char *resource, const char *id)
 {
     size_t low = 0, high = ledger->n_holdings;
@@ -60,7 +60,7 @@ static struct ledger_holding *find_holding(const struct ledger *ledger, const ch
     return found;
 }
 
-/* Room for so many more, so that taking ids cannot fail half-way. */
+/* Reserves space, so that taking ids cannot fail half-way. */
 static int make_room(struct ledger *ledger, size_t n)
 {
     size_t wanted = ledger->n_holdings + n, capacity = ledger->holdings_capacity;
@@ -94,7 +94,7 @@ static void take_id(struct ledger *ledger, struct ledger_grant *taker, const cha
     if (place < ledger->n_holdings &&
         compare(at->resource, at->id, taker->grant.resource, id) == 0) {
         if (at->holder == taker)
-            return; /* one id twice in one grant */
+            return; /* an id twice in one grant */
         lose_id(at->holder, now_ms);
     } else {
         memmove(at + 1, at, (ledger->n_holdings - place) * sizeof(*at));
@@ -135,7 +135,7 @@ void ledger_deinit(struct ledger *ledger)
     *ledger = (struct ledger)LEDGER_INIT;
 }
 
-/* The newest is asked for most. */
+/* The newest is looked up most often. */
 static struct ledger_grant *find(const struct ledger *ledger, const char *id)
 {
     for (size_t i = ledger->n_grants; i-- > 0;)
@@ -253,7 +253,7 @@ static void frame(struct text *payload, struct text *out)
     text_clear(payload);
 }
 
-/* The ids that it gave away: who took them may be gone from the ledger. */
+/* The ids that it lost: their new holder may be gone from the ledger. */
 static void format_lost(const struct ledger *ledger, const struct ledger_grant *grant,
                         struct text *payload, struct text *out)
 {
@@ -281,7 +281,7 @@ void ledger_format(const struct ledger *ledger, struct text *out)
     }
 }
 
-/* --- what the kubelet says --- */
+/* --- input from the kubelet --- */
 
 void ledger_changes_deinit(struct ledger_changes *changes)
 {
@@ -304,8 +304,7 @@ static bool entry_has_id(const struct kubeletcheckpoint_entry *entry, const char
     return false;
 }
 
-/* An adopted grant was answered by somebody else, without our annotation: known by what it holds.
- */
+/* An adopted grant was allocated by others, without our annotation: recognised by its ids. */
 static bool entry_is_of(const struct kubeletcheckpoint_entry *entry,
                         const struct ledger_grant *grant)
 {
@@ -347,7 +346,7 @@ static void look_into_list(struct ledger *ledger, const struct ledger_view *view
     }
 }
 
-/* Whether a list that began then can tell that a grant is gone. */
+/* Whether a list that began then can show that a grant is gone. */
 static bool is_settled(const struct ledger_grant *grant, uint64_t began_ms)
 {
     return grant->since_ms != UINT64_MAX && began_ms >= grant->since_ms &&
@@ -393,8 +392,8 @@ static const struct kubeletcheckpoint_entry *find_entry(const struct kubeletchec
 }
 
 /*
- * Nobody holds it; or a log that lags behind (a rollback to an older release) says that somebody
- * does, while the kubelet's books name a grant that this log never saw.
+ * Not held by any grant; or a log that lags behind (a rollback to an older release) has a holder,
+ * while the kubelet's checkpoint names a grant that this log never had.
  */
 static bool is_to_adopt(const struct ledger *ledger, const struct ledger_view *view,
                         const struct ledger_entry *listed)
@@ -410,7 +409,7 @@ static bool is_to_adopt(const struct ledger *ledger, const struct ledger_view *v
     return entry && *entry->grant && !find(ledger, entry->grant);
 }
 
-/* All ids that one container holds of one resource are one grant. */
+/* All ids of one resource that one container holds are one grant. */
 static bool is_same_container(const struct ledger_entry *a, const struct ledger_entry *b)
 {
     return str_equal(a->resource, b->resource) && str_equal(a->container, b->container) &&
@@ -454,7 +453,7 @@ static int adopt(const struct ledger_view *view, const struct ledger_entry *list
             grant = &changes->adopted[i];
     if (!grant)
         r = begin_adoption(view, listed, changes, &grant);
-    if (r == 0 && !grant_has_id(grant, listed->id)) /* once for each NUMA node of a device */
+    if (r == 0 && !grant_has_id(grant, listed->id)) /* once per NUMA node of a device */
         r = grant_add_id(grant, listed->id);
     return r;
 }
@@ -521,7 +520,7 @@ static int check_order(const struct ledger *ledger, struct error *err)
     return 0;
 }
 
-/* The holder of each id of a grant is this one or a newer one, and counts add up. */
+/* The holder of each id of a grant is this one or a newer one, and the counts match. */
 static int check_grant(const struct ledger *ledger, size_t position, struct error *err)
 {
     const struct ledger_grant *grant = ledger->grants[position];

@@ -33,28 +33,28 @@
 #include "grant/kubeletcheckpoint.h"
 
 enum {
-    LEDGER_SETTLE_MS = 10000, /* the kubelet has the answer in its books by then */
+    LEDGER_SETTLE_MS = 10000, /* by then the kubelet has recorded the response */
     LEDGER_LISTS = 2,
 };
 
 enum ledger_outcome {
-    LEDGER_DUPLICATE = 1, /* a grant of this id is there already */
+    LEDGER_DUPLICATE = 1, /* there is already a grant of this id */
 };
 
-/* One grant and what follows from later events. */
+/* One grant and its state after later events. */
 struct ledger_grant {
     struct grant grant;
-    size_t n_held;         /* of its ids; 0 = ending */
-    uint64_t since_ms;     /* answered, or lost its last id: lists count from here; UINT64_MAX = not
-                              answered yet */
-    unsigned n_absent;     /* lists in a row that did not have it */
-    bool is_listed;        /* in the last list */
-    bool is_in_checkpoint; /* the kubelet has it in its books, as of the last look */
+    size_t n_held;     /* of its ids; 0 = ending */
+    uint64_t since_ms; /* answered, or lost its last id: lists count from then on; UINT64_MAX = not
+                          answered yet */
+    unsigned n_absent; /* consecutive lists without it */
+    bool is_listed;    /* in the last list */
+    bool is_in_checkpoint; /* the kubelet's checkpoint has it, as of the last read */
     char pod_uid[KUBELETCHECKPOINT_UID_SIZE], container[KUBELETCHECKPOINT_NAME_SIZE]; /* or "" */
 };
 
 struct ledger {
-    struct ledger_grant **grants; /* in the order of granting */
+    struct ledger_grant **grants; /* in order of creation */
     size_t n_grants, capacity;
     struct ledger_holding *holdings; /* sorted by resource and id */
     size_t n_holdings, holdings_capacity;
@@ -68,28 +68,28 @@ struct ledger {
 void ledger_deinit(struct ledger *ledger);
 
 /*
- * The newest grant, not answered yet: takes its ids from those that held them. The grant is copied.
- * 0, LEDGER_DUPLICATE or -ENOMEM (the ledger is unchanged).
+ * The newest grant, not answered yet: takes its ids from their holders. The grant is copied. 0,
+ * LEDGER_DUPLICATE or -ENOMEM (the ledger is unchanged).
  */
 int ledger_add(struct ledger *ledger, const struct grant *grant, uint64_t now_ms);
 
-/* The kubelet has the answer. Nothing when the grant is gone. */
+/* The kubelet has the response. No effect if the grant is gone. */
 void ledger_answered(struct ledger *ledger, const char *id, uint64_t now_ms);
 
-/* It ended. False when there is no such grant. */
+/* It ended. False if there is no such grant. */
 bool ledger_free(struct ledger *ledger, const char *id);
 
 /* Applies a record of the journal; its grants count as answered now. 0 or -ENOMEM; repeated and
  * unknown records change nothing. */
 int ledger_replay(struct ledger *ledger, const struct grant_record *record, uint64_t now_ms);
 
-/* Takes over what is known of each grant beside the journal: when it was answered, its pod. */
+/* Takes over what is known about each grant besides the journal: when it was answered, its pod. */
 void ledger_inherit(struct ledger *ledger, const struct ledger *earlier);
 
 /* The grants as payloads framed for a journal; replaying them gives the same holders. */
 void ledger_format(const struct ledger *ledger, struct text *out);
 
-/* --- what the kubelet says --- */
+/* --- input from the kubelet --- */
 
 /* One device id that a pod holds. */
 struct ledger_entry {
@@ -103,29 +103,29 @@ struct ledger_backend {
     void *userdata;
 };
 
-/* Nobody is asked: there is no process to know of. */
+/* No backend: no process is ever known. */
 extern const struct ledger_backend ledger_backend_none;
 
-/* A complete list of the kubelet's, and its books as read after the list. */
+/* A complete list from the kubelet, and its checkpoint as read after the list. */
 struct ledger_view {
-    uint64_t began_ms; /* when the list was asked for */
+    uint64_t began_ms; /* when the list was requested */
     const struct ledger_entry *entries;
     size_t n_entries;
-    const struct kubeletcheckpoint *checkpoint; /* NULL = it cannot be read: it has no say then */
+    const struct kubeletcheckpoint *checkpoint; /* NULL = unreadable: it is not considered */
     const struct ledger_backend *backend;
-    const char *boot; /* for what is adopted */
+    const char *boot; /* for adopted grants */
     int64_t now_s;    /* wall clock, likewise */
 };
 
-/* What follows from a view; nothing of it is applied yet. */
+/* The consequences of a view; not applied yet. */
 struct ledger_changes {
     char (*freed)[GRANT_ID_SIZE];
     size_t n_freed, freed_capacity;
-    struct grant *adopted; /* complete but for the id where that is "": the caller makes one */
+    struct grant *adopted; /* complete except for the id if that is "": the caller generates one */
     const struct ledger_entry **adopted_from; /* an entry of each, borrowed from the view */
     size_t n_adopted;
-    size_t n_only_in_checkpoint; /* would be freed, but the kubelet's file has them: perhaps it is
-                                    old, and a device list makes the kubelet write it again */
+    size_t n_only_in_checkpoint; /* would be freed, but the kubelet's file still has them: it may be
+                                    outdated, and a device list makes the kubelet rewrite it */
 };
 
 #define LEDGER_CHANGES_INIT \
@@ -153,5 +153,5 @@ struct ledger_counts {
 };
 struct ledger_counts ledger_count(const struct ledger *ledger);
 
-/* The invariants; 0, or -EINVAL and which one is broken. */
+/* Checks the invariants; 0, or -EINVAL with the violated one. */
 int ledger_check(const struct ledger *ledger, struct error *err);

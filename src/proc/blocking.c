@@ -38,7 +38,7 @@ static int wait_for(int fd, short events, uint64_t until_ms)
     return r == 0 && clock_now_ms() >= until_ms ? BLOCKING_TIMEOUT : 0;
 }
 
-/* The socket may be non-blocking: the peer shares its flags when it inherited it. */
+/* The socket may be non-blocking: an inheriting peer shares its flags. */
 static int send_all(int fd, struct iovec *parts, size_t n_parts)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = n_parts};

@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * A channel's end for a program without an event loop: the driver helper, and the liveness probe.
+ * The end of a channel for a program without an event loop: the driver helper, and the liveness
+ * probe.
  *
  * Any thread may send; frames are written whole. One thread receives. It answers pings, so it must
- * come back here before the peer's patience ends, unless the peer knows otherwise that it is alive.
- * Nothing is read beyond the frame that is returned: a program may execute another one in between.
+ * return here before the peer's timeout, unless the peer otherwise knows that it is alive. Nothing
+ * is read beyond the returned frame: the program may exec in between.
  */
 
 #include <pthread.h>
@@ -31,11 +32,11 @@ void blocking_init(struct blocking_channel *channel, int fd, uint32_t max_body_b
 /* Does not close fd. */
 void blocking_deinit(struct blocking_channel *channel);
 
-/* Says hello: the first frame of each side. name: of this program. 0 or a negative errno. */
+/* Sends hello: the first frame of each side. name: of this program. 0 or a negative errno. */
 int blocking_hello(struct blocking_channel *channel, const char *name);
 
-/* Sends a whole frame; waits while the peer does not read. 0 or a negative errno (-EPIPE: nobody
- * is there). Any thread. */
+/* Sends a whole frame; blocks while the peer does not read. 0 or a negative errno (-EPIPE: no
+ * receiver). Any thread. */
 int blocking_send(struct blocking_channel *channel, const struct proc_frame *frame);
 
 /*

@@ -20,10 +20,10 @@ enum {
     DEFAULT_NOTICES = 64,
     KIND_REFUSED = UINT16_MAX, /* of an answer: there are too many requests */
     N_HANDLES = 2,
-    LAST_TURNS = 64, /* what a socket's buffer may hold of a peer that is dead */
+    LAST_TURNS = 64, /* what a socket's buffer may contain from a dead peer */
 };
 
-/* A request of ours that is not answered yet. */
+/* A pending request of ours. */
 struct call {
     uint32_t id;
     uint64_t due_ms;
@@ -33,7 +33,7 @@ struct call {
 
 struct channel {
     uv_poll_t poll;
-    uv_timer_t timer; /* for all that has a time: calls, heartbeat, and the end */
+    uv_timer_t timer; /* for all deadlines: calls, heartbeat, and the end */
     int fd;
     unsigned n_closed_handles;
     int poll_events;
@@ -50,8 +50,8 @@ struct channel {
     uint32_t last_id;
     char peer[CHANNEL_NAME_SIZE]; /* "" before its hello */
     uint64_t opened_ms;
-    uint64_t received_ms; /* when something came last, or the beginning */
-    uint64_t pinged_ms;   /* of the ping that is not answered yet; 0 = none */
+    uint64_t received_ms; /* when data last arrived, or the start */
+    uint64_t pinged_ms;   /* of the unanswered ping; 0 = none */
     bool is_broken;       /* nothing can be sent any more */
     bool has_ended, is_freed;
     enum channel_end end;
@@ -72,7 +72,7 @@ static void arm(struct channel *channel, uint64_t due_ms)
     uv_timer_start(&channel->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
 
-/* Reports it soon: not from within a call of the owner's. */
+/* Reports it from the loop: not from within a call by the owner. */
 static void end(struct channel *channel, enum channel_end reason, const char *sentence)
 {
     if (channel->has_ended)
@@ -112,7 +112,7 @@ static uint64_t next_due_ms(const struct channel *channel)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-/* Watches for what can be done; a peer that does not read is not read from. */
+/* Watches for possible I/O; nothing is read from a peer that does not read. */
 static void update_poll(struct channel *channel)
 {
     int events = 0;
@@ -133,7 +133,7 @@ static void flush(struct channel *channel)
 {
     if (!channel->is_broken &&
         outbox_send(&channel->outbox, channel->fd, CHANNEL_BYTES_PER_TURN) < 0) {
-        channel->is_broken = true; /* its last words may still be in the socket */
+        channel->is_broken = true; /* its last messages may still be in the socket */
         arm(channel, 0);
     }
     if (channel->is_broken)
@@ -233,7 +233,7 @@ int channel_answer(struct channel *channel, uint32_t id, uint16_t kind, const vo
 
 /* -- receiving ------------------------------------------------------------------------------- */
 
-/* The call is over before its owner learns of it, who may send the next one. */
+/* The call is removed before its callback runs, which may send the next one. */
 static void finish_call(struct channel *channel, unsigned index,
                         const struct channel_answer *answer)
 {
@@ -257,7 +257,7 @@ static void take_answer(struct channel *channel, const struct proc_frame *frame)
             continue;
         finish_call(channel, i, &answer);
         return;
-    } /* none: it comes after its deadline */
+    } /* none: it arrived after its deadline */
 }
 
 static void take_request(struct channel *channel, const struct proc_frame *frame)
@@ -320,7 +320,7 @@ static void take_frame(struct channel *channel, const struct proc_frame *frame)
     }
 }
 
-/* Receives once: 0 when nothing is there now (or it is over), else the number of bytes. */
+/* Receives once: 0 if nothing is available now (or the channel ended), else the number of bytes. */
 static size_t receive(struct channel *channel)
 {
     struct error err = ERROR_INIT;
@@ -356,12 +356,12 @@ static size_t receive(struct channel *channel)
     return (size_t)n;
 }
 
-/* One turn's share. Returns false when there is nothing more now. */
+/* The work of one loop iteration. Returns false if nothing more is available now. */
 static bool receive_some(struct channel *channel)
 {
     size_t n_bytes = 0;
 
-    /* A frame takes two calls: its header and its body. */
+    /* A frame takes two reads: its header and its body. */
     for (unsigned n = 0; n < 2 * CHANNEL_FRAMES_PER_TURN && n_bytes < CHANNEL_BYTES_PER_TURN; n++) {
         const size_t more = channel->has_ended || channel->is_freed ? 0 : receive(channel);
 
@@ -393,7 +393,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         channel->callbacks.on_drain(channel, channel->userdata);
 }
 
-/* -- what time brings ------------------------------------------------------------------------ */
+/* -- timeouts --------------------------------------------------------------------------------- */
 
 static void finish_all(struct channel *channel)
 {
@@ -434,7 +434,7 @@ static void ping(struct channel *channel, uint64_t now_ms)
         end(channel, CHANNEL_BROKEN, "there is no memory for a ping");
 }
 
-/* late_ms: so much after its time this runs. */
+/* late_ms: how late this runs. */
 static void check_heartbeat(struct channel *channel, uint64_t now_ms, uint64_t late_ms)
 {
     if (now_ms < heartbeat_due_ms(channel))
@@ -445,7 +445,7 @@ static void check_heartbeat(struct channel *channel, uint64_t now_ms, uint64_t l
         ping(channel, now_ms);
     } else if (late_ms >= channel->options.pong_ms ||
                (channel->options.is_busy && channel->options.is_busy(channel->userdata))) {
-        /* This process itself, and the peer with it, may have been stopped for so long. */
+        /* This process itself, and the peer with it, may have been stopped that long. */
         channel->pinged_ms = now_ms;
     } else {
         end(channel, CHANNEL_HANGS, "the peer does not answer");
@@ -460,7 +460,7 @@ static void on_timer(uv_timer_t *timer)
 
     channel->armed_ms = UINT64_MAX;
     if (!channel->has_ended && (channel->is_broken || next_due_ms(channel) <= now_ms))
-        receive_some(channel); /* what is awaited may have come, and only be unread */
+        receive_some(channel); /* the awaited data may have arrived, and only be unread */
     if (!channel->has_ended && channel->is_broken)
         end(channel, CHANNEL_EOF, "the peer closed the channel");
     if (channel->has_ended) {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The other end of a listener: connects to its socket, again with a back-off whenever the channel
- * ended or nobody listens yet.
+ * The other end of a listener: connects to its socket, with back-off whenever the channel ended or
+ * there is no listener yet.
  */
 
 #include <uv.h>
@@ -13,7 +13,7 @@
 
 struct connector;
 
-/* As of a subprocess. Any may be NULL. */
+/* As in subprocess.h. Any may be NULL. */
 struct connector_callbacks {
     void (*on_up)(struct channel *channel, const char *name, void *userdata);
     void (*on_notice)(struct channel *channel, uint16_t kind, const char *body, size_t size,
@@ -21,18 +21,18 @@ struct connector_callbacks {
     void (*on_request)(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
                        size_t size, void *userdata);
     void (*on_drain)(struct channel *channel, void *userdata);
-    /* The channel is gone; sentence says why. */
+    /* The channel is gone; sentence has the reason. */
     void (*on_down)(const char *sentence, void *userdata);
-    /* There is nobody to connect to, for this reason; called once until that changes. */
+    /* Connecting fails, for this reason; called once until the reason changes. */
     void (*on_trouble)(const char *sentence, void *userdata);
 };
 
-/* Connects soon. path: of the socket; options are copied, texts are borrowed. */
+/* Connects from the loop. path: of the socket; options are copied, texts are borrowed. */
 int connector_new(uv_loop_t *loop, const char *path, const struct channel_options *options,
                   const struct connector_callbacks *callbacks, void *userdata,
                   struct connector **ret_connector, struct error *err);
 
-/* No callback runs any more. NULL is fine. */
+/* No callback runs any more. NULL is allowed. */
 void connector_free(struct connector *connector);
 
 /* A blocking connection, for a program without a loop: the descriptor, or a negative errno. */

@@ -70,7 +70,7 @@ void *proc_frame_reader_space(struct proc_frame_reader *reader, size_t *ret_size
         *ret_size = sizeof(reader->header) - reader->n_header;
         return reader->header + reader->n_header;
     }
-    assert(reader->n_body < reader->frame.size); /* or a complete frame was not taken */
+    assert(reader->n_body < reader->frame.size); /* or a complete frame was not consumed */
     if (reader->n_body == reader->capacity && grow_body(reader) < 0)
         return NULL;
     *ret_size = reader->capacity - reader->n_body;

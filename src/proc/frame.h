@@ -7,13 +7,13 @@
  *     byte  0  'g', 's'
  *           2  version of this layout
  *           3  type (enum proc_frame_type)
- *           4  kind (16 bits), chosen by the users of a channel
+ *           4  kind (16 bits), defined by the users of a channel
  *           6  zero (16 bits)
  *           8  id (32 bits): ties an answer to its request, a pong to its ping
  *          12  length of the body in bytes (32 bits)
  *
- * Numbers are little-endian. A body has a limit that the reader's owner chooses. The reader grows
- * its memory as bytes arrive, so a header alone cannot make it allocate.
+ * Numbers are little-endian. Bodies are limited by the reader's owner. The reader allocates as
+ * bytes arrive, so a header alone cannot make it allocate.
  *
  * Pure: no I/O, no clock. Doc: doc/design/0006-processes-and-channels.md.
  */
@@ -34,12 +34,13 @@ enum proc_frame_type {
     PROC_FRAME_PONG,
 };
 
-/* Outcomes of proc_frame_reader_commit besides 0 (the frame is not complete yet). After each but
- * the first the stream is useless, and the error holds a sentence. */
+/* Outcomes of proc_frame_reader_commit besides 0 (the frame is not complete yet). After any but the
+ * first the stream is unusable, and the error is set. */
 enum proc_frame_outcome {
-    PROC_FRAME_COMPLETE = 1,  /* reader->frame holds it; proc_frame_reader_next before reading on */
+    PROC_FRAME_COMPLETE =
+        1, /* reader->frame has it; call proc_frame_reader_next before reading on */
     PROC_FRAME_OTHER_VERSION, /* the peer uses another version of this protocol */
-    PROC_FRAME_NONSENSE,      /* no frame of ours */
+    PROC_FRAME_NONSENSE,      /* not one of our frames */
     PROC_FRAME_TOO_LARGE,     /* the body is above the limit */
 };
 
@@ -69,15 +70,15 @@ struct proc_frame_reader {
 void proc_frame_reader_deinit(struct proc_frame_reader *reader);
 
 /*
- * Where the next bytes of the stream belong, and how many fit there (at least 1, and never more
- * than this frame needs). NULL when there is no memory.
+ * Where the next bytes of the stream go, and how many fit there (at least 1, and never more than
+ * this frame needs). NULL without memory.
  */
 void *proc_frame_reader_space(struct proc_frame_reader *reader, size_t *ret_size);
 
 /* n bytes were stored there. 0, or an enum proc_frame_outcome. */
 int proc_frame_reader_commit(struct proc_frame_reader *reader, size_t n, struct error *err);
 
-/* Frees the complete frame, and begins the next one. */
+/* Frees the complete frame, and starts the next one. */
 void proc_frame_reader_next(struct proc_frame_reader *reader);
 
 void proc_frame_write_header(const struct proc_frame *frame,

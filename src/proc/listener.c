@@ -24,7 +24,7 @@ struct peer {
 };
 
 struct service {
-    struct listener_service row; /* name NULL: a free place */
+    struct listener_service row; /* name NULL: a free slot */
     unsigned n_peers;
 };
 
@@ -34,7 +34,7 @@ struct listener {
     int fd;
     struct listener_options options;
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-    dev_t device; /* of the socket's file, to know it again */
+    dev_t device; /* of the socket's file, to recognise it */
     ino_t inode;
     struct service services[LISTENER_MAX_SERVICES];
     struct peer *peers; /* a list */
@@ -85,7 +85,7 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
         row->on_notice(channel, kind, body, size, row->userdata);
 }
 
-/* A service that answers none lets none through: see on_hello. */
+/* A service without request handlers rejects them: see on_hello. */
 static void on_request(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
                        size_t size, void *userdata)
 {
@@ -119,7 +119,7 @@ static struct peer *find_peer(const struct listener *listener, const struct serv
     return peer;
 }
 
-/* True when one more may come. */
+/* True if one more may connect. */
 static bool make_room(struct listener *listener, struct service *service)
 {
     if (service->n_peers < service->row.max_peers)
@@ -257,7 +257,7 @@ uint64_t listener_n_refused(const struct listener *listener)
 
 /* -- life ------------------------------------------------------------------------------------ */
 
-/* Removes what stands at our path: a socket that an earlier process left, and nothing else. */
+/* Removes the file at our path: a socket left by an earlier process, and nothing else. */
 static int remove_stale(const char *path, struct error *err)
 {
     struct stat st;

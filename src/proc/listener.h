@@ -5,10 +5,10 @@
  * A unix socket where programs of ours that are not our children open channels: containers of one
  * pod, or a probe.
  *
- * The kernel tells who connects (SO_PEERCRED), and only the users of the table below are let in. A
- * peer's hello names the service that it wants. Connections are bounded: those that have not said
- * hello yet by LISTENER_MAX_UNKNOWN, the others by their service's row. Of a service that takes one
- * peer the newest is right: a program that was started again is not kept out by one that hangs.
+ * The kernel reports the peer's user (SO_PEERCRED), and only users in the table below are accepted.
+ * A peer's hello names the requested service. Connections are limited: those without a hello by
+ * LISTENER_MAX_UNKNOWN, the others by their service's row. If a service allows one peer, the newest
+ * wins: a hung program does not block its replacement.
  */
 
 #include <stdbool.h>
@@ -27,10 +27,10 @@ enum {
 
 struct listener;
 
-/* As of a subprocess: on_up and on_down for each peer. */
+/* As in subprocess.h: on_up and on_down for each peer. */
 struct listener_service {
-    const char *name;   /* static; what a peer's hello says */
-    unsigned max_peers; /* above it: of 1, the newest replaces the other; else it is refused */
+    const char *name;   /* static; the service named in a peer's hello */
+    unsigned max_peers; /* above it: if 1, the newest replaces the other; else it is rejected */
     void (*on_up)(struct channel *channel, const char *name, void *userdata);
     void (*on_notice)(struct channel *channel, uint16_t kind, const char *body, size_t size,
                       void *userdata);
@@ -53,15 +53,15 @@ struct listener_options {
 int listener_new(uv_loop_t *loop, const struct listener_options *options,
                  struct listener **ret_listener, struct error *err);
 
-/* Peers may ask for this service from now on. -ENOBUFS when there are too many. */
+/* Peers may request this service from now on. -ENOBUFS if there are too many. */
 int listener_serve(struct listener *listener, const struct listener_service *service);
 
-/* And no more: its peers are disconnected, without callbacks. */
+/* And no longer: its peers are disconnected, without callbacks. */
 void listener_withdraw(struct listener *listener, const char *name);
 
-/* Connections that were closed because there were too many, or the user may not. */
+/* Connections closed because there were too many, or the user is not allowed. */
 uint64_t listener_n_refused(const struct listener *listener);
 
-/* Removes the socket, if it is still ours, and ends all channels, without callbacks. NULL is fine.
- */
+/* Removes the socket, if it is still ours, and ends all channels, without callbacks. NULL is
+ * allowed. */
 void listener_free(struct listener *listener);

@@ -32,7 +32,7 @@ static struct outgoing *new_outgoing(const struct proc_frame *frame)
     return outgoing;
 }
 
-/* Puts it behind `before`; NULL = first. */
+/* Inserts it after `before`; NULL = first. */
 static void insert(struct outbox *outbox, struct outgoing *before, struct outgoing *outgoing)
 {
     struct outgoing **link = before ? &before->next : &outbox->first;
@@ -45,7 +45,7 @@ static void insert(struct outbox *outbox, struct outgoing *before, struct outgoi
     outbox->n_notices += outgoing->type == PROC_FRAME_NOTICE;
 }
 
-/* Takes out the one behind `before` and frees it. */
+/* Removes the one after `before` and frees it. */
 static void drop(struct outbox *outbox, struct outgoing *before)
 {
     struct outgoing **link = before ? &before->next : &outbox->first;
@@ -59,7 +59,7 @@ static void drop(struct outbox *outbox, struct outgoing *before)
     free(outgoing);
 }
 
-/* The last of those that may not be touched: the frame under way. */
+/* The last untouchable one: the frame being sent. */
 static struct outgoing *under_way(const struct outbox *outbox)
 {
     return outbox->n_sent ? outbox->first : NULL;
@@ -95,7 +95,7 @@ static bool is_older(const struct outgoing *waiting, const struct proc_frame *fr
     return newest ? waiting->newest && waiting->kind == frame->kind : !waiting->newest;
 }
 
-/* Drops the first waiting one that gives way; false when none does. */
+/* Drops the first queued droppable one; false if there is none. */
 static bool make_room(struct outbox *outbox, const struct proc_frame *frame, bool newest)
 {
     struct outgoing *before = under_way(outbox);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What a channel still has to send: frames in order, written to the socket in pieces as it takes
- * them. The first frame may be under way; that one is never dropped or replaced.
+ * A channel's send queue: frames in order, written to the socket as it accepts them. The first
+ * frame may be partly sent; it is never dropped or replaced.
  */
 
 #include <stdbool.h>

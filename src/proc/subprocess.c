@@ -148,7 +148,7 @@ static void leave_behind(struct run *run)
         .is_stuck = true,
     };
 
-    /* It may end late, or never: that shall not keep the loop going. */
+    /* It may exit late, or never: do not keep the loop alive for it. */
     uv_unref((uv_handle_t *)&run->process);
     if (!owner) {
         free_run(run);

@@ -33,7 +33,7 @@ struct search {
     uint64_t *to_set;  /* of each free GPU: scores to the chosen and the required ones */
     uint64_t *to_free; /* of each free GPU: scores to all free ones */
     uint64_t own;      /* over pairs within chosen and required */
-    int64_t taken;     /* what the chosen take from the free ones' sum */
+    int64_t taken;     /* what the chosen ones take from the free ones' sum */
     bool any;          /* best, best_own and best_taken are set */
     uint64_t best_own;
     int64_t best_taken;
@@ -45,8 +45,8 @@ static unsigned score(const struct search *s, size_t a, size_t b)
 }
 
 /*
- * Adds or removes one GPU. `taken` counts every pair that has an end in the set once: a GPU brings
- * all its pairs with free ones, less those that the set had already.
+ * Adds or removes one GPU. `taken` counts every pair with one end in the set once: a GPU
+ * contributes its pairs with free ones, minus those already counted.
  */
 static void toggle(struct search *s, size_t i)
 {
@@ -73,7 +73,7 @@ static bool is_better(const struct search *s, uint64_t own, int64_t taken)
     return s->own != own ? s->own > own : s->taken < taken;
 }
 
-/* Keeps the set when it is better than the best; of equals the first stays. */
+/* Keeps the set if it is better than the best; among equals the first stays. */
 static void keep_if_better(struct search *s)
 {
     if (s->any && !is_better(s, s->best_own, s->best_taken))
@@ -98,7 +98,7 @@ static void search_all(struct search *s, size_t from, size_t missing)
     }
 }
 
-/* The GPU outside the set that gains most, then takes least from the others. */
+/* The GPU outside the set with the highest gain, then the least taken from the others. */
 static size_t best_to_add(const struct search *s)
 {
     size_t best = s->n_free;
@@ -128,7 +128,7 @@ static void grow_from(struct search *s, size_t seed)
         toggle(s, best_to_add(s));
 }
 
-/* Puts one GPU out of the set and another in, if any such pair makes it better. */
+/* Swaps one GPU of the set for another, if any such pair improves it. */
 static bool exchange_one(struct search *s)
 {
     uint64_t own = s->own;

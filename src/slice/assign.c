@@ -26,7 +26,7 @@ static bool is_on_node(const struct assigner *a, const char *name)
     return false;
 }
 
-/* True when some other node may well have it under this policy. */
+/* True if another node may well have it under this policy. */
 static bool is_elsewhere(const struct policy *policy, const char *name)
 {
     for (size_t i = 0; i < policy->n_gpu_rules; i++)
@@ -57,7 +57,7 @@ static void report_absent(const struct assigner *a, const struct sharing_entry *
     cleanup_text struct text bases = TEXT_INIT;
 
     if (a->plan->n_devices == 0)
-        return; /* a node without GPUs is quiet: the file is the whole cluster's */
+        return; /* a node without GPUs reports nothing: the file is for the whole cluster */
     if (name_is_mig(a->policy, entry->name)) {
         if (!lint_mig_name(a->policy, entry, a->problems))
             problem_add(a->problems, PROBLEM_NOTE, entry->at, entry->path,
@@ -71,8 +71,8 @@ static void report_absent(const struct assigner *a, const struct sharing_entry *
 }
 
 /*
- * MPS cannot serve a GPU in MIG mode as a whole. Each MIG device could have a daemon of its own,
- * but NVIDIA's starts none, and neither do we yet.
+ * MPS cannot serve a GPU in MIG mode as a whole. Each MIG device could have its own daemon, but
+ * NVIDIA's plugin starts none, and neither do we yet.
  */
 static void refuse_mig(const struct assigner *a, const struct sharing_entry *entry)
 {
@@ -107,7 +107,7 @@ static void format_entry(const struct sharing_entry *entry, char *buffer, size_t
         snprintf(buffer, size, "%s", entry->path);
 }
 
-/* Takes from `reached` what belongs to winner already; reports it, unless config/ did. */
+/* Removes from `reached` what winner already has; reports it, unless config/ did. */
 static void yield_to(const struct assigner *a, const struct sharing_entry *loser,
                      const struct sharing_entry *winner)
 {

@@ -4,11 +4,11 @@
 /*
  * Which sharing entry gets which device.
  *
- * A device is assigned once: to MPS before time slicing, because NVIDIA's plugin (0.20) ignores
- * time slicing without a word when both are there, and among entries of one strategy to the first
- * in the file. The later entry keeps those of its devices that are free. A device that two entries
- * select is an error, because no reading of the file makes both true; it is reported here only
- * where the file alone does not show it (see select.h).
+ * A device is assigned once: to MPS before time slicing, because NVIDIA's plugin (0.20) silently
+ * ignores time slicing if both are given, and among entries of one strategy to the first in the
+ * file. The later entry keeps those of its devices that are free. A device that two entries select
+ * is an error, because the entries contradict each other; it is reported here only if the file
+ * alone does not show it (see select.h).
  */
 
 #include "base/problem.h"

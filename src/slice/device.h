@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * What a container can be given: a whole GPU, or one MIG device of a partitioned GPU. Plan, health,
- * allocation, CDI, labels, events and metrics work on devices; a GPU is where devices lie, so that
- * topology, model and driver state stay with it.
+ * What can be allocated to a container: a whole GPU, or one MIG device of a partitioned GPU. Plan,
+ * health, allocation, CDI, labels, events and metrics work on devices; a GPU contains devices;
+ * topology, model and driver state belong to it.
  *
  * A MIG device is a compute instance in a GPU instance. The driver names it by a UUID of its own
- * ("MIG-..."), which since R470 depends only on the GPU and the two instance ids: a device that is
- * created again in the same place has the UUID of the one before.
+ * ("MIG-..."), which since R470 depends only on the GPU and the two instance ids: a recreated
+ * device in the same place has the same UUID.
  */
 
 #include <stdbool.h>
@@ -31,7 +31,7 @@ struct device_shape {
     unsigned copy_engines, decoders, encoders, jpeg_engines, ofa_engines;
 };
 
-/* Which part of its GPU a device is, or a fault concerns. */
+/* Which part of its GPU a device is, or a fault affects. */
 struct device_instance {
     uint32_t gpu, compute; /* ids of the driver; DEVICE_NO_INSTANCE: all of them */
 };
@@ -40,7 +40,8 @@ struct device {
     char uuid[GPU_UUID_SIZE]; /* "GPU-..." or "MIG-..."; "" when unusable and unknown */
     enum device_kind kind;
     size_t gpu; /* position in the GPUs of the inventory or plan it is in */
-    char unusable[DEVICE_UNUSABLE_SIZE]; /* why it cannot be used, a sentence's end; "" = usable */
+    char
+        unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
     uint64_t mem_total_bytes;    /* 0 unknown */
     uint64_t mem_reserved_bytes; /* the driver's own */
@@ -55,11 +56,11 @@ struct device {
     struct device_shape shape;
 };
 
-/* "3" for GPU 3, "3:1" for its second MIG device: NVIDIA's way to name devices by index. */
+/* "3" for GPU 3, "3:1" for its second MIG device: NVIDIA's device indices. */
 void device_format_index(const struct device *device, unsigned gpu_index, char *buffer,
                          size_t size);
 
-/* "GPU 3" or "MIG device 3:1", for sentences. */
+/* "GPU 3" or "MIG device 3:1", for messages. */
 void device_format_name(const struct device *device, unsigned gpu_index, char *buffer, size_t size);
 
 enum { DEVICE_NODES_MAX = 3, DEVICE_NODE_SIZE = 48 };
@@ -72,11 +73,10 @@ enum { DEVICE_NODES_MAX = 3, DEVICE_NODE_SIZE = 48 };
 size_t device_list_nodes(const struct device *device,
                          char ret_paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE]);
 
-/* True when two devices of one GPU, or a device and the place of a fault on it, have a part in
- * common. */
+/* True if two devices of one GPU, or a device and a fault's location on it, overlap. */
 bool device_instances_overlap(struct device_instance a, struct device_instance b);
 
-/* True when all but place and UUID are the same: a plan comes out the same with either. */
+/* True if everything but position and UUID is equal: a plan is the same with either. */
 bool device_equal(const struct device *a, const struct device *b);
 
 /* By GPU, then MIG index, then UUID: the order of every list of devices. For qsort. */

@@ -5,5 +5,5 @@
 
 #include "slice/plan.h"
 
-/* The first invariant that does not hold, as a sentence, or NULL. Allocates nothing. */
+/* The first violated invariant, as a sentence, or NULL. Allocates nothing. */
 const char *plan_fault(const struct plan *plan);

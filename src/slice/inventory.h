@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * What a node has: its GPUs and MIG devices as plain values, read once from the driver (gpu/) and
+ * A node's hardware: its GPUs and MIG devices as plain values, read once from the driver (gpu/) and
  * never changed.
  *
  * GPUs are sorted by their NVML index. A GPU that the driver counts but cannot describe stays in
- * the list with `unusable` set, so that the plan can leave it out and give the reason.
+ * the list with `unusable` set, so that the plan can leave it out with a reason.
  *
  * Only MIG devices are listed as devices. Whether a GPU is offered whole is the plan's decision
  * (`migStrategy: none` offers a partitioned one whole too), so the device that is a whole GPU is
- * made on demand from the GPU, and no second copy of its facts can go stale.
+ * derived on demand from the GPU, and no second copy can become stale.
  */
 
 #include <stdbool.h>
@@ -43,10 +43,11 @@ struct gpu_link {
 enum { PCI_CLASS_VGA = 0x0300, PCI_CLASS_3D = 0x0302 };
 
 struct gpu {
-    unsigned index;                      /* NVML index */
-    char uuid[GPU_UUID_SIZE];            /* "GPU-..."; "" when unusable and unknown */
-    char model[GPU_NAME_SIZE];           /* NVML product name, "Tesla V100-SXM2-16GB" */
-    char unusable[DEVICE_UNUSABLE_SIZE]; /* why it cannot be used, a sentence's end; "" = usable */
+    unsigned index;            /* NVML index */
+    char uuid[GPU_UUID_SIZE];  /* "GPU-..."; "" when unusable and unknown */
+    char model[GPU_NAME_SIZE]; /* NVML product name, "Tesla V100-SXM2-16GB" */
+    char
+        unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
     int minor;                          /* /dev/nvidia<minor>; -1 unknown */
     char pci_address[PCI_ADDRESS_SIZE]; /* "0000:00:1b.0", lower case, 4-digit domain, as sysfs has

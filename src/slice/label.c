@@ -16,7 +16,7 @@ struct labeller {
     const struct inventory *inventory;
     const struct policy *policy;
     struct problems *problems;
-    const struct gpu *first; /* the GPU that stands for the labelled model */
+    const struct gpu *first; /* the GPU that represents the labelled model */
     size_t capacity;         /* of plan->labels */
     bool failed;             /* out of memory */
 };
@@ -95,7 +95,7 @@ __attribute__((format(printf, 3, 4))) static void add(struct labeller *l, const 
     l->failed |= !label->key || !label->value;
 }
 
-/* A GPU that gpu-feature-discovery would see; MIG parents too, though the plan leaves them out. */
+/* A GPU that gpu-feature-discovery would count; including MIG parents that the plan leaves out. */
 static bool counts(const struct gpu *gpu)
 {
     return !*gpu->unusable && !gpu_is_display(gpu);
@@ -186,7 +186,7 @@ static void add_driver(struct labeller *l)
     add(l, "cuda.driver-version.major", "%s", parts[0]);
     add(l, "cuda.driver-version.minor", "%s", parts[1]);
     add(l, "cuda.driver-version.revision", "%s", parts[2]);
-    add(l, "cuda.driver.major", "%s", parts[0]); /* these three are deprecated, and still read */
+    add(l, "cuda.driver.major", "%s", parts[0]); /* these three are deprecated, but still in use */
     add(l, "cuda.driver.minor", "%s", parts[1]);
     add(l, "cuda.driver.rev", "%s", parts[2]);
 }
@@ -276,8 +276,8 @@ static void add_capabilities(struct labeller *l)
 /* ---- What is offered ---- */
 
 /*
- * What a set of labels under one prefix describes: the devices that one of them stands for. The
- * rows below write it; a value that is not known has no label.
+ * The devices described by a set of labels with one prefix, represented by one of them. The rows
+ * below write it; an unknown value has no label.
  */
 struct subject {
     const char *prefix; /* "gpu", "mig-1g.5gb" */
@@ -304,7 +304,7 @@ __attribute__((format(printf, 4, 5))) static void add_under(struct labeller *l, 
     add(l, key, "%s", value);
 }
 
-/* "NVIDIA-A30-MIG-1g.6gb-SHARED": a long model is cut, what follows it is not. */
+/* "NVIDIA-A30-MIG-1g.6gb-SHARED": a long model is truncated, its suffix is not. */
 static void add_product(struct labeller *l, const struct subject *subject)
 {
     bool shared = subject->sharing != SHARING_NONE && !subject->renamed;
@@ -405,7 +405,7 @@ static bool is_offered_like(const struct plan_device *on, const struct plan_devi
            str_equal(on->device.profile, like->device.profile);
 }
 
-/* All offered MIG devices of one profile, which the first of them stands for. */
+/* All offered MIG devices of one profile, represented by the first. */
 static void add_profile(struct labeller *l, const char *prefix, const struct plan_device *first)
 {
     struct subject subject = {.prefix = prefix,
@@ -428,7 +428,7 @@ static const struct plan_device *find_mig(const struct plan *plan, bool offered)
     return NULL;
 }
 
-/* `single` with MIG devices that differ; gpu-feature-discovery's values, by which people notice. */
+/* `single` with differing MIG devices; gpu-feature-discovery's values, by which people notice. */
 static void add_invalid(struct labeller *l)
 {
     const struct subject subject = {
@@ -441,7 +441,7 @@ static void add_invalid(struct labeller *l)
     add(l, "gpu.memory", "0");
 }
 
-/* The nvidia.com/gpu.* labels on what is offered. A whole GPU that is usable decides: it is. */
+/* The nvidia.com/gpu.* labels on what is offered. A usable whole GPU takes precedence. */
 static void add_gpu(struct labeller *l)
 {
     bool single = l->policy->mig_strategy == MIG_STRATEGY_SINGLE && l->first->mig_enabled;

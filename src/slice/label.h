@@ -26,8 +26,8 @@ int label_make(struct plan *plan, const struct inventory *inventory, const struc
                struct problems *problems);
 
 /*
- * A label value out of a model or machine name: keeps [A-Za-z0-9-_. ], joins words by '-', and cuts
- * what is too long for `size` (at most LABEL_VALUE_SIZE) or may not stand at an end. "" when
+ * A label value from a model or machine name: keeps [A-Za-z0-9-_. ], joins words with '-', and
+ * removes what is too long for `size` (at most LABEL_VALUE_SIZE) or not allowed at an end. "" if
  * nothing is left.
  */
 void label_sanitise(const char *name, char *buffer, size_t size);

@@ -47,7 +47,7 @@ struct plan_resource {
         sharing;       /* NONE: unshared devices only; MPS if any of its devices has it */
     unsigned replicas; /* slices per device when equal on all; 0 when they differ */
     bool renamed;      /* name differs from base by `rename` */
-    bool fail_multi;   /* a container may hold one slice only */
+    bool fail_multi;   /* a container may request only one slice */
     struct slice *slices;
     size_t n_slices, capacity;
     size_t *by_id;      /* positions in slices, sorted by id */
@@ -56,11 +56,11 @@ struct plan_resource {
 };
 
 struct plan_device {
-    struct device device;          /* a copy; its `gpu` is a position in plan->gpus */
-    char left_out[256];            /* why it is in no resource, a sentence's end; "" = it is */
+    struct device device; /* a copy; its `gpu` is a position in plan->gpus */
+    char left_out[256];   /* why it is in no resource, the end of a sentence; "" = it is in one */
     char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by model or profile
                                     */
-    enum sharing_strategy sharing; /* how its slices meet: one strategy per device */
+    enum sharing_strategy sharing; /* how its slices share it: one strategy per device */
     size_t n_slices;               /* in all resources */
 };
 
@@ -83,7 +83,7 @@ struct plan {
 /* NULL is allowed. */
 void plan_free(struct plan *plan);
 
-/* The GPU on which a device of the plan lies. */
+/* The GPU that contains a device of the plan. */
 const struct gpu *plan_gpu(const struct plan *plan, const struct plan_device *device);
 
 /* "GPU 3" or "MIG device 3:1"; the buffer has DEVICE_NAME_SIZE bytes, and is returned. */

@@ -20,7 +20,7 @@ struct maker {
     const struct policy *policy;
     struct problems *problems;
     struct plan *plan;
-    const struct sharing_entry **assigned; /* per device of the plan; NULL = no entry took it */
+    const struct sharing_entry **assigned; /* per device of the plan; NULL = no entry selected it */
 };
 
 /* ---- The node's GPUs and devices ---- */
@@ -34,7 +34,7 @@ static int compare_gpus(const void *a_p, const void *b_p)
     return strcmp(a->uuid, b->uuid);
 }
 
-/* Copies the GPUs in order. ret_places[i]: where the inventory's GPU i came to lie. */
+/* Copies the GPUs in order. ret_places[i]: the new position of the inventory's GPU i. */
 static int list_gpus(struct plan *plan, const struct inventory *inventory, size_t *ret_places)
 {
     struct ordered {
@@ -85,10 +85,10 @@ static int list_devices(const struct maker *m, const struct inventory *inventory
     return 0;
 }
 
-/* Why a device is in no resource, and which option of the file decides so, if one does. */
+/* Why a device is in no resource, and the option responsible, if any. */
 struct verdict {
     enum problem_severity severity;
-    const char *reason; /* a sentence's end; NULL: it can be offered */
+    const char *reason; /* the end of a sentence; NULL: it can be offered */
     struct position at;
     const char *path;
 };
@@ -147,7 +147,7 @@ static void leave_out(const struct maker *m, struct plan_device *on, struct verd
                 verdict.reason);
 }
 
-/* Its resource before sharing and renaming; "" when the profile makes no name. */
+/* Its resource before sharing and renaming; "" if the profile gives no valid name. */
 static void name_base(const struct maker *m, struct plan_device *on)
 {
     if (on->device.kind == DEVICE_WHOLE)
@@ -157,7 +157,8 @@ static void name_base(const struct maker *m, struct plan_device *on)
         on->base[0] = '\0';
 }
 
-/* True when `single` cannot offer MIG devices: a pod that asks for nvidia.com/gpu would get any. */
+/* True if `single` cannot offer MIG devices: a pod requesting nvidia.com/gpu would get any of
+ * them. */
 static bool differ(const struct plan *plan)
 {
     const struct plan_device *first = NULL;
@@ -175,7 +176,7 @@ static bool differ(const struct plan *plan)
     return false;
 }
 
-/* Under `single`, devices of several kinds: whole GPUs stay, MIG devices go. */
+/* Under `single`, devices of several kinds: whole GPUs stay, MIG devices are left out. */
 static void keep_one_kind(const struct maker *m)
 {
     static const char reason[] =
@@ -215,7 +216,7 @@ static int list(const struct maker *m, const struct inventory *inventory)
 
 /* ---- Slices into resources ---- */
 
-/* The plan's resource of that name; one that is not there yet is made as a copy of `like`. */
+/* The plan's resource of that name; a missing one is created as a copy of `like`. */
 static struct plan_resource *resource_like(struct plan *plan, const struct plan_resource *like)
 {
     struct plan_resource *resource;
@@ -272,7 +273,7 @@ static int offer_unshared(const struct maker *m, size_t i)
     return add_slice(m, i, &like, SHARE_WHOLE, share_memory_mib(&on->device));
 }
 
-/* As many as asked for, but never so many that a slice had no memory at all. */
+/* As requested, but never so many that a slice would have no memory at all. */
 static unsigned replicas_of(const struct maker *m, size_t i, const struct sharing_entry *entry)
 {
     uint64_t memory_mib = share_memory_mib(&m->plan->devices[i].device);
@@ -309,7 +310,7 @@ static int offer_replicas(const struct maker *m, size_t i, const struct sharing_
     return r;
 }
 
-/* How many more slices of that size the device has room for, after the first n of shares. */
+/* How many more slices of that size fit on the device, after the first n of shares. */
 static unsigned room_for(struct share *shares, size_t n, const struct slice_size *size,
                          uint64_t memory_mib)
 {
@@ -330,7 +331,8 @@ static unsigned room_for(struct share *shares, size_t n, const struct slice_size
     return room;
 }
 
-/* Cuts one GPU by gpuslice.slices. counts[k] is how many of size k it has. Returns their number. */
+/* Divides one GPU by gpuslice.slices. counts[k] is how many of size k it has. Returns their
+ * number. */
 static size_t cut_sizes(const struct maker *m, size_t i, struct share shares[SHARE_WHOLE],
                         unsigned *counts)
 {
@@ -429,7 +431,7 @@ static int index_ids(struct plan_resource *resource)
     return 0;
 }
 
-/* Slices per device when equal on all, else 0; the slices of a device lie side by side. */
+/* Slices per device if equal on all, else 0; the slices of a device are adjacent. */
 static unsigned count_replicas(const struct plan_resource *resource)
 {
     unsigned first = 0, run = 0;

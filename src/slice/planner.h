@@ -5,9 +5,9 @@
  * Inventory + policy -> plan. No I/O, no clock, no log.
  *
  * The same inventory and policy give the same plan, byte by byte. A device belongs to the first
- * sharing entry that reaches it, MPS before time slicing (assign.h); a whole GPU that none reaches
- * is cut by gpuslice.slices, and what is left is offered unshared. What a person should know goes
- * to `problems`, with its place in the configuration.
+ * sharing entry that selects it, MPS before time slicing (assign.h); a whole GPU that none selects
+ * is divided by gpuslice.slices, and the rest is offered unshared. Messages for people are added to
+ * `problems`, with their position in the configuration.
  *
  * migStrategy decides which devices there are:
  *     none     every GPU is one device, partitioned or not
@@ -19,8 +19,8 @@
 #include "slice/plan.h"
 
 /*
- * 0, or -ENOMEM. Contradictions of policy and machine are problems (errors among them are decided
- * as the agent must: first entry wins, the impossible is left out), so that there always is a plan.
+ * 0, or -ENOMEM. Contradictions of policy and machine are problems (errors among them are resolved
+ * as in the agent: first entry wins, the impossible is left out), so that there always is a plan.
  * `problems` may be NULL.
  */
 int plan_make(const struct inventory *inventory, const struct policy *policy,

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * How the operator wants GPUs to be sliced: the part of the configuration that a plan depends on,
- * typed and validated. config/ fills it; nothing here knows YAML. Places in the file travel along,
- * so that the plan's problems can name them.
+ * How GPUs are to be sliced: the part of the configuration that a plan depends on, typed and
+ * validated. config/ fills it; nothing here knows YAML. Positions in the file are included, so that
+ * the plan's problems can refer to them.
  */
 
 #include <stdbool.h>
@@ -31,7 +31,7 @@ struct device_ref {
     struct position at;
 };
 
-/* True when both name one device in one way; an index and a UUID are never equal. */
+/* True if both name one device in the same way; an index and a UUID are never equal. */
 bool device_ref_equal(const struct device_ref *a, const struct device_ref *b);
 
 /* `devices:` of a sharing entry. */
@@ -55,8 +55,7 @@ struct sharing_entry {
     char path[64]; /* "sharing.timeSlicing.resources[0]" */
 };
 
-/* One entry of resources.gpus or resources.mig: models (or profiles) that get a name of their own.
- */
+/* One entry of resources.gpus or resources.mig: models (or profiles) that get a custom name. */
 struct resource_rule {
     char pattern[128];             /* `*` matches any run; on the product name or the MIG profile */
     char name[RESOURCE_NAME_SIZE]; /* with its domain */

@@ -11,11 +11,11 @@ struct request {
         *free_ids;  /* per slice of the resource: its id as the kubelet sent it, NULL = not free */
     bool *required; /* per slice of the resource */
     size_t n_free;
-    const char **ids; /* the answer */
+    const char **ids; /* the result */
     size_t n_ids;
 };
 
-/* The slice's position in the resource, or n_slices when the plan does not know the id. */
+/* The slice's position in the resource, or n_slices if the plan does not have the id. */
 static size_t slice_position(const struct request *q, const char *id)
 {
     const struct slice *slice = plan_find(q->wish->resource, id);
@@ -29,7 +29,7 @@ static void take(struct request *q, size_t i)
     q->free_ids[i] = NULL;
 }
 
-/* An id that the plan does not know stays in the answer: the kubelet has given it out already. */
+/* A required id unknown to the plan stays in the result: the kubelet has already allocated it. */
 static void add_required(struct request *q)
 {
     for (size_t k = 0; k < q->wish->n_required && q->n_ids < q->wish->size; k++) {
@@ -64,7 +64,7 @@ struct load {
     size_t next;                       /* its lowest slice that may be free */
 };
 
-/* Negative when a comes first, 0 when the policy does not care. */
+/* Negative if a comes first, 0 if the policy does not distinguish them. */
 static int compare_use(unsigned a, unsigned b, enum allocation_policy policy)
 {
     if (a == b)
@@ -140,7 +140,7 @@ struct node {
     size_t position; /* in the inventory */
 };
 
-/* The inventory's GPU of a slice; false when it is lost, or nothing is known of any. */
+/* The inventory's GPU of a slice; false if it is lost, or nothing is known about any. */
 static bool find_node(const struct request *q, size_t slice, struct node *ret_node)
 {
     const char *uuid = q->wish->plan->devices[q->wish->resource->slices[slice].device].device.uuid;
@@ -180,7 +180,7 @@ static void fill_scores(const struct inventory *inventory, const struct node *no
     }
 }
 
-/* Takes the best of the GPUs whose links are known; all of them when they do not suffice. */
+/* Takes the best of the GPUs with known links; all of them if they do not suffice. */
 static int take_linked(struct request *q)
 {
     cleanup_free struct node *nodes = calloc(q->wish->resource->n_slices + 1, sizeof(*nodes));

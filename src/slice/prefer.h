@@ -30,11 +30,11 @@ struct preference {
     const struct plan_resource *resource;
     const struct inventory *inventory; /* NULL: no links are known */
     enum allocation_policy policy;
-    /* Ids as the kubelet sent them; required ones may be in both. Available ids that the plan does
-     * not know are skipped; required ones are kept, because the container has them. */
+    /* Ids as sent by the kubelet; required ones may be in both. Available ids unknown to the plan
+     * are skipped; required ones are kept, because the container has them. */
     const char *const *available, *const *required;
     size_t n_available, n_required;
-    size_t size; /* how many ids are wanted */
+    size_t size; /* how many ids are requested */
 };
 
 /*

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "slice/name.h"
 
-/* A GPU by index lies in "all" and in every count above it. */
+/* A GPU given by index is in "all" and in every larger count. */
 static bool surely_reaches(const struct device_selector *selector, const struct device_ref *ref)
 {
     switch (selector->kind) {
@@ -149,7 +149,7 @@ static bool is_mig_ref(const struct device_ref *ref)
            (ref->kind == DEVICE_REF_UUID && strncasecmp(ref->uuid, "MIG-", 4) == 0);
 }
 
-/* Why a reference selects nothing, a sentence's end. */
+/* Why a reference selects nothing, the end of a sentence. */
 static void explain_ref(const struct sharing_entry *entry, const struct device_ref *ref,
                         const struct plan *plan, const struct plan_device *on, char *why,
                         size_t size)

@@ -3,7 +3,7 @@
 
 /*
  * Which devices the `devices:` of a sharing entry selects: all of the entry's resource, a number of
- * them (in the plan's order), or those listed. What it selects but cannot have is a problem.
+ * them (in the plan's order), or those listed. Selected but unavailable devices are a problem.
  *
  * Problems that the file alone shows are reported once, by config/ when it reads the file; the plan
  * uses the same two functions (the first below) and reports only what depends on the machine.
@@ -21,7 +21,7 @@
  */
 bool select_surely_overlap(const struct sharing_entry *a, const struct sharing_entry *b);
 
-/* The first entry that takes every whole GPU of every machine, so that none is left; or NULL. */
+/* The first entry that selects every whole GPU of every machine, so that none is left; or NULL. */
 const struct sharing_entry *select_find_taker_of_all(const struct policy *policy);
 
 /* The plan's devices have base and left_out set. Sets each of reached[plan->n_devices]. */

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Exact division of one device. The parts add up to the whole: what does not divide evenly goes,
- * one unit each, to the lowest n. Compute is counted in permille, memory in whole MiB.
+ * Exact division of one device. The parts add up to the whole: remainders go, one unit each, to the
+ * lowest n. Compute is counted in permille, memory in whole MiB.
  */
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@ enum { SHARE_WHOLE = 1000 }; /* permille of a device */
 
 #define SHARE_MIB (UINT64_C(1) << 20)
 
-/* What slices can have of a device's memory: whole MiB of (total - reserved). 0 = unknown. */
+/* The memory of a device available to slices: whole MiB of (total - reserved). 0 = unknown. */
 uint64_t share_memory_mib(const struct device *device);
 
 /* The nth of `parts` equal parts of whole, n from 0. The parts add up to whole. */
@@ -29,10 +29,10 @@ struct share {
 };
 
 /*
- * Fills in the memory of those that ask for it by share: together they have permille/1000 of
+ * Sets the memory of those without an explicit size: together they have permille/1000 of
  * memory_mib, rounded down. Memory unknown (0): they stay 0.
  */
 void share_divide(struct share *shares, size_t n_shares, uint64_t memory_mib);
 
-/* True when shares and memory, as share_divide would fill it in, fit into one device. */
+/* True if shares and memory, as set by share_divide, fit into one device. */
 bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib);
