@@ -127,13 +127,35 @@ static void names_malformed_items(void **state)
     }
 }
 
+/* Else one tenant's fault would take the MIG devices of all, or a lost GPU leave some of them
+ * Healthy. */
+static void whole_gpu_faults(void **state)
+{
+    static const uint64_t whole[] = {54,  61,  62,  79,  95,  110, 119, 120,
+                                     136, 140, 143, 151, 155, 158, 167};
+    size_t n = 0;
+
+    (void)state;
+    for (uint64_t number = 0; number < 1000; number++) {
+        const struct xid *xid = xid_find(number);
+
+        if (xid->whole_gpu) {
+            assert_true(n < ARRAY_SIZE(whole));
+            assert_int_equal(number, whole[n]);
+            n++;
+        }
+        if (xid->class == XID_REBOOT)
+            assert_true(xid->whole_gpu);
+    }
+    assert_int_equal(n, ARRAY_SIZE(whole));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes),
-        cmocka_unit_test(every_row_is_found),
-        cmocka_unit_test(filters),
-        cmocka_unit_test(names_malformed_items),
+        cmocka_unit_test(classes),          cmocka_unit_test(every_row_is_found),
+        cmocka_unit_test(filters),          cmocka_unit_test(names_malformed_items),
+        cmocka_unit_test(whole_gpu_faults),
     };
 
     return cmocka_run_group_tests_name("health/xid", tests, NULL, NULL);
