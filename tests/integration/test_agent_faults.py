@@ -609,6 +609,7 @@ def test_nonsense_on_our_socket_is_counted(node):
     node.start_kubelet()
     agent = node.start_agent(GUIDE, '--http-address', address)
     node.wait_allocatable(16)
+    agent.wait_line('listening for HTTP')
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(node.plugins / 'gpuslice-gpu.sock'))
         client.sendall(b'GET / HTTP/1.1\r\n\r\n')
@@ -640,6 +641,13 @@ def read_lines(pipe):
     return got.decode().splitlines()
 
 
+def serves(address):
+    try:
+        return http_get(address, '/readyz')[0] == 200
+    except OSError:
+        return False
+
+
 def test_a_log_that_nobody_reads_stops_nothing(node):
     """Its pipe is full: the kubelet, HTTP and the driver's helper are served, and later the number of lost lines is logged."""
     fifo, address = node.folder / 'log', f'127.0.0.1:{free_port()}'
@@ -649,7 +657,7 @@ def test_a_log_that_nobody_reads_stops_nothing(node):
     node.start_kubelet()
     agent = node.start_agent(GUIDE, '--http-address', address)
     node.wait_allocatable(16)
-    eventually(lambda: http_get(address, '/readyz')[0] == 200, 'HTTP is served')
+    eventually(lambda: serves(address), 'HTTP is served')
     try:
         while True:
             os.write(pipe, b'x' * 4095 + b'\n')

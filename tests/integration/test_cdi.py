@@ -214,7 +214,8 @@ def test_an_uninstall_removes_them(node, driver, farewell):
     cluster.greet, cluster.farewell = {}, farewell
     address = f'127.0.0.1:{free_port()}'
     agent = start(node, driver, '--node-name=gpu-1', '--http-address', address, config=CDI)
-    eventually(lambda: 'gpuslice_cluster_connected 1' in http_get(address, '/metrics')[1], 'the agent hears the cluster')
+    agent.wait_line('listening for HTTP')
+    eventually(lambda: 'gpuslice_cluster_connected 1\n' in http_get(address, '/metrics')[1], 'the agent hears the cluster')
     assert specs(node)
     assert agent.end() == 0
     assert bool(specs(node)) == (not farewell)
