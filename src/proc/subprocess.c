@@ -78,7 +78,7 @@ static void log_trouble(struct subprocess *subprocess, const char *sentence)
     const struct subprocess_options *options = &subprocess->options;
     char line[512];
 
-    if (!options->title || !lograte_begin(&subprocess->logged, sentence, clock_now_ms()))
+    if (!options->title || !lograte_change(&subprocess->logged, sentence))
         return;
     snprintf(line, sizeof(line), "%s %s; starting it again", options->title, sentence);
     log_event(LOG_ERROR, line, options->key, options->value, NULL);
