@@ -125,7 +125,7 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
     return 0;
 }
 
-int file_sync_directory(const char *path, struct error *err)
+static int sync_directory(const char *path, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -165,7 +165,7 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
         unlink(temporary);
         return error_set_errno(err, r, "cannot write %s", path);
     }
-    return file_sync_directory(folder, err);
+    return sync_directory(folder, err);
 }
 
 int file_make_directory(const char *path, struct error *err)

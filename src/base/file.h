@@ -35,8 +35,5 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
 /* Writes all of it to fd. 0 or a negative errno; then some of it may have been written. */
 int file_write_all(int fd, const void *data, size_t size);
 
-/* Makes a rename or a new name in this folder survive a power failure. */
-int file_sync_directory(const char *path, struct error *err);
-
 /* Creates a directory and its parents with mode 0755; an existing one is accepted. */
 int file_make_directory(const char *path, struct error *err);
