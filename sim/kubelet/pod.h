@@ -32,7 +32,7 @@ struct container {
     unsigned n_restarts;
     uint64_t not_before_ms; /* back-off: no start before this */
     uint64_t kill_at_ms; /* SIGTERM was sent, SIGKILL follows at this time; 0 = not being stopped */
-    bool pre_started;    /* the plugins' PreStartContainer has completed for this start */
+    size_t n_pre_started;    /* of its limits: PreStartContainer has completed for this start */
     struct process *process; /* while running */
     struct answer answer;    /* the merged Allocate responses; empty before its first start */
 };

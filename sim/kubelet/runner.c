@@ -78,7 +78,7 @@ static void wait_for_restart(struct kubelet *kubelet, struct container *containe
     uint64_t delay = back_off_ms(kubelet, container->n_restarts);
 
     container->state = CONTAINER_WAITING;
-    container->pre_started = false;
+    container->n_pre_started = 0;
     container_set_reason(container, delay ? reason : NULL);
     container->not_before_ms = clock_now_ms() + delay;
     container->n_restarts++;
@@ -133,11 +133,19 @@ void runner_adopt(struct kubelet *kubelet, struct pod *pod, struct container *co
 /* A pending PreStartContainer; the pod may be gone when it completes. */
 struct pre_start {
     struct kubelet *kubelet;
-    size_t container;
+    size_t container, limit;
     char pod_uid[40];
 };
 
 static void start_container(struct kubelet *kubelet, struct pod *pod, struct container *container);
+
+static void refuse_start(struct kubelet *kubelet, struct pod *pod, struct container *container,
+                         const char *error)
+{
+    log_warning("cannot start container", "namespace", pod->namespace, "pod", pod->name,
+                "container", container->spec->name, "error", error);
+    wait_for_restart(kubelet, container, "CreateContainerConfigError");
+}
 
 static void handle_pre_started(const char *error, void *userdata)
 {
@@ -149,12 +157,10 @@ static void handle_pre_started(const char *error, void *userdata)
     if (!container)
         return;
     container->not_before_ms = 0;
-    container->pre_started = !error;
-    if (error) {
-        log_warning("cannot start container", "namespace", pod->namespace, "pod", pod->name,
-                    "container", container->spec->name, "error", error);
-        wait_for_restart(kubelet, container, "CreateContainerConfigError");
-    }
+    if (error)
+        refuse_start(kubelet, pod, container, error);
+    else
+        container->n_pre_started = pre_start->limit + 1;
     kubelet_wake(kubelet);
 }
 
@@ -171,6 +177,7 @@ static int ask_pre_start(struct kubelet *kubelet, struct pod *pod, struct contai
     if (r == 0) {
         pre_start->kubelet = kubelet;
         pre_start->container = (size_t)(container - pod->containers);
+        pre_start->limit = container->n_pre_started;
         r = str_copy(pre_start->pod_uid, sizeof(pre_start->pod_uid), pod->uid);
     }
     if (r == 0)
@@ -180,21 +187,29 @@ static int ask_pre_start(struct kubelet *kubelet, struct pod *pod, struct contai
     return r;
 }
 
-/* True if no PreStartContainer call is needed or pending. */
+/*
+ * True if no PreStartContainer call is needed or pending. One for each resource whose plugin asked
+ * for it: also when that plugin has gone since, and then the container cannot start.
+ */
 static bool is_pre_started(struct kubelet *kubelet, struct pod *pod, struct container *container)
 {
-    for (size_t i = 0; !container->pre_started && i < container->spec->n_limits; i++) {
-        const char *resource = container->spec->limits[i].resource;
-        struct plugin *plugin = registry_find(kubelet->registry, resource);
+    for (; container->n_pre_started < container->spec->n_limits; container->n_pre_started++) {
+        const char *name = container->spec->limits[container->n_pre_started].resource;
+        const struct resource *resource = manager_find(&kubelet->manager, name);
+        struct plugin *plugin = registry_find(kubelet->registry, name);
         const struct allocation *allocation =
-            manager_find_allocation(&kubelet->manager, pod->uid, container->spec->name, resource);
+            manager_find_allocation(&kubelet->manager, pod->uid, container->spec->name, name);
 
-        if (!plugin || !plugin_wants_pre_start(plugin) || !allocation)
+        if (!resource || !resource->wants_pre_start || !allocation)
             continue;
         /* No retry before the call completes, which resets this. */
         container->not_before_ms = UINT64_MAX;
-        if (ask_pre_start(kubelet, pod, container, plugin, allocation) < 0)
-            wait_for_restart(kubelet, container, "CreateContainerConfigError");
+        if (!plugin || !resource->connected)
+            refuse_start(kubelet, pod, container,
+                         "device plugin PreStartContainer rpc failed with err: endpoint has been "
+                         "stopped");
+        else if (ask_pre_start(kubelet, pod, container, plugin, allocation) < 0)
+            refuse_start(kubelet, pod, container, "out of memory");
         return false;
     }
     return true;

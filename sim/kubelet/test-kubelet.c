@@ -479,6 +479,47 @@ static void test_pre_start(void **state)
     await(bed, check(bed, "pods=1") == 1);
 }
 
+/* Each resource of the container is asked, and each start; while a plugin is away nothing starts.
+ */
+static void test_pre_start_of_every_resource_and_start(void **state)
+{
+    struct bed *bed = *state;
+    struct fake_plugin_options options = {
+        .directory = bed->plugins, .resource = gpu, .wants_pre_start = true};
+    struct fake_plugin_options other = {
+        .directory = bed->plugins, .resource = "example.com/nic", .wants_pre_start = true};
+    const struct container *container;
+    struct fake_plugin *nic;
+
+    assert_int_equal(fake_plugin_new(&bed->loop, &options, &bed->plugin), 0);
+    assert_int_equal(fake_plugin_new(&bed->loop, &other, &nic), 0);
+    list_devices(bed->plugin, 1, 1);
+    list_devices(nic, 1, 1);
+    fake_plugin_register(bed->plugin);
+    fake_plugin_register(nic);
+    await(bed, check(bed, "example.com/gpu=1") == 1 && check(bed, "example.com/nic=1") == 1);
+    apply(bed, "kind: Pod\nmetadata: {name: one}\n"
+               "spec: {containers: [{name: c, image: any,\n"
+               "  resources: {limits: {example.com/gpu: 1, example.com/nic: 1}}}]}\n");
+    await(bed, check(bed, "pods=1") == 1);
+    assert_int_equal(fake_plugin_counters(bed->plugin)->n_pre_starts, 1);
+    assert_int_equal(fake_plugin_counters(nic)->n_pre_starts, 1);
+    container = &bed->kubelet->pods.items[0]->containers[0];
+    fake_plugin_free(TAKE_PTR(bed->plugin));
+    await(bed, check(bed, "example.com/gpu=0") == 1);
+    kill(-process_pid(container->process), SIGKILL);
+    await(bed, container->n_restarts >= 2);
+    assert_null(container->process);
+    assert_string_equal(container->reason, "CreateContainerConfigError");
+    assert_int_equal(fake_plugin_new(&bed->loop, &options, &bed->plugin), 0);
+    list_devices(bed->plugin, 1, 1);
+    fake_plugin_register(bed->plugin);
+    await(bed, container->process);
+    assert_int_equal(fake_plugin_counters(bed->plugin)->n_pre_starts, 1);
+    assert_int_equal(fake_plugin_counters(bed->plugin)->n_allocates, 0);
+    fake_plugin_free(nic);
+}
+
 static void test_kubelet_restart_keeps_pods(void **state)
 {
     struct bed *bed = *state;
@@ -754,6 +795,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_plugin_gone_and_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_newest_registration_is_called, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pre_start, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pre_start_of_every_resource_and_start, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_kubelet_restart_keeps_pods, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reboot_rejects_pods_of_late_plugins, set_up,
                                         tear_down),
