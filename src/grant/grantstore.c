@@ -248,7 +248,6 @@ static int finish_load(struct grantstore *store, const struct grantstore_commit 
     memcpy(notes->set_aside, content->set_aside, sizeof(notes->set_aside));
     memcpy(notes->other, content->newer, sizeof(notes->other));
     store->is_loaded = store->was_loaded = true;
-    store->must_rewrite |= journal_content_is_torn(content);
     store->must_rebuild = store->keeps_directories;
     store->size = content->end;
     store->rewrite_at = 2 * store->size + REWRITE_BYTES;
@@ -280,9 +279,12 @@ int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit
     *ret_notes = (struct grantstore_notes){.was_loaded = false};
     store->is_running = false;
     if (commit->result < 0) {
-        store->is_loaded = false;
-        store->must_rewrite = true; /* a load that succeeds asks for the directories as well */
         store->n_failed_syncs++;
+        store->must_rebuild |= store->keeps_directories;
+        if (commit->kind != COMMIT_APPEND || !journal_is_open(&store->journal)) {
+            store->must_rewrite |= commit->kind != COMMIT_LOAD;
+            store->is_loaded = false;
+        }
         return error_set(err, commit->result, "%s", error_text(&commit->err));
     }
     if (commit->result == JOURNAL_CHANGED) {

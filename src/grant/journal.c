@@ -230,6 +230,11 @@ static void reserve(struct journal *journal)
             UINT64_MAX; /* not supported by the file system; writes will report it */
 }
 
+bool journal_is_open(const struct journal *journal)
+{
+    return journal->fd >= 0;
+}
+
 int journal_reserve(struct journal *journal, struct error *err)
 {
     cleanup_lock struct journal *locked = NULL;
@@ -286,6 +291,25 @@ int journal_rewrite(struct journal *journal, const void *records, size_t size, s
     return is_as_left(journal) ? replace(journal, records, size, err) : JOURNAL_CHANGED;
 }
 
+/*
+ * What could not be written whole is cut off again, and the file is as before: a full disk has no
+ * room for a second one. After a sync that failed, pages may count as clean that never reached the
+ * disk (Linux 4.13 and later): a second sync of this file proves nothing, so it is rewritten.
+ */
+static int write_and_sync(struct journal *journal, const void *records, size_t size)
+{
+    int r = file_write_all(journal->fd, records, size);
+    bool is_as_before = r < 0 && ftruncate(journal->fd, (off_t)journal->size) == 0;
+
+    if (r == 0 && fdatasync(journal->fd) < 0)
+        r = -errno;
+    if (r < 0 && !is_as_before)
+        close_file(journal);
+    if (is_as_before)
+        journal->reserved = journal->size; /* which the cut released */
+    return r;
+}
+
 int journal_append(struct journal *journal, const void *records, size_t size, struct error *err)
 {
     cleanup_lock struct journal *locked = NULL;
@@ -296,15 +320,9 @@ int journal_append(struct journal *journal, const void *records, size_t size, st
     locked = journal;
     if (!is_as_left(journal))
         return JOURNAL_CHANGED;
-    r = file_write_all(journal->fd, records, size);
-    /* After a sync that failed, pages may count as clean that never reached the disk (Linux 4.13
-     * and later): a second sync of this file proves nothing, so it is rewritten. */
-    if (r == 0 && fdatasync(journal->fd) < 0)
-        r = -errno;
-    if (r < 0) {
-        close_file(journal);
+    r = write_and_sync(journal, records, size);
+    if (r < 0)
         return error_set_errno(err, r, "cannot write %s", journal->path);
-    }
     journal->size += size;
     reserve(journal);
     return 0;
@@ -376,8 +394,10 @@ static int load(struct journal *journal, struct journal_content *content, struct
     }
     if (r == JOURNAL_NEW)
         return create(journal, content, err);
-    if (!journal_content_is_torn(content))
-        reserve(journal);
+    if (journal_content_is_torn(content) && ftruncate(journal->fd, (off_t)content->end) < 0)
+        return error_set_errno(err, -errno, "cannot cut off what is torn of %s", journal->path);
+    journal->size = content->end;
+    reserve(journal);
     return 0;
 }
 

@@ -81,18 +81,21 @@ struct journal_content {
 
 void journal_content_deinit(struct journal_content *content);
 
-/* Bytes after the last valid record: a truncated append. */
+/* Bytes followed the last valid record: a truncated append, which has been removed. */
 bool journal_content_is_torn(const struct journal_content *content);
 
-/*
- * Opens, or creates, and reads the whole file. Appends then follow what was read, unless it is
- * torn: then call journal_rewrite first. 0, or a negative errno with a message.
- */
+/* Opens, or creates, and reads the whole file. Appends then follow what was read. 0, or a
+ * negative errno with a message. */
 int journal_load(struct journal *journal, struct journal_content *ret_content, struct error *err);
 
-/* Appends framed records; they are durable when it returns 0. JOURNAL_CHANGED; or a negative errno:
- * then the content on disk is unknown, and only journal_load helps, followed by journal_rewrite. */
+/*
+ * Appends framed records; they are durable when it returns 0. JOURNAL_CHANGED; or a negative errno.
+ * Then nothing was appended if the journal is still open. Otherwise the content on disk is
+ * unknown, and only journal_load helps, followed by journal_rewrite.
+ */
 int journal_append(struct journal *journal, const void *records, size_t size, struct error *err);
+
+bool journal_is_open(const struct journal *journal);
 
 /* Replaces the whole content, after journal_load. Outcomes as journal_append. */
 int journal_rewrite(struct journal *journal, const void *records, size_t size, struct error *err);
