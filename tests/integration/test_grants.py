@@ -49,7 +49,7 @@ def request(*ids):
 
 
 def allocate(stub, *ids, timeout=PATIENCE_S):
-    """The grant that the answer names; None when there is no answer."""
+    """The grant that the answer names; None without an answer."""
     try:
         answer = stub.Allocate(request(*ids), timeout=timeout, wait_for_ready=False)
     except grpc.RpcError:
@@ -64,7 +64,7 @@ def plugins(node):
 
 
 class Truth:
-    """What was answered so far. An id is held by the last answer, or by a newer grant that nobody was told of."""
+    """What was answered so far. An id is held by the last answer, or by a newer grant that was never answered."""
 
     def __init__(self, node):
         self.node, self.answers = node, {}
@@ -169,7 +169,7 @@ def test_killed_under_load(plugins):
 # --- the disk ---
 
 class Watch:
-    """What the kubelet is told of devices: 'Healthy' and 'Unhealthy' ids, newest list last."""
+    """The device lists that the kubelet gets: the Healthy ids of each, newest last."""
 
     def __init__(self, stub):
         self.lists, self.news = [], threading.Condition()
