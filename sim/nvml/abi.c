@@ -37,7 +37,8 @@ static const struct {
     {50, NVML_NVLINK_VERSION_5_0},
 };
 
-/* Models lie in a file that others may write: no number of theirs is taken for an index unseen. */
+/* Models come from a file that others may write: none of its numbers is used as an index
+ * unchecked. */
 nvmlBrandType_t abi_brand(const struct gpu_model *model)
 {
     return model->brand < ARRAY_SIZE(brands) ? brands[model->brand] : NVML_BRAND_UNKNOWN;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* NVML's numbers for what the catalog says of a model. */
+/* NVML's numbers for the catalog's model data. */
 
 #include "catalog/model.h"
 #include "gpu/nvml-abi.h"
@@ -9,5 +9,5 @@
 nvmlBrandType_t abi_brand(const struct gpu_model *model);
 nvmlDeviceArchitecture_t abi_architecture(const struct gpu_model *model);
 
-/* NVML_NVLINK_VERSION_INVALID when it has no NVLink. */
+/* NVML_NVLINK_VERSION_INVALID if it has no NVLink. */
 unsigned abi_nvlink_version(const struct gpu_model *model);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* What a device is and how it is set: mostly one fact of the model each, so mostly one table. */
+/* Device properties and settings: mostly one model fact each, so mostly one table. */
 
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "nvml/abi.h"
 #include "nvml/library.h"
 
-/* Entry points that give one value of a device `v`: name, type, when supported, the value. */
+/* Entry points that return one value of a device `v`: name, type, when supported, the value. */
 #define VALUES(GIVE)                                                                              \
     GIVE(nvmlDeviceGetBrand, nvmlBrandType_t, true, abi_brand(v.model))                           \
     GIVE(nvmlDeviceGetIndex, unsigned, true, v.index)                                             \
@@ -76,7 +76,7 @@ static unsigned pcie_speed(const struct view *v)
     }
 VALUES(GIVE_VALUE)
 
-/* Entry points that give a text of a device; an empty text is not supported. */
+/* Entry points that return a text of a device; an empty text is not supported. */
 #define TEXTS(GIVE)                                   \
     GIVE(nvmlDeviceGetName, v.model->name)            \
     GIVE(nvmlDeviceGetUUID, v.gpu->uuid)              \
@@ -214,7 +214,7 @@ nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, nvmlPcieUtilCounte
     return NVML_SUCCESS;
 }
 
-/* What people may change is remembered; only root may change it, as with the real driver. */
+/* Settings are stored; only root may change them, as with the real driver. */
 static nvmlReturn_t set(const char *call, nvmlDevice_t device, size_t offset, unsigned value,
                         unsigned highest)
 {
@@ -272,7 +272,7 @@ nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *currentMode
     return NVML_SUCCESS;
 }
 
-/* A whole GPU is no MIG device; what it says when it is asked as if it were one. */
+/* A whole GPU is not a MIG device; its response when queried as one. */
 static nvmlReturn_t not_mig(const char *call, nvmlDevice_t device, const void *value,
                             nvmlReturn_t when_capable)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Event sets. A set belongs to its process and remembers how far it has read the shared ring of
- * events; so every set gets every event of its devices once, whatever other sets exist.
+ * Event sets. A set belongs to its process and records its position in the shared ring of events;
+ * so every set gets every event of its devices once, whatever other sets exist.
  */
 
 #include <pthread.h>
@@ -79,7 +79,7 @@ nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set)
 
 static uint64_t supported(const struct view *v)
 {
-    /* What driver 580.159.04 says of an H100; an older driver knows the older half. */
+    /* As driver 580.159.04 reports for an H100; an older driver supports the older half. */
     return library_driver_since(v->state, 575) ? 0xff9f : 0x19f;
 }
 
@@ -123,13 +123,13 @@ static bool wants(const struct nvmlEventSet_st *set, uint64_t number, unsigned g
     return (set->devices[gpu].types & type) && number >= set->devices[gpu].since;
 }
 
-/* The next event of the set's devices, which is then behind it. */
+/* The next event of the set's devices; advances the set past it. */
 static bool take(struct nvmlEventSet_st *set, const struct state *state, nvmlEventData_t *data)
 {
     uint64_t end = state_next_event(state);
 
     if (end > STATE_MAX_EVENTS && set->next < end - STATE_MAX_EVENTS)
-        set->next = end - STATE_MAX_EVENTS; /* slept through more than the ring holds */
+        set->next = end - STATE_MAX_EVENTS; /* missed more than the ring holds */
     if (set->next > end)
         set->next = end; /* the machine was reset */
     while (set->next < end) {
@@ -194,7 +194,7 @@ static nvmlReturn_t wait_for(const char *call, nvmlEventSet_t set, nvmlEventData
         if (r != NVML_ERROR_TIMEOUT || now >= end)
             return r;
         state_wait_event(file, seen, end - now);
-        r = library_enter(call, &file); /* a hang that was injected meanwhile holds it, too */
+        r = library_enter(call, &file); /* a hang injected in the meantime applies, too */
         if (r)
             return r;
     }

@@ -5,7 +5,7 @@
 #include "nvml/abi.h"
 #include "nvml/library.h"
 
-enum { MAX_FIELD = 400 }; /* beyond what any driver knows */
+enum { MAX_FIELD = 400 }; /* beyond what any driver supports */
 
 static nvmlReturn_t give_uint(nvmlFieldValue_t *field, unsigned value)
 {
@@ -45,7 +45,7 @@ static nvmlReturn_t give_link(const struct view *v, nvmlFieldValue_t *field)
 
     if (field->fieldId == NVML_FI_DEV_NVSWITCH_CONNECTED_LINK_COUNT)
         return give_uint(field, count_links(v, LINK_SWITCH));
-    if (v->gpu->links[0].end == LINK_NONE) /* none, or none that leads anywhere */
+    if (v->gpu->links[0].end == LINK_NONE) /* none, or none that is connected */
         return NVML_ERROR_NOT_SUPPORTED;
     if (field->fieldId == NVML_FI_DEV_NVLINK_LINK_COUNT)
         return give_uint(field, v->model->nvlink_count);
@@ -93,7 +93,7 @@ static nvmlReturn_t give_power(const struct view *v, nvmlFieldValue_t *field)
     }
 }
 
-/* Asked of a driver before branch 570 (CUDA 12.8), the field is unknown. */
+/* Drivers before branch 570 (CUDA 12.8) do not know the field. */
 static nvmlReturn_t give_recovery_action(const struct view *v, nvmlFieldValue_t *field)
 {
     if (!library_driver_since(v->state, 570))

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-/* A handle is nothing but its place among the others. */
+/* A handle is nothing but its position among the others. */
 struct nvmlDevice_st {
     char unused;
 };
@@ -33,7 +33,7 @@ static void complain(const struct problems *problems, const struct error *err)
     }
 }
 
-/* A driver has no voice, but a simulator whose machine file is wrong should say where. */
+/* A driver prints nothing, but a simulator with an invalid machine file should report the error. */
 static nvmlReturn_t attach(const char *machine)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -57,7 +57,7 @@ static nvmlReturn_t attach(const char *machine)
     return NVML_SUCCESS;
 }
 
-/* The mapping outlives nvmlShutdown, so that a program may begin and end as often as it likes. */
+/* The mapping outlives nvmlShutdown, so that a program may init and shut down repeatedly. */
 static bool is_current(const char *machine)
 {
     struct error err = ERROR_INIT;
@@ -69,7 +69,8 @@ static bool is_current(const char *machine)
            str_equal(state, file.path) && state_is_same_file(&file);
 }
 
-/* For who unloads the library. The mapping stays: at exit another thread may still look at it. */
+/* For programs that unload the library. The mapping stays: at exit another thread may still read
+ * it. */
 __attribute__((destructor)) static void forget_names(void)
 {
     free(file_machine);

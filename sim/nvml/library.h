@@ -4,15 +4,15 @@
 /*
  * The inside of the simulated libnvidia-ml.so.1: how an entry point begins.
  *
- * Each one says its name and, if it has one, its device. What stands between it and its answer is
- * then decided in one place: not initialised, a fault that comes due, a rule that makes the call
- * hang or fail, a handle that is none, a GPU that is lost. Only then does it look at its arguments.
+ * Each one passes its name and, if any, its device. Everything that may prevent the call is then
+ * decided in one place: not initialised, a fault becoming due, a rule that makes the call hang or
+ * fail, an invalid handle, a lost GPU. Only then are its arguments checked.
  */
 
 #include "gpu/nvml-abi.h"
 #include "nvml/state.h"
 
-/* What is exported; everything else is hidden. */
+/* Exported symbols; everything else is hidden. */
 #pragma GCC visibility push(default)
 #define NVML_CALL(name, arguments) nvmlReturn_t name arguments;
 #include "gpu/nvml-calls.def"
@@ -29,23 +29,23 @@ struct view {
     struct state_gpu *now;
 };
 
-/* NVML_SUCCESS and the state, or what the call must answer. */
+/* NVML_SUCCESS and the state, or the status that the call must return. */
 nvmlReturn_t library_enter(const char *call, struct state_file **ret_file);
 nvmlReturn_t library_enter_device(const char *call, nvmlDevice_t device, struct view *ret_view);
 
-/* Handles are the same for the whole life of the process; NULL when there is no such GPU. */
+/* Handles are constant for the lifetime of the process; NULL if there is no such GPU. */
 nvmlDevice_t library_handle(const struct state *state, unsigned index);
 
-/* Copies a text that the caller gave room for. */
+/* Copies a text into the caller's buffer. */
 nvmlReturn_t library_give_text(char *to, unsigned length, const char *text);
 
-/* True when the driver is at least of this branch ("570" of 570.172.08). */
+/* True if the driver is at least of this branch ("570" of 570.172.08). */
 bool library_driver_since(const struct state *state, unsigned branch);
 
 /* Microseconds since 1970, as NVML stamps samples. */
 unsigned long long library_now_us(void);
 
-/* load.c: the load of a device, from which power, clocks and temperature follow. */
+/* load.c: the load of a device, which determines power, clocks and temperature. */
 unsigned load_percent(const struct view *view);
 unsigned load_power_mw(const struct view *view);
 unsigned load_celsius(const struct view *view);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What a device is doing: memory, utilisation, and what follows from them by simple rules (power
+ * The activity of a device: memory, utilisation, and what follows from them by simple rules (power
  * rises with load from idle to the limit; clocks are high while anything runs).
  */
 
@@ -64,7 +64,7 @@ static unsigned clock_mhz(const struct view *v, nvmlClockType_t type, bool highe
     }
 }
 
-/* Entry points that give one value of a device `v`: name, type, when supported, the value. */
+/* Entry points that return one value of a device `v`: name, type, when supported, the value. */
 #define VALUES(GIVE)                                                                             \
     GIVE(nvmlDeviceGetPowerUsage, unsigned, true, load_power_mw(&v))                             \
     GIVE(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, true, load_energy_mj(&v))      \
@@ -106,7 +106,7 @@ static unsigned clock_reasons(const struct view *v)
     }
 VALUES(GIVE_VALUE)
 
-/* The first version counts what the driver keeps for itself as used; the second shows it apart. */
+/* The first version counts the driver's own memory as used; the second reports it separately. */
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory)
 {
     struct view v;
@@ -132,7 +132,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
     if (!memory)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (memory->version != NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2))
-        return NVML_ERROR_FUNCTION_NOT_FOUND; /* not the mismatch that other structs give */
+        return NVML_ERROR_FUNCTION_NOT_FOUND; /* not the mismatch that other structs return */
     memory->total = v.model->memory_bytes;
     memory->reserved = v.model->reserved_bytes;
     memory->used = state_used_bytes(v.state, v.index);
@@ -184,7 +184,7 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
     return NVML_SUCCESS;
 }
 
-/* Engines of their own: what they are called, whether the model has one, how busy it is. */
+/* Separate engines: their names, whether the model has one, its utilisation. */
 #define ENGINES(GIVE)                                       \
     GIVE(nvmlDeviceGetEncoderUtilization, v.model->encoder, \
          atomic_load(&v.now->utilization_encoder))          \

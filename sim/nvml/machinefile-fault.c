@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* What will happen to a machine, and the programs that use it from its start. */
+/* Scheduled faults of a machine, and the programs that use it from its start. */
 
 #include "base/array.h"
 #include "base/number.h"
@@ -50,7 +50,7 @@ static void read_call(struct machine_reader *r, const struct yaml *node, const c
         refuse(r->problems, node->at, path, "expected the name of an NVML function, or all");
 }
 
-/* The value behind the key that gives a fault its kind. */
+/* The value of the key that gives a fault its kind. */
 static void read_fault_value(struct machine_reader *r, const struct yaml *fault_node,
                              const struct yaml *node, const char *path, struct machine_fault *f)
 {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* The models of a machine's GPUs: from models/ beside its file, from the catalog, or written out.
- */
+/* The models of a machine's GPUs: from models/ beside its file, from the catalog, or inline. */
 
 #include <string.h>
 #include <unistd.h>
@@ -47,7 +46,7 @@ static bool find_model_file(const char *directory, const char *name, struct text
     return !text_failed(path) && access(text_string(path), R_OK) == 0;
 }
 
-/* Beside the machine's file, or where machines are looked for. */
+/* Beside the machine's file, or in the machine directories. */
 static bool find_own_model(const struct machine_reader *r, const char *name, struct text *path)
 {
     cleanup_free char *directories = machine_search_path();

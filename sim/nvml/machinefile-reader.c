@@ -50,7 +50,7 @@ static uint64_t hash(const char *text, uint64_t seed)
     return h ^ h >> 29;
 }
 
-/* The same machine has the same UUIDs on every computer; shaped like a UUID made from a name. */
+/* The same machine has the same UUIDs on every computer; formatted like a name-based UUID. */
 static void derive_identity(struct machine *m, unsigned index)
 {
     struct machine_gpu *gpu = &m->gpus[index];
@@ -172,7 +172,7 @@ static void read_gpu(void *context, const struct yaml *node, const char *path)
     check_gpu(r, node, path, index);
 }
 
-/* Addresses as EC2's Nitro machines have them: counting up to 00:1e.0. */
+/* Addresses as on EC2's Nitro machines: counting up to 00:1e.0. */
 static void place_gpus(struct machine *m, uint32_t n_gpus, const struct gpu_model *model)
 {
     m->n_gpus = n_gpus;
@@ -220,7 +220,7 @@ const struct catalog *machine_reader_catalog(struct machine_reader *r)
     return r->catalog;
 }
 
-/* NULL when the file names none, or none that exists. */
+/* NULL if the file names none, or none that exists. */
 static const struct instance_type *read_type(struct machine_reader *r, const struct yaml *node)
 {
     const struct catalog *catalog = node ? machine_reader_catalog(r) : NULL;

@@ -2,11 +2,10 @@
 #pragma once
 
 /*
- * How a machine file is read, piece by piece. Only machinefile*.c know this; everybody else asks
+ * The parts of the machine file parser. Only machinefile*.c use this; everything else uses
  * machinefile.h.
  *
- * The catalog is loaded when something of it is asked for: a file that brings its own models works
- * where no catalog is.
+ * The catalog is loaded on demand: a file with its own models works without a catalog.
  */
 
 #include "base/yamlmap.h"
@@ -15,22 +14,22 @@
 
 struct machine_reader {
     struct problems *problems;
-    const char *directory; /* models/ is looked for here first; NULL = no models by name */
+    const char *directory; /* models/ is searched here first; NULL = no models by name */
     struct machine *machine;
     const struct catalog *catalog; /* NULL = not loaded yet */
     struct catalog own_catalog;    /* what was loaded here */
     bool catalog_refused;
-    struct gpu_model model; /* of GPUs that name none */
+    struct gpu_model model; /* of GPUs without a model */
     bool has_model, model_refused;
 };
 
-/* A PCI address, wherever it stands. */
+/* A PCI address, in any field. */
 extern const struct yamlmap_field machine_pci_field;
 
-/* NULL, and a problem the first time, when it cannot be loaded. Borrowed from the reader. */
+/* NULL, and a problem the first time, if it cannot be loaded. Borrowed from the reader. */
 const struct catalog *machine_reader_catalog(struct machine_reader *reader);
 
-/* A model by its name or written out. False when it could not be read; the problems say why. */
+/* A model by name or inline. False if it could not be read; the problems have the reason. */
 bool machine_read_model(struct machine_reader *reader, const struct yaml *node, const char *path,
                         struct gpu_model *ret_model);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Where the NVLinks of a machine's GPUs lead to. */
+/* The endpoints of the NVLinks of a machine's GPUs. */
 
 #include <stdlib.h>
 
@@ -9,7 +9,7 @@
 
 #define refuse yamlmap_refuse
 
-/* The next unused link of a GPU, or NULL when its model has no more. */
+/* The next unused link of a GPU, or NULL if its model has no more. */
 static struct link *next_link(struct machine_gpu *gpu)
 {
     for (unsigned i = 0; i < gpu->model.nvlink_count; i++)
@@ -70,7 +70,7 @@ static void read_peers(struct machine_reader *r, const struct yaml *map)
     }
 }
 
-/* Every link of every GPU goes to a switch, dealt round. */
+/* Every link of every GPU goes to a switch, round-robin. */
 static void connect_switches(struct machine *m)
 {
     for (uint32_t i = 0; m->n_switches && i < m->n_gpus; i++)

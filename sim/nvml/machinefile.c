@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "nvml/machinefile-reader.h"
 
-/* What was read, or -EBADMSG when something of it is wrong. */
+/* The result, or -EBADMSG if any of it is invalid. */
 static int finish(struct machine_reader *r, struct machine *ret_machine)
 {
     catalog_deinit(&r->own_catalog);
@@ -149,7 +149,7 @@ static int refuse_name(const struct catalog *catalog, const char *name, const st
     return -ENOENT;
 }
 
-/* As the catalog spells it, which a file may have been named after: "P3.8XLARGE". */
+/* As spelled in the catalog, after which a file may be named: "P3.8XLARGE". */
 static int find_in_catalog(const char *name, const char *search, struct problems *problems,
                            char **ret_found)
 {

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * A simulated machine: its GPUs, how they are wired, and the faults that await it.
+ * A simulated machine: its GPUs, how they are wired, and its scheduled faults.
  *
  * A machine is a file of its own (which may say "type: p4d.24xlarge" and adds what an instance type
  * cannot know), or just a name of the catalog: "g5.2xlarge", "4xA10G".
@@ -10,8 +10,8 @@
  * Everything here is plain data of fixed size, without pointers: the simulator copies it into a
  * file that processes share (state.h), so a change of layout needs a new STATE_VERSION there.
  *
- * A file is read whole: all its problems are found at once, each with its place. Models of GPU are
- * the catalog's; a file may bring others in models/NAME.yaml beside it.
+ * A file is read completely: all its problems are reported at once, each with its position. Models
+ * of GPU are the catalog's; a file may bring others in models/NAME.yaml beside it.
  */
 
 #include <assert.h>
@@ -47,7 +47,7 @@ struct machine_gpu {
     char serial[32];
     struct pci_address pci;
     int32_t node;   /* NUMA node, -1 = unknown */
-    int32_t bridge; /* GPUs with the same number hang on one PCIe switch; -1 = on none */
+    int32_t bridge; /* GPUs with the same number are on one PCIe switch; -1 = on none */
     uint32_t minor, pad[2];
     struct link links[MACHINE_MAX_LINKS];
 };
@@ -76,7 +76,7 @@ struct machine_process {
 };
 
 struct machine {
-    char name[MACHINE_NAME]; /* as the BIOS tells it: "p3.8xlarge" */
+    char name[MACHINE_NAME]; /* as reported by the BIOS: "p3.8xlarge" */
     char driver[32];         /* "550.163.01" */
     uint32_t cuda;           /* 12040 */
     uint32_t n_gpus, n_nodes, n_switches, n_faults, n_processes;
@@ -93,36 +93,36 @@ static_assert(sizeof(struct machine_process) == 88, "shared layout");
 static_assert(sizeof(struct machine) == 18488, "shared layout");
 
 /*
- * Finds what GPUSLICE_MACHINE or a command line named: a path (it has a '/' or ends in .yaml); the
- * name of a file in the directories of `search` (colon-separated; NULL = GPUSLICE_MACHINE_PATH from
- * the environment, then the directories that were built in); a name of the catalog. 0 and
- * *ret_found, a path or a name as the catalog spells it (free it); -ENOENT with a problem; or
- * -ENOMEM.
+ * Finds the machine given by GPUSLICE_MACHINE or on a command line: a path (it has a '/' or ends in
+ * .yaml); the name of a file in the directories of `search` (colon-separated; NULL =
+ * GPUSLICE_MACHINE_PATH from the environment, then the built-in directories); a name from the
+ * catalog. 0 and *ret_found, a path or a name as spelled in the catalog (free it); -ENOENT with a
+ * problem; or -ENOMEM.
  */
 int machine_find(const char *name, const char *search, struct problems *problems, char **ret_found);
 
-/* Only the file of that name: 0, -ENOENT when no directory has it, or -ENOMEM. */
+/* Only the file of that name: 0, -ENOENT if no directory has it, or -ENOMEM. */
 int machine_find_file(const char *name, const char *search, char **ret_path);
 
-/* Is it a path, and no name? */
+/* True if it is a path rather than a name. */
 bool machine_is_file(const char *name);
 
-/* The directories that machine_find looks in by default, colon-separated. Free it; NULL = no
+/* The directories that machine_find searches by default, colon-separated. Free it; NULL = no
  * memory. */
 char *machine_search_path(void);
 
-/* The catalog's folder: GPUSLICE_CATALOG, or the source's, or the installed one. Free it; NULL = no
- * memory. */
+/* The catalog's directory: GPUSLICE_CATALOG, or the source tree's, or the installed one. Free it;
+ * NULL = no memory. */
 char *machine_catalog_folder(void);
 
-/* Reads what machine_find found. -EBADMSG when `problems` got an error, or another negative errno.
- */
+/* Reads the result of machine_find. -EBADMSG if `problems` got an error, or another negative
+ * errno. */
 int machine_load(const char *found, struct problems *problems, struct machine *ret_machine);
 
-/* What the names in a file mean. */
+/* How the names in a file are resolved. */
 struct machine_source {
-    const char *directory;         /* models/ is looked for here first; NULL = in no folder */
-    const struct catalog *catalog; /* NULL = loaded when asked for, if there is a directory */
+    const char *directory;         /* models/ is searched here first; NULL = nowhere */
+    const struct catalog *catalog; /* NULL = loaded on demand, if there is a directory */
 };
 
 /* The same for a file's text. */

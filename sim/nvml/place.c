@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Where a device sits: processors, bridges, NVLink, fabric. */
+/* The location of a device: processors, bridges, NVLink, fabric. */
 
 #include <stdio.h>
 #include <string.h>
@@ -62,7 +62,7 @@ nvmlReturn_t nvmlDeviceGetMemoryAffinity(nvmlDevice_t device, unsigned int nodeS
     return NVML_SUCCESS;
 }
 
-/* Not the node that a GPU is near to, but the node that it is, on Grace Hopper and the like. */
+/* Not the node near the GPU, but the node that the GPU itself is, on Grace Hopper and the like. */
 nvmlReturn_t nvmlDeviceGetNumaNodeId(nvmlDevice_t device, unsigned int *node)
 {
     struct view v;
@@ -170,7 +170,7 @@ nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t device2,
     return NVML_SUCCESS;
 }
 
-/* A link of a device: not there at all, there, there and in use. */
+/* A link of a device: absent, present, or in use. */
 static nvmlReturn_t enter_link(const char *call, nvmlDevice_t device, unsigned link, const void *to,
                                struct view *v, const struct link **ret_link)
 {
@@ -180,7 +180,7 @@ static nvmlReturn_t enter_link(const char *call, nvmlDevice_t device, unsigned l
         return r;
     if (!to)
         return NVML_ERROR_INVALID_ARGUMENT;
-    if (v->gpu->links[0].end == LINK_NONE) /* none, or none that leads anywhere */
+    if (v->gpu->links[0].end == LINK_NONE) /* none, or none that is connected */
         return NVML_ERROR_NOT_SUPPORTED;
     if (link >= v->model->nvlink_count)
         return NVML_ERROR_INVALID_ARGUMENT;
@@ -224,7 +224,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkCapability(nvmlDevice_t device, unsigned int lin
         return r;
     if (capability > NVML_NVLINK_CAP_VALID)
         return NVML_ERROR_INVALID_ARGUMENT;
-    /* System memory hangs on NVLink on POWER only, and no SLI bridge is in a server. */
+    /* System memory is attached by NVLink on POWER only, and servers have no SLI bridge. */
     *capResult = capability == NVML_NVLINK_CAP_P2P_SUPPORTED ||
                  capability == NVML_NVLINK_CAP_P2P_ATOMICS || capability == NVML_NVLINK_CAP_VALID;
     return NVML_SUCCESS;
@@ -304,8 +304,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkErrorCounter(nvmlDevice_t device, unsigned int l
     return NVML_SUCCESS;
 }
 
-/* One host's NVSwitches are a fabric of their own: finished, healthy, and without a cluster's UUID.
- */
+/* One host's NVSwitches form a separate fabric: completed, healthy, and without a cluster UUID. */
 nvmlReturn_t nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device, nvmlGpuFabricInfo_t *gpuFabricInfo)
 {
     struct view v;

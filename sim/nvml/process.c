@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Who uses a device. */
+/* The processes on a device. */
 
 #include "nvml/library.h"
 
@@ -25,7 +25,7 @@ static unsigned count_processes(const struct view *v, unsigned kind)
     return n;
 }
 
-/* `put` writes the n-th entry; the versions of the list differ only there. */
+/* `put` writes the n-th entry; the versions of the list differ only in that. */
 static nvmlReturn_t give_processes(const char *call, nvmlDevice_t device, unsigned kind,
                                    unsigned *count, void *infos,
                                    void (*put)(void *infos, unsigned n, unsigned pid,
@@ -100,7 +100,7 @@ nvmlReturn_t nvmlDeviceGetRunningProcessDetailList(nvmlDevice_t device,
                           plist ? plist->procArray : NULL, put_detail);
 }
 
-/* Each process counts with the same part of the device's load. */
+/* Each process accounts for an equal part of the device's load. */
 static unsigned process_percent(const struct view *v, const struct state_process *p, unsigned n)
 {
     return p->utilization ? p->utilization : load_percent(v) / (n ? n : 1);

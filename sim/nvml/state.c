@@ -26,7 +26,7 @@ static_assert(sizeof(struct state_event) == 32, "shared layout");
 static_assert(sizeof(struct state) % 8 == 0, "shared layout");
 static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "words must stand alone");
 
-/* flock excludes other opens of the file; this excludes the other threads of this one. */
+/* flock excludes other opens of the file; this excludes other threads of this process. */
 static pthread_mutex_t writers = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock(struct state_file *file)
@@ -62,7 +62,7 @@ static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t size)
     return h;
 }
 
-/* A name of the catalog has no file of its own: it is known by the catalog's folder. */
+/* A name from the catalog has no file of its own: the catalog's directory identifies it. */
 static int catalog_key(const char *name, uint64_t *ret_key)
 {
     cleanup_free char *folder = machine_catalog_folder();
@@ -105,7 +105,8 @@ int state_path(const char *machine_path, char **ret_path, struct error *err)
     r = machine_key(machine_path, &key, err);
     if (r < 0)
         return r;
-    /* The version is in the name, so that an upgraded simulator does not meet its elder's file. */
+    /* The version is in the name, so that an upgraded simulator does not open an older version's
+     * file. */
     if (asprintf(ret_path, "%s/gpuslice-sim-%u-%u-%016llx",
                  access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (unsigned)STATE_VERSION,
                  (unsigned)geteuid(), (unsigned long long)key) < 0)
@@ -163,13 +164,13 @@ static void fill(struct state *s, const struct machine *machine, uint64_t key)
         atomic_store(&to->pid, from->pid);
     }
     set_next_fault(s);
-    atomic_store(&s->events_changed, events + 1); /* who waited before must not sleep on */
+    atomic_store(&s->events_changed, events + 1); /* earlier waiters must not keep sleeping */
     atomic_store(&s->rules_changed, rules + 1);
     s->magic = STATE_MAGIC;
     atomic_store(&s->ready, 1);
 }
 
-/* Bytes from outside: what later code relies on without looking is looked at here. */
+/* Data from outside: validates here what later code relies on. */
 static bool is_sound(const struct state *s)
 {
     const struct machine *m = &s->machine;
@@ -261,7 +262,7 @@ static int map(struct state_file *file, bool fresh, struct error *err)
     return 0;
 }
 
-/* No magic and not ready: new, or its maker died on the way. */
+/* No magic and not ready: new, or its creator died in the middle. */
 static bool is_empty(const struct state *s)
 {
     return !s->magic && !atomic_load(&s->ready);
@@ -305,7 +306,7 @@ static int open_file(const char *machine_path, bool fresh, struct problems *prob
     file.fd = open(file.path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file.fd < 0)
         return error_set_errno(err, -errno, "cannot open %s", file.path);
-    /* Found in a directory that all may write to: somebody else's file is not ours to believe. */
+    /* Found in a world-writable directory: another user's file is not trusted. */
     if (!getenv("GPUSLICE_SIM_STATE") && (fstat(file.fd, &st) < 0 || st.st_uid != geteuid()))
         return error_set(err, -EPERM, "%s belongs to somebody else", file.path);
     lock(&file);
@@ -392,8 +393,8 @@ uint64_t state_next_event(const struct state *state)
 }
 
 /*
- * What the driver's recovery action says after an XID, by NVIDIA's catalogue of XID errors (column
- * "immediate action"); XIDs that are the application's fault ask for nothing.
+ * The driver's recovery action after an XID, according to NVIDIA's catalogue of XID errors (column
+ * "immediate action"); XIDs that are the application's fault require nothing.
  */
 static const struct {
     uint32_t xid, action;
@@ -462,7 +463,7 @@ static void happen_on(struct state *s, const struct machine_fault *fault, unsign
     case FAULT_XID:
         happen_xid(s, gpu, fault->code);
         return;
-    case FAULT_LOST: /* the driver says XID 79 when a GPU does not answer any more */
+    case FAULT_LOST: /* the driver reports XID 79 when a GPU no longer responds */
         happen_xid(s, gpu, 79);
         atomic_store(&s->gpus[gpu].lost, 1);
         return;
@@ -513,7 +514,7 @@ void state_tick(struct state_file *file)
 
         if (atomic_load(&s->fault_done[i]) || saturating_add(s->started_ns, fault->after_ns) > now)
             continue;
-        /* Marked first: who is killed here loses the fault rather than telling it twice. */
+        /* Marked first: a process killed here loses the fault rather than reporting it twice. */
         atomic_store(&s->fault_done[i], 1);
         (void)happen(s, fault);
     }

@@ -30,7 +30,7 @@ enum {
         3, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
-    STATE_MAX_EVENTS = 256, /* a waiter that sleeps through more loses the oldest */
+    STATE_MAX_EVENTS = 256, /* a slower waiter loses the oldest */
 };
 
 #define STATE_MAGIC 0x314d495355504755u /* "UGPUSIM1" */
@@ -41,8 +41,8 @@ struct state_gpu {
     atomic_uint temperature_celsius; /* 0 = by load */
     atomic_uint compute_mode, persistence, recovery_action;
     atomic_uint resets;             /* how often it was reset */
-    atomic_ullong reset_ns;         /* when last, CLOCK_MONOTONIC; 0 = never */
-    atomic_ullong used_bytes;       /* beside what processes hold */
+    atomic_ullong reset_ns;         /* last reset, CLOCK_MONOTONIC; 0 = never */
+    atomic_ullong used_bytes;       /* in addition to that of processes */
     atomic_ullong ecc_errors[2][2]; /* [corrected, uncorrected][volatile, aggregate] */
     atomic_ullong xids;
 };
@@ -54,7 +54,7 @@ struct state_process {
     char name[MACHINE_NAME];
 };
 
-/* What a call meets instead of its normal self. */
+/* How a call misbehaves. */
 struct state_rule {
     atomic_uint active;
     uint32_t kind; /* FAULT_HANG, FAULT_ERROR or FAULT_MISSING */
@@ -64,7 +64,8 @@ struct state_rule {
 };
 
 struct state_event {
-    atomic_ullong number; /* from 1; another number than expected: not (or no longer) this event */
+    atomic_ullong
+        number; /* from 1; a different number than expected: not (or no longer) this event */
     uint32_t gpu, pad;
     uint64_t type, data; /* NVML's event type; an XID */
 };
@@ -72,7 +73,7 @@ struct state_event {
 struct state {
     uint64_t magic;
     uint32_t version, size;
-    atomic_uint ready; /* stored last by who makes it */
+    atomic_uint ready; /* stored last by the writer */
     uint32_t pad;
     uint64_t key; /* of the machine file: path and time of change */
     char boot[40];
@@ -91,7 +92,7 @@ struct state {
     struct state_event events[STATE_MAX_EVENTS];
 };
 
-/* A process's hold on it. */
+/* A process's reference to it. */
 struct state_file {
     int fd;
     struct state *state;
@@ -104,15 +105,14 @@ struct state_file {
     }
 
 /*
- * Where the state of a machine file lies: GPUSLICE_SIM_STATE, or a name made from the user, the
- * file and its time of change, in /dev/shm (else /tmp). Free it.
+ * The path of a machine file's state: GPUSLICE_SIM_STATE, or a name derived from the user, the file
+ * and its modification time, in /dev/shm (else /tmp). Free it.
  */
 int state_path(const char *machine_path, char **ret_path, struct error *err);
 
 /*
- * Opens the machine's state; makes it when there is none. -EBADMSG when the file there is not a
- * state of this machine and this version, or the machine file has problems (then they are in
- * `problems`).
+ * Opens the machine's state; creates it if there is none. -EBADMSG if the file there is not a state
+ * of this machine and this version, or the machine file has problems (added to `problems`).
  */
 int state_open(const char *machine_path, struct problems *problems, struct state_file *ret_file,
                struct error *err);
@@ -120,49 +120,49 @@ int state_open(const char *machine_path, struct problems *problems, struct state
 void state_close(struct state_file *file);
 #define cleanup_state_file cleanup(state_close)
 
-/* False when the file at its path was removed or replaced since. */
+/* False if the file at its path was removed or replaced since. */
 bool state_is_same_file(const struct state_file *file);
 
 /*
- * Resets the machine to its file, even while it is in use; also when what is there
- * is a state of another machine file or of another version. A file that is no state at all is
- * refused.
+ * Resets the machine to its file, even while it is in use, and even if the existing state is of
+ * another machine file or version. A file that is not a state is left alone, with an error.
  */
 int state_reset(const char *machine_path, struct problems *problems, struct error *err);
 
-/* Makes due faults happen. Cheap when none is due. */
+/* Applies due faults. Cheap if none is due. */
 void state_tick(struct state_file *file);
 
-/* What one call meets on one GPU (MACHINE_ALL_GPUS = it concerns none): waits while it hangs. */
+/* The effects on one call on one GPU (MACHINE_ALL_GPUS = no particular one): blocks while it
+ * hangs. */
 uint32_t state_meet(struct state_file *file, const char *call, int gpu);
 
-/* The changes that `gpuslice-sim inject` and fault lists make. -ENOSPC when a table is full. */
+/* The changes made by `gpuslice-sim inject` and fault lists. -ENOSPC if a table is full. */
 int state_inject(struct state_file *file, const struct machine_fault *fault);
 
-/* Ends hangs, errors and missing functions that match; call "" and MACHINE_ALL_GPUS = all of them.
- */
+/* Ends matching hangs, errors and missing functions; call "" and MACHINE_ALL_GPUS = all of them. */
 void state_clear(struct state_file *file, uint32_t kind, const char *call, int gpu);
 
-/* What `nvidia-smi --gpu-reset` does: faults, recovery action, volatile counters, processes. */
+/* The effects of `nvidia-smi --gpu-reset`: faults, recovery action, volatile counters,
+ * processes. */
 void state_reset_gpu(struct state_file *file, unsigned gpu);
 
 int state_add_process(struct state_file *file, const struct machine_process *process);
 
-/* -ENOENT when no such process is on the GPU. */
+/* -ENOENT if no such process is on the GPU. */
 int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid);
 
-/* Bytes that processes and `used_bytes` hold, at most what there is. */
+/* Bytes used by processes and `used_bytes`, at most the total. */
 uint64_t state_used_bytes(const struct state *state, unsigned gpu);
 
-/* The event with this number: false when it is not there yet, or was overwritten. */
+/* The event with this number: false if it does not exist yet, or was overwritten. */
 bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
                  uint64_t *ret_data);
 
-/* The number that the next event will have. */
+/* The number of the next event. */
 uint64_t state_next_event(const struct state *state);
 
 /*
- * Sleeps until events_changed is no longer `seen` or the time is over, whichever is first; also
- * wakes for faults that come due. Never longer than timeout_ns (UINT64_MAX = no limit).
+ * Sleeps until events_changed differs from `seen` or the timeout, whichever is first; also wakes
+ * for due faults. Never longer than timeout_ns (UINT64_MAX = no limit).
  */
 void state_wait_event(struct state_file *file, unsigned seen, uint64_t timeout_ns);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* The machine as a whole, and the ways to a handle. */
+/* The machine as a whole, and lookups of handles. */
 
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +86,7 @@ nvmlReturn_t nvmlSystemGetProcessName(unsigned int pid, char *name, unsigned int
             return NVML_ERROR_NOT_FOUND;
         found = command;
     }
-    snprintf(name, length, "%s", found); /* NVML cuts a name that is too long */
+    snprintf(name, length, "%s", found); /* NVML truncates a name that is too long */
     return NVML_SUCCESS;
 }
 
@@ -152,7 +152,7 @@ nvmlReturn_t nvmlDeviceGetCount_v2(unsigned int *deviceCount)
     return give_count(__func__, deviceCount);
 }
 
-/* A way to a handle: what is looked for, and whether a GPU is it. */
+/* A handle lookup: what is searched, and the predicate for a GPU. */
 struct search {
     bool (*is_it)(const struct search *search, unsigned index, const struct machine_gpu *gpu);
     const char *text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* What went wrong with a device's memory: ECC counters, retired pages, remapped rows. */
+/* Memory errors of a device: ECC counters, retired pages, remapped rows. */
 
 #include "nvml/library.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * The rest of NVML's entry points. They take their arguments unseen: on the processors that we
- * build for, a function may be called with more arguments than it declares.
+ * The rest of NVML's entry points. They ignore their arguments: on the supported processors, a
+ * function may be called with more arguments than it declares.
  */
 
 #include "nvml/library.h"

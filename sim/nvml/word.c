@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
 
-/* The sentences are those of driver 580.159.04. */
+/* The messages are those of driver 580.159.04. */
 static const struct {
     nvmlReturn_t code;
     const char *name, *sentence;

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * Which pod a process belongs to, as the kernel tells it: the text of /proc/PID/cgroup, and nothing
- * that the process itself says.
+ * Which pod a process belongs to according to the kernel: from the text of /proc/PID/cgroup,
+ * independent of anything that the process itself claims.
  *
- * Names are made from the outside in: systemd and the kubelet make those down to the pod's, the
- * runtime makes the container's, and processes in the container may create what is below it. So
- * the outermost pod of a path is the true one, only the cgroup right below it can be its container,
- * and a pod whose UID is not understood is an error, never a reason to look further in.
+ * Names are created from the outside in: systemd and the kubelet make those down to the pod's, the
+ * runtime makes the container's, and processes in the container may create what is below it. So the
+ * outermost pod of a path is the real one, only the cgroup right below it can be its container, and
+ * a pod whose UID cannot be parsed is an error, never a reason to search further inside.
  *
  * Forms, one path each (h/ stands for what may lie above, such as kind's node):
  *

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* An address to listen on, as people write it: "host:port", ":port" (all addresses) or "[v6]:port".
- * The one rule for options, configuration and the programs that listen. */
+/* An address to listen on, as users write it: "host:port", ":port" (all addresses) or "[v6]:port".
+ * The single rule for options, configuration and the programs that listen. */
 
 #include <stdint.h>
 
@@ -13,5 +13,5 @@ struct address {
     uint16_t port;  /* never 0 */
 };
 
-/* 0, or -EINVAL with a sentence that says what to write. */
+/* 0, or -EINVAL with a message that says what to write. */
 int address_parse(const char *text, struct address *ret_address, struct error *err);

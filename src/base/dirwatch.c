@@ -29,7 +29,7 @@ static void drop(struct dirwatch *folder)
     folder->inode = 0;
 }
 
-/* libuv puts the folder's own last name where the folder itself is meant. */
+/* libuv reports the directory's own last name for the directory itself. */
 static bool is_about_itself(const struct dirwatch *folder, const char *name)
 {
     const char *slash = strrchr(folder->path, '/');

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * A folder watched by its name: what counts is the folder that is there now.
+ * Watches a directory by name: what counts is the directory that has that name now.
  *
- * inotify watches an inode. Once a folder is deleted or renamed its watch is dead, and the folder
- * made in its place may even have the same inode number. So the watch is dropped when the folder
- * itself reports something, and recreated when its owner checks.
+ * inotify watches an inode. Once a directory is deleted or renamed its watch is dead, and its
+ * replacement may even have the same inode number. So the watch is dropped when the directory
+ * itself reports an event, and recreated when its owner checks.
  */
 
 #include <limits.h>
@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
-/* The entry `name` came, went or changed, or (NULL) the folder itself: look, and call
+/* The entry `name` was created, deleted or changed, or (NULL) the directory itself: check, and call
  * dirwatch_watch again. */
 typedef void dirwatch_changed_fn(const char *name, void *userdata);
 
@@ -23,7 +23,7 @@ struct dirwatch {
     uv_fs_event_t watch;
     char path[PATH_MAX];
     dev_t device; /* of what is watched */
-    ino_t inode;  /* 0 = nothing is */
+    ino_t inode;  /* 0 = nothing is watched */
     dirwatch_changed_fn *on_changed;
     void *userdata;
 };
@@ -32,6 +32,6 @@ struct dirwatch {
 int dirwatch_init(struct dirwatch *folder, uv_loop_t *loop, dirwatch_changed_fn *on_changed,
                   void *userdata);
 
-/* Watches what is called `path` now, "" = nothing; cheap when it does so already. Returns whether
- * it is watched: it may not be there, or the system's watches may have run out. */
+/* Watches the directory currently called `path`, "" = none; cheap if it is watched already. Returns
+ * whether it is watched: it may not exist, or the system may have run out of watches. */
 bool dirwatch_watch(struct dirwatch *folder, const char *path);

@@ -79,7 +79,7 @@ static bool is_temporary(const char *entry, const char *name)
            strlen(entry + 2 + length) == TEMPORARY_LETTERS;
 }
 
-/* Another writer of the same file, which is at it just now, is left alone. */
+/* A concurrent writer of the same file is not disturbed. */
 static void remove_leftovers(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -134,7 +134,7 @@ static int sync_directory(const char *path, struct error *err)
     return 0;
 }
 
-/* The folder of a path and the path of the temporary file beside it. */
+/* The directory of a path and the path of the temporary file beside it. */
 static int split_path(const char *path, char folder[PATH_MAX], char temporary[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');

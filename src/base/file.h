@@ -16,18 +16,17 @@
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
 
 /*
- * Writes a temporary file beside `path`, then renames it. The temporary name starts with a dot;
- * what a writer that was killed in between left there, a later one removes when it is
- * FILE_LEFTOVER_S old.
+ * Writes a temporary file beside `path`, then renames it. The temporary name starts with a dot; a
+ * later writer removes those that a killed one left once they are FILE_LEFTOVER_S old.
  */
 enum { FILE_LEFTOVER_S = 60 };
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode,
                       struct error *err);
 
 /*
- * As file_write_atomic, and once it returns 0 the content survives a power failure: file and folder
- * were synced. Slow (a disk's time), and it may hang with the disk. One writer at a time: the
- * temporary name is always the same, so that a killed writer leaves one file at most.
+ * As file_write_atomic, and once it returns 0 the content survives a power failure: file and
+ * directory were synced. Slow, and it may hang with the disk. One writer at a time: the temporary
+ * name is always the same, so that a killed writer leaves at most one file.
  */
 int file_write_durable(const char *path, const void *data, size_t size, mode_t mode,
                        struct error *err);

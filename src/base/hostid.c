@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-/* The first line of a small file; "" when it cannot be read. */
+/* The first line of a small file; "" if it cannot be read. */
 static void read_line(const char *path, char line[HOSTID_SIZE])
 {
     cleanup_free char *data = NULL;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Which machine this is, and since when it runs: to tell whether a file was written here, and in
- * this boot. "" = unknown.
+ * The identity of this machine and this boot: to tell whether a file was written here, and in this
+ * boot. "" = unknown.
  */
 
 #include <stddef.h>
@@ -13,7 +13,7 @@ enum { HOSTID_SIZE = 64 };
 struct hostid {
     char boot[HOSTID_SIZE]; /* the kernel's random id, new with each boot */
     /* The firmware's UUID of the machine, else /etc/machine-id. A container sees the former of its
-     * host, and of the latter only its own. */
+     * host, but only its own /etc/machine-id. */
     char machine[HOSTID_SIZE];
 };
 

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A file of its own offset would overwrite what others append: pipes and devices have none. */
+/* A file with its own offset would overwrite what others append: pipes and devices have none. */
 static int open_again(int fd)
 {
     char path[40];
@@ -47,7 +47,7 @@ static int follow(struct lineout *out)
         file.st_mode == out->file.st_mode)
         return 0;
     close_again(out);
-    text_clear(&out->rest); /* nobody there knows how it began */
+    text_clear(&out->rest); /* the new reader has not seen its beginning */
     out->file = file;
     out->way = choose_way(out);
     return 0;
@@ -84,7 +84,7 @@ static ssize_t write_some(const struct lineout *out, const char *bytes, size_t s
     return -1;
 }
 
-/* How much of it was written; errno says why not all. */
+/* How much was written; errno has the reason if not everything was. */
 static size_t write_all(const struct lineout *out, const char *bytes, size_t size)
 {
     size_t done = 0;

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * Lines for a descriptor whose other end is somebody else's: standard error, standard output.
+ * Writes lines to a descriptor shared with others: standard error, standard output.
  *
  * Writing never blocks, and never changes the flags of the open file, which other processes share.
- * A pipe or terminal is opened a second time, without blocking, for that; a socket is sent to
- * without waiting. Where neither is possible, a line is written only when poll says that there is
- * room, which another writer may take in between. A line is written whole or not at all: of one
- * that fits in part, the rest is kept and goes first.
+ * A pipe or terminal is opened a second time, without blocking, for that; a socket is written with
+ * MSG_DONTWAIT. If neither is possible, a line is written only when poll reports room, which
+ * another writer may take in between. A line is written completely or not at all: the rest of a
+ * partly written one is kept and goes first.
  */
 
 #include <stdbool.h>
@@ -20,11 +20,11 @@
 enum lineout_way { LINEOUT_DIRECT, LINEOUT_AGAIN, LINEOUT_SEND, LINEOUT_POLL };
 
 struct lineout {
-    int fd;           /* borrowed; may come to be another file */
-    int again_fd;     /* the same file, opened once more; -1 = it is not */
+    int fd;           /* borrowed; may be redirected to another file */
+    int again_fd;     /* the same file, reopened; -1 = not reopened */
     struct stat file; /* that `way` is for; all zeroes before the first */
     enum lineout_way way;
-    struct text rest; /* of the line that was written last */
+    struct text rest; /* of the last written line */
 };
 
 #define LINEOUT_INIT(fd_)                                  \
@@ -32,13 +32,13 @@ struct lineout {
         .fd = (fd_), .again_fd = -1, .way = LINEOUT_DIRECT \
     }
 
-/* Prepares for the file that fd is now, while this process may still open it. Not needed. */
+/* Prepares for the file that fd currently is, while this process may still open it. Optional. */
 void lineout_open(struct lineout *out);
 
-/* One or more whole lines. 0; LINEOUT_FULL: nobody reads, and nothing of it was written; a negative
- * errno, likewise. */
+/* One or more complete lines. 0; LINEOUT_FULL: the reader is too slow, and nothing was written; a
+ * negative errno: the same. */
 enum lineout_outcome { LINEOUT_FULL = 1 };
 int lineout_write(struct lineout *out, const char *lines, size_t size);
 
-/* What is still to be written is lost. */
+/* Pending output is lost. */
 void lineout_deinit(struct lineout *out);

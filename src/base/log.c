@@ -14,8 +14,7 @@
 static enum log_level threshold = LOG_INFO;
 static enum log_format layout = LOG_LOGFMT;
 
-/* For threads that log at once; a line is one write, so that those of several processes do not mix.
- */
+/* For concurrent threads; a line is one write, so that those of several processes do not mix. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lineout out = LINEOUT_INIT(STDERR_FILENO);
 static uint64_t n_lost; /* since the last report */
@@ -27,7 +26,7 @@ void log_setup(enum log_level level, enum log_format format)
 {
     threshold = level;
     layout = format;
-    lineout_open(&out); /* while nobody has taken rights from us */
+    lineout_open(&out); /* while we still have the permissions */
 }
 
 const char *log_level_name(void)

@@ -30,7 +30,7 @@ static void add_quoted(struct text *line, const char *string)
     text_add_char(line, '"');
 }
 
-/* The size of a character that logfmt shows without quotes; 0 = it needs them. */
+/* The length of a character that logfmt shows without quotes; 0 = it needs them. */
 static size_t plain_size(const char *string)
 {
     return strchr(" \"=\\", *string) ? 0 : str_shown_size(string);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/lograte.h"
 
-/* FNV-1a. Who finds two sentences of one hash keeps one line out of the log. */
+/* FNV-1a. A hash collision only keeps one line out of the log. */
 static uint64_t hash(const char *sentence)
 {
     uint64_t h = 0xcbf29ce484222325;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Numbers as they stand in our own files: digits, binary sizes, versions. No sign, no fraction. */
+/* Numbers in our own files: digits, binary sizes, versions. No sign, no fraction. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Decimal digits at *text, which is moved behind them; false when there are none or too many. */
+/* Decimal digits at *text, which is advanced; false if there are none or too many. */
 bool number_digits(const char **text, uint64_t *ret_value);
 
 /* The whole text is one number below 2^32. */

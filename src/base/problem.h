@@ -55,12 +55,12 @@ int problems_set_source(struct problems *problems, const char *source);
 void problem_add(struct problems *problems, enum problem_severity severity, struct position at,
                  const char *path, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* The problem behind `previous` (NULL: the first), or NULL. A lost problem is the last one: an
- * error that says so. */
+/* The problem after `previous` (NULL: the first), or NULL. A lost problem is the last one: an error
+ * that reports the loss. */
 const struct problem *problems_next(const struct problems *problems,
                                     const struct problem *previous);
 
-/* How many of them problems_next yields. */
+/* How many problems problems_next returns. */
 size_t problems_count(const struct problems *problems, enum problem_severity severity);
 
 /* By position; stable. */

@@ -109,7 +109,7 @@ static void watches_nothing(void **state)
 }
 
 /* File systems like to give the new folder the old one's inode number. */
-static void follows_a_folder_made_anew(void **state)
+static void follows_a_recreated_folder(void **state)
 {
     struct world *world = *state;
 
@@ -145,7 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tells_of_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(watches_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(follows_a_folder_made_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(follows_a_recreated_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(follows_the_name, set_up, tear_down),
     };
 

@@ -134,7 +134,7 @@ int str_copy(char *to, size_t size, const char *from)
     return 0;
 }
 
-/* Of a character of UTF-8 by its first byte; 0 = it is none. */
+/* Length of a UTF-8 character by its first byte; 0 = invalid. */
 static size_t size_by_lead(unsigned char c)
 {
     return c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;

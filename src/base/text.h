@@ -58,15 +58,13 @@ int str_copy(char *to, size_t size, const char *from);
  * that is not UTF-8, becomes '?'. */
 void str_make_line(char *string);
 
-/* The bytes of the UTF-8 character at the start; 0 = it is not one, or a control character. */
+/* Length of the UTF-8 character at the start; 0 = invalid, or a control character. */
 size_t str_shown_size(const char *string);
 
-/* Drops a UTF-8 character at the end of which bytes are missing: what snprintf leaves in a buffer
- * that is too small. */
+/* Drops an incomplete UTF-8 character at the end: as left by snprintf in too small a buffer. */
 void str_drop_partial(char *string);
 
-/* Says of a text that filled its buffer that it was longer: "..." behind the last whole character.
- */
+/* Marks a text that filled its buffer as truncated: "..." after the last complete character. */
 void str_mark_cut(char *buffer, size_t size);
 
 /* The candidate nearest to word by edit distance, or NULL if none is close enough to suggest. */

@@ -51,7 +51,7 @@ struct yamlmap_field {
     const char *expected; /* WORD: what the text should have been, "a PCI address such as ..." */
 };
 
-/* What rows are written with. */
+/* For writing rows. */
 #define YAMLMAP_AT(type, member) .offset = offsetof(struct type, member)
 #define YAMLMAP_TEXT_AT(type, member) \
     .kind = YAMLMAP_TEXT, YAMLMAP_AT(type, member), .size = sizeof(((struct type *)0)->member)
@@ -61,27 +61,27 @@ struct yamlmap_field {
 /* path.key, or path[0]. `to` has YAMLMAP_PATH bytes. */
 void yamlmap_join(char to[YAMLMAP_PATH], const char *path, const char *key);
 
-/* Adds an error at a place of the file. */
+/* Adds an error at a position of the file. */
 #define yamlmap_refuse(problems, at, path, ...) \
     problem_add(problems, PROBLEM_ERROR, at, path, __VA_ARGS__)
 
-/* False, and a problem, when the node is of another kind. */
+/* False, and a problem, if the node is of another kind. */
 bool yamlmap_check_kind(struct problems *problems, const struct yaml *node, enum yaml_kind kind,
                         const char *path);
 
-/* A problem for every key that is not known, with the known one that was probably meant. */
+/* A problem for every unknown key, with the known one that was probably meant. */
 void yamlmap_check_keys(struct problems *problems, const struct yaml *map, const char *path,
                         const char *const *known, size_t n_known);
 
-/* One document, no more and no less: 0 and *ret_document (free it with yaml_free(document, 1)),
- * -EBADMSG when `problems` got an error, or -ENOMEM. */
+/* Exactly one document: 0 and *ret_document (free it with yaml_free(document, 1)), -EBADMSG if
+ * `problems` got an error, or -ENOMEM. */
 int yamlmap_parse_document(const char *text, size_t size, struct problems *problems,
                            struct yaml **ret_document);
 
 void yamlmap_read_number(struct problems *problems, const struct yamlmap_field *f,
                          const struct yaml *node, const char *path, uint32_t *ret_value);
 
-/* One value, to where its row says in `base`. */
+/* One value, into `base` as its row specifies. */
 void yamlmap_read_field(struct problems *problems, const struct yamlmap_field *f,
                         const struct yaml *node, const char *path, void *base);
 
@@ -89,7 +89,7 @@ void yamlmap_read_field(struct problems *problems, const struct yamlmap_field *f
 void yamlmap_read(struct problems *problems, const struct yamlmap_field *fields,
                   const struct yaml *node, const char *path, void *to);
 
-/* The same over values that are there already: nothing is required. */
+/* The same over existing values: nothing is required. */
 void yamlmap_read_over(struct problems *problems, const struct yamlmap_field *fields,
                        const struct yaml *node, const char *path, void *to);
 

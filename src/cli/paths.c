@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "cli-paths.h"
 
-/* Where this program's file lies; "" when nobody can say. */
+/* The directory of this program's executable; "" if unknown. */
 static const char *own_path(void)
 {
     static char program[PATH_MAX];

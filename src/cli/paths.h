@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Where the simulator and the catalog lie: beside this program in the build folder, else where they
- * were installed. A program that was installed never looks into the folder it was built in.
+ * The location of the simulator and the catalog: beside this program in the build directory, else
+ * where they were installed. An installed program never looks into the directory it was built in.
  */
 
 /* The simulator's libnvidia-ml.so.1; the variable GPUSLICE_SIM_LIBRARY takes precedence over
@@ -13,6 +13,6 @@ const char *paths_sim_library(void);
 /* The directory of the machine files that come with gpuslice. */
 const char *paths_machines(void);
 
-/* The folder of the catalog (catalog/catalog.h); the variable GPUSLICE_CATALOG outranks the places.
- * A program that was moved with its folders, as into an image, finds ../share/gpuslice/catalog. */
+/* The directory of the catalog (catalog/catalog.h); the variable GPUSLICE_CATALOG takes precedence.
+ * A relocated program, as in an image, finds ../share/gpuslice/catalog. */
 const char *paths_catalog(void);

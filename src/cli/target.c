@@ -69,7 +69,7 @@ static bool find_named(const char *word, char *ret_path, size_t size)
     return false;
 }
 
-/* A type has no file beside the catalog, unless somebody knows more of it. */
+/* A type has no file beside the catalog, unless a machine file adds to it. */
 static void add_types(const struct catalog *catalog, struct text *text, const char *separator)
 {
     for (size_t i = 0; i < catalog->n_types; i++) {
@@ -123,8 +123,8 @@ static int unknown_machine(const char *word, const struct catalog *catalog, stru
                      text_string(&hint));
 }
 
-/* What only the catalog knows: a type, a count of a model. Its name as the catalog spells it may be
- * that of a file again. */
+/* What only the catalog has: a type, a count of a model. Its name as spelled in the catalog may
+ * also be that of a file. */
 static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struct error *err)
 {
     cleanup_catalog struct catalog catalog = CATALOG_INIT;
@@ -140,9 +140,8 @@ static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struc
     return r;
 }
 
-/* A word with a slash or a suffix is a file; everything else is a name, of a file or of the
- * catalog.
- */
+/* A word with a slash or a suffix is a file; anything else is a name, of a file or from the
+ * catalog. */
 static int resolve(const char *word, char ret_target[PATH_MAX], struct error *err)
 {
     char path[PATH_MAX];

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * The machine that a command line names, observed once: this node through its driver, or a
+ * The machine given on the command line, observed once: this node through its driver, or a
  * simulated one: a machine file, an instance type of the catalog, or a count of a model ("4xA10G").
- * A simulated machine goes the same way as a real one, through gpu/nvml.c, on the
- * simulator's library and in a private state that is gone afterwards, so that what others do to a
- * simulated machine does not show in a plan.
+ * A simulated machine takes the same path as a real one, through gpu/nvml.c, but with the
+ * simulator's library and a private, temporary state, so that changes others make to a simulated
+ * machine do not affect a plan.
  *
- * Driver calls may hang, and so may this program then: it is short-lived, and Ctrl-C ends it.
+ * Driver calls may hang, and this program with them: it is short-lived, and Ctrl-C ends it.
  */
 
 #include "base/error.h"
@@ -35,5 +35,5 @@ bool target_given(const struct request *request);
 /* 0, or why the machine cannot be observed. Call only if target_given. */
 int target_observe(const struct request *request, struct target *ret_target, struct error *err);
 
-/* The names that --machine knows, files first, each followed by `separator` but the last. */
+/* The names that --machine accepts, files first, separated by `separator`. */
 void target_names(struct text *text, const char *separator);

@@ -47,7 +47,7 @@ static json_t *slices_tree(const struct plan *plan, size_t device)
     return tree;
 }
 
-/* The first device of a GPU; each GPU has at least one, and they lie side by side. */
+/* The first device of a GPU; each GPU has at least one, and they are adjacent. */
 static size_t find_first(const struct plan *plan, size_t gpu)
 {
     size_t d = 0;
@@ -72,7 +72,7 @@ static json_t *mig_device_tree(const struct plan *plan, size_t d)
                      *on->left_out ? on->left_out : NULL, "slices", slices_tree(plan, d));
 }
 
-/* A partitioned GPU has no slices of its own: these lie on its MIG devices. */
+/* A partitioned GPU has no slices of its own: its MIG devices have them. */
 static json_t *gpu_tree(const struct plan *plan, size_t g)
 {
     const struct gpu *gpu = &plan->gpus[g];
@@ -227,7 +227,7 @@ static bool has_parts(const struct plan *plan)
     return false;
 }
 
-/* The star marks what nothing enforces; unshared devices need no enforcement. */
+/* The star marks limits that are not enforced; unshared devices need no enforcement. */
 static void print_devices(const struct plan *plan, FILE *out)
 {
     bool star = has_parts(plan);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* The options that are the agent's own, rather than of the configuration: flags.h reads them. */
+/* The agent's own options, as opposed to those of the configuration: parsed by flags.h. */
 
 #include <stdbool.h>
 
@@ -24,8 +24,8 @@ struct agent_flags {
     const char *enable_health_checks;  /* DP_ENABLE_HEALTHCHECKS */
     const char *channel_dir; /* --channel-dir, GPUSLICE_CHANNEL_DIR: where our programs connect to;
                                 NULL = they are children */
-    unsigned peer_deadline_ms;   /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours that
-                                    is silent for longer hangs */
+    unsigned peer_deadline_ms; /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours silent
+                                  for longer counts as hung */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
                                     longer counts as hung */
     /* Which file of a directory is this node's configuration; never "". */

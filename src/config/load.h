@@ -6,8 +6,8 @@
  * flags and their environment variables.
  *
  * Precedence, field by field: command line > environment > file > default (an explicit `false` in
- * the file counts as given). Everything a person got wrong is collected with its place; the reading
- * never stops at the first problem.
+ * the file counts as given). All mistakes are collected with their positions; parsing never stops
+ * at the first one.
  */
 
 #include <stddef.h>

@@ -25,17 +25,17 @@ enum {
     BACKOFF_MAX_MS = 60000,
     STEADY_MS = 60000, /* a helper that lived this long was healthy */
     HELLO_MS = 60000,
-    PING_MS = 60000, /* it says nothing while nothing changes */
+    PING_MS = 60000, /* it is silent while nothing changes */
     PONG_MS = 30000,
-    PROBE_MS = 300000,   /* a device may be the last of many that are slow */
+    PROBE_MS = 300000,   /* a device may be the last of many slow ones */
     AVOID_DEADLINES = 6, /* how many deadlines a device that hung is avoided, doubling */
     AVOID_MAX_MS = 900000,
     MESSAGE_MAX = HELPER_MAX_BODY,
 };
 
-/* Looks after the driver calls of one process. Lives until its handles are closed. */
+/* Watches the driver calls of one process. Lives until its handles are closed. */
 struct watchdog {
-    struct driver *driver; /* NULL: it is over */
+    struct driver *driver; /* NULL: it is detached */
     struct watchdog_timer {
         uv_poll_t poll; /* data = struct watchdog */
         enum guard_lane lane;
@@ -44,7 +44,7 @@ struct watchdog {
     unsigned n_open_handles;
     struct guard_page *page;
     int page_fd;
-    uint32_t turn; /* of the lane that answers us, when we looked last */
+    uint32_t turn; /* of the lane that answers us, at the last check */
 };
 
 struct driver {
@@ -55,7 +55,7 @@ struct driver {
     uint64_t deadline_ms, probe_period_ms;
 
     struct subprocess *subprocess;
-    struct watchdog *watchdog; /* of the process that runs; NULL = none does */
+    struct watchdog *watchdog; /* of the running process; NULL = none */
     uint64_t started_ms;       /* that process */
     bool described;            /* it delivered an inventory */
     struct {
@@ -166,14 +166,14 @@ static void on_overrun(uv_poll_t *poll, int status, int events)
         !guard_overrun(&watchdog->page->slots[timer->lane], driver->hung_call, driver->hung_uuid))
         return; /* the call returned at the last moment */
     if (uv_now(poll->loop) - driver->started_ms > AVOID_MAX_MS)
-        driver->avoid_ms = 0; /* not the trouble of last time once more */
+        driver->avoid_ms = 0; /* not the previous fault again */
     avoid_device(driver);
     end_watchdog(TAKE_PTR(driver->watchdog));
     subprocess_kill(driver->subprocess);
     notify_hang(driver, false);
 }
 
-/* A helper in a driver call cannot answer; the guard watches over that call. */
+/* A helper in a driver call cannot respond; the guard watches that call. */
 static bool is_in_calls(void *userdata)
 {
     struct driver *driver = userdata;
@@ -349,7 +349,7 @@ static void on_probed(const struct channel_answer *answer, void *userdata)
     if (answer->result == CHANNEL_ANSWERED && answer->kind == RECORD_PROBE &&
         record_load(answer->kind, answer->body, answer->size, &record) == 0)
         take_record(userdata, &record);
-    else /* it is asked for again when the next one is due */
+    else /* requested again when the next one is due */
         log_debug("a probe was not answered");
 }
 
@@ -460,10 +460,10 @@ static void on_started(void *userdata)
     driver->started_ms = uv_now(driver->loop);
     driver->described = false;
     driver->hung_call[0] = '\0';
-    memset(driver->avoided, 0, sizeof(driver->avoided)); /* this helper knows them */
+    memset(driver->avoided, 0, sizeof(driver->avoided)); /* passed to this helper */
 }
 
-/* Also after it executed itself: a new session begins with a new inventory. */
+/* Also after it re-executed itself: a new session begins with a new inventory. */
 static void on_up(struct channel *channel, const char *name, void *userdata)
 {
     struct driver *driver = userdata;

@@ -4,10 +4,10 @@
 /*
  * The agent's side of the helper process that makes all driver calls.
  *
- * The helper runs this same program again (helper.h). Its calls may hang forever, so each starts
- * by arming a timerfd that both processes share: while all is well nobody wakes, and when a call
- * has overrun its deadline the agent's loop sees the timer, kills the helper and starts another,
- * with a back-off. A helper that SIGKILL does not end (stuck in the kernel) is reported and left
+ * The helper runs this same program again (helper.h). Its calls may hang forever, so each starts by
+ * arming a timerfd that both processes share: in normal operation nothing wakes up, and if a call
+ * exceeds its deadline the timer fires in the agent's loop, which kills the helper and starts
+ * another, with back-off. A helper that survives SIGKILL (stuck in the kernel) is reported and left
  * behind. No function here blocks.
  */
 

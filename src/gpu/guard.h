@@ -5,11 +5,11 @@
  * A watchdog for calls into the driver, which may hang forever.
  *
  * Two processes share a page and one timerfd per lane (a thread of the helper that makes driver
- * calls). Before a call the lane writes the call's name into the page and arms its timer; behind
- * the call it disarms it. Neither wakes anybody. Only a call that overruns its deadline lets the
- * timer fire, and the other process, which polls the timer, learns from the page which call it was.
+ * calls). Before a call the lane writes the call's name into the page and arms its timer; after the
+ * call it disarms it. Neither causes a wake-up. Only if a call exceeds its deadline does the timer
+ * fire, and the other process, which polls the timer, reads from the page which call it was.
  *
- * A thread without a guard (tools, tests) pays one comparison per call.
+ * A thread without a guard (tools, tests) costs one comparison per call.
  */
 
 #include <stdbool.h>

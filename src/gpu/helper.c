@@ -54,8 +54,8 @@ struct options {
 
 /*
  * Two threads. The events thread owns nothing but its guard: it reads `driver`, which stays open
- * from before it starts until the process executes itself again, and sends to the channel, whose
- * frames are whole. `trouble` is all it tells the other one.
+ * from before it starts until the process executes itself again, and sends to the channel in whole
+ * frames. `trouble` is its only message to the other thread.
  */
 struct helper {
     struct options options;
@@ -107,14 +107,15 @@ static struct options parse_options(int argc, char *argv[])
 /* To the agent; both threads send. */
 static struct blocking_channel agent;
 
-/* id 0: a notice, else the answer to that request. Without a reader there is nothing left to do. */
+/* id 0: a notice, else the response to that request. Without a reader there is nothing left to
+ * do. */
 static void send_or_exit(enum record_type type, uint32_t id, const struct record *record)
 {
     const struct proc_frame frame = {
         .type = id ? PROC_FRAME_ANSWER : PROC_FRAME_NOTICE,
         .kind = (uint16_t)type,
         .id = id,
-        .body = &record->inventory, /* where all bodies lie */
+        .body = &record->inventory, /* common address of all bodies */
         .size = record_size(type),
     };
 
@@ -165,7 +166,7 @@ static uint64_t grow_backoff(uint64_t backoff_ms)
 
 /* Ends this session by executing the program again; see helper.h. Devices that were to be avoided
    get another chance. */
-static void start_anew(struct helper *helper)
+static void restart(struct helper *helper)
 {
     char deadline[40], probe[40], backoff[40];
     char library[4096];
@@ -266,7 +267,7 @@ static int wait_until(struct helper *helper, uint64_t due_ms)
     return fds[0].revents ? 1 : 2;
 }
 
-/* What came, without waiting; pings are answered on the way. False when it is no request. */
+/* Receives without waiting; pings are answered. False if it is not a request. */
 static bool receive_request(struct proc_frame *ret_frame)
 {
     const int r = blocking_receive(&agent, 0, ret_frame, NULL);
@@ -419,11 +420,11 @@ static void serve(struct helper *helper)
         uint64_t due_ms = helper->round_ms;
 
         if (helper->incomplete) {
-            uint64_t anew_ms = session_end_ms(helper);
+            uint64_t restart_ms = session_end_ms(helper);
 
-            if (clock_now_ms() >= anew_ms)
-                start_anew(helper);
-            due_ms = anew_ms < due_ms ? anew_ms : due_ms;
+            if (clock_now_ms() >= restart_ms)
+                restart(helper);
+            due_ms = restart_ms < due_ms ? restart_ms : due_ms;
         }
         switch (wait_until(helper, due_ms)) {
         case 1:

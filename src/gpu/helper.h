@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * The helper process: the only one that calls into the driver. The agent starts it as
- * `<program> --part=driver [--library=PATH] [--deadline-ms=N] [--probe-ms=N]` with these
- * descriptors; main() hands over to helper_main when its first argument is HELPER_PART.
+ * The helper process: the only one that calls into the driver. The agent starts it as `<program>
+ * --part=driver [--library=PATH] [--deadline-ms=N] [--probe-ms=N]` with these descriptors; main()
+ * hands over to helper_main when its first argument is HELPER_PART.
  *
- * A session with the driver lasts until a device is lost or does not answer. Then the helper
+ * A session with the driver lasts until a device is lost or does not respond. Then the helper
  * executes itself again, with a back-off, because nothing else reliably ends a session: a lost
  * device stays lost for the session that saw it, the wait for events fails for all devices as long
- * as a lost one is among them, and an upgraded driver wants its new library. Process id, channel
+ * as a lost one is among them, and an upgraded driver needs its new library. Process id, channel
  * and timers stay.
  *
  * It ends when the channel closes, and is killed when the agent's loop thread ends.
@@ -20,7 +20,7 @@ enum {
     HELPER_PAGE = 4,        /* shared memory: struct guard_page */
     HELPER_TIMER_CALLS = 5, /* the guards' timers, by lane */
     HELPER_TIMER_EVENTS = 6,
-    HELPER_MAX_BODY = 1 << 16, /* bytes of a record */
+    HELPER_MAX_BODY = 1 << 16, /* size of a record */
 };
 
 #define HELPER_PART "--part=driver"

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 /*
- * True when a display controller of NVIDIA's is on this machine's PCI bus (vendor 0x10de, class
- * 0x03). sysfs NULL = the value of GPUSLICE_SYSFS, else "/sys". No PCI at all is no GPU; a bus that
- * cannot be read for another reason counts as true: trouble is reported rather than hidden.
+ * True if this machine's PCI bus has a display controller of NVIDIA (vendor 0x10de, class 0x03).
+ * sysfs NULL = the value of GPUSLICE_SYSFS, else "/sys". No PCI at all is no GPU; a bus that cannot
+ * be read for another reason counts as true: trouble is reported rather than hidden.
  */
 bool pci_has_nvidia_gpu(const char *sysfs);

@@ -2,15 +2,14 @@
 #pragma once
 
 /*
- * What helper and agent say to each other over their channel: the kind of a frame is a record's
- * type, its body a struct of fixed layout. Both ends are the same program, but the helper runs the
- * driver's library in its address space, so the agent believes nothing it has not checked: sizes
- * are exact, texts terminated, counts bounded, truth values made 0 or 1.
+ * The messages of helper and agent over their channel: the kind of a frame is a record's type, its
+ * body a struct of fixed layout. Both ends are the same program, but the helper runs the driver's
+ * library in its address space, so the agent validates everything: sizes are exact, texts
+ * terminated, counts bounded, booleans made 0 or 1.
  *
  * helper -> agent, notices: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for
- * each GPU in order, then RECORD_MIG for each MIG device, whole before the next one starts; the
- * others may come in between.
- * agent -> helper, requests: RECORD_ASK, which is answered by a RECORD_PROBE.
+ * each GPU in order, then RECORD_MIG for each MIG device, complete before the next one starts;
+ * others may come in between. agent -> helper, requests: RECORD_ASK, answered by RECORD_PROBE.
  */
 
 #include <stdbool.h>
@@ -84,8 +83,8 @@ struct record {
     };
 };
 
-/* Bytes of the body of a record of this type, or 0 when there is no such type. */
+/* Size of the body of a record of this type, or 0 if there is no such type. */
 size_t record_size(uint32_t type);
 
-/* Takes a body from outside, checked. 0 or -EBADMSG. */
+/* Copies and validates a body from outside. 0 or -EBADMSG. */
 int record_load(uint32_t type, const void *body, size_t size, struct record *ret_record);

@@ -340,7 +340,7 @@ static void send_mig_inventory(struct blocking_channel *channel, const char *fau
 }
 
 /* A misbehaving helper: an environment variable selects what it does. */
-static int be_mad(const char *how)
+static int misbehave(const char *how)
 {
     const struct gpu_event event = {.xid = 31};
     const struct proc_frame good = {
@@ -529,7 +529,7 @@ int main(int argc, char *argv[])
     int r;
 
     if (argc > 1 && strcmp(argv[1], HELPER_PART) == 0)
-        return getenv("MAD_HELPER") ? be_mad(getenv("MAD_HELPER")) : helper_main(argc, argv);
+        return getenv("MAD_HELPER") ? misbehave(getenv("MAD_HELPER")) : helper_main(argc, argv);
     make_fake();
     r = cmocka_run_group_tests_name("driver", tests, NULL, NULL);
     unlink(fake_path);

@@ -13,7 +13,7 @@
 #include "gpu/driver.h"
 
 /* Long enough for a slow machine under a sanitizer; nothing waits so long when all is well. */
-enum { PATIENCE_MS = 20000 };
+enum { TIMEOUT_MS = 20000 };
 
 /* What came in, and the loop it came in by. */
 struct seen {
@@ -33,15 +33,15 @@ struct seen {
 };
 
 /* Runs the loop until the condition holds. */
-#define WAIT_FOR(seen, condition)                                     \
-    do {                                                              \
-        (seen)->late = false;                                         \
-        uv_timer_start(&(seen)->timer, seen_on_late, PATIENCE_MS, 0); \
-        while (!(condition) && !(seen)->late)                         \
-            uv_run(&(seen)->loop, UV_RUN_ONCE);                       \
-        if (!(condition))                                             \
-            fail_msg("waited in vain for: %s", #condition);           \
-        uv_timer_stop(&(seen)->timer);                                \
+#define WAIT_FOR(seen, condition)                                    \
+    do {                                                             \
+        (seen)->late = false;                                        \
+        uv_timer_start(&(seen)->timer, seen_on_late, TIMEOUT_MS, 0); \
+        while (!(condition) && !(seen)->late)                        \
+            uv_run(&(seen)->loop, UV_RUN_ONCE);                      \
+        if (!(condition))                                            \
+            fail_msg("waited in vain for: %s", #condition);          \
+        uv_timer_stop(&(seen)->timer);                               \
     } while (0)
 
 void seen_on_late(uv_timer_t *timer);

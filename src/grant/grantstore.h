@@ -2,19 +2,19 @@
 #pragma once
 
 /*
- * The ledger and its journal: what is granted here is on the disk before anybody is answered.
+ * The ledger and its journal: grants are on disk before the response is sent.
  *
- * The ledger changes at once; the records of the changes wait until a commit writes and syncs them
- * all together. A commit runs in three steps, so that a slow disk holds up nobody:
+ * The ledger changes immediately; its records are queued until a commit writes and syncs them
+ * together. A commit runs in three steps, so that a slow disk blocks nothing else:
  *
- *     grantstore_begin    in the owner's thread: takes what waits
+ *     grantstore_begin    in the owner's thread: takes the queue
  *     grantstore_run      in any thread: the I/O, which may block
- *     grantstore_finish   in the owner's thread: what it came to
+ *     grantstore_finish   in the owner's thread: the result
  *
  * One commit at a time; more records may be added meanwhile, and the next commit takes them all.
  * The first commit loads the journal, and what was added before counts as newer. After a failure
- * the next one loads again and then rewrites the whole file, because after a failed write or
- * sync nobody knows what the disk holds.
+ * the next one loads again and then rewrites the whole file, because after a failed write or sync
+ * the content of the disk is unknown.
  */
 
 #include <stdbool.h>

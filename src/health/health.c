@@ -319,9 +319,9 @@ static int mark(struct health_device *device, const struct gpu_event *event, enu
     return settle(device, &before, now_ms);
 }
 
-/* Where a fault is: on a GPU, and in which part of it. */
+/* Where a fault is: a GPU, and the part of it. */
 struct place {
-    const char *gpu_uuid; /* "" = on all of them */
+    const char *gpu_uuid; /* "" = all of them */
     struct device_instance instance;
 };
 

@@ -102,9 +102,9 @@ void health_deinit(struct health *health);
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
 
 /*
- * Forgets the MIG devices that `known` does not have (machine.h): those that were destroyed, and
- * what was saved of one that is not there any more. 0, or HEALTH_CHANGED when one of them was
- * Unhealthy, so that the saved state is out of date.
+ * Forgets the MIG devices missing in `known` (machine.h): those that were destroyed, and saved ones
+ * that no longer exist. 0, or HEALTH_CHANGED if one of them was Unhealthy, so that the saved state
+ * is out of date.
  */
 int health_forget(struct health *health, const struct inventory *known);
 

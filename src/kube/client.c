@@ -138,7 +138,7 @@ static void call_finish(struct kube_call *call, int error, const char *why)
 
 /* ---- libcurl's callbacks ---- */
 
-static void on_impatient(uv_timer_t *timer);
+static void on_timeout(uv_timer_t *timer);
 
 static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 {
@@ -149,7 +149,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
         return CURL_WRITEFUNC_ERROR;
     if (is_end && call->on_data && !call->opened && status_of(call) >= 200) {
         call->opened = true;
-        uv_timer_start(&call->patience, on_impatient, call->idle_ms, 0);
+        uv_timer_start(&call->patience, on_timeout, call->idle_ms, 0);
         if (kube_is_success(status_of(call)) && call->on_open)
             call->on_open(call->userdata);
     }
@@ -171,7 +171,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
     if (call->cancelled)
         return CURL_WRITEFUNC_ERROR;
     if (call->on_data && kube_is_success(status_of(call))) {
-        uv_timer_start(&call->patience, on_impatient, call->idle_ms, 0);
+        uv_timer_start(&call->patience, on_timeout, call->idle_ms, 0);
         call->error = call->on_data(data, size * n, call->userdata) ? -EBADMSG : 0;
     } else {
         call->error = keep_body(call, data, size * n);
@@ -361,7 +361,7 @@ static void on_ready(struct curlmulti *hub, curl_socket_t fd, int events, void *
     leave(client);
 }
 
-static void on_impatient(uv_timer_t *timer)
+static void on_timeout(uv_timer_t *timer)
 {
     struct kube_call *call = timer->data;
     struct kube_client *client = call->client;
@@ -514,7 +514,7 @@ int kube_send(struct kube_client *client, const struct kube_request *request, vo
             return error_set_errno(err, r, "cannot send to the API server");
         }
     }
-    uv_timer_start(&call->patience, on_impatient, call->timeout_ms, 0);
+    uv_timer_start(&call->patience, on_timeout, call->timeout_ms, 0);
     if (ret_call)
         *ret_call = call;
     return 0;

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 
-/* Takes over value; NULL = the operation has none ("remove"). 0 or -ENOMEM. */
+/* Consumes value; NULL = the operation has none ("remove"). 0 or -ENOMEM. */
 static int add(json_t *operations, const char *op, const char *path, json_t *value)
 {
     json_t *operation = json_pack("{s:s,s:s,s:o*}", "op", op, "path", path, "value", value);

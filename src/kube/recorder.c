@@ -19,7 +19,7 @@ struct recorder {
     uv_timer_t timer;
     struct kube_client *client; /* NULL before recorder_start */
     const char *node;
-    void (*on_rest)(void *userdata);
+    void (*on_idle)(void *userdata);
     void *userdata;
     struct correlator correlator;
     struct kube_call *call;         /* NULL = none pending */
@@ -47,7 +47,7 @@ static void on_timer(uv_timer_t *timer)
     pump(recorder);
 }
 
-static void say_trouble(struct recorder *recorder, const char *reason, unsigned status)
+static void log_trouble(struct recorder *recorder, const char *reason, unsigned status)
 {
     if (!lograte_begin(&recorder->trouble, reason, clock_now_ms()))
         return;
@@ -68,7 +68,7 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
     const bool is_of_entry = status >= 400 && status < 500 && status != 401 && status != 429 &&
                              (!is_of_pod(status) || *recorder->entry->pod);
 
-    say_trouble(recorder, *response->reason ? response->reason : "no reason given", status);
+    log_trouble(recorder, *response->reason ? response->reason : "no reason given", status);
     if (is_of_entry) {
         correlator_forget(recorder->entry);
         return;
@@ -271,11 +271,11 @@ static int send_entry(struct recorder *recorder, struct correlator_entry *entry,
                             : create_event(recorder, entry, err);
 }
 
-static void come_to_rest(struct recorder *recorder, uint64_t wait_ms)
+static void become_idle(struct recorder *recorder, uint64_t wait_ms)
 {
     if (!recorder->is_refused && wait_ms != UINT64_MAX)
         uv_timer_start(&recorder->timer, on_timer, wait_ms, 0);
-    recorder->on_rest(recorder->userdata);
+    recorder->on_idle(recorder->userdata);
 }
 
 static void take_turn(struct recorder *recorder, struct correlator_entry *entry)
@@ -287,7 +287,7 @@ static void take_turn(struct recorder *recorder, struct correlator_entry *entry)
         return;
     lost.reason = error_text(&err);
     on_failure(recorder, &lost);
-    come_to_rest(recorder, UINT64_MAX);
+    become_idle(recorder, UINT64_MAX);
 }
 
 static void pump(struct recorder *recorder)
@@ -303,12 +303,12 @@ static void pump(struct recorder *recorder)
     if (entry)
         take_turn(recorder, entry);
     else
-        come_to_rest(recorder, wait_ms);
+        become_idle(recorder, wait_ms);
 }
 
 /* -- life ------------------------------------------------------------------------------------ */
 
-int recorder_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
+int recorder_new(uv_loop_t *loop, const char *node, void (*on_idle)(void *userdata), void *userdata,
                  struct recorder **ret_recorder, struct error *err)
 {
     struct recorder *recorder = calloc(1, sizeof(*recorder));
@@ -316,7 +316,7 @@ int recorder_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userda
     if (!recorder)
         return error_set_errno(err, -ENOMEM, "cannot write events");
     recorder->node = node;
-    recorder->on_rest = on_rest;
+    recorder->on_idle = on_idle;
     recorder->userdata = userdata;
     recorder->backoff = (struct backoff){.first_ms = FIRST_MS, .last_ms = LAST_MS};
     uv_timer_init(loop, &recorder->timer);

@@ -15,7 +15,7 @@
 struct recorder;
 
 /* node is borrowed. Events before recorder_start wait. */
-int recorder_new(uv_loop_t *loop, const char *node, void (*on_rest)(void *userdata), void *userdata,
+int recorder_new(uv_loop_t *loop, const char *node, void (*on_idle)(void *userdata), void *userdata,
                  struct recorder **ret_recorder, struct error *err);
 
 /* client is borrowed, and must outlive the recorder. */

@@ -27,7 +27,7 @@ static uv_loop_t loop;
 static struct recorder *recorder;
 static unsigned n_rests;
 
-static void on_rest(void *userdata)
+static void on_idle(void *userdata)
 {
     n_rests++;
 }
@@ -36,7 +36,7 @@ static int set_up(void **state)
 {
     fake_api_reset();
     uv_loop_init(&loop);
-    assert_int_equal(recorder_new(&loop, "gpu-1", on_rest, NULL, &recorder, NULL), 0);
+    assert_int_equal(recorder_new(&loop, "gpu-1", on_idle, NULL, &recorder, NULL), 0);
     recorder_start(recorder, fake_api_client());
     n_rests = 0;
     return 0;
@@ -82,7 +82,7 @@ static void path_of(const struct kube_call *post, char *path, size_t size)
              text_at(post->body, "metadata", "name"));
 }
 
-static void our_node_hears_it(void **state)
+static void our_node_gets_it(void **state)
 {
     struct kube_call *post;
 
@@ -102,11 +102,11 @@ static void our_node_hears_it(void **state)
     assert_int_equal(fake_api_n_open(), 0);
 }
 
-static void what_was_said_before_the_start_waits(void **state)
+static void events_before_the_start_wait(void **state)
 {
     struct recorder *early;
 
-    assert_int_equal(recorder_new(&loop, "gpu-1", on_rest, NULL, &early, NULL), 0);
+    assert_int_equal(recorder_new(&loop, "gpu-1", on_idle, NULL, &early, NULL), 0);
     recorder_add(early, &(struct correlator_event){
                             .namespace_ = "", .pod = "", .reason = "Started", .message = "hello"});
     assert_int_equal(fake_api_n_sent(), 0);
@@ -117,7 +117,7 @@ static void what_was_said_before_the_start_waits(void **state)
 }
 
 /* kubectl describe pod looks for the uid. */
-static void a_pod_hears_it_by_its_uid(void **state)
+static void a_pod_gets_it_by_its_uid(void **state)
 {
     struct kube_call *post;
 
@@ -132,7 +132,7 @@ static void a_pod_hears_it_by_its_uid(void **state)
     assert_true(recorder_is_idle(recorder));
 }
 
-static void a_pod_that_is_gone_hears_nothing(void **state)
+static void a_deleted_pod_gets_nothing(void **state)
 {
     say_to_pod("ml", "train");
     fake_api_serve("POST", NODE_POST, 201, EVENT);
@@ -270,7 +270,7 @@ static void a_repetition_is_counted(void **state)
 }
 
 /* Events live for an hour at the server. */
-static void an_event_that_has_expired_is_made_anew(void **state)
+static void an_expired_event_is_created_again(void **state)
 {
     char path[512], again[512];
     struct kube_call *call;
@@ -364,10 +364,10 @@ static void a_token_that_cannot_be_read_is_waited_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(our_node_hears_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_said_before_the_start_waits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_pod_hears_it_by_its_uid, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_pod_that_is_gone_hears_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(our_node_gets_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(events_before_the_start_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pod_gets_it_by_its_uid, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_deleted_pod_gets_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_cannot_be_written_holds_up_no_other, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_the_whole_server_refuses_is_waited_out, set_up,
@@ -378,7 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_name_is_one_step_of_the_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_long_name_is_cut_where_a_name_may_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_repetition_is_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_event_that_has_expired_is_made_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_expired_event_is_created_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_event_is_not_made_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_waited_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_only_wrong_with_one_holds_up_no_other, set_up,

@@ -73,10 +73,10 @@ static int tear_down(void **state)
     return uv_loop_close(&loop);
 }
 
-static void rests_when_nothing_is_to_be_written(void **state)
+static void is_idle_when_nothing_is_to_be_written(void **state)
 {
     writer_sync(&writer);
-    assert_true(writer.at_rest);
+    assert_true(writer.idle);
     assert_int_equal(server.n_sent, 0);
     assert_int_equal(server.n_changes, 1);
     writer_sync(&writer);
@@ -87,7 +87,7 @@ static void a_newer_wish_supersedes(void **state)
 {
     server.wanted = 1;
     writer_sync(&writer);
-    assert_false(writer.at_rest);
+    assert_false(writer.idle);
     for (server.wanted = 2; server.wanted < 9; server.wanted++)
         writer_sync(&writer);
     assert_int_equal(server.n_sent, 1); /* one at a time */
@@ -96,7 +96,7 @@ static void a_newer_wish_supersedes(void **state)
     answer(200);
     assert_int_equal(server.has, 9);
     assert_int_equal(server.n_sent, 2);
-    assert_true(writer.at_rest);
+    assert_true(writer.idle);
 }
 
 static void a_failure_is_waited_out(void **state)
@@ -112,7 +112,7 @@ static void a_failure_is_waited_out(void **state)
     writer_kick(&writer); /* the server is reachable again */
     assert_int_equal(server.n_sent, 2);
     answer(200);
-    assert_true(writer.at_rest);
+    assert_true(writer.idle);
     assert_false(writer.is_failing);
     assert_false(uv_is_active((uv_handle_t *)&writer.timer));
 }
@@ -127,7 +127,7 @@ static void the_timer_tries_again(void **state)
     while (server.n_sent == 0)
         uv_run(&loop, UV_RUN_ONCE);
     answer(200);
-    assert_true(writer.at_rest);
+    assert_true(writer.idle);
 }
 
 static void a_conflict_is_no_failure(void **state)
@@ -176,7 +176,7 @@ static void a_failure_after_a_conflict_is_waited_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rests_when_nothing_is_to_be_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(is_idle_when_nothing_is_to_be_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_newer_wish_supersedes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_waited_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_timer_tries_again, set_up, tear_down),

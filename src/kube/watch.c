@@ -84,7 +84,7 @@ static void leave(struct kube_watch *watch)
 
 /* ---- trouble, reported once ---- */
 
-static void tell_trouble(struct kube_watch *watch, const char *reason)
+static void report_trouble(struct kube_watch *watch, const char *reason)
 {
     if (!lograte_change(&watch->trouble, reason))
         return;
@@ -92,7 +92,7 @@ static void tell_trouble(struct kube_watch *watch, const char *reason)
         watch->events.on_trouble(reason, watch->userdata);
 }
 
-static void tell_heard(struct kube_watch *watch)
+static void report_reachable(struct kube_watch *watch)
 {
     if (!lograte_end(&watch->trouble))
         return;
@@ -167,7 +167,7 @@ static int take_event(struct kube_watch *watch, const char *type, json_t *object
     if (r < 0)
         return r;
     watch->n_refusals = watch->n_breaks = 0;
-    tell_heard(watch);
+    report_reachable(watch);
     if (str_equal(type, "BOOKMARK"))
         return watch->freed ? -ECANCELED : 0;
     for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
@@ -206,7 +206,7 @@ static void on_lived(uv_timer_t *timer)
     watch->n_breaks = watch->n_refusals = 0;
     backoff_reset(&watch->backoff);
     enter(watch);
-    tell_heard(watch);
+    report_reachable(watch);
     leave(watch);
 }
 
@@ -246,7 +246,7 @@ static void begin_later(struct kube_watch *watch, unsigned retry_after_s)
     begin_in(watch, backoff_next_ms(&watch->backoff, retry_after_s));
 }
 
-static void list_anew(struct kube_watch *watch)
+static void list_again(struct kube_watch *watch)
 {
     watch->phase = LISTING;
     watch->n_refusals = 0;
@@ -263,8 +263,9 @@ static void end_page(struct kube_watch *watch)
     if (r == 0)
         r = set_string(&watch->page, next);
     if (r < 0 || !watch->version) {
-        tell_trouble(watch, r < 0 ? strerror(-r) : "the API server's list has no resourceVersion");
-        list_anew(watch);
+        report_trouble(watch,
+                       r < 0 ? strerror(-r) : "the API server's list has no resourceVersion");
+        list_again(watch);
         begin_later(watch, 0);
         return;
     }
@@ -280,23 +281,23 @@ static void end_page(struct kube_watch *watch)
 static void end_gone(struct kube_watch *watch)
 {
     watch->unpaged = watch->phase == LISTING && watch->page;
-    list_anew(watch);
+    list_again(watch);
     begin_later(watch, 0);
 }
 
 /* The server responded with a refusal. */
 static void end_refused(struct kube_watch *watch, const char *reason, unsigned retry_after_s)
 {
-    tell_trouble(watch, reason);
+    report_trouble(watch, reason);
     if (watch->phase == LISTING || ++watch->n_refusals >= REFUSALS)
-        list_anew(watch);
+        list_again(watch);
     begin_later(watch, retry_after_s);
 }
 
 static void end_senseless(struct kube_watch *watch, const char *reason)
 {
-    tell_trouble(watch, reason);
-    list_anew(watch);
+    report_trouble(watch, reason);
+    list_again(watch);
     begin_later(watch, 0);
 }
 
@@ -305,7 +306,7 @@ static void end_senseless(struct kube_watch *watch, const char *reason)
 static void end_broken(struct kube_watch *watch, const char *reason)
 {
     if (watch->phase == LISTING || !watch->opened || ++watch->n_breaks >= BREAKS)
-        tell_trouble(watch, reason);
+        report_trouble(watch, reason);
     begin_later(watch, 0);
 }
 
@@ -437,7 +438,7 @@ static void begin(struct kube_watch *watch)
     if (ask(watch, &err) == 0)
         return;
     watch->call = NULL;
-    tell_trouble(watch, error_text(&err));
+    report_trouble(watch, error_text(&err));
     begin_later(watch, 0);
 }
 

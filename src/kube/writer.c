@@ -11,8 +11,8 @@
 enum {
     FIRST_MS = 500,
     LAST_MS = 5 * 60 * 1000, /* a lasting refusal on a thousand nodes must not load the server */
-    CONFLICTS_SAID = 8,      /* this many in a row are no coincidence */
-    WRITES_SAID = 8,         /* likewise, without idling: a webhook may undo what we write */
+    CONFLICTS_LOGGED = 8,    /* this many in a row are no coincidence */
+    WRITES_LOGGED = 8,       /* likewise, without idling: a webhook may undo what we write */
 };
 
 void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job *job,
@@ -29,7 +29,7 @@ void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job
     writer->timer.data = writer;
 }
 
-static void say_trouble(struct writer *writer, const char *reason, unsigned status)
+static void log_trouble(struct writer *writer, const char *reason, unsigned status)
 {
     writer->is_failing = true;
     if (!lograte_begin(&writer->failure, reason, clock_now_ms()))
@@ -49,7 +49,7 @@ static void on_timer(uv_timer_t *timer)
 static void wait(struct writer *writer, unsigned retry_after_s)
 {
     writer->is_waiting = true;
-    writer->at_rest = false;
+    writer->idle = false;
     uv_timer_start(&writer->timer, on_timer, backoff_next_ms(&writer->backoff, retry_after_s), 0);
     writer->on_change(writer->userdata);
 }
@@ -67,25 +67,25 @@ static void on_good(struct writer *writer, const struct kube_response *response)
 {
     if (writer->job->on_answer)
         writer->job->on_answer(response, writer->job_userdata);
-    if (++writer->n_writes >= WRITES_SAID) {
-        say_trouble(writer, "the server accepts our writes but does not keep them", 0);
+    if (++writer->n_writes >= WRITES_LOGGED) {
+        log_trouble(writer, "the server accepts our writes but does not keep them", 0);
         wait(writer, 0);
         return;
     }
     writer_sync(writer);
 }
 
-static void on_rest(struct writer *writer)
+static void on_idle(struct writer *writer)
 {
-    const bool was_at_rest = writer->at_rest;
+    const bool was_idle = writer->idle;
 
     if (lograte_end(&writer->failure))
         log_info("writing to the cluster again", "what", writer->job->what);
     writer->is_failing = false;
     writer->n_conflicts = writer->n_writes = 0;
     backoff_reset(&writer->backoff);
-    writer->at_rest = true;
-    if (!was_at_rest)
+    writer->idle = true;
+    if (!was_idle)
         writer->on_change(writer->userdata);
 }
 
@@ -100,9 +100,9 @@ static void on_bad(struct writer *writer, const struct kube_response *response)
     char reason[256];
 
     snprintf(reason, sizeof(reason), "%s", *response->reason ? response->reason : unnamed);
-    writer->was_conflict = is_conflict && ++writer->n_conflicts < CONFLICTS_SAID;
+    writer->was_conflict = is_conflict && ++writer->n_conflicts < CONFLICTS_LOGGED;
     if (!writer->was_conflict)
-        say_trouble(writer, reason, response->http_status);
+        log_trouble(writer, reason, response->http_status);
     wait(writer, response->retry_after_s);
     if (writer->was_conflict && response->http_status == 409 && writer->job->on_conflict)
         writer->job->on_conflict(response, writer->job_userdata);
@@ -130,12 +130,12 @@ void writer_sync(struct writer *writer)
     writer->is_waiting = writer->was_conflict = false;
     r = writer->job->send(writer->job_userdata, on_done, writer, &writer->call, &err);
     if (r < 0) {
-        say_trouble(writer, error_text(&err), 0);
+        log_trouble(writer, error_text(&err), 0);
         wait(writer, 0);
     } else if (r == WRITER_IDLE) {
-        on_rest(writer);
+        on_idle(writer);
     } else {
-        writer->at_rest = false;
+        writer->idle = false;
     }
 }
 

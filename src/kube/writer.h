@@ -46,7 +46,7 @@ struct writer {
     bool is_waiting;                /* the timer runs after a failure */
     bool was_conflict;              /* ... which was only a conflict */
     unsigned n_conflicts, n_writes; /* since it was last idle */
-    bool at_rest;                   /* nothing was left at the last sync */
+    bool idle;                      /* nothing was left at the last sync */
     bool is_failing;                /* it fails, and is retried */
     struct lograte failure;
 };

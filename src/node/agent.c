@@ -44,7 +44,7 @@ struct agent {
     struct kubeletdir *kubelet;
     struct nodeconfig *nodeconfig;
     struct podresources *podresources;
-    struct grants *grants; /* NULL = no record is kept of what is given */
+    struct grants *grants; /* NULL = grants are not recorded */
     struct coexist *coexist;
     struct serviceset services;
     struct publisher *publisher;
@@ -235,7 +235,7 @@ static void on_kubelet_changed(const char *name, void *userdata)
 }
 
 /* Other GPU software came or went. It is logged already. */
-static void on_neighbour(const struct coexist_news *news, void *userdata)
+static void on_other_software(const struct coexist_news *news, void *userdata)
 {
     struct agent *agent = userdata;
 
@@ -255,7 +255,7 @@ static void on_service_state(void *userdata)
     if (agent->serves && !served)
         reconcile_cdi(agent);
     if (agent->serves && agent->grants)
-        grants_kubelet_changed(agent->grants, NULL); /* what pods hold from before us */
+        grants_kubelet_changed(agent->grants, NULL); /* devices that pods already hold */
     sync_foreign_plugins(agent);
     publisher_touch(agent->publisher);
     if (agent->services.n && facts_ready(&agent->facts, &why))
@@ -348,7 +348,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- life --- */
 
-/* The last of those that talk with our programs. */
+/* The last one that talks to our programs. */
 static void free_publisher(struct agent *agent)
 {
     publisher_free(TAKE_PTR(agent->publisher));
@@ -407,8 +407,8 @@ static void on_config_event(bool warning, const char *reason, const char *messag
     publisher_event(agent->publisher, warning, reason, message, NULL, 0);
 }
 
-/* In a pod of several containers the folder is mounted into each of them; the kernel tells which
- * user connects. */
+/* In a pod of several containers the directory is mounted into each of them; the kernel reports
+ * which user connects. */
 static int start_listener(struct agent *agent, struct error *err)
 {
     const char *folder = agent->facts.flags->channel_dir;
@@ -507,7 +507,7 @@ static int start_observers(struct agent *agent, struct error *err)
                                                 .podresources = agent->podresources,
                                                 .own_namespace = flags->namespace_,
                                                 .own_pod = flags->pod_name,
-                                                .on_news = on_neighbour,
+                                                .on_news = on_other_software,
                                                 .userdata = agent},
                         &agent->coexist, err);
     if (r == 0)

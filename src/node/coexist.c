@@ -13,7 +13,7 @@
 #include "plugin/foreignplugin.h"
 
 enum {
-    LOOK_PERIOD_MS = 60000,
+    CHECK_PERIOD_MS = 60000,
     POD_SIZE = 512,
 };
 
@@ -45,11 +45,11 @@ struct foreignplugin {
 
 struct coexist {
     struct coexist_setup setup;
-    struct foreignplugin *rivals;
-    size_t n_rivals, capacity;
+    struct foreignplugin *foreign;
+    size_t n_foreign, capacity;
     char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first one; "" = none seen */
     bool asking;
-    uint64_t next_look_ms;
+    uint64_t next_check_ms;
 };
 
 static void say(const struct coexist *coexist, bool warning, const char *reason,
@@ -65,53 +65,55 @@ static void say(const struct coexist *coexist, bool warning, const char *reason,
 
 static struct foreignplugin *find_row(const struct coexist *coexist, const char *resource)
 {
-    for (size_t i = 0; i < coexist->n_rivals; i++)
-        if (str_equal(coexist->rivals[i].resource, resource))
-            return &coexist->rivals[i];
+    for (size_t i = 0; i < coexist->n_foreign; i++)
+        if (str_equal(coexist->foreign[i].resource, resource))
+            return &coexist->foreign[i];
     return NULL;
 }
 
-static void compose(struct foreignplugin *rival, const char *plugin_pod, const char *agent_pod)
+static void compose(struct foreignplugin *foreign_plugin, const char *plugin_pod,
+                    const char *agent_pod)
 {
-    bool is_agent = str_starts_with(rival->socket, "gpuslice-");
+    bool is_agent = str_starts_with(foreign_plugin->socket, "gpuslice-");
     const char *pod = is_agent ? agent_pod : plugin_pod;
     char named[POD_SIZE + 8] = "";
 
     if (*pod)
         snprintf(named, sizeof(named), " (pod %s)", pod);
     if (is_agent)
-        snprintf(rival->sentence, sizeof(rival->sentence),
+        snprintf(foreign_plugin->sentence, sizeof(foreign_plugin->sentence),
                  "another agent serves %s on this node%s; this one takes over when that one exits",
-                 rival->resource, named);
+                 foreign_plugin->resource, named);
     else
-        snprintf(rival->sentence, sizeof(rival->sentence),
+        snprintf(foreign_plugin->sentence, sizeof(foreign_plugin->sentence),
                  "NVIDIA's device plugin serves %s (%s); uninstall it%s and gpuslice takes over "
                  "immediately, running pods keep their slices",
-                 rival->resource, rival->socket, named);
+                 foreign_plugin->resource, foreign_plugin->socket, named);
 }
 
-static void say_rivals(struct coexist *coexist)
+static void report_foreign_plugins(struct coexist *coexist)
 {
-    for (size_t i = 0; i < coexist->n_rivals; i++) {
-        struct foreignplugin *rival = &coexist->rivals[i];
+    for (size_t i = 0; i < coexist->n_foreign; i++) {
+        struct foreignplugin *foreign_plugin = &coexist->foreign[i];
 
-        if (!*rival->socket)
+        if (!*foreign_plugin->socket)
             continue;
-        compose(rival, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
-        if (lograte_begin(&rival->rate, rival->socket, uv_now(coexist->setup.loop)))
-            say(coexist, true, "ForeignDevicePlugin", rival->sentence);
+        compose(foreign_plugin, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
+        if (lograte_begin(&foreign_plugin->rate, foreign_plugin->socket,
+                          uv_now(coexist->setup.loop)))
+            say(coexist, true, "ForeignDevicePlugin", foreign_plugin->sentence);
     }
 }
 
-static void say_gone(struct coexist *coexist, struct foreignplugin *rival)
+static void report_gone(struct coexist *coexist, struct foreignplugin *foreign_plugin)
 {
     char sentence[RESOURCE_NAME_SIZE + 96];
 
-    if (!lograte_end(&rival->rate))
+    if (!lograte_end(&foreign_plugin->rate))
         return;
     snprintf(sentence, sizeof(sentence),
              "no other device plugin serves %s any more; gpuslice offers it again",
-             rival->resource);
+             foreign_plugin->resource);
     say(coexist, false, "ForeignDevicePluginGone", sentence);
 }
 
@@ -132,7 +134,7 @@ static void take_pod(const struct coexist *coexist, const struct podresources_po
             snprintf(found[i], POD_SIZE, "%s/%s", pod->namespace_, pod->name);
 }
 
-static void say_component(const struct coexist *coexist, size_t i, const char *pod)
+static void report_component(const struct coexist *coexist, size_t i, const char *pod)
 {
     char sentence[POD_SIZE + 256];
 
@@ -150,14 +152,14 @@ static void on_pods(const struct podresources_pod *pods, size_t n_pods, void *us
         take_pod(coexist, &pods[i], found);
     for (size_t i = 0; i < N_COMPONENTS; i++)
         if (components[i].reason && *found[i] && !str_equal(found[i], coexist->pods[i]))
-            say_component(coexist, i, found[i]);
+            report_component(coexist, i, found[i]);
     memcpy(coexist->pods, found, sizeof(found));
-    say_rivals(coexist);
+    report_foreign_plugins(coexist);
 }
 
 static void ask(struct coexist *coexist)
 {
-    coexist->next_look_ms = uv_now(coexist->setup.loop) + LOOK_PERIOD_MS;
+    coexist->next_check_ms = uv_now(coexist->setup.loop) + CHECK_PERIOD_MS;
     if (coexist->asking)
         return;
     coexist->asking = true;
@@ -167,36 +169,36 @@ static void ask(struct coexist *coexist)
 
 void coexist_sync(struct coexist *coexist)
 {
-    if (uv_now(coexist->setup.loop) >= coexist->next_look_ms)
+    if (uv_now(coexist->setup.loop) >= coexist->next_check_ms)
         ask(coexist);
 }
 
 void coexist_foreign_plugin(struct coexist *coexist, const char *resource, const char *socket)
 {
-    struct foreignplugin *rival = find_row(coexist, resource);
+    struct foreignplugin *foreign_plugin = find_row(coexist, resource);
 
-    if (str_equal(rival ? rival->socket : "", socket ? socket : ""))
+    if (str_equal(foreign_plugin ? foreign_plugin->socket : "", socket ? socket : ""))
         return;
-    if (!rival)
-        rival =
-            array_push(&coexist->rivals, &coexist->n_rivals, &coexist->capacity, sizeof(*rival));
-    if (!rival)
+    if (!foreign_plugin)
+        foreign_plugin = array_push(&coexist->foreign, &coexist->n_foreign, &coexist->capacity,
+                                    sizeof(*foreign_plugin));
+    if (!foreign_plugin)
         return;
-    snprintf(rival->resource, sizeof(rival->resource), "%s", resource);
-    snprintf(rival->socket, sizeof(rival->socket), "%s", socket ? socket : "");
+    snprintf(foreign_plugin->resource, sizeof(foreign_plugin->resource), "%s", resource);
+    snprintf(foreign_plugin->socket, sizeof(foreign_plugin->socket), "%s", socket ? socket : "");
     if (!socket) {
-        say_gone(coexist, rival);
+        report_gone(coexist, foreign_plugin);
         return;
     }
-    compose(rival, "", "");
+    compose(foreign_plugin, "", "");
     ask(coexist);
 }
 
 const char *coexist_message(const struct coexist *coexist, const char *resource)
 {
-    const struct foreignplugin *rival = find_row(coexist, resource);
+    const struct foreignplugin *foreign_plugin = find_row(coexist, resource);
 
-    return rival && *rival->socket ? rival->sentence : NULL;
+    return foreign_plugin && *foreign_plugin->socket ? foreign_plugin->sentence : NULL;
 }
 
 /* --- life --- */
@@ -216,6 +218,6 @@ void coexist_free(struct coexist *coexist)
 {
     if (!coexist)
         return;
-    free(coexist->rivals);
+    free(coexist->foreign);
     free(coexist);
 }

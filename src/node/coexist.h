@@ -29,7 +29,7 @@ typedef void coexist_fn(const struct coexist_news *news, void *userdata);
 struct coexist_setup {
     uv_loop_t *loop;
     struct podresources *podresources;   /* freed first */
-    const char *own_namespace, *own_pod; /* our own pod does not count; NULL = unknown */
+    const char *own_namespace, *own_pod; /* our own pod is skipped; NULL = unknown */
     coexist_fn *on_news;
     void *userdata;
 };

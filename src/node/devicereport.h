@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * Devices in the words of log and events: "GPU 3 (GPU-...) is Unhealthy: ...", "MIG device 3:1
- * (MIG-...) is fit for use again". Lines of the log name a MIG device by `device`, and its GPU by
- * `gpu`.
+ * Describes devices for log and events: "GPU 3 (GPU-...) is Unhealthy: ...", "MIG device 3:1
+ * (MIG-...) is usable again". Log lines name a MIG device by `device`, and its GPU by `gpu`.
  */
 
 #include <stdbool.h>

@@ -183,8 +183,7 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
 static void on_unwatched(const char *uuid, const char *reason, void *userdata)
 {
     (void)userdata;
-    log_warning("GPU cannot be watched for XID events; it is probed only", "gpu", uuid, "reason",
-                reason);
+    log_warning("GPU does not report XID events; it is only probed", "gpu", uuid, "reason", reason);
 }
 
 static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
@@ -195,8 +194,8 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
     snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem),
              "%s does not return", call);
     publisher_touch(watch->publisher);
-    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be ended"
-                    : "a driver call does not return; its process was ended",
+    log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
+                    : "a driver call does not return; its process was killed",
               "call", call, "gpu", *uuid ? uuid : NULL);
     apply_health(watch, health_hang(&watch->health, call, uuid, clock_now_ms()));
 }

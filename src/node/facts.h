@@ -31,7 +31,7 @@ struct facts_counters {
 struct facts {
     const struct agent_flags *flags;     /* borrowed, like the next five */
     const struct serviceset *services;   /* NULL before the first plan */
-    const struct grants *grants;         /* NULL = no record is kept of what is given */
+    const struct grants *grants;         /* NULL = grants are not recorded */
     const struct coexist *coexist;       /* NULL before it is observed */
     const struct nodeconfig *nodeconfig; /* likewise */
     struct inventory machine;            /* as remembered, see machine.h */

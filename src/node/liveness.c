@@ -18,7 +18,8 @@ static void on_request(struct channel *channel, uint32_t id, uint16_t kind, cons
                        size_t size, void *userdata)
 {
     (void)body, (void)size, (void)userdata;
-    (void)channel_answer(channel, id, kind, NULL, 0); /* a probe that is gone needs none */
+    (void)channel_answer(channel, id, kind, NULL,
+                         0); /* a probe that disconnected needs no response */
 }
 
 int liveness_serve(struct listener *listener)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Is the agent alive? An exec probe (`gpuslice-node --part=probe`) asks it over its own socket, so
- * that no HTTP server and no client of one has a part in the answer. An agent whose loop turns is
- * alive; whether it is ready is another question (/readyz).
+ * The liveness check. An exec probe (`gpuslice-node --part=probe`) queries the agent over its own
+ * socket, so that no HTTP server or client can affect the result. An agent whose loop runs is
+ * alive; whether it is ready is a different question (/readyz).
  */
 
 struct listener;
@@ -14,6 +14,6 @@ int liveness_serve(struct listener *listener);
 
 enum { LIVENESS_DEADLINE_MS = 3000 };
 
-/* The probe's: asks the agent that listens at this socket, says a sentence on standard output, and
- * returns the exit status: 0 = alive, 1 = not. */
+/* The probe's side: queries the agent listening on this socket, prints a message to standard
+ * output, and returns the exit status: 0 = alive, 1 = not. */
 int liveness_probe(const char *socket);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /* gpuslice-node: the agent; as --part=driver, which the agent starts, its driver helper; and as
- * --part=probe the question whether it is alive. */
+ * --part=probe the liveness probe. */
 
 #include <limits.h>
 #include <signal.h>

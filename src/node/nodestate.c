@@ -170,14 +170,14 @@ static int judge_services(const struct facts *facts, struct sync_state *state)
 /* The most severe first. */
 static int judge(const struct facts *facts, struct sync_state *state)
 {
-    char rival[1024];
+    char foreign_plugin[1024];
 
     if (*facts->driver_problem)
         return set_condition(state, false, "DriverNotAvailable", facts->driver_problem);
     if (facts->grants && *grants_problem(facts->grants))
         return set_condition(state, false, "GrantsNotWritable", grants_problem(facts->grants));
-    if (facts_foreign_plugin(facts, rival, sizeof(rival)))
-        return set_condition(state, false, "ForeignDevicePlugin", rival);
+    if (facts_foreign_plugin(facts, foreign_plugin, sizeof(foreign_plugin)))
+        return set_condition(state, false, "ForeignDevicePlugin", foreign_plugin);
     if (*facts->refusal)
         return set_condition(state, false, "ConfigurationRefused", facts->refusal);
     if (!facts->offer)

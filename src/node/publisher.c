@@ -54,7 +54,7 @@ static void publish(struct publisher *publisher, struct sync_state *state)
     write_file(publisher, state); /* last: it adds the time */
 }
 
-static void on_look(uv_timer_t *timer);
+static void on_check(uv_timer_t *timer);
 
 /* True if resources still being registered have had their time. */
 static bool is_due(struct publisher *publisher, bool settling)
@@ -71,11 +71,11 @@ static bool is_due(struct publisher *publisher, bool settling)
     due_ms = publisher->unsettled_since_ms + PUBLISHER_SETTLE_MS;
     if (now_ms >= due_ms)
         return true;
-    uv_timer_start(&publisher->look, on_look, due_ms - now_ms, 0);
+    uv_timer_start(&publisher->look, on_check, due_ms - now_ms, 0);
     return false;
 }
 
-static void on_look(uv_timer_t *timer)
+static void on_check(uv_timer_t *timer)
 {
     struct publisher *publisher = timer->data;
     struct sync_state state;
@@ -97,7 +97,7 @@ void publisher_touch(struct publisher *publisher)
         return; /* there is no receiver */
     if (!uv_is_active((uv_handle_t *)&publisher->look) ||
         uv_timer_get_due_in(&publisher->look) > SOON_MS)
-        uv_timer_start(&publisher->look, on_look, SOON_MS, 0);
+        uv_timer_start(&publisher->look, on_check, SOON_MS, 0);
 }
 
 /* --- events --- */

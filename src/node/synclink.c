@@ -15,17 +15,17 @@
 struct synclink {
     struct subprocess *subprocess; /* NULL if the program connects to the listener */
     struct listener *listener;
-    struct channel *channel; /* NULL while no program is there */
+    struct channel *channel; /* NULL while no program is connected */
     uv_timer_t shutdown;
-    struct text setup, state; /* messages, as the program gets them */
-    bool setup_due, state_due, bye_due;
-    char *events[SYNCLINK_MAX_EVENTS]; /* messages; from first_event on, around the end */
+    struct text setup, state; /* messages, as sent to the program */
+    bool setup_due, state_due, shutdown_due;
+    char *events[SYNCLINK_MAX_EVENTS]; /* messages; starting at first_event, wrapping around */
     size_t first_event, n_events;
     uint64_t lost_events;
-    bool is_puzzling;  /* the program sent what we do not understand; logged already */
-    bool has_spoken;   /* the program that is there now */
-    bool hears_server; /* by its last news */
-    bool is_uninstall; /* its response to the shutdown */
+    bool is_incompatible;  /* the program sent an invalid message; logged already */
+    bool has_sent_news;    /* the connected program */
+    bool server_reachable; /* by its last news */
+    bool is_uninstall;     /* its response to the shutdown */
     synclink_news_fn *on_news;
     void *userdata;
     synclink_gone_fn *on_gone;
@@ -50,7 +50,7 @@ static int send_text(struct synclink *link, enum sync_message_kind kind, const c
                           strlen(message));
 }
 
-static int send_bye(struct synclink *link)
+static int send_shutdown(struct synclink *link)
 {
     cleanup_text struct text bye = TEXT_INIT;
     int r = sync_message_write(&(struct sync_message){.kind = SYNC_SHUTDOWN}, &bye);
@@ -58,7 +58,7 @@ static int send_bye(struct synclink *link)
     return r < 0 ? r : send_text(link, SYNC_SHUTDOWN, text_string(&bye));
 }
 
-/* Sends what is due next; false when nothing is, or it cannot be sent now and stays due. */
+/* Sends what is due next; false if nothing is, or it cannot be sent now and stays due. */
 static bool send_one(struct synclink *link)
 {
     if (link->setup_due) {
@@ -75,14 +75,14 @@ static bool send_one(struct synclink *link)
         free(take_event(link));
         return true;
     }
-    if (!link->bye_due)
+    if (!link->shutdown_due)
         return false;
-    link->bye_due = send_bye(link) < 0;
-    return !link->bye_due;
+    link->shutdown_due = send_shutdown(link) < 0;
+    return !link->shutdown_due;
 }
 
-/* What the channel does not take at once stays here, where it has a bound and survives the program
- * that would have got it. */
+/* What the channel does not accept immediately stays here, bounded, and survives the program it was
+ * meant for. */
 static void send_due(struct synclink *link)
 {
     while (link->channel && channel_is_drained(link->channel) && send_one(link))
@@ -101,7 +101,7 @@ static void on_up(struct channel *channel, const char *name, void *userdata)
 
     (void)name;
     link->channel = channel;
-    link->is_puzzling = link->has_spoken = link->hears_server = false;
+    link->is_incompatible = link->has_sent_news = link->server_reachable = false;
     link->setup_due = true;
     link->state_due = link->state.length > 0;
     send_due(link);
@@ -118,7 +118,7 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
     int r = sync_message_read(body, size, &message, &err);
 
     (void)channel, (void)kind;
-    link->has_spoken = true;
+    link->has_sent_news = true;
     if (r == 0 && message.kind == SYNC_UNINSTALL && link->on_gone) {
         link->is_uninstall = true;
         return;
@@ -126,14 +126,14 @@ static void on_notice(struct channel *channel, uint16_t kind, const char *body, 
     if (r == 0 && message.kind == SYNC_NEWS) {
         if (link->on_gone)
             return; /* there is no receiver for it any more */
-        link->hears_server = message.news.heard;
+        link->server_reachable = message.news.reachable;
         link->on_news(&message.news, link->userdata);
         return;
     }
-    if (!link->is_puzzling)
+    if (!link->is_incompatible)
         log_error("gpuslice-nodesync sent an invalid message", "reason",
                   r < 0 ? error_text(&err) : "only the agent sends this message");
-    link->is_puzzling = true;
+    link->is_incompatible = true;
 }
 
 /* --- life --- */
@@ -292,7 +292,7 @@ void synclink_state(struct synclink *link, const struct sync_state *state)
         text = (struct text)TEXT_INIT;
         link->state_due = true;
     }
-    send_due(link); /* also what could not be sent before */
+    send_due(link); /* including what could not be sent before */
 }
 
 void synclink_event(struct synclink *link, const struct sync_event *event)
@@ -314,15 +314,15 @@ void synclink_event(struct synclink *link, const struct sync_event *event)
     send_due(link);
 }
 
-/* The program runs, and has told at least once what it sees. */
-static bool has_company(const struct synclink *link)
+/* The program runs, and has sent news at least once. */
+static bool has_peer(const struct synclink *link)
 {
-    return link && link->channel && link->has_spoken;
+    return link && link->channel && link->has_sent_news;
 }
 
 bool synclink_is_connected(const struct synclink *link)
 {
-    return has_company(link) && link->hears_server;
+    return has_peer(link) && link->server_reachable;
 }
 
 uint64_t synclink_lost_events(const struct synclink *link)
@@ -332,13 +332,13 @@ uint64_t synclink_lost_events(const struct synclink *link)
 
 bool synclink_leave(struct synclink *link, synclink_gone_fn *on_gone, void *userdata)
 {
-    if (!has_company(link))
+    if (!has_peer(link))
         return false;
     if (link->subprocess)
         subprocess_let_end(link->subprocess);
     link->on_gone = on_gone;
     link->gone_userdata = userdata;
-    link->bye_due = true;
+    link->shutdown_due = true;
     uv_timer_start(&link->shutdown, on_shutdown_over, SYNC_SHUTDOWN_MS, 0);
     send_due(link);
     return true;

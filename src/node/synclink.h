@@ -5,8 +5,8 @@
  * The agent's side of its protocol with gpuslice-nodesync (nodesync/message.h).
  *
  * Nothing here waits and nothing grows: of the state only the newest is kept, and of the events the
- * newest SYNCLINK_MAX_EVENTS. A program that died or hangs is replaced and told everything again;
- * slicing goes on without it. It is our child, or a container beside us that connects.
+ * newest SYNCLINK_MAX_EVENTS. A program that died or hangs is replaced and gets everything again;
+ * slicing continues without it. It is our child, or a container beside us that connects.
  */
 
 #include <stdbool.h>

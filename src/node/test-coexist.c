@@ -91,7 +91,7 @@ static int tear_down(void **state)
 
 #define GPU "nvidia.com/gpu"
 
-static void a_rival_is_said_once_with_its_pod(void **state)
+static void a_foreign_plugin_is_reported_once_with_its_pod(void **state)
 {
     static const struct podresources_pod pods[] = {{"default", "web"},
                                                    {"kube-system", "nvdp-nvidia-device-plugin-x"}};
@@ -114,7 +114,7 @@ static void a_rival_is_said_once_with_its_pod(void **state)
 }
 
 /* Gone before the kubelet told whose pod it is. */
-static void a_short_visit_is_not_said(void **state)
+static void a_short_visit_is_not_reported(void **state)
 {
     struct world *world = *state;
 
@@ -124,7 +124,7 @@ static void a_short_visit_is_not_said(void **state)
     assert_string_equal(text_string(&world->said), "");
 }
 
-static void a_flapping_rival_falls_silent(void **state)
+static void a_flapping_foreign_plugin_is_rate_limited(void **state)
 {
     struct world *world = *state;
 
@@ -151,7 +151,7 @@ static void another_agent_is_no_plugin_of_nvidia(void **state)
                         "this one takes over when that one exits");
 }
 
-static void components_are_said_when_they_are_new(void **state)
+static void new_components_are_reported(void **state)
 {
     static const struct podresources_pod pods[] = {{"gpu-operator", "nvidia-mig-manager-4zd8q"},
                                                    {"gpu-operator", "gpu-feature-discovery-w8s5x"},
@@ -173,11 +173,13 @@ static void components_are_said_when_they_are_new(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_rival_is_said_once_with_its_pod, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_short_visit_is_not_said, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_flapping_rival_falls_silent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_foreign_plugin_is_reported_once_with_its_pod, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_short_visit_is_not_reported, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_flapping_foreign_plugin_is_rate_limited, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(another_agent_is_no_plugin_of_nvidia, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(components_are_said_when_they_are_new, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(new_components_are_reported, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("node/coexist", tests, NULL, NULL);

@@ -34,14 +34,15 @@ const char *service_resource(const struct service *service)
     return service->resource;
 }
 
-static const char *rival; /* the message about the plugin that serves instead of us; NULL = none */
+static const char
+    *foreign_plugin; /* the message about the plugin that serves instead of us; NULL = none */
 
 bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size)
 {
     (void)facts;
-    if (rival)
-        snprintf(message, size, "%s", rival);
-    return rival;
+    if (foreign_plugin)
+        snprintf(message, size, "%s", foreign_plugin);
+    return foreign_plugin;
 }
 
 static bool config_is_missing;
@@ -67,7 +68,7 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
 
-    rival = NULL;
+    foreign_plugin = NULL;
     config_is_missing = false;
     world->gpus = (struct service){"nvidia.com/gpu", true};
     world->halves = (struct service){"nvidia.com/gpu-half", true};
@@ -133,7 +134,7 @@ static void assert_condition(const struct world *world, bool ready, const char *
 /* --- when --- */
 
 /* What is not said is removed from the Node: an agent that just started must not. */
-static void nothing_is_said_before_something_is_known(void **state)
+static void nothing_is_published_before_something_is_known(void **state)
 {
     struct world *world = *state;
 
@@ -190,21 +191,21 @@ static void counts_resources_as_people_do(void **state)
 }
 
 /* One trouble after the other is solved, the gravest first. */
-static void the_gravest_trouble_is_said(void **state)
+static void the_gravest_trouble_is_reported(void **state)
 {
     struct world *world = *state;
     struct facts *facts = &world->facts;
 
     world->gpus.ready = false;
     snprintf(facts->refusal, sizeof(facts->refusal), "a.yaml:1:1: no such key");
-    rival = "NVIDIA's device plugin serves nvidia.com/gpu";
+    foreign_plugin = "NVIDIA's device plugin serves nvidia.com/gpu";
     snprintf(facts->driver_problem, sizeof(facts->driver_problem), "the driver is not loaded");
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "DriverNotAvailable", "the driver is not loaded");
     facts->driver_problem[0] = '\0';
     assert_int_equal(say(world), 0);
-    assert_condition(world, false, "ForeignDevicePlugin", rival);
-    rival = NULL;
+    assert_condition(world, false, "ForeignDevicePlugin", foreign_plugin);
+    foreign_plugin = NULL;
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "ConfigurationRefused", "a.yaml:1:1: no such key");
     facts->refusal[0] = '\0';
@@ -224,7 +225,7 @@ static void an_unasked_driver_is_trouble_on_any_node(void **state)
     assert_int_equal(world->said.n_labels, 0);
 }
 
-static void an_empty_folder_of_configurations_is_said(void **state)
+static void an_empty_folder_of_configurations_is_reported(void **state)
 {
     struct world *world = *state;
 
@@ -340,13 +341,13 @@ static void own_labels_and_taints_go_along(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_A_WORLD(nothing_is_said_before_something_is_known),
+        IN_A_WORLD(nothing_is_published_before_something_is_known),
         IN_A_WORLD(a_node_without_a_gpu_has_no_condition),
         IN_A_WORLD(resources_on_their_way_are_told_from_those_that_arrived),
         IN_A_WORLD(counts_resources_as_people_do),
-        IN_A_WORLD(the_gravest_trouble_is_said),
+        IN_A_WORLD(the_gravest_trouble_is_reported),
         IN_A_WORLD(an_unasked_driver_is_trouble_on_any_node),
-        IN_A_WORLD(an_empty_folder_of_configurations_is_said),
+        IN_A_WORLD(an_empty_folder_of_configurations_is_reported),
         IN_A_WORLD(labels_say_what_is_offered),
         IN_A_WORLD(the_configuration_says_how_labels_are_published),
         IN_A_WORLD(the_time_is_said_where_it_costs_nothing),

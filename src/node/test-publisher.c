@@ -184,7 +184,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void assert_said(const char *expected)
+static void assert_sent(const char *expected)
 {
     assert_string_equal(text_string(&said), expected);
     text_deinit(&said);
@@ -203,7 +203,7 @@ static void assert_file(const char *path, const char *expected)
 
 /* --- the state --- */
 
-static void many_changes_are_told_once(void **state)
+static void many_changes_are_sent_once(void **state)
 {
     struct world *world = *state;
 
@@ -211,15 +211,15 @@ static void many_changes_are_told_once(void **state)
     assert_string_equal(node_name, "gpu-1");
     for (int i = 0; i < 100; i++)
         publisher_touch(world->publisher);
-    assert_said("");
+    assert_sent("");
     bed_advance(&world->bed, 20);
-    assert_said("all is well; ");
+    assert_sent("all is well; ");
     bed_advance(&world->bed, 60000);
-    assert_said("");
+    assert_sent("");
 }
 
 /* A later state removes what the previous agent wrote. */
-static void nothing_is_told_while_nothing_is_known(void **state)
+static void nothing_is_sent_while_nothing_is_known(void **state)
 {
     struct world *world = *state;
 
@@ -227,11 +227,11 @@ static void nothing_is_told_while_nothing_is_known(void **state)
     outcome = NODESTATE_UNKNOWN;
     publisher_touch(world->publisher);
     bed_advance(&world->bed, 60000);
-    assert_said("");
+    assert_sent("");
     outcome = -ENOMEM;
     publisher_touch(world->publisher);
     bed_advance(&world->bed, 60000);
-    assert_said("");
+    assert_sent("");
 }
 
 /* A restart is no news to the cluster, unless it goes wrong. */
@@ -247,12 +247,12 @@ static void resources_on_their_way_have_five_seconds(void **state)
         bed_advance(&world->bed, 100);
         publisher_touch(world->publisher);
     }
-    assert_said("");
+    assert_sent("");
     bed_advance(&world->bed, 200);
-    assert_said("not registered; ");
+    assert_sent("not registered; ");
 }
 
-static void resources_that_arrive_are_told_at_once(void **state)
+static void resources_that_arrive_are_sent_at_once(void **state)
 {
     struct world *world = *state;
 
@@ -261,11 +261,11 @@ static void resources_that_arrive_are_told_at_once(void **state)
         outcome = NODESTATE_SETTLING;
         publisher_touch(world->publisher);
         bed_advance(&world->bed, 3000);
-        assert_said("");
+        assert_sent("");
         outcome = 0;
         publisher_touch(world->publisher);
         bed_advance(&world->bed, 20);
-        assert_said("all is well; ");
+        assert_sent("all is well; ");
     }
 }
 
@@ -291,7 +291,7 @@ static void without_a_node_name_the_file_is_written_all_the_same(void **state)
     publisher_touch(world->publisher);
     bed_advance(&world->bed, 20);
     assert_file(path, "");
-    assert_said("");
+    assert_sent("");
 }
 
 static void the_file_goes_with_an_agent_that_ends(void **state)
@@ -325,11 +325,11 @@ static void an_event_of_a_gpu_names_its_pods(void **state)
     start(world);
     publisher_device_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy",
                            "GPU 1 is Unhealthy");
-    assert_said(""); /* the pods are asked for first */
+    assert_sent(""); /* the pods are asked for first */
     assert_string_equal(text_string(&asked_ids),
                         BED_UUID_1 "::0 " BED_UUID_1 "::1 " BED_UUID_1 "::2 " BED_UUID_1 "::3 ");
     asked(pods, 3, asked_userdata);
-    assert_said("!GPU 1 is Unhealthy default/train ml/serve; ");
+    assert_sent("!GPU 1 is Unhealthy default/train ml/serve; ");
 }
 
 /* Pods may still hold a device of what was offered before. */
@@ -342,7 +342,7 @@ static void devices_of_the_offer_before_count(void **state)
     publisher_device_event(world->publisher, BED_UUID_0, false, "GPUHealthy", "fit again");
     assert_non_null(strstr(text_string(&asked_ids), BED_UUID_0 "::3 " BED_UUID_0 " "));
     asked(NULL, 0, asked_userdata);
-    assert_said("fit again; ");
+    assert_sent("fit again; ");
     bed_offer_free(world->facts.earlier);
 }
 
@@ -362,18 +362,18 @@ static void a_mig_device_has_pods_of_its_own(void **state)
     asked(NULL, 0, asked_userdata);
 }
 
-static void an_event_without_pods_is_told_at_once(void **state)
+static void an_event_without_pods_is_sent_at_once(void **state)
 {
     struct world *world = *state;
 
     start(world);
     publisher_device_event(world->publisher, "GPU-none", true, "GPUUnhealthy", "not sliced");
-    assert_said("!not sliced; "); /* nobody can hold a device of it */
+    assert_sent("!not sliced; "); /* nobody can hold a device of it */
     ask_result = -EAGAIN;
     publisher_device_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "too many");
-    assert_said("!too many; ");
+    assert_sent("!too many; ");
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
-    assert_said("taken; ");
+    assert_sent("taken; ");
 }
 
 static void a_node_without_a_gpu_is_silent(void **state)
@@ -383,10 +383,10 @@ static void a_node_without_a_gpu_is_silent(void **state)
     start(world);
     world->facts.machine.n_gpus = 0;
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
-    assert_said("");
+    assert_sent("");
     world->facts.machine_known = false; /* it may have one yet */
     publisher_event(world->publisher, false, "ConfigurationTaken", "taken", NULL, 0);
-    assert_said("taken; ");
+    assert_sent("taken; ");
 }
 
 /* Its question to the kubelet is open; freed, as LSan knows. */
@@ -398,7 +398,7 @@ static void an_event_may_be_open_at_the_end(void **state)
     publisher_device_event(world->publisher, BED_UUID_0, true, "GPUUnhealthy", "one");
     publisher_device_event(world->publisher, BED_UUID_1, true, "GPUUnhealthy", "two");
     publisher_free(TAKE_PTR(world->publisher));
-    assert_said("");
+    assert_sent("");
 }
 
 /* --- without --- */
@@ -413,7 +413,7 @@ static void no_publisher_is_fine(void **state)
     assert_int_equal(publisher_lost_events(NULL), 0);
     assert_false(publisher_leave(NULL, NULL));
     publisher_free(NULL);
-    assert_said("");
+    assert_sent("");
 }
 
 static void without_a_node_name_nobody_has_to_be_told_of_the_end(void **state)
@@ -431,16 +431,16 @@ static void without_a_node_name_nobody_has_to_be_told_of_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_A_WORLD(many_changes_are_told_once),
-        IN_A_WORLD(nothing_is_told_while_nothing_is_known),
+        IN_A_WORLD(many_changes_are_sent_once),
+        IN_A_WORLD(nothing_is_sent_while_nothing_is_known),
         IN_A_WORLD(resources_on_their_way_have_five_seconds),
-        IN_A_WORLD(resources_that_arrive_are_told_at_once),
+        IN_A_WORLD(resources_that_arrive_are_sent_at_once),
         IN_A_WORLD(without_a_node_name_the_file_is_written_all_the_same),
         IN_A_WORLD(the_file_goes_with_an_agent_that_ends),
         IN_A_WORLD(an_event_of_a_gpu_names_its_pods),
         IN_A_WORLD(devices_of_the_offer_before_count),
         IN_A_WORLD(a_mig_device_has_pods_of_its_own),
-        IN_A_WORLD(an_event_without_pods_is_told_at_once),
+        IN_A_WORLD(an_event_without_pods_is_sent_at_once),
         IN_A_WORLD(a_node_without_a_gpu_is_silent),
         IN_A_WORLD(an_event_may_be_open_at_the_end),
         cmocka_unit_test(no_publisher_is_fine),

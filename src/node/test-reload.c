@@ -21,7 +21,7 @@
 /* --- which file is meant, played --- */
 
 static char meant[BED_PATH_SIZE], trouble[80];
-static char stand_ins[NODECONFIG_FALLBACKS][BED_PATH_SIZE];
+static char fallbacks[NODECONFIG_FALLBACKS][BED_PATH_SIZE];
 static bool is_waiting;
 static unsigned n_remembered;
 
@@ -40,7 +40,7 @@ const char *nodeconfig_problem(const struct nodeconfig *config)
 const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
 {
     (void)config;
-    return *stand_ins[which] ? stand_ins[which] : NULL;
+    return *fallbacks[which] ? fallbacks[which] : NULL;
 }
 
 bool nodeconfig_is_waiting(const struct nodeconfig *config)
@@ -89,7 +89,7 @@ static int set_up(void **state)
 
     bed_init(&world->bed);
     *meant = *trouble = '\0';
-    memset(stand_ins, 0, sizeof(stand_ins));
+    memset(fallbacks, 0, sizeof(fallbacks));
     is_waiting = false;
     n_remembered = 0;
     world->facts.flags = &world->flags;
@@ -127,7 +127,7 @@ static unsigned replicas(const struct world *world)
     return config->policy.n_sharing ? config->policy.sharing[0].replicas : 1;
 }
 
-static void assert_said(const char *expected)
+static void assert_sent(const char *expected)
 {
     assert_string_equal(text_string(&said), expected);
     text_deinit(&said);
@@ -148,7 +148,7 @@ static void starts_with_what_is_meant(void **state)
     assert_string_equal(world->facts.config_path, meant);
     assert_true(world->facts.config_taken_at > 0);
     assert_int_equal(n_remembered, 1);
-    assert_said(""); /* a start is no news */
+    assert_sent(""); /* a start is no news */
 }
 
 static void no_file_is_an_empty_configuration(void **state)
@@ -180,14 +180,14 @@ static void better_another_one_than_no_slices(void **state)
     struct world *world = *state;
 
     put(world, "bad.yaml", "sharing: 7\n", meant);
-    put(world, "before.yaml", "flags: [", stand_ins[0]); /* no good either */
-    put(world, "default.yaml", SHARED_BY("2"), stand_ins[1]);
+    put(world, "before.yaml", "flags: [", fallbacks[0]); /* no good either */
+    put(world, "default.yaml", SHARED_BY("2"), fallbacks[1]);
     assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 2);
-    assert_string_equal(world->facts.config_path, stand_ins[1]);
+    assert_string_equal(world->facts.config_path, fallbacks[1]);
     assert_true(str_starts_with(world->facts.refusal, meant));
     assert_int_equal(n_remembered, 0); /* the next start tries what is meant again */
-    assert_said("!ConfigurationRefused ");
+    assert_sent("!ConfigurationRefused ");
 }
 
 static void a_choice_that_names_nothing_is_stood_in_for(void **state)
@@ -195,7 +195,7 @@ static void a_choice_that_names_nothing_is_stood_in_for(void **state)
     struct world *world = *state;
 
     snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
-    put(world, "before.yaml", SHARED_BY("3"), stand_ins[0]);
+    put(world, "before.yaml", SHARED_BY("3"), fallbacks[0]);
     assert_int_equal(reload_first(&world->reload), 0);
     assert_int_equal(replicas(world), 3);
     assert_string_equal(world->facts.refusal, trouble);
@@ -232,7 +232,7 @@ static void a_good_one_is_taken(void **state)
     assert_string_equal(world->facts.refusal, "");
     assert_int_equal(world->facts.counters.reloads, 1);
     assert_int_equal(n_remembered, 1);
-    assert_said("ConfigurationTaken ");
+    assert_sent("ConfigurationTaken ");
 }
 
 /* By whatever way it is bad, the one in force stays there. */
@@ -259,7 +259,7 @@ static void a_bad_one_is_refused_with_its_place(void **state)
         if (!strstr(world->facts.refusal, rows[i].refusal))
             fail_msg("row %zu: %s", i, world->facts.refusal);
         assert_int_equal(world->facts.counters.failed_reloads, i + 1);
-        assert_said("!ConfigurationRefused ");
+        assert_sent("!ConfigurationRefused ");
     }
     assert_int_equal(n_remembered, 0);
 }
@@ -275,7 +275,7 @@ static void a_refusal_ends_with_the_next_good_one(void **state)
     assert_int_equal(reload_now(&world->reload), 0);
     assert_int_equal(replicas(world), 6);
     assert_string_equal(world->facts.refusal, "");
-    assert_said("!ConfigurationRefused ConfigurationTaken ");
+    assert_sent("!ConfigurationRefused ConfigurationTaken ");
 }
 
 static void a_file_that_is_gone_is_refused(void **state)

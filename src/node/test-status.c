@@ -37,12 +37,13 @@ struct service_counters service_counters(const struct service *service)
     return service->counters;
 }
 
-static const char *rival; /* the message about the plugin that serves nvidia.com/gpu; NULL = none */
+static const char
+    *foreign_plugin; /* the message about the plugin that serves nvidia.com/gpu; NULL = none */
 
 const char *coexist_message(const struct coexist *coexist, const char *resource)
 {
     (void)coexist;
-    return str_equal(resource, "nvidia.com/gpu") ? rival : NULL;
+    return str_equal(resource, "nvidia.com/gpu") ? foreign_plugin : NULL;
 }
 
 static bool has_cluster;
@@ -79,7 +80,7 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
 
-    rival = NULL;
+    foreign_plugin = NULL;
     has_cluster = false;
     world->gpus =
         (struct service){"nvidia.com/gpu",
@@ -145,18 +146,18 @@ static void ready_is_who_serves_everything(void **state)
                   "nvidia.com/gpu-half is not registered with the kubelet\n");
 }
 
-static void a_rival_is_named(void **state)
+static void a_foreign_plugin_is_named(void **state)
 {
     struct world *world = *state;
     char message[80] = "";
 
     assert_false(facts_foreign_plugin(&world->facts, message, sizeof(message)));
     world->gpus.ready = false;
-    rival = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
+    foreign_plugin = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
     assert_answer(world, HTTPLINK_READY, 503,
                   "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it\n");
     assert_true(facts_foreign_plugin(&world->facts, message, sizeof(message)));
-    assert_string_equal(message, rival);
+    assert_string_equal(message, foreign_plugin);
 }
 
 static void an_agent_that_just_started_says_what_it_waits_for(void **state)
@@ -293,7 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_A_WORLD(who_answers_is_healthy),
         IN_A_WORLD(ready_is_who_serves_everything),
-        IN_A_WORLD(a_rival_is_named),
+        IN_A_WORLD(a_foreign_plugin_is_named),
         IN_A_WORLD(an_agent_that_just_started_says_what_it_waits_for),
         IN_A_WORLD(devices_are_counted_by_health),
         IN_A_WORLD(mig_devices_are_named),

@@ -71,7 +71,7 @@ static void on_settled(uv_timer_t *timer);
 
 /* Schedules a check. An earlier pending one stays: otherwise constant activity in the directory
  * would delay it indefinitely. */
-static void look_in(struct configfile *file, uint64_t ms)
+static void schedule_check(struct configfile *file, uint64_t ms)
 {
     if (!uv_is_active((uv_handle_t *)&file->settle) || uv_timer_get_due_in(&file->settle) > ms)
         uv_timer_start(&file->settle, on_settled, ms, 0);
@@ -80,7 +80,7 @@ static void look_in(struct configfile *file, uint64_t ms)
 static void poll_if_absent(struct configfile *file)
 {
     if (!file->watching || file->seen.st_ino == 0)
-        look_in(file, ABSENT_POLL_MS);
+        schedule_check(file, ABSENT_POLL_MS);
 }
 
 void configfile_check(struct configfile *file)
@@ -98,7 +98,7 @@ void configfile_check(struct configfile *file)
 void configfile_touch(struct configfile *file)
 {
     file->touched = true;
-    look_in(file, 0);
+    schedule_check(file, 0);
 }
 
 static void on_settled(uv_timer_t *timer)
@@ -109,7 +109,7 @@ static void on_settled(uv_timer_t *timer)
 static void on_folder_changed(const char *name, void *userdata)
 {
     (void)name;
-    look_in(userdata, SETTLE_MS);
+    schedule_check(userdata, SETTLE_MS);
 }
 
 static int start(struct configfile *file, uv_loop_t *loop)

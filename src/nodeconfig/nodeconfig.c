@@ -36,12 +36,12 @@ struct nodeconfig {
     char *taken;             /* the last used file name; NULL = none, or no file */
     char *label;             /* NULL = the Node does not have it */
     bool label_known;        /* received, remembered, or timed out */
-    bool label_told;         /* received from the cluster, and so remembered */
+    bool label_received;     /* received from the cluster, and so remembered */
     bool waiting;            /* nothing was used yet, and nothing can be */
     bool seen;               /* there was a usable configuration */
     struct lograte absence;  /* of any configuration */
     struct configfile *file; /* NULL while none is selected, and for an empty configuration */
-    char path[PATH_MAX], stand_in[PATH_MAX];
+    char path[PATH_MAX], fallback[PATH_MAX];
     char trouble[sizeof(((struct error *)NULL)->message)];
     char remembered[PATH_MAX]; /* the file with the label's last known value */
 };
@@ -184,7 +184,7 @@ static int follow(struct nodeconfig *config, const char *path, struct error *err
 }
 
 /* True the first time. */
-static bool say_waiting(struct nodeconfig *config)
+static bool log_waiting(struct nodeconfig *config)
 {
     const char *sentence = "there is no configuration yet; waiting for one";
     const bool is_first = lograte_change(&config->absence, sentence);
@@ -207,7 +207,7 @@ static bool choose(struct nodeconfig *config)
     r = pick(config, config->label, path, &empty, &err);
     config->waiting = empty && !config->seen;
     if (config->waiting)
-        return say_waiting(config);
+        return log_waiting(config);
     config->seen = true;
     if (r >= 0 && was_seen && !*before && str_equal(path, config->path))
         return false;
@@ -222,7 +222,7 @@ static bool choose(struct nodeconfig *config)
 static void on_settled(uv_timer_t *timer);
 
 /* An earlier pending check stays, or a busy directory would delay it indefinitely. */
-static void look_in(struct nodeconfig *config, uint64_t ms)
+static void schedule_check(struct nodeconfig *config, uint64_t ms)
 {
     if (!uv_is_active((uv_handle_t *)&config->settle) || uv_timer_get_due_in(&config->settle) > ms)
         uv_timer_start(&config->settle, on_settled, ms, 0);
@@ -231,7 +231,7 @@ static void look_in(struct nodeconfig *config, uint64_t ms)
 static bool look(struct nodeconfig *config)
 {
     if (!dirwatch_watch(&config->folder, config->flags->config_folder))
-        look_in(config, ABSENT_POLL_MS);
+        schedule_check(config, ABSENT_POLL_MS);
     return choose(config);
 }
 
@@ -246,10 +246,10 @@ static void on_settled(uv_timer_t *timer)
 static void on_folder_changed(const char *name, void *userdata)
 {
     (void)name;
-    look_in(userdata, SETTLE_MS);
+    schedule_check(userdata, SETTLE_MS);
 }
 
-static void on_patience_over(uv_timer_t *timer)
+static void on_timeout(uv_timer_t *timer)
 {
     struct nodeconfig *config = timer->data;
 
@@ -258,7 +258,7 @@ static void on_patience_over(uv_timer_t *timer)
     log_warning("the cluster has not reported this node's label; treating it as unset", "label",
                 config->flags->node_label);
     config->label_known = true;
-    look_in(config, 0);
+    schedule_check(config, 0);
 }
 
 /* --- life --- */
@@ -276,7 +276,7 @@ static int start_folder(struct nodeconfig *config, struct error *err)
         config->label_known = true; /* there was no answer */
     config->waiting = !config->label_known;
     if (config->waiting)
-        uv_timer_start(&config->patience, on_patience_over, NODECONFIG_TIMEOUT_MS, 0);
+        uv_timer_start(&config->patience, on_timeout, NODECONFIG_TIMEOUT_MS, 0);
     look(config);
     return 0;
 }
@@ -351,15 +351,15 @@ void nodeconfig_label(struct nodeconfig *config, const char *value)
     bool alike = !value == !config->label && (!value || str_equal(value, config->label));
     char *copy = NULL;
 
-    if (!config->flags->config_folder || (alike && config->label_told))
+    if (!config->flags->config_folder || (alike && config->label_received))
         return;
     if (value && !(copy = strdup(value)))
         return;
     free(config->label);
     config->label = copy;
-    config->label_known = config->label_told = true;
+    config->label_known = config->label_received = true;
     remember(config);
-    look_in(config, SETTLE_MS);
+    schedule_check(config, SETTLE_MS);
 }
 
 void nodeconfig_check(struct nodeconfig *config)
@@ -406,7 +406,7 @@ void nodeconfig_applied(struct nodeconfig *config)
         return;
     free(config->taken);
     config->taken = *name ? strdup(name) : NULL;
-    if (config->label_told) /* an assumed label is not remembered */
+    if (config->label_received) /* an assumed label is not remembered */
         remember(config);
 }
 
@@ -418,9 +418,9 @@ const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
     if (!config->flags->config_folder)
         return NULL;
     if (which == 0 && config->taken)
-        r = pick(config, config->taken, config->stand_in, &empty, NULL);
+        r = pick(config, config->taken, config->fallback, &empty, NULL);
     if (which == 1)
-        r = pick(config, NULL, config->stand_in, &empty, NULL);
-    return r < 0 || (config->file && str_equal(config->stand_in, config->path)) ? NULL
-                                                                                : config->stand_in;
+        r = pick(config, NULL, config->fallback, &empty, NULL);
+    return r < 0 || (config->file && str_equal(config->fallback, config->path)) ? NULL
+                                                                                : config->fallback;
 }

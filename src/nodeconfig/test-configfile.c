@@ -184,7 +184,7 @@ static void a_file_may_come_and_go(void **state)
     assert_changes(world, 1);
 }
 
-static void a_touch_is_told_without_a_change(void **state)
+static void a_touch_is_reported_without_a_change(void **state)
 {
     struct world *world = *state;
 
@@ -209,7 +209,7 @@ int main(void)
         IN_A_WORLD(other_files_are_no_change),
         IN_A_WORLD(a_busy_folder_does_not_hide_a_change),
         IN_A_WORLD(a_file_may_come_and_go),
-        IN_A_WORLD(a_touch_is_told_without_a_change),
+        IN_A_WORLD(a_touch_is_reported_without_a_change),
     };
 
     return cmocka_run_group_tests_name("nodeconfig/configfile", tests, NULL, NULL);

@@ -11,10 +11,10 @@
 struct agentlink {
     struct connector *connector;   /* NULL if a child */
     struct channel *child_channel; /* NULL else */
-    struct channel *channel;       /* of the two, once the agent said hello; else NULL */
+    struct channel *channel;       /* of the two, after the agent's hello; else NULL */
     const struct agentlink_events *events;
     void *userdata;
-    char *last; /* sent last */
+    char *last; /* last message sent */
     bool has_ended;
 };
 

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Our channel to the agent: whole messages in and out (message.h). Of what cannot be sent yet only
- * the newest of a kind is kept, as each message of ours is whole.
+ * Our channel to the agent: whole messages in and out (message.h). Of unsent messages only the
+ * newest of a kind is kept, since each of ours is complete.
  */
 
 #include <uv.h>
@@ -21,16 +21,16 @@ struct agentlink_events {
 };
 
 /*
- * socket: of the agent, which is connected to as soon as it listens; NULL = we are its child and
- * inherited the channel.
+ * socket: of the agent; connects as soon as it listens; NULL = we are its child and inherited the
+ * channel.
  */
 int agentlink_new(uv_loop_t *loop, const char *socket, const struct agentlink_events *events,
                   void *userdata, struct agentlink **ret_link, struct error *err);
 
-/* True while the agent is there. */
+/* True while the agent is connected. */
 bool agentlink_is_up(const struct agentlink *link);
 
-/* Sends it, unless it equals what was sent last. 0 or a negative errno. */
+/* Sends it, unless it equals the last message. 0 or a negative errno. */
 int agentlink_send(struct agentlink *link, const struct sync_message *message);
 
 /* NULL is allowed. */

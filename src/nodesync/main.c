@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * gpuslice-nodesync: talks to the API server for the agent, so that the process the kubelet
- * talks to carries no HTTP library, and no API server can hold slicing up. It is the agent's child
- * or a container beside it, and talks to it over a channel (message.h).
+ * gpuslice-nodesync: talks to the API server for the agent, so that the process the kubelet talks
+ * to contains no HTTP library, and no API server can block slicing. It is the agent's child or a
+ * container beside it, and talks to it over a channel (message.h).
  */
 
 #include <errno.h>
@@ -85,7 +85,7 @@ int main(int argc, char *argv[])
     status = program_run(socket);
     if (status != PROGRAM_AGAIN)
         return status;
-    execv("/proc/self/exe", argv); /* nothing is left over from the agent before */
+    execv("/proc/self/exe", argv); /* no state of the previous agent remains */
     log_error("cannot restart the connection", "reason", strerror(errno));
     return 1;
 }

@@ -108,7 +108,7 @@ static const struct member resource_members[] = {
 };
 
 static const struct member news_members[] = {
-    MEMBER(sync_news, heard, "heard", TRUTH),
+    MEMBER(sync_news, reachable, "heard", TRUTH),
     MEMBER(sync_news, gone, "gone", TRUTH),
     MEMBER_LIST(sync_news, labels, "labels", label_members),
     MEMBER_LIST(sync_news, annotations, "annotations", label_members),

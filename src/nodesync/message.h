@@ -2,19 +2,19 @@
 #pragma once
 
 /*
- * What the agent and gpuslice-nodesync tell each other over their channel: each message is a
+ * The protocol between the agent and gpuslice-nodesync over their channel: each message is a
  * notice, a JSON object.
  *
- * The agent starts (setup), then sends the desired state (state, complete each time: what is not in
- * it any more goes away) and what happened (event). The program tells what it sees of our Node
- * (news, whole each time), once it has been looked for and whenever a part of it changed. Either
- * may be restarted: the agent then sends setup and state again. Before an orderly exit the agent
- * sends the shutdown message; the program finds out whether that is an uninstall, cleans up if so,
- * tells the agent (uninstall), and ends by itself within SYNC_SHUTDOWN_MS. A channel that closes
- * without it ends the program at once and changes nothing.
+ * The agent starts (setup), then sends the desired state (state, always complete: omitted parts are
+ * removed) and events (event). The program sends its view of our Node (news, always complete), once
+ * it was read and whenever a part of it changes. Either may be restarted: the agent then sends
+ * setup and state again. Before an orderly exit the agent sends the shutdown message; the program
+ * finds out whether that is an uninstall, cleans up if so, notifies the agent (uninstall), and
+ * exits within SYNC_SHUTDOWN_MS. If the channel closes without it, the program exits immediately
+ * and changes nothing.
  *
- * A message that is none of these is refused with a sentence. Unknown members are ignored and
- * missing ones are empty, so that the two may be of neighbouring versions during an upgrade.
+ * Any other message is rejected with a reason. Unknown members are ignored and missing ones are
+ * empty, so that the two may be of neighbouring versions during an upgrade.
  */
 
 #include <stdbool.h>
@@ -91,8 +91,8 @@ struct sync_resource {
 };
 
 struct sync_news {
-    bool heard; /* the API server is reachable; false: the rest is the last known state */
-    bool gone;  /* the cluster has no Node of our name: the rest is empty and meaningless */
+    bool reachable; /* the API server is reachable; false: the rest is the last known state */
+    bool gone;      /* the cluster has no Node of our name: the rest is empty and meaningless */
     struct sync_label *labels; /* of the Node: the watched ones that it has */
     size_t n_labels, labels_capacity;
     struct sync_label *annotations; /* likewise */
@@ -125,12 +125,12 @@ struct sync_message {
 };
 
 /*
- * Appends one line, without a newline. A NULL text is written as "", bytes that are no UTF-8 as
- * '?'. -EMSGSIZE (nothing is appended) above SYNC_MESSAGE_MAX.
+ * Appends one line, without a newline. A NULL text is written as "", invalid UTF-8 as '?'.
+ * -EMSGSIZE (nothing is appended) above SYNC_MESSAGE_MAX.
  */
 int sync_message_write(const struct sync_message *message, struct text *out);
 
-/* -EBADMSG with a sentence. No text is NULL. */
+/* -EBADMSG with a message. No text is NULL. */
 int sync_message_read(const char *line, size_t length, struct sync_message *ret_message,
                       struct error *err);
 

@@ -5,12 +5,12 @@
 #include "base/log.h"
 
 enum {
-    PATIENCE_MS = 60 * 1000, /* how long NFD may take to set our values */
+    TIMEOUT_MS = 60 * 1000, /* how long NFD may take to set our values */
     CHECK_MS = 10 * 60 * 1000,
 };
 
 /* Copies the lasting results to the observed state. */
-static void tell_scene(struct nfdwatch *watch)
+static void update_observed(struct nfdwatch *watch)
 {
     watch->observed->nfd_left = nfd_left(&watch->nfd);
     watch->observed->nfd_lost = watch->is_lost_old ? nfd_lost(&watch->nfd) : NULL;
@@ -23,7 +23,7 @@ static void on_lag(uv_timer_t *timer)
     log_warning("node-feature-discovery does not set our labels, setting them on the Node", "node",
                 watch->observed->setup->node);
     nfd_give_up(&watch->nfd, watch->observed->node);
-    tell_scene(watch);
+    update_observed(watch);
     watch->on_change(watch->userdata);
 }
 
@@ -32,7 +32,7 @@ static void on_lost(uv_timer_t *timer)
     struct nfdwatch *watch = timer->data;
 
     watch->is_lost_old = true;
-    tell_scene(watch);
+    update_observed(watch);
     watch->on_change(watch->userdata);
 }
 
@@ -50,7 +50,7 @@ static void await(uv_timer_t *timer, bool is_so, uv_timer_cb on_due)
     if (!is_so)
         uv_timer_stop(timer);
     else if (!uv_is_active((uv_handle_t *)timer))
-        uv_timer_start(timer, on_due, PATIENCE_MS, 0);
+        uv_timer_start(timer, on_due, TIMEOUT_MS, 0);
 }
 
 void nfdwatch_init(struct nfdwatch *watch, uv_loop_t *loop, struct observed *observed,
@@ -75,7 +75,7 @@ void nfdwatch_sync(struct nfdwatch *watch)
 
     nfd_update(nfd, watch->observed->node, &watch->observed->state, watch->feature->found);
     watch->is_lost_old = watch->is_lost_old && nfd_lost(nfd);
-    tell_scene(watch);
+    update_observed(watch);
     await(&watch->lag, nfd->lags && !nfd->is_silent, on_lag);
     await(&watch->lost, nfd_lost(nfd) && !watch->is_lost_old, on_lost);
     if ((nfd->n_served > 0) != (n_served_before > 0))

@@ -117,7 +117,7 @@ static int64_t quantity_at(const json_t *map, const char *key)
 }
 
 /* Resources of device plugins have a domain in their name; cpu and memory do not. */
-static int tell_resources(json_t *capacity, const json_t *allocatable, struct sync_news *news)
+static int add_resources(json_t *capacity, const json_t *allocatable, struct sync_news *news)
 {
     struct sync_resource *resource;
     const char *name;
@@ -143,9 +143,9 @@ static int tell_resources(json_t *capacity, const json_t *allocatable, struct sy
 }
 
 /* The keys that the Node has. */
-static int tell_watched(char *const *keys, size_t n_keys, const json_t *node,
-                        const char *(*value_of)(const json_t *node, const char *key),
-                        struct sync_label **values, size_t *n, size_t *capacity)
+static int add_watched(char *const *keys, size_t n_keys, const json_t *node,
+                       const char *(*value_of)(const json_t *node, const char *key),
+                       struct sync_label **values, size_t *n, size_t *capacity)
 {
     for (size_t i = 0; i < n_keys; i++) {
         const char *value = value_of(node, keys[i]);
@@ -166,17 +166,17 @@ static int tell_watched(char *const *keys, size_t n_keys, const json_t *node,
 int node_news(const json_t *node, const struct sync_setup *setup, struct sync_news *ret_news)
 {
     const json_t *status = json_object_get(node, "status");
-    struct sync_news news = {.heard = false};
-    int r = tell_watched(setup->watched_labels, setup->n_watched_labels, node, node_label,
-                         &news.labels, &news.n_labels, &news.labels_capacity);
+    struct sync_news news = {.reachable = false};
+    int r = add_watched(setup->watched_labels, setup->n_watched_labels, node, node_label,
+                        &news.labels, &news.n_labels, &news.labels_capacity);
 
     if (r == 0)
-        r = tell_watched(setup->watched_annotations, setup->n_watched_annotations, node,
-                         node_annotation, &news.annotations, &news.n_annotations,
-                         &news.annotations_capacity);
+        r = add_watched(setup->watched_annotations, setup->n_watched_annotations, node,
+                        node_annotation, &news.annotations, &news.n_annotations,
+                        &news.annotations_capacity);
     if (r == 0)
-        r = tell_resources(json_object_get(status, "capacity"),
-                           json_object_get(status, "allocatable"), &news);
+        r = add_resources(json_object_get(status, "capacity"),
+                          json_object_get(status, "allocatable"), &news);
     if (r < 0) {
         sync_news_deinit(&news);
         return r;

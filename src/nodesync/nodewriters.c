@@ -166,7 +166,7 @@ void nodewriters_kick(struct nodewriters *nodewriters)
 bool nodewriters_is_idle(const struct nodewriters *nodewriters)
 {
     for (size_t i = 0; i < NODEWRITERS_WRITERS; i++)
-        if (!nodewriters->writers[i].at_rest)
+        if (!nodewriters->writers[i].idle)
             return false;
     return true;
 }

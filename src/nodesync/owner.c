@@ -73,7 +73,7 @@ void owner_init(struct owner *owner, uv_loop_t *loop, const struct observed *obs
 
 bool owner_is_settled(const struct owner *owner)
 {
-    return owner->writer.at_rest || owner->writer.is_failing;
+    return owner->writer.idle || owner->writer.is_failing;
 }
 
 int owner_path(const struct owner *owner, char **ret_path)

@@ -46,13 +46,13 @@ struct program {
     uv_signal_t signals[2];
     bool is_child;
     bool is_terminated; /* by a signal */
-    bool has_role;      /* the rights that are not needed any more are gone */
+    bool has_role;      /* unneeded privileges were dropped */
     struct backoff access_backoff;
     struct lograte access_trouble, server_trouble;
     struct lograte notes; /* about labels that we may not set */
     bool is_listing;      /* a list is being read, not a watch */
     bool is_listed;       /* the current list contained it */
-    bool is_heard;        /* the API server is reachable */
+    bool is_reachable;    /* the API server is reachable */
     int status;
 };
 
@@ -74,7 +74,7 @@ static bool is_running(const struct program *program)
 
 /* -- news for the agent ------------------------------------------------------------------------ */
 
-static void say_notes(struct program *program, const struct labels_plan *plan)
+static void log_notes(struct program *program, const struct labels_plan *plan)
 {
     cleanup_text struct text text = TEXT_INIT;
 
@@ -98,14 +98,14 @@ static int fill_news(struct program *program, struct sync_news *news)
     const struct observed *observed = &program->observed;
     int r = node_news(observed->node, &program->setup, news);
 
-    news->heard = program->is_heard;
+    news->reachable = program->is_reachable;
     news->gone = !observed->node;
     if (r < 0 || !observed->node || !observed->has_state)
         return r;
     r = nodewriters_plan_labels(observed, &plan);
     if (r < 0)
         return r;
-    say_notes(program, &plan);
+    log_notes(program, &plan);
     news->labels_held_by_others = TAKE_PTR(plan.held);
     news->n_labels_held = plan.n_held;
     news->labels_held_capacity = plan.held_capacity;
@@ -113,7 +113,7 @@ static int fill_news(struct program *program, struct sync_news *news)
     return 0;
 }
 
-static void tell_news(struct program *program)
+static void send_news(struct program *program)
 {
     cleanup_sync_message struct sync_message message = {.kind = SYNC_NEWS};
 
@@ -127,11 +127,11 @@ static void tell_news(struct program *program)
 
 /* -- the Node ---------------------------------------------------------------------------------- */
 
-static void look_all(struct program *program)
+static void sync_all(struct program *program)
 {
     nodewriters_sync(&program->nodewriters);
     writer_sync(&program->feature.writer);
-    tell_news(program);
+    send_news(program);
 }
 
 static void watch_nfd(struct program *program)
@@ -145,12 +145,12 @@ static void on_node(void *userdata)
     struct program *program = userdata;
 
     watch_nfd(program);
-    look_all(program);
+    sync_all(program);
 }
 
 static void on_nfd(void *userdata)
 {
-    look_all(userdata);
+    sync_all(userdata);
 }
 
 static void lose_node(struct program *program)
@@ -187,7 +187,7 @@ static void on_synced(void *userdata)
     const bool was_synced = program->observed.is_synced;
 
     program->is_listing = false;
-    program->observed.is_synced = program->is_heard = true;
+    program->observed.is_synced = program->is_reachable = true;
     if (!program->is_listed && (program->observed.node || !was_synced))
         lose_node(program);
     else if (!was_synced)
@@ -198,8 +198,8 @@ static void on_trouble(const char *reason, void *userdata)
 {
     struct program *program = userdata;
 
-    program->is_heard = !reason;
-    tell_news(program);
+    program->is_reachable = !reason;
+    send_news(program);
     if (reason) {
         if (lograte_begin(&program->server_trouble, reason, clock_now_ms()))
             log_warning("the API server is unreachable, retrying", "reason", reason);
@@ -215,7 +215,7 @@ static void on_trouble(const char *reason, void *userdata)
 
 /* -- idle -------------------------------------------------------------------------------------- */
 
-static void on_rest(void *userdata)
+static void on_idle(void *userdata)
 {
     struct program *program = userdata;
 
@@ -239,7 +239,7 @@ static void on_owner(void *userdata)
     shutdown_sync(&program->shutdown);
 }
 
-static void on_farewell(void *userdata)
+static void on_shutdown_done(void *userdata)
 {
     struct program *program = userdata;
     const struct sync_message message = {.kind = SYNC_UNINSTALL};
@@ -275,7 +275,7 @@ static void start_writers(struct program *program)
     uv_loop_t *loop = &program->loop;
     struct observed *observed = &program->observed;
 
-    nodewriters_init(&program->nodewriters, loop, observed, on_rest, program);
+    nodewriters_init(&program->nodewriters, loop, observed, on_idle, program);
     owner_init(&program->owner, loop, observed, on_owner, program);
     feature_init(&program->feature, loop, observed, &program->owner, on_feature, program);
     nfdwatch_init(&program->nfdwatch, loop, observed, &program->feature, on_nfd, program);
@@ -283,8 +283,8 @@ static void start_writers(struct program *program)
 }
 
 /*
- * The kubeconfig is read; what it names as files is read again for each request. When all of it is
- * for anybody to read, this program needs no user that may do more.
+ * The kubeconfig is parsed; files named in it are read for each request. If all of them are
+ * world-readable, this program needs no privileged user.
  */
 static int drop_rights(struct program *program, const struct kube_access *access, struct error *err)
 {
@@ -293,7 +293,7 @@ static int drop_rights(struct program *program, const struct kube_access *access
         access->token_file,
         access->cert_file,
         access->key_file,
-        program->is_child ? NULL : program->setup.kubeconfig, /* once more with the next agent */
+        program->is_child ? NULL : program->setup.kubeconfig, /* again with the next agent */
     };
     enum role role = ROLE_NODESYNC;
     int r;
@@ -315,7 +315,7 @@ static int drop_rights(struct program *program, const struct kube_access *access
         return r;
     program->has_role = true;
     if (program->is_child)
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user clears it */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* changing the user clears it */
     return 0;
 }
 
@@ -366,7 +366,7 @@ static void on_setup(struct program *program, struct sync_setup *setup)
     program->setup = *setup;
     *setup = (struct sync_setup){.node = NULL};
     if (observed_init(&program->observed, NULL, &program->setup, on_node, program) < 0 ||
-        recorder_new(&program->loop, program->setup.node, on_rest, program, &program->recorder,
+        recorder_new(&program->loop, program->setup.node, on_idle, program, &program->recorder,
                      NULL) < 0)
         end(program, 1);
     else
@@ -516,7 +516,7 @@ int program_run(const char *socket)
                                            .owner = &program.owner,
                                            .nodewriters = &program.nodewriters,
                                            .feature = &program.feature,
-                                           .on_done = on_farewell,
+                                           .on_done = on_shutdown_done,
                                            .userdata = &program});
     if (agentlink_new(&program.loop, socket, &events, &program, &program.agent, &err) == 0) {
         uv_run(&program.loop, UV_RUN_DEFAULT);

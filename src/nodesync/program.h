@@ -10,8 +10,8 @@
 enum { PROGRAM_AGAIN = -1 };
 
 /*
- * Communicates with the agent until it is time to exit. socket: of the agent, where this program is
- * no child of it; NULL = the channel was inherited. Returns the exit status, or PROGRAM_AGAIN: the
- * agent beside us is gone, and the program should begin again.
+ * Communicates with the agent until it is time to exit. socket: of the agent, if this program is
+ * not its child; NULL = the channel was inherited. Returns the exit status, or PROGRAM_AGAIN: the
+ * agent beside us is gone, and the program should restart.
  */
 int program_run(const char *socket);

@@ -8,7 +8,7 @@
 enum { LIMIT_MS = SYNC_SHUTDOWN_MS - 200 /* the rest is for exiting */ };
 
 /* A restart loses nothing by this; an uninstall leaves things behind. */
-static void say_unknown(const struct shutdown *shutdown, const char *reason)
+static void log_unknown(const struct shutdown *shutdown, const char *reason)
 {
     log_warning("cannot determine whether this is an uninstall, so our changes to the Node stay",
                 "node", shutdown->setup.observed->setup->node, "reason", reason);
@@ -17,8 +17,7 @@ static void say_unknown(const struct shutdown *shutdown, const char *reason)
 static bool is_all_removed(const struct shutdown *shutdown)
 {
     return shutdown->setup.observed->is_synced &&
-           nodewriters_is_idle(shutdown->setup.nodewriters) &&
-           shutdown->setup.feature->writer.at_rest;
+           nodewriters_is_idle(shutdown->setup.nodewriters) && shutdown->setup.feature->writer.idle;
 }
 
 static void end_when_done(struct shutdown *shutdown)
@@ -33,7 +32,7 @@ static void on_limit(uv_timer_t *timer)
     struct shutdown *shutdown = timer->data;
 
     if (!shutdown->is_known)
-        say_unknown(shutdown, "the API server does not respond in time");
+        log_unknown(shutdown, "the API server does not respond in time");
     if (shutdown->is_uninstall)
         log_warning("our changes to the Node could not be removed in time", "node",
                     shutdown->setup.observed->setup->node);
@@ -60,7 +59,7 @@ static void on_daemonset(const struct kube_response *response, void *userdata)
 
     shutdown->call = NULL;
     if (*response->reason && response->http_status != 404)
-        say_unknown(shutdown, response->reason);
+        log_unknown(shutdown, response->reason);
     if (owner_leaves(shutdown->setup.owner, response))
         remove_everything(shutdown);
     shutdown->is_known = true; /* not before each writer has synced: some were idle */
@@ -94,7 +93,7 @@ static void ask_when_known(struct shutdown *shutdown)
     shutdown->is_asked = true;
     r = ask_daemonset(shutdown, &err);
     if (r < 0)
-        say_unknown(shutdown, error_text(&err));
+        log_unknown(shutdown, error_text(&err));
     shutdown->is_known = r != 0;
 }
 

@@ -24,7 +24,7 @@ struct shutdown_setup {
     struct nodewriters *nodewriters;
     struct feature *feature;
     void (*on_done)(
-        void *userdata); /* nothing is left to do, or the time is up; maybe repeatedly */
+        void *userdata); /* nothing is left to do, or the time is up; may be called repeatedly */
     void *userdata;
 };
 

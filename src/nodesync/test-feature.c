@@ -71,7 +71,7 @@ static void publish(void)
     fake_api_serve("GET", GROUP, 200, OFFERED);
     fake_api_serve("GET", OBJECT_PATH, 404, "{}");
     take_object(APPLY_PATH);
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
 }
 
 static const char *label_of(const json_t *object, const char *key)
@@ -95,7 +95,7 @@ static void without_the_api_nothing_is_written(void **state)
 {
     writer_sync(&feature.writer);
     fake_api_serve("GET", GROUP, 404, "404 page not found");
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
     assert_int_equal(fake_api_n_sent(), 1);
     feature_check(&feature); /* NFD may have come */
     fake_api_serve("GET", GROUP, 200, OFFERED);
@@ -121,7 +121,7 @@ static void ours_is_deleted_when_it_is_wanted_no_more(void **state)
     fake_api_serve("GET", GROUP, 200, OFFERED);
     fake_api_serve("GET", OBJECT_PATH, 200, OURS);
     fake_api_serve("DELETE", OBJECT_PATH, 200, "{\"kind\":\"Status\"}");
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
     assert_null(feature.current);
 }
 
@@ -131,7 +131,7 @@ static void a_strangers_is_not(void **state)
     writer_sync(&feature.writer);
     fake_api_serve("GET", GROUP, 200, OFFERED);
     fake_api_serve("GET", OBJECT_PATH, 200, "{\"spec\":{\"labels\":{\"a\":\"0\"}}}");
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
     assert_int_equal(fake_api_n_open(), 0);
 }
 
@@ -142,7 +142,7 @@ static void an_api_that_goes_is_left(void **state)
     writer_sync(&feature.writer);
     fake_api_serve("PATCH", APPLY_PATH, 404, "{}");
     assert_false(feature.is_offered);
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
     assert_int_equal(fake_api_n_open(), 0);
 }
 
@@ -174,7 +174,7 @@ static void without_a_namespace_there_is_no_place_for_it(void **state)
     setup.namespace_ = own("");
     writer_sync(&feature.writer);
     assert_int_equal(fake_api_n_sent(), 0);
-    assert_true(feature.writer.at_rest);
+    assert_true(feature.writer.idle);
 }
 
 /* A name from outside leads nowhere else. */

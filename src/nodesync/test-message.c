@@ -79,7 +79,7 @@ static void bears_other_versions(void **state)
 static void refuses_nonsense(void **state)
 {
     static const struct {
-        const char *line, *says;
+        const char *line, *reason;
     } rows[] = {
         {"", "column"},
         {"[]", "kind should be"},
@@ -114,7 +114,7 @@ static void refuses_nonsense(void **state)
 
         assert_int_equal(sync_message_read(rows[i].line, strlen(rows[i].line), &message, &err),
                          -EBADMSG);
-        if (!strstr(error_text(&err), rows[i].says))
+        if (!strstr(error_text(&err), rows[i].reason))
             fail_msg("%s: says \"%s\"", rows[i].line, error_text(&err));
     }
 }

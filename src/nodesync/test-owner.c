@@ -88,7 +88,7 @@ static void a_pod_may_be_run_by_nothing(void **state)
         owner.is_looked_up = false;
         writer_sync(&owner.writer);
         fake_api_serve("GET", POD_PATH, answers[i].status, answers[i].body);
-        assert_true(owner.writer.at_rest); /* and it is not retried endlessly */
+        assert_true(owner.writer.idle); /* and it is not retried endlessly */
         assert_true(owner_is_settled(&owner));
         assert_int_equal(owner_path(&owner, &path), -ENOENT);
     }
@@ -112,7 +112,7 @@ static void a_proxy_is_not_believed(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
         writer_kick(&owner.writer);
         fake_api_serve("GET", POD_PATH, answers[i].status, answers[i].body);
-        assert_false(owner.writer.at_rest);
+        assert_false(owner.writer.idle);
         assert_int_equal(fake_api_n_open(), 0); /* not at once */
         assert_true(owner_is_settled(&owner));
     }

@@ -53,7 +53,7 @@ static void on_node(void *userdata)
     nodewriters_sync(&nodewriters);
 }
 
-static void on_rest(void *userdata)
+static void on_idle(void *userdata)
 {
     shutdown_sync(&ending);
 }
@@ -77,10 +77,10 @@ static int set_up(void **state)
                                            .nodewriters = &nodewriters,
                                            .feature = &feature,
                                            .on_done = on_done});
-    nodewriters_init(&nodewriters, &loop, &observed, on_rest, NULL);
-    owner_init(&owner, &loop, &observed, on_rest, NULL);
-    feature_init(&feature, &loop, &observed, &owner, on_rest, NULL);
-    assert_int_equal(recorder_new(&loop, setup.node, on_rest, NULL, &events, NULL), 0);
+    nodewriters_init(&nodewriters, &loop, &observed, on_idle, NULL);
+    owner_init(&owner, &loop, &observed, on_idle, NULL);
+    feature_init(&feature, &loop, &observed, &owner, on_idle, NULL);
+    assert_int_equal(recorder_new(&loop, setup.node, on_idle, NULL, &events, NULL), 0);
     recorder_start(events, fake_api_client());
     return 0;
 }
@@ -114,7 +114,7 @@ static void want_a_label(enum sync_labels_by by)
     json_decref(node);
 }
 
-static void be_at_rest(void)
+static void be_idle(void)
 {
     want_a_label(SYNC_LABELS_NODE);
     fake_api_serve("GET", GROUP, 404, "{}"); /* there is no NFD */
@@ -141,7 +141,7 @@ static void all_stays_at_a_restart(void **state)
     } answers[] = {{200, STAYS}, {404, "<html>"}, {403, "{}"}, {500, "{}"}, {0, ""}};
 
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
-        be_at_rest();
+        be_idle();
         shutdown_begin(&ending, events);
         shutdown_begin(&ending, events); /* an agent may say it twice */
         assert_int_equal(n_done, 0);
@@ -163,7 +163,7 @@ static void nothing_stays_at_an_uninstall(void **state)
     struct kube_call *call;
 
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
-        be_at_rest();
+        be_idle();
         shutdown_begin(&ending, events);
         fake_api_serve("GET", DAEMONSET_PATH, answers[i].status, answers[i].body);
         assert_int_equal(n_done, 0);
@@ -198,7 +198,7 @@ static void nor_does_our_node_feature(void **state)
 /* What was refused a moment ago is not waited out: there is no later. */
 static void an_uninstall_is_in_a_hurry(void **state)
 {
-    be_at_rest();
+    be_idle();
     observed.state.labels[0].value[0] = '2';
     nodewriters_sync(&nodewriters);
     fake_api_serve("PATCH", LABELS_PATH, 503, "{}");
@@ -264,7 +264,7 @@ static void begin(void)
 /* The token cannot be read any more, for one. */
 static void a_question_that_cannot_be_sent_is_logged(void **state)
 {
-    be_at_rest();
+    be_idle();
     fake_api_break(-EACCES);
     assert_non_null(strstr(log_of(begin), "cannot determine whether this is an uninstall"));
     assert_int_equal(n_done, 1);
@@ -288,9 +288,9 @@ static void without_a_server_it_is_over_at_once(void **state)
 }
 
 /* "Ended" is an event too. */
-static void what_was_said_last_is_still_written(void **state)
+static void the_last_events_are_still_written(void **state)
 {
-    be_at_rest();
+    be_idle();
     recorder_add(events, &(struct correlator_event){
                              .namespace_ = "", .pod = "", .reason = "Ended", .message = "bye"});
     shutdown_begin(&ending, events);
@@ -303,7 +303,7 @@ static void what_was_said_last_is_still_written(void **state)
 
 static void a_server_that_says_nothing_is_not_waited_for(void **state)
 {
-    be_at_rest();
+    be_idle();
     shutdown_begin(&ending, events);
     let_time_pass();
     assert_false(ending.is_uninstall);
@@ -311,7 +311,7 @@ static void a_server_that_says_nothing_is_not_waited_for(void **state)
 
 static void nor_one_that_does_not_remove(void **state)
 {
-    be_at_rest();
+    be_idle();
     shutdown_begin(&ending, events);
     fake_api_serve("GET", DAEMONSET_PATH, 200, GOES);
     fake_api_serve("PATCH", LABELS_PATH, 403, "{}");
@@ -332,7 +332,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(without_a_daemonset_nobody_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_server_it_is_over_at_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_said_last_is_still_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_last_events_are_still_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_server_that_says_nothing_is_not_waited_for, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(nor_one_that_does_not_remove, set_up, tear_down),

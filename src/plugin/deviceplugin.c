@@ -131,7 +131,7 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
 
 /* --- Allocate --- */
 
-/* Names the grant in the answer: the kubelet keeps it in its checkpoint. */
+/* Adds the grant's id to the response: the kubelet keeps it in its checkpoint. */
 static int annotate(const char *resource, const struct grant *grant,
                     v1beta1_ContainerAllocateResponse *answer)
 {

@@ -25,13 +25,14 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
                                     const void *data, size_t size, void **ret_data,
                                     size_t *ret_size, struct error *err);
 
-/* From what Allocate gives. Borrowed. */
+/* Inputs of Allocate. Borrowed. */
 struct deviceplugin_offers {
     const struct offer *now, *earlier; /* earlier may be NULL, see allocation.h */
-    const struct grants *grants;       /* NULL = no record is kept of what is given */
+    const struct grants *grants;       /* NULL = grants are not recorded */
 };
 
-/* A grant for each container of the request, named in its answer. None when no record is kept. */
+/* A grant for each container of the request, named in its response. None if grants are not
+ * recorded. */
 struct deviceplugin_given {
     struct grant *items;
     size_t n;
@@ -44,7 +45,7 @@ struct deviceplugin_given {
 
 void deviceplugin_given_deinit(struct deviceplugin_given *given);
 
-/* Allocate. The answer may be sent once the grants are durable (grants.h). */
+/* Allocate. The response may be sent once the grants are durable (grants.h). */
 enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
                                       const char *resource, const void *data, size_t size,
                                       void **ret_data, size_t *ret_size,

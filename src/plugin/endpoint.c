@@ -147,9 +147,9 @@ static void handle_prefer(struct rpc_call *call, const void *data, size_t size, 
         rpc_call_finish(call, status, error_text(&err));
 }
 
-/* --- calls that are answered later --- */
+/* --- deferred responses --- */
 
-/* A call whose answer is made, and waits for the grants. */
+/* A call whose response is ready, and waits for the grants. */
 struct kept_call {
     struct endpoint *endpoint;
     struct rpc_call *call;
@@ -177,7 +177,7 @@ static struct kept_call *kept_call_new(struct endpoint *endpoint, struct rpc_cal
     return kept;
 }
 
-/* The kubelet gave up, or its connection ended. */
+/* The kubelet cancelled, or its connection closed. */
 static void on_call_gone(struct rpc_call *call, void *call_data)
 {
     struct kept_call *kept = call_data;
@@ -187,7 +187,7 @@ static void on_call_gone(struct rpc_call *call, void *call_data)
     kept_call_free(kept);
 }
 
-/* Keeps the call until `on_done` runs; `r` is what grants said. False = it was not kept. */
+/* Keeps the call until `on_done` runs; `r` is the result from grants. False = it was not kept. */
 static bool keep_call(struct kept_call *kept, int r)
 {
     if (r != 0) {
@@ -263,7 +263,7 @@ static void on_prepared(int result, const char *why, void *userdata)
     if (result == 0)
         rpc_call_reply(kept->call, "", 0);
     else
-        rpc_call_finish(kept->call, RPC_UNAVAILABLE, why); /* the kubelet tries again */
+        rpc_call_finish(kept->call, RPC_UNAVAILABLE, why); /* the kubelet retries */
     kept_call_free(kept);
 }
 
@@ -338,7 +338,7 @@ struct endpoint_counters endpoint_counters(const struct endpoint *endpoint)
     return counters;
 }
 
-/* What it has counted stays. */
+/* Its counters are kept. */
 static void free_server(struct endpoint *endpoint)
 {
     endpoint->counters = endpoint_counters(endpoint);

@@ -38,8 +38,9 @@ struct endpoint_setup {
     const char *resource; /* "nvidia.com/gpu" */
     /* Where to find the current offer at the time of a call, and the previous one (or NULL). */
     const struct offer *const *offer, *const *earlier;
-    struct grants *const *grants; /* *grants NULL = Allocate answers at once, without a record */
-    bool wants_pre_start;         /* the kubelet calls before each start of a container */
+    struct grants *const
+        *grants;          /* *grants NULL = Allocate responds immediately, without recording */
+    bool wants_pre_start; /* the kubelet calls before each start of a container */
     void (*on_let_go)(void *userdata); /* the kubelet ended the last watch of this turn */
     void *userdata;
 };

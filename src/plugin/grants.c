@@ -25,17 +25,17 @@ struct grants_wait {
     grants_done_fn *on_done; /* NULL = the caller is gone */
     void *userdata;
     uint64_t ticket;    /* of the last record */
-    uint64_t n_commits; /* so many must have ended well */
+    uint64_t n_commits; /* number of commits that must have succeeded */
     uint64_t since_ms;
     char (*ids)[GRANT_ID_SIZE]; /* of what was given */
     size_t n_ids;
 };
 
-/* A list of the kubelet's on its way: asked for, then the checkpoint is read, then both are judged.
- */
+/* A list from the kubelet in progress: requested, then the checkpoint is read, then both are
+ * evaluated. */
 struct grants_list {
     bool is_wanted;  /* another one */
-    bool is_asked;   /* the kubelet is */
+    bool is_asked;   /* a request to the kubelet is pending */
     bool is_reading; /* a thread has `checkpoint`, `result` and `err` */
     uint64_t began_ms;
     struct ledger_entry *entries; /* own their strings */
@@ -56,14 +56,14 @@ struct grants {
     uint64_t commit_began_ns;
     uint64_t n_commits_begun, n_commits_done;
     uv_timer_t timer;      /* the next commit */
-    uv_timer_t slow_timer; /* the running commit takes long */
+    uv_timer_t slow_timer; /* the running commit is slow */
     uv_timer_t list_timer; /* the next list */
     unsigned n_handles;    /* that libuv still knows */
     bool is_ready, is_closed, is_slow;
     struct grants_wait **waits; /* oldest first */
     size_t n_waits, waits_capacity;
     char problem[320];
-    char failure[256]; /* of the last commit; "" = it was good */
+    char failure[256]; /* of the last commit; "" = it succeeded */
     unsigned n_failures;
     uint64_t retry_ms;
     struct grants_list list;
@@ -78,7 +78,7 @@ static uint64_t now_ms(const struct grants *grants)
     return uv_now(grants->setup.loop);
 }
 
-/* --- life and death --- */
+/* --- lifetime --- */
 
 static void list_clear(struct grants_list *list)
 {
@@ -101,7 +101,7 @@ static void wait_free(struct grants_wait *wait)
     free(wait);
 }
 
-/* Frees all once neither libuv nor a thread refers to it. */
+/* Frees everything once neither libuv nor a thread refers to it. */
 static void release(struct grants *grants)
 {
     if (!grants->is_closed || grants->n_handles || grants->commit || grants->list.is_reading)
@@ -142,7 +142,7 @@ static void make_problem(const struct grants *grants, char *problem, size_t size
     if (grants->is_slow)
         snprintf(problem, size, "the disk under %s has not responded for %u s", folder,
                  GRANTS_SLOW_MS / 1000);
-    /* One failure is made good by the next try, mostly. */
+    /* A single failure is usually fixed by the next try. */
     else if (grants->n_failures > 1 || (grants->n_failures && !grants->store.was_loaded))
         snprintf(problem, size, "cannot write grants: %s", grants->failure);
     else if (grants->store.is_full)
@@ -170,7 +170,7 @@ static void update_problem(struct grants *grants)
     grants->setup.on_state(grants->setup.userdata);
 }
 
-/* --- calls that wait --- */
+/* --- pending calls --- */
 
 static void end_wait(struct grants *grants, size_t position, int result, const char *why)
 {
@@ -188,7 +188,7 @@ static void end_wait(struct grants *grants, size_t position, int result, const c
     wait_free(wait);
 }
 
-/* on_done may end other calls, and begin new ones: the array is looked at from its beginning. */
+/* on_done may end other calls, and begin new ones: the array is rescanned from its beginning. */
 static void answer_durable(struct grants *grants)
 {
     size_t i = 0;
@@ -211,7 +211,7 @@ static void refuse_overdue(struct grants *grants)
     char why[sizeof(grants->problem)];
 
     snprintf(why, sizeof(why), "%s", grants->problem);
-    while (grants->n_waits && now_ms(grants) - grants->waits[0]->since_ms >= GRANTS_PATIENCE_MS)
+    while (grants->n_waits && now_ms(grants) - grants->waits[0]->since_ms >= GRANTS_TIMEOUT_MS)
         end_wait(grants, 0, -EIO, why);
 }
 
@@ -224,8 +224,8 @@ static void on_due(uv_timer_t *timer)
     begin_commit(timer->data);
 }
 
-/* From a timer, so that all calls of this turn share one sync. A retry that is due is soon enough.
- */
+/* From a timer, so that all calls of this loop iteration share one sync. A pending retry is soon
+ * enough. */
 static void schedule(struct grants *grants)
 {
     if (!grants->commit && !uv_is_active((uv_handle_t *)&grants->timer))
@@ -402,7 +402,7 @@ int grants_before_start(struct grants *grants, const char *resource, char *const
 
     for (size_t i = 0; i < n_ids; i++)
         if (!ids[i] || !grants_holds(grants, resource, ids[i])) {
-            grants_kubelet_changed(grants, NULL); /* to be adopted, perhaps */
+            grants_kubelet_changed(grants, NULL); /* to be adopted, possibly */
             return GRANTS_UNKNOWN;
         }
     wait = wait_new(grants, 0, on_done, userdata);
@@ -424,7 +424,7 @@ void grants_forget(struct grants_wait *wait)
 
 static void on_list_due(uv_timer_t *timer);
 
-/* At once, or GRANTS_LIST_MS after the last one. */
+/* Immediately, or GRANTS_LIST_MS after the last one. */
 static void list_soon(struct grants *grants)
 {
     uint64_t due_ms = grants->listed_ms + GRANTS_LIST_MS, now = now_ms(grants);
@@ -574,7 +574,7 @@ static void on_list_due(uv_timer_t *timer)
 {
     struct grants *grants = timer->data;
 
-    /* Before the journal was read, everything would look as if it came from before us. */
+    /* Before the journal is read, every device would look like one of an earlier release. */
     if (grants->list.is_asked || grants->list.is_reading || !grants->store.was_loaded)
         return;
     grants->list.is_wanted = false;

@@ -2,18 +2,18 @@
 #pragma once
 
 /*
- * The grants of this node: what Allocate gave is on the disk before the kubelet gets the answer.
+ * The grants of this node: an allocation is on disk before the kubelet gets the response.
  *
- * Calls that come in one turn of the loop, or while the disk is busy, share one sync. The sync runs
- * in a thread of libuv's pool: a slow disk delays the answers that wait for it, and nothing else.
+ * Calls that arrive in one loop iteration, or while the disk is busy, share one sync. The sync runs
+ * in a thread of libuv's pool: a slow disk delays the responses that wait for it, and nothing else.
  *
- * A disk that is full, read-only or hangs is no reason to fail a call: it waits, and the devices
- * that nobody holds turn Unhealthy (grants_problem), so that the scheduler looks elsewhere. Only
- * after GRANTS_PATIENCE_MS of failures is a call refused. That long nothing is lost: the kubelet
- * writes its own checkpoint to the same disk after our answer, and rejects the pod when it cannot.
- * A call that waits for a disk which does not return at all is never refused.
+ * A disk that is full, read-only or hangs does not fail a call: it waits, and devices that no pod
+ * holds become Unhealthy (grants_problem), so that the scheduler chooses another node. Only after
+ * GRANTS_TIMEOUT_MS of failures is a call rejected. Until then nothing is lost: the kubelet writes
+ * its own checkpoint to the same disk after our response, and rejects the pod if it cannot. A call
+ * that waits for a hanging disk is never rejected.
  *
- * Ends of grants are seen in the kubelet's pod-resources lists (ledger.h). One is asked for each
+ * Ends of grants are seen in the kubelet's pod-resources lists (ledger.h). One is requested every
  * minute, after the kubelet wrote its checkpoint, and again soon while a grant is missing in the
  * last one; never two at once, nor more often than each GRANTS_LIST_MS.
  */
@@ -28,10 +28,10 @@
 #include "plugin/podresources.h"
 
 enum {
-    GRANTS_SLOW_MS = 5000, /* a sync that takes longer is a problem of its own */
+    GRANTS_SLOW_MS = 5000, /* a longer sync is a problem of its own */
     GRANTS_RETRY_FIRST_MS = 100,
     GRANTS_RETRY_LAST_MS = 2000,
-    GRANTS_PATIENCE_MS = 30000,
+    GRANTS_TIMEOUT_MS = 30000,
     GRANTS_LIST_MS = LEDGER_SETTLE_MS,
 };
 
@@ -44,41 +44,41 @@ struct grants;
 /* Everything but the strings is borrowed and must outlive the grants. */
 struct grants_setup {
     uv_loop_t *loop;
-    const char *folder;         /* the journal's, and above the grants' directories */
+    const char *folder;         /* of the journal; parent of the grants' directories */
     const char *kubelet_folder; /* of the kubelet's checkpoint */
-    /* Asks the kubelet who holds what: podresources_list, or a test's. */
+    /* Queries the kubelet's device assignments: podresources_list, or a test's. */
     int (*list)(struct podresources *podresources, podresources_list_fn *on_listed, void *userdata);
     struct podresources *podresources;
     bool keeps_directories;
-    /* Ids of this resource are given out by us, now. */
+    /* Whether ids of this resource are currently allocated by us. */
     bool (*is_ours)(const char *resource, void *userdata);
-    /* Ready, or another problem. */
+    /* It became ready, or the problem changed. */
     void (*on_state)(void *userdata);
-    /* The kubelet's checkpoint may be old: send it a device list, and it writes a new one. */
+    /* The kubelet's checkpoint may be outdated: send it a device list, and it writes a new one. */
     void (*on_stale_checkpoint)(void *userdata);
     void *userdata;
 };
 
-/* Begins to read the journal. */
+/* Starts reading the journal. */
 int grants_new(const struct grants_setup *setup, struct grants **ret_grants, struct error *err);
 
 /*
- * What waits is forgotten without on_done. A sync under way goes on, and keeps the loop alive until
- * the disk has answered. Free podresources in the same turn of the loop: it may have a question of
- * ours. NULL is fine.
+ * Pending calls are dropped without on_done. A running sync continues, and keeps the loop alive
+ * until the disk responds. Free podresources in the same loop iteration: it may have a query of
+ * ours. NULL is allowed.
  */
 void grants_free(struct grants *grants);
 
-/* The journal was read, or cannot be: then there is a problem. Do not register before. */
+/* The journal was read, or is unreadable: then there is a problem. Do not register before. */
 bool grants_is_ready(const struct grants *grants);
 
-/* Why nothing new can be given out: a sentence; "" = it can. */
+/* Why no new grants are possible: a sentence; "" = they are. */
 const char *grants_problem(const struct grants *grants);
 
-/* A grant holds this id now. */
+/* True if a grant currently holds this id. */
 bool grants_holds(const struct grants *grants, const char *resource, const char *device_id);
 
-/* 0 = durable; else a negative errno with a sentence. */
+/* 0 = durable; else a negative errno with a message. */
 typedef void grants_done_fn(int result, const char *why, void *userdata);
 
 struct grants_wait;

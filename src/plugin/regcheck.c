@@ -9,18 +9,18 @@ static bool agrees(const struct regcheck_view *view)
     return view->capacity > 0 && view->allocatable > 0;
 }
 
-static bool is_beyond_doubt(const struct regcheck_view *view)
+static bool is_undisputed(const struct regcheck_view *view)
 {
     return !view->known || view->registered_ms == 0 || view->healthy == 0;
 }
 
 bool regcheck_update(struct regcheck *regcheck, const struct regcheck_view *view, uint64_t now_ms)
 {
-    if (agrees(view) && !is_beyond_doubt(view)) {
+    if (agrees(view) && !is_undisputed(view)) {
         *regcheck = (struct regcheck)REGCHECK_INIT;
         return false;
     }
-    if (is_beyond_doubt(view)) {
+    if (is_undisputed(view)) {
         regcheck->since_ms = UINT64_MAX;
         return false;
     }

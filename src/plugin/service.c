@@ -53,7 +53,7 @@ static uint64_t now_ms(const struct service *service)
     return uv_now(service->context->loop);
 }
 
-static void tell_agent(const struct service *service)
+static void notify_agent(const struct service *service)
 {
     service->context->on_state(service->context->userdata);
 }
@@ -64,14 +64,14 @@ static void set_state(struct service *service, enum state state)
 
     service->state = state;
     if (service_is_ready(service) != was_ready)
-        tell_agent(service);
+        notify_agent(service);
 }
 
 /* --- the timer: one thing at a time to check again --- */
 
 static void on_timer(uv_timer_t *timer);
 
-static void look_in(struct service *service, uint64_t ms)
+static void schedule_check(struct service *service, uint64_t ms)
 {
     uv_timer_start(&service->timer, on_timer, ms, 0);
 }
@@ -80,12 +80,12 @@ static void look_at(struct service *service, uint64_t due_ms)
 {
     uint64_t now = now_ms(service);
 
-    look_in(service, due_ms > now ? due_ms - now : 1);
+    schedule_check(service, due_ms > now ? due_ms - now : 1);
 }
 
 static void retry_in(struct service *service, uint64_t ms)
 {
-    look_in(service, ms);
+    schedule_check(service, ms);
     set_state(service, STATE_RETRY);
 }
 
@@ -103,7 +103,7 @@ static void register_soon(struct service *service)
 
 /* --- failures --- */
 
-static void say_trouble(struct service *service, enum log_level level, const char *message,
+static void log_trouble(struct service *service, enum log_level level, const char *message,
                         const char *why)
 {
     if (lograte_begin(&service->trouble, why, now_ms(service)))
@@ -122,7 +122,7 @@ static void forget_trouble(struct service *service)
 static void fail_registration(struct service *service, const char *why)
 {
     service->failed_registrations++;
-    say_trouble(service, LOG_WARNING, "cannot register with the kubelet, retrying", why);
+    log_trouble(service, LOG_WARNING, "cannot register with the kubelet, retrying", why);
     retry(service);
 }
 
@@ -131,14 +131,14 @@ static void await_kubelet(struct service *service, const char *why)
 {
     service->failed_registrations++;
     service->dropped = false;
-    say_trouble(service, LOG_INFO, "waiting for the kubelet", why);
+    log_trouble(service, LOG_INFO, "waiting for the kubelet", why);
     retry(service);
 }
 
 /* --- what the Node shows --- */
 
 /* Whether the Node still does not show the resource, too long after since_ms. */
-static bool doubts(struct service *service, uint64_t since_ms)
+static bool disagrees(struct service *service, uint64_t since_ms)
 {
     const struct offer *offer = service->context->offer;
     const struct plan_resource *resource = plan_find_resource(offer->plan, service->resource);
@@ -154,7 +154,7 @@ static bool doubts(struct service *service, uint64_t since_ms)
 
 static void look_at_node(struct service *service)
 {
-    bool renew = doubts(service, service->registered_ms);
+    bool renew = disagrees(service, service->registered_ms);
     uint64_t due_ms = regcheck_due_ms(&service->regcheck);
 
     if (renew) {
@@ -191,7 +191,7 @@ static void stand_back(struct service *service)
 }
 
 /* Whether another plugin serves instead of us. Then we stand back. */
-static bool finds_rival(struct service *service)
+static bool finds_foreign_plugin(struct service *service)
 {
     int outcome =
         standby_update(&service->standby, endpoint_is_lost(&service->endpoint), now_ms(service));
@@ -200,7 +200,7 @@ static bool finds_rival(struct service *service)
         return false;
     stand_back(service);
     if (outcome == STANDBY_CHANGED)
-        tell_agent(service);
+        notify_agent(service);
     return true;
 }
 
@@ -209,9 +209,9 @@ static bool finds_rival(struct service *service)
  * notifying it (a crash or an upgrade of ours causes this, see stand_back), and the resource would
  * stay unserved. It counts again once it has a new socket. True = take over.
  */
-static bool regcheck_rival(struct service *service)
+static bool regcheck_foreign_plugin(struct service *service)
 {
-    if (!standby_is_foreign(&service->standby) || !doubts(service, service->standby.since_ms))
+    if (!standby_is_foreign(&service->standby) || !disagrees(service, service->standby.since_ms))
         return false;
     log_warning("the Node shows none of the devices of another device plugin; taking over",
                 "resource", service->resource, "serves", service->standby.name);
@@ -267,12 +267,12 @@ static void call_register(struct service *service)
     else if (r < 0)
         fail_registration(service, error_text(&err));
     else if (service->dropped)
-        say_trouble(service, LOG_WARNING, "registering again", "the kubelet stopped watching");
+        log_trouble(service, LOG_WARNING, "registering again", "the kubelet stopped watching");
     service->dropped = false;
 }
 
 /* Listens where the kubelet can dial us. Returns false if registering has to wait. */
-static bool be_reachable(struct service *service)
+static bool listen_now(struct service *service)
 {
     bool watched = service->endpoint.n_watches > 0;
     struct error err = ERROR_INIT;
@@ -294,13 +294,13 @@ static void register_now(struct service *service)
     registration_cancel(&service->registration);
     forget_trouble(service);
     service->generation = kubeletdir_generation(service->context->kubelet);
-    if (finds_rival(service))
+    if (finds_foreign_plugin(service))
         return;
     /* Before the watches of the old server end, which must not count as the kubelet's doing. */
     set_state(service, STATE_IDLE);
     if (standby_end(&service->standby))
-        tell_agent(service);
-    if (!be_reachable(service) || service->generation == 0)
+        notify_agent(service);
+    if (!listen_now(service) || service->generation == 0)
         return;
     if (service->endpoint.n_watches > WATCHES_KEPT) {
         endpoint_end_watches(&service->endpoint);
@@ -321,7 +321,7 @@ static void on_timer(uv_timer_t *timer)
     } else if (service->state == STATE_REGISTERED) {
         look_at_node(service);
     } else {
-        (void)regcheck_rival(service);
+        (void)regcheck_foreign_plugin(service);
         standby_back_off(&service->standby);
         register_now(service);
     }
@@ -332,7 +332,7 @@ static void on_let_go(void *userdata)
 {
     struct service *service = userdata;
 
-    if (service->withdrawn || service->state != STATE_REGISTERED || finds_rival(service))
+    if (service->withdrawn || service->state != STATE_REGISTERED || finds_foreign_plugin(service))
         return;
     forget_trouble(service);
     service->dropped = true;
@@ -371,9 +371,9 @@ void service_check(struct service *service, const char *name)
         return;
     if (generation != service->generation) {
         on_new_kubelet(service, generation);
-    } else if (finds_rival(service)) {
+    } else if (finds_foreign_plugin(service)) {
         /* Each check restarts the timer: in a busy directory it might never expire. */
-        if (regcheck_rival(service))
+        if (regcheck_foreign_plugin(service))
             register_soon(service);
     } else if (stood_back) {
         if (standby_missed(&service->standby, now_ms(service)))
@@ -468,7 +468,7 @@ void service_withdraw(struct service *service)
     service_announce(service);
     endpoint_end_watches(&service->endpoint);
     log_info("resource withdrawn", "resource", service->resource);
-    look_in(service, WITHDRAW_MS);
+    schedule_check(service, WITHDRAW_MS);
 }
 
 /* --- questions --- */

@@ -34,7 +34,7 @@ struct service_context {
     const struct kubeletdir *kubelet;
     const struct offer *offer;   /* the current offer; replaced by the agent */
     const struct offer *earlier; /* the previous one, or NULL: see allocation.h */
-    struct grants *grants;       /* NULL = no record is kept of what is given */
+    struct grants *grants;       /* NULL = grants are not recorded */
     const struct nodestatus *node;
     void (*on_state)(
         void *userdata); /* registered, no longer registered, or another foreign plugin */

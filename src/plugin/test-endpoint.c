@@ -222,7 +222,7 @@ static void knows_whether_it_can_be_reached(void **state)
     close(fd);
 }
 
-static void listening_anew_ends_what_was_watched(void **state)
+static void listening_again_ends_the_watches(void **state)
 {
     struct world *world = *state;
     struct bed_call peer;
@@ -242,7 +242,7 @@ static void listening_anew_ends_what_was_watched(void **state)
     bed_hang_up(&world->bed, &peer);
 }
 
-static void a_folder_that_is_not_there_is_said(void **state)
+static void a_missing_folder_is_reported(void **state)
 {
     struct world *world = *state;
     struct error err = ERROR_INIT;
@@ -358,8 +358,8 @@ int main(void)
         IN_A_WORLD(a_turn_without_a_watch_is_let_go),
         cmocka_unit_test(the_socket_is_named_after_the_resource),
         IN_A_WORLD(knows_whether_it_can_be_reached),
-        IN_A_WORLD(listening_anew_ends_what_was_watched),
-        IN_A_WORLD(a_folder_that_is_not_there_is_said),
+        IN_A_WORLD(listening_again_ends_the_watches),
+        IN_A_WORLD(a_missing_folder_is_reported),
         IN_A_WORLD(says_what_it_can_do),
         IN_A_WORLD(devices_are_allocated_and_counted),
         IN_A_WORLD(a_device_of_the_offer_before_is_allocated),

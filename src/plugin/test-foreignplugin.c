@@ -90,7 +90,7 @@ static void knows_the_names_of_sockets(void **state)
     }
 }
 
-static void a_stale_socket_is_no_rival(void **state)
+static void a_stale_socket_is_no_foreign_plugin(void **state)
 {
     struct world *world = *state;
     char name[FOREIGNPLUGIN_NAME_SIZE] = "untouched";
@@ -141,7 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(knows_the_names_of_sockets, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_stale_socket_is_no_rival, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stale_socket_is_no_foreign_plugin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_listener_that_never_accepts_is_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sockets_of_others_are_not_judged, set_up, tear_down),
         cmocka_unit_test(long_paths_have_no_socket),

@@ -313,7 +313,7 @@ static void a_disk_that_hangs_is_named_and_waited_for(void **state)
     assert_string_equal(grants_problem(world->grants), "");
     bed_advance(&world->bed, 1);
     assert_non_null(strstr(grants_problem(world->grants), "has not responded for 5 s"));
-    bed_advance(&world->bed, 100 * GRANTS_PATIENCE_MS);
+    bed_advance(&world->bed, 100 * GRANTS_TIMEOUT_MS);
     assert_string_equal(text_string(&world->answers), ""); /* never refused */
     close(fd);
     run_until(world, is_nobody_waiting);
@@ -445,7 +445,7 @@ static void a_start_without_a_grant_is_refused(void **state)
     assert_int_equal(grants_before_start(world->grants, GPU, ids, 1, on_done, world, &wait),
                      GRANTS_UNKNOWN);
     bed_advance(&world->bed, 0);
-    assert_int_equal(world->n_lists, 1); /* to be adopted, perhaps */
+    assert_int_equal(world->n_lists, 1); /* to be adopted, possibly */
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

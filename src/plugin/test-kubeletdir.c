@@ -94,7 +94,7 @@ static void a_socket_that_goes_and_comes_is_another(void **state)
     assert_int_equal(kubeletdir_generation(world->kubelet), 2);
 }
 
-static void other_changes_are_told_too(void **state)
+static void other_changes_are_reported_too(void **state)
 {
     struct world *world = *state;
     int fd;
@@ -167,7 +167,7 @@ int main(void)
         IN_A_WORLD(sees_each_new_socket),
         IN_A_WORLD(a_socket_that_stands_there_counts_at_once),
         IN_A_WORLD(a_socket_that_goes_and_comes_is_another),
-        IN_A_WORLD(other_changes_are_told_too),
+        IN_A_WORLD(other_changes_are_reported_too),
         IN_A_WORLD(what_is_no_socket_is_no_kubelet),
         IN_A_WORLD(a_folder_may_come_and_go),
         IN_A_WORLD(without_a_kubelet_the_folder_is_watched),

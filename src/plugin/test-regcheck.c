@@ -54,7 +54,7 @@ static void thirty_seconds_and_then_twice_as_long(void **state)
          {1531, SEEN(931, 0), RENEW}, {2130, SEEN(1531, 0)}, {2131, SEEN(1531, 0), RENEW});
 }
 
-static void agreement_begins_anew(void **state)
+static void agreement_starts_over(void **state)
 {
     (void)state;
     PLAY({1, SEEN(1, 0)}, {31, SEEN(1, 0), RENEW}, {40, SEEN(31, 16)}, {50, SEEN(31, 0)},
@@ -111,7 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_agrees_is_left_alone),
         cmocka_unit_test(thirty_seconds_and_then_twice_as_long),
-        cmocka_unit_test(agreement_begins_anew),
+        cmocka_unit_test(agreement_starts_over),
         cmocka_unit_test(each_registration_has_its_time),
         cmocka_unit_test(what_is_no_reason),
         cmocka_unit_test(allocatable_alone_counts),

@@ -60,7 +60,7 @@ static int call(struct world *world, struct error *err)
                              err);
 }
 
-static void the_kubelet_is_told(void **state)
+static void the_kubelet_is_notified(void **state)
 {
     struct world *world = *state;
 
@@ -148,7 +148,7 @@ static void what_is_cancelled_is_not_answered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_A_WORLD(the_kubelet_is_told),
+        IN_A_WORLD(the_kubelet_is_notified),
         IN_A_WORLD(a_refusal_has_the_kubelets_words),
         IN_A_WORLD(a_kubelet_that_hangs_is_given_up),
         IN_A_WORLD(no_kubelet_is_told_from_trouble),

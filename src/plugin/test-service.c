@@ -26,7 +26,7 @@ struct world {
     struct nodestatus node;
     struct service_context context;
     struct service *service;
-    unsigned n_told; /* number of state changes reported to the agent */
+    unsigned n_notified; /* number of state changes reported to the agent */
 };
 
 static void on_folder_changed(const char *name, void *userdata)
@@ -39,7 +39,7 @@ static void on_folder_changed(const char *name, void *userdata)
 
 static void on_state(void *userdata)
 {
-    ((struct world *)userdata)->n_told++;
+    ((struct world *)userdata)->n_notified++;
 }
 
 static int set_up(void **state)
@@ -95,7 +95,7 @@ static void offer_and_watch(struct world *world, struct bed_call *watch)
 
 /* A kubelet, and a foreign plugin that already serves the resource. Returns its socket, to close.
  */
-static int offer_behind_rival(struct world *world)
+static int offer_behind_foreign_plugin(struct world *world)
 {
     int fd = bed_listen(&world->bed, NVIDIA);
 
@@ -131,7 +131,7 @@ static void registers_with_a_kubelet_that_is_there(void **state)
     assert_registrations(world, 1);
     assert_string_equal(world->bed.told, "v1beta1 " SOCKET " " RESOURCE);
     assert_true(service_is_ready(world->service));
-    assert_int_equal(world->n_told, 1);
+    assert_int_equal(world->n_notified, 1);
     assert_int_equal(service_counters(world->service).registrations, 1);
     bed_advance(&world->bed, 3600000); /* and that is all */
     assert_registrations(world, 1);
@@ -166,7 +166,7 @@ static void tries_again_less_and_less_often(void **state)
     assert_in_range(world->bed.n_registrations, 120, 130);
     assert_int_equal(service_counters(world->service).failed_registrations,
                      world->bed.n_registrations);
-    assert_int_equal(world->n_told, 0);
+    assert_int_equal(world->n_notified, 0);
     world->bed.n_registrations = 0;
     bed_start_kubelet(&world->bed); /* another one: perhaps this one is willing */
     bed_advance(&world->bed, 50);
@@ -193,7 +193,7 @@ static void a_kubelet_that_is_away_is_waited_for(void **state)
     assert_true(service_is_ready(world->service));
 }
 
-static void a_kubelet_that_stops_watching_is_told_again(void **state)
+static void a_kubelet_that_stops_watching_is_notified_again(void **state)
 {
     struct world *world = *state;
     struct bed_call watch;
@@ -205,7 +205,7 @@ static void a_kubelet_that_stops_watching_is_told_again(void **state)
     assert_registrations(world, 2);
 }
 
-static void a_socket_that_was_removed_is_made_anew(void **state)
+static void a_socket_that_was_removed_is_recreated(void **state)
 {
     struct world *world = *state;
     struct bed_call watch;
@@ -265,12 +265,12 @@ static void without_a_kubelet_it_serves(void **state)
 
 /* --- rivals --- */
 
-static void who_serves_already_is_left_alone(void **state)
+static void a_serving_plugin_is_left_alone(void **state)
 {
     struct world *world = *state;
-    int fd = offer_behind_rival(world);
+    int fd = offer_behind_foreign_plugin(world);
 
-    assert_int_equal(world->n_told, 1);
+    assert_int_equal(world->n_notified, 1);
     for (int s = 0; s < 60; s++)
         bed_advance(&world->bed, 1000);
     assert_registrations(world, 0);
@@ -292,11 +292,11 @@ static void who_comes_later_takes_over_and_gives_back(void **state)
     int fd;
 
     offer_and_watch(world, &watch);
-    world->n_told = 0;
+    world->n_notified = 0;
     fd = bed_listen(&world->bed, NVIDIA);
     bed_settle(&world->bed);
     assert_string_equal(service_foreign_plugin(world->service), NVIDIA);
-    assert_true(world->n_told > 0);
+    assert_true(world->n_notified > 0);
     service_announce(world->service); /* his list is the kubelet's now */
     bed_settle(&world->bed);
     assert_string_equal(text_string(&watch.lists), "8+0 ");
@@ -358,10 +358,10 @@ static void a_newer_agent_serves(void **state)
 }
 
 /* A starting kubelet wipes both sockets; the foreign plugin recreates its own, as we do. */
-static void after_a_kubelet_restart_the_rival_goes_first(void **state)
+static void after_a_kubelet_restart_the_foreign_plugin_goes_first(void **state)
 {
     struct world *world = *state;
-    int fd = offer_behind_rival(world);
+    int fd = offer_behind_foreign_plugin(world);
 
     close(fd);
     bed_remove(&world->bed, NVIDIA);
@@ -381,7 +381,7 @@ static void after_a_kubelet_restart_the_rival_goes_first(void **state)
 
 /* --- what the Node shows --- */
 
-static void a_node_without_our_devices_is_doubted(void **state)
+static void a_node_without_our_devices_is_noticed(void **state)
 {
     struct world *world = *state;
     struct bed_call watch;
@@ -401,10 +401,10 @@ static void a_node_without_our_devices_is_doubted(void **state)
 }
 
 /* The kubelet has dropped it without notice, and the resource would stay unserved. */
-static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
+static void a_foreign_plugin_that_the_kubelet_forgot_is_replaced(void **state)
 {
     struct world *world = *state;
-    int fd = offer_behind_rival(world);
+    int fd = offer_behind_foreign_plugin(world);
 
     show_on_node(world, 0);
     for (int s = 0; s < 29; s++)
@@ -423,10 +423,10 @@ static void a_rival_that_the_kubelet_forgot_is_succeeded(void **state)
 }
 
 /* Doubt of who served before is none of who has just come. */
-static void a_rival_that_comes_anew_gets_its_whole_time(void **state)
+static void a_foreign_plugin_that_returns_gets_its_full_time(void **state)
 {
     struct world *world = *state;
-    int fd = offer_behind_rival(world);
+    int fd = offer_behind_foreign_plugin(world);
 
     show_on_node(world, 0);
     for (int s = 0; s < 28; s++)
@@ -442,10 +442,10 @@ static void a_rival_that_comes_anew_gets_its_whole_time(void **state)
 }
 
 /* Who looks at each change of a busy folder has not waited any less. */
-static void a_busy_folder_does_not_put_doubt_off(void **state)
+static void a_busy_folder_does_not_delay_the_check(void **state)
 {
     struct world *world = *state;
-    int fd = offer_behind_rival(world);
+    int fd = offer_behind_foreign_plugin(world);
 
     show_on_node(world, 0);
     for (int s = 0; s < 90; s++) {
@@ -475,7 +475,7 @@ static void what_is_withdrawn_is_an_empty_list_at_once(void **state)
     assert_registrations(world, 1);
 }
 
-static void a_rivals_list_stays_when_ours_is_withdrawn(void **state)
+static void a_foreign_list_stays_when_ours_is_withdrawn(void **state)
 {
     struct world *world = *state;
     struct bed_call watch;
@@ -497,13 +497,13 @@ static void an_agent_that_ends_registers_no_more(void **state)
     struct bed_call watch;
 
     offer_and_watch(world, &watch);
-    world->n_told = 0;
+    world->n_notified = 0;
     service_free(TAKE_PTR(world->service));
     bed_advance(&world->bed, 60000);
     assert_true(watch.done);
     assert_int_equal(watch.status, RPC_UNAVAILABLE);
     assert_registrations(world, 1);
-    assert_int_equal(world->n_told, 0);
+    assert_int_equal(world->n_notified, 0);
     bed_hang_up(&world->bed, &watch);
 }
 
@@ -516,21 +516,21 @@ int main(void)
         IN_A_WORLD(registers_with_each_new_kubelet),
         IN_A_WORLD(tries_again_less_and_less_often),
         IN_A_WORLD(a_kubelet_that_is_away_is_waited_for),
-        IN_A_WORLD(a_kubelet_that_stops_watching_is_told_again),
-        IN_A_WORLD(a_socket_that_was_removed_is_made_anew),
+        IN_A_WORLD(a_kubelet_that_stops_watching_is_notified_again),
+        IN_A_WORLD(a_socket_that_was_removed_is_recreated),
         IN_A_WORLD(streams_do_not_pile_up),
         IN_A_WORLD(without_a_kubelet_it_serves),
-        IN_A_WORLD(who_serves_already_is_left_alone),
+        IN_A_WORLD(a_serving_plugin_is_left_alone),
         IN_A_WORLD(who_comes_later_takes_over_and_gives_back),
         IN_A_WORLD(who_came_and_went_unseen_may_have_served),
         IN_A_WORLD(a_newer_agent_serves),
-        IN_A_WORLD(after_a_kubelet_restart_the_rival_goes_first),
-        IN_A_WORLD(a_node_without_our_devices_is_doubted),
-        IN_A_WORLD(a_rival_that_the_kubelet_forgot_is_succeeded),
-        IN_A_WORLD(a_rival_that_comes_anew_gets_its_whole_time),
-        IN_A_WORLD(a_busy_folder_does_not_put_doubt_off),
+        IN_A_WORLD(after_a_kubelet_restart_the_foreign_plugin_goes_first),
+        IN_A_WORLD(a_node_without_our_devices_is_noticed),
+        IN_A_WORLD(a_foreign_plugin_that_the_kubelet_forgot_is_replaced),
+        IN_A_WORLD(a_foreign_plugin_that_returns_gets_its_full_time),
+        IN_A_WORLD(a_busy_folder_does_not_delay_the_check),
         IN_A_WORLD(what_is_withdrawn_is_an_empty_list_at_once),
-        IN_A_WORLD(a_rivals_list_stays_when_ours_is_withdrawn),
+        IN_A_WORLD(a_foreign_list_stays_when_ours_is_withdrawn),
         IN_A_WORLD(an_agent_that_ends_registers_no_more),
     };
 

@@ -40,7 +40,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void nobody_is_no_rival(void **state)
+static void no_plugin_is_no_foreign_plugin(void **state)
 {
     struct world *world = *state;
 
@@ -80,7 +80,7 @@ static void the_newest_agent_serves(void **state)
     assert_int_equal(standby_update(&world->standby, LOST, 10), 0);
 }
 
-static void one_rival_after_the_other(void **state)
+static void one_foreign_plugin_after_the_other(void **state)
 {
     struct world *world = *state;
     int own = bed_listen(&world->bed, OWN), nvidia;
@@ -107,7 +107,7 @@ static void without_a_kubelet_nothing_is_shared(void **state)
     close(own);
 }
 
-static void looks_less_and_less_often(void **state)
+static void checks_back_off(void **state)
 {
     static const unsigned waits_ms[] = {250, 500, 1000, 2000, 4000, 5000, 5000};
     struct world *world = *state;
@@ -183,12 +183,12 @@ static void who_was_forgotten_counts_again_with_a_new_socket(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_A_WORLD(nobody_is_no_rival),
+        IN_A_WORLD(no_plugin_is_no_foreign_plugin),
         IN_A_WORLD(a_foreign_plugin_goes_first),
         IN_A_WORLD(the_newest_agent_serves),
-        IN_A_WORLD(one_rival_after_the_other),
+        IN_A_WORLD(one_foreign_plugin_after_the_other),
         IN_A_WORLD(without_a_kubelet_nothing_is_shared),
-        IN_A_WORLD(looks_less_and_less_often),
+        IN_A_WORLD(checks_back_off),
         IN_A_WORLD(who_is_gone_is_succeeded_in_a_moment),
         IN_A_WORLD(who_was_wiped_with_the_kubelet_is_awaited),
         IN_A_WORLD(who_was_forgotten_counts_again_with_a_new_socket),

@@ -88,7 +88,7 @@ static void on_drain(struct channel *channel, void *userdata)
         connector->callbacks.on_drain(channel, connector->userdata);
 }
 
-static void tell_trouble(struct connector *connector, const char *sentence)
+static void report_trouble(struct connector *connector, const char *sentence)
 {
     if (str_equal(connector->trouble, sentence))
         return;
@@ -107,7 +107,7 @@ static void on_end(struct channel *channel, enum channel_end end, const char *se
     if (was_up && connector->callbacks.on_down)
         connector->callbacks.on_down(sentence, connector->userdata);
     else if (!was_up)
-        tell_trouble(connector, sentence);
+        report_trouble(connector, sentence);
     if (connector->is_freed)
         return;
     channel_free(TAKE_PTR(connector->channel));
@@ -131,7 +131,7 @@ static void on_retry(uv_timer_t *timer)
                                &connector->channel, &err) == 0)
         return;
     retry_later(connector);
-    tell_trouble(connector, error_text(&err));
+    report_trouble(connector, error_text(&err));
 }
 
 int connector_new(uv_loop_t *loop, const char *path, const struct channel_options *options,

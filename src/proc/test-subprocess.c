@@ -55,7 +55,7 @@ static int die(int argc, char *argv[])
     return 7;
 }
 
-static int speak_nonsense(int argc, char *argv[])
+static int send_invalid(int argc, char *argv[])
 {
     (void)argc, (void)argv;
     if (write(SUBPROCESS_FD, "hello, I am a line of text\n", 27) != 27)
@@ -103,7 +103,7 @@ static const struct {
 } lives[] = {
     {"echo", echo},
     {"die", die},
-    {"nonsense", speak_nonsense},
+    {"nonsense", send_invalid},
     {"ignores-end", close_and_stay},
     {"stop", stop},
     {"heir", read_inherited},
@@ -346,7 +346,7 @@ static void one_that_hangs_is_replaced(void **state)
     WAIT_FOR(str_equal(seen.name, "echo"));
 }
 
-static void one_that_speaks_nonsense_is_replaced(void **state)
+static void one_that_sends_invalid_data_is_replaced(void **state)
 {
     (void)state;
     start("nonsense");
@@ -481,7 +481,7 @@ int main(int argc, char *argv[])
         CASE(one_that_lived_is_forgiven),
         CASE(one_that_closes_its_end_and_stays_is_replaced),
         CASE(one_that_hangs_is_replaced),
-        CASE(one_that_speaks_nonsense_is_replaced),
+        CASE(one_that_sends_invalid_data_is_replaced),
         CASE(one_that_is_stuck_is_left_behind),
         CASE(it_may_be_let_end),
         CASE(it_does_not_outlive_its_owner),

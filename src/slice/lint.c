@@ -188,7 +188,7 @@ void lint_policy(const struct policy *policy, struct problems *problems)
         lint_mig_name(policy, &policy->sharing[i], problems);
 }
 
-static bool speaks_of_mig(const struct policy *policy)
+static bool requires_mig(const struct policy *policy)
 {
     if (policy->mig_strategy != MIG_STRATEGY_NONE || policy->n_mig_rules || policy->mig_on_demand)
         return true;
@@ -228,7 +228,7 @@ void lint_models(const struct policy *policy, const struct inventory *inventory,
                                              [MIG_STRATEGY_MIXED] = "mixed"};
     cleanup_text struct text models = TEXT_INIT;
 
-    if (inventory->n_gpus == 0 || !speaks_of_mig(policy) || any_capable(inventory))
+    if (inventory->n_gpus == 0 || !requires_mig(policy) || any_capable(inventory))
         return;
     add_models(inventory, &models);
     problem_add(

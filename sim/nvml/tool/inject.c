@@ -9,7 +9,7 @@
 
 enum { MAX_WORDS = 6 };
 
-/* words behind the name; absent ones are NULL. */
+/* arguments after the name; absent ones are NULL. */
 struct request {
     struct state_file *file;
     char *words[MAX_WORDS];
@@ -159,8 +159,8 @@ static int inject_reset(const struct request *q)
     return 0;
 }
 
-/* No library can take a symbol away from dlsym while it runs: the call says that it is missing, as
-   NVML does itself when it is newer than its driver. */
+/* No library can remove a symbol from dlsym at run time: the call reports that it is missing, like
+ * NVML itself when it is newer than its driver. */
 static int inject_symbol(const struct request *q)
 {
     struct machine_fault fault = {.kind = FAULT_MISSING, .gpu = MACHINE_ALL_GPUS};

@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "nvml/state.h"
 
-/* words[0] names what is injected. -EINVAL with a sentence for words that are wrong. */
+/* words[0] names what to inject. -EINVAL with a message for invalid arguments. */
 int inject(struct state_file *file, char **words, int n_words, struct error *err);
 
-/* One line for each thing that can be injected. */
+/* One line for each injectable fault. */
 void inject_usage(struct text *out);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* gpuslice-sim: looks at simulated machines, and makes things happen to them. */
+/* gpuslice-sim: inspects simulated machines, and changes them at run time. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ enum { EXIT_WRONG = 1, EXIT_USAGE = 2 };
 struct command {
     const char *machine;
     bool json;
-    char **words; /* behind the verb */
+    char **words; /* after the verb */
     int n_words;
 };
 
@@ -77,7 +77,7 @@ static bool was_before(const char *path, const char *directory)
     return false;
 }
 
-/* Instance types that no machine file knows more of. */
+/* Instance types without a machine file of their own. */
 static int list_types(void)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -183,7 +183,7 @@ static int run_path(const struct command *command)
     return status;
 }
 
-/* Also mends what cannot be opened: a state of another machine file, or of an older version. */
+/* Also repairs what cannot be opened: a state of another machine file, or of an older version. */
 static int run_reset(const struct command *command)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
         else if (option == 'h')
             return run_help(&command);
         else if (option != 'o')
-            return EXIT_USAGE; /* getopt has said why */
+            return EXIT_USAGE; /* getopt has printed the reason */
         else if (read_output(&command, optarg) < 0) {
             fprintf(stderr, "gpuslice-sim: no output '%s': write table or json\n", optarg);
             return EXIT_USAGE;

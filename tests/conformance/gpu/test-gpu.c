@@ -22,7 +22,7 @@ static const char *library;
 static char directory[] = "/tmp/gpuslice-gpu-XXXXXX";
 
 /* Each test gets its own machine, in its initial state. */
-static void be_machine(const char *name)
+static void use_machine(const char *name)
 {
     static unsigned n;
     char state[64];
@@ -56,7 +56,7 @@ static struct inventory read_machine(const char *name)
     struct gpu_driver *driver = NULL;
     struct error err = ERROR_INIT;
 
-    be_machine(name);
+    use_machine(name);
     if (gpu_nvml.open(library, &driver, &err) != 0 ||
         gpu_nvml.inventory(driver, &inventory, &err) != 0)
         fail_msg("%s: %s", name, error_text(&err));
@@ -133,7 +133,7 @@ static struct seen seen;
 
 static int begin(void **state)
 {
-    be_machine("p3.8xlarge");
+    use_machine("p3.8xlarge");
     seen_init(&seen);
     seen_start(&seen, library, DEADLINE_MS);
     WAIT_FOR(&seen, seen.n_probes >= 4);
@@ -154,7 +154,7 @@ static void an_xid_arrives(void **state)
     assert_string_equal(seen.event.uuid, seen.inventory.gpus[2].uuid);
 }
 
-static void a_hang_is_told(void **state)
+static void a_hang_is_reported(void **state)
 {
     uint64_t began_ms;
     char uuid[GPU_UUID_SIZE];
@@ -225,7 +225,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test(p3_8xlarge),
         cmocka_unit_test(other_machines),
         cmocka_unit_test_setup_teardown(an_xid_arrives, begin, end),
-        cmocka_unit_test_setup_teardown(a_hang_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(a_hang_is_reported, begin, end),
         cmocka_unit_test_setup_teardown(a_killed_helper_is_replaced, begin, end),
         cmocka_unit_test_setup_teardown(a_lost_gpu_comes_back, begin, end),
         cmocka_unit_test_setup_teardown(symbols_go_missing, begin, end),
