@@ -132,16 +132,55 @@ void ledger_deinit(struct ledger *ledger)
         ledger_grant_free(ledger->grants[i]);
     free(ledger->grants);
     free(ledger->holdings);
+    free(ledger->index);
     *ledger = (struct ledger)LEDGER_INIT;
 }
 
-/* The newest is looked up most often. */
+/* --- the index --- */
+
+/* Where the grant of that id is in the index, or would be. Ids are random. */
+static size_t find_slot(const struct ledger *ledger, const char *id)
+{
+    size_t hash = 0;
+
+    for (size_t i = 0; i < GRANT_ID_SIZE - 1; i++)
+        hash = hash * 31 + (unsigned char)id[i];
+    for (;; hash++) {
+        size_t slot = hash & (ledger->index_size - 1);
+
+        if (!ledger->index[slot] ||
+            memcmp(ledger->index[slot]->grant.id, id, GRANT_ID_SIZE - 1) == 0)
+            return slot;
+    }
+}
+
+static void fill_index(struct ledger *ledger)
+{
+    for (size_t i = 0; i < ledger->n_grants; i++)
+        ledger->index[find_slot(ledger, ledger->grants[i]->grant.id)] = ledger->grants[i];
+}
+
+/* Room for one more. */
+static int grow_index(struct ledger *ledger)
+{
+    size_t size = ledger->index_size ? 2 * ledger->index_size : 64;
+    struct ledger_grant **index;
+
+    if (2 * (ledger->n_grants + 1) <= ledger->index_size)
+        return 0;
+    index = calloc(size, sizeof(struct ledger_grant *));
+    if (!index)
+        return -ENOMEM;
+    free(ledger->index);
+    ledger->index = index;
+    ledger->index_size = size;
+    fill_index(ledger);
+    return 0;
+}
+
 static struct ledger_grant *find(const struct ledger *ledger, const char *id)
 {
-    for (size_t i = ledger->n_grants; i-- > 0;)
-        if (memcmp(ledger->grants[i]->grant.id, id, GRANT_ID_SIZE - 1) == 0)
-            return ledger->grants[i];
-    return NULL;
+    return ledger->index_size ? ledger->index[find_slot(ledger, id)] : NULL;
 }
 
 const struct ledger_grant *ledger_find(const struct ledger *ledger, const char *id)
@@ -166,13 +205,15 @@ int ledger_add(struct ledger *ledger, const struct grant *grant, uint64_t now_ms
 
     if (find(ledger, grant->id))
         return LEDGER_DUPLICATE;
-    if (!entry || grant_copy(&entry->grant, grant) < 0 || make_room(ledger, grant->n_ids) < 0)
+    if (!entry || grant_copy(&entry->grant, grant) < 0 || make_room(ledger, grant->n_ids) < 0 ||
+        grow_index(ledger) < 0)
         return -ENOMEM;
     entry->since_ms = UINT64_MAX;
     place = array_push(&ledger->grants, &ledger->n_grants, &ledger->capacity, sizeof(*place));
     if (!place)
         return -ENOMEM;
     *place = added = TAKE_PTR(entry);
+    ledger->index[find_slot(ledger, added->grant.id)] = added;
     for (size_t i = 0; i < added->grant.n_ids; i++)
         take_id(ledger, added, added->grant.ids[i], now_ms);
     return 0;
@@ -199,6 +240,8 @@ bool ledger_free(struct ledger *ledger, const char *id)
     memmove(ledger->grants + i, ledger->grants + i + 1,
             (--ledger->n_grants - i) * sizeof(struct ledger_grant *));
     ledger_grant_free(entry);
+    memset(ledger->index, 0, ledger->index_size * sizeof(struct ledger_grant *));
+    fill_index(ledger);
     return true;
 }
 
@@ -540,9 +583,8 @@ static int check_grant(const struct ledger *ledger, size_t position, struct erro
                 return error_set(err, -EINVAL, "%s is held by %s, which is older than %s",
                                  grant->grant.ids[i], holder->grant.id, grant->grant.id);
     }
-    for (size_t k = 0; k < position; k++)
-        if (str_equal(ledger->grants[k]->grant.id, grant->grant.id))
-            return error_set(err, -EINVAL, "two grants have the id %s", grant->grant.id);
+    if (find(ledger, grant->grant.id) != grant)
+        return error_set(err, -EINVAL, "two grants have the id %s", grant->grant.id);
     return 0;
 }
 

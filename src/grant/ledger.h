@@ -58,6 +58,8 @@ struct ledger {
     size_t n_grants, capacity;
     struct ledger_holding *holdings; /* sorted by resource and id */
     size_t n_holdings, holdings_capacity;
+    struct ledger_grant **index; /* by the grant's id: a hash table, at most half full */
+    size_t index_size;           /* a power of two */
 };
 
 #define LEDGER_INIT    \

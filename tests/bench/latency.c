@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * usage: latency SOCKET allocate|prefer N ID...
+ * usage: latency SOCKET allocate|burst|prefer N ID...
  *
  * Calls a device plugin N times, one call after the other, as the kubelet would for one container
- * with the first ID (allocate) or for one of all IDs (prefer). Prints microseconds as JSON:
+ * with the first ID (allocate) or for one of all IDs (prefer); or N times at once (burst: allocate,
+ * and the time of each answer counts from the first call). Prints microseconds as JSON:
  * {"p50": 25.1, "p99": 38.5, "calls": 10000}. The same client measures every peer.
  */
 
@@ -24,9 +25,10 @@ struct run {
     void *request;
     size_t request_size, n, done;
     uint64_t began_ns, *took_ns;
+    bool is_burst;
 };
 
-static int call(struct run *run, struct error *err);
+static int next(struct run *run, struct error *err);
 
 static void on_done(struct rpc_request *request, enum rpc_status status, const char *text,
                     const void *message, size_t size, void *userdata)
@@ -43,7 +45,7 @@ static void on_done(struct rpc_request *request, enum rpc_status status, const c
         run->took_ns[run->done - WARM_UP] = clock_now_ns() - run->began_ns;
     if (++run->done == run->n + WARM_UP) {
         rpc_client_free(TAKE_PTR(run->client));
-    } else if (call(run, &err) < 0) {
+    } else if (next(run, &err) < 0) {
         fprintf(stderr, "latency: %s\n", error_text(&err));
         exit(1);
     }
@@ -63,6 +65,20 @@ static int call(struct run *run, struct error *err)
                            &request, err);
 }
 
+/* After the warm-up of a burst all calls begin together, and then none. */
+static int next(struct run *run, struct error *err)
+{
+    uint64_t began_ns = clock_now_ns();
+    size_t n = !run->is_burst || run->done < WARM_UP ? 1 : run->done == WARM_UP ? run->n : 0;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = call(run, err);
+    if (n)
+        run->began_ns = began_ns;
+    return r;
+}
+
 static int encode(struct run *run, const char *what, char **ids, size_t n_ids)
 {
     v1beta1_ContainerAllocateRequest one = {.devices_ids = ids, .devices_ids_count = 1};
@@ -75,7 +91,8 @@ static int encode(struct run *run, const char *what, char **ids, size_t n_ids)
     v1beta1_PreferredAllocationRequest prefer = {.container_requests = &choice,
                                                  .container_requests_count = 1};
 
-    if (strcmp(what, "allocate") == 0) {
+    run->is_burst = strcmp(what, "burst") == 0;
+    if (run->is_burst || strcmp(what, "allocate") == 0) {
         run->method = "/v1beta1.DevicePlugin/Allocate";
         return message_encode(v1beta1_AllocateRequest_fields, &allocate, &run->request,
                               &run->request_size);
@@ -106,7 +123,7 @@ int main(int argc, char *argv[])
     struct run run = {.n = argc > 4 ? strtoul(argv[3], NULL, 10) : 0};
 
     if (run.n == 0) {
-        fputs("usage: latency SOCKET allocate|prefer N ID...\n", stderr);
+        fputs("usage: latency SOCKET allocate|burst|prefer N ID...\n", stderr);
         return 64;
     }
     run.took_ns = calloc(run.n, sizeof(*run.took_ns));
