@@ -62,7 +62,7 @@ def a_rival_is_uninstalled(node, number=signal.SIGTERM):
         eventually(lambda: STEPPED_BACK in http_get(address, '/metrics')[1], STEPPED_BACK)
         mark, told = agent.mark(), kubelet.mark()
         rival.end(number)
-        yield agent.wait_line(REGISTERED, mark) - kubelet.wait_line('plugin gone', told)
+        yield agent.wait_line(REGISTERED, mark) - kubelet.wait_line('plugin disconnected', told)
 
 
 def a_rival_is_killed(node):

@@ -352,7 +352,7 @@ def test_token_rotation(make, plane, tls):
     case.program.say(*case.want(6))
     wait('refused', lambda: sum(one.status == 401 for one in case.proxy.requests) >= 6)
     swap(file, '')
-    wait('it is said', lambda: 'holds no token' in case.said())
+    wait('it is said', lambda: 'contains no token' in case.said())
     swap(file, third)
     case.await_(6)
     assert case.n_versions(before) == 2
@@ -549,7 +549,7 @@ def test_an_agent_that_starts_without_the_api_remembers(cluster, agent, way):
         assert {allocatable for _, allocatable in line.end('restart without the API')} <= {0, 32}
         assert is_ready(agent)
         way.clear()
-        agent.wait_line('is heard again|keeping our Node', 60)
+        agent.wait_line('is reachable again|maintaining our Node', 60)
         cluster.stays((32, 32), cluster.node, seconds=1)
     finally:
         cluster.api.call(cluster.node_path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: None}}})

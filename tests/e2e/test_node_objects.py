@@ -490,7 +490,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     plane.server.kill()
     program.say(state({COUNT: '8'}, ready=False, reason='ResourcesNotRegistered'))
     program.say_event('DeviceUnhealthy', 'said while nobody heard')
-    wait('it is said', lambda: 'cannot be heard' in program.said())
+    wait('it is said', lambda: 'the API server is unreachable' in program.said())
     program.await_news('it is known', lambda news: not news['heard'] and not news['gone'])
     # What is older than this moment cannot be watched from any more: the program has to list again.
     etcd = f'http://127.0.0.1:{plane.port + 1}/v3/kv'
@@ -500,7 +500,7 @@ def test_an_api_server_that_dies_and_comes_back(objects, program, plane):
     objects.await_labels({COUNT: '8'}, 40)
     wait('the condition', lambda: objects.condition()['status'] == 'False')
     wait('the event', objects.events, 40)
-    assert program.said().count('cannot be heard') <= 3
+    assert program.said().count('the API server is unreachable') <= 3
     program.await_news('it is heard', lambda news: news['heard'])
     objects.label(**{CONFIG_LABEL: 'small'})
     program.await_news('the configuration chosen', lambda news: config_of(news) == 'small', 30)

@@ -112,7 +112,7 @@ def test_back_with_both_installed(cluster, chart, nvidia):  # noqa: F811
     before = cluster.state()
     with open(chart.logs()[-1]) as log:
         chart.retire()
-        [(_, last_words)] = matches(log, 'takes our end for the end of the device plugin')
+        [(_, last_words)] = matches(log, 'takes our shutdown for that of the device plugin')
     assert 'nvidia-gpu.sock' in last_words
     assert not ours(cluster.api.call(cluster.node_path))
     cluster.wait_allocatable(0)

@@ -230,7 +230,7 @@ def test_reload_on_sighup(node):
     node.wait_allocatable(16)
     mark = agent.mark()
     agent.send(signal.SIGHUP)
-    agent.wait_line('configuration taken', mark)
+    agent.wait_line('configuration applied', mark)
     node.wait_allocatable(16)
 
 
@@ -329,7 +329,7 @@ def test_xid_that_needs_a_reset(node, xid):
     agent = node.start_agent()
     node.wait_allocatable(16)
     before = held_ids(node.run_pods(8))
-    agent.wait_line('driver answered')
+    agent.wait_line('driver is available')
     node.sim('inject', 'xid', '1', str(xid))
     agent.wait_line('GPU is Unhealthy')
     node.wait_allocatable(12)
@@ -445,23 +445,25 @@ def test_killed_helper_is_replaced(node):
     mark = agent.mark()
     for pid in agent.children():
         os.kill(pid, signal.SIGKILL)
-    agent.wait_line('driver answered', mark)
+    agent.wait_line('driver is available', mark)
     node.sim('inject', 'xid', '0', '79')
     node.wait_allocatable(12)
 
 
 # --- starting and ending ---
 
-def test_sigterm_leaves_nothing_behind(node):
+def test_sigterm_leaves_nothing_but_the_specs(node):
+    """The CDI specifications are for containers that restart while no agent runs."""
     config = 'flags: {plugin: {deviceListStrategy: [envvar, cdi-cri]}}\n' + GUIDE
     node.start_kubelet()
     agent = node.start_agent(config.replace('flags: {migStrategy: none}\n', ''))
     node.wait_allocatable(16)
-    assert list(node.cdi.iterdir())
+    specs = {path.name: path.read_text() for path in node.cdi.iterdir()}
+    assert specs
     family = agent.children()
     assert agent.end() == 0
     assert not list(node.plugins.glob('gpuslice-*'))
-    assert not list(node.cdi.iterdir())
+    assert {path.name: path.read_text() for path in node.cdi.iterdir()} == specs
     for pid in family:
         assert not os.path.exists(f'/proc/{pid}'), 'a helper outlived the agent'
 

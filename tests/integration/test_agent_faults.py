@@ -237,10 +237,10 @@ def test_a_folder_in_the_way_of_the_socket(node):
     (node.plugins / 'gpuslice-gpu.sock').mkdir(parents=True)
     node.start_kubelet()
     agent = node.start_agent()
-    agent.wait_line('gpuslice-gpu.sock is in the way')
+    agent.wait_line('gpuslice-gpu.sock exists and is not a socket')
     (node.plugins / 'gpuslice-gpu.sock').rmdir()
     node.wait_allocatable(16)
-    assert agent.count('is in the way') == 1
+    assert agent.count('exists and is not a socket') == 1
 
 
 def test_a_path_too_long_for_a_socket(node):
@@ -386,11 +386,11 @@ def test_a_storm_of_sighups_keeps_the_ids_of_before(node):
             mark = agent.mark()
             for _ in range(100):
                 agent.send(signal.SIGHUP)
-            agent.wait_line('configuration taken', mark)
+            agent.wait_line('configuration applied', mark)
             agent.send(signal.SIGHUP)
             mark = agent.mark()
             agent.send(signal.SIGHUP)
-            agent.wait_line('configuration taken', mark)
+            agent.wait_line('configuration applied', mark)
             assert held.split('::')[0].encode() in allocate(channel, held)
         assert agent.end() == 0
 
@@ -404,7 +404,7 @@ def test_a_new_list_strategy_changes_answers_and_sends_no_list(node):
     before = lists_sent(port)
     mark = agent.mark()
     node.configure(replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}'))
-    agent.wait_line('configuration taken', mark)
+    agent.wait_line('configuration applied', mark)
     [pod] = node.run_pods(1)
     assert pod['containers'][0]['cdi_devices']
     assert list(node.cdi.iterdir())
@@ -455,7 +455,7 @@ def test_folders_that_cannot_be_written(node):
     for index, left in ((0, 12), (1, 8)):
         node.sim('inject', 'xid', str(index), '79')
         node.wait_allocatable(left)
-    assert agent.count('forgets which GPUs') == 1
+    assert agent.count('will not know which GPUs') == 1
     assert agent.end() == 0
 
 
@@ -476,7 +476,7 @@ def test_out_of_file_descriptors(node):
     node.start_kubelet()
     agent = node.start_agent()
     node.wait_allocatable(16)
-    agent.wait_line('driver answered')
+    agent.wait_line('driver is available')
     before = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (4, before[1]))
     mark = agent.mark()
@@ -488,7 +488,7 @@ def test_out_of_file_descriptors(node):
     agent.wait_line('refused', mark)
     resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, before)
     agent.wait_line('registered with the kubelet', mark)
-    agent.wait_line('driver answered', mark)
+    agent.wait_line('driver is available', mark)
     node.wait_allocatable(16)
     assert agent.count('.', mark) < 20
     assert agent.end() == 0
@@ -520,12 +520,19 @@ def test_a_killed_agent_leaves_what_the_next_one_removes(node):
     agent = node.start_agent(GUIDE, '--device-list-strategy', 'cdi-cri')
     node.wait_allocatable(16)
     agent.end(signal.SIGKILL)
-    assert list(node.cdi.iterdir()) and list(node.plugins.glob('gpuslice-*'))
+    specs = {path.name: path.read_text() for path in node.cdi.iterdir()}
+    assert specs and list(node.plugins.glob('gpuslice-*'))
     node.sim('inject', 'hang', 'all')  # so that the next one never comes to offer anything
     agent = node.start_agent(GUIDE, '--driver-deadline', '20s')
     eventually(lambda: handles_sigterm(agent.pid), 'the agent heeds signals')
     assert agent.end() == 0
+    assert {path.name: path.read_text() for path in node.cdi.iterdir()} == specs, 'containers may restart'
+    node.sim('inject', 'unhang', 'all')
+    agent = node.start_agent(GUIDE)
+    agent.wait_line('every resource is registered')
     assert not list(node.cdi.iterdir())
+    assert agent.end() == 0
+    assert not list(node.plugins.glob('gpuslice-*'))
 
 
 def stage_at_once(_node, start):
@@ -553,7 +560,7 @@ def stage_kubelet_dead(node, start):
     agent = start()
     node.wait_allocatable(16)
     kubelet.end(signal.SIGKILL)
-    agent.wait_line('the kubelet is away')
+    agent.wait_line('waiting for the kubelet')
     return agent
 
 
@@ -673,7 +680,7 @@ def test_a_log_that_nobody_reads_stops_nothing(node):
     read_lines(pipe)
     lines = []
     agent.send(signal.SIGHUP)
-    eventually(lambda: lines.extend(read_lines(pipe)) or any('configuration taken' in line for line in lines), 'the log goes on')
+    eventually(lambda: lines.extend(read_lines(pipe)) or any('configuration applied' in line for line in lines), 'the log goes on')
     [lost] = [line for line in lines if 'lines of the log were lost' in line]
     assert int(re.search(r'lines=(\d+)$', lost).group(1)) >= 1
     assert lines.index(lost) == 0
@@ -689,7 +696,7 @@ def test_a_json_log_is_json(node):
     agent.wait_line('resource offered')
     mark = agent.mark()
     agent.send(signal.SIGHUP)
-    agent.wait_line('configuration taken', mark)
+    agent.wait_line('configuration applied', mark)
     agent.end()
     lines = [json.loads(line) for _, line in agent.lines if line != '(end of output)']
     assert any(line.get('file', '').endswith('/c?.yaml') for line in lines)

@@ -128,13 +128,13 @@ def test_specs_follow_the_configuration(node, runtime, driver):
     mark = agent.mark()
     node.configure(replicas(8, 'flags: {gdrcopyEnabled: true, plugin: '
                                '{deviceListStrategy: cdi-cri, deviceIDStrategy: index}}'))
-    agent.wait_line('configuration taken', mark)
+    agent.wait_line('configuration applied', mark)
     node.wait_allocatable(32)
     assert runtime(node.cdi)['devices'] == \
         [f'{VENDOR}/gdrcopy=all', *(f'{VENDOR}/gpu={name}' for name in [0, 1, 2, 3, 'all'])]
     mark = agent.mark()
     node.configure(replicas(8))
-    agent.wait_line('configuration taken', mark)
+    agent.wait_line('configuration applied', mark)
     eventually(lambda: not list(node.cdi.iterdir()), 'no spec is left')
 
 
@@ -189,7 +189,7 @@ def test_who_takes_over_writes_its_own_specs(node, driver):
     # Who stands by leaves them alone, whatever happens to it.
     mark = older.mark()
     node.configure(CDI + '# another content\n')
-    older.wait_line('configuration taken', mark)
+    older.wait_line('configuration applied', mark)
     assert names_in(node) == ['0', '1', '2', '3', 'all']
     assert newer.end() == 0
     older.wait_line('every resource is registered', mark)

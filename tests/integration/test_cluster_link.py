@@ -102,7 +102,7 @@ def test_a_node_without_a_gpu_says_nothing_of_itself(node, cluster):
     assert not state['hasCondition']
     assert not state['labels'] and not state['extraLabels'] and not state['taints']
     node.configure('version: v9')
-    agent.wait_line('is refused')
+    agent.wait_line('is rejected')
     agent.end()
     assert cluster.all('event') == [] and len(cluster.all('state')) == 1
 
@@ -142,10 +142,10 @@ def test_nonsense_from_the_program_is_said_once(node, cluster):
     agent = node.start_agent(GUIDE, '--node-name=gpu-1')
     cluster.wait_condition('AllResourcesRegistered')
     cluster.send('{"kind":"nonsense"}\nfoo\n{"kind":"bye"}\n' + 'x' * (3 << 20) + '\n')
-    agent.wait_line('does not understand')
+    agent.wait_line('sent an invalid message')
     cluster.tell()
     node.wait_allocatable(16)
-    assert agent.count('does not understand') == 1
+    assert agent.count('sent an invalid message') == 1
     assert agent.alive()
 
 
@@ -169,7 +169,7 @@ def test_the_end_waits_for_nobody_long(node, cluster, greet):
     wait_connected(cluster, address, greet is not None)
     begin = time.monotonic()
     agent.send(signal.SIGTERM)
-    gone = kubelet.wait_line('plugin gone')
+    gone = kubelet.wait_line('plugin disconnected')
     assert agent.wait() == 0
     if greet is None:
         assert agent.count(LINGERS) == 0 and cluster.all('bye') == []
@@ -222,7 +222,7 @@ def test_labels_go_to_a_file_without_a_cluster(node):
     agent.wait_line('labels written')
     assert 'timestamp' not in out.read_text()
     node.configure(replicas(2))
-    agent.wait_line('configuration taken')
+    agent.wait_line('configuration applied')
     eventually(lambda: 'nvidia.com/gpu.replicas=2\n' in out.read_text(), 'replicas=2')
 
 
@@ -235,7 +235,7 @@ def test_labels_go_to_standard_output(node):
 def test_a_file_that_cannot_be_written_is_said_once(node):
     node.start_kubelet()
     agent = node.start_agent(GUIDE, '--output-file', node.folder / 'none/gfd')
-    agent.wait_line('none/gfd.*has to be mounted')
+    agent.wait_line('none/gfd.*must be mounted')
     node.wait_allocatable(16)
 
 
@@ -256,7 +256,7 @@ def test_the_label_chooses_the_configuration(node, cluster):
     # Hasty changes count as the last. All in one write: one that came late would not be hasty.
     cluster.send(''.join(news(label=value) for value in ('four', 'eight', 'four', 'eight', 'default')))
     node.wait_allocatable(8)
-    assert agent.count('configuration taken', mark) == 1
+    assert agent.count('configuration applied', mark) == 1
 
 
 def test_without_a_label_the_default_and_the_fallbacks(node, cluster):
@@ -289,7 +289,7 @@ def test_a_node_that_is_gone_asks_for_no_other_configuration(node, cluster):
     time.sleep(0.3)  # longer than hasty changes are gathered
     cluster.tell(label='eight')
     node.wait_allocatable(32)
-    assert agent.count('configuration taken', mark) == 1
+    assert agent.count('configuration applied', mark) == 1
 
 
 def test_edits_are_taken(node, cluster):
@@ -301,7 +301,7 @@ def test_edits_are_taken(node, cluster):
     for count in (8, 4):
         mark = agent.mark()
         folder.write(four=replicas(count), other=GUIDE)
-        agent.wait_line('configuration taken', mark)
+        agent.wait_line('configuration applied', mark)
         node.wait_allocatable(4 * count)
 
 
@@ -361,14 +361,14 @@ def test_a_restart_remembers_the_label(node, cluster):
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     agent.wait_line('every resource is registered')
     node.wait_allocatable(16)
-    assert agent.count('counts as not set|does not say what this node.s label is') == 0  # nor was that waited for
+    assert agent.count('has not reported this node.s label|treating it as unset') == 0  # nor was that waited for
 
 
 def test_no_news_means_no_label_after_five_seconds(node, cluster):
     node.start_kubelet()
     folder = Volume(node.folder / 'configs', default=replicas(2), four=replicas(4))
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
-    agent.wait_line(f'does not say what this node.s label is.*{LABEL}')
+    agent.wait_line(f'has not reported this node.s label.*{LABEL}')
     node.wait_allocatable(8)
     cluster.tell(label='four')
     node.wait_allocatable(16)
@@ -380,7 +380,7 @@ def test_a_bad_label_at_the_first_start_has_a_stand_in(node, cluster):
     cluster.greet = {'label': 'none'}
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
     node.wait_allocatable(8)
-    agent.wait_line('stands in.*configs/default')
+    agent.wait_line('falling back to another one.*configs/default')
     assert "'none', which is none of: broken, default" in cluster.wait_event('ConfigurationRefused')['message']
     cluster.wait_condition('ConfigurationRefused')
     agent.end()
@@ -407,7 +407,7 @@ def test_a_bad_label_keeps_the_old_plan_over_a_restart(node, cluster):
     mark = cluster.mark()
     cluster.greet = {'label': 'none'}
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
-    agent.wait_line('stands in.*configs/four')
+    agent.wait_line('falling back to another one.*configs/four')
     cluster.wait_condition('ConfigurationRefused', since=mark)
     node.wait_allocatable(16)
 

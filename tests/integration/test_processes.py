@@ -69,7 +69,7 @@ LIVES = {
     'closes its end': ('signal.signal(signal.SIGTERM, signal.SIG_IGN); os.close(3)',
                        'closed its end of the channel'),
     'says hello and closes its end': ('os.write(3, frame(HELLO, b"x")); os.close(3)', 'closed its end of the channel'),
-    'speaks nonsense': ('os.write(3, b"hello, this is no frame of yours")', 'does not speak our protocol'),
+    'speaks nonsense': ('os.write(3, b"hello, this is no frame of yours")', 'does not use our protocol'),
     'hangs': ('os.write(3, frame(HELLO, b"x"))', 'does not answer'),
 }
 
@@ -329,9 +329,9 @@ def test_each_process_has_the_rights_that_are_documented(node):
     rights = documented_rights()
     agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--kubeconfig', write_kubeconfig(node),
                              '--http-address', f'127.0.0.1:{free_port()}')
-    agent.wait_line('keeping our Node at the API server')
+    agent.wait_line('maintaining our Node at the API server')
     agent.wait_line('listening for HTTP')
-    agent.wait_line('driver answered')
+    agent.wait_line('driver is available')
     pids = {name: agent.pid if name == 'gpuslice-node' else pid_of(agent, name[:15]) for name in rights}
     for name, pid in pids.items():
         eventually(lambda: has_rights(pid, *rights[name]), f'{name} has these rights:\n{status_of(pid)}')
@@ -348,12 +348,12 @@ def test_credentials_that_root_alone_reads_keep_nodesync_root(node, mode, user):
     token.chmod(mode)
     node.folder.chmod(0o711)
     agent = node.start_agent(GUIDE, '--node-name=gpu-1', '--kubeconfig', write_kubeconfig(node, f'tokenFile: {token}'))
-    agent.wait_line('keeping our Node at the API server')
-    agent.wait_line('the API server cannot be|Failed to connect')  # the token was read for that
+    agent.wait_line('maintaining our Node at the API server')
+    agent.wait_line('the API server is unreachable|Failed to connect')  # the token was read for that
     pid = pid_of(agent, 'gpuslice-nodesy')
     eventually(lambda: has_rights(pid, user, 0) or user == 0 and status_of(pid)['CapPrm'] == '0' * 16, 'its rights')
     assert status_of(pid)['Uid'].split() == [str(user)] * 4
-    assert agent.count(f'goes on as root.*{token}') == (user == 0)
+    assert agent.count(f'keeps running as root.*{token}') == (user == 0)
     assert agent.count('cannot read our token') == 0
 
 

@@ -179,7 +179,7 @@ def test_a_plugin_that_came_and_went_unseen(node, number):
     mark, told = agent.mark(), kubelet.mark()
     agent.send(signal.SIGSTOP)
     node.start_peer().end(number)
-    kubelet.wait_line('plugin gone', told)
+    kubelet.wait_line('plugin disconnected', told)
     agent.send(signal.SIGCONT)
     agent.wait_line(REGISTERED, mark)
     node.wait_allocatable(16)
@@ -301,7 +301,7 @@ def test_pod_resources_that_do_not_answer(node, behave):
         faulty = FaultyPodResources(path, behave)
     agent = node.start_agent(GUIDE, '--pod-resources-socket', path)
     agent.wait_line(SERVES + '; uninstall it and gpuslice takes over')
-    assert agent.count('the kubelet does not tell which pods hold devices') == 1
+    assert agent.count('the kubelet does not report which pods hold devices') == 1
     peer.end()
     node.wait_allocatable(16)
     assert len(node.run_pods(16)) == 16
@@ -322,4 +322,4 @@ def test_the_kubelet_is_away_and_leaves_its_socket(node):
     node.start_kubelet()
     agent.wait_line(REGISTERED, mark)
     assert agent.count('level=(warning|error)', mark) == 0
-    assert agent.count('the kubelet is away', mark) == 1
+    assert agent.count('waiting for the kubelet', mark) == 1

@@ -35,7 +35,7 @@ def reload(node, agent, count):
         if turn % 2:
             node.config.write_text(GUIDE.replace('replicas: 4', f'replicas: {2 + turn % 5}'))
         agent.send(signal.SIGHUP)
-        agent.wait_line('configuration taken', mark)
+        agent.wait_line('configuration applied', mark)
 
 
 @pytest.mark.parametrize('amount', [

@@ -90,7 +90,7 @@ def test_a_server_that_says_nothing_is_left(probe, server):
     over = threading.Event()
     server.fault(other, lambda request: over.wait(30))
     reply = probe.ask('get', NODE)
-    assert reply['error'] == -errno.ETIMEDOUT and 'no answer within 3 s' in reply['reason']
+    assert reply['error'] == -errno.ETIMEDOUT and 'no response within 3 s' in reply['reason']
     assert probe.ask('get', PATH)['status'] == 200
     assert len({request.client_address for request in server.requests}) == 2
     over.set()
