@@ -45,6 +45,7 @@ struct run {
     struct channel *channel;
     uint64_t started_ms;
     enum step step;
+    bool was_step_over; /* its time is over, and once more events were taken */
     bool said_hello;
     bool is_up; /* on_up was called, on_down not yet */
     bool was_killed;
@@ -73,6 +74,7 @@ struct subprocess {
 
 /* -- the log --------------------------------------------------------------------------------- */
 
+/* Each end that follows a hello is logged: the back-off limits how many there are. */
 static void log_trouble(struct subprocess *subprocess, const char *sentence)
 {
     const struct subprocess_options *options = &subprocess->options;
@@ -171,6 +173,7 @@ static void end_process(struct run *run, enum step step)
     if (run->has_ended || run->step >= step)
         return;
     run->step = step;
+    run->was_step_over = false;
     if (step == STEP_STUCK) {
         leave_behind(run);
         return;
@@ -184,6 +187,12 @@ static void on_step_over(uv_timer_t *timer)
 {
     struct run *run = timer->data;
 
+    /* A loop that is late runs its timers before it learns that the process ended in time. */
+    if (!run->was_step_over) {
+        run->was_step_over = true;
+        uv_timer_start(timer, on_step_over, 1, 0);
+        return;
+    }
     if (run->step == STEP_WAIT && run->owner)
         log_trouble(run->owner, run->trouble);
     end_process(run, run->step + 1);
