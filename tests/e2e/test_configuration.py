@@ -14,7 +14,7 @@ def test_more_slices_broken_fewer(cluster, agent):
     assert cluster.state() == before
     agent.mark()
     agent.configure(replicas('four'))
-    agent.wait_line('refused')
+    agent.wait_line('is rejected')
     cluster.stays((32, 32), cluster.node)
     if not agent.is_process():
         cluster.wait('the condition', lambda: cluster.condition('GPUSlicesReady') == ('False', 'ConfigurationRefused'))

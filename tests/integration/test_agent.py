@@ -243,7 +243,7 @@ def test_a_bad_file_keeps_the_old_plan_and_says_where(node):
     mark = agent.mark()
     node.configure(replicas('four'))
     agent.wait_line(r'config\.yaml:7:\d+: sharing\.timeSlicing\.resources\[0\]\.replicas', mark)
-    agent.wait_line('refused', mark)
+    agent.wait_line('is rejected', mark)
     assert node.node()['allocatable']['nvidia.com/gpu'] == 16
     assert 'gpuslice_config_refused 1' in http_get(f'127.0.0.1:{port}', '/metrics')[1]
     node.configure(replicas(2))

@@ -309,10 +309,10 @@ def test_a_configuration_that_is_not_there_for_a_while(node):
     agent = node.start_agent(replicas(4))
     node.wait_allocatable(16)
     node.config.unlink()
-    agent.wait_line('refused')
+    agent.wait_line('is rejected')
     mark = agent.mark()
     node.config.mkdir()
-    agent.wait_line('refused', mark)
+    agent.wait_line('is rejected', mark)
     node.config.rmdir()
     elsewhere = node.folder / 'elsewhere'
     node.config.symlink_to(elsewhere / 'config.yaml')  # dangling: its folder cannot be watched yet
@@ -327,7 +327,7 @@ def test_a_pipe_in_place_of_the_configuration(node):
     node.wait_allocatable(16)
     node.config.unlink()
     os.mkfifo(node.config)
-    agent.wait_line('refused')
+    agent.wait_line('is rejected')
     assert len(node.run_pods(2)) == 2  # nobody waits for a writer
     assert agent.end() == 0
 
@@ -485,7 +485,7 @@ def test_out_of_file_descriptors(node):
     (node.plugins / 'gpuslice-gpu.sock').unlink()
     agent.wait_line('cannot', mark)
     agent.send(signal.SIGHUP)
-    agent.wait_line('refused', mark)
+    agent.wait_line('is rejected', mark)
     resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, before)
     agent.wait_line('registered with the kubelet', mark)
     agent.wait_line('driver is available', mark)

@@ -133,7 +133,7 @@ def test_a_program_that_dies_is_started_again_and_told_everything(node, cluster)
     os.kill(cluster.wait('started')['pid'], signal.SIGKILL)
     cluster.wait('setup', since=mark)
     cluster.wait_condition('AllResourcesRegistered', since=mark)
-    assert agent.count('the program for the API server ended') == 1
+    assert agent.count('gpuslice-nodesync ended') == 1
     node.wait_allocatable(16)
 
 

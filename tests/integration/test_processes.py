@@ -98,7 +98,7 @@ def test_children_that_stop_are_replaced(node, cluster):
     stopped = [cluster.wait('started')['pid'], pid_of(agent, 'gpuslice-http')]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    agent.wait_line('the program for the API server is ended: the peer does not answer', mark)
+    agent.wait_line('gpuslice-nodesync is ended: the peer does not answer', mark)
     agent.wait_line('the HTTP program is ended: the peer does not answer', mark)
     cluster.wait('setup', since=spoken)
     cluster.wait_condition('AllResourcesRegistered', since=spoken)
@@ -116,7 +116,7 @@ def test_a_message_that_is_too_large_ends_the_program(node, cluster):
     cluster.wait_condition('AllResourcesRegistered')
     mark = cluster.mark()
     cluster.send('x' * (3 << 20) + '\n')
-    agent.wait_line('the program for the API server is ended: the peer sends a message of 3145728 bytes')
+    agent.wait_line('gpuslice-nodesync is ended: the peer sends a message of 3145728 bytes')
     cluster.wait_condition('AllResourcesRegistered', since=mark)
 
 
@@ -264,7 +264,7 @@ def test_the_probe_asks_the_agent(pod):
     assert (probe.returncode, probe.stdout) == (0, 'the agent is alive\n')
     agent.send(signal.SIGSTOP)
     probe = pod.probe()
-    assert (probe.returncode, probe.stdout) == (1, 'the agent does not respond within 3000 ms\n')
+    assert (probe.returncode, probe.stdout) == (1, 'the agent did not respond within 3000 ms\n')
     agent.send(signal.SIGCONT)
     assert pod.probe().returncode == 0
     assert agent.end() == 0

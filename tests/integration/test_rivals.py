@@ -10,7 +10,7 @@ import pytest
 from node import GUIDE, Cluster, eventually, free_port, held_ids, http_get, replicas
 
 SERVES = r"NVIDIA's device plugin serves nvidia.com/gpu \(nvidia-gpu.sock\)"
-GONE = 'nobody else serves nvidia.com/gpu any more'
+GONE = 'no other device plugin serves nvidia.com/gpu any more'
 REGISTERED = 'registered with the kubelet'
 
 
