@@ -252,6 +252,7 @@ def test_the_label_chooses_the_configuration(node, cluster):
     cluster.tell(label='eight')
     node.wait_allocatable(32)
     assert 'configs/eight' in cluster.wait_event('ConfigurationTaken')['message']
+    agent.wait_line('configuration applied.*configs/eight')
     mark = agent.mark()
     # Hasty changes count as the last. All in one write: one that came late would not be hasty.
     cluster.send(''.join(news(label=value) for value in ('four', 'eight', 'four', 'eight', 'default')))
