@@ -9,6 +9,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,8 @@ static inline void *array_push(void *items_p, size_t *n_items, size_t *capacity,
     if (*n_items == *capacity) {
         size_t more = *capacity ? *capacity * 2 : 8;
 
-        items = reallocarray(items, more, item_size);
+        /* Not reallocarray(): gcc 12's analyzer takes one that failed for one that freed. */
+        items = more > SIZE_MAX / item_size ? NULL : realloc(items, more * item_size);
         if (!items)
             return NULL;
         memcpy(items_p, &items, sizeof(items));

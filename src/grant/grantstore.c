@@ -278,22 +278,22 @@ int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit
 
     *ret_notes = (struct grantstore_notes){.was_loaded = false};
     store->is_running = false;
-    if (commit->result < 0) {
+    if (owned->result < 0) {
         store->n_failed_syncs++;
         store->must_rebuild |= store->keeps_directories;
-        if (commit->kind != COMMIT_APPEND || !journal_is_open(&store->journal)) {
-            store->must_rewrite |= commit->kind != COMMIT_LOAD;
+        if (owned->kind != COMMIT_APPEND || !journal_is_open(&store->journal)) {
+            store->must_rewrite |= owned->kind != COMMIT_LOAD;
             store->is_loaded = false;
         }
-        return error_set(err, commit->result, "%s", error_text(&commit->err));
+        return error_set(err, owned->result, "%s", error_text(&owned->err));
     }
-    if (commit->result == JOURNAL_CHANGED) {
+    if (owned->result == JOURNAL_CHANGED) {
         store->is_loaded = false;
         return GRANTSTORE_AGAIN;
     }
     store->is_full = store->journal.is_full;
-    if (commit->kind == COMMIT_LOAD)
-        return finish_load(store, commit, now_ms, ret_notes, err);
-    finish_write(store, commit);
+    if (owned->kind == COMMIT_LOAD)
+        return finish_load(store, owned, now_ms, ret_notes, err);
+    finish_write(store, owned);
     return 0;
 }

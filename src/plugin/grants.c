@@ -640,14 +640,14 @@ int grants_new(const struct grants_setup *setup, struct grants **ret_grants, str
     struct grants *grants = calloc(1, sizeof(*grants));
     struct grantstore_setup store = {.folder = setup->folder,
                                      .keeps_directories = setup->keeps_directories};
-    int r = grants ? 0 : error_set_errno(err, -ENOMEM, "cannot record grants");
+    int r;
 
-    if (r == 0) {
-        hostid_read(&grants->host);
-        store.machine = grants->host.machine;
-        store.boot = grants->host.boot;
-        r = grantstore_init(&grants->store, &store, err);
-    }
+    if (!grants)
+        return error_set_errno(err, -ENOMEM, "cannot record grants");
+    hostid_read(&grants->host);
+    store.machine = grants->host.machine;
+    store.boot = grants->host.boot;
+    r = grantstore_init(&grants->store, &store, err);
     if (r == 0 &&
         str_copy(grants->list.folder, sizeof(grants->list.folder), setup->kubelet_folder) < 0)
         r = error_set_errno(err, -ENAMETOOLONG, "cannot record grants");
