@@ -21,7 +21,6 @@
 #include "node/driverwatch.h"
 #include "node/facts.h"
 #include "node/httplink.h"
-#include "node/liveness.h"
 #include "node/peer.h"
 #include "node/publisher.h"
 #include "node/reload.h"
@@ -429,7 +428,7 @@ static int start_listener(struct agent *agent, struct error *err)
     r = listener_new(&agent->loop, &options, &agent->listener, err);
     if (r < 0)
         return error_wrap(err, r, "--channel-dir");
-    return liveness_serve(agent->listener);
+    return 0;
 }
 
 /* Outputs that depend on the first configuration. */

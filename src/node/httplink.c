@@ -9,6 +9,8 @@
 #include "proc/listener.h"
 #include "proc/subprocess.h"
 
+enum { MAX_PROBES = 8 };
+
 struct httplink {
     struct subprocess *subprocess; /* NULL if the program connects to the listener */
     struct listener *listener;
@@ -65,10 +67,15 @@ static int start_child(struct httplink *httplink, uv_loop_t *loop,
 
 static int serve(struct httplink *httplink, struct listener *listener, struct error *err)
 {
-    const struct listener_service service = {
+    const struct listener_service http = {
         .name = HTTPLINK_NAME, .max_peers = 1, .on_request = on_request, .userdata = httplink};
-    int r = listener_serve(listener, &service);
+    struct listener_service probe = http;
+    int r = listener_serve(listener, &http);
 
+    probe.name = HTTPLINK_PROBE;
+    probe.max_peers = MAX_PROBES;
+    if (r == 0)
+        r = listener_serve(listener, &probe);
     if (r < 0)
         return error_set_errno(err, r, "cannot serve HTTP");
     httplink->listener = listener;
@@ -100,8 +107,10 @@ void httplink_free(struct httplink *httplink)
 {
     if (!httplink)
         return;
-    if (httplink->listener)
+    if (httplink->listener) {
         listener_withdraw(httplink->listener, HTTPLINK_NAME);
+        listener_withdraw(httplink->listener, HTTPLINK_PROBE);
+    }
     subprocess_free(httplink->subprocess);
     free(httplink->address);
     free(httplink);

@@ -7,7 +7,8 @@
  * A small separate program serves HTTP (gpuslice-http), so that the process the kubelet talks to
  * contains no HTTP library and no hostile client can block it. It sends a request for each page
  * (its kind is one of HTTPLINK_*, its body is empty); the response's kind is the HTTP status. It is
- * a child of the agent, or a container beside it that connects to the agent's socket.
+ * a child of the agent, or a container beside it that connects to the agent's socket. There a probe
+ * (liveness.h) requests the same pages without HTTP.
  */
 
 #include <stdint.h>
@@ -22,7 +23,8 @@ enum httplink_page { HTTPLINK_HEALTH = 1, HTTPLINK_READY, HTTPLINK_METRICS };
 
 enum { HTTPLINK_MAX_BODY = 16 << 20 };
 
-#define HTTPLINK_NAME "http" /* the program's, for its hello */
+#define HTTPLINK_NAME  "http"  /* the program's, for its hello */
+#define HTTPLINK_PROBE "probe" /* a probe's */
 
 /* The program's second argument for restarts: its failure to serve is already logged. */
 #define HTTPLINK_AGAIN "again"

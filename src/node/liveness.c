@@ -8,58 +8,48 @@
 #include "base/clock.h"
 #include "proc/blocking.h"
 #include "proc/connector.h"
-#include "proc/listener.h"
 
-#define PROBE_NAME "probe"
+enum { MAX_BODY = 64 << 10, STATUS_OK = 200 };
 
-enum { MAX_PROBES = 8, MAX_BODY = 256, QUESTION = 1 };
-
-static void on_request(struct channel *channel, uint32_t id, uint16_t kind, const char *body,
-                       size_t size, void *userdata)
-{
-    (void)body, (void)size, (void)userdata;
-    (void)channel_answer(channel, id, kind, NULL,
-                         0); /* a probe that disconnected needs no response */
-}
-
-int liveness_serve(struct listener *listener)
-{
-    const struct listener_service service = {
-        .name = PROBE_NAME, .max_peers = MAX_PROBES, .on_request = on_request};
-
-    return listener_serve(listener, &service);
-}
-
-static int ask(struct blocking_channel *channel, struct error *err)
+/* 0 or a negative errno; the response is printed. */
+static int ask(struct blocking_channel *channel, enum httplink_page page, bool *ret_is_so,
+               struct error *err)
 {
     const uint64_t until_ms = clock_now_ms() + LIVENESS_DEADLINE_MS;
-    const struct proc_frame question = {.type = PROC_FRAME_REQUEST, .kind = QUESTION, .id = 1};
+    const struct proc_frame question = {.type = PROC_FRAME_REQUEST, .kind = page, .id = 1};
     struct proc_frame answer;
-    int r = blocking_hello(channel, PROBE_NAME);
+    int r = blocking_hello(channel, HTTPLINK_PROBE);
 
     if (r == 0)
         r = blocking_send(channel, &question);
     if (r < 0)
         return error_set_errno(err, r, "cannot query the agent");
     r = blocking_receive(channel, until_ms, &answer, err);
-    return r == BLOCKING_TIMEOUT
-               ? error_set(err, -ETIMEDOUT, "the agent did not respond within %d ms",
-                           LIVENESS_DEADLINE_MS)
-               : r;
+    if (r == BLOCKING_TIMEOUT)
+        return error_set(err, -ETIMEDOUT, "the agent did not respond within %d ms",
+                         LIVENESS_DEADLINE_MS);
+    if (r < 0)
+        return r;
+    if (answer.size)
+        fwrite(answer.body, 1, answer.size, stdout);
+    *ret_is_so = answer.kind == STATUS_OK;
+    return 0;
 }
 
-int liveness_probe(const char *socket)
+int liveness_probe(const char *socket, enum httplink_page page)
 {
     struct error err = ERROR_INIT;
     cleanup_close int fd = connector_open(socket, &err);
     struct blocking_channel channel;
+    bool is_so = false;
     int r = fd;
 
     if (fd >= 0) {
         blocking_init(&channel, fd, MAX_BODY);
-        r = ask(&channel, &err);
+        r = ask(&channel, page, &is_so, &err);
         blocking_deinit(&channel);
     }
-    puts(r < 0 ? error_text(&err) : "the agent is alive");
-    return r < 0;
+    if (r < 0)
+        puts(error_text(&err));
+    return !is_so;
 }

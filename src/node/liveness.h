@@ -2,18 +2,15 @@
 #pragma once
 
 /*
- * The liveness check. An exec probe (`gpuslice-node --part=probe`) queries the agent over its own
- * socket, so that no HTTP server or client can affect the result. An agent whose loop runs is
- * alive; whether it is ready is a different question (/readyz).
+ * The exec probes: `gpuslice-node --part=probe` (alive?) and `--part=probe-ready` query the agent
+ * over its own socket, so that no HTTP server or client can affect the result. The agent's side is
+ * httplink.h, with the responses of /healthz and /readyz. An agent whose loop runs is alive.
  */
 
-struct listener;
-
-/* The agent's side. 0 or a negative errno. */
-int liveness_serve(struct listener *listener);
+#include "node/httplink.h"
 
 enum { LIVENESS_DEADLINE_MS = 3000 };
 
-/* The probe's side: queries the agent listening on this socket, prints a message to standard
- * output, and returns the exit status: 0 = alive, 1 = not. */
-int liveness_probe(const char *socket);
+/* Queries the agent listening on this socket for a page, prints the response to standard output,
+ * and returns the exit status: 0 = alive or ready, 1 = not. */
+int liveness_probe(const char *socket, enum httplink_page page);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /* gpuslice-node: the agent; as --part=driver, which the agent starts, its driver helper; and as
- * --part=probe the liveness probe. */
+ * --part=probe and probe-ready the exec probes. */
 
 #include <limits.h>
 #include <signal.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "config/flags.h"
@@ -20,7 +21,10 @@
 
 enum { EXIT_USAGE = 64 };
 
-#define PROBE_PART "--part=probe"
+static const struct {
+    const char *word;
+    enum httplink_page page;
+} probes[] = {{"--part=probe", HTTPLINK_HEALTH}, {"--part=probe-ready", HTTPLINK_READY}};
 
 static void print_problems(const struct problems *problems)
 {
@@ -45,7 +49,16 @@ static void setup_log(const struct agent_flags *flags)
     log_setup(level, format);
 }
 
-static int probe(const struct agent_flags *flags)
+/* The page that a probe asks for; 0 = this is no probe. */
+static enum httplink_page probe_page(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
+        if (str_equal(word, probes[i].word))
+            return probes[i].page;
+    return 0;
+}
+
+static int probe(const struct agent_flags *flags, enum httplink_page page)
 {
     char socket[PATH_MAX];
 
@@ -54,7 +67,7 @@ static int probe(const struct agent_flags *flags)
         return EXIT_USAGE;
     }
     snprintf(socket, sizeof(socket), "%s/" PEER_SOCKET, flags->channel_dir);
-    return liveness_probe(socket);
+    return liveness_probe(socket, page);
 }
 
 static int enter_role(enum role role)
@@ -72,7 +85,8 @@ int main(int argc, char *argv[])
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct config_overrides *overrides = NULL;
     struct agent_flags flags;
-    const bool is_probe = argc > 1 && str_equal(argv[1], PROBE_PART);
+    const enum httplink_page page = argc > 1 ? probe_page(argv[1]) : 0;
+    const bool is_probe = page != 0;
     int status = 0;
 
     signal(SIGPIPE,
@@ -98,7 +112,7 @@ int main(int argc, char *argv[])
     } else if (enter_role(is_probe ? ROLE_PROBE : ROLE_AGENT) < 0) {
         status = 1;
     } else if (is_probe) {
-        status = probe(&flags);
+        status = probe(&flags, page);
     } else {
         problems_log(&problems);
         status = agent_run(&flags, overrides);

@@ -41,28 +41,51 @@ static void on_probe_ended(uv_process_t *process, int64_t status, int number)
     uv_close((uv_handle_t *)process, NULL);
 }
 
-/* The probe is a process of its own, as in real life: this program again. */
-static void an_agent_whose_loop_turns_is_alive(void **state)
+/* Alive, and not ready. */
+static unsigned answer(enum httplink_page page, struct text *body, void *userdata)
 {
-    const struct listener_options options = {
-        .path = path, .users = {getuid()}, .n_users = 1, .channel = {.name = "agent"}};
-    char *argv[] = {(char *)"probe", (char *)"probe", path, NULL};
+    (void)userdata;
+    text_add(body, "as asked\n");
+    return page == HTTPLINK_HEALTH ? 200 : 503;
+}
+
+/* The exit status of a probe, which is a process of its own, as in real life: this program again.
+ */
+static int probe_status(uv_loop_t *loop, const char *page)
+{
+    char *argv[] = {(char *)"probe", (char *)page, path, NULL};
     uv_process_options_t probe = {
         .file = "/proc/self/exe", .args = argv, .exit_cb = on_probe_ended};
     int status = 99;
     uv_process_t process = {.data = &status};
+
+    assert_int_equal(uv_spawn(loop, &process, &probe), 0);
+    while (status == 99)
+        uv_run(loop, UV_RUN_ONCE);
+    return status;
+}
+
+static void an_agent_whose_loop_turns_is_alive(void **state)
+{
+    const struct listener_options options = {
+        .path = path,
+        .users = {getuid()},
+        .n_users = 1,
+        .channel = {.name = "agent", .max_body_bytes = HTTPLINK_MAX_BODY}};
     struct listener *listener;
+    struct httplink *httplink;
     uv_loop_t loop;
 
     (void)state;
+    alarm(60);
     uv_loop_init(&loop);
     assert_int_equal(listener_new(&loop, &options, &listener, NULL), 0);
-    assert_int_equal(liveness_serve(listener), 0);
-    assert_int_equal(uv_spawn(&loop, &process, &probe), 0);
-    alarm(60);
-    while (status == 99)
-        uv_run(&loop, UV_RUN_ONCE);
-    assert_int_equal(status, 0);
+    assert_int_equal(httplink_new(&loop, &(struct httplink_options){.listener = listener}, answer,
+                                  NULL, &httplink, NULL),
+                     0);
+    assert_int_equal(probe_status(&loop, "alive"), 0);
+    assert_int_equal(probe_status(&loop, "ready"), 1);
+    httplink_free(httplink);
     listener_free(listener);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -71,7 +94,7 @@ static void an_agent_whose_loop_turns_is_alive(void **state)
 static void an_agent_that_is_not_there_is_not(void **state)
 {
     (void)state;
-    assert_int_equal(liveness_probe(path), 1);
+    assert_int_equal(liveness_probe(path, HTTPLINK_HEALTH), 1);
 }
 
 /* The kernel accepts for it; nobody answers. */
@@ -84,7 +107,7 @@ static void an_agent_that_is_stuck_is_not(void **state)
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(liveness_probe(path), 1);
+    assert_int_equal(liveness_probe(path, HTTPLINK_HEALTH), 1);
     close(fd);
 }
 
@@ -99,6 +122,7 @@ int main(int argc, char *argv[])
     };
 
     if (argc > 2)
-        return liveness_probe(argv[2]);
+        return liveness_probe(argv[2],
+                              strcmp(argv[1], "ready") == 0 ? HTTPLINK_READY : HTTPLINK_HEALTH);
     return cmocka_run_group_tests_name("node/liveness", tests, NULL, NULL);
 }

@@ -138,8 +138,8 @@ class Pod:
     def start_http(self):
         return self.node.start('gpuslice-http', f'--connect={self.socket}', self.address)
 
-    def probe(self):
-        return self.node.run('gpuslice-node', '--part=probe', '--channel-dir', self.folder, check=False)
+    def probe(self, part='probe'):
+        return self.node.run('gpuslice-node', f'--part={part}', '--channel-dir', self.folder, check=False)
 
     def serves(self):
         return answers(self.address) == (200, 'ok\n')
@@ -261,7 +261,7 @@ def test_the_probe_asks_the_agent(pod):
     agent = pod.start_agent()
     agent.wait_line('resource offered')
     probe = pod.probe()
-    assert (probe.returncode, probe.stdout) == (0, 'the agent is alive\n')
+    assert (probe.returncode, probe.stdout) == (0, 'ok\n')
     agent.send(signal.SIGSTOP)
     probe = pod.probe()
     assert (probe.returncode, probe.stdout) == (1, 'the agent did not respond within 3000 ms\n')
@@ -269,6 +269,16 @@ def test_the_probe_asks_the_agent(pod):
     assert pod.probe().returncode == 0
     assert agent.end() == 0
     assert pod.probe().returncode == 1 and not pod.socket.exists()
+
+
+def test_a_probe_for_readiness(pod, node):
+    """It says what /readyz says: what is not ready, and why."""
+    pod.start_agent()
+    eventually(lambda: pod.probe('probe-ready').stdout.startswith('nvidia.com/gpu'), 'no kubelet is there yet')
+    assert pod.probe('probe-ready').returncode == 1 and pod.probe().returncode == 0
+    node.start_kubelet()
+    eventually(lambda: pod.probe('probe-ready').returncode == 0, 'it is registered')
+    assert pod.probe('probe-ready').stdout == 'ok\n'
 
 
 def test_the_probe_needs_to_know_where(node):
