@@ -103,6 +103,8 @@ int main(int argc, char *argv[])
         return EXIT_USAGE;
     }
     setup_log(&flags);
+    if (!is_probe)
+        problems_log(&problems);
     if (flags.help) {
         puts("usage: gpuslice-node [OPTION]...\n"
              "Slice this node's GPUs and offer them to its kubelet.\n");
@@ -114,7 +116,6 @@ int main(int argc, char *argv[])
     } else if (is_probe) {
         status = probe(&flags, page);
     } else {
-        problems_log(&problems);
         status = agent_run(&flags, overrides);
     }
     config_overrides_free(overrides);
