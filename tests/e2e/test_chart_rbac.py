@@ -85,8 +85,9 @@ class Program:
         with contextlib.suppress(OSError):
             while data := self.pair.recv(65536):
                 for kind_of_frame, _, _, body in reader.feed(data):
-                    if kind_of_frame == NOTICE:
-                        self.news.put(json.loads(body))
+                    message = json.loads(body) if kind_of_frame == NOTICE else {}
+                    if message.get('kind') == 'news':  # and not that it is uninstalled
+                        self.news.put(message)
 
     def say(self, message):
         with contextlib.suppress(BrokenPipeError):
