@@ -46,9 +46,14 @@ class Rendered:
         return self.only('DaemonSet')['spec']['template']['spec']
 
     @property
+    def containers(self):
+        return {one['name']: one for one in self.pod['containers']}
+
+    @property
     def agent(self):
-        container, = self.pod['containers']
-        return container
+        """The first, which kubectl takes without being told."""
+        assert self.pod['containers'][0]['name'] == 'agent'
+        return self.containers['agent']
 
     @property
     def environment(self):
@@ -58,13 +63,16 @@ class Rendered:
         return {one['name']: one['value'] if 'value' in one else one['valueFrom']['fieldRef']['fieldPath']
                 for one in self.agent['env']}
 
-    @property
-    def mounts(self):
-        """container path: (what of the host or which ConfigMap, is read-only)."""
-        volumes = {one['name']: one.get('hostPath', {}).get('path') or one.get('configMap', {}).get('name')
+    def mounts_of(self, name):
+        """container path: (what of the host, which ConfigMap or else which volume; is read-only)."""
+        volumes = {one['name']: one.get('hostPath', {}).get('path') or one.get('configMap', {}).get('name') or one['name']
                    for one in self.pod['volumes']}
         return {one['mountPath']: (volumes[one['name']], one.get('readOnly', False))
-                for one in self.agent['volumeMounts']}
+                for one in self.containers[name]['volumeMounts']}
+
+    @property
+    def mounts(self):
+        return self.mounts_of('agent')
 
 
 def render(values=None, *words, release='nvdp', namespace='kube-system'):

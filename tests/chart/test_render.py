@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, render
+from conftest import CHART, ROOT, notes, render
 from nvidia import AFFINITY
 
 GUIDE = 'version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'
@@ -116,24 +116,110 @@ def test_an_edit_of_the_map_restarts_no_agent():
     assert first == second
 
 
-@pytest.mark.parametrize('values,host,readiness', [
-    ({}, None, '/healthz'), ({'readinessPath': '/readyz'}, None, '/readyz'), ({'httpAddress': '[::]:9500'}, None, '/healthz'),
-    ({'httpAddress': '127.0.0.1:9400', 'hostNetwork': True}, '127.0.0.1', '/healthz')])
-def test_probes_reach_what_is_served(values, host, readiness):
-    agent = render(values).agent
-    for probe, path in (('livenessProbe', '/healthz'), ('readinessProbe', readiness)):
-        asked = agent[probe]['httpGet']
-        assert (asked.get('host'), asked['path'], asked['port']) == (host, path, 'http')
-    port, = agent['ports']
-    assert agent['env'][-1] == {'name': 'GPUSLICE_HTTP_ADDRESS', 'value': values.get('httpAddress', ':9400')}
-    assert str(port['containerPort']) == agent['env'][-1]['value'].rsplit(':')[-1]
+CHANNEL = '/run/gpuslice-channel'
+TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount'
+ALIVE = ['/usr/bin/gpuslice-node', '--part=probe']
+EVERYTHING = {'compatWithCPUManager': True, 'sysAdmin': True, 'hostNetwork': True, 'config': {'name': 'c'}, 'nvidiaDriverRoot': '/run/nvidia/driver',
+              'deviceListStrategy': 'cdi-cri', 'securityContext': {'privileged': True}, 'extraArgs': ['--log-level=debug'],
+              'extraEnv': [{'name': 'A', 'value': 'b'}], 'resources': {'limits': {'memory': '1Gi'}},
+              'extraVolumes': [{'name': 'sim', 'hostPath': {'path': '/opt/sim'}}],
+              'extraVolumeMounts': [{'name': 'sim', 'mountPath': '/sim'}]}
 
 
-@pytest.mark.parametrize('address', ['', '127.0.0.1:9400', '[::1]:9400'])
-def test_no_probe_asks_where_nobody_answers(address):
-    agent = render({'httpAddress': address}).agent
-    assert not {'livenessProbe', 'readinessProbe'} & set(agent)
-    assert ('ports' in agent) == bool(address)
+@pytest.mark.parametrize('values', [{}, {'compatWithCPUManager': True}, EVERYTHING], ids=['default', 'privileged', 'everything'])
+def test_the_rights_of_what_speaks_with_the_network(values):
+    """Whatever the agent may do: http and nodesync get none of it, and no value loosens that."""
+    rendered = render(values)
+    assert list(rendered.containers) == ['agent', 'nodesync', 'http']
+    for name in ('http', 'nodesync'):
+        assert rendered.containers[name]['securityContext'] == {
+            'allowPrivilegeEscalation': False, 'capabilities': {'drop': ['ALL']}, 'privileged': False,
+            'readOnlyRootFilesystem': True, 'runAsUser': 65534, 'runAsGroup': 65534, 'runAsNonRoot': True,
+            'seccompProfile': {'type': 'RuntimeDefault'}}
+        # Else NVIDIA's runtime brings every GPU, which the image asks for.
+        assert rendered.containers[name]['env'] == [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': 'void'}]
+    assert rendered.mounts_of('http') == {CHANNEL: ('channel', True)}
+    assert rendered.mounts_of('nodesync') == {CHANNEL: ('channel', True), TOKEN: ('api-access', True)}
+
+
+@pytest.mark.parametrize('values', [{}, EVERYTHING], ids=['default', 'everything'])
+def test_the_token_is_nodesyncs_alone(values):
+    rendered = render(values)
+    assert rendered.pod['automountServiceAccountToken'] is False
+    assert rendered.only('ServiceAccount')['automountServiceAccountToken'] is False
+    assert [name for name in rendered.containers if TOKEN in rendered.mounts_of(name)] == ['nodesync']
+    volume, = [one for one in rendered.pod['volumes'] if 'projected' in one]
+    paths = {path: mode for source in volume['projected']['sources'] for kind, one in source.items()
+             for path, mode in ([(one['path'], kind)] if 'path' in one else [(item['path'], kind) for item in one['items']])}
+    assert paths == {'token': 'serviceAccountToken', 'ca.crt': 'configMap', 'namespace': 'downwardAPI'}
+    # For anybody to read, as the process is not the owner; the mount is seen in this container alone.
+    assert volume['name'] == 'api-access' and volume['projected']['defaultMode'] == 0o444
+
+
+def test_the_channel():
+    rendered = render()
+    volume, = [one for one in rendered.pod['volumes'] if one['name'] == 'channel']
+    assert set(volume['emptyDir']) == {'medium', 'sizeLimit'}
+    assert rendered.mounts[CHANNEL] == ('channel', False)
+    assert rendered.environment['GPUSLICE_CHANNEL_DIR'] == CHANNEL
+    for name in ('http', 'nodesync'):
+        assert rendered.containers[name]['command'][:2] == [f'/usr/bin/gpuslice-{name}', f'--connect={CHANNEL}/agent.sock']
+
+
+@pytest.mark.parametrize('values', [{}, {'readinessPath': '/readyz'}, {'httpAddress': ''}, {'httpAddress': '127.0.0.1:9400'}])
+def test_no_http_decides_about_the_agent(values):
+    """Its probes ask it itself; the container that serves HTTP has none, so no client makes the pod unready."""
+    rendered = render(values)
+    assert rendered.agent['livenessProbe']['exec'] == rendered.agent['startupProbe']['exec'] == {'command': ALIVE}
+    assert rendered.agent.get('readinessProbe', {}).get('exec') == (
+        {'command': ['/usr/bin/gpuslice-node', '--part=probe-ready']} if 'readinessPath' in values else None)
+    assert 'httpGet' not in str(rendered.pod)
+    assert not [name for name, one in rendered.containers.items() if name != 'agent' and 'Probe' in ''.join(one)]
+
+
+@pytest.mark.parametrize('address', [':9400', '[::]:9500', '127.0.0.1:9400', '0.0.0.0:80', ''])
+def test_one_container_serves_http(address):
+    rendered = render({'httpAddress': address})
+    assert 'ports' not in rendered.agent and 'GPUSLICE_HTTP_ADDRESS' not in rendered.environment
+    assert ('http' in rendered.containers) == bool(address)
+    if address:
+        http = rendered.containers['http']
+        assert http['command'][2:] == [address]
+        assert http['ports'] == [{'name': 'http', 'containerPort': int(address.rsplit(':', 1)[1]), 'protocol': 'TCP'}]
+
+
+@pytest.mark.parametrize('switch', [False, 'false'])
+def test_no_access_to_the_api_server(switch):
+    """Nothing of it is left: no container, no token, no right."""
+    rendered = render({'nodesync': {'enabled': switch}})
+    assert list(rendered.containers) == ['agent', 'http']
+    assert not [one for one in rendered.pod['volumes'] if 'projected' in one]
+    assert not {'NODE_NAME', 'NAMESPACE', 'POD_NAME'} & set(rendered.environment)
+    assert {one['kind'] for one in rendered.objects} == {'ServiceAccount', 'DaemonSet'}
+    assert 'no label' in notes({'nodesync': {'enabled': switch}})
+
+
+def test_nodesync_logs_as_the_agent_and_takes_the_same_way():
+    values = {'logLevel': 'debug', 'logFormat': 'json', 'extraEnv': [
+        {'name': 'HTTPS_PROXY', 'value': 'http://proxy'}, {'name': 'no_proxy', 'value': '10.0.0.0/8'},
+        {'name': 'KUBERNETES_SERVICE_HOST', 'value': 'api.example'}, {'name': 'KUBERNETES_SERVICE_PORT', 'value': '6443'},
+        {'name': 'OTHER', 'value': 'x'}]}
+    nodesync = render(values).containers['nodesync']
+    assert nodesync['command'][2:] == ['debug', 'json']
+    assert [one['name'] for one in nodesync['env']] == [
+        'NVIDIA_VISIBLE_DEVICES', 'HTTPS_PROXY', 'no_proxy', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT']
+    assert render().containers['nodesync']['command'][2:] == ['info', 'logfmt']
+    later = {'logLevel': 'debug', 'extraEnv': [{'name': 'GPUSLICE_LOG_LEVEL', 'value': 'error'}]}
+    assert render(later).containers['nodesync']['command'][2:] == ['error', 'logfmt']
+
+
+def test_resources_of_each_container():
+    own = {'limits': {'memory': '100Mi'}}
+    for name, values in (('agent', {'resources': own}), ('http', {'http': {'resources': own}}),
+                         ('nodesync', {'nodesync': {'resources': own}})):
+        found = {one: container['resources'] for one, container in render(values).containers.items()}
+        assert found.pop(name) == own and own not in found.values()
+    assert all(set(one['resources']['requests']) == {'cpu', 'memory'} for one in render().containers.values())
 
 
 def test_what_the_values_add():
@@ -149,13 +235,14 @@ def test_what_the_values_add():
     assert rendered.mounts['/sim'] == ('/opt/sim', True)
     assert rendered.mounts['/var/lib/kubelet/device-plugins'] == ('/data/kubelet/device-plugins', False)
     meta = rendered.only('DaemonSet')['spec']['template']['metadata']
-    assert meta['labels']['team'] == 'ml' and meta['annotations'] == {'a': 'b'}
+    assert meta['labels']['team'] == 'ml'
+    assert meta['annotations'] == {'a': 'b', 'kubectl.kubernetes.io/default-container': 'agent'}
 
 
 def test_one_node_in_trouble_does_not_stop_an_upgrade():
     strategy = render().only('DaemonSet')['spec']['updateStrategy']
     assert strategy == {'type': 'RollingUpdate', 'rollingUpdate': {'maxUnavailable': '10%'}}
-    assert render().agent['readinessProbe']['httpGet']['path'] == '/healthz'
+    assert 'readinessProbe' not in render().agent  # it is Ready once it has started
     by_hand = render({'updateStrategy': {'type': 'OnDelete'}}).only('DaemonSet')
     assert by_hand['spec']['updateStrategy'] == {'type': 'OnDelete'}
 
@@ -226,7 +313,7 @@ def test_metrics_for_prometheus():
     monitor = rendered.only('PodMonitor')
     assert monitor['metadata']['labels']['release'] == 'prometheus'
     assert monitor['spec']['selector']['matchLabels'] == rendered.only('DaemonSet')['spec']['selector']['matchLabels']
-    assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.agent['ports']]
+    assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.containers['http']['ports']]
 
 
 def test_the_job_before_an_uninstallation():

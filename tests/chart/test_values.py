@@ -59,7 +59,7 @@ FILES = {
                ['componentSelectorLabels', 'configManager', 'logVerbosity', 'cdi.featureFlags']),
 }
 STANDARD = {'NODE_NAME': 'spec.nodeName', 'NAMESPACE': 'metadata.namespace', 'POD_NAME': 'metadata.name',
-            'NVIDIA_VISIBLE_DEVICES': 'all', 'NVIDIA_DRIVER_CAPABILITIES': 'utility', 'GPUSLICE_HTTP_ADDRESS': ':9400'}
+            'NVIDIA_VISIBLE_DEVICES': 'all', 'NVIDIA_DRIVER_CAPABILITIES': 'utility', 'GPUSLICE_CHANNEL_DIR': '/run/gpuslice-channel'}
 
 
 def asked_of_agent(environment):
@@ -143,6 +143,7 @@ def test_nested_null_means_not_written(path):
     ({'updateStrategy': {'kind': 'OnDelete'}}, '/updateStrategy', 'kind'),
     ({'tolerations': [{'kye': 'a'}]}, '/tolerations/0', 'kye'), ({'extraEnv': [{'name': 'A', 'val': 'b'}]}, '/extraEnv/0', 'val'),
     ({'admissionPolicy': {'off': True}}, '/admissionPolicy', 'off'), ({'uninstall': {'job': True}}, '/uninstall', 'job'),
+    ({'http': {'enabled': True}}, '/http', 'enabled'), ({'nodesync': {'resource': {}}}, '/nodesync', 'resource'),
 ])
 def test_an_unknown_word_is_named(values, where, word):
     said = refusal(values)

@@ -23,6 +23,7 @@ CONFIG = 'nvidia-device-plugin'  # the guide's ConfigMap and its key
 KEY = 'any'
 LABEL = 'gpuslice-bed'           # the node that has it gets an agent
 N_GPUS = 4
+CONTAINERS = ['agent', 'nodesync', 'http']
 
 
 def replicas(count, rename='', flags='', sharing=''):
@@ -266,15 +267,15 @@ class ChartAgent:
         return next((one for one in self.agents() if 'deletionTimestamp' not in one['metadata']
                      and one['status']['phase'] not in ('Failed', 'Succeeded')), None)
 
-    def pid(self):
-        """Of the agent's first process; None when it does not run."""
+    def pid(self, container='agent'):
+        """Of a container's first process; None when it does not run."""
         pod = self.pod()
-        own = self.cluster.containers(SYSTEM).get((pod['metadata']['name'], 'agent')) if pod else None
+        own = self.cluster.containers(SYSTEM).get((pod['metadata']['name'], container)) if pod else None
         return own and own[0]
 
-    def kill(self):
+    def kill(self, container='agent'):
         """At once; the kubelet starts it again."""
-        pid = self.pid()
+        pid = self.pid(container)
         os.kill(pid, signal.SIGKILL)
         wait('the end', lambda: has_ended(pid), 10)
 
@@ -306,9 +307,9 @@ class ChartAgent:
 
     # --- its log, from the kubelet's files ---
 
-    def logs(self):
+    def logs(self, container='*'):
         folder = self.cluster.bed.folder / 'pod-logs'
-        return sorted(folder.glob(f'{SYSTEM}_nvdp-*/agent/*.log'), key=lambda path: path.stat().st_mtime)
+        return sorted(folder.glob(f'{SYSTEM}_nvdp-*/{container}/*.log'), key=lambda path: path.stat().st_mtime)
 
     def mark(self):
         self.marks = {path: path.stat().st_size for path in self.logs()}
@@ -319,13 +320,14 @@ class ChartAgent:
             with open(path, 'rb') as log:
                 log.seek(self.marks.get(path, 0))
                 text = log.read().decode(errors='replace')
-            lines += [line.split(' ', 3)[3] for line in text.splitlines() if line.count(' ') > 2]
-        return '\n'.join(lines)
+            lines += [line.split(' ', 3) for line in text.splitlines() if line.count(' ') > 2]
+        return '\n'.join(line[3] for line in sorted(lines, key=lambda line: line[0]))  # by the runtime's clock
 
     wait_line = BareAgent.wait_line
 
     def pids(self):
-        return tree(self.pid())
+        """The agent's first, then those of the containers beside it."""
+        return [pid for name in CONTAINERS for pid in tree(self.pid(name))]
 
     def is_process(self):
         return False

@@ -157,7 +157,7 @@ def test_the_guides_command_and_its_end(cluster):
         helm(*command)
         assert cluster.api.call(daemonset)['metadata']['generation'] == 1, 'the same command again restarts nothing'
         helm(*command, '--set', 'logFormat=json')
-        container, = cluster.api.call(daemonset)['spec']['template']['spec']['containers']
+        container = cluster.api.call(daemonset)['spec']['template']['spec']['containers'][0]
         assert {'name': 'GPUSLICE_LOG_FORMAT', 'value': 'json'} in container['env']
         helm('uninstall', 'guide', '--namespace', 'kube-system', '--no-hooks')
     finally:
@@ -174,7 +174,7 @@ def test_the_patch_gives_the_manifest_a_configmap(cluster):
     try:
         out = cluster.kubectl('-n', NAMESPACE, 'patch', 'daemonset', 'gpuslice', '-o', 'json', '--patch-file',
                               MANIFEST.with_name('gpuslice-configmap.patch.yml'))
-        container, = json.loads(out)['spec']['template']['spec']['containers']
+        container = json.loads(out)['spec']['template']['spec']['containers'][0]
         environment = {one['name']: one.get('value') for one in container['env']}
         assert environment['CONFIG_FILE_SRCDIR'] == '/available-configs'
         assert environment['NVIDIA_VISIBLE_DEVICES'] == 'all'
@@ -232,6 +232,16 @@ def test_the_job_before_an_uninstallation_meets_restricted(cluster):
     assert judged(cluster, 'restricted', job) == set()
     job['spec']['template']['spec']['hostNetwork'] = True
     assert judged(cluster, 'restricted', job) == {'host namespaces'}
+
+
+def test_what_speaks_with_the_network_meets_restricted(cluster):
+    """Its containers by themselves, without the agent's."""
+    daemonset = first(render(), 'DaemonSet')
+    spec = daemonset['spec']['template']['spec']
+    spec['containers'] = [one for one in spec['containers'] if one['name'] != 'agent']
+    mounted = {mount['name'] for one in spec['containers'] for mount in one['volumeMounts']}
+    spec['volumes'] = [one for one in spec['volumes'] if one['name'] in mounted]
+    assert len(spec['containers']) == 2 and judged(cluster, 'restricted', daemonset) == set()
 
 
 # -- what the service account may do ---------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_over(cluster, chart, nvidia):  # noqa: F811
         keep_and_grow(cluster, before, 12)
         [(stopped, _)] = matches(log, '^stopped')
     line.end('over')
-    with open(chart.logs()[-1]) as log:
+    with open(chart.logs('agent')[-1]) as log:
         registered, _ = matches(log, REGISTERED)[-1]
     print(f'TIME sockets gone -> registered: {registered - stopped:.3f} s')
     assert registered - stopped < 1
@@ -110,7 +110,7 @@ def test_back_with_both_installed(cluster, chart, nvidia):  # noqa: F811
     assert nvidia.count('allocated') == 1 and registrations(chart) == 1
     assert {key: value for key, value in cluster.state().items() if key in before} == before
     before = cluster.state()
-    with open(chart.logs()[-1]) as log:
+    with open(chart.logs('agent')[-1]) as log:
         chart.retire()
         [(_, last_words)] = matches(log, 'takes our shutdown for that of the device plugin')
     assert 'nvidia-gpu.sock' in last_words

@@ -16,6 +16,8 @@ a switch as text ("true"), a name as a number.
       "updateStrategy" (dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%"))
       "selectorLabelsOverride" dict "podAnnotations" dict "podLabels" dict "podSecurityContext" dict "securityContext" dict
       "resources" dict
+      "http" (dict "resources" dict)
+      "nodesync" (dict "enabled" true "resources" dict)
       "nodeSelector" dict "affinity" dict
       "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
       "priorityClassName" "system-node-critical"
@@ -39,7 +41,7 @@ a switch as text ("true"), a name as a number.
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
 {{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "sysAdmin" }}
-{{- range $part := list . .admissionPolicy .devicePlugin .gfd .podMonitor .uninstall }}
+{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .podMonitor .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
 {{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
@@ -169,8 +171,8 @@ the device plugin alone leaves it the labels.
 
 {{/* From 1.30 on, the API is there and a pod's token names its node. */}}
 {{- define "gpuslice.hasAdmissionPolicy" -}}
-{{- $asked := (include "gpuslice.values" . | fromJson).admissionPolicy.enabled }}
-{{- if and $asked (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}true{{ end }}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- if and $values.admissionPolicy.enabled $values.nodesync.enabled (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}true{{ end }}
 {{- end }}
 
 {{/* --- which features are asked for: what decides the privileges --- */}}
@@ -257,6 +259,20 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
+{{/* Of what needs nothing of the host: user and group `nobody` of the image, as src/proc/role.h has them. */}}
+{{- define "gpuslice.nobody" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: true
+runAsGroup: 65534
+runAsNonRoot: true
+runAsUser: 65534
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
 {{/* What is written stands alone: limits below requests of ours would be refused. */}}
 {{- define "gpuslice.resources" -}}
 {{- $values := include "gpuslice.values" . | fromJson }}
@@ -264,17 +280,30 @@ seccompProfile:
 {{- toYaml (default (default $standard $values.resources) $values.devicePlugin.resources) }}
 {{- end }}
 
+{{- define "gpuslice.httpResources" -}}
+{{- toYaml (default (dict "requests" (dict "cpu" "1m" "memory" "8Mi")) (include "gpuslice.values" . | fromJson).http.resources) }}
+{{- end }}
+
+{{- define "gpuslice.nodesyncResources" -}}
+{{- toYaml (default (dict "requests" (dict "cpu" "5m" "memory" "24Mi")) (include "gpuslice.values" . | fromJson).nodesync.resources) }}
+{{- end }}
+
 {{/* --- the agent's environment --- */}}
 
 {{/* {"env": [...]}: a later entry of one name replaces the earlier, since a name may be there only once. */}}
 {{- define "gpuslice.env" -}}
 {{- $values := include "gpuslice.values" . | fromJson }}
-{{- $env := list
-      (dict "name" "NODE_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "spec.nodeName")))
-      (dict "name" "NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
-      (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
+{{- $env := list }}
+{{- /* What the agent tells nodesync; without a Node's name it waits for none. */}}
+{{- if $values.nodesync.enabled }}
+{{-   $env = list
+        (dict "name" "NODE_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "spec.nodeName")))
+        (dict "name" "NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
+        (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name"))) }}
+{{- end }}
+{{- $env = concat $env (list
       (dict "name" "NVIDIA_VISIBLE_DEVICES" "value" "all")
-      (dict "name" "NVIDIA_DRIVER_CAPABILITIES" "value" $values.nvidiaDriverCapabilities) }}
+      (dict "name" "NVIDIA_DRIVER_CAPABILITIES" "value" $values.nvidiaDriverCapabilities)) }}
 {{- if include "gpuslice.needsSysAdmin" . }}
 {{-   $env = append $env (dict "name" "NVIDIA_MIG_MONITOR_DEVICES" "value" "all") }}
 {{- end }}
@@ -310,7 +339,7 @@ seccompProfile:
 {{-     $env = append $env (dict "name" (index $pair 0) "value" (include "gpuslice.text" $value)) }}
 {{-   end }}
 {{- end }}
-{{- $env = append $env (dict "name" "GPUSLICE_HTTP_ADDRESS" "value" $values.httpAddress) }}
+{{- $env = append $env (dict "name" "GPUSLICE_CHANNEL_DIR" "value" (include "gpuslice.channelDir" .)) }}
 {{- if not $values.devicePlugin.enabled }}
 {{-   $env = append $env (dict "name" "KUBELET_SOCKET" "value" "") }}
 {{- end }}
@@ -327,18 +356,37 @@ seccompProfile:
 {{- dict "env" $kept | mustToJson }}
 {{- end }}
 
-{{/* The port of httpAddress, "" when nothing is served; and whether the kubelet can reach it. */}}
+{{/* --- the containers beside the agent's --- */}}
+
+{{- define "gpuslice.channelDir" -}}/run/gpuslice-channel{{- end }}
+
+{{/* The port of httpAddress, "" when nothing is served. */}}
 {{- define "gpuslice.port" -}}
 {{- regexFind "[0-9]+$" ((include "gpuslice.values" . | fromJson).httpAddress | toString) }}
 {{- end }}
 
-{{- define "gpuslice.probeHost" -}}
-{{- $values := include "gpuslice.values" . | fromJson }}
-{{- $host := regexReplaceAll ":[0-9]+$" $values.httpAddress "" | trimPrefix "[" | trimSuffix "]" }}
-{{- if has $host (list "" "0.0.0.0" "::") }}pod
-{{- else if $values.hostNetwork }}{{ $host }}
-{{- else if not (or (hasPrefix "127." $host) (eq $host "::1") (eq $host "localhost")) }}{{ $host }}
+{{/* The image asks NVIDIA's runtime for every GPU; these containers use none. */}}
+{{- define "gpuslice.noGpus" -}}
+{{- dict "name" "NVIDIA_VISIBLE_DEVICES" "value" "void" | toJson }}
 {{- end }}
+
+{{/* {"command": [...]}: it logs as the agent does. */}}
+{{- define "gpuslice.nodesyncCommand" -}}
+{{- $log := dict "GPUSLICE_LOG_LEVEL" "info" "GPUSLICE_LOG_FORMAT" "logfmt" }}
+{{- range (include "gpuslice.env" . | fromJson).env }}
+{{-   if and (hasKey $log .name) .value }}{{ $_ := set $log .name .value }}{{ end }}
+{{- end }}
+{{- dict "command" (list "/usr/bin/gpuslice-nodesync" (printf "--connect=%s/agent.sock" (include "gpuslice.channelDir" .))
+      $log.GPUSLICE_LOG_LEVEL $log.GPUSLICE_LOG_FORMAT) | mustToJson }}
+{{- end }}
+
+{{/* {"env": [...]}: of the agent's, how the API server is reached. */}}
+{{- define "gpuslice.nodesyncEnv" -}}
+{{- $env := list (include "gpuslice.noGpus" . | fromJson) }}
+{{- range (include "gpuslice.env" . | fromJson).env }}
+{{-   if regexMatch "(?i)^(kubernetes_service_(host|port)|(https?|all|no)_proxy)$" .name }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- dict "env" $env | mustToJson }}
 {{- end }}
 
 {{/* {"tolerations": [...]}: ours first, then the values' that say something else. */}}

@@ -44,7 +44,7 @@ chart that has no meaning here; a row counts when its word is written and is not
 {{-   $said = append $said "deviceDiscoveryStrategy tegra: the agent takes it and warns; Tegra's GPUs are not sliced in this release." }}
 {{- end }}
 {{- if and (hasKey $values.devicePlugin "containers") (omit $values.devicePlugin.containers "main") }}
-{{-   $said = append $said (printf "devicePlugin.containers.{%s}: the agent's pod has one container, main." (omit $values.devicePlugin.containers "main" | keys | sortAlpha | join ", ")) }}
+{{-   $said = append $said (printf "devicePlugin.containers.{%s}: main stands for the agent's container, and there is no other of these." (omit $values.devicePlugin.containers "main" | keys | sortAlpha | join ", ")) }}
 {{- end }}
 {{- dict "ignored" $said | mustToJson }}
 {{- end }}
