@@ -43,7 +43,7 @@ struct program {
     struct shutdown shutdown;
     uv_timer_t access;
     uv_timer_t last_words;
-    uv_signal_t signals[2];
+    uv_signal_t signals[2]; /* of signal_numbers */
     bool is_child;
     bool is_terminated; /* by a signal */
     bool has_role;      /* unneeded privileges were dropped */
@@ -476,24 +476,38 @@ static void free_parts(struct program *program)
     agentlink_free(program->agent);
 }
 
+static const int signal_numbers[] = {SIGTERM, SIGINT};
+
+/* Between two lives of the program a signal waits: by default it would be lost (process 1) or kill.
+ */
+static void mask_signals(int how)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    for (size_t i = 0; i < ARRAY_SIZE(signal_numbers); i++)
+        sigaddset(&signals, signal_numbers[i]);
+    sigprocmask(how, &signals, NULL);
+}
+
 static void start_handles(struct program *program)
 {
-    static const int numbers[ARRAY_SIZE(program->signals)] = {SIGTERM, SIGINT};
-
     uv_loop_init(&program->loop);
     uv_timer_init(&program->loop, &program->access);
     uv_timer_init(&program->loop, &program->last_words);
     program->access.data = program->last_words.data = program;
-    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++) {
         uv_signal_init(&program->loop, &program->signals[i]);
         program->signals[i].data = program;
         if (!program->is_child)
-            uv_signal_start(&program->signals[i], on_signal, numbers[i]);
+            uv_signal_start(&program->signals[i], on_signal, signal_numbers[i]);
     }
+    mask_signals(SIG_UNBLOCK);
 }
 
 static void close_handles(struct program *program)
 {
+    mask_signals(SIG_BLOCK);
     uv_close((uv_handle_t *)&program->access, NULL);
     uv_close((uv_handle_t *)&program->last_words, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
