@@ -49,7 +49,7 @@ def test_more_than_one_is_refused_where_configured(cluster, agent):
     cluster.create_pod('two', {GPU: 2}, restartPolicy='Never')
     cluster.wait('Failed', lambda: cluster.pods(phase='Failed'))
     status = cluster.pods()[0]['status']
-    assert 'gives each container 1 slice, not 2 (failRequestsGreaterThanOne)' in status['message']
+    assert 'allows 1 slice per container, not 2 (failRequestsGreaterThanOne)' in status['message']
     assert status['reason'] == 'UnexpectedAdmissionError'
 
 

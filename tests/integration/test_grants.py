@@ -199,7 +199,7 @@ def test_a_disk_that_hangs_delays_the_answer(plugins):
         allocate(stub, held)
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = stub.Allocate.future(request(waiting), timeout=PATIENCE_S)
-        agent.wait_line('has not answered for 5 s')
+        agent.wait_line('has not responded for 5 s')
         # What a pod holds stays Healthy, and so does what is about to be given out.
         watch.wait([held, waiting])
         assert not answer.done()
@@ -207,7 +207,7 @@ def test_a_disk_that_hangs_delays_the_answer(plugins):
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert answer.result().container_responses[0].annotations[ANNOTATION]
         watch.wait(plugins.slices())
-    agent.wait_line('grants can be written again')
+    agent.wait_line('writing grants again')
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_a_full_disk_loses_nothing_and_fails_nothing(plugins, small_disk):
                 break
             with contextlib.suppress(grpc.FutureTimeoutError):
                 truth.answers[device] = answer.result(0.5).container_responses[0].annotations[ANNOTATION]
-        agent.wait_line('grants cannot be written: .*No space left on device')
+        agent.wait_line('cannot write grants: .*No space left on device')
         assert not answer.done()
         (small_disk / 'filler').unlink()
         truth.answers[device] = answer.result().container_responses[0].annotations[ANNOTATION]
@@ -303,7 +303,7 @@ def test_a_rollback_adopts_what_pods_hold(node):
     log_of(node).unlink()
     newer.write_bytes(b'gpuslice grants 2\nnobody here can read this')
     agent = node.start_agent()
-    agent.wait_line('another release is left alone')
+    agent.wait_line('ignoring the grant log of another release')
     for _ in held:
         agent.wait_line('adopted devices')
     node.wait_allocatable(16)
@@ -319,7 +319,7 @@ def test_what_another_plugin_gave_is_adopted(node):
     peer = node.start_peer()
     node.run_pods(3)
     agent = node.start_agent()
-    agent.wait_line('takes over at once')
+    agent.wait_line('takes over immediately')
     assert agent.count('adopted') == 0
     peer.end()
     agent.wait_line('registered with the kubelet')
