@@ -21,6 +21,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
@@ -474,8 +475,10 @@ int helper_main(int argc, char *argv[])
     struct error err = ERROR_INIT;
     int r;
 
-    if (role_enter(ROLE_DRIVER, NULL) < 0)
+    if (role_enter(ROLE_DRIVER, &err) < 0) {
+        log_error(error_text(&err));
         return 1;
+    }
     prepare_process();
     blocking_init(&agent, HELPER_CHANNEL, HELPER_MAX_BODY);
     if (blocking_hello(&agent, "driver") < 0)
