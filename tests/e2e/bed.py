@@ -36,6 +36,7 @@ SERVICE = '10.96.0.1'                  # the API server, as pods call it
 BRIDGE = 'gpuslice0'
 CDI = Path('/run/cdi')                 # where every runtime looks
 STATE = Path('/run/gpuslice')          # of the agent
+GRANTS = Path('/var/lib/gpuslice')      # likewise, over reboots
 
 
 class BedError(Exception):
@@ -336,6 +337,7 @@ class Bed(ControlPlane):
         for folder in (CDI, STATE):
             if folder.exists() and any(folder.iterdir()):
                 raise BedError(f'{folder} is in use: this machine is a GPU node. The bed would remove it')
+        quiet('rm', '-rf', '--one-file-system', GRANTS)  # of no use where there is no kubelet
         KUBELET_ROOT.mkdir(exist_ok=True)
         MARK.write_text(str(self.folder))
         self.shared.mkdir(parents=True, exist_ok=True)
@@ -366,7 +368,7 @@ class Bed(ControlPlane):
         if MARK.exists():
             quiet('ip', 'link', 'del', BRIDGE)
             self.unmount(KUBELET_ROOT)
-            quiet('rm', '-rf', '--one-file-system', CDI, STATE, KUBELET_ROOT)  # the mark goes last
+            quiet('rm', '-rf', '--one-file-system', CDI, STATE, GRANTS, KUBELET_ROOT)  # the mark goes last
         for name in ('containerd-run', 'containerd-root', 'shared', 'cni', 'cni-state', 'pod-logs', 'devices'):
             quiet('rm', '-rf', '--one-file-system', self.folder / name)
         for link in Path('/var/log/containers').glob('*.log'):
