@@ -245,7 +245,7 @@ def test_a_full_disk_loses_nothing_and_fails_nothing(plugins, small_disk):
         # And when that is used up, they wait.
         for _ in range(100000):
             answer = stub.Allocate.future(request(device), timeout=PATIENCE_S)
-            if agent.count('cannot be written'):
+            if agent.count('cannot write grants'):
                 break
             with contextlib.suppress(grpc.FutureTimeoutError):
                 truth.answers[device] = answer.result(0.5).container_responses[0].annotations[ANNOTATION]
@@ -283,7 +283,7 @@ def test_pods_keep_their_grants_over_restarts(node):
     node.start_kubelet('--keep-pods')
     agent = node.start_agent()
     node.wait_allocatable(16)
-    agent.wait_line('grants read".*current=8 ending=0')
+    agent.wait_line('grants loaded".*current=8 ending=0')
     node.run_pods(16)
     assert agent.count('adopted') == 0
     after = grants_of_pods(node)
