@@ -16,7 +16,8 @@ static int ask(struct blocking_channel *channel, enum httplink_page page, bool *
                struct error *err)
 {
     const uint64_t until_ms = clock_now_ms() + LIVENESS_DEADLINE_MS;
-    const struct proc_frame question = {.type = PROC_FRAME_REQUEST, .kind = page, .id = 1};
+    const struct proc_frame question = {
+        .type = PROC_FRAME_REQUEST, .kind = (uint16_t)page, .id = 1};
     struct proc_frame answer;
     int r = blocking_hello(channel, HTTPLINK_PROBE);
 
