@@ -119,15 +119,31 @@ static struct peer *find_peer(const struct listener *listener, const struct serv
     return peer;
 }
 
-/* True if one more may connect. */
-static bool make_room(struct listener *listener, struct service *service)
+/* True if one more may connect. *ret_old: the peer that it replaces, or NULL. */
+static bool has_room(const struct listener *listener, const struct service *service,
+                     struct peer **ret_old)
 {
+    *ret_old = NULL;
     if (service->n_peers < service->row.max_peers)
         return true;
     if (service->row.max_peers != 1)
         return false;
-    drop_peer(find_peer(listener, service), true);
+    *ret_old = find_peer(listener, service);
     return true;
+}
+
+/* The new peer is in the list, as any other, before the end of the old one is reported: that
+ * callback may withdraw the service or free the listener, and with it the new peer. */
+static bool take_over(struct listener *listener, struct peer *peer, struct service *service,
+                      struct peer *old)
+{
+    peer->service = service;
+    service->n_peers++;
+    listener->n_unknown--;
+    if (!old)
+        return true;
+    drop_peer(old, true);
+    return find_peer(listener, service) != NULL;
 }
 
 static void on_peer_hello(struct channel *channel, const char *name, void *userdata)
@@ -135,6 +151,7 @@ static void on_peer_hello(struct channel *channel, const char *name, void *userd
     struct peer *peer = userdata;
     struct listener *listener = peer->listener;
     struct service *service = find_service(listener, name);
+    struct peer *old;
     const struct channel_callbacks callbacks = {
         .on_hello = on_peer_hello,
         .on_notice = on_notice,
@@ -147,16 +164,13 @@ static void on_peer_hello(struct channel *channel, const char *name, void *userd
         channel_abort(channel, peer->service ? "it said hello twice" : "no such service");
         return;
     }
-    if (!make_room(listener, service)) {
+    if (!has_room(listener, service, &old)) {
         listener->n_refused++;
         channel_abort(channel, "there are too many peers already");
         return;
     }
-    peer->service = service;
-    service->n_peers++;
-    listener->n_unknown--;
     channel_set_callbacks(channel, &callbacks, peer);
-    if (service->row.on_up)
+    if (take_over(listener, peer, service, old) && service->row.on_up)
         service->row.on_up(channel, name, service->row.userdata);
 }
 

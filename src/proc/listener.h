@@ -8,7 +8,8 @@
  * The kernel reports the peer's user (SO_PEERCRED), and only users in the table below are accepted.
  * A peer's hello names the requested service. Connections are limited: those without a hello by
  * LISTENER_MAX_UNKNOWN, the others by their service's row. If a service allows one peer, the newest
- * wins: a hung program does not block its replacement.
+ * wins: a hung program does not block its replacement. A callback may withdraw its service and free
+ * the listener.
  */
 
 #include <stdbool.h>

@@ -206,6 +206,33 @@ static void the_newest_of_one_is_right(void **state)
     close_peer(&young);
 }
 
+static void on_down_that_frees(struct channel *channel, void *userdata)
+{
+    (void)channel, (void)userdata;
+    n_down++;
+    listener_free(TAKE_PTR(listener));
+}
+
+/* An agent that leaves when its program is gone frees the listener, and with it the newer peer. */
+static void an_old_peers_end_may_free_the_listener(void **state)
+{
+    const struct listener_service service = {
+        .name = "nodesync", .max_peers = 1, .on_up = on_up, .on_down = on_down_that_frees};
+    struct blocking_channel old, young;
+
+    (void)state;
+    open_listener(getuid());
+    assert_int_equal(listener_serve(listener, &service), 0);
+    old = open_peer("nodesync");
+    WAIT_FOR(n_up);
+    young = open_peer("nodesync");
+    WAIT_FOR(n_down);
+    assert_int_equal(n_up, 1); /* nobody is there for the new one */
+    WAIT_FOR(is_closed(&young));
+    close_peer(&old);
+    close_peer(&young);
+}
+
 static void peers_have_a_bound(void **state)
 {
     struct blocking_channel peers[3];
@@ -295,6 +322,7 @@ int main(void)
         CASE(another_user_is_refused),
         CASE(what_nobody_serves_is_refused),
         CASE(the_newest_of_one_is_right),
+        CASE(an_old_peers_end_may_free_the_listener),
         CASE(peers_have_a_bound),
         CASE(those_that_say_nothing_have_a_bound),
         CASE(what_is_withdrawn_is_disconnected),
