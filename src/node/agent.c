@@ -31,7 +31,7 @@
 #include "proc/listener.h"
 #include "proc/role.h"
 
-enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
+enum { TICK_MS = 60000, DRAIN_MS = 3000, MMAP_THRESHOLD = 128 << 10 };
 
 struct agent {
     struct facts facts;
@@ -51,8 +51,9 @@ struct agent {
     struct listener *listener; /* where our programs connect; NULL = they are children */
     struct reload reload;
     struct status status_source;
-    bool serves; /* a resource is registered with the kubelet */
-    bool stopping;
+    bool serves;      /* a resource is registered with the kubelet */
+    uv_timer_t drain; /* the end waits so long for calls that wait for the disk */
+    bool draining, stopping;
     int status; /* what agent_run returns */
 };
 
@@ -335,12 +336,37 @@ static void on_tick(uv_timer_t *timer)
     publisher_touch(agent->publisher); /* failed writes are retried */
 }
 
+static void on_drained(void *userdata)
+{
+    stop(userdata, 0);
+}
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+    stop(timer->data, 0);
+}
+
+/* An Allocate that fails leaves a dead pod behind: those that wait for the disk are answered first.
+ */
+static void leave(struct agent *agent)
+{
+    if (agent->draining || !agent->grants || !grants_n_waiting(agent->grants)) {
+        stop(agent, 0);
+        return;
+    }
+    agent->draining = true;
+    log_info("waiting for the disk before the end", "allocations",
+             log_number(grants_n_waiting(agent->grants)));
+    uv_timer_start(&agent->drain, on_drain_timeout, DRAIN_MS, 0);
+    grants_drain(agent->grants, on_drained);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct agent *agent = handle->data;
 
     if (number != SIGHUP)
-        stop(agent, 0);
+        leave(agent);
     else
         nodeconfig_touch(agent->nodeconfig);
 }
@@ -383,6 +409,7 @@ static void stop(struct agent *agent, int status)
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->tick, NULL);
+    uv_close((uv_handle_t *)&agent->drain, NULL);
 }
 
 static void start_handles(struct agent *agent)
@@ -395,7 +422,8 @@ static void start_handles(struct agent *agent)
         uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
     }
     uv_timer_init(&agent->loop, &agent->tick);
-    agent->tick.data = agent;
+    uv_timer_init(&agent->loop, &agent->drain);
+    agent->tick.data = agent->drain.data = agent;
     uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 

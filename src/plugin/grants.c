@@ -62,6 +62,7 @@ struct grants {
     bool is_ready, is_closed, is_slow;
     struct grants_wait **waits; /* oldest first */
     size_t n_waits, waits_capacity;
+    void (*on_drained)(void *userdata); /* NULL = nobody waits for that */
     char problem[320];
     char failure[256]; /* of the last commit; "" = it succeeded */
     unsigned n_failures;
@@ -280,6 +281,15 @@ static void on_success(struct grants *grants)
         schedule(grants);
 }
 
+/* Calls end in a commit's wake, or by their callers: then the next commit is soon enough. */
+static void report_drained(struct grants *grants)
+{
+    void (*on_drained)(void *userdata) = grants->n_waits ? NULL : TAKE_PTR(grants->on_drained);
+
+    if (on_drained)
+        on_drained(grants->setup.userdata);
+}
+
 static void run_commit(uv_work_t *work)
 {
     const struct grants *grants = work->data;
@@ -310,6 +320,7 @@ static void after_commit(uv_work_t *work, int status)
         begin_commit(grants);
     else
         on_success(grants);
+    report_drained(grants);
 }
 
 static void on_slow(uv_timer_t *timer)
@@ -582,6 +593,17 @@ static void on_list_due(uv_timer_t *timer)
     grants->list.is_asked = true;
     if (grants->setup.list(grants->setup.podresources, on_listed, grants) < 0)
         grants->list.is_asked = false;
+}
+
+size_t grants_n_waiting(const struct grants *grants)
+{
+    return grants->n_waits;
+}
+
+void grants_drain(struct grants *grants, void (*on_drained)(void *userdata))
+{
+    grants->on_drained = on_drained;
+    schedule(grants);
 }
 
 void grants_tick(struct grants *grants)

@@ -103,6 +103,12 @@ int grants_before_start(struct grants *grants, const char *resource, char *const
 /* The caller is gone: on_done does not run. What was given stays until the kubelet drops it. */
 void grants_forget(struct grants_wait *wait);
 
+/* Calls that wait for the disk. */
+size_t grants_n_waiting(const struct grants *grants);
+
+/* on_drained runs once, from the loop, when no call waits any more. The owner's userdata. */
+void grants_drain(struct grants *grants, void (*on_drained)(void *userdata));
+
 /* Once a minute. */
 void grants_tick(struct grants *grants);
 

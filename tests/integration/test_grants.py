@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from grantlog import Ledger
-from node import BUILD, GUIDE, PATIENCE_S, ROOT, free_port
+from node import BUILD, GUIDE, PATIENCE_S, ROOT, eventually, free_port, http_get
 
 sys.path.insert(0, str(ROOT / 'proto'))
 pb, services = grpc.protos_and_services('deviceplugin/v1beta1/api.proto')
@@ -208,6 +208,35 @@ def test_a_disk_that_hangs_delays_the_answer(plugins):
         assert answer.result().container_responses[0].annotations[ANNOTATION]
         watch.wait(plugins.slices())
     agent.wait_line('writing grants again')
+
+
+@contextlib.contextmanager
+def end_while_a_call_waits(node):
+    """An agent that got SIGTERM while an Allocate waits for the disk, which hangs until the block ends."""
+    address = f'127.0.0.1:{free_port()}'
+    agent = start(node, '--http-address', address)
+    held, waiting, *_ = node.slices()
+    with plugin(node) as stub, open(node.folder / 'grants/grants.lock', 'rb') as lock:
+        allocate(stub, held)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = stub.Allocate.future(request(waiting), timeout=PATIENCE_S)
+        eventually(lambda: 'gpuslice_grants_waiting 1\n' in http_get(address, '/metrics')[1], 'the call waits')
+        agent.send(signal.SIGTERM)
+        yield agent, answer, lock
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert agent.wait() == 0
+
+
+def test_an_agent_that_ends_answers_what_waits_for_the_disk(plugins):
+    with end_while_a_call_waits(plugins) as (agent, answer, lock):
+        agent.wait_line('waiting for the disk before the end')
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert answer.result().container_responses[0].annotations[ANNOTATION]
+
+
+def test_an_agent_ends_though_the_disk_hangs(plugins):
+    with end_while_a_call_waits(plugins) as (_, answer, _):
+        assert answer.code() == grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.fixture
