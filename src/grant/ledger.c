@@ -435,8 +435,9 @@ static const struct kubeletcheckpoint_entry *find_entry(const struct kubeletchec
 }
 
 /*
- * Not held by any grant; or a log that lags behind (a rollback to an older release) has a holder,
- * while the kubelet's checkpoint names a grant that this log never had.
+ * Not held by any grant; or the holder is from before a rollback. Then the kubelet's checkpoint
+ * names a grant that this log never had, or none: a release without grants, or another plugin,
+ * answered.
  */
 static bool is_to_adopt(const struct ledger *ledger, const struct ledger_view *view,
                         const struct ledger_entry *listed)
@@ -449,7 +450,9 @@ static bool is_to_adopt(const struct ledger *ledger, const struct ledger_view *v
     if (!is_settled(holder, view->began_ms) || holder->is_in_checkpoint)
         return false;
     entry = find_entry(view->checkpoint, listed);
-    return entry && *entry->grant && !find(ledger, entry->grant);
+    if (!entry)
+        return false;
+    return *entry->grant ? !find(ledger, entry->grant) : !holder->grant.is_adopted;
 }
 
 /* All ids of one resource that one container holds are one grant. */

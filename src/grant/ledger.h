@@ -21,7 +21,8 @@
  *    the kubelet writes it again, which it does whenever a device list arrives (Kubernetes 1.36,
  *    pkg/kubelet/apis/podresources/server_v1.go, pkg/kubelet/cm/devicemanager/manager.go).
  *  - An id that a pod holds, and no grant, is adopted: it was given out by another device plugin or
- *    by an older release.
+ *    by an older release. So is one whose settled grant the kubelet's checkpoint does not name,
+ * while it has the id under another grant or under none: our log is from before a rollback.
  */
 
 #include <stdbool.h>

@@ -335,6 +335,44 @@ static void test_a_log_that_lags_behind_is_corrected(void **state)
     ledger_deinit(&ledger);
 }
 
+/* Our release, one without grants, and ours again: our log still has the pods of before. */
+static void test_ids_from_a_release_without_grants_replace_stale_grants(void **state)
+{
+    struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;
+    struct world world = {.checkpoint = &checkpoint};
+    struct ledger ledger = LEDGER_INIT;
+
+    grant_answered(&ledger, 1, "a b", 0);
+    add_entry(&checkpoint, "uid-9", "main", "a", "");
+    assert_string_equal(observe(&ledger, 9000, "a", &world), ""); /* it may be a new answer */
+    assert_string_equal(observe(&ledger, 10000, "a", &world), "+a");
+    assert_int_equal(holder(&ledger, "a"), 0xa0);
+    /* Once, and what no pod holds ends. */
+    assert_string_equal(observe(&ledger, 30000, "a", &world), "");
+    assert_string_equal(observe(&ledger, 40000, "a", &world), "1");
+    assert_string_equal(observe(&ledger, 50000, "a", &world), "");
+    assert_int_equal(holder(&ledger, "a"), 0xa0);
+    kubeletcheckpoint_deinit(&checkpoint);
+    ledger_deinit(&ledger);
+}
+
+/* The entry of an ended pod of that release, and a pod of ours with the same id and container. */
+static void test_a_stale_entry_without_a_grant_replaces_no_live_grant(void **state)
+{
+    struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;
+    struct world world = {.checkpoint = &checkpoint};
+    struct ledger ledger = LEDGER_INIT;
+
+    grant_answered(&ledger, 1, "a", 0);
+    add_entry(&checkpoint, "uid-8", "main", "a", "");
+    add_entry(&checkpoint, "uid-9", "main", "a", "0000000000000001");
+    for (uint64_t ms = 10000; ms < 50000; ms += 10000)
+        assert_string_equal(observe(&ledger, ms, "a", &world), "");
+    assert_int_equal(holder(&ledger, "a"), 1);
+    kubeletcheckpoint_deinit(&checkpoint);
+    ledger_deinit(&ledger);
+}
+
 /* --- replay --- */
 
 static void test_replay_gives_the_same_holders(void **state)
@@ -403,6 +441,8 @@ int main(void)
         cmocka_unit_test(test_ids_that_pods_hold_from_before_are_adopted),
         cmocka_unit_test(test_an_adopted_grant_keeps_its_id),
         cmocka_unit_test(test_a_log_that_lags_behind_is_corrected),
+        cmocka_unit_test(test_ids_from_a_release_without_grants_replace_stale_grants),
+        cmocka_unit_test(test_a_stale_entry_without_a_grant_replaces_no_live_grant),
         cmocka_unit_test(test_replay_gives_the_same_holders),
         cmocka_unit_test(test_what_is_not_in_the_journal_is_inherited),
     };
