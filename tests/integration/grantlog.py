@@ -7,12 +7,19 @@ MAGIC = b'gpuslice grants 1\n'
 GRANT, FREE, LOST = 1, 2, 3
 
 
+def crc_of_byte(crc):
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc
+
+
+TABLE = [crc_of_byte(byte) for byte in range(256)]
+
+
 def crc32c(data):
     crc = 0xffffffff
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xff]
     return crc ^ 0xffffffff
 
 
@@ -24,6 +31,7 @@ class Grant:
     resource: str
     ids: list
     devices: list  # (uuid, share in permille, memory in bytes)
+    position: int = 0
 
 
 class Cursor:
@@ -44,14 +52,14 @@ class Cursor:
 
 def payloads(data):
     assert data.startswith(MAGIC)
-    data = data[len(MAGIC):]
-    while len(data) >= 8:
-        length, checksum = struct.unpack('<II', data[:8])
-        payload = data[8:8 + length]
-        if not length or len(payload) < length or crc32c(data[:4] + payload) != checksum:
+    at = len(MAGIC)
+    while len(data) - at >= 8:
+        length, checksum = struct.unpack_from('<II', data, at)
+        payload = data[at + 8:at + 8 + length]
+        if not length or len(payload) < length or crc32c(data[at:at + 4] + payload) != checksum:
             break
         yield payload
-        data = data[8 + length:]
+        at += 8 + length
 
 
 def records(data):
@@ -79,6 +87,7 @@ class Ledger:
         self.grants, self.holders = {}, {}
         for kind, what in records(path.read_bytes()):
             if kind == GRANT and what.id not in self.grants:
+                what.position = len(self.grants) and next(reversed(self.grants.values())).position + 1
                 self.grants[what.id] = what
                 self.holders.update({i: what.id for i in what.ids})
             elif kind == FREE and self.grants.pop(what, None):
@@ -92,4 +101,5 @@ class Ledger:
                 del self.holders[i]
 
     def position(self, grant):
-        return list(self.grants).index(grant)
+        """Its place in the order of granting, to compare with others'."""
+        return self.grants[grant].position
