@@ -378,7 +378,8 @@ static const struct option options[] = {
      AGENT(channel_dir),
      .flags = "channel-dir",
      .variables = "GPUSLICE_CHANNEL_DIR",
-     .help = "where containers beside the agent connect to it; without it gpuslice-http and "
+     .help = "where containers beside the agent connect to it, each in a folder of its own; "
+             "without it gpuslice-http and "
              "gpuslice-nodesync are its children"},
     {.kind = &kind_milliseconds,
      AGENT(peer_deadline_ms),

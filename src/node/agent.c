@@ -16,19 +16,18 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/load.h"
+#include "node/channeldir.h"
 #include "node/coexist.h"
 #include "node/devicereport.h"
 #include "node/driverwatch.h"
 #include "node/facts.h"
 #include "node/httplink.h"
-#include "node/peer.h"
 #include "node/publisher.h"
 #include "node/reload.h"
 #include "node/status.h"
 #include "plugin/cdi.h"
 #include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
-#include "proc/listener.h"
 #include "proc/role.h"
 
 enum { TICK_MS = 60000, DRAIN_MS = 3000, MMAP_THRESHOLD = 128 << 10 };
@@ -47,8 +46,8 @@ struct agent {
     struct coexist *coexist;
     struct serviceset services;
     struct publisher *publisher;
-    struct httplink *httplink; /* NULL without an address */
-    struct listener *listener; /* where our programs connect; NULL = they are children */
+    struct httplink *httplink;    /* NULL without an address */
+    struct channeldir channeldir; /* where our programs connect, unless they are children */
     struct reload reload;
     struct status status_source;
     bool serves;      /* a resource is registered with the kubelet */
@@ -377,7 +376,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void free_publisher(struct agent *agent)
 {
     publisher_free(TAKE_PTR(agent->publisher));
-    listener_free(TAKE_PTR(agent->listener));
+    channeldir_close(&agent->channeldir);
 }
 
 static void on_left(bool is_uninstall, void *userdata)
@@ -399,6 +398,8 @@ static void stop(struct agent *agent, int status)
     serviceset_deinit(&agent->services);
     driverwatch_free(TAKE_PTR(agent->driverwatch));
     httplink_free(TAKE_PTR(agent->httplink));
+    channeldir_close_one(&agent->channeldir, CHANNELDIR_HTTP);
+    channeldir_close_one(&agent->channeldir, CHANNELDIR_PROBE);
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
     grants_free(TAKE_PTR(agent->grants));
     podresources_free(TAKE_PTR(agent->podresources));
@@ -434,29 +435,16 @@ static void on_config_event(bool warning, const char *reason, const char *messag
     publisher_event(agent->publisher, warning, reason, message, NULL, 0);
 }
 
-/* In a pod of several containers the directory is mounted into each of them; the kernel reports
- * which user connects. */
-static int start_listener(struct agent *agent, struct error *err)
+static int start_channeldir(struct agent *agent, struct error *err)
 {
-    const char *folder = agent->facts.flags->channel_dir;
-    char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-    struct listener_options options = {
-        .path = path,
-        .mode = 0666,
-        .users = {geteuid(), 0, ROLE_NOBODY},
-        .n_users = 3,
-        .channel = peer_channel_options(HTTPLINK_MAX_BODY, agent->facts.flags->peer_deadline_ms),
-    };
+    const struct agent_flags *flags = agent->facts.flags;
     int r;
 
-    if (!folder)
+    if (!flags->channel_dir)
         return 0;
-    if (snprintf(path, sizeof(path), "%s/" PEER_SOCKET, folder) >= (int)sizeof(path))
-        return error_set(err, -ENAMETOOLONG, "the path of --channel-dir is too long: %s", folder);
-    r = listener_new(&agent->loop, &options, &agent->listener, err);
-    if (r < 0)
-        return error_wrap(err, r, "--channel-dir");
-    return 0;
+    r = channeldir_open(&agent->channeldir, &agent->loop, flags->channel_dir,
+                        flags->peer_deadline_ms, err);
+    return r < 0 ? error_wrap(err, r, "--channel-dir") : 0;
 }
 
 /* Outputs that depend on the first configuration. */
@@ -467,16 +455,17 @@ static int start_outputs(struct agent *agent, struct error *err)
     int r = nodeconfig_new(&agent->loop, flags, on_config_changed, agent, &agent->nodeconfig, err);
 
     if (r == 0)
-        r = start_listener(agent, err);
+        r = start_channeldir(agent, err);
     if (r == 0)
         r = podresources_new(&agent->loop, pods ? pods : "", &agent->podresources, err);
     if (r == 0)
         r = publisher_new(&agent->loop,
-                          &(struct publisher_options){.facts = &agent->facts,
-                                                      .podresources = agent->podresources,
-                                                      .listener = agent->listener,
-                                                      .on_news = on_cluster_news,
-                                                      .userdata = agent},
+                          &(struct publisher_options){
+                              .facts = &agent->facts,
+                              .podresources = agent->podresources,
+                              .listener = agent->channeldir.listeners[CHANNELDIR_NODESYNC],
+                              .on_news = on_cluster_news,
+                              .userdata = agent},
                           &agent->publisher, err);
     if (r == 0)
         r = driverwatch_new(&(struct driverwatch_setup){.loop = &agent->loop,
@@ -521,7 +510,9 @@ static int start_grants(struct agent *agent, struct error *err)
 static int start_observers(struct agent *agent, struct error *err)
 {
     const struct agent_flags *flags = agent->facts.flags;
-    const struct httplink_options http = {.listener = agent->listener,
+    const struct httplink_options http = {.listener = agent->channeldir.listeners[CHANNELDIR_HTTP],
+                                          .probe_listener =
+                                              agent->channeldir.listeners[CHANNELDIR_PROBE],
                                           .address = flags->http_address,
                                           .deadline_ms = flags->peer_deadline_ms};
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
@@ -539,7 +530,7 @@ static int start_observers(struct agent *agent, struct error *err)
                         &agent->coexist, err);
     if (r == 0)
         r = driverwatch_start(agent->driverwatch, err);
-    if (r == 0 && (agent->listener || (flags->http_address && *flags->http_address)))
+    if (r == 0 && (flags->channel_dir || (flags->http_address && *flags->http_address)))
         r = httplink_new(&agent->loop, &http, status_answer, &agent->status_source,
                          &agent->httplink, err);
     agent->facts.coexist = agent->coexist;

@@ -13,7 +13,7 @@ enum { MAX_PROBES = 8 };
 
 struct httplink {
     struct subprocess *subprocess; /* NULL if the program connects to the listener */
-    struct listener *listener;
+    struct listener *listener, *probe_listener;
     char *address;
     httplink_answer_fn *answer;
     void *userdata;
@@ -65,20 +65,22 @@ static int start_child(struct httplink *httplink, uv_loop_t *loop,
     return r;
 }
 
-static int serve(struct httplink *httplink, struct listener *listener, struct error *err)
+static int serve(struct httplink *httplink, const struct httplink_options *options,
+                 struct error *err)
 {
     const struct listener_service http = {
         .name = HTTPLINK_NAME, .max_peers = 1, .on_request = on_request, .userdata = httplink};
     struct listener_service probe = http;
-    int r = listener_serve(listener, &http);
+    int r = listener_serve(options->listener, &http);
 
     probe.name = HTTPLINK_PROBE;
     probe.max_peers = MAX_PROBES;
     if (r == 0)
-        r = listener_serve(listener, &probe);
+        r = listener_serve(options->probe_listener, &probe);
     if (r < 0)
         return error_set_errno(err, r, "cannot serve HTTP");
-    httplink->listener = listener;
+    httplink->listener = options->listener;
+    httplink->probe_listener = options->probe_listener;
     return 0;
 }
 
@@ -93,7 +95,7 @@ int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
         return error_set_errno(err, -ENOMEM, "cannot serve HTTP");
     httplink->answer = answer;
     httplink->userdata = userdata;
-    r = options->listener ? serve(httplink, options->listener, err)
+    r = options->listener ? serve(httplink, options, err)
                           : start_child(httplink, loop, options, err);
     if (r < 0) {
         httplink_free(httplink);
@@ -109,7 +111,7 @@ void httplink_free(struct httplink *httplink)
         return;
     if (httplink->listener) {
         listener_withdraw(httplink->listener, HTTPLINK_NAME);
-        listener_withdraw(httplink->listener, HTTPLINK_PROBE);
+        listener_withdraw(httplink->probe_listener, HTTPLINK_PROBE);
     }
     subprocess_free(httplink->subprocess);
     free(httplink->address);

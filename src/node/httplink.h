@@ -39,6 +39,7 @@ typedef unsigned httplink_answer_fn(enum httplink_page page, struct text *body, 
 
 struct httplink_options {
     struct listener *listener; /* borrowed: where the program connects; NULL = it is our child */
+    struct listener *probe_listener; /* and where a probe does; with a listener only */
     const char *address;  /* of a child: an address that address_parse (base/address.h) accepts */
     uint64_t deadline_ms; /* of a child that does not respond; it is replaced */
 };

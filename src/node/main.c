@@ -15,8 +15,8 @@
 #include "config/flags.h"
 #include "gpu/helper.h"
 #include "node/agent.h"
+#include "node/channeldir.h"
 #include "node/liveness.h"
-#include "node/peer.h"
 #include "proc/role.h"
 
 enum { EXIT_USAGE = 64 };
@@ -66,7 +66,7 @@ static int probe(const struct agent_flags *flags, enum httplink_page page)
         fputs("gpuslice-node: --part=probe needs the agent's --channel-dir\n", stderr);
         return EXIT_USAGE;
     }
-    snprintf(socket, sizeof(socket), "%s/" PEER_SOCKET, flags->channel_dir);
+    channeldir_path(flags->channel_dir, CHANNELDIR_PROBE, socket);
     return liveness_probe(socket, page);
 }
 

@@ -14,7 +14,7 @@ enum {
 };
 
 #define PEER_AGENT  "agent"      /* the agent's name, for its hello */
-#define PEER_SOCKET "agent.sock" /* in --channel-dir */
+#define PEER_SOCKET "agent.sock" /* see channeldir.h */
 
 static inline struct channel_options peer_channel_options(uint32_t max_body_bytes,
                                                           uint64_t deadline_ms)

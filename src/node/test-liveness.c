@@ -80,9 +80,11 @@ static void an_agent_whose_loop_turns_is_alive(void **state)
     alarm(60);
     uv_loop_init(&loop);
     assert_int_equal(listener_new(&loop, &options, &listener, NULL), 0);
-    assert_int_equal(httplink_new(&loop, &(struct httplink_options){.listener = listener}, answer,
-                                  NULL, &httplink, NULL),
-                     0);
+    assert_int_equal(
+        httplink_new(&loop,
+                     &(struct httplink_options){.listener = listener, .probe_listener = listener},
+                     answer, NULL, &httplink, NULL),
+        0);
     assert_int_equal(probe_status(&loop, "alive"), 0);
     assert_int_equal(probe_status(&loop, "ready"), 1);
     httplink_free(httplink);

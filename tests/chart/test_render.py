@@ -138,8 +138,8 @@ def test_the_rights_of_what_speaks_with_the_network(values):
             'seccompProfile': {'type': 'RuntimeDefault'}}
         # Else NVIDIA's runtime brings every GPU, which the image asks for.
         assert rendered.containers[name]['env'] == [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': 'void'}]
-    assert rendered.mounts_of('http') == {CHANNEL: ('channel', True)}
-    assert rendered.mounts_of('nodesync') == {CHANNEL: ('channel', True), TOKEN: ('api-access', True)}
+    assert rendered.mounts_of('http') == {f'{CHANNEL}/http': ('channel-http', True)}
+    assert rendered.mounts_of('nodesync') == {f'{CHANNEL}/nodesync': ('channel-nodesync', True), TOKEN: ('api-access', True)}
 
 
 @pytest.mark.parametrize('values', [{}, EVERYTHING], ids=['default', 'everything'])
@@ -158,12 +158,17 @@ def test_the_token_is_nodesyncs_alone(values):
 
 def test_the_channel():
     rendered = render()
-    volume, = [one for one in rendered.pod['volumes'] if one['name'] == 'channel']
-    assert set(volume['emptyDir']) == {'medium', 'sizeLimit'}
-    assert rendered.mounts[CHANNEL] == ('channel', False)
+    for role in ('nodesync', 'http', 'probe'):
+        volume, = [one for one in rendered.pod['volumes'] if one['name'] == f'channel-{role}']
+        assert set(volume['emptyDir']) == {'medium', 'sizeLimit'}
+        assert rendered.mounts[f'{CHANNEL}/{role}'] == (f'channel-{role}', False)
+        # The hello is a word that anybody can say: whoever sees another's socket is the other.
+        users = {name for name in rendered.containers if f'{CHANNEL}/{role}' in rendered.mounts_of(name)}
+        assert users == {'agent', role} & set(rendered.containers)
+    assert not [path for name in rendered.containers for path in rendered.mounts_of(name) if path == CHANNEL]
     assert rendered.environment['GPUSLICE_CHANNEL_DIR'] == CHANNEL
     for name in ('http', 'nodesync'):
-        assert rendered.containers[name]['command'][:2] == [f'/usr/bin/gpuslice-{name}', f'--connect={CHANNEL}/agent.sock']
+        assert rendered.containers[name]['command'][:2] == [f'/usr/bin/gpuslice-{name}', f'--connect={CHANNEL}/{name}/agent.sock']
 
 
 @pytest.mark.parametrize('values', [{}, {'readinessPath': '/readyz'}, {'httpAddress': ''}, {'httpAddress': '127.0.0.1:9400'}])

@@ -110,22 +110,38 @@ def connect(path):
         client.connect(path)
 
 
+ROLES = ['nodesync', 'http', 'probe']
+
+
+def any_of(try_it, roles):
+    """Succeeds if it does for the socket of one of the roles."""
+    refused = OSError()
+    for role in roles:
+        try:
+            return try_it(f'{CHANNEL}/{role}/agent.sock')
+        except OSError as error:
+            refused = error
+    raise refused
+
+
 TRIES = {
     "the kubelet's socket": lambda: connect('/var/lib/kubelet/device-plugins/kubelet.sock'),
     'what the agent keeps': lambda: os.listdir('/run/gpuslice'),
     'the grants': lambda: os.listdir('/var/lib/gpuslice'),
     'pod-resources': lambda: connect('/var/lib/kubelet/pod-resources/kubelet.sock'),
-    "a socket in the agent's place": lambda: os.unlink(f'{CHANNEL}/agent.sock'),
-    'a file beside it': lambda: open(f'{CHANNEL}/x', 'w'),
+    "a socket in the agent's place": lambda: any_of(os.unlink, ROLES),
+    'a file beside it': lambda: any_of(lambda path: open(path + '.x', 'w'), ROLES),
     'the root file system': lambda: open('/x', 'w'),
     'a program': lambda: open('/usr/bin/gpuslice-http', 'a'),
     'a GPU': lambda: os.open('/dev/nvidia0', os.O_RDWR),
     'the token': lambda: open(TOKEN).read(),
     'to be root': lambda: os.setuid(0),
     'a mount': lambda: call('mount', b'none', b'/tmp', b'tmpfs', 0, None),
-    "the agent's socket": lambda: connect(f'{CHANNEL}/agent.sock'),
+    "the agent's socket for http": lambda: any_of(connect, ['http']),
+    "the agent's socket for nodesync": lambda: any_of(connect, ['nodesync']),
+    "the agent's socket for probes": lambda: any_of(connect, ['probe']),
 }
-MAY = {'http': {"the agent's socket"}, 'nodesync': {"the agent's socket", 'the token'}}
+MAY = {'http': {"the agent's socket for http"}, 'nodesync': {"the agent's socket for nodesync", 'the token'}}
 
 
 def call(name, *arguments):
@@ -291,8 +307,8 @@ def as_one_container(objects):
     del daemonset['spec']['template']['metadata']['annotations'], spec['automountServiceAccountToken']
     agent = spec['containers'][0]
     spec['containers'] = [agent]
-    spec['volumes'] = [one for one in spec['volumes'] if one['name'] not in ('channel', 'api-access')]
-    agent['volumeMounts'] = [one for one in agent['volumeMounts'] if one['name'] != 'channel']
+    spec['volumes'] = [one for one in spec['volumes'] if one['name'] not in ('channel-nodesync', 'channel-http', 'channel-probe', 'api-access')]
+    agent['volumeMounts'] = [one for one in agent['volumeMounts'] if not one['name'].startswith('channel-')]
     agent['env'] = [one if one['name'] != 'GPUSLICE_CHANNEL_DIR' else {'name': 'GPUSLICE_HTTP_ADDRESS', 'value': ':9400'}
                     for one in agent['env']]
     agent['ports'] = [{'name': 'http', 'containerPort': 9400, 'protocol': 'TCP'}]

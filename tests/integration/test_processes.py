@@ -129,14 +129,17 @@ class Pod:
         self.node, self.folder = node, node.folder / 'channel'
         self.folder.mkdir()
         node.folder.chmod(0o711)  # as an emptyDir, others get there
-        self.socket = self.folder / 'agent.sock'
         self.address = f'127.0.0.1:{free_port()}'
+
+    def socket(self, role):
+        """Of the folder that the role's container mounts, and no other does."""
+        return self.folder / role / 'agent.sock'
 
     def start_agent(self, *arguments):
         return self.node.start_agent(GUIDE, '--channel-dir', self.folder, '--peer-deadline', SOON, *arguments)
 
     def start_http(self):
-        return self.node.start('gpuslice-http', f'--connect={self.socket}', self.address)
+        return self.node.start('gpuslice-http', f'--connect={self.socket("http")}', self.address)
 
     def probe(self, part='probe'):
         return self.node.run('gpuslice-node', f'--part={part}', '--channel-dir', self.folder, check=False)
@@ -172,7 +175,7 @@ def test_http_as_a_container(pod):
 def test_nodesync_as_a_container(node, pod):
     """Without an API server: it connects, gets its setup, and begins again when the agent does."""
     kubeconfig = write_kubeconfig(node)
-    nodesync = node.start('gpuslice-nodesync', f'--connect={pod.socket}', 'info', 'logfmt')
+    nodesync = node.start('gpuslice-nodesync', f'--connect={pod.socket("nodesync")}', 'info', 'logfmt')
     nodesync.wait_line('there is no agent yet')
     agent = pod.start_agent('--node-name=gpu-1', '--kubeconfig', kubeconfig)
     nodesync.wait_line('maintaining our Node at the API server')
@@ -205,11 +208,12 @@ def test_a_pod_that_ends_says_bye(node, pod):
 class connect:
     """One of the pod's programs, played: the channel, and the bodies of what the agent says."""
 
-    def __init__(self, pod, name):
+    def __init__(self, pod, name, role=None):
+        path = pod.socket(role or name.decode())
         self.peer = socket.socket(socket.AF_UNIX)
         self.peer.settimeout(PATIENCE_S)
-        eventually(lambda: pod.socket.exists(), 'the agent listens')
-        self.peer.connect(str(pod.socket))
+        eventually(path.exists, 'the agent listens')
+        self.peer.connect(str(path))
         self.peer.sendall(frame(HELLO, name))
 
     def __enter__(self):
@@ -247,9 +251,37 @@ def test_a_stranger_gets_nothing(pod):
     with connect(pod, b'http') as (peer, _):
         peer.sendall(frame(REQUEST, kind=99, number=1))
         assert next(Reader().feed(peer.recv(4096)))  # the agent's hello, and it lives
-    with connect(pod, b'arbiter') as (peer, messages):
+    with connect(pod, b'arbiter', 'http') as (peer, messages):
         assert list(messages) == []  # disconnected
     assert agent.alive()
+
+
+@pytest.mark.parametrize('role', ['nodesync', 'http', 'probe'])
+def test_a_program_cannot_act_as_another(pod, role):
+    """What serves HTTP is the part that a stranger may take over: it can say any name, on its own socket."""
+    agent = pod.start_agent('--node-name=gpu-1')
+    agent.wait_line('resource offered')
+    with connect(pod, b'nodesync') as (_, messages):
+        assert b'"setup"' in next(messages)
+        for name in {'nodesync', 'http', 'probe'} - {role}:
+            with connect(pod, name.encode(), role) as (_, refused):
+                assert list(refused) == []
+        pod.start_http()
+        eventually(pod.serves, '/healthz is 200')
+        assert pod.probe().returncode == 0
+
+
+@pytest.mark.parametrize('role', ['nodesync', 'http'])
+def test_silent_connections_do_not_fail_the_probe(pod, role):
+    agent = pod.start_agent()
+    agent.wait_line('resource offered')
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(64)]
+    for peer in silent:
+        peer.connect(str(pod.socket(role)))
+    agent.wait_line('a connection was refused.*too many')
+    assert pod.probe().returncode == 0
+    for peer in silent:
+        peer.close()
 
 
 # --- alive? ---
@@ -268,7 +300,7 @@ def test_the_probe_asks_the_agent(pod):
     agent.send(signal.SIGCONT)
     assert pod.probe().returncode == 0
     assert agent.end() == 0
-    assert pod.probe().returncode == 1 and not pod.socket.exists()
+    assert pod.probe().returncode == 1 and not pod.socket('probe').exists()
 
 
 def test_a_probe_for_readiness(pod, node):

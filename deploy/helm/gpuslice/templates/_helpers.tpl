@@ -376,7 +376,7 @@ seccompProfile:
 {{- range (include "gpuslice.env" . | fromJson).env }}
 {{-   if and (hasKey $log .name) .value }}{{ $_ := set $log .name .value }}{{ end }}
 {{- end }}
-{{- dict "command" (list "/usr/bin/gpuslice-nodesync" (printf "--connect=%s/agent.sock" (include "gpuslice.channelDir" .))
+{{- dict "command" (list "/usr/bin/gpuslice-nodesync" (printf "--connect=%s/nodesync/agent.sock" (include "gpuslice.channelDir" .))
       $log.GPUSLICE_LOG_LEVEL $log.GPUSLICE_LOG_FORMAT) | mustToJson }}
 {{- end }}
 
