@@ -359,9 +359,11 @@ static bool entry_is_of(const struct kubeletcheckpoint_entry *entry,
 
 static void look_into_checkpoint(struct ledger *ledger, const struct kubeletcheckpoint *checkpoint)
 {
+    if (!checkpoint)
+        return;
     for (size_t i = 0; i < ledger->n_grants; i++)
         ledger->grants[i]->is_in_checkpoint = false;
-    for (size_t k = 0; checkpoint && k < checkpoint->n_entries; k++) {
+    for (size_t k = 0; k < checkpoint->n_entries; k++) {
         const struct kubeletcheckpoint_entry *entry = &checkpoint->entries[k];
 
         for (size_t i = 0; i < ledger->n_grants; i++) {
@@ -404,9 +406,10 @@ static int judge(struct ledger_grant *grant, const struct ledger_view *view,
 
     if (grant->is_listed)
         grant->n_absent = 0;
-    else if (is_settled(grant, view->began_ms) && grant->n_absent < LEDGER_LISTS)
+    else if (view->checkpoint && is_settled(grant, view->began_ms) &&
+             grant->n_absent < LEDGER_LISTS)
         grant->n_absent++;
-    if (grant->n_absent < LEDGER_LISTS)
+    if (!view->checkpoint || grant->n_absent < LEDGER_LISTS)
         return 0;
     if (grant->is_in_checkpoint) {
         changes->n_only_in_checkpoint += grant->n_held != 0;

@@ -15,7 +15,7 @@
  *  - A grant is freed when two complete pod-resources lists, begun LEDGER_SETTLE_MS or more after
  *    it was answered (and after it lost its last id), do not have any id that it holds, and when
  *    the kubelet's checkpoint does not name it, and when the holder backend knows of no process.
- *    While the kubelet does not respond, nothing is freed.
+ *    While the kubelet does not respond, or its checkpoint is unreadable, nothing is freed.
  *  - The kubelet's lists leave init containers out, and are empty for a moment after its restart;
  *    its checkpoint has both cases right. An entry of an ended pod stays in the checkpoint until
  *    the kubelet writes it again, which it does whenever a device list arrives (Kubernetes 1.36,
@@ -114,7 +114,8 @@ struct ledger_view {
     uint64_t began_ms; /* when the list was requested */
     const struct ledger_entry *entries;
     size_t n_entries;
-    const struct kubeletcheckpoint *checkpoint; /* NULL = unreadable: it is not considered */
+    const struct kubeletcheckpoint
+        *checkpoint; /* NULL = unreadable: nothing is freed, no absence counts */
     const struct ledger_backend *backend;
     const char *boot; /* for adopted grants */
     int64_t now_s;    /* wall clock, likewise */

@@ -53,7 +53,8 @@ struct world {
     struct ledger_entry entries[8];
     char ids[8][2];
     size_t n;
-    struct kubeletcheckpoint *checkpoint;
+    struct kubeletcheckpoint *checkpoint; /* NULL = an empty one */
+    bool is_unreadable;
     const struct ledger_backend *backend;
 };
 
@@ -63,6 +64,7 @@ static const char *observe(struct ledger *ledger, uint64_t began_ms, const char 
 {
     static char words[256];
     cleanup(ledger_changes_deinit) struct ledger_changes changes = LEDGER_CHANGES_INIT;
+    static const struct kubeletcheckpoint empty = KUBELETCHECKPOINT_INIT;
     struct world world = given ? *given : (struct world){.n = 0};
     struct ledger_view view = {.began_ms = began_ms, .boot = "b", .now_s = 5};
 
@@ -76,7 +78,8 @@ static const char *observe(struct ledger *ledger, uint64_t began_ms, const char 
         }
     view.entries = world.entries;
     view.n_entries = world.n;
-    view.checkpoint = world.checkpoint;
+    if (!world.is_unreadable)
+        view.checkpoint = world.checkpoint ? world.checkpoint : &empty;
     view.backend = world.backend ? world.backend : &ledger_backend_none;
     assert_int_equal(ledger_observe(ledger, &view, &changes), 0);
     words[0] = '\0';
@@ -253,6 +256,22 @@ static void test_what_the_checkpoint_names_is_kept(void **state)
     /* The pod ended, and the kubelet wrote its file again. */
     kubeletcheckpoint_deinit(&checkpoint);
     assert_string_equal(observe(&ledger, 50000, "", &world), "1 2");
+    ledger_deinit(&ledger);
+}
+
+/* It alone has the init container that runs. */
+static void test_nothing_is_freed_while_the_checkpoint_is_unreadable(void **state)
+{
+    struct world unreadable = {.is_unreadable = true};
+    struct ledger ledger = LEDGER_INIT;
+
+    grant_answered(&ledger, 1, "a", 0);
+    for (uint64_t ms = 10000; ms < 50000; ms += 10000)
+        assert_string_equal(observe(&ledger, ms, "", &unreadable), "");
+    /* Nor did those lists count. */
+    assert_string_equal(observe(&ledger, 50000, "", NULL), "");
+    assert_string_equal(observe(&ledger, 60000, "", &unreadable), "");
+    assert_string_equal(observe(&ledger, 70000, "", NULL), "1");
     ledger_deinit(&ledger);
 }
 
@@ -437,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_a_process_that_uses_it_keeps_it),
         cmocka_unit_test(test_an_ending_grant_goes_while_its_ids_are_held),
         cmocka_unit_test(test_what_the_checkpoint_names_is_kept),
+        cmocka_unit_test(test_nothing_is_freed_while_the_checkpoint_is_unreadable),
         cmocka_unit_test(test_what_only_an_old_checkpoint_names_is_counted),
         cmocka_unit_test(test_ids_that_pods_hold_from_before_are_adopted),
         cmocka_unit_test(test_an_adopted_grant_keeps_its_id),

@@ -488,7 +488,8 @@ static void apply_changes(struct grants *grants, struct ledger_changes *changes)
         (void)grantstore_free(&grants->store, changes->freed[i]);
     }
     for (size_t i = 0; i < changes->n_adopted; i++)
-        adopt(grants, &changes->adopted[i], changes->adopted_from[i]);
+        if (grants->setup.is_ours(changes->adopted[i].resource, grants->setup.userdata))
+            adopt(grants, &changes->adopted[i], changes->adopted_from[i]);
     if (grantstore_has_work(&grants->store))
         schedule(grants);
     if (changes->n_only_in_checkpoint &&
@@ -515,7 +516,7 @@ static void judge(struct grants *grants)
     if (list->result == 0)
         (void)lograte_end(&grants->checkpoint_trouble);
     else if (lograte_begin(&grants->checkpoint_trouble, error_text(&list->err), now_ms(grants)))
-        log_warning("cannot determine the pod of a grant", "reason", error_text(&list->err));
+        log_warning("cannot determine which grants ended", "reason", error_text(&list->err));
     if (ledger_observe(&grants->store.ledger, &view, &changes) == 0)
         apply_changes(grants, &changes);
     list_clear(list);
@@ -568,8 +569,7 @@ static void on_listed(const struct podresources_list *answer, void *userdata)
 
     list->is_asked = false;
     for (size_t i = 0; r == 0 && i < answer->n_devices; i++)
-        if (grants->setup.is_ours(answer->devices[i].resource, grants->setup.userdata))
-            r = copy_entry(list, &answer->devices[i]);
+        r = copy_entry(list, &answer->devices[i]);
     if (r < 0) {
         list_clear(list);
         return;

@@ -50,7 +50,8 @@ struct grants_setup {
     int (*list)(struct podresources *podresources, podresources_list_fn *on_listed, void *userdata);
     struct podresources *podresources;
     bool keeps_directories;
-    /* Whether ids of this resource are currently allocated by us. */
+    /* Whether ids of this resource are currently allocated by us: if so, what a pod holds of it is
+     * adopted. Asked for nothing else: grants outlive a service that is not registered. */
     bool (*is_ours)(const char *resource, void *userdata);
     /* It became ready, or the problem changed. */
     void (*on_state)(void *userdata);

@@ -29,6 +29,7 @@ struct world {
     char folder[BED_PATH_SIZE];
     struct grants *grants;
     unsigned n_states, n_stale;
+    bool is_away;        /* no service is registered */
     struct text answers; /* "0 " for each call that was answered, "-5 " for a refused one */
     /* What the kubelet's next list has; NULL = it does not answer. */
     const char *held;
@@ -37,8 +38,9 @@ struct world {
 
 static bool is_ours(const char *resource, void *userdata)
 {
-    (void)userdata;
-    return str_equal(resource, GPU);
+    const struct world *world = userdata;
+
+    return !world->is_away && str_equal(resource, GPU);
 }
 
 static void on_state(void *userdata)
@@ -377,6 +379,42 @@ static void two_lists_end_a_grant(void **state)
     assert_true(grants_holds(world->grants, GPU, "b"));
 }
 
+/* A standby, a restart of the kubelet, a resource that was renamed: the pods go on. */
+static void a_pod_keeps_its_grant_while_no_service_is_registered(void **state)
+{
+    struct world *world = *state;
+
+    run_until(world, is_ready);
+    give_and_await(world, "a");
+    world->is_away = true;
+    for (unsigned i = 0; i < 4; i++)
+        tick(world, "ax");
+    assert_false(is_a_gone(world));
+    assert_false(grants_holds(world->grants, GPU, "x")); /* that of another plugin, possibly */
+    world->is_away = false;
+    tick(world, "");
+    tick(world, "");
+    run_until(world, is_a_gone);
+}
+
+static void an_unreadable_checkpoint_ends_no_grant(void **state)
+{
+    struct world *world = *state;
+    char path[BED_PATH_SIZE];
+
+    bed_path(&world->bed, KUBELETCHECKPOINT_NAME, path);
+    assert_int_equal(file_write_atomic(path, "x", 1, 0600, NULL), 0);
+    run_until(world, is_ready);
+    give_and_await(world, "a");
+    for (unsigned i = 0; i < 4; i++)
+        tick(world, "");
+    assert_false(is_a_gone(world));
+    assert_int_equal(unlink(path), 0);
+    tick(world, "");
+    tick(world, "");
+    run_until(world, is_a_gone);
+}
+
 static bool has_adopted(const struct world *world)
 {
     return grants_counters(world->grants).grants.n_adopted;
@@ -463,6 +501,8 @@ int main(void)
         T(a_disk_that_hangs_is_named_and_waited_for),
         T(a_journal_that_cannot_be_read_is_a_problem),
         T(two_lists_end_a_grant),
+        T(a_pod_keeps_its_grant_while_no_service_is_registered),
+        T(an_unreadable_checkpoint_ends_no_grant),
         T(what_pods_hold_from_before_is_adopted),
         T(lists_are_not_asked_for_more_often),
         T(a_directory_that_was_lost_is_made_again),

@@ -96,11 +96,13 @@ static void sync_and_answer(struct history *history)
     }
 }
 
-static void list(struct history *history, uint8_t mask)
+static void list(struct history *history, uint8_t mask, bool is_readable)
 {
     struct ledger_entry entries[N_IDS];
+    static const struct kubeletcheckpoint empty = KUBELETCHECKPOINT_INIT;
     struct ledger_changes changes = LEDGER_CHANGES_INIT;
-    struct ledger_view view = {.began_ms = history->now_ms,
+    struct ledger_view view = {.checkpoint = is_readable ? &empty : NULL,
+                               .began_ms = history->now_ms,
                                .entries = entries,
                                .backend = &ledger_backend_none,
                                .boot = ""};
@@ -109,6 +111,7 @@ static void list(struct history *history, uint8_t mask)
         if (mask & 1u << i)
             entries[view.n_entries++] = (struct ledger_entry){"r", ids[i], "n", "p", "c"};
     must(ledger_observe(&history->ledger, &view, &changes) == 0);
+    must(is_readable || !changes.n_freed);
     for (size_t i = 0; i < changes.n_freed; i++) {
         const struct ledger_grant *grant = ledger_find(&history->ledger, changes.freed[i]);
 
@@ -200,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             history.now_ms += (uint64_t)data[i + 1] * 100;
             break;
         case 3:
-            list(&history, data[i + 1]);
+            list(&history, data[i + 1], data[i] < 128);
             break;
         case 4:
             crash(&history, data[i + 1]);
