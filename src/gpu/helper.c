@@ -413,7 +413,7 @@ static void take_request(struct helper *helper)
         answer_request(helper, frame.id, record.ask.uuid);
 }
 
-/* The main loop of a session; returns only by start_anew. */
+/* The main loop of a session; returns only by restart. */
 static void serve(struct helper *helper)
 {
     probe_all(helper);

@@ -337,7 +337,8 @@ static void test_an_adopted_grant_keeps_its_id(void **state)
     ledger_deinit(&ledger);
 }
 
-/* A rollback: our log is from before, and the kubelet's books name a grant it never saw. */
+/* A rollback: our log is from before, and the kubelet's checkpoint names a grant that it never saw.
+ */
 static void test_a_log_that_lags_behind_is_corrected(void **state)
 {
     struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;

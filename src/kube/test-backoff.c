@@ -40,7 +40,7 @@ static void test_waits_are_spread_over_the_whole_range(void **state)
     assert_in_range(n_high, 40, 160);
 }
 
-static void test_a_success_begins_anew(void **state)
+static void test_a_success_resets_it(void **state)
 {
     struct backoff backoff = {.first_ms = 10, .last_ms = 80};
 
@@ -75,7 +75,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_double_up_to_the_last),
         cmocka_unit_test(test_waits_are_spread_over_the_whole_range),
-        cmocka_unit_test(test_a_success_begins_anew),
+        cmocka_unit_test(test_a_success_resets_it),
         cmocka_unit_test(test_what_the_server_asks_is_the_least),
         cmocka_unit_test(test_large_bounds_do_not_overflow),
     };

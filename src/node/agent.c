@@ -442,6 +442,9 @@ static int start_channeldir(struct agent *agent, struct error *err)
 
     if (!flags->channel_dir)
         return 0;
+    if (flags->http_address && *flags->http_address)
+        log_warning("--http-address has no effect with --channel-dir", "hint",
+                    "name the address to gpuslice-http; in the chart's values: httpAddress");
     r = channeldir_open(&agent->channeldir, &agent->loop, flags->channel_dir,
                         flags->peer_deadline_ms, err);
     return r < 0 ? error_wrap(err, r, "--channel-dir") : 0;

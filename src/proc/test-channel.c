@@ -368,7 +368,7 @@ static void the_end_of_the_peer_is_reported_once(void **state)
     assert_int_equal(a.n_ends, 1);
 }
 
-/* A peer that only closes its receiving half is of no use. */
+/* A peer that only closes its receiving half cannot answer, and is given up. */
 static void a_peer_that_does_not_receive_is_gone(void **state)
 {
     (void)state;

@@ -13,7 +13,7 @@ import programs
 from bed import wait
 
 sys.path.append(str(programs.ROOT / 'tests/integration'))
-from frames import HELLO, NOTICE, Reader, frame  # noqa: E402
+from frames import HELLO, NOTICE, PING, Reader, frame  # noqa: E402
 
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', programs.ROOT / 'build')).resolve()
 PROGRAM = Path(os.environ.get('GPUSLICE_CLUSTER', BUILD / 'src/gpuslice-nodesync'))
@@ -70,6 +70,7 @@ class ClusterProgram:
         with contextlib.suppress(BlockingIOError):
             while data := self.pair.recv(65536):
                 for kind_of_frame, _, _, body in self.reader.feed(data):
+                    assert kind_of_frame in (HELLO, NOTICE, PING)
                     if kind_of_frame == NOTICE:
                         self.news = json.loads(body)
                         assert self.news['kind'] == 'news'

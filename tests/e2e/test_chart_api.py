@@ -16,6 +16,7 @@ from api import Api, Refused
 CHART = programs.ROOT / 'deploy/helm/gpuslice'
 MANIFEST = programs.ROOT / 'deploy/gpuslice.yml'
 NAMESPACE, ACCOUNT = 'kube-system', 'nvdp-gpuslice'
+CONTAINERS = ['agent', 'nodesync', 'http']
 APPLY = 'application/apply-patch+yaml'
 JSON_PATCH = 'application/json-patch+json'
 MERGE = 'application/merge-patch+json'
@@ -157,7 +158,8 @@ def test_the_guides_command_and_its_end(cluster):
         helm(*command)
         assert cluster.api.call(daemonset)['metadata']['generation'] == 1, 'the same command again restarts nothing'
         helm(*command, '--set', 'logFormat=json')
-        container = cluster.api.call(daemonset)['spec']['template']['spec']['containers'][0]
+        container, *others = cluster.api.call(daemonset)['spec']['template']['spec']['containers']
+        assert [one['name'] for one in (container, *others)] == CONTAINERS
         assert {'name': 'GPUSLICE_LOG_FORMAT', 'value': 'json'} in container['env']
         helm('uninstall', 'guide', '--namespace', 'kube-system', '--no-hooks')
     finally:
@@ -174,7 +176,8 @@ def test_the_patch_gives_the_manifest_a_configmap(cluster):
     try:
         out = cluster.kubectl('-n', NAMESPACE, 'patch', 'daemonset', 'gpuslice', '-o', 'json', '--patch-file',
                               MANIFEST.with_name('gpuslice-configmap.patch.yml'))
-        container = json.loads(out)['spec']['template']['spec']['containers'][0]
+        container, *others = json.loads(out)['spec']['template']['spec']['containers']
+        assert [one['name'] for one in (container, *others)] == CONTAINERS
         environment = {one['name']: one.get('value') for one in container['env']}
         assert environment['CONFIG_FILE_SRCDIR'] == '/available-configs'
         assert environment['NVIDIA_VISIBLE_DEVICES'] == 'all'
