@@ -16,7 +16,9 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/lograte.h"
 #include "base/text.h"
 #include "http/clients.h"
 #include "http/server.h"
@@ -46,6 +48,7 @@ static struct {
     struct connector *connector; /* NULL if a child */
     struct channel *child_channel;
     struct channel *channel; /* to the agent, after its hello; else NULL */
+    struct lograte lost;     /* the connection to the agent */
 } program;
 
 /* -- requests -------------------------------------------------------------------------------- */
@@ -120,6 +123,7 @@ static void on_ask(const struct server_page *page, struct server_request *reques
 static void on_up(struct channel *channel, const char *name, void *userdata)
 {
     (void)name, (void)userdata;
+    lograte_end(&program.lost);
     program.channel = channel;
 }
 
@@ -127,7 +131,8 @@ static void on_up(struct channel *channel, const char *name, void *userdata)
 static void on_down(const char *sentence, void *userdata)
 {
     (void)userdata;
-    log_warning("lost the connection to the agent; reconnecting", "reason", sentence);
+    if (lograte_begin(&program.lost, sentence, clock_now_ms()))
+        log_warning("lost the connection to the agent; reconnecting", "reason", sentence);
     program.channel = NULL;
 }
 

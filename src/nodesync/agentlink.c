@@ -125,6 +125,11 @@ bool agentlink_is_up(const struct agentlink *link)
     return link->channel != NULL;
 }
 
+bool agentlink_lasted(const struct agentlink *link)
+{
+    return link->connector && connector_lasted(link->connector);
+}
+
 int agentlink_send(struct agentlink *link, const struct sync_message *message)
 {
     cleanup_text struct text body = TEXT_INIT;

@@ -30,6 +30,10 @@ int agentlink_new(uv_loop_t *loop, const char *socket, const struct agentlink_ev
 /* True while the agent is connected. */
 bool agentlink_is_up(const struct agentlink *link);
 
+/* True if this connection to the agent, or the one that ended, was up long enough to be worth it.
+ */
+bool agentlink_lasted(const struct agentlink *link);
+
 /* Sends it, unless it equals the last message. 0 or a negative errno. */
 int agentlink_send(struct agentlink *link, const struct sync_message *message);
 

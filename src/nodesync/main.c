@@ -9,20 +9,28 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "nodesync/message.h"
 #include "nodesync/program.h"
 #include "nodesync/uninstall.h"
+#include "proc/connector.h"
 #include "proc/role.h"
 #include "proc/subprocess.h"
 
 enum { EXIT_USAGE = 64 };
+
+/* How long the program waited last; it survives execv. */
+#define WAIT_VARIABLE "GPUSLICE_NODESYNC_WAIT_MS"
 
 static void setup_log(char *argv[])
 {
@@ -61,6 +69,28 @@ static void live_with_parent(void)
     signal(SIGINT, SIG_IGN);
 }
 
+/* Before the program executes itself; longer each time. False if a signal came. */
+static bool wait_longer(void)
+{
+    const char *last = getenv(WAIT_VARIABLE);
+    uint32_t last_ms;
+    uint64_t wait_ms = CONNECTOR_FIRST_MS;
+    struct timespec wait;
+    char text[24];
+    sigset_t signals;
+
+    if (last && number_parse(last, &last_ms) && last_ms >= CONNECTOR_FIRST_MS)
+        wait_ms = clock_twice_ms(last_ms, CONNECTOR_LAST_MS);
+    snprintf(text, sizeof(text), "%u", (unsigned)wait_ms);
+    setenv(WAIT_VARIABLE, text, 1);
+    wait = (struct timespec){.tv_sec = (time_t)(wait_ms / 1000),
+                             .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return sigtimedwait(&signals, NULL, &wait) < 0;
+}
+
 int main(int argc, char *argv[])
 {
     const char *socket = NULL;
@@ -83,8 +113,12 @@ int main(int argc, char *argv[])
     if (!socket)
         live_with_parent();
     status = program_run(socket);
-    if (status != PROGRAM_AGAIN)
+    if (status != PROGRAM_AGAIN && status != PROGRAM_AGAIN_LATER)
         return status;
+    if (status == PROGRAM_AGAIN)
+        unsetenv(WAIT_VARIABLE);
+    else if (!wait_longer())
+        return 0;
     execv("/proc/self/exe", argv); /* no state of the previous agent remains */
     log_error("cannot restart the connection", "reason", strerror(errno));
     return 1;

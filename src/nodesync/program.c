@@ -46,6 +46,7 @@ struct program {
     uv_signal_t signals[2]; /* of signal_numbers */
     bool is_child;
     bool is_terminated; /* by a signal */
+    bool has_lasted;    /* the connection to the agent */
     bool has_role;      /* unneeded privileges were dropped */
     struct backoff access_backoff;
     struct lograte access_trouble, server_trouble;
@@ -473,6 +474,7 @@ static void free_parts(struct program *program)
         owner_deinit(&program->owner);
     }
     kube_client_free(program->client);
+    program->has_lasted = program->agent && agentlink_lasted(program->agent);
     agentlink_free(program->agent);
 }
 
@@ -542,5 +544,7 @@ int program_run(const char *socket)
     close_handles(&program);
     observed_deinit(&program.observed);
     sync_setup_deinit(&program.setup);
-    return program.status ? program.status : socket && !program.is_terminated ? PROGRAM_AGAIN : 0;
+    if (program.status || !socket || program.is_terminated)
+        return program.status;
+    return program.has_lasted ? PROGRAM_AGAIN : PROGRAM_AGAIN_LATER;
 }

@@ -7,11 +7,12 @@
  * each writer looks at both as they are now.
  */
 
-enum { PROGRAM_AGAIN = -1 };
+enum { PROGRAM_AGAIN = -1, PROGRAM_AGAIN_LATER = -2 };
 
 /*
  * Communicates with the agent until it is time to exit. socket: of the agent, if this program is
  * not its child; NULL = the channel was inherited. Returns the exit status, or PROGRAM_AGAIN: the
- * agent beside us is gone, and the program should restart.
+ * agent beside us is gone, and the program should restart; or PROGRAM_AGAIN_LATER: after a pause,
+ * since the agent was there for a moment only, or refused us. SIGTERM and SIGINT are blocked then.
  */
 int program_run(const char *socket);

@@ -12,8 +12,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_LAST_MS = 5000 };
-
 struct connector {
     uv_loop_t *loop;
     uv_timer_t retry;
@@ -23,6 +21,7 @@ struct connector {
     void *userdata;
     struct channel *channel; /* NULL while there is none */
     uint64_t backoff_ms;
+    uint64_t up_ms;    /* when the last hello came; 0 = never */
     char trouble[256]; /* as last reported; "" = none */
     bool is_freed;
 };
@@ -50,14 +49,14 @@ static void on_retry(uv_timer_t *timer);
 static void retry_later(struct connector *connector)
 {
     uv_timer_start(&connector->retry, on_retry, connector->backoff_ms, 0);
-    connector->backoff_ms = clock_twice_ms(connector->backoff_ms, BACKOFF_LAST_MS);
+    connector->backoff_ms = clock_twice_ms(connector->backoff_ms, CONNECTOR_LAST_MS);
 }
 
 static void on_hello(struct channel *channel, const char *name, void *userdata)
 {
     struct connector *connector = userdata;
 
-    connector->backoff_ms = BACKOFF_FIRST_MS;
+    connector->up_ms = clock_now_ms();
     connector->trouble[0] = '\0';
     if (connector->callbacks.on_up)
         connector->callbacks.on_up(channel, name, connector->userdata);
@@ -104,6 +103,8 @@ static void on_end(struct channel *channel, enum channel_end end, const char *se
     const bool was_up = channel_peer(channel) != NULL;
 
     (void)end;
+    if (was_up && connector_lasted(connector))
+        connector->backoff_ms = CONNECTOR_FIRST_MS;
     if (was_up && connector->callbacks.on_down)
         connector->callbacks.on_down(sentence, connector->userdata);
     else if (!was_up)
@@ -112,6 +113,11 @@ static void on_end(struct channel *channel, enum channel_end end, const char *se
         return;
     channel_free(TAKE_PTR(connector->channel));
     retry_later(connector);
+}
+
+bool connector_lasted(const struct connector *connector)
+{
+    return connector->up_ms && clock_now_ms() - connector->up_ms >= CONNECTOR_STABLE_MS;
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -147,7 +153,7 @@ int connector_new(uv_loop_t *loop, const char *path, const struct channel_option
     connector->options = *options;
     connector->callbacks = *callbacks;
     connector->userdata = userdata;
-    connector->backoff_ms = BACKOFF_FIRST_MS;
+    connector->backoff_ms = CONNECTOR_FIRST_MS;
     uv_timer_init(loop, &connector->retry);
     connector->retry.data = connector;
     uv_timer_start(&connector->retry, on_retry, 0, 0);

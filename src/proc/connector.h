@@ -3,13 +3,22 @@
 
 /*
  * The other end of a listener: connects to its socket, with back-off whenever the channel ended or
- * there is no listener yet.
+ * there is no listener yet. An agent that refuses says hello first, so the back-off starts over
+ * only after a channel that lasted.
  */
+
+#include <stdbool.h>
 
 #include <uv.h>
 
 #include "base/error.h"
 #include "proc/channel.h"
+
+enum {
+    CONNECTOR_FIRST_MS = 100,   /* of the back-off, which doubles ... */
+    CONNECTOR_LAST_MS = 5000,   /* ... up to this */
+    CONNECTOR_STABLE_MS = 5000, /* a channel that is up for so long lasted */
+};
 
 struct connector;
 
@@ -31,6 +40,9 @@ struct connector_callbacks {
 int connector_new(uv_loop_t *loop, const char *path, const struct channel_options *options,
                   const struct connector_callbacks *callbacks, void *userdata,
                   struct connector **ret_connector, struct error *err);
+
+/* True if the current channel, or the last one, was up for CONNECTOR_STABLE_MS. */
+bool connector_lasted(const struct connector *connector);
 
 /* No callback runs any more. NULL is allowed. */
 void connector_free(struct connector *connector);

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "proc/listener.h"
 
@@ -178,6 +179,20 @@ static void it_connects_again(void **state)
     WAIT_FOR(seen.n_up == 4);
 }
 
+/* An agent that refuses a service has said hello before. */
+static void one_that_is_refused_waits_longer_each_time(void **state)
+{
+    const uint64_t start_ms = clock_now_ms();
+
+    (void)state;
+    listen_there();
+    connect_as("stranger");
+    WAIT_FOR(seen.n_down == 5);
+    assert_false(connector_lasted(connector));
+    /* 100, 200, 400, 800: a pause may seem shorter, as the loop counts from when it woke up */
+    assert_true(clock_now_ms() - start_ms > 1000);
+}
+
 static void one_that_is_refused_tries_on(void **state)
 {
     (void)state;
@@ -204,6 +219,7 @@ int main(void)
         CASE(it_connects_and_answers),
         CASE(it_waits_for_the_listener),
         CASE(it_connects_again),
+        CASE(one_that_is_refused_waits_longer_each_time),
         CASE(one_that_is_refused_tries_on),
         CASE(a_blocking_program_gets_a_sentence),
     };

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,27 @@ def test_nodesync_as_a_container(node, pod):
     assert nodesync.pid != agent.pid and nodesync.alive()  # it executed itself: the container went on
     agent.end()
     assert nodesync.end() == 0
+
+
+@pytest.mark.parametrize('role', ['http', 'nodesync'])
+def test_an_agent_that_refuses_is_not_pestered(node, pod, role):
+    """It says hello before it refuses; pauses of 0.1, 0.2, 0.4 and 0.8 s follow."""
+    pod.socket(role).parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(pod.socket(role)))
+        pod.socket(role).chmod(0o666)
+        listener.listen()
+        listener.settimeout(PATIENCE_S)
+        program = pod.start_http() if role == 'http' else node.start('gpuslice-nodesync', f'--connect={pod.socket(role)}')
+        times = []
+        for _ in range(5):
+            peer, _ = listener.accept()
+            times.append(time.monotonic())
+            peer.sendall(frame(HELLO, b'agent'))
+            peer.close()
+        assert times[-1] - times[0] > 1
+        assert program.alive() and program.count('lost the connection') <= 4
+        assert program.end() == 0
 
 
 def test_a_pod_that_ends_says_bye(node, pod):
