@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "grant/grantdir.h"
 
 /* A file that grew to twice its size, and by this much, is mostly grants that are gone. */
@@ -86,15 +87,31 @@ int grantstore_add(struct grantstore *store, const struct grant *grant, uint64_t
     return 0;
 }
 
-int grantstore_free(struct grantstore *store, const char *grant_id)
+static int record_free(struct grantstore *store, const char *grant_id)
 {
     cleanup_text struct text payload = TEXT_INIT;
-    int r;
 
     grant_format_free(grant_id, &payload);
-    r = record(store, &payload);
+    return record(store, &payload);
+}
+
+int grantstore_free(struct grantstore *store, const char *grant_id)
+{
+    int r = record_free(store, grant_id);
+
     if (r == 0)
         ledger_free(&store->ledger, grant_id);
+    return r;
+}
+
+int grantstore_free_many(struct grantstore *store, const char (*grant_ids)[GRANT_ID_SIZE], size_t n)
+{
+    size_t n_recorded = 0;
+    int r = 0;
+
+    while (n_recorded < n && (r = record_free(store, grant_ids[n_recorded])) == 0)
+        n_recorded++;
+    ledger_free_many(&store->ledger, grant_ids, n_recorded);
     return r;
 }
 
@@ -198,9 +215,40 @@ void grantstore_run(struct grantstore_commit *commit)
 
 /* --- what a commit came to --- */
 
+/* Frees are gathered: each pass over the ledger takes time in proportion to its size. */
+struct frees {
+    char (*ids)[GRANT_ID_SIZE];
+    size_t n, capacity;
+};
+
+static void apply_frees(struct ledger *ledger, struct frees *frees)
+{
+    ledger_free_many(ledger, (const char(*)[GRANT_ID_SIZE])frees->ids, frees->n);
+    frees->n = 0;
+}
+
+static int replay_one(struct ledger *ledger, const struct grant_record *record, struct frees *frees,
+                      uint64_t now_ms)
+{
+    char(*freed)[GRANT_ID_SIZE];
+
+    if (record->kind != GRANT_RECORD_FREE) {
+        /* Only a grant that comes back under its id depends on the order. */
+        if (record->kind == GRANT_RECORD_GRANT && ledger_find(ledger, record->grant.id))
+            apply_frees(ledger, frees);
+        return ledger_replay(ledger, record, now_ms);
+    }
+    freed = array_push(&frees->ids, &frees->n, &frees->capacity, sizeof(*freed));
+    if (!freed)
+        return -ENOMEM;
+    memcpy(*freed, record->freed, sizeof(*freed));
+    return 0;
+}
+
 static int replay(struct ledger *ledger, const void *data, size_t first, size_t end,
                   uint64_t now_ms)
 {
+    struct frees frees = {.ids = NULL};
     const void *payload;
     size_t size;
     int r = 0;
@@ -210,10 +258,12 @@ static int replay(struct ledger *ledger, const void *data, size_t first, size_t 
 
         r = grant_record_parse(payload, size, &record);
         if (r == 0)
-            r = ledger_replay(ledger, &record, now_ms);
+            r = replay_one(ledger, &record, &frees, now_ms);
         else if (r == -EBADMSG)
             r = 0; /* its checksum is right: a later release of this format wrote it */
     }
+    apply_frees(ledger, &frees);
+    free(frees.ids);
     return r;
 }
 

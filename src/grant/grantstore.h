@@ -67,6 +67,10 @@ int grantstore_add(struct grantstore *store, const struct grant *grant, uint64_t
  * again. */
 int grantstore_free(struct grantstore *store, const char *grant_id);
 
+/* As grantstore_free for each; on -ENOMEM the first ones are freed. */
+int grantstore_free_many(struct grantstore *store, const char (*grant_ids)[GRANT_ID_SIZE],
+                         size_t n);
+
 bool grantstore_is_durable(const struct grantstore *store, uint64_t ticket);
 
 /* There is something for a commit to do now. Without it a commit only asks for room on the disk. */

@@ -104,17 +104,6 @@ static void take_id(struct ledger *ledger, struct ledger_grant *taker, const cha
     taker->n_held++;
 }
 
-static void drop_holdings(struct ledger *ledger, const struct ledger_grant *holder)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; holder->n_held && i < ledger->n_holdings; i++)
-        if (ledger->holdings[i].holder != holder)
-            ledger->holdings[kept++] = ledger->holdings[i];
-    if (holder->n_held)
-        ledger->n_holdings = kept;
-}
-
 /* --- grants --- */
 
 static void ledger_grant_free(struct ledger_grant *entry)
@@ -227,22 +216,49 @@ void ledger_answered(struct ledger *ledger, const char *id, uint64_t now_ms)
         entry->since_ms = now_ms;
 }
 
-bool ledger_free(struct ledger *ledger, const char *id)
+static void compact(struct ledger *ledger)
 {
-    struct ledger_grant *entry = find(ledger, id);
-    size_t i = 0;
+    size_t n_holdings = 0, n_grants = 0;
 
-    if (!entry)
-        return false;
-    drop_holdings(ledger, entry);
-    while (ledger->grants[i] != entry)
-        i++;
-    memmove(ledger->grants + i, ledger->grants + i + 1,
-            (--ledger->n_grants - i) * sizeof(struct ledger_grant *));
-    ledger_grant_free(entry);
+    for (size_t i = 0; i < ledger->n_holdings; i++)
+        if (!ledger->holdings[i].holder->is_dropped)
+            ledger->holdings[n_holdings++] = ledger->holdings[i];
+    for (size_t i = 0; i < ledger->n_grants; i++)
+        if (ledger->grants[i]->is_dropped)
+            ledger_grant_free(ledger->grants[i]);
+        else
+            ledger->grants[n_grants++] = ledger->grants[i];
+    ledger->n_holdings = n_holdings;
+    ledger->n_grants = n_grants;
     memset(ledger->index, 0, ledger->index_size * sizeof(struct ledger_grant *));
     fill_index(ledger);
+}
+
+static bool drop(const struct ledger *ledger, const char *id)
+{
+    struct ledger_grant *entry = find(ledger, id);
+
+    if (entry)
+        entry->is_dropped = true;
+    return entry;
+}
+
+bool ledger_free(struct ledger *ledger, const char *id)
+{
+    if (!drop(ledger, id))
+        return false;
+    compact(ledger);
     return true;
+}
+
+void ledger_free_many(struct ledger *ledger, const char (*ids)[GRANT_ID_SIZE], size_t n)
+{
+    bool has_dropped = false;
+
+    for (size_t i = 0; i < n; i++)
+        has_dropped |= drop(ledger, ids[i]);
+    if (has_dropped)
+        compact(ledger);
 }
 
 static void lose_ids(struct ledger *ledger, const struct grant *lost)
@@ -398,11 +414,21 @@ static bool is_settled(const struct ledger_grant *grant, uint64_t began_ms)
            began_ms - grant->since_ms >= LEDGER_SETTLE_MS;
 }
 
+static int add_freed(struct ledger_changes *changes, const struct ledger_grant *grant)
+{
+    char(*freed)[GRANT_ID_SIZE] =
+        array_push(&changes->freed, &changes->n_freed, &changes->freed_capacity, sizeof(*freed));
+
+    if (!freed)
+        return -ENOMEM;
+    memcpy(*freed, grant->grant.id, sizeof(*freed));
+    return 0;
+}
+
 static int judge(struct ledger_grant *grant, const struct ledger_view *view,
                  struct ledger_changes *changes)
 {
     const struct ledger_backend *backend = view->backend;
-    char(*freed)[GRANT_ID_SIZE];
 
     if (grant->is_listed)
         grant->n_absent = 0;
@@ -417,12 +443,7 @@ static int judge(struct ledger_grant *grant, const struct ledger_view *view,
     }
     if (backend->is_held(grant->grant.id, backend->userdata))
         return 0;
-    freed =
-        array_push(&changes->freed, &changes->n_freed, &changes->freed_capacity, sizeof(*freed));
-    if (!freed)
-        return -ENOMEM;
-    memcpy(*freed, grant->grant.id, sizeof(*freed));
-    return 0;
+    return add_freed(changes, grant);
 }
 
 /* --- adoption --- */
@@ -537,6 +558,31 @@ int ledger_observe(struct ledger *ledger, const struct ledger_view *view,
         r = judge(ledger->grants[i], view, &changes);
     if (r == 0)
         r = find_adopted(ledger, view, &changes);
+    if (r < 0)
+        return r;
+    *ret_changes = changes;
+    changes = (struct ledger_changes)LEDGER_CHANGES_INIT;
+    return 0;
+}
+
+int ledger_find_excess(struct ledger *ledger, const struct ledger_view *view,
+                       struct ledger_changes *ret_changes)
+{
+    cleanup(ledger_changes_deinit) struct ledger_changes changes = LEDGER_CHANGES_INIT;
+    const struct ledger_backend *backend = view->backend;
+    size_t n_ending = view->checkpoint ? ledger_count(ledger).n_ending : 0;
+    int r = 0;
+
+    look_into_checkpoint(ledger, view->checkpoint);
+    for (size_t i = 0; r == 0 && n_ending > LEDGER_ENDING_MAX && i < ledger->n_grants; i++) {
+        const struct ledger_grant *grant = ledger->grants[i];
+
+        if (grant->n_held || grant->is_in_checkpoint || !is_settled(grant, view->began_ms) ||
+            backend->is_held(grant->grant.id, backend->userdata))
+            continue;
+        r = add_freed(&changes, grant);
+        n_ending--;
+    }
     if (r < 0)
         return r;
     *ret_changes = changes;

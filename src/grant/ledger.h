@@ -36,6 +36,7 @@
 enum {
     LEDGER_SETTLE_MS = 10000, /* by then the kubelet has recorded the response */
     LEDGER_LISTS = 2,
+    LEDGER_ENDING_MAX = 4096, /* more are dropped while no lists arrive */
 };
 
 enum ledger_outcome {
@@ -50,6 +51,7 @@ struct ledger_grant {
                           answered yet */
     unsigned n_absent; /* consecutive lists without it */
     bool is_listed;    /* in the last list */
+    bool is_dropped;   /* within ledger_free_many */
     bool is_in_checkpoint; /* the kubelet's checkpoint has it, as of the last read */
     char pod_uid[KUBELETCHECKPOINT_UID_SIZE], container[KUBELETCHECKPOINT_NAME_SIZE]; /* or "" */
 };
@@ -81,6 +83,9 @@ void ledger_answered(struct ledger *ledger, const char *id, uint64_t now_ms);
 
 /* It ended. False if there is no such grant. */
 bool ledger_free(struct ledger *ledger, const char *id);
+
+/* As ledger_free for each that exists, in one pass over the ledger however many they are. */
+void ledger_free_many(struct ledger *ledger, const char (*ids)[GRANT_ID_SIZE], size_t n);
 
 /* Applies a record of the journal; its grants count as answered now. 0 or -ENOMEM; repeated and
  * unknown records change nothing. */
@@ -142,6 +147,14 @@ void ledger_changes_deinit(struct ledger_changes *changes);
 /* 0 or -ENOMEM. */
 int ledger_observe(struct ledger *ledger, const struct ledger_view *view,
                    struct ledger_changes *ret_changes);
+
+/*
+ * For a kubelet whose lists do not arrive: the oldest ending grants beyond LEDGER_ENDING_MAX,
+ * except those that the checkpoint names, that a process uses or that are not settled. The entries
+ * are not considered. No grant without a readable checkpoint. 0 or -ENOMEM.
+ */
+int ledger_find_excess(struct ledger *ledger, const struct ledger_view *view,
+                       struct ledger_changes *ret_changes);
 
 /* --- questions --- */
 

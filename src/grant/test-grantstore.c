@@ -127,6 +127,25 @@ static void test_freed_stays_freed(void **state)
     assert_int_equal(holder_after_restart("a"), 0);
 }
 
+/* A freed grant is adopted again under its id: the kubelet's checkpoint had it. */
+static void test_freed_and_granted_again_is_there(void **state)
+{
+    const char ids[][GRANT_ID_SIZE] = {"0000000000000001", "0000000000000002"};
+    struct grantstore store;
+
+    open_store(&store, false);
+    add(&store, 1, "a");
+    add(&store, 2, "b");
+    add(&store, 3, "c");
+    assert_int_equal(grantstore_free_many(&store, ids, 2), 0);
+    add(&store, 1, "a");
+    commit_all(&store);
+    grantstore_deinit(&store);
+    assert_int_equal(holder_after_restart("a"), 1);
+    assert_int_equal(holder_after_restart("b"), 0);
+    assert_int_equal(holder_after_restart("c"), 3);
+}
+
 static void test_an_id_is_given_once(void **state)
 {
     struct grant grant = {.id = "0000000000000001", .resource = strdup(GPU)};
@@ -278,6 +297,7 @@ int main(void)
         T(test_a_grant_is_durable_after_its_commit),
         T(test_what_comes_during_a_commit_waits_for_the_next),
         T(test_freed_stays_freed),
+        T(test_freed_and_granted_again_is_there),
         T(test_an_id_is_given_once),
         T(test_history_is_compacted),
         T(test_a_failed_commit_is_made_good),

@@ -220,6 +220,26 @@ static void test_an_ending_grant_goes_while_its_ids_are_held(void **state)
     ledger_deinit(&ledger);
 }
 
+static void test_many_are_freed_at_once(void **state)
+{
+    const char ids[][GRANT_ID_SIZE] = {"0000000000000002", "00000000000000ff", "0000000000000003",
+                                       "0000000000000002"};
+    struct ledger ledger = LEDGER_INIT;
+
+    grant_answered(&ledger, 1, "a b", 0);
+    grant_answered(&ledger, 2, "b", 0);
+    grant_answered(&ledger, 3, "c", 0);
+    grant_answered(&ledger, 4, "d", 0);
+    ledger_free_many(&ledger, ids, ARRAY_SIZE(ids)); /* one is unknown, one is there twice */
+    assert_int_equal(ledger.n_grants, 2);
+    assert_int_equal(holder(&ledger, "a"), 1);
+    assert_int_equal(holder(&ledger, "b"), 0);
+    assert_int_equal(holder(&ledger, "c"), 0);
+    assert_int_equal(holder(&ledger, "d"), 4);
+    assert_null(ledger_find(&ledger, "0000000000000003"));
+    ledger_deinit(&ledger);
+}
+
 /* --- the kubelet's checkpoint --- */
 
 static void add_entry(struct kubeletcheckpoint *checkpoint, const char *uid, const char *container,
@@ -291,6 +311,36 @@ static void test_what_only_an_old_checkpoint_names_is_counted(void **state)
     assert_int_equal(ledger_observe(&ledger, &view, &changes), 0);
     assert_int_equal(changes.n_only_in_checkpoint, 1);
     assert_int_equal(changes.n_freed, 0);
+    kubeletcheckpoint_deinit(&checkpoint);
+    ledger_deinit(&ledger);
+}
+
+/* Pods come and go on one device, and the kubelet's lists do not arrive. */
+static void test_ending_grants_do_not_pile_up(void **state)
+{
+    char oldest_held[] = "0000000000000001";
+    struct ledger_backend backend = {holds_one, oldest_held};
+    struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;
+    struct ledger_view view = {.began_ms = 20000, .backend = &backend, .boot = ""};
+    cleanup(ledger_changes_deinit) struct ledger_changes none = LEDGER_CHANGES_INIT,
+                                                         excess = LEDGER_CHANGES_INIT;
+    struct ledger ledger = LEDGER_INIT;
+
+    for (unsigned i = 1; i <= LEDGER_ENDING_MAX + 10; i++)
+        grant_answered(&ledger, i, "a", 0);
+    grant_answered(&ledger, 0xffffff, "a", 15000);
+    add_entry(&checkpoint, "uid-1", "init", "a", "0000000000000003");
+    assert_int_equal(ledger_find_excess(&ledger, &view, &none), 0);
+    assert_int_equal(none.n_freed, 0); /* what the checkpoint names is unknown */
+    view.checkpoint = &checkpoint;
+    assert_int_equal(ledger_find_excess(&ledger, &view, &excess), 0);
+    assert_int_equal(excess.n_freed, 10);
+    assert_string_equal(excess.freed[0], "0000000000000002");
+    assert_string_equal(excess.freed[1], "0000000000000004");
+    ledger_free_many(&ledger, (const char(*)[GRANT_ID_SIZE])excess.freed, excess.n_freed);
+    assert_int_equal(ledger_count(&ledger).n_ending, LEDGER_ENDING_MAX);
+    assert_int_equal(ledger_count(&ledger).n_current, 1);
+    assert_non_null(ledger_find(&ledger, oldest_held));
     kubeletcheckpoint_deinit(&checkpoint);
     ledger_deinit(&ledger);
 }
@@ -456,9 +506,11 @@ int main(void)
         cmocka_unit_test(test_a_grant_that_is_not_answered_is_not_judged),
         cmocka_unit_test(test_a_process_that_uses_it_keeps_it),
         cmocka_unit_test(test_an_ending_grant_goes_while_its_ids_are_held),
+        cmocka_unit_test(test_many_are_freed_at_once),
         cmocka_unit_test(test_what_the_checkpoint_names_is_kept),
         cmocka_unit_test(test_nothing_is_freed_while_the_checkpoint_is_unreadable),
         cmocka_unit_test(test_what_only_an_old_checkpoint_names_is_counted),
+        cmocka_unit_test(test_ending_grants_do_not_pile_up),
         cmocka_unit_test(test_ids_that_pods_hold_from_before_are_adopted),
         cmocka_unit_test(test_an_adopted_grant_keeps_its_id),
         cmocka_unit_test(test_a_log_that_lags_behind_is_corrected),

@@ -34,9 +34,10 @@ struct grants_wait {
 /* A list from the kubelet in progress: requested, then the checkpoint is read, then both are
  * evaluated. */
 struct grants_list {
-    bool is_wanted;  /* another one */
-    bool is_asked;   /* a request to the kubelet is pending */
-    bool is_reading; /* a thread has `checkpoint`, `result` and `err` */
+    bool is_wanted;   /* another one */
+    bool is_asked;    /* a request to the kubelet is pending */
+    bool is_reading;  /* a thread has `checkpoint`, `result` and `err` */
+    bool is_complete; /* the kubelet responded: `entries` are what pods hold */
     uint64_t began_ms;
     struct ledger_entry *entries; /* own their strings */
     size_t n_entries, capacity;
@@ -483,10 +484,10 @@ static bool is_missing_one(const struct grants *grants)
 
 static void apply_changes(struct grants *grants, struct ledger_changes *changes)
 {
-    for (size_t i = 0; i < changes->n_freed; i++) {
+    for (size_t i = 0; i < changes->n_freed; i++)
         log_debug("grant ended", "grant", changes->freed[i]);
-        (void)grantstore_free(&grants->store, changes->freed[i]);
-    }
+    (void)grantstore_free_many(&grants->store, (const char(*)[GRANT_ID_SIZE])changes->freed,
+                               changes->n_freed);
     for (size_t i = 0; i < changes->n_adopted; i++)
         if (grants->setup.is_ours(changes->adopted[i].resource, grants->setup.userdata))
             adopt(grants, &changes->adopted[i], changes->adopted_from[i]);
@@ -497,6 +498,21 @@ static void apply_changes(struct grants *grants, struct ledger_changes *changes)
         grants->stale_ms = now_ms(grants);
         grants->setup.on_stale_checkpoint(grants->setup.userdata);
     }
+}
+
+static int find_changes(struct grants *grants, const struct ledger_view *view,
+                        struct ledger_changes *changes)
+{
+    int r;
+
+    if (grants->list.is_complete)
+        return ledger_observe(&grants->store.ledger, view, changes);
+    r = ledger_find_excess(&grants->store.ledger, view, changes);
+    if (changes->n_freed)
+        log_warning("dropped the oldest grants that lost their devices: the kubelet does not list "
+                    "its pods",
+                    "grants", log_number(changes->n_freed));
+    return r;
 }
 
 static void judge(struct grants *grants)
@@ -517,10 +533,10 @@ static void judge(struct grants *grants)
         (void)lograte_end(&grants->checkpoint_trouble);
     else if (lograte_begin(&grants->checkpoint_trouble, error_text(&list->err), now_ms(grants)))
         log_warning("cannot determine which grants ended", "reason", error_text(&list->err));
-    if (ledger_observe(&grants->store.ledger, &view, &changes) == 0)
+    if (find_changes(grants, &view, &changes) == 0)
         apply_changes(grants, &changes);
     list_clear(list);
-    if (list->is_wanted || is_missing_one(grants))
+    if (list->is_wanted || (list->is_complete && is_missing_one(grants)))
         list_soon(grants);
 }
 
@@ -561,6 +577,26 @@ static int copy_entry(struct grants_list *list, const struct podresources_device
                : -ENOMEM;
 }
 
+static void begin_reading(struct grants *grants, uint64_t began_ms)
+{
+    struct grants_list *list = &grants->list;
+
+    list->is_reading = true;
+    list->began_ms = began_ms;
+    list->err = (struct error)ERROR_INIT;
+    list->work.data = list;
+    uv_queue_work(grants->setup.loop, &list->work, read_checkpoint, after_checkpoint);
+}
+
+/* Nothing is known of pods; the checkpoint is read only to drop what has piled up. */
+static void on_no_list(struct grants *grants)
+{
+    list_clear(&grants->list);
+    grants->list.is_complete = false;
+    if (ledger_count(&grants->store.ledger).n_ending > LEDGER_ENDING_MAX)
+        begin_reading(grants, now_ms(grants));
+}
+
 static void on_listed(const struct podresources_list *answer, void *userdata)
 {
     struct grants *grants = userdata;
@@ -570,15 +606,11 @@ static void on_listed(const struct podresources_list *answer, void *userdata)
     list->is_asked = false;
     for (size_t i = 0; r == 0 && i < answer->n_devices; i++)
         r = copy_entry(list, &answer->devices[i]);
-    if (r < 0) {
-        list_clear(list);
-        return;
-    }
-    list->is_reading = true;
-    list->began_ms = answer->began_ms;
-    list->err = (struct error)ERROR_INIT;
-    list->work.data = list;
-    uv_queue_work(grants->setup.loop, &list->work, read_checkpoint, after_checkpoint);
+    list->is_complete = r == 0;
+    if (list->is_complete)
+        begin_reading(grants, answer->began_ms);
+    else
+        on_no_list(grants);
 }
 
 static void on_list_due(uv_timer_t *timer)
@@ -591,8 +623,10 @@ static void on_list_due(uv_timer_t *timer)
     grants->list.is_wanted = false;
     grants->listed_ms = now_ms(grants);
     grants->list.is_asked = true;
-    if (grants->setup.list(grants->setup.podresources, on_listed, grants) < 0)
+    if (grants->setup.list(grants->setup.podresources, on_listed, grants) < 0) {
         grants->list.is_asked = false;
+        on_no_list(grants);
+    }
 }
 
 size_t grants_n_waiting(const struct grants *grants)

@@ -415,6 +415,26 @@ static void an_unreadable_checkpoint_ends_no_grant(void **state)
     run_until(world, is_a_gone);
 }
 
+static bool are_few_ending(const struct world *world)
+{
+    return grants_counters(world->grants).grants.n_ending <= LEDGER_ENDING_MAX;
+}
+
+/* Pods come and go on one device. */
+static void a_silent_kubelet_lets_no_grants_pile_up(void **state)
+{
+    struct world *world = *state;
+
+    run_until(world, is_ready);
+    for (unsigned i = 0; i < LEDGER_ENDING_MAX + 100; i++)
+        give(world, "a");
+    run_until(world, is_nobody_waiting);
+    assert_false(are_few_ending(world));
+    tick(world, NULL);
+    run_until(world, are_few_ending);
+    assert_false(is_a_gone(world));
+}
+
 static bool has_adopted(const struct world *world)
 {
     return grants_counters(world->grants).grants.n_adopted;
@@ -501,6 +521,7 @@ int main(void)
         T(a_disk_that_hangs_is_named_and_waited_for),
         T(a_journal_that_cannot_be_read_is_a_problem),
         T(two_lists_end_a_grant),
+        T(a_silent_kubelet_lets_no_grants_pile_up),
         T(a_pod_keeps_its_grant_while_no_service_is_registered),
         T(an_unreadable_checkpoint_ends_no_grant),
         T(what_pods_hold_from_before_is_adopted),
