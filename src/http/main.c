@@ -8,6 +8,7 @@
  * beside it that connects to the agent's socket, repeatedly.
  */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,10 +25,11 @@
 #include "http/server.h"
 #include "node/httplink.h"
 #include "proc/connector.h"
+#include "proc/pause.h"
 #include "proc/role.h"
 #include "proc/subprocess.h"
 
-enum { ANSWER_MS = 2000, EXIT_USAGE = 64 };
+enum { ANSWER_MS = 2000, BIND_FIRST_MS = 500, BIND_LAST_MS = 10000, EXIT_USAGE = 64 };
 
 static const struct server_page pages[] = {
     {"/healthz", "text/plain; charset=utf-8", HTTPLINK_HEALTH},
@@ -218,13 +220,44 @@ static bool is_child(void)
     return fstat(SUBPROCESS_FD, &channel) == 0 && S_ISSOCK(channel.st_mode);
 }
 
+/* A container whose port is taken, on the host's network, waits for it: if it ended, its pod would
+ * not be ready. 0 if a signal ends this. */
+static int listen_patiently(const char *address, struct error *err)
+{
+    uint64_t wait_ms = BIND_FIRST_MS;
+    bool is_logged = false;
+    int fd;
+
+    while ((fd = server_listen(address, err)) == -EADDRINUSE || fd == -EADDRNOTAVAIL) {
+        if (!is_logged)
+            log_warning("cannot serve HTTP yet; retrying", "reason", error_text(err));
+        is_logged = true;
+        if (!pause_ms(wait_ms))
+            return 0;
+        wait_ms = clock_twice_ms(wait_ms, BIND_LAST_MS);
+    }
+    return fd;
+}
+
+static int listen_first(const char *address, bool is_container, struct error *err)
+{
+    int fd;
+
+    if (!is_container)
+        return server_listen(address, err);
+    pause_mask(SIG_BLOCK);
+    fd = listen_patiently(address, err);
+    pause_mask(SIG_UNBLOCK);
+    return fd;
+}
+
 /* Anything that needs root comes first: a port below 1024. */
 static int serve(const char *address, const char *socket, struct error *err)
 {
-    cleanup_close int fd = server_listen(address, err);
-    int r = fd < 0 ? fd : role_enter(ROLE_HTTP, err);
+    cleanup_close int fd = listen_first(address, socket != NULL, err);
+    int r = fd <= 0 ? fd : role_enter(ROLE_HTTP, err);
 
-    if (r < 0)
+    if (fd == 0 || r < 0)
         return r;
     if (!socket)
         prctl(PR_SET_PDEATHSIG, SIGTERM); /* after the role: changing the user clears it */

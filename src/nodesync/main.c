@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,6 +23,7 @@
 #include "nodesync/program.h"
 #include "nodesync/uninstall.h"
 #include "proc/connector.h"
+#include "proc/pause.h"
 #include "proc/role.h"
 #include "proc/subprocess.h"
 
@@ -75,20 +75,13 @@ static bool wait_longer(void)
     const char *last = getenv(WAIT_VARIABLE);
     uint32_t last_ms;
     uint64_t wait_ms = CONNECTOR_FIRST_MS;
-    struct timespec wait;
     char text[24];
-    sigset_t signals;
 
     if (last && number_parse(last, &last_ms) && last_ms >= CONNECTOR_FIRST_MS)
         wait_ms = clock_twice_ms(last_ms, CONNECTOR_LAST_MS);
     snprintf(text, sizeof(text), "%u", (unsigned)wait_ms);
     setenv(WAIT_VARIABLE, text, 1);
-    wait = (struct timespec){.tv_sec = (time_t)(wait_ms / 1000),
-                             .tv_nsec = (long)(wait_ms % 1000) * 1000000};
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    return sigtimedwait(&signals, NULL, &wait) < 0;
+    return pause_ms(wait_ms);
 }
 
 int main(int argc, char *argv[])

@@ -191,6 +191,20 @@ def test_nodesync_as_a_container(node, pod):
     assert nodesync.end() == 0
 
 
+def test_http_waits_for_its_port(pod):
+    """Another exporter has it, on the host's network: the pod stays ready, and the log tells once."""
+    pod.start_agent()
+    host, port = pod.address.split(':')
+    with socket.create_server((host, int(port))):
+        http = pod.start_http()
+        http.wait_line('cannot serve HTTP yet.*in use')
+        other = pod.start_http()
+        other.wait_line('cannot serve HTTP yet.*in use')
+        assert other.end() == 0
+    eventually(pod.serves, '/healthz is 200')
+    assert http.count('cannot serve HTTP yet') == 1 and http.end() == 0
+
+
 @pytest.mark.parametrize('role', ['http', 'nodesync'])
 def test_an_agent_that_refuses_is_not_pestered(node, pod, role):
     """It says hello before it refuses; pauses of 0.1, 0.2, 0.4 and 0.8 s follow."""
