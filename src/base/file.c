@@ -168,6 +168,14 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
     return sync_directory(folder, err);
 }
 
+void file_open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return; /* without /dev/null */
+}
+
 int file_make_directory(const char *path, struct error *err)
 {
     char part[PATH_MAX];

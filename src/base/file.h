@@ -34,5 +34,12 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
 /* Writes all of it to fd. 0 or a negative errno; then some of it may have been written. */
 int file_write_all(int fd, const void *data, size_t size);
 
+/*
+ * For the start of a program: standard streams that are closed would be the first files that it
+ * opens, which it then logs into and children inherit. They become /dev/null, the wrong way round,
+ * so that using them still fails.
+ */
+void file_open_standard_streams(void);
+
 /* Creates a directory and its parents with mode 0755; an existing one is accepted. */
 int file_make_directory(const char *path, struct error *err);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/request.h"
 #include "cli/verb.h"
@@ -59,8 +60,10 @@ static enum exit_status run(int argc, char *argv[])
 
 int main(int argc, char *argv[])
 {
-    enum exit_status status = run(argc, argv);
+    enum exit_status status;
 
+    file_open_standard_streams();
+    status = run(argc, argv);
     /* A full disk must not pass for a complete plan. */
     if (fflush(stdout) != 0 || ferror(stdout)) {
         complain("cannot write the output: %s", strerror(errno));

@@ -18,6 +18,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/lograte.h"
 #include "base/text.h"
@@ -270,6 +271,7 @@ int main(int argc, char *argv[])
     struct error err = ERROR_INIT;
     const char *socket = NULL;
 
+    file_open_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* an unread log must not end the service */
     if (argc > 1 && str_starts_with(argv[1], HTTPLINK_CONNECT)) {
         socket = argv[1] + strlen(HTTPLINK_CONNECT);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/array.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "config/flags.h"
@@ -89,6 +90,7 @@ int main(int argc, char *argv[])
     const bool is_probe = page != 0;
     int status = 0;
 
+    file_open_standard_streams();
     signal(SIGPIPE,
            SIG_IGN); /* from writing to a dead child; as PID 1 it would be ignored anyway */
     if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)

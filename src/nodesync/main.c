@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/text.h"
@@ -89,6 +90,7 @@ int main(int argc, char *argv[])
     const char *socket = NULL;
     int status;
 
+    file_open_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* libcurl leaves this to its user */
     if (argc == 3 && str_equal(argv[1], "--retire"))
         return enter_role(ROLE_NODESYNC_AS_ROOT) < 0 ? 1 : uninstall_run(argv[2]);

@@ -205,6 +205,25 @@ def test_http_waits_for_its_port(pod):
     assert http.count('cannot serve HTTP yet') == 1 and http.end() == 0
 
 
+@pytest.mark.parametrize('role', ['http', 'nodesync', 'agent'])
+def test_closed_standard_streams_are_not_used_for_something_else(node, pod, role):
+    """Else the log goes into an epoll or a socket, and children inherit it."""
+    command = {'http': ['gpuslice-http', f'--connect={pod.socket("http")}', pod.address],
+               'nodesync': ['gpuslice-nodesync', f'--connect={pod.socket("nodesync")}'],
+               'agent': ['gpuslice-node', '--channel-dir', pod.folder, '--kubelet-socket=', '--device-plugin-dir', node.folder]}[role]
+    process = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" <&- >&- 2>&-', PROGRAMS[command[0]], *command[1:]],
+                               env=node.environment, cwd=node.folder)
+    links = [Path(f'/proc/{process.pid}/fd/{fd}') for fd in range(3)]
+    try:
+        # Once it has an event loop.
+        eventually(lambda: any('eventpoll' in os.readlink(fd) for fd in Path(f'/proc/{process.pid}/fd').iterdir() if fd.is_symlink()),
+                   'a loop')
+        assert [os.readlink(link) for link in links] == ['/dev/null'] * 3
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @pytest.mark.parametrize('role', ['http', 'nodesync'])
 def test_an_agent_that_refuses_is_not_pestered(node, pod, role):
     """It says hello before it refuses; pauses of 0.1, 0.2, 0.4 and 0.8 s follow."""
