@@ -120,9 +120,16 @@ bool grantstore_is_durable(const struct grantstore *store, uint64_t ticket)
     return store->n_durable >= ticket;
 }
 
+/* To save space, or once at the beginning. A full disk has no room for a second file. */
+static bool wants_rewrite(const struct grantstore *store)
+{
+    return store->size > store->rewrite_at && !store->is_full;
+}
+
 bool grantstore_has_work(const struct grantstore *store)
 {
-    return !store->is_loaded || store->must_rewrite || store->must_rebuild || store->waiting.length;
+    return !store->is_loaded || store->must_rewrite || store->must_rebuild ||
+           wants_rewrite(store) || store->waiting.length;
 }
 
 /* --- commits --- */
@@ -131,8 +138,7 @@ static enum commit_kind choose_kind(const struct grantstore *store)
 {
     if (!store->is_loaded)
         return COMMIT_LOAD;
-    /* A full disk has no room for a second file. */
-    if (store->must_rewrite || (store->size > store->rewrite_at && !store->is_full))
+    if (store->must_rewrite || wants_rewrite(store))
         return COMMIT_REWRITE;
     return store->waiting.length ? COMMIT_APPEND : COMMIT_RESERVE;
 }
@@ -285,14 +291,28 @@ static int take_content(struct grantstore *store, const struct journal_content *
     return 0;
 }
 
+/* What a rewrite would write now. */
+static uint64_t live_size(const struct ledger *ledger)
+{
+    cleanup_text struct text records = TEXT_INIT;
+
+    ledger_format(ledger, &records);
+    return text_failed(&records) ? 0 : records.length;
+}
+
 static int finish_load(struct grantstore *store, const struct grantstore_commit *commit,
                        uint64_t now_ms, struct grantstore_notes *notes, struct error *err)
 {
     const struct journal_content *content = &commit->content;
-    int r = take_content(store, content, now_ms);
+    bool has_vanished = store->was_loaded && content->is_new;
+    int r = has_vanished ? 0 : take_content(store, content, now_ms);
 
     if (r < 0)
         return error_set_errno(err, r, "cannot read the grants");
+    store->must_rewrite |= has_vanished;
+    store->rewrite_at = 2 * live_size(&store->ledger) + REWRITE_BYTES;
+    if (!store->was_loaded && !content->is_new)
+        store->rewrite_at = 0;
     notes->was_loaded = true;
     notes->n_torn_bytes = content->data.length - content->end;
     memcpy(notes->set_aside, content->set_aside, sizeof(notes->set_aside));
@@ -300,7 +320,6 @@ static int finish_load(struct grantstore *store, const struct grantstore_commit 
     store->is_loaded = store->was_loaded = true;
     store->must_rebuild = store->keeps_directories;
     store->size = content->end;
-    store->rewrite_at = 2 * store->size + REWRITE_BYTES;
     return grantstore_has_work(store) ? GRANTSTORE_AGAIN : 0;
 }
 
@@ -321,6 +340,24 @@ static void finish_write(struct grantstore *store, const struct grantstore_commi
     }
 }
 
+/*
+ * The journal closes itself when the content of the file is no longer known. 0 if there is nothing
+ * to report.
+ */
+static int finish_failed(struct grantstore *store, const struct grantstore_commit *commit)
+{
+    store->n_failed_syncs++;
+    store->must_rebuild |= store->keeps_directories;
+    if (!journal_is_open(&store->journal)) {
+        store->must_rewrite |= commit->kind != COMMIT_LOAD;
+        store->is_loaded = false;
+    } else if (commit->kind == COMMIT_REWRITE && !store->must_rewrite) {
+        store->rewrite_at = store->size + REWRITE_BYTES;
+        return 0;
+    }
+    return commit->result;
+}
+
 int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit, uint64_t now_ms,
                       struct grantstore_notes *ret_notes, struct error *err)
 {
@@ -329,13 +366,9 @@ int grantstore_finish(struct grantstore *store, struct grantstore_commit *commit
     *ret_notes = (struct grantstore_notes){.was_loaded = false};
     store->is_running = false;
     if (owned->result < 0) {
-        store->n_failed_syncs++;
-        store->must_rebuild |= store->keeps_directories;
-        if (owned->kind != COMMIT_APPEND || !journal_is_open(&store->journal)) {
-            store->must_rewrite |= owned->kind != COMMIT_LOAD;
-            store->is_loaded = false;
-        }
-        return error_set(err, owned->result, "%s", error_text(&owned->err));
+        int r = finish_failed(store, owned);
+
+        return r < 0 ? error_set(err, r, "%s", error_text(&owned->err)) : GRANTSTORE_AGAIN;
     }
     if (owned->result == JOURNAL_CHANGED) {
         store->is_loaded = false;

@@ -12,9 +12,11 @@
  *     grantstore_finish   in the owner's thread: the result
  *
  * One commit at a time; more records may be added meanwhile, and the next commit takes them all.
- * The first commit loads the journal, and what was added before counts as newer. After a failure
- * the next one loads again and then rewrites the whole file, because after a failed write or sync
- * the content of the disk is unknown.
+ * The first commit loads the journal, and what was added before counts as newer; the second one
+ * writes a new file, because an earlier process may have been killed after a failed sync. After a
+ * failed write or sync of the current file its content on the disk is unknown: the next commit
+ * loads it, and then the whole file must be rewritten. A rewrite that only saves space may fail:
+ * appends go on. A log that disappears under this process is written again from memory.
  */
 
 #include <stdbool.h>

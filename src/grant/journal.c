@@ -269,8 +269,9 @@ static int replace(struct journal *journal, const void *records, size_t size, st
     text_add_bytes(&whole, records, size);
     if (text_failed(&whole))
         return error_set_errno(err, -ENOMEM, "cannot write %s", journal->path);
-    close_file(journal);
     r = file_write_durable(journal->path, text_string(&whole), whole.length, 0600, err);
+    if (r < 0 && !is_as_left(journal))
+        close_file(journal); /* it failed after the rename */
     if (r == 0)
         r = open_file(journal, err);
     if (r < 0)
@@ -348,6 +349,7 @@ static int create(struct journal *journal, struct journal_content *content, stru
 
     if (r < 0)
         return r;
+    content->is_new = true;
     text_clear(&content->data);
     format_header(journal, &empty);
     text_deinit(&content->data);

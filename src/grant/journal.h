@@ -69,6 +69,7 @@ void journal_deinit(struct journal *journal);
 /* The content of a file. */
 struct journal_content {
     struct text data;
+    bool is_new;              /* created by this load: there was no file of ours */
     size_t first, end;        /* of the readable records; bytes after `end` are damaged */
     char set_aside[PATH_MAX]; /* new name of a file that is not ours; "" = there was none */
     char newer[NAME_MAX + 1]; /* a log of another version beside ours; "" = none */
@@ -97,7 +98,8 @@ int journal_append(struct journal *journal, const void *records, size_t size, st
 
 bool journal_is_open(const struct journal *journal);
 
-/* Replaces the whole content, after journal_load. Outcomes as journal_append. */
+/* Replaces the whole content, after journal_load. Outcomes as journal_append: if the journal is
+ * still open after a failure, the old file is as it was. */
 int journal_rewrite(struct journal *journal, const void *records, size_t size, struct error *err);
 
 /* Retries reserving space on a full disk (is_full). JOURNAL_CHANGED as above. */

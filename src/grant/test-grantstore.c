@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -211,6 +212,106 @@ static void test_a_failed_commit_is_made_good(void **state)
     assert_int_equal(holder_after_restart("b"), 2);
 }
 
+static void limit_files(rlim_t size)
+{
+    struct rlimit limit;
+
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* There is no room for a second file. */
+static void test_a_failed_compaction_does_not_stop_appends(void **state)
+{
+    struct grantstore store;
+    uint64_t ticket;
+
+    open_store(&store, false);
+    for (unsigned i = 1; i <= 100; i++) {
+        char id[GRANT_ID_SIZE];
+
+        snprintf(id, sizeof(id), "id-%u", i);
+        add(&store, i, id);
+    }
+    commit_all(&store);
+    store.rewrite_at = 0;
+    limit_files(store.size / 2);
+    assert_int_equal(commit(&store, NULL), GRANTSTORE_AGAIN);
+    assert_true(store.is_loaded && !store.must_rewrite);
+    assert_true(store.rewrite_at > store.size);
+    limit_files(RLIM_INFINITY);
+    ticket = add(&store, 1000, "a");
+    assert_int_equal(commit(&store, NULL), 0);
+    assert_true(grantstore_is_durable(&store, ticket));
+    grantstore_deinit(&store);
+    assert_int_equal(holder_after_restart("a"), 1000);
+    assert_int_equal(holder_after_restart("id-7"), 7);
+}
+
+/* What it read may be in memory only: an earlier process was killed after a failed sync. */
+static void test_the_first_load_writes_the_log_again(void **state)
+{
+    struct grantstore store, again;
+    struct stat before, after;
+
+    open_store(&store, false);
+    add(&store, 1, "a");
+    commit_all(&store);
+    grantstore_deinit(&store);
+    assert_int_equal(stat(tempdir_path("grants-v1.log"), &before), 0);
+    open_store(&again, false);
+    assert_int_equal(stat(tempdir_path("grants-v1.log"), &after), 0);
+    assert_int_not_equal(before.st_ino, after.st_ino);
+    assert_int_equal(holder(&again, "a"), 1);
+    grantstore_deinit(&again);
+    assert_int_equal(holder_after_restart("a"), 1);
+}
+
+/* Another agent's file grew by history. */
+static void test_a_load_of_history_alone_is_compacted(void **state)
+{
+    struct grantstore store, other;
+
+    open_store(&store, false);
+    open_store(&other, false);
+    add(&other, 0xffffff, "kept");
+    for (unsigned i = 1; i <= 3000; i++) {
+        char id[GRANT_ID_SIZE];
+
+        snprintf(id, sizeof(id), "%016x", i);
+        add(&other, i, "a");
+        assert_int_equal(grantstore_free(&other, id), 0);
+    }
+    other.rewrite_at = UINT64_MAX;
+    assert_true(commit(&other, NULL) >= 0);
+    commit_all(&other);
+    add(&store, 1000000, "b");
+    commit_all(&store);
+    assert_true(store.size < 10000);
+    grantstore_deinit(&store);
+    grantstore_deinit(&other);
+    assert_int_equal(holder_after_restart("kept"), 0xffffff);
+}
+
+/* By a person, or by a cleaner of disks: the pods still run. */
+static void test_a_log_that_is_deleted_is_written_again(void **state)
+{
+    struct grantstore store;
+
+    open_store(&store, false);
+    add(&store, 1, "a");
+    commit_all(&store);
+    assert_int_equal(unlink(tempdir_path("grants-v1.log")), 0);
+    add(&store, 2, "b");
+    commit_all(&store);
+    assert_int_equal(holder(&store, "a"), 1);
+    grantstore_deinit(&store);
+    assert_int_equal(holder_after_restart("a"), 1);
+    assert_int_equal(holder_after_restart("b"), 2);
+}
+
 static void test_another_agent_s_grants_are_taken_in(void **state)
 {
     struct grantstore a, b;
@@ -218,7 +319,7 @@ static void test_another_agent_s_grants_are_taken_in(void **state)
     open_store(&a, false);
     open_store(&b, false);
     add(&a, 1, "a");
-    assert_int_equal(commit(&a, NULL), 0);
+    commit_all(&a); /* b wrote the file again when it loaded it */
     add(&b, 2, "a");
     add(&b, 3, "b");
     assert_int_equal(commit(&b, NULL), GRANTSTORE_AGAIN);
@@ -252,7 +353,7 @@ static void test_a_torn_tail_is_noted_and_mended(void **state)
                         &(struct grantstore_setup){.folder = tempdir, .machine = "m", .boot = "b2"},
                         NULL),
         0);
-    assert_int_equal(commit(&store, &notes), 0);
+    assert_int_equal(commit(&store, &notes), GRANTSTORE_AGAIN);
     assert_true(notes.was_loaded);
     assert_true(notes.n_torn_bytes > 0);
     commit_all(&store);
@@ -301,6 +402,10 @@ int main(void)
         T(test_an_id_is_given_once),
         T(test_history_is_compacted),
         T(test_a_failed_commit_is_made_good),
+        T(test_a_failed_compaction_does_not_stop_appends),
+        T(test_the_first_load_writes_the_log_again),
+        T(test_a_load_of_history_alone_is_compacted),
+        T(test_a_log_that_is_deleted_is_written_again),
         T(test_another_agent_s_grants_are_taken_in),
         T(test_a_torn_tail_is_noted_and_mended),
         T(test_directories_follow),

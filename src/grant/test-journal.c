@@ -175,6 +175,31 @@ static void test_nothing_behind_damage_is_believed(void **state)
     assert_log("");
 }
 
+/* The new file has no room; the old one is still there to append to. */
+static void test_a_rewrite_that_fails_leaves_the_log_open(void **state)
+{
+    cleanup(journal_content_deinit) struct journal_content content = JOURNAL_CONTENT_INIT;
+    char big[2048];
+    cleanup_text struct text record = TEXT_INIT;
+    struct rlimit before, limit;
+    struct journal journal;
+
+    memset(big, 'x', sizeof(big));
+    journal_frame(big, sizeof(big), &record);
+    open_journal(&journal, "m", "b", &content);
+    append(&journal, "one");
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = (struct rlimit){1024, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(journal_rewrite(&journal, record.data, record.length, NULL), -EFBIG);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(journal_is_open(&journal));
+    append(&journal, "two");
+    journal_deinit(&journal);
+    assert_log(" one two");
+}
+
 static void test_a_file_that_is_not_ours_is_set_aside(void **state)
 {
     static const char *const others[] = {"gpuslice grants 2\nand more", "garbage",
@@ -332,6 +357,7 @@ int main(void)
         T(test_a_rewrite_replaces_all),
         T(test_every_torn_tail),
         T(test_nothing_behind_damage_is_believed),
+        T(test_a_rewrite_that_fails_leaves_the_log_open),
         T(test_a_file_that_is_not_ours_is_set_aside),
         T(test_another_machine_s_file_is_set_aside),
         T(test_a_reboot_and_an_unknown_machine_change_nothing),

@@ -61,6 +61,7 @@ struct grants {
     uv_timer_t list_timer; /* the next list */
     unsigned n_handles;    /* that libuv still knows */
     bool is_ready, is_closed, is_slow;
+    bool has_logged_load;
     struct grants_wait **waits; /* oldest first */
     size_t n_waits, waits_capacity;
     void (*on_drained)(void *userdata); /* NULL = nobody waits for that */
@@ -240,15 +241,17 @@ static void retry(struct grants *grants)
     grants->retry_ms = clock_twice_ms(grants->retry_ms, GRANTS_RETRY_LAST_MS);
 }
 
-static void log_notes(const struct grants *grants, const struct grantstore_notes *notes)
+static void log_notes(struct grants *grants, const struct grantstore_notes *notes)
 {
     const char *path = grants->store.journal.path;
     const struct ledger_counts counts = ledger_count(&grants->store.ledger);
 
     if (!notes->was_loaded)
         return;
-    log_info("grants loaded", "file", path, "current", log_number(counts.n_current), "ending",
-             log_number(counts.n_ending));
+    if (!grants->has_logged_load)
+        log_info("grants loaded", "file", path, "current", log_number(counts.n_current), "ending",
+                 log_number(counts.n_ending));
+    grants->has_logged_load = true;
     if (notes->n_torn_bytes)
         log_info("a crash truncated the grant log; the lost record was never answered", "file",
                  path, "bytes", log_number(notes->n_torn_bytes));
