@@ -316,6 +316,7 @@ static int finish_load(struct grantstore *store, const struct grantstore_commit 
     notes->was_loaded = true;
     notes->n_torn_bytes = content->data.length - content->end;
     memcpy(notes->set_aside, content->set_aside, sizeof(notes->set_aside));
+    memcpy(notes->damaged, content->damaged, sizeof(notes->damaged));
     memcpy(notes->other, content->newer, sizeof(notes->other));
     store->is_loaded = store->was_loaded = true;
     store->must_rebuild = store->keeps_directories;

@@ -90,6 +90,7 @@ struct grantstore_notes {
     bool was_loaded;          /* the journal was read */
     size_t n_torn_bytes;      /* truncated at its end: never answered */
     char set_aside[PATH_MAX]; /* a file that is not ours, under its new name */
+    char damaged[PATH_MAX];   /* what followed damage within the log */
     char other[NAME_MAX + 1]; /* a log of another version beside ours */
 };
 

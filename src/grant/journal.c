@@ -331,10 +331,19 @@ int journal_append(struct journal *journal, const void *records, size_t size, st
 
 /* --- reading --- */
 
+/* The first free name of the form "<log>.<kind>-<number>". */
+static void choose_name(const struct journal *journal, const char *kind, char name[PATH_MAX])
+{
+    unsigned number = 0;
+
+    do
+        snprintf(name, PATH_MAX, "%.*s.%s-%u", PATH_MAX - 32, journal->path, kind, ++number);
+    while (access(name, F_OK) == 0);
+}
+
 static int set_aside(struct journal *journal, struct journal_content *content, struct error *err)
 {
-    snprintf(content->set_aside, sizeof(content->set_aside), "%.*s.foreign",
-             (int)sizeof(content->set_aside) - 16, journal->path);
+    choose_name(journal, "foreign", content->set_aside);
     if (rename(journal->path, content->set_aside) < 0)
         return error_set_errno(err, -errno, "cannot set %s aside", journal->path);
     text_clear(&content->data);
@@ -378,6 +387,41 @@ static int read_content(struct journal *journal, struct journal_content *content
     return r;
 }
 
+/*
+ * A crash leaves a part of the last append; whole records behind it, or more bytes than a record
+ * has, were synced before.
+ */
+static bool is_damage(const struct journal_content *content)
+{
+    size_t end = content->data.length, size;
+    const void *payload;
+
+    if (end - content->end > FRAME_LENGTH + GRANT_RECORD_MAX)
+        return true;
+    for (size_t at = content->end; at < end; at++) {
+        size_t next = at;
+
+        if (journal_next(content->data.data, end, &next, &payload, &size))
+            return true;
+    }
+    return false;
+}
+
+/* What follows the last record that is readable from the beginning. */
+static int cut_off(struct journal *journal, struct journal_content *content, struct error *err)
+{
+    int r = 0;
+
+    if (is_damage(content)) {
+        choose_name(journal, "damaged", content->damaged);
+        r = file_write_durable(content->damaged, content->data.data + content->end,
+                               content->data.length - content->end, 0600, err);
+    }
+    if (r == 0 && ftruncate(journal->fd, (off_t)content->end) < 0)
+        r = error_set_errno(err, -errno, "cannot cut off what is torn of %s", journal->path);
+    return r;
+}
+
 /* Under the lock. */
 static int load(struct journal *journal, struct journal_content *content, struct error *err)
 {
@@ -396,8 +440,11 @@ static int load(struct journal *journal, struct journal_content *content, struct
     }
     if (r == JOURNAL_NEW)
         return create(journal, content, err);
-    if (journal_content_is_torn(content) && ftruncate(journal->fd, (off_t)content->end) < 0)
-        return error_set_errno(err, -errno, "cannot cut off what is torn of %s", journal->path);
+    if (journal_content_is_torn(content)) {
+        r = cut_off(journal, content, err);
+        if (r < 0)
+            return r;
+    }
     journal->size = content->end;
     reserve(journal);
     return 0;

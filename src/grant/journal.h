@@ -11,8 +11,9 @@
  *
  * The first record identifies the machine and boot that wrote the file. What was appended and
  * synced is readable after any crash: a reader stops at the first record that is truncated or does
- * not match its checksum, and what follows was never synced. A whole new file replaces the old one
- * by rename, with file and folder synced.
+ * not match its checksum. What follows was never synced, unless the disk damaged the file: if it
+ * has a valid record, or is longer than any, a copy is kept (damaged). A whole new file replaces
+ * the old one by rename, with file and folder synced.
  *
  * The version is part of the name: releases with another format neither read nor touch this file,
  * nor does this release touch theirs. A file in our name that is not ours (another machine's disk
@@ -72,6 +73,7 @@ struct journal_content {
     bool is_new;              /* created by this load: there was no file of ours */
     size_t first, end;        /* of the readable records; bytes after `end` are damaged */
     char set_aside[PATH_MAX]; /* new name of a file that is not ours; "" = there was none */
+    char damaged[PATH_MAX];   /* copy of what followed damage; "" = there was none */
     char newer[NAME_MAX + 1]; /* a log of another version beside ours; "" = none */
 };
 

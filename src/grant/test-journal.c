@@ -200,6 +200,54 @@ static void test_a_rewrite_that_fails_leaves_the_log_open(void **state)
     assert_log(" one two");
 }
 
+/* What was synced, and so answered, lies behind the damage. */
+static void test_what_follows_damage_is_kept(void **state)
+{
+    for (unsigned i = 1; i <= 2; i++) {
+        cleanup(journal_content_deinit) struct journal_content written = JOURNAL_CONTENT_INIT,
+                                                               content = JOURNAL_CONTENT_INIT;
+        cleanup_free char *whole = NULL, *kept = NULL;
+        size_t size, kept_size, first;
+        struct journal journal;
+        char name[64];
+
+        snprintf(name, sizeof(name), LOG ".damaged-%u", i); /* none is overwritten */
+        open_journal(&journal, "m", "b", &written);
+        first = (size_t)journal.size;
+        append(&journal, "one");
+        append(&journal, "two");
+        append(&journal, "three");
+        journal_deinit(&journal);
+        assert_int_equal(file_read(tempdir_path(LOG), 1000, &whole, &size, NULL), 0);
+        whole[first + 11 + 9] ^= 1; /* in "two" */
+        write_log(whole, size);
+        open_journal(&journal, "m", "b", &content);
+        assert_string_equal(content.damaged, tempdir_path(name));
+        journal_deinit(&journal);
+        assert_int_equal(file_read(tempdir_path(name), 1000, &kept, &kept_size, NULL), 0);
+        assert_int_equal(kept_size, size - first - 11);
+        assert_memory_equal(kept, whole + first + 11, kept_size);
+        assert_int_equal(unlink(tempdir_path(LOG)), 0);
+    }
+}
+
+static void test_a_torn_append_is_no_damage(void **state)
+{
+    cleanup(journal_content_deinit) struct journal_content written = JOURNAL_CONTENT_INIT,
+                                                           content = JOURNAL_CONTENT_INIT;
+    struct journal journal;
+
+    open_journal(&journal, "m", "b", &written);
+    append(&journal, "one");
+    append(&journal, "two");
+    journal_deinit(&journal);
+    assert_int_equal(truncate(tempdir_path(LOG), (off_t)journal.size - 1), 0);
+    open_journal(&journal, "m", "b", &content);
+    assert_true(journal_content_is_torn(&content));
+    assert_string_equal(content.damaged, "");
+    journal_deinit(&journal);
+}
+
 static void test_a_file_that_is_not_ours_is_set_aside(void **state)
 {
     static const char *const others[] = {"gpuslice grants 2\nand more", "garbage",
@@ -210,14 +258,16 @@ static void test_a_file_that_is_not_ours_is_set_aside(void **state)
         cleanup_free char *kept = NULL;
         struct journal journal;
         size_t size, length = i == 2 ? 31 : strlen(others[i]);
+        char name[64];
 
+        snprintf(name, sizeof(name), LOG ".foreign-%zu", i + 1); /* none is overwritten */
         write_log(others[i], length);
         open_journal(&journal, "m", "b", &content);
-        assert_string_equal(content.set_aside, tempdir_path(LOG ".foreign"));
+        assert_string_equal(content.set_aside, tempdir_path(name));
         assert_payloads(&content, "");
         append(&journal, "ours");
         journal_deinit(&journal);
-        assert_int_equal(file_read(tempdir_path(LOG ".foreign"), 100, &kept, &size, NULL), 0);
+        assert_int_equal(file_read(tempdir_path(name), 100, &kept, &size, NULL), 0);
         assert_int_equal(size, length);
         assert_memory_equal(kept, others[i], length);
         assert_log(" ours");
@@ -234,7 +284,7 @@ static void test_another_machine_s_file_is_set_aside(void **state)
     append(&journal, "theirs");
     journal_deinit(&journal);
     open_journal(&journal, "machine-2", "b", &second);
-    assert_string_equal(second.set_aside, tempdir_path(LOG ".foreign"));
+    assert_string_equal(second.set_aside, tempdir_path(LOG ".foreign-1"));
     assert_payloads(&second, "");
     journal_deinit(&journal);
 }
@@ -259,7 +309,7 @@ static void test_a_creation_cut_off_is_begun_again(void **state)
     for (size_t size = 0; size <= strlen("gpuslice grants 1\n"); size++) {
         write_log("gpuslice grants 1\n", size);
         assert_log("");
-        assert_int_equal(access(tempdir_path(LOG ".foreign"), F_OK), -1);
+        assert_int_equal(access(tempdir_path(LOG ".foreign-1"), F_OK), -1);
     }
 }
 
@@ -358,6 +408,8 @@ int main(void)
         T(test_every_torn_tail),
         T(test_nothing_behind_damage_is_believed),
         T(test_a_rewrite_that_fails_leaves_the_log_open),
+        T(test_what_follows_damage_is_kept),
+        T(test_a_torn_append_is_no_damage),
         T(test_a_file_that_is_not_ours_is_set_aside),
         T(test_another_machine_s_file_is_set_aside),
         T(test_a_reboot_and_an_unknown_machine_change_nothing),

@@ -252,7 +252,11 @@ static void log_notes(struct grants *grants, const struct grantstore_notes *note
         log_info("grants loaded", "file", path, "current", log_number(counts.n_current), "ending",
                  log_number(counts.n_ending));
     grants->has_logged_load = true;
-    if (notes->n_torn_bytes)
+    if (*notes->damaged)
+        log_warning("the grant log is damaged; what follows the damage is lost, and kept in a file",
+                    "file", path, "bytes", log_number(notes->n_torn_bytes), "kept", notes->damaged,
+                    "hint", "adopting devices that pods hold, without limits");
+    else if (notes->n_torn_bytes)
         log_info("a crash truncated the grant log; the lost record was never answered", "file",
                  path, "bytes", log_number(notes->n_torn_bytes));
     if (*notes->set_aside)
