@@ -7,11 +7,11 @@
  * Calls that arrive in one loop iteration, or while the disk is busy, share one sync. The sync runs
  * in a thread of libuv's pool: a slow disk delays the responses that wait for it, and nothing else.
  *
- * A disk that is full, read-only or hangs does not fail a call: it waits, and devices that no pod
- * holds become Unhealthy (grants_problem), so that the scheduler chooses another node. Only after
- * GRANTS_TIMEOUT_MS of failures is a call rejected. Until then nothing is lost: the kubelet writes
- * its own checkpoint to the same disk after our response, and rejects the pod if it cannot. A call
- * that waits for a hanging disk is never rejected.
+ * A disk that is full, read-only or hangs does not fail a call at once: it waits, and devices that
+ * no pod holds become Unhealthy (grants_problem), so that the scheduler chooses another node. After
+ * GRANTS_TIMEOUT_MS of failures a call is rejected: the kubelet admits no other pod while it waits,
+ * and would itself reject the pod if it cannot write its checkpoint to the same disk. A call that
+ * waits for a hanging disk is never rejected.
  *
  * Ends of grants are seen in the kubelet's pod-resources lists (ledger.h). One is requested every
  * minute, after the kubelet wrote its checkpoint, and again soon while a grant is missing in the

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import fcntl
 import json
-import os
 import random
 import signal
 import subprocess
@@ -23,7 +22,6 @@ sys.path.insert(0, str(ROOT / 'proto'))
 pb, services = grpc.protos_and_services('deviceplugin/v1beta1/api.proto')
 
 ANNOTATION = 'gpuslice.dev/grant.nvidia.com.gpu'
-ROUNDS = int(os.environ.get('GPUSLICE_GRANT_ROUNDS', 10))
 
 
 def log_of(node):
@@ -134,7 +132,8 @@ def test_killed_at_every_system_call_between_request_and_answer(plugins):
 
 
 @pytest.mark.waits
-def test_killed_under_load(plugins):
+@pytest.mark.parametrize('rounds', [10, pytest.param(100, marks=pytest.mark.soak)])
+def test_killed_under_load(plugins, rounds):
     """Rounds of agents that are killed while eight callers allocate."""
     truth, lock, n_answers = Truth(plugins), threading.Lock(), 0
 
@@ -151,7 +150,7 @@ def test_killed_under_load(plugins):
                     n_answers += 1
 
     slices = plugins.slices()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         agent, stop = start(plugins), threading.Event()
         # Each caller has ids of its own, so that the order of answers is the order of grants.
         callers = [threading.Thread(target=call, args=(slices[i::8], stop)) for i in range(8)]
@@ -163,7 +162,7 @@ def test_killed_under_load(plugins):
         for caller in callers:
             caller.join()
         truth.check()
-    assert n_answers > 5 * ROUNDS
+    assert n_answers > 5 * rounds
 
 
 # --- the disk ---
