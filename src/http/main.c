@@ -29,6 +29,7 @@
 #include "proc/pause.h"
 #include "proc/role.h"
 #include "proc/subprocess.h"
+#include "proc/watchdog.h"
 
 enum { ANSWER_MS = 2000, BIND_FIRST_MS = 500, BIND_LAST_MS = 10000, EXIT_USAGE = 64 };
 
@@ -47,6 +48,7 @@ static const struct channel_options channel_options = {
 static struct {
     uv_loop_t loop;
     uv_signal_t signals[2];
+    struct watchdog watchdog; /* of a container */
     struct server *server;
     struct connector *connector; /* NULL if a child */
     struct channel *child_channel;
@@ -187,8 +189,10 @@ static void start_signals(void)
     }
 }
 
-static void free_parts(void)
+static void free_parts(bool is_container)
 {
+    if (is_container)
+        watchdog_stop(&program.watchdog);
     channel_free(program.child_channel); /* completes all open requests */
     connector_free(program.connector);
     server_free(program.server);
@@ -202,13 +206,15 @@ static int run(int fd, const char *socket, struct error *err)
 
     uv_loop_init(&program.loop);
     start_signals();
+    if (socket)
+        watchdog_start(&program.watchdog, &program.loop, WATCHDOG_MS);
     r = reach_agent(socket, err);
     if (r == 0)
         r = server_new(&program.loop, fd, pages, ARRAY_SIZE(pages), on_ask, NULL, &program.server,
                        err);
     if (r == 0)
         uv_run(&program.loop, UV_RUN_DEFAULT);
-    free_parts();
+    free_parts(socket != NULL);
     uv_run(&program.loop, UV_RUN_DEFAULT);
     uv_loop_close(&program.loop);
     return r;

@@ -20,6 +20,7 @@
 #include "nodesync/nodewriters.h"
 #include "nodesync/shutdown.h"
 #include "proc/role.h"
+#include "proc/watchdog.h"
 
 enum {
     ACCESS_FIRST_MS = 1000,
@@ -43,7 +44,8 @@ struct program {
     struct shutdown shutdown;
     uv_timer_t access;
     uv_timer_t last_words;
-    uv_signal_t signals[2]; /* of signal_numbers */
+    struct watchdog watchdog; /* of a container */
+    uv_signal_t signals[2];   /* of signal_numbers */
     bool is_child;
     bool is_terminated; /* by a signal */
     bool has_lasted;    /* the connection to the agent */
@@ -504,12 +506,16 @@ static void start_handles(struct program *program)
         if (!program->is_child)
             uv_signal_start(&program->signals[i], on_signal, signal_numbers[i]);
     }
+    if (!program->is_child)
+        watchdog_start(&program->watchdog, &program->loop, WATCHDOG_MS);
     mask_signals(SIG_UNBLOCK);
 }
 
 static void close_handles(struct program *program)
 {
     mask_signals(SIG_BLOCK);
+    if (!program->is_child)
+        watchdog_stop(&program->watchdog);
     uv_close((uv_handle_t *)&program->access, NULL);
     uv_close((uv_handle_t *)&program->last_words, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)

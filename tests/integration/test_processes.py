@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,24 @@ def test_nodesync_as_a_container(node, pod):
     assert nodesync.end() == 0
 
 
+@pytest.mark.parametrize('role', ['http', 'nodesync'])
+def test_a_container_watches_its_own_loop(node, pod, role):
+    """No probe asks it, and the agent can only drop its channel. The kernel's timer sends SIGALRM when the loop has not postponed
+    it; this test does so instead, faster than the loop counts."""
+    pod.start_agent('--node-name=gpu-1').wait_line('resource offered')
+    program = pod.start_http() if role == 'http' else node.start('gpuslice-nodesync', f'--connect={pod.socket(role)}')
+    eventually(pod.serves if role == 'http' else lambda: program.count('not in a pod'), 'it runs')
+    program.send(signal.SIGALRM)
+    assert role != 'http' or pod.serves()  # the first one is a warning
+
+    def has_ended():
+        if program.alive():
+            program.send(signal.SIGALRM)
+        return not program.alive()
+    eventually(has_ended, 'it ends itself')
+    assert program.wait() == 70 and program.count('the event loop stands still') == 1
+
+
 def test_http_waits_for_its_port(pod):
     """Another exporter has it, on the host's network: the pod stays ready, and the log tells once."""
     pod.start_agent()
@@ -213,12 +232,17 @@ def test_closed_standard_streams_are_not_used_for_something_else(node, pod, role
                'agent': ['gpuslice-node', '--channel-dir', pod.folder, '--kubelet-socket=', '--device-plugin-dir', node.folder]}[role]
     process = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" <&- >&- 2>&-', PROGRAMS[command[0]], *command[1:]],
                                env=node.environment, cwd=node.folder)
-    links = [Path(f'/proc/{process.pid}/fd/{fd}') for fd in range(3)]
+
+    def files():
+        """Of the program, once it has an event loop: by then it has opened what it opens first."""
+        links = {}
+        for fd in Path(f'/proc/{process.pid}/fd').iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                links[int(fd.name)] = os.readlink(fd)
+        return links if any('eventpoll' in link for link in links.values()) else {}
     try:
-        # Once it has an event loop.
-        eventually(lambda: any('eventpoll' in os.readlink(fd) for fd in Path(f'/proc/{process.pid}/fd').iterdir() if fd.is_symlink()),
-                   'a loop')
-        assert [os.readlink(link) for link in links] == ['/dev/null'] * 3
+        eventually(files, 'a loop')
+        assert [files().get(fd) for fd in range(3)] == ['/dev/null'] * 3
     finally:
         process.terminate()
         process.wait()
