@@ -132,7 +132,7 @@ def test_killed_at_every_system_call_between_request_and_answer(plugins):
 
 
 @pytest.mark.waits
-@pytest.mark.parametrize('rounds', [10, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize('rounds', [10, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_killed_under_load(plugins, rounds):
     """Rounds of agents that are killed while eight callers allocate."""
     truth, lock, n_answers = Truth(plugins), threading.Lock(), 0
