@@ -22,6 +22,16 @@ static enum rpc_status refuse(struct error *err, enum rpc_status status, const c
     return status;
 }
 
+/* --- options --- */
+
+v1beta1_DevicePluginOptions deviceplugin_options(bool wants_pre_start)
+{
+    return (v1beta1_DevicePluginOptions){
+        .pre_start_required = wants_pre_start,
+        .get_preferred_allocation_available = true,
+    };
+}
+
 /* --- ListAndWatch --- */
 
 /* Borrows everything from the offer; `nodes` must have room for one entry per slice. */

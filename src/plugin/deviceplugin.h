@@ -9,12 +9,20 @@
  * err.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
+#include "deviceplugin/v1beta1/api.pb.h"
 #include "grant/grant.h"
 #include "plugin/offer.h"
 #include "rpc/status.h"
+
+/*
+ * The options of a resource: in Register and from GetDevicePluginOptions they are the same.
+ * wants_pre_start: the kubelet calls PreStartContainer before each start of a container.
+ */
+v1beta1_DevicePluginOptions deviceplugin_options(bool wants_pre_start);
 
 /* ListAndWatch: the devices of the resource called `name`; NULL = an empty list. */
 enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,

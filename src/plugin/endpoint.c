@@ -116,10 +116,8 @@ void endpoint_end_watches(struct endpoint *endpoint)
 static void handle_options(struct rpc_call *call, const void *request, size_t size, void *userdata)
 {
     const struct endpoint *endpoint = userdata;
-    const v1beta1_DevicePluginOptions options = {
-        .pre_start_required = endpoint->setup.wants_pre_start,
-        .get_preferred_allocation_available = true,
-    };
+    const v1beta1_DevicePluginOptions options =
+        deviceplugin_options(endpoint->setup.wants_pre_start);
     cleanup_free void *data = NULL;
     size_t data_size = 0;
 

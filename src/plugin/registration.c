@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/deviceplugin.h"
 #include "rpc/client.h"
 #include "rpc/message.h"
 
@@ -22,15 +23,15 @@ static void on_answer(struct rpc_request *request, enum rpc_status status, const
     registration->on_done(status == RPC_OK ? NULL : why, registration->userdata);
 }
 
-static int encode(const char *endpoint, const char *resource, void **ret_data, size_t *ret_size,
+static int encode(const struct registration_setup *setup, void **ret_data, size_t *ret_size,
                   struct error *err)
 {
     const v1beta1_RegisterRequest message = {
         .version = message_lend("v1beta1"),
-        .endpoint = message_lend(endpoint),
-        .resource_name = message_lend(resource),
+        .endpoint = message_lend(setup->endpoint),
+        .resource_name = message_lend(setup->resource),
         .has_options = true,
-        .options = {.get_preferred_allocation_available = true},
+        .options = deviceplugin_options(setup->wants_pre_start),
     };
     int r = message_encode(v1beta1_RegisterRequest_fields, &message, ret_data, ret_size);
 
@@ -51,7 +52,7 @@ int registration_call(struct registration *registration, const struct registrati
         return r;
     registration->on_done = setup->on_done;
     registration->userdata = setup->userdata;
-    r = encode(setup->endpoint, setup->resource, &data, &size, err);
+    r = encode(setup, &data, &size, err);
     if (r == 0)
         r = rpc_client_call(registration->client,
                             &(struct rpc_invocation){.method = "/v1beta1.Registration/Register",

@@ -8,6 +8,7 @@
  * again, is service.h's subject.
  */
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -30,6 +31,7 @@ struct registration_setup {
     const char *kubelet_path; /* of its socket */
     const char *endpoint;     /* the name of our socket in the same folder */
     const char *resource;
+    bool wants_pre_start; /* as the endpoint answers it, see deviceplugin_options */
     registration_done_fn *on_done;
     void *userdata;
 };

@@ -259,6 +259,7 @@ static void call_register(struct service *service)
                               .kubelet_path = kubeletdir_socket_path(service->context->kubelet),
                               .endpoint = service->endpoint.name,
                               .resource = service->resource,
+                              .wants_pre_start = service->endpoint.setup.wants_pre_start,
                               .on_done = on_registered,
                               .userdata = service},
                           &err);

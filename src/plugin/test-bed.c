@@ -17,7 +17,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "config/load.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "rpc/message.h"
 
@@ -122,38 +121,6 @@ void bed_remove(const struct bed *bed, const char *name)
     assert_int_equal(unlink(path), 0);
 }
 
-/* --- the offer --- */
-
-struct offer *bed_offer(const char *yaml)
-{
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-    struct gpu gpus[2] = {{.index = 0, .uuid = BED_UUID_0, .minor = 0, .numa_node = 0},
-                          {.index = 1, .uuid = BED_UUID_1, .minor = 1, .numa_node = -1}};
-    const struct inventory inventory = {.gpus = gpus, .n_gpus = 2};
-    struct error err = ERROR_INIT;
-    struct config *config;
-    struct offer *offer;
-
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(gpus[i].model, sizeof(gpus[i].model), "Tesla V100-SXM2-16GB");
-        gpus[i].mem_total_bytes = 16ull << 30;
-    }
-    if (config_parse(yaml, strlen(yaml),
-                     &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
-                     &problems, &config, &err) < 0)
-        fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
-    assert_int_equal(offer_new(config, &inventory, NULL, &offer), 0);
-    return offer;
-}
-
-void bed_offer_free(struct offer *offer)
-{
-    struct config *config = offer->config;
-
-    offer_free(offer);
-    config_free(config);
-}
-
 /* --- the kubelet --- */
 
 static void handle_register(struct rpc_call *call, const void *data, size_t size, void *userdata)
@@ -163,8 +130,8 @@ static void handle_register(struct rpc_call *call, const void *data, size_t size
 
     bed->n_registrations++;
     assert_int_equal(message_decode(v1beta1_RegisterRequest_fields, data, size, &request), 0);
-    snprintf(bed->told, sizeof(bed->told), "%s %s %s", request.version, request.endpoint,
-             request.resource_name);
+    snprintf(bed->told, sizeof(bed->told), "%s %s %s%s", request.version, request.endpoint,
+             request.resource_name, request.options.pre_start_required ? " pre-start" : "");
     message_release(v1beta1_RegisterRequest_fields, &request);
     if (bed->refuses)
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "not today");

@@ -34,8 +34,8 @@ struct bed {
     char kubelet_path[BED_PATH_SIZE]; /* kubelet.sock in the folder */
     struct rpc_server *kubelet;       /* NULL = there is none */
     unsigned n_registrations;         /* calls of Register so far */
-    char told[160];                   /* the last one: "version endpoint resource" */
-    bool refuses, hangs;              /* how it answers Register */
+    char told[160];      /* the last one: "version endpoint resource", " pre-start" if wanted */
+    bool refuses, hangs; /* how it answers Register */
 };
 
 void bed_init(struct bed *bed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugin/endpoint.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/grants.h"
 #include "plugin/test-bed.h"
 #include "rpc/message.h"
 
@@ -258,6 +260,7 @@ static void a_missing_folder_is_reported(void **state)
 
 static void says_what_it_can_do(void **state)
 {
+    static const unsigned char bytes[] = {0x10, 0x01}; /* of the preference alone */
     v1beta1_DevicePluginOptions options;
     struct world *world = *state;
     struct bed_call peer;
@@ -265,6 +268,8 @@ static void says_what_it_can_do(void **state)
     serve(world);
     bed_call(&world->bed, &peer, SOCKET, "GetDevicePluginOptions", "", 0);
     assert_int_equal(peer.status, RPC_OK);
+    assert_int_equal(peer.answer_size, sizeof(bytes));
+    assert_memory_equal(peer.answer, bytes, sizeof(bytes));
     assert_int_equal(
         message_decode(v1beta1_DevicePluginOptions_fields, peer.answer, peer.answer_size, &options),
         0);
@@ -274,6 +279,73 @@ static void says_what_it_can_do(void **state)
     bed_call(&world->bed, &peer, SOCKET, "PreStartContainer", "", 0);
     assert_int_equal(peer.status, RPC_OK);
     bed_hang_up(&world->bed, &peer);
+}
+
+static void a_resource_may_want_a_call_before_each_start(void **state)
+{
+    v1beta1_DevicePluginOptions options;
+    struct world *world = *state;
+    struct bed_call peer;
+
+    world->endpoint.setup.wants_pre_start = true;
+    serve(world);
+    bed_call(&world->bed, &peer, SOCKET, "GetDevicePluginOptions", "", 0);
+    assert_int_equal(peer.status, RPC_OK);
+    assert_int_equal(
+        message_decode(v1beta1_DevicePluginOptions_fields, peer.answer, peer.answer_size, &options),
+        0);
+    assert_true(options.get_preferred_allocation_available);
+    assert_true(options.pre_start_required);
+    bed_hang_up(&world->bed, &peer);
+}
+
+/* Nobody lists devices in these tests: what is unknown stays so. */
+static int no_list(struct podresources *podresources, podresources_list_fn *on_listed,
+                   void *userdata)
+{
+    (void)podresources, (void)on_listed, (void)userdata;
+    return -EAGAIN;
+}
+
+static bool is_nothing_ours(const char *resource, void *userdata)
+{
+    (void)resource, (void)userdata;
+    return false;
+}
+
+static void ignore(void *userdata)
+{
+    (void)userdata;
+}
+
+static void a_start_with_an_unknown_grant_is_refused_with_a_sentence(void **state)
+{
+    char *ids[] = {message_lend(BED_UUID_0 "::1")};
+    const v1beta1_PreStartContainerRequest request = {.devices_ids_count = 1, .devices_ids = ids};
+    struct world *world = *state;
+    const struct grants_setup setup = {.loop = &world->bed.loop,
+                                       .folder = world->bed.folder,
+                                       .kubelet_folder = world->bed.folder,
+                                       .list = no_list,
+                                       .is_ours = is_nothing_ours,
+                                       .on_state = ignore,
+                                       .on_stale_checkpoint = ignore,
+                                       .userdata = world};
+    cleanup_free void *data = NULL;
+    struct bed_call peer;
+    size_t size = 0;
+
+    assert_int_equal(grants_new(&setup, &world->grants, NULL), 0);
+    world->endpoint.setup.wants_pre_start = true;
+    serve(world);
+    assert_int_equal(
+        message_encode(v1beta1_PreStartContainerRequest_fields, &request, &data, &size), 0);
+    bed_call(&world->bed, &peer, SOCKET, "PreStartContainer", data, size);
+    assert_int_equal(peer.status, RPC_FAILED_PRECONDITION);
+    assert_string_equal(peer.text,
+                        "the owner of these devices is unknown yet; the next try may find it");
+    bed_hang_up(&world->bed, &peer);
+    grants_free(TAKE_PTR(world->grants));
 }
 
 /* An AllocateRequest for one container and one device. */
@@ -361,6 +433,8 @@ int main(void)
         IN_A_WORLD(listening_again_ends_the_watches),
         IN_A_WORLD(a_missing_folder_is_reported),
         IN_A_WORLD(says_what_it_can_do),
+        IN_A_WORLD(a_resource_may_want_a_call_before_each_start),
+        IN_A_WORLD(a_start_with_an_unknown_grant_is_refused_with_a_sentence),
         IN_A_WORLD(devices_are_allocated_and_counted),
         IN_A_WORLD(a_device_of_the_offer_before_is_allocated),
         IN_A_WORLD(what_is_no_request_is_refused),

@@ -17,6 +17,7 @@
 struct world {
     struct bed bed;
     struct registration registration;
+    bool wants_pre_start;
     unsigned n_answers;
     char why[300]; /* of the last answer; "" = registered */
 };
@@ -55,6 +56,7 @@ static int call(struct world *world, struct error *err)
                                                           .kubelet_path = world->bed.kubelet_path,
                                                           .endpoint = "gpuslice-gpu.sock",
                                                           .resource = "nvidia.com/gpu",
+                                                          .wants_pre_start = world->wants_pre_start,
                                                           .on_done = on_done,
                                                           .userdata = world},
                              err);
@@ -72,6 +74,17 @@ static void the_kubelet_is_notified(void **state)
     assert_string_equal(world->why, "");
     assert_string_equal(world->bed.told, "v1beta1 gpuslice-gpu.sock nvidia.com/gpu");
     assert_null(world->registration.client); /* the connection is not kept */
+}
+
+static void a_resource_may_want_a_call_before_each_start(void **state)
+{
+    struct world *world = *state;
+
+    world->wants_pre_start = true;
+    bed_start_kubelet(&world->bed);
+    assert_int_equal(call(world, NULL), 0);
+    bed_settle(&world->bed);
+    assert_string_equal(world->bed.told, "v1beta1 gpuslice-gpu.sock nvidia.com/gpu pre-start");
 }
 
 static void a_refusal_has_the_kubelets_words(void **state)
@@ -149,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_A_WORLD(the_kubelet_is_notified),
+        IN_A_WORLD(a_resource_may_want_a_call_before_each_start),
         IN_A_WORLD(a_refusal_has_the_kubelets_words),
         IN_A_WORLD(a_kubelet_that_hangs_is_given_up),
         IN_A_WORLD(no_kubelet_is_told_from_trouble),
