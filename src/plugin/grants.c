@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "base/lograte.h"
 #include "grant/grantstore.h"
 
-enum { STALE_MS = 60000 };
+enum { STALE_MS = 60000, TRIM_AFTER = 256 /* grants freed at once */ };
 
 struct grants_wait {
     struct grants *grants;
@@ -543,6 +544,8 @@ static void judge(struct grants *grants)
     if (find_changes(grants, &view, &changes) == 0)
         apply_changes(grants, &changes);
     list_clear(list);
+    if (changes.n_freed >= TRIM_AFTER)
+        malloc_trim(0); /* they lay between what lives on, so nothing was given back */
     if (list->is_wanted || (list->is_complete && is_missing_one(grants)))
         list_soon(grants);
 }
