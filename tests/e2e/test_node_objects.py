@@ -423,8 +423,7 @@ def test_the_agents_death_changes_nothing(objects, program):
 
 def test_nonsense_from_the_agent_ends_the_program(objects, program):
     program.start()
-    program.pair.setblocking(True)
-    program.pair.sendall(b'{"kind":"state","labels":7}\n')
+    program.say({'kind': 'state', 'labels': 7})
     assert program.process.wait(10) == 1
     assert 'labels should be a list' in program.said()
 
