@@ -5,9 +5,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tarfile
+import urllib.request
 from pathlib import Path
 
 import programs
@@ -72,19 +74,28 @@ class Machine:
                               env=dict(os.environ, **self.environment), capture_output=True).stdout
 
 
+def scrape(address):
+    """What Prometheus gets; nothing while nobody serves."""
+    try:
+        with urllib.request.urlopen(f'http://{address}/metrics', timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ''
+
+
 class BareAgent:
     """As a process of the node, without chart, image and pod."""
 
     def __init__(self, cluster, folder):
         self.cluster, self.folder, self.process, self.since = cluster, folder, None, 0
-        self.machine = None
+        self.machine, self.http_address = None, ''
         self.log, self.config = folder / 'agent.log', folder / 'config.yaml'
 
     def reset(self):
         shutil.rmtree(self.folder)
         self.folder.mkdir()
         self.machine = Machine(self.folder / 'machine')
-        self.since = 0
+        self.since, self.http_address = 0, ''
 
     def configure(self, text):
         """Taken as a ConfigMap volume swaps its files: whole or not at all."""
@@ -102,9 +113,17 @@ class BareAgent:
         with open(self.log, 'a') as log:
             self.process = subprocess.Popen(
                 [BUILD / 'src/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
-                '--grant-dir', self.folder / 'grants',
-                 '--http-address', ''], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                 '--grant-dir', self.folder / 'grants',
+                 '--http-address', self.http_address], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.machine.environment, 'NVIDIA_DEV_ROOT': str(self.machine.dev_root)})
+
+    def serve_metrics(self):
+        """From the next start on."""
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            self.http_address = '127.0.0.1:{}'.format(free.getsockname()[1])
+
+    def metrics(self):
+        return scrape(self.http_address)
 
     def kill(self):
         """At once, and it stays away until resume()."""
@@ -304,6 +323,15 @@ class ChartAgent:
 
     def sim(self, *arguments):
         return self.machine.sim(*arguments)
+
+    # --- what it serves, which it always does ---
+
+    def serve_metrics(self):
+        pass
+
+    def metrics(self):
+        pod = self.pod()
+        return scrape(f"{pod['status'].get('podIP')}:9400") if pod else ''
 
     # --- its log, from the kubelet's files ---
 

@@ -2,12 +2,17 @@
 """Grants beside a real kubelet: its own checkpoint says which pod has which grant, and the agent's log agrees."""
 import base64
 import json
+import os
+import re
+import signal
 import sys
 from pathlib import Path
 
 import grpc
+import pytest
 from agents import replicas
 from bed import GRANTS
+from test_rivals import REGISTERED, SERVES, peer, slices  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / 'proto'), str(ROOT / 'tests/integration')]
@@ -68,6 +73,84 @@ def test_restarts_change_no_grant(cluster, agent, bed):
     after = agree(cluster, agent, 5)
     assert before.items() <= after.items()
     assert 'adopted' not in agent.said()
+
+
+def test_a_restarted_container_keeps_its_grant(cluster, agent):
+    """The kubelet reuses its cached answer: nobody asks us."""
+    agent.start(replicas(4))
+    cluster.wait_allocatable(16)
+    cluster.deploy('demo', 4)
+    cluster.wait_running(4)
+    before, grants = agree(cluster, agent, 4), set(Ledger(log_of(agent)).grants)
+    assert set(before.values()) <= grants
+
+    def status():
+        [found] = [one['status']['containerStatuses'][0] for one in cluster.pods() if one['metadata']['name'] == pod]
+        return found
+    state = cluster.state()
+    (pod, name), (pid, ids) = sorted(state.items())[0]
+    container = status()['containerID']
+    os.kill(pid, signal.SIGKILL)
+    cluster.wait('another container', lambda: status()['restartCount'] == 1 and 'running' in status()['state'], 60)
+    assert status()['containerID'] != container
+    cluster.wait('its process', lambda: (pod, name) in cluster.state())
+    now = cluster.state()
+    assert now[pod, name][0] != pid and now[pod, name][1] == ids
+    assert {key: now[key] for key in now if key[0] != pod} == {key: state[key] for key in state if key[0] != pod}
+    assert agree(cluster, agent, 4) == before
+    assert set(before.values()) <= set(Ledger(log_of(agent)).grants) <= grants
+
+
+def adopted(agent):
+    """{id: its grant}, of those that the log calls adopted."""
+    path = log_of(agent)
+    grants = Ledger(path).grants.values() if path.exists() else ()
+    return {i: grant.id for grant in grants if grant.adopted for i in grant.ids}
+
+
+def count_adopted(agent):
+    found = re.search(r'^gpuslice_grants_adopted (\d+)$', agent.metrics(), re.M)
+    return found and int(found[1])
+
+
+@pytest.mark.timeout(300)
+def test_what_another_plugin_gave_is_adopted(cluster, agent, peer):  # noqa: F811
+    """It goes while pods run with its devices, and we serve the same ones. They are free when those pods are gone."""
+    log_of(agent).unlink(missing_ok=True)  # an earlier test's
+    peer.start(slices(agent))
+    cluster.wait_allocatable(16)
+    cluster.deploy('demo', 4)
+    cluster.wait_running(4)
+    before, ids = cluster.state(), set(cluster.held_ids())
+    assert len(ids) == 4 and peer.count('allocated') == 4
+    agent.serve_metrics()
+    agent.mark()
+    agent.start(replicas(4))
+    agent.wait_line(SERVES)
+    cluster.wait('metrics', lambda: count_adopted(agent) == 0)  # they are its own as long as it serves
+    peer.end()
+    agent.wait_line(REGISTERED)
+    cluster.settles((16, 16))
+    cluster.wait('all are adopted', lambda: set(adopted(agent)) == ids, 90)
+    cluster.wait('the metric', lambda: count_adopted(agent) == 4)
+    for one in ids:
+        agent.wait_line(f'adopted devices that a pod already held.*{re.escape(one)}')
+    assert cluster.node() == (16, 16)
+    cluster.scale('demo', 6)
+    cluster.wait_running(6)
+    now = cluster.state()
+    assert {key: now[key] for key in before} == before and len(set(cluster.held_ids())) == 6
+    assert set(adopted(agent)) == ids and peer.count('allocated') == 4
+    cluster.scale('demo', 0)
+    cluster.wait_count(0)
+    cluster.scale('demo', 1)  # else the kubelet's books name those that ended for another two minutes
+    cluster.wait_running(1)
+    cluster.wait('none is adopted any more', lambda: count_adopted(agent) == 0 and not adopted(agent), 240)
+    assert cluster.node() == (16, 16)
+    cluster.scale('demo', 16)
+    cluster.wait_running(16)
+    assert set(cluster.held_ids()) > ids
+    assert not adopted(agent)
 
 
 def test_an_init_container_hands_its_id_over(cluster, agent):
