@@ -42,7 +42,8 @@ struct service {
     uint64_t generation;    /* of the kubelet's socket that `state` refers to */
     uint64_t registered_ms; /* when it last registered */
     uint64_t retry_ms;
-    bool dropped; /* the kubelet stopped watching, not logged yet */
+    bool dropped;      /* the kubelet stopped watching, not logged yet */
+    bool let_go_early; /* it did so before it answered Register */
     bool withdrawn, timer_closed;
     uv_timer_t timer;
     uint64_t registrations, failed_registrations;
@@ -230,6 +231,8 @@ static void warn_of_the_end(const struct service *service)
 
 /* --- registration --- */
 
+static void on_let_go(void *userdata);
+
 static void on_registered(const char *why, void *userdata)
 {
     struct service *service = userdata;
@@ -243,7 +246,10 @@ static void on_registered(const char *why, void *userdata)
     log_info("registered with the kubelet", "resource", service->resource, "endpoint",
              service->endpoint.name);
     set_state(service, STATE_REGISTERED);
-    look_at_node(service);
+    if (service->let_go_early) /* it opens its stream before it answers, and may end it before */
+        on_let_go(service);
+    else
+        look_at_node(service);
 }
 
 static void call_register(struct service *service)
@@ -252,6 +258,7 @@ static void call_register(struct service *service)
     int r;
 
     endpoint_begin_turn(&service->endpoint);
+    service->let_go_early = false;
     set_state(service, STATE_CALLING);
     r = registration_call(&service->registration,
                           &(struct registration_setup){
@@ -333,6 +340,7 @@ static void on_let_go(void *userdata)
 {
     struct service *service = userdata;
 
+    service->let_go_early = service->state == STATE_CALLING;
     if (service->withdrawn || service->state != STATE_REGISTERED || finds_foreign_plugin(service))
         return;
     forget_trouble(service);

@@ -123,6 +123,14 @@ void bed_remove(const struct bed *bed, const char *name)
 
 /* --- the kubelet --- */
 
+static void on_register_gone(struct rpc_call *call, void *call_data)
+{
+    struct bed *bed = call_data;
+
+    (void)call;
+    bed->registering = NULL;
+}
+
 static void handle_register(struct rpc_call *call, const void *data, size_t size, void *userdata)
 {
     v1beta1_RegisterRequest request;
@@ -137,6 +145,17 @@ static void handle_register(struct rpc_call *call, const void *data, size_t size
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "not today");
     else if (!bed->hangs)
         rpc_call_reply(call, "", 0);
+    else
+        rpc_call_keep(call, bed, on_register_gone);
+    bed->registering = bed->hangs ? call : NULL;
+}
+
+void bed_answer_register(struct bed *bed)
+{
+    assert_non_null(bed->registering);
+    rpc_call_reply(bed->registering, "", 0);
+    bed->registering = NULL;
+    bed_settle(bed);
 }
 
 void bed_start_kubelet(struct bed *bed)

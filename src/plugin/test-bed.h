@@ -36,6 +36,7 @@ struct bed {
     unsigned n_registrations;         /* calls of Register so far */
     char told[160];      /* the last one: "version endpoint resource", " pre-start" if wanted */
     bool refuses, hangs; /* how it answers Register */
+    struct rpc_call *registering; /* a call of Register that hangs; NULL = none */
 };
 
 void bed_init(struct bed *bed);
@@ -57,6 +58,9 @@ void bed_remove(const struct bed *bed, const char *name);
 /* The kubelet starts: its socket is a new one. And it ends: the socket stays. */
 void bed_start_kubelet(struct bed *bed);
 void bed_stop_kubelet(struct bed *bed);
+
+/* Answers the call of Register that hangs. */
+void bed_answer_register(struct bed *bed);
 
 /* Time goes on. */
 void bed_advance(struct bed *bed, uint64_t ms);

@@ -193,6 +193,29 @@ static void a_kubelet_that_is_away_is_waited_for(void **state)
     assert_true(service_is_ready(world->service));
 }
 
+/* The kubelet opens its stream before it answers Register. */
+static void a_stream_that_ends_before_the_answer_is_no_watch(void **state)
+{
+    struct world *world = *state;
+    struct bed_call watch;
+
+    world->bed.hangs = true;
+    bed_start_kubelet(&world->bed);
+    bed_settle(&world->bed);
+    offer(world);
+    bed_settle(&world->bed);
+    bed_watch(&world->bed, &watch, SOCKET);
+    bed_hang_up(&world->bed, &watch);
+    world->bed.hangs = false;
+    bed_answer_register(&world->bed);
+    assert_false(service_is_ready(world->service));
+    bed_advance(&world->bed, 50);
+    assert_registrations(world, 2);
+    bed_watch(&world->bed, &watch, SOCKET);
+    assert_true(service_is_ready(world->service));
+    bed_hang_up(&world->bed, &watch);
+}
+
 static void a_kubelet_that_stops_watching_is_notified_again(void **state)
 {
     struct world *world = *state;
@@ -516,6 +539,7 @@ int main(void)
         IN_A_WORLD(registers_with_each_new_kubelet),
         IN_A_WORLD(tries_again_less_and_less_often),
         IN_A_WORLD(a_kubelet_that_is_away_is_waited_for),
+        IN_A_WORLD(a_stream_that_ends_before_the_answer_is_no_watch),
         IN_A_WORLD(a_kubelet_that_stops_watching_is_notified_again),
         IN_A_WORLD(a_socket_that_was_removed_is_recreated),
         IN_A_WORLD(streams_do_not_pile_up),
