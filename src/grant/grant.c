@@ -295,6 +295,6 @@ int grant_record_parse(const void *data, size_t size, struct grant_record *ret_r
     if (r < 0)
         return r;
     *ret_record = record;
-    record = (struct grant_record)GRANT_RECORD_INIT;
+    memset(&record, 0, sizeof(record)); /* handed over */
     return 0;
 }

@@ -176,7 +176,7 @@ bool journal_content_is_torn(const struct journal_content *content)
 
 /* --- the lock --- */
 
-static int take_lock(struct journal *journal, struct error *err)
+static int take_lock(struct journal *journal, struct journal **ret_locked, struct error *err)
 {
     char path[PATH_MAX];
 
@@ -188,6 +188,7 @@ static int take_lock(struct journal *journal, struct error *err)
     while (flock(journal->lock_fd, LOCK_EX) < 0)
         if (errno != EINTR)
             return error_set_errno(err, -errno, "cannot lock %s", path);
+    *ret_locked = journal;
     return 0;
 }
 
@@ -238,11 +239,10 @@ bool journal_is_open(const struct journal *journal)
 int journal_reserve(struct journal *journal, struct error *err)
 {
     cleanup_lock struct journal *locked = NULL;
-    int r = take_lock(journal, err);
+    int r = take_lock(journal, &locked, err);
 
     if (r < 0)
         return r;
-    locked = journal;
     if (!is_as_left(journal))
         return JOURNAL_CHANGED;
     reserve(journal);
@@ -284,11 +284,10 @@ static int replace(struct journal *journal, const void *records, size_t size, st
 int journal_rewrite(struct journal *journal, const void *records, size_t size, struct error *err)
 {
     cleanup_lock struct journal *locked = NULL;
-    int r = take_lock(journal, err);
+    int r = take_lock(journal, &locked, err);
 
     if (r < 0)
         return r;
-    locked = journal;
     return is_as_left(journal) ? replace(journal, records, size, err) : JOURNAL_CHANGED;
 }
 
@@ -314,11 +313,10 @@ static int write_and_sync(struct journal *journal, const void *records, size_t s
 int journal_append(struct journal *journal, const void *records, size_t size, struct error *err)
 {
     cleanup_lock struct journal *locked = NULL;
-    int r = take_lock(journal, err);
+    int r = take_lock(journal, &locked, err);
 
     if (r < 0)
         return r;
-    locked = journal;
     if (!is_as_left(journal))
         return JOURNAL_CHANGED;
     r = write_and_sync(journal, records, size);
@@ -470,10 +468,9 @@ int journal_load(struct journal *journal, struct journal_content *ret_content, s
     int r = file_make_directory(journal->folder, err);
 
     if (r == 0)
-        r = take_lock(journal, err);
+        r = take_lock(journal, &locked, err);
     if (r < 0)
         return r;
-    locked = journal;
     r = load(journal, &content, err);
     if (r < 0) {
         close_file(journal);

@@ -321,7 +321,7 @@ int server_new(uv_loop_t *loop, int fd, const struct server_page *pages, size_t 
     server->daemon = start_daemon(server, fd);
     if (!server->daemon)
         return error_set_errno(err, errno ? -errno : -EIO, "cannot serve HTTP");
-    own_fd = -1; /* libmicrohttpd closes it */
+    (void)TAKE_FD(own_fd); /* libmicrohttpd closes it */
     start_handles(server, loop);
     *ret_server = TAKE_PTR(server);
     return 0;

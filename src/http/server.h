@@ -28,8 +28,9 @@ struct server_page {
 typedef void server_ask_fn(const struct server_page *page, struct server_request *request,
                            void *userdata);
 
-/* A socket listening at this address (base/address.h): its descriptor, or a negative errno. */
-int server_listen(const char *address, struct error *err);
+/* A socket listening at the address that text names (base/address.h): its descriptor, or a negative
+ * errno. */
+int server_listen(const char *text, struct error *err);
 
 /* Takes ownership of fd, also on failure. pages are borrowed. */
 int server_new(uv_loop_t *loop, int fd, const struct server_page *pages, size_t n_pages,

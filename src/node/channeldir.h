@@ -5,7 +5,7 @@
  * The sockets below --channel-dir: one for each program, in a folder of its own.
  *
  * All containers beside the agent run as one user, so a hello proves nothing. What a program can
- * reach is decided by the folder that its container mounts: whoever takes over gpuslice-http cannot
+ * reach is decided by the folder that its container mounts: an attacker in gpuslice-http cannot
  * act as gpuslice-nodesync, nor keep the probe out. The probe's folder is for the agent's own user
  * and root.
  */

@@ -26,7 +26,8 @@ static uint32_t get_number(const uint8_t *at, unsigned n_bytes)
 void proc_frame_write_header(const struct proc_frame *frame,
                              uint8_t header[PROC_FRAME_HEADER_BYTES])
 {
-    memcpy(header, "gs", 2);
+    header[0] = 'g';
+    header[1] = 's';
     header[2] = PROC_FRAME_VERSION;
     header[3] = (uint8_t)frame->type;
     put_number(header + 4, frame->kind, 2);

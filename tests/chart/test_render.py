@@ -162,7 +162,7 @@ def test_the_channel():
         volume, = [one for one in rendered.pod['volumes'] if one['name'] == f'channel-{role}']
         assert set(volume['emptyDir']) == {'medium', 'sizeLimit'}
         assert rendered.mounts[f'{CHANNEL}/{role}'] == (f'channel-{role}', False)
-        # The hello is a word that anybody can say: whoever sees another's socket is the other.
+        # The hello proves nothing: a container that sees another's socket can act as the other.
         users = {name for name in rendered.containers if f'{CHANNEL}/{role}' in rendered.mounts_of(name)}
         assert users == {'agent', role} & set(rendered.containers)
     assert not [path for name in rendered.containers for path in rendered.mounts_of(name) if path == CHANNEL]
