@@ -236,7 +236,7 @@ def test_one_container_is_killed(cluster, chart, container):  # noqa: F811
 def test_nobody_who_asks_by_http_stops_the_agent(cluster, chart):  # noqa: F811
     """The container that serves HTTP hangs, with many clients: the agent's probes do not ask it."""
     start(cluster, chart)
-    cluster.wait('its address', lambda: 'podIP' in chart.pod()['status'])
+    cluster.wait('it serves', lambda: metrics(chart))
     pid, address = chart.pid('http'), chart.pod()['status']['podIP']
     os.kill(pid, signal.SIGSTOP)
     clients = [socket.create_connection((address, 9400), timeout=5) for _ in range(100)]
