@@ -29,7 +29,7 @@ LOOK_S = 0.05  # how often kubelet.sock is looked at
 
 
 def say(*words):
-    print(*words, flush=True)
+    print(' '.join(map(str, words)) + '\n', end='', flush=True)  # in one piece: several threads write
 
 
 class Plugin(services.DevicePluginServicer):

@@ -210,6 +210,10 @@ def is_connected(chart):  # noqa: F811
     return '\ngpuslice_cluster_connected 1\n' in metrics(chart)
 
 
+def ready(chart):  # noqa: F811
+    return {one['name']: one['ready'] for one in chart.pod()['status'].get('containerStatuses', [])}
+
+
 @pytest.mark.parametrize('container', CONTAINERS)
 def test_one_container_is_killed(cluster, chart, container):  # noqa: F811
     """The kubelet starts it again; the two others run on and find it, and what the Node shows stays."""
@@ -237,6 +241,7 @@ def test_nobody_who_asks_by_http_stops_the_agent(cluster, chart):  # noqa: F811
     """The container that serves HTTP hangs, with many clients: the agent's probes do not ask it."""
     start(cluster, chart)
     cluster.wait('it serves', lambda: metrics(chart))
+    cluster.wait('each is ready', lambda: ready(chart) == {name: True for name in CONTAINERS}, 60)
     pid, address = chart.pid('http'), chart.pod()['status']['podIP']
     os.kill(pid, signal.SIGSTOP)
     clients = [socket.create_connection((address, 9400), timeout=5) for _ in range(100)]
@@ -245,8 +250,7 @@ def test_nobody_who_asks_by_http_stops_the_agent(cluster, chart):  # noqa: F811
             said = cluster.kubectl('-n', SYSTEM, 'exec', chart.pod()['metadata']['name'], '-c', 'agent', '--',
                                    '/usr/bin/gpuslice-node', f'--part={part}')
             assert said == 'ok\n'
-        states = {one['name']: one['ready'] for one in chart.pod()['status']['containerStatuses']}
-        assert states == {name: True for name in CONTAINERS}
+        assert ready(chart) == {name: True for name in CONTAINERS}
     finally:
         for client in clients:
             client.close()
