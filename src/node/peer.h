@@ -10,7 +10,7 @@
 enum {
     PEER_HELLO_MS = 60000,      /* a program may start slowly on a busy machine */
     PEER_MAX_RECEIVE = 1 << 20, /* bytes of a message to the agent */
-    PEER_PING_DEADLINES = 3,    /* a program silent for this many deadlines is pinged */
+    PEER_PING_DEADLINES = 6,    /* a program silent for this many deadlines is pinged */
 };
 
 #define PEER_AGENT  "agent"      /* the agent's name, for its hello */

@@ -289,9 +289,18 @@ static void take_hello(struct channel *channel, const struct proc_frame *frame)
         channel->callbacks.on_hello(channel, channel->peer, channel->userdata);
 }
 
+static void end_ping(struct channel *channel)
+{
+    if (!channel->pinged_ms)
+        return;
+    channel->pinged_ms = 0;
+    channel->armed_ms = UINT64_MAX; /* else the deadline of the answer wakes us for nothing */
+    arm(channel, channel->has_ended ? 0 : next_due_ms(channel));
+}
+
 static void take_frame(struct channel *channel, const struct proc_frame *frame)
 {
-    channel->pinged_ms = 0;
+    end_ping(channel);
     if (frame->type != PROC_FRAME_HELLO && !*channel->peer) {
         end(channel, CHANNEL_PROTOCOL, "the peer did not say hello first");
         return;
