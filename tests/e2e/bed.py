@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from string import Template
 
@@ -287,7 +288,7 @@ class Bed(ControlPlane):
             self.scheduler.start()
             quiet('ip', 'address', 'add', f'{SERVICE}/32', 'dev', 'lo')
             self.proxy.start()
-            self.kubelet.start()
+            self.start_kubelet()
             self.await_('the default service account', self.has_default_account)
             self.await_('the node to be Ready', self.is_ready)
         except BaseException:
@@ -388,6 +389,23 @@ class Bed(ControlPlane):
         self.containerd.start()
         self.await_('containerd', lambda: self.ctr('version', check=False) is not None, 30)
 
+    def start_kubelet(self):
+        """A kubelet ends when containerd answers, but not yet for the CRI. systemd starts it again, and so do we."""
+        def is_up():
+            if not self.kubelet.pid:
+                self.kubelet.start()
+            with contextlib.suppress(OSError), urllib.request.urlopen('http://127.0.0.1:10248/healthz', timeout=5) as answer:
+                return answer.status == 200
+        self.await_('the kubelet', is_up)
+
+    def check(self):
+        """Every program runs. One that ended is started again, so that it fails one test and not all that follow."""
+        died = [one for one in [self.containerd, *reversed(self.programs)] if not one.pid]
+        for one in died:
+            one.start()
+        if died:
+            raise BedError(''.join(f'{one.name} had ended, and is started again:\n{one.tail()}\n' for one in died))
+
     def restart_containerd(self):
         self.containerd.end()
         self.start_containerd()
@@ -413,7 +431,7 @@ class Bed(ControlPlane):
         for folder in (self.run, CDI, STATE):
             quiet('rm', '-rf', '--one-file-system', folder)
         self.start_containerd()
-        self.kubelet.start()
+        self.start_kubelet()
 
     def end_containers(self):
         """Every container of this containerd and its shims, without asking it."""

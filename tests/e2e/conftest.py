@@ -65,6 +65,7 @@ def plane():
 
 @pytest.fixture
 def cluster(bed):
+    bed.check()
     made = Cluster(bed)
     yield made
     made.clean()

@@ -197,8 +197,9 @@ def test_a_reboot_keeps_what_was_granted(cluster, agent, bed):
     bed.reboot()
     if agent.is_process():
         agent.resume()
+    # What the API server says is first what was before: so what runs, too.
+    cluster.wait('four that run', lambda: len(cluster.containers()) == 4 and len(cluster.pods(phase='Running')) == 4, 150)
     cluster.wait_allocatable(16, timeout=120)
-    cluster.wait_running(4, timeout=150)
     cluster.wait('the grants of now', lambda: held().items() <= Ledger(log_of(agent)).holders.items())
     # A pod that the kubelet kept has the grant of before, and no pod lost its limits by being adopted. The kubelet
     # may also have rejected pods, before the agent registered: their successors have grants of their own.
