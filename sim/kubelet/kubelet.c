@@ -25,6 +25,20 @@ static int path_in_root(const struct kubelet *kubelet, const char *name, struct 
     return text_failed(path) ? -ENOMEM : 0;
 }
 
+/* A file in the folder where plugins register, or that folder itself. */
+static int path_in_plugins(const struct kubelet *kubelet, const char *name, struct text *path)
+{
+    if (kubelet->options->plugin_dir) {
+        text_clear(path);
+        text_add(path, kubelet->options->plugin_dir);
+    } else if (path_in_root(kubelet, "device-plugins", path) < 0) {
+        return -ENOMEM;
+    }
+    if (name)
+        text_addf(path, "/%s", name);
+    return text_failed(path) ? -ENOMEM : 0;
+}
+
 bool kubelet_is_active(const char *pod_uid, void *userdata)
 {
     const struct kubelet *kubelet = userdata;
@@ -107,7 +121,7 @@ void kubelet_save(struct kubelet *kubelet)
     int r = 0;
 
     if (kubelet->checkpoint_dirty) {
-        r = path_in_root(kubelet, "device-plugins/" CHECKPOINT_NAME, &path);
+        r = path_in_plugins(kubelet, CHECKPOINT_NAME, &path);
         if (r == 0)
             r = checkpoint_store(text_string(&path), &kubelet->manager, &err);
     }
@@ -194,7 +208,7 @@ static void take_over(struct kubelet *kubelet)
 {
     cleanup_text struct text path = TEXT_INIT;
     struct error err = ERROR_INIT;
-    int r = path_in_root(kubelet, "device-plugins/" CHECKPOINT_NAME, &path);
+    int r = path_in_plugins(kubelet, CHECKPOINT_NAME, &path);
 
     if (r == 0)
         r = checkpoint_load(text_string(&path), clock_now_ms(), &kubelet->manager, &err);
@@ -215,7 +229,7 @@ static int listen_all(struct kubelet *kubelet, struct error *err)
     if (r == 0)
         r = podlister_new(kubelet, text_string(&path), &kubelet->podlister, err);
     if (r == 0)
-        r = path_in_root(kubelet, "device-plugins", &path);
+        r = path_in_plugins(kubelet, NULL, &path);
     if (r == 0)
         r = registry_new(kubelet, text_string(&path), &kubelet->registry, err);
     return r;

@@ -48,7 +48,8 @@ static const char usage[] =
     "them\n  gpuslice-kubelet logs POD              print the output of its container\n  "
     "gpuslice-kubelet wait --for CONDITION  wait until it holds; 1 on timeout\n\n  --root-dir DIR  "
     "          instead of " DEFAULT_ROOT
-    "\n  -n, --namespace NAME      instead of default\n  -o, --output table|json   of get\n  -f, "
+    "\n  --device-plugin-dir DIR   for plugins; default ROOT/device-plugins\n  "
+    "-n, --namespace NAME      instead of default\n  -o, --output table|json   of get\n  -f, "
     "--filename FILE       of apply; - is standard input\n  -c, --container NAME      of logs\n  "
     "--for CONDITION           pods=N (running), pods.PHASE=N,\n                            "
     "RESOURCE=N (allocatable), capacity:RESOURCE=N,\n                            "
@@ -352,6 +353,7 @@ enum long_option {
     OPTION_ROOT = 256,
     OPTION_RUN,
     OPTION_ENV,
+    OPTION_PLUGINS,
     OPTION_KEEP,
     OPTION_BACK_OFF,
     OPTION_NODE,
@@ -365,6 +367,7 @@ static const struct option options[] = {
     {"root-dir", required_argument, NULL, OPTION_ROOT},
     {"run", required_argument, NULL, OPTION_RUN},
     {"env", required_argument, NULL, OPTION_ENV},
+    {"device-plugin-dir", required_argument, NULL, OPTION_PLUGINS},
     {"keep-pods", no_argument, NULL, OPTION_KEEP},
     {"restart-back-off", required_argument, NULL, OPTION_BACK_OFF},
     {"node-name", required_argument, NULL, OPTION_NODE},
@@ -395,6 +398,9 @@ static bool take_option(struct arguments *arguments, int option, char *value)
         return add_rule(&arguments->kubelet.command, value);
     case OPTION_ENV:
         return add_variable(&arguments->kubelet.command, value);
+    case OPTION_PLUGINS:
+        arguments->kubelet.plugin_dir = value;
+        break;
     case OPTION_KEEP:
         arguments->kubelet.keep_pods = true;
         break;

@@ -247,11 +247,9 @@ static void wipe(const char *directory)
     while (dir && (entry = readdir(dir))) {
         struct stat info;
 
-        if (str_equal(entry->d_name, CHECKPOINT_NAME) ||
-            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
-            S_ISDIR(info.st_mode))
-            continue;
-        unlinkat(dirfd(dir), entry->d_name, 0);
+        /* Other files stay (1.36, CleanupPluginDirectory); a link to a socket goes. */
+        if (fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISSOCK(info.st_mode))
+            unlinkat(dirfd(dir), entry->d_name, 0);
     }
     if (dir)
         closedir(dir);

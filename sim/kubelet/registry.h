@@ -15,7 +15,7 @@
 struct kubelet;
 struct registry;
 
-/* Wipes the directory (except subdirectories and the checkpoint), then listens in it. */
+/* Removes every socket from the directory, as CleanupPluginDirectory does, then listens in it. */
 int registry_new(struct kubelet *kubelet, const char *directory, struct registry **ret_registry,
                  struct error *err);
 

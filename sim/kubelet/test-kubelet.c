@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -649,20 +651,55 @@ static void test_stop_leaves_nothing(void **state)
     await(bed, !is_alive(pid));
 }
 
+static void leave_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_true(strlen(path) < sizeof(address.sun_path));
+    strcpy(address.sun_path, path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+}
+
+/* Sockets go, files and folders of others stay. */
 static void test_start_wipes_the_folder(void **state)
 {
     struct bed *bed = *state;
-    char stale[160], folder[160];
+    char stale[108], file[128], folder[128];
     struct stat info;
 
     stop_kubelet(bed);
     snprintf(stale, sizeof(stale), "%s/stale.sock", bed->plugins);
     snprintf(folder, sizeof(folder), "%s/folder", bed->plugins);
-    assert_int_equal(file_write_atomic(stale, "", 0, 0600, NULL), 0);
+    snprintf(file, sizeof(file), "%s/config.json", bed->plugins);
+    leave_socket(stale);
+    assert_int_equal(file_write_atomic(file, "", 0, 0600, NULL), 0);
     assert_int_equal(mkdir(folder, 0755), 0);
     start_kubelet(bed);
     assert_int_equal(stat(stale, &info), -1);
+    assert_int_equal(stat(file, &info), 0);
     assert_int_equal(stat(folder, &info), 0);
+}
+
+/* A kubelet whose root lies elsewhere: plugins and the checkpoint do not move with it. */
+static void test_plugins_beside_the_root(void **state)
+{
+    struct bed *bed = *state;
+    char path[160];
+    struct stat info;
+
+    stop_kubelet(bed);
+    snprintf(bed->plugins, sizeof(bed->plugins), "%s/elsewhere", bed->root);
+    bed->options.plugin_dir = bed->plugins;
+    start_kubelet(bed);
+    snprintf(path, sizeof(path), "%s/kubelet.sock", bed->plugins);
+    assert_int_equal(stat(path, &info), 0);
+    snprintf(path, sizeof(path), "%s/" CHECKPOINT_NAME, bed->plugins);
+    await(bed, stat(path, &info) == 0);
+    snprintf(path, sizeof(path), "%s/pod-resources/kubelet.sock", bed->root);
+    assert_int_equal(stat(path, &info), 0);
 }
 
 /* ---- pod-resources ---- */
@@ -803,6 +840,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_second_stop_kills, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_start_wipes_the_folder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_plugins_beside_the_root, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_podresources, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_view, set_up, tear_down),
     };

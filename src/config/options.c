@@ -338,7 +338,8 @@ static const struct option options[] = {
      .standard = "/var/lib/kubelet/device-plugins/kubelet.sock",
      .flags = "kubelet-socket",
      .variables = "KUBELET_SOCKET",
-     .help = "the kubelet's socket; empty: serve, but do not register"},
+     .help = "the kubelet's socket, in one place for any root of the kubelet; empty: serve, but do "
+             "not register"},
     {.kind = &kind_borrowed_path,
      AGENT(plugin_dir),
      .flags = "device-plugin-dir",
@@ -349,7 +350,7 @@ static const struct option options[] = {
      .standard = "/var/lib/kubelet/pod-resources/kubelet.sock",
      .flags = "pod-resources-socket",
      .variables = "GPUSLICE_POD_RESOURCES_SOCKET",
-     .help = "the kubelet's pod-resources socket; empty: not used"},
+     .help = "the kubelet's pod-resources socket, in the kubelet's root; empty: not used"},
     {.kind = &kind_borrowed_path,
      AGENT(cdi_dir),
      .standard = "/var/run/cdi",

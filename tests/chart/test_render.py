@@ -232,16 +232,24 @@ def test_what_the_values_add():
               'extraEnv': [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': '0'}],
               'extraVolumes': [{'name': 'sim', 'hostPath': {'path': '/opt/sim'}}],
               'extraVolumeMounts': [{'name': 'sim', 'mountPath': '/sim', 'readOnly': True}],
-              'podLabels': {'team': 'ml'}, 'podAnnotations': {'a': 'b'}, 'kubeletDir': '/data/kubelet'}
+              'podLabels': {'team': 'ml'}, 'podAnnotations': {'a': 'b'}}
     rendered = render(values)
     assert rendered.agent['args'] == ['--log-level=debug']
     assert rendered.environment['NVIDIA_VISIBLE_DEVICES'] == '0'
     assert rendered.environment['GPUSLICE_LOG_FORMAT'] == 'json'
     assert rendered.mounts['/sim'] == ('/opt/sim', True)
-    assert rendered.mounts['/var/lib/kubelet/device-plugins'] == ('/data/kubelet/device-plugins', False)
     meta = rendered.only('DaemonSet')['spec']['template']['metadata']
     assert meta['labels']['team'] == 'ml'
     assert meta['annotations'] == {'a': 'b', 'kubectl.kubernetes.io/default-container': 'agent'}
+
+
+@pytest.mark.parametrize('written', ['/var/lib/kubelet', '/var/lib/k0s/kubelet', '/data/kubelet/', None])
+def test_a_kubelet_with_another_root(written):
+    """Only pod-resources moves with its --root-dir."""
+    rendered = render({'kubeletDir': written})
+    root = (written or '/var/lib/kubelet').rstrip('/')
+    assert rendered.mounts['/var/lib/kubelet/device-plugins'] == ('/var/lib/kubelet/device-plugins', False)
+    assert rendered.mounts['/var/lib/kubelet/pod-resources'] == (f'{root}/pod-resources', True)
 
 
 def test_one_node_in_trouble_does_not_stop_an_upgrade():

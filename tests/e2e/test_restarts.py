@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of the node end and come back while pods run: the same processes keep the same slices."""
+import contextlib
 import time
 
 import pytest
 from agents import replicas
+from bed import PLUGINS
 from cluster import Timeline
 
 
@@ -40,6 +42,46 @@ def test_kubelet(cluster, agent, bed, how):
     agent.wait_line('registered with the kubelet')
     print(f'TIME kubelet start -> registered: {time.monotonic() - started:.2f} s')
     unharmed(cluster, before, line, f'kubelet {how}')
+
+
+@contextlib.contextmanager
+def rooted(bed, folder):
+    """The node's kubelet with another --root-dir."""
+    usual = bed.kubelet.argv
+    bed.kubelet.end()
+    bed.kubelet.argv = [*usual, f'--root-dir={folder}']
+    bed.kubelet.start()
+    try:
+        yield
+    finally:
+        bed.kubelet.end()
+        bed.kubelet.argv = usual
+        bed.kubelet.start()
+        bed.unmount(folder)
+
+
+def test_kubelet_with_another_root(cluster, agent, bed):
+    """Plugins and the checkpoint stay where they always are; pod-resources moves, and is found."""
+    if agent.is_process():
+        pytest.skip('the chart says where pod-resources lies')
+    root = bed.folder / 'kubelet-root'
+    with rooted(bed, root):
+        bed.await_('the node to be Ready', bed.is_ready)
+        try:
+            agent.start(replicas(4), f'kubeletDir={root}')
+            cluster.wait_allocatable(16)
+            assert (PLUGINS / 'gpuslice-gpu.sock').is_socket() and (PLUGINS / 'kubelet.sock').is_socket()
+            assert (root / 'pod-resources/kubelet.sock').is_socket() and not (root / 'device-plugins').exists()
+            cluster.deploy('demo', 1)
+            cluster.wait_running(1)
+            [name] = [one['metadata']['name'] for one in cluster.pods()]
+            for gpu in range(4):
+                agent.sim('inject', 'xid', gpu, 79)
+            # Only pod-resources says which pod holds a slice of a GPU.
+            cluster.wait(f'an event on {name}', lambda: any(one['reason'] == 'GPUUnhealthy' for one in cluster.events('Pod', name)))
+        finally:
+            agent.remove()
+            cluster.clean()
 
 
 def test_agent_killed(cluster, agent):

@@ -159,7 +159,8 @@ class Node:
     def __init__(self, folder):
         self.folder = folder
         self.kubelet_root = folder / 'kubelet'
-        self.plugins = self.kubelet_root / 'device-plugins'
+        # Beside the kubelet's root and not in it, as on nodes whose kubelet has another --root-dir.
+        self.plugins = folder / 'device-plugins'
         self.cdi = folder / 'cdi'
         self.config = folder / 'config.yaml'
         self.environment = dict(os.environ, GPUSLICE_SIM_STATE=str(folder / 'machine.state'),
@@ -195,7 +196,8 @@ class Node:
         return self.run('gpuslice-sim', *arguments).stdout
 
     def start_kubelet(self, *arguments):
-        kubelet = self.start('gpuslice-kubelet', '--root-dir', self.kubelet_root, 'run', *arguments)
+        kubelet = self.start('gpuslice-kubelet', '--root-dir', self.kubelet_root, '--device-plugin-dir', self.plugins, 'run',
+                             *arguments)
         kubelet.wait_line('ready')
         return kubelet
 
