@@ -7,9 +7,9 @@
 
 static int bad(const char *text, struct error *err)
 {
-    return error_set(err, -EINVAL,
-                     "expected an address such as 127.0.0.1:9400, :9400 or [::1]:9400, got \"%s\"",
-                     text);
+    return error_set(
+        err, -EINVAL,
+        "expected an address such as 127.0.0.1:19400, :19400 or [::1]:19400, got \"%s\"", text);
 }
 
 int address_parse(const char *text, struct address *ret_address, struct error *err)

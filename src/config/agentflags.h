@@ -15,7 +15,7 @@ struct agent_flags {
     const char *plugin_dir; /* --device-plugin-dir: directory of our sockets; default: that of the
                                kubelet socket */
     const char
-        *http_address;     /* --http-address, GPUSLICE_HTTP_ADDRESS: "127.0.0.1:9400"; "" = none */
+        *http_address;     /* --http-address, GPUSLICE_HTTP_ADDRESS: "127.0.0.1:19400"; "" = none */
     const char *cdi_dir;   /* --cdi-dir: "/var/run/cdi" */
     const char *state_dir; /* --state-dir: "/run/gpuslice" */
     const char *grant_dir; /* --grant-dir: "/var/lib/gpuslice"; NULL = nothing is recorded */

@@ -170,7 +170,7 @@ static int parse_address(const struct option *option, const char *text, void *sl
 
     if (*text && address_parse(text, &address, NULL) < 0)
         return error_set(err, -EINVAL,
-                         "expected an address such as 127.0.0.1:9400, :9400 or nothing, got '%s'",
+                         "expected an address such as 127.0.0.1:19400, :19400 or nothing, got '%s'",
                          show(text).text);
     return parse_borrowed(option, text, slot, err);
 }

@@ -371,7 +371,7 @@ static const struct option options[] = {
      .help = "where to record what pods were given; not recorded when empty"},
     {.kind = &kind_address,
      AGENT(http_address),
-     .standard = "127.0.0.1:9400",
+     .standard = "127.0.0.1:19400",
      .flags = "http-address",
      .variables = "GPUSLICE_HTTP_ADDRESS",
      .help = "where to serve health and metrics; empty: nowhere"},

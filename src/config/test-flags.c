@@ -65,7 +65,7 @@ static void test_defaults(void **state)
     assert_null(s.flags.config_key);
     assert_string_equal(s.flags.kubelet_socket, "/var/lib/kubelet/device-plugins/kubelet.sock");
     assert_string_equal(s.flags.plugin_dir, "/var/lib/kubelet/device-plugins");
-    assert_string_equal(s.flags.http_address, "127.0.0.1:9400");
+    assert_string_equal(s.flags.http_address, "127.0.0.1:19400");
     assert_string_equal(s.flags.cdi_dir, "/var/run/cdi");
     assert_string_equal(s.flags.state_dir, "/run/gpuslice");
     assert_string_equal(s.flags.grant_dir, "/var/lib/gpuslice");
@@ -315,23 +315,23 @@ static void test_each_fault_names_flag_or_variable(void **state)
          {NULL},
          "error --driver-deadline: '0.1ms' is outside 1ms "
          "... 1h"},
-        {{"--http-address=9400"},
+        {{"--http-address=19400"},
          {NULL},
          "error --http-address: expected an address such as "
-         "127.0.0.1:9400, :9400 or nothing, got '9400'"},
-        {{"--http-address=[::1]:9400"}, {NULL}, ""},
+         "127.0.0.1:19400, :19400 or nothing, got '19400'"},
+        {{"--http-address=[::1]:19400"}, {NULL}, ""},
         {{"--http-address=:99999"},
          {NULL},
          "error --http-address: expected an address such as "
-         "127.0.0.1:9400, :9400 or nothing, got ':99999'"},
+         "127.0.0.1:19400, :19400 or nothing, got ':99999'"},
         {{"--http-address=127.0.0.1:0"},
          {NULL},
          "error --http-address: expected an address such as "
-         "127.0.0.1:9400, :9400 or nothing, got '127.0.0.1:0'"},
+         "127.0.0.1:19400, :19400 or nothing, got '127.0.0.1:0'"},
         {{"--http-address=foo:bar:80"},
          {NULL},
          "error --http-address: expected an address such as "
-         "127.0.0.1:9400, :9400 or nothing, got 'foo:bar:80'"},
+         "127.0.0.1:19400, :19400 or nothing, got 'foo:bar:80'"},
         {{"--imex-channel-ids=0,1"},
          {NULL},
          "error --imex-channel-ids: only channel 0 is supported; write 0 or nothing, not '0,1'"},

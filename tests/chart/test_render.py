@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, notes, render
+from conftest import AGENT, CHART, ROOT, notes, render
 from nvidia import AFFINITY
 
 GUIDE = 'version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'
@@ -171,7 +171,7 @@ def test_the_channel():
         assert rendered.containers[name]['command'][:2] == [f'/usr/bin/gpuslice-{name}', f'--connect={CHANNEL}/{name}/agent.sock']
 
 
-@pytest.mark.parametrize('values', [{}, {'readinessPath': '/readyz'}, {'httpAddress': ''}, {'httpAddress': '127.0.0.1:9400'}])
+@pytest.mark.parametrize('values', [{}, {'readinessPath': '/readyz'}, {'httpAddress': ''}, {'httpAddress': '127.0.0.1:19400'}])
 def test_no_http_decides_about_the_agent(values):
     """Its probes ask it itself; the container that serves HTTP has none, so no client makes the pod unready."""
     rendered = render(values)
@@ -182,7 +182,7 @@ def test_no_http_decides_about_the_agent(values):
     assert not [name for name, one in rendered.containers.items() if name != 'agent' and 'Probe' in ''.join(one)]
 
 
-@pytest.mark.parametrize('address', [':9400', '[::]:9500', '127.0.0.1:9400', '0.0.0.0:80', ''])
+@pytest.mark.parametrize('address', [':19400', '[::]:9500', '127.0.0.1:19400', '0.0.0.0:80', ''])
 def test_one_container_serves_http(address):
     rendered = render({'httpAddress': address})
     assert 'ports' not in rendered.agent and 'GPUSLICE_HTTP_ADDRESS' not in rendered.environment
@@ -191,6 +191,32 @@ def test_one_container_serves_http(address):
         http = rendered.containers['http']
         assert http['command'][2:] == [address]
         assert http['ports'] == [{'name': 'http', 'containerPort': int(address.rsplit(':', 1)[1]), 'protocol': 'TCP'}]
+
+
+@pytest.mark.parametrize('values,declared', [
+    ({}, True), ({'hostNetwork': True}, False), ({'devicePlugin': {'enableHostNetwork': True}}, False),
+    ({'hostNetwork': 'true', 'podMonitor': {'enabled': True}}, True), ({'podMonitor': {'enabled': True}}, True)])
+def test_no_port_of_the_node_is_reserved(values, declared):
+    """A pod that declares a port in the host's network stays Pending where another has it."""
+    assert ('ports' in render(values).containers['http']) == declared
+
+
+# What others serve on a node of a cluster with GPUs, beside which ours must run.
+NEIGHBOURS = {9400: 'dcgm-exporter', 9100: 'node-exporter', 9394: 'HAMi', 9395: 'HAMi', 5555: 'DCGM', 8080: 'gpu-operator',
+              10248: 'kubelet', 10249: 'kube-proxy', 10250: 'kubelet', 10255: 'kubelet', 10256: 'kube-proxy',
+              61678: 'aws-node', 61679: 'aws-node', 9808: 'CSI drivers'}
+
+
+def test_one_port_of_our_own_everywhere():
+    """Chart, program and manual have one default, which is no neighbour's, no NodePort and not ephemeral."""
+    port = yaml.safe_load((CHART / 'values.yaml').read_text())['httpAddress'].lstrip(':')
+    assert render().containers['http']['ports'][0]['containerPort'] == int(port)
+    assert 1024 < int(port) < 30000 and int(port) not in NEIGHBOURS
+    said = subprocess.run([AGENT, '--help'], check=True, capture_output=True, text=True).stdout.split('--http-address')[1]
+    assert f'Default: 127.0.0.1:{port}.' in ' '.join(said.split('[GPUSLICE_HTTP_ADDRESS]')[0].split())
+    for page in ('doc/man/gpuslice-node.8.scd', 'deploy/gpuslice.yml', 'deploy/helm/gpuslice/templates/podmonitor.yaml'):
+        found = set(re.findall(r'(?<=:)[0-9]{4,5}\b', (ROOT / page).read_text())) & {port, *map(str, NEIGHBOURS)}
+        assert found == {port}, page
 
 
 @pytest.mark.parametrize('switch', [False, 'false'])

@@ -153,7 +153,7 @@ def test_an_unknown_word_is_named(values, where, word):
 @pytest.mark.parametrize('values,sentence', [
     ({'migStrategy': 'some'}, "one of 'none', 'single', 'mixed'"), ({'failOnInitError': 'yes'}, 'want null or boolean'),
     ({'deviceListStrategy': 'envar'}, 'does not match pattern'), ({'deviceListStrategy': ['envar']}, "one of 'envvar'"),
-    ({'deviceIDStrategy': 'name'}, "'uuid', 'index'"), ({'httpAddress': '9400'}, 'does not match pattern'),
+    ({'deviceIDStrategy': 'name'}, "'uuid', 'index'"), ({'httpAddress': '19400'}, 'does not match pattern'),
     ({'readinessPath': '/metrics'}, "'/healthz', '/readyz'"), ({'config': {'map': {'a': 3}}}, '/config/map/a'),
 ])
 def test_a_wrong_value_is_named(values, sentence):

@@ -331,7 +331,7 @@ class ChartAgent:
 
     def metrics(self):
         pod = self.pod()
-        return scrape(f"{pod['status'].get('podIP')}:9400") if pod else ''
+        return scrape(f"{pod['status'].get('podIP')}:19400") if pod else ''
 
     # --- its log, from the kubelet's files ---
 

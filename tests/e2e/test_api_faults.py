@@ -490,7 +490,7 @@ def way(bed, agent):
 
 
 def is_ready(agent):
-    with urllib.request.urlopen(f"http://{agent.pod()['status']['podIP']}:9400/readyz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{agent.pod()['status']['podIP']}:19400/readyz", timeout=5) as answer:
         return answer.status == 200
 
 

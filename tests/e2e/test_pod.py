@@ -2,17 +2,19 @@
 """The agent's pod: what each process of it may do, as doc/privileges.md tells; what those on the network
 cannot open; and that its containers come and go by themselves, without a pod that notices."""
 import ctypes
+import http.server
 import json
 import os
 import re
 import signal
 import socket
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
-from agents import CHART, CONTAINERS, EXAMPLES, ROOT, SYSTEM, replicas, tree
+from agents import CHART, CONTAINERS, EXAMPLES, ROOT, SYSTEM, replicas, scrape, tree
 from bed import has_ended, wait
 from test_install import chart, ours  # noqa: F401
 from test_restarts import eight
@@ -200,7 +202,7 @@ def pids(chart):  # noqa: F811
 def metrics(chart):  # noqa: F811
     """What Prometheus gets; nothing while nobody serves."""
     try:
-        with urllib.request.urlopen(f"http://{chart.pod()['status']['podIP']}:9400/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{chart.pod()['status']['podIP']}:19400/metrics", timeout=5) as answer:
             return answer.read().decode()
     except (OSError, KeyError):  # it is not up, or the Node's pod has no address yet
         return ''
@@ -244,7 +246,7 @@ def test_nobody_who_asks_by_http_stops_the_agent(cluster, chart):  # noqa: F811
     cluster.wait('each is ready', lambda: ready(chart) == {name: True for name in CONTAINERS}, 60)
     pid, address = chart.pid('http'), chart.pod()['status']['podIP']
     os.kill(pid, signal.SIGSTOP)
-    clients = [socket.create_connection((address, 9400), timeout=5) for _ in range(100)]
+    clients = [socket.create_connection((address, 19400), timeout=5) for _ in range(100)]
     try:
         for part in ('probe', 'probe-ready'):
             said = cluster.kubectl('-n', SYSTEM, 'exec', chart.pod()['metadata']['name'], '-c', 'agent', '--',
@@ -286,6 +288,30 @@ def test_readiness_by_resources(cluster, chart, peer):  # noqa: F811
     cluster.wait('not Ready', lambda: not is_ready())
     peer.end(signal.SIGTERM)
     cluster.wait('Ready again', is_ready)
+    assert restarts(chart) == {name: 0 for name in CONTAINERS}
+
+
+def test_a_stranger_has_our_port(cluster, chart):  # noqa: F811
+    """In the host's network, with our port taken by a program that answers 404: slices stay, and no container is killed."""
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+    with http.server.ThreadingHTTPServer(('', 19400), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        chart.start(replicas(4), 'devicePlugin.enableHostNetwork=true')
+        cluster.wait_allocatable(16)
+        chart.wait_line('cannot serve HTTP yet.*19400')
+        cluster.deploy('demo', 8)
+        cluster.wait_running(8)
+        before = cluster.state()
+        agent = chart.pod()['spec']['containers'][0]
+        assert 'exec' in agent['livenessProbe'] and not [one for one in chart.pod()['spec']['containers'] if 'ports' in one]
+        # As long as the probe needs to give up: twice its period.
+        cluster.stays({name: 0 for name in CONTAINERS}, lambda: restarts(chart), seconds=70)
+        assert cluster.node() == (16, 16) and cluster.state() == before
+        stranger.shutdown()
+    cluster.wait('metrics once the port is free', lambda: 'gpuslice_' in scrape('127.0.0.1:19400'), timeout=60)
     assert restarts(chart) == {name: 0 for name in CONTAINERS}
 
 

@@ -46,7 +46,7 @@ def readyz(agent):
     """(HTTP status, text)"""
     address = agent.pod()['status']['podIP']
     try:
-        with urllib.request.urlopen(f'http://{address}:9400/readyz', timeout=5) as answer:
+        with urllib.request.urlopen(f'http://{address}:19400/readyz', timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

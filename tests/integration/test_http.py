@@ -280,7 +280,7 @@ def test_an_answer_to_a_dead_http_program_ends_nobody(agent):
     assert agent.end() == 0
 
 
-@pytest.mark.parametrize('address', ['127.0.0.1:0', 'foo:bar:80', '9400'])
+@pytest.mark.parametrize('address', ['127.0.0.1:0', 'foo:bar:80', '19400'])
 def test_what_is_no_address_is_wrong_usage(node, address):
     agent = node.start_agent(GUIDE, '--http-address', address)
     agent.wait_line('expected an address')

@@ -10,7 +10,7 @@ a switch as text ("true"), a name as a number.
       "image" (dict "repository" "gpuslice/gpuslice" "tag" "" "pullPolicy" "IfNotPresent")
       "imagePullSecrets" list
       "nvidiaDriverCapabilities" "utility"
-      "httpAddress" ":9400" "readinessPath" "/healthz"
+      "httpAddress" ":19400" "readinessPath" "/healthz"
       "extraArgs" list "extraEnv" list "extraVolumes" list "extraVolumeMounts" list
       "devicePlugin" (dict "enabled" true)
       "updateStrategy" (dict "type" "RollingUpdate" "rollingUpdate" (dict "maxUnavailable" "10%"))
