@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lograte.h"
+#include "base/text.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
 #include "health/health.h"
@@ -17,7 +18,7 @@
 #include "health/xid.h"
 #include "node/machine.h"
 
-enum { XID_QUIET_MS = 10000 };
+enum { XID_QUIET_MS = 10000, BUS_PERIOD_MS = 60000 };
 
 struct driverwatch {
     uv_loop_t *loop;
@@ -29,11 +30,14 @@ struct driverwatch {
     void *userdata;
     struct driver *driver;
     uv_timer_t probe; /* while a device is unhealthy: when to probe again */
+    uv_timer_t bus;   /* while the GPUs are nobody's to slice: when to look at them again */
+    char reason[256]; /* why the driver is not available, while the timer runs */
     struct health health;
     struct healthfile healthfile;
     struct xid_filter xid_filter;
     struct lograte problem;          /* of facts.driver_problem */
     struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
+    unsigned n_open;                 /* timers that are being closed */
     int helper_pid;                  /* of the process that sent the last inventory */
 };
 
@@ -82,7 +86,8 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     bool changed, first = !watch->facts->machine_known;
     int outcome;
 
-    watch->facts->driver_problem[0] = '\0';
+    watch->facts->driver_problem[0] = watch->facts->unserved[0] = '\0';
+    uv_timer_stop(&watch->bus);
     lograte_end(&watch->problem);
     publisher_touch(watch->publisher);
     if (machine_update(&watch->facts->machine, seen, NULL, 0, &changed) < 0) {
@@ -113,25 +118,83 @@ static void report_driver_problem(struct driverwatch *watch, const char *message
     publisher_event(watch->publisher, true, "DriverNotAvailable", reason, NULL, 0);
 }
 
+static void on_bus_due(uv_timer_t *timer);
+
+/* What the kernel shows of GPUs that no driver's library answers for, where that is no problem. */
+static const char *const nothing_to_serve[] = {
+    [PCI_GPUS_NONE] = "",
+    [PCI_GPUS_PASSED_THROUGH] = "the GPUs of this node are passed through to virtual machines, by ",
+    [PCI_GPUS_TEGRA] = "the GPU of this node is a Tegra's, which this release does not serve",
+    [PCI_GPUS_WSL] = "this node is a WSL2 guest without NVIDIA's library; if Windows has an NVIDIA "
+                     "GPU, the pod needs NVIDIA's runtime (runtimeClassName)",
+};
+
+static void serve_nothing(struct driverwatch *watch, enum pci_gpus gpus, const char *driver)
+{
+    struct facts *facts = watch->facts;
+    const bool is_known = facts->machine_known;
+
+    snprintf(facts->unserved, sizeof(facts->unserved), "%s%s", nothing_to_serve[gpus],
+             gpus == PCI_GPUS_PASSED_THROUGH ? driver : "");
+    facts->driver_problem[0] = '\0';
+    facts->machine_known = true;
+    if (gpus != PCI_GPUS_NONE)
+        uv_timer_start(&watch->bus, on_bus_due, BUS_PERIOD_MS, BUS_PERIOD_MS);
+    publisher_touch(watch->publisher);
+    if (is_known)
+        return;
+    if (*facts->unserved)
+        log_info("this node has no GPU to serve", "reason", facts->unserved);
+    else
+        log_info("this node has no NVIDIA GPU; nothing to offer");
+    watch->on_machine(watch->userdata);
+}
+
+static void report_no_driver(struct driverwatch *watch, const char *driver)
+{
+    char hint[256] = "is the driver loaded, and does this container see its libraries? Where "
+                     "NVIDIA's runtime is not the default one, the chart needs runtimeClassName: "
+                     "nvidia";
+
+    if (*driver && !str_starts_with(driver, "nvidia"))
+        snprintf(hint, sizeof(hint),
+                 "the kernel's driver %s has the GPU: blacklist it, and load NVIDIA's", driver);
+    report_driver_problem(watch, "the NVIDIA driver is not available", hint);
+}
+
 static void on_unavailable(const char *reason, void *userdata)
 {
     struct driverwatch *watch = userdata;
+    struct facts *facts = watch->facts;
+    struct pci_holder holder;
+    enum pci_gpus gpus = pci_find_gpus(NULL, &holder);
 
-    snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem), "%s", reason);
-    if (watch->facts->machine_known) {
+    if (gpus != PCI_GPUS_PRESENT && !facts->machine.n_gpus) {
+        snprintf(watch->reason, sizeof(watch->reason), "%s", reason);
+        serve_nothing(watch, gpus, holder.driver);
+        return;
+    }
+    snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", reason);
+    if (facts->machine_known) {
         report_driver_problem(watch, "the driver is not available, retrying", NULL);
         apply_health(watch, health_unavailable(&watch->health, reason, clock_now_ms()));
         return;
     }
-    if (!pci_has_nvidia_gpu(NULL)) {
-        log_info("this node has no NVIDIA GPU; nothing to offer");
-        watch->facts->machine_known = true;
-        watch->on_machine(watch->userdata);
-        return;
-    }
-    report_driver_problem(watch, "the NVIDIA driver is not available",
-                          "is the driver loaded, and does this container see its libraries?");
+    report_no_driver(watch, holder.driver);
     watch->on_no_driver(watch->userdata);
+}
+
+/* GPUs may be taken back from virtual machines while we run. */
+static void on_bus_due(uv_timer_t *timer)
+{
+    struct driverwatch *watch = timer->data;
+
+    if (pci_find_gpus(NULL, NULL) != PCI_GPUS_PRESENT)
+        return;
+    uv_timer_stop(timer);
+    watch->facts->unserved[0] = '\0';
+    watch->facts->machine_known = false;
+    on_unavailable(watch->reason, watch);
 }
 
 static bool admits_xid(struct driverwatch *watch, const struct gpu_event *event)
@@ -238,6 +301,8 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
     healthfile_load(&watch->healthfile, &watch->health);
     uv_timer_init(watch->loop, &watch->probe);
     watch->probe.data = watch;
+    uv_timer_init(watch->loop, &watch->bus);
+    watch->bus.data = watch;
     *ret_watch = watch;
     return 0;
 }
@@ -255,6 +320,8 @@ static void on_closed(uv_handle_t *handle)
 {
     struct driverwatch *watch = handle->data;
 
+    if (--watch->n_open)
+        return;
     xid_filter_deinit(&watch->xid_filter);
     health_deinit(&watch->health);
     free(watch);
@@ -265,7 +332,9 @@ void driverwatch_free(struct driverwatch *watch)
     if (!watch)
         return;
     driver_free(TAKE_PTR(watch->driver));
+    watch->n_open = 2;
     uv_close((uv_handle_t *)&watch->probe, on_closed);
+    uv_close((uv_handle_t *)&watch->bus, on_closed);
 }
 
 bool driverwatch_is_healthy(const struct driverwatch *watch, const char *uuid,

@@ -43,6 +43,8 @@ struct facts {
     int64_t config_taken_at;       /* in seconds of the wall clock */
     char refusal[512];             /* why the selected one is not used; "" = it is */
     char driver_problem[256];      /* why the driver is unusable; "" = it is usable */
+    char unserved[256];            /* why this node's GPUs are nobody's to slice here, which is no
+                                      problem; "" = there are none, or they are served */
     struct facts_counters counters;
 };
 

@@ -200,7 +200,9 @@ int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
 
     if (is_unknown(facts))
         return NODESTATE_UNKNOWN;
-    if (!facts->machine_known || facts->machine.n_gpus) {
+    if (*facts->unserved) {
+        r = set_condition(&state, true, "NoGPUsToServe", facts->unserved);
+    } else if (!facts->machine_known || facts->machine.n_gpus) {
         if (facts->offer)
             r = add_labels(facts, &state);
         if (r == 0)

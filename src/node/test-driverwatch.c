@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
@@ -50,12 +51,15 @@ void driver_probe(struct driver *driver, const char *uuid)
     text_addf(&probed, "%s ", uuid);
 }
 
-static bool has_gpu;
+static enum pci_gpus gpus;
+static const char *holder;
 
-bool pci_has_nvidia_gpu(const char *sysfs)
+enum pci_gpus pci_find_gpus(const char *sysfs, struct pci_holder *ret_holder)
 {
     (void)sysfs;
-    return has_gpu;
+    if (ret_holder)
+        snprintf(ret_holder->driver, sizeof(ret_holder->driver), "%s", holder);
+    return gpus;
 }
 
 /* --- what it leads to --- */
@@ -108,7 +112,8 @@ static int set_up(void **state)
     struct world *world = calloc(1, sizeof(*world));
 
     bed_init(&world->bed);
-    has_gpu = true;
+    gpus = PCI_GPUS_PRESENT;
+    holder = "";
     n_machine = n_health = n_no_driver = 0;
     world->flags.state_dir = world->bed.folder;
     world->facts.flags = &world->flags;
@@ -203,13 +208,66 @@ static void a_node_without_a_gpu_has_a_known_and_empty_machine(void **state)
 {
     struct world *world = *state;
 
-    has_gpu = false;
+    gpus = PCI_GPUS_NONE;
     start(world);
     reports.on_unavailable("the driver is not loaded", reports_userdata);
     assert_true(world->facts.machine_known);
     assert_int_equal(n_machine, 1);
+    assert_string_equal(world->facts.unserved, "");
+    reports.on_unavailable("the library is still not there", reports_userdata);
+    assert_int_equal(n_machine, 1);
     assert_int_equal(n_no_driver, 0);
     assert_string_equal(text_string(&events), "");
+    assert_string_equal(world->facts.driver_problem, "");
+}
+
+/* GPUs that are nobody's to slice here: known, Ready and silent, with a sentence for the Node. */
+static void gpus_that_cannot_be_served_are_no_problem(void **state)
+{
+    static const struct {
+        enum pci_gpus gpus;
+        const char *driver, *sentence;
+    } cases[] = {
+        {PCI_GPUS_PASSED_THROUGH, "vfio-pci", "virtual machines, by vfio-pci"},
+        {PCI_GPUS_TEGRA, "", "Tegra"},
+        {PCI_GPUS_WSL, "", "runtimeClassName"},
+    };
+
+    struct world *world = *state;
+
+    start(world);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        gpus = cases[i].gpus;
+        holder = cases[i].driver;
+        reports.on_unavailable("cannot load libnvidia-ml.so.1", reports_userdata);
+        assert_non_null(strstr(world->facts.unserved, cases[i].sentence));
+        assert_true(world->facts.machine_known);
+        assert_string_equal(world->facts.driver_problem, "");
+    }
+    assert_int_equal(n_machine, 1);
+    assert_int_equal(n_no_driver, 0);
+    assert_string_equal(text_string(&events), "");
+}
+
+/* A GPU that virtual machines gave back is looked for, and the driver's absence counts then. */
+static void gpus_that_are_given_back_count(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    gpus = PCI_GPUS_PASSED_THROUGH;
+    holder = "vfio-pci";
+    reports.on_unavailable("cannot load libnvidia-ml.so.1", reports_userdata);
+    bed_advance(&world->bed, 61000);
+    assert_int_equal(n_no_driver, 0);
+    gpus = PCI_GPUS_PRESENT;
+    holder = "";
+    bed_advance(&world->bed, 61000);
+    assert_int_equal(n_no_driver, 1);
+    assert_string_equal(world->facts.unserved, "");
+    assert_string_equal(world->facts.driver_problem, "cannot load libnvidia-ml.so.1");
+    see_machine(world);
+    assert_string_equal(world->facts.driver_problem, "");
 }
 
 static void a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed(void **state)
@@ -271,6 +329,8 @@ int main(void)
         IN_A_WORLD(the_machine_becomes_known_once),
         IN_A_WORLD(a_driver_that_is_missing_is_reported_once),
         IN_A_WORLD(a_node_without_a_gpu_has_a_known_and_empty_machine),
+        IN_A_WORLD(gpus_that_cannot_be_served_are_no_problem),
+        IN_A_WORLD(gpus_that_are_given_back_count),
         IN_A_WORLD(a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed),
         IN_A_WORLD(health_outlives_the_agent),
         IN_A_WORLD(an_xid_that_the_flags_exclude_is_no_fault),

@@ -156,6 +156,22 @@ static void a_node_without_a_gpu_has_no_condition(void **state)
     assert_int_equal(world->said.n_labels, 0);
 }
 
+/* GPUs of virtual machines, say: no trouble, but a word on it. */
+static void gpus_that_are_nobodys_to_slice_are_explained(void **state)
+{
+    struct world *world = *state;
+
+    world->facts.machine.n_gpus = 0;
+    world->set.n = 0;
+    snprintf(world->facts.unserved, sizeof(world->facts.unserved), "passed through");
+    assert_int_equal(say(world), 0);
+    assert_true(world->said.has_condition);
+    assert_true(world->said.ready);
+    assert_string_equal(world->said.reason, "NoGPUsToServe");
+    assert_string_equal(world->said.message, "passed through");
+    assert_int_equal(world->said.n_labels, 0);
+}
+
 static void resources_on_their_way_are_told_from_those_that_arrived(void **state)
 {
     struct world *world = *state;
@@ -343,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_A_WORLD(nothing_is_published_before_something_is_known),
         IN_A_WORLD(a_node_without_a_gpu_has_no_condition),
+        IN_A_WORLD(gpus_that_are_nobodys_to_slice_are_explained),
         IN_A_WORLD(resources_on_their_way_are_told_from_those_that_arrived),
         IN_A_WORLD(counts_resources_as_people_do),
         IN_A_WORLD(the_gravest_trouble_is_reported),

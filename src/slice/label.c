@@ -132,20 +132,31 @@ static const struct gpu *choose_first(const struct labeller *l)
     return best;
 }
 
+/* True if an earlier GPU that counts is of the same model. */
+static bool is_named(const struct labeller *l, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (counts(&l->plan->gpus[i]) &&
+            str_equal(l->plan->gpus[i].model, l->plan->gpus[index].model))
+            return true;
+    return false;
+}
+
 static void report_other_models(const struct labeller *l)
 {
+    cleanup_text struct text others = TEXT_INIT;
+
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (!counts(gpu) || str_equal(gpu->model, l->first->model))
-            continue;
+        if (counts(gpu) && !str_equal(gpu->model, l->first->model) && !is_named(l, i))
+            text_addf(&others, "%s'%s'", others.length ? ", " : "", gpu->model);
+    }
+    if (others.length)
         problem_add(l->problems, PROBLEM_WARNING, (struct position){0, 0}, "",
                     "this node has several GPU models; its " NAME_GPU
-                    ".* labels describe '%s' and not "
-                    "'%s'",
-                    l->first->model, gpu->model);
-        return;
-    }
+                    ".* labels describe '%s' and not %s",
+                    l->first->model, text_string(&others));
 }
 
 /* ---- Driver, machine and modes ---- */

@@ -242,6 +242,10 @@ static void test_several_models(void **state)
     assert_label(&w, "gpu.product", "Tesla-V100-SXM2-16GB");
     assert_label(&w, "gpu.count", "3");
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "describe 'Tesla V100"), 1);
+    snprintf(w.machine.gpus[1].model, GPU_NAME_SIZE, "NVIDIA A10G");
+    plan_again(&w); /* each that no label describes is named, and once */
+    assert_int_equal(
+        problems_with(&w.problems, PROBLEM_WARNING, "and not 'Tesla T4', 'NVIDIA A10G'"), 1);
     snprintf(w.machine.gpus[1].model, GPU_NAME_SIZE, "Tesla T4");
     plan_again(&w);
     assert_label(&w, "gpu.product", "Tesla-T4"); /* two and two: the lowest index */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values files written for NVIDIA's chart: each word is honoured, or named and passed over; others are errors."""
+import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -148,6 +150,51 @@ def test_nested_null_means_not_written(path):
 def test_an_unknown_word_is_named(values, where, word):
     said = refusal(values)
     assert f"additional properties '{word}' not allowed" in said and where in said
+
+
+SCHEMA = json.loads((CHART / 'values.schema.json').read_text())['properties']
+# Words that the schema lets pass only to be refused with what to write in their place.
+FOREIGN = sorted(word for word, rule in SCHEMA.items() if rule is True)
+
+
+@pytest.mark.parametrize('word', FOREIGN)
+def test_what_people_write_is_refused_with_a_way_out(word):
+    """Each value that the sentence names is one of the chart's, each page is there; and empty it asks for nothing."""
+    said = refusal({word: ['--fail-on-init-error=false']} if word == 'args' else {word: {'a': 'b'}})
+    assert f'\n{word}: ' in said and 'additional properties' not in said
+    named = {one.split('.')[0] for one in re.findall(r'\b(extra[A-Z]\w+|config\.\w+|pod[A-Z]\w+|\w+Name)\b', said.split(f'\n{word}: ')[1])}
+    assert named <= set(SCHEMA) - set(FOREIGN)
+    assert all((ROOT / page).exists() for page in re.findall(r'doc/[\w/.-]+\.md', said))
+    assert named or 'leave it out' in said or 'doc/' in said or word == 'args'
+    assert render({word: {}}).objects == render({word: None}).objects == render().objects
+
+
+def flags_with_a_value():
+    """(flag, its variable) of the agent where a value of the chart sets that variable."""
+    text = subprocess.run([AGENT, '--help'], check=True, capture_output=True, text=True).stdout
+    env = (CHART / 'templates/_helpers.tpl').read_text()
+    for block in re.split(r'\n(?=  -)', text):
+        flag, variables = re.match(r'  --([\w-]+)', block), re.search(r'\[([A-Z_, ]+)\]', block)
+        for name in re.findall(r'[A-Z_]+', variables[1]) if flag and variables else []:
+            if f'(list "{name}" $' in env:
+                yield flag[1], name
+
+
+@pytest.mark.parametrize('flag,variable', sorted(flags_with_a_value()))
+def test_arguments_name_the_value_that_stands_for_them(flag, variable):
+    sample = {'MIG_STRATEGY': 'mixed', 'DEVICE_ID_STRATEGY': 'index', 'DEVICE_DISCOVERY_STRATEGY': 'nvml', 'GPUSLICE_LOG_LEVEL': 'debug',
+              'GPUSLICE_LOG_FORMAT': 'json', 'GFD_SLEEP_INTERVAL': '7s', 'NVIDIA_DRIVER_ROOT': '/x', 'NVIDIA_DEV_ROOT': '/x',
+              'NVIDIA_CDI_HOOK_PATH': '/x', 'MPS_ROOT': '/x'}.get(variable, 'true')
+    for args in ([f'--{flag}={sample}'], f'--{flag} {sample}', [f'--{flag}', sample]):
+        lines = refusal({'args': args}).split('Write:\n')[1]
+        value = re.match(r'  ([\w.]+): (.*)', lines)
+        assert value and value[2] == sample
+        assert render({}, '--set', f'{value[1]}={sample}').environment[variable] == sample
+
+
+def test_other_arguments_are_kept():
+    said = refusal({'args': ['--fail-on-init-error=false', '--cdi-dir=/x']})
+    assert 'failOnInitError: false' in said and 'extraArgs: ["--cdi-dir=/x"]' in said
 
 
 @pytest.mark.parametrize('values,sentence', [

@@ -481,11 +481,13 @@ def test_a_node_without_gpus_is_ready_and_silent(node, tmp_path):
     assert agent.alive()
 
 
-def gpu_on_the_bus(folder):
+def gpu_on_the_bus(folder, driver=None):
     device = folder / 'sys/bus/pci/devices/0000:00:1e.0'
     device.mkdir(parents=True)
     (device / 'vendor').write_text('0x10de\n')
     (device / 'class').write_text('0x030200\n')
+    if driver:
+        (device / 'driver').symlink_to(f'../../../../bus/pci/drivers/{driver}')
     return str(folder / 'sys')
 
 
@@ -493,7 +495,35 @@ def test_a_driver_that_is_not_loaded_ends_the_agent(node, tmp_path):
     del node.environment['GPUSLICE_MACHINE']
     agent = node.start_agent(GPUSLICE_SYSFS=gpu_on_the_bus(tmp_path))
     assert agent.wait() == 1
-    assert 'is the driver loaded' in agent.output()
+    assert 'is the driver loaded' in agent.output() and 'runtimeClassName' in agent.output()
+
+
+def test_the_kernel_driver_in_the_way_is_named(node, tmp_path):
+    del node.environment['GPUSLICE_MACHINE']
+    agent = node.start_agent(GPUSLICE_SYSFS=gpu_on_the_bus(tmp_path, 'nouveau'))
+    assert agent.wait() == 1
+    assert 'nouveau has the GPU' in agent.output() and 'is the driver loaded' not in agent.output()
+
+
+def tegra(folder):
+    (folder / 'sys/devices/soc0').mkdir(parents=True)
+    (folder / 'sys/devices/soc0/family').write_text('Tegra\n')
+    return str(folder / 'sys')
+
+
+@pytest.mark.parametrize('sysfs,sentence', [
+    (lambda folder: gpu_on_the_bus(folder, 'vfio-pci'), 'passed through to virtual machines, by vfio-pci'),
+    (tegra, 'Tegra')], ids=['passthrough', 'tegra'])
+def test_gpus_that_are_not_for_us_leave_the_agent_ready_and_silent(node, tmp_path, sysfs, sentence):
+    """No crash loop on a node whose GPUs belong to virtual machines; what is so is said, and is true."""
+    del node.environment['GPUSLICE_MACHINE']
+    port = free_port()
+    agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}', GPUSLICE_SYSFS=sysfs(tmp_path))
+    agent.wait_line(sentence)
+    agent.wait_line('listening for HTTP')
+    assert http_get(f'127.0.0.1:{port}', '/readyz') == (200, 'ok\n')
+    assert agent.count('level=(error|warning)') == 0 and agent.count('no NVIDIA GPU') == 0
+    assert agent.alive()
 
 
 def test_fail_on_init_error_false_keeps_trying(node, tmp_path):

@@ -107,6 +107,20 @@ def test_a_node_without_a_gpu_says_nothing_of_itself(node, cluster):
     assert cluster.all('event') == [] and len(cluster.all('state')) == 1
 
 
+def test_gpus_of_virtual_machines_are_told_on_the_node(node, cluster, tmp_path):
+    """Ready, with the reason that nothing is offered; no label says that there are GPUs to use."""
+    del node.environment['LD_LIBRARY_PATH']
+    device = tmp_path / 'sys/bus/pci/devices/0000:00:1e.0'
+    device.mkdir(parents=True)
+    (device / 'vendor').write_text('0x10de\n')
+    (device / 'class').write_text('0x030200\n')
+    (device / 'driver').symlink_to('../../../../bus/pci/drivers/vfio-pci')
+    node.start_agent(replicas(2), '--node-name=gpu-1', GPUSLICE_SYSFS=str(tmp_path / 'sys'))
+    state = cluster.wait_condition('NoGPUsToServe')
+    assert state['ready'] and 'vfio-pci' in state['message'] and not state['labels']
+    assert cluster.all('event') == []
+
+
 def test_own_labels_taints_and_how_labels_are_published(node, cluster):
     began = int(time.time())
     node.start_kubelet()
