@@ -515,7 +515,7 @@ def tegra(folder):
     (lambda folder: gpu_on_the_bus(folder, 'vfio-pci'), 'passed through to virtual machines, by vfio-pci'),
     (tegra, 'Tegra')], ids=['passthrough', 'tegra'])
 def test_gpus_that_are_not_for_us_leave_the_agent_ready_and_silent(node, tmp_path, sysfs, sentence):
-    """No crash loop on a node whose GPUs belong to virtual machines; what is so is said, and is true."""
+    """No crash loop on a node whose GPUs belong to virtual machines; the log gives the true reason."""
     del node.environment['GPUSLICE_MACHINE']
     port = free_port()
     agent = node.start_agent(GUIDE, '--http-address', f'127.0.0.1:{port}', GPUSLICE_SYSFS=sysfs(tmp_path))
