@@ -58,8 +58,9 @@ static int send_next(void *userdata, kube_done_fn *on_done, void *done_userdata,
     struct feature *feature = userdata;
     cleanup_free char *path = NULL;
 
-    if (!feature->observed->has_state || !*feature->observed->setup->namespace_ ||
-        !owner_is_settled(feature->owner) || (feature->is_discovered && !feature->is_offered))
+    if (!feature->observed->has_state || feature->observed->state.keeps_labels ||
+        !*feature->observed->setup->namespace_ || !owner_is_settled(feature->owner) ||
+        (feature->is_discovered && !feature->is_offered))
         return WRITER_IDLE;
     path = path_of(feature->observed->setup);
     if (!path)

@@ -79,6 +79,7 @@ static const struct member taint_members[] = {
 };
 
 static const struct member state_members[] = {
+    MEMBER(sync_state, keeps_labels, "keepsLabels", TRUTH),
     MEMBER(sync_state, labels_by, "labelsBy", BY),
     MEMBER_LIST(sync_state, labels, "labels", label_members),
     MEMBER_LIST(sync_state, extra_labels, "extraLabels", label_members),

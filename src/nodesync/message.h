@@ -61,6 +61,8 @@ enum sync_labels_by {
 };
 
 struct sync_state {
+    /* What should be on the Node is not known yet: its labels and taints stay as they are. */
+    bool keeps_labels;
     enum sync_labels_by labels_by;
     struct sync_label *labels; /* gpu-feature-discovery's, published by labels_by */
     size_t n_labels, labels_capacity;

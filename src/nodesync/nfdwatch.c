@@ -73,6 +73,8 @@ void nfdwatch_sync(struct nfdwatch *watch)
     const size_t n_served_before = nfd->n_served;
     const bool was_here_before = nfd->was_here;
 
+    if (watch->observed->state.keeps_labels)
+        return;
     nfd_update(nfd, watch->observed->node, &watch->observed->state, watch->feature->found);
     watch->is_lost_old = watch->is_lost_old && nfd_lost(nfd);
     update_observed(watch);

@@ -13,6 +13,12 @@ static bool is_ready(const struct observed *observed)
     return observed->node && observed->has_state;
 }
 
+/* Then what an earlier agent wrote stays. */
+static bool has_labels(const struct observed *observed)
+{
+    return is_ready(observed) && !observed->state.keeps_labels;
+}
+
 static void on_answer(const struct kube_response *response, void *userdata)
 {
     observed_update_from_answer(userdata, response);
@@ -32,7 +38,7 @@ static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdat
     const struct observed *observed = userdata;
     cleanup_labels_plan struct labels_plan plan = {.object = NULL};
 
-    if (!is_ready(observed))
+    if (!has_labels(observed))
         return WRITER_IDLE;
     if (nodewriters_plan_labels(observed, &plan) < 0)
         return error_set_errno(err, -ENOMEM, "cannot label the Node");
@@ -58,7 +64,7 @@ static int send_taints(void *userdata, kube_done_fn *on_done, void *done_userdat
     json_t *patch = NULL;
     int r;
 
-    if (!is_ready(observed))
+    if (!has_labels(observed))
         return WRITER_IDLE;
     r = taints_plan(observed->node, observed->state.taints, observed->state.n_taints, &patch);
     if (r < 0)

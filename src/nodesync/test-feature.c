@@ -125,6 +125,14 @@ static void ours_is_deleted_when_it_is_wanted_no_more(void **state)
     assert_null(feature.current);
 }
 
+static void ours_stays_while_it_is_not_known_what_is_wanted(void **state)
+{
+    observed.state.keeps_labels = true;
+    observed.state.n_labels = 0;
+    writer_sync(&feature.writer);
+    assert_int_equal(fake_api_n_open(), 0);
+}
+
 static void a_strangers_is_not(void **state)
 {
     observed.state.labels_by = SYNC_LABELS_NODE;
@@ -197,6 +205,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_the_api_nothing_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_there_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ours_is_deleted_when_it_is_wanted_no_more, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(ours_stays_while_it_is_not_known_what_is_wanted, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_strangers_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_api_that_goes_is_left, set_up, tear_down),

@@ -26,13 +26,15 @@ static void crosses_unchanged(void **state)
         "{\"node\":\"gpu-1\",\"kubeconfig\":\"\",\"namespace\":\"gpus\",\"pod\":\"agent-x\","
         "\"watchedLabels\":[\"nvidia.com/device-plugin.config\"],\"watchedAnnotations\":[],"
         "\"kind\":\"setup\"}",
-        "{\"labelsBy\":\"auto\",\"labels\":[{\"key\":\"nvidia.com/gpu.count\",\"value\":\"4\"},"
+        "{\"keepsLabels\":false,\"labelsBy\":\"auto\",\"labels\":[{\"key\":\"nvidia.com/"
+        "gpu.count\",\"value\":\"4\"},"
         "{\"key\":\"nvidia.com/gpu.sharing-strategy\",\"value\":\"\"}],"
         "\"extraLabels\":[{\"key\":\"team\",\"value\":\"a\"}],"
         "\"taints\":[{\"key\":\"nvidia.com/gpu\",\"value\":\"\",\"effect\":\"NoSchedule\"}],"
         "\"hasCondition\":true,\"ready\":false,\"reason\":\"ConfigurationRefused\","
         "\"message\":\"line 1\\nline 2\",\"kind\":\"state\"}",
-        "{\"labelsBy\":\"none\",\"labels\":[],\"extraLabels\":[],\"taints\":[],"
+        "{\"keepsLabels\":true,\"labelsBy\":\"none\",\"labels\":[],\"extraLabels\":[],\"taints\":[]"
+        ","
         "\"hasCondition\":false,\"ready\":true,\"reason\":\"\",\"message\":\"\",\"kind\":"
         "\"state\"}",
         "{\"warning\":true,\"reason\":\"DeviceUnhealthy\",\"message\":\"Xid 79 \xc3\xa4\","

@@ -176,6 +176,24 @@ static void a_state_of_nothing_takes_ours_away(void **state)
     assert_int_equal(json_array_size(object), 0);
 }
 
+/* Labels and taints are those of the agent before; only the condition is news. */
+static void a_state_that_keeps_labels_touches_none(void **state)
+{
+    const struct sync_state keeps = {.keeps_labels = true,
+                                     .has_condition = true,
+                                     .reason = own("DriverNotAvailable"),
+                                     .message = own("it is gone")};
+
+    see("{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"7\",\"labels\":{"
+        "\"a\":\"1\"},\"annotations\":{\"" TAINTS_ANNOTATION "\":\"gpu=yes:NoSchedule\"},"
+        "\"managedFields\":[{\"manager\":\"gpuslice-node\",\"operation\":\"Apply\"," LABELS_FIELD
+        "\"f:a\":{}}}}}]},\"spec\":{\"taints\":[{\"key\":\"gpu\",\"value\":"
+        "\"yes\",\"effect\":\"NoSchedule\"}]}}");
+    want(&keeps);
+    assert_int_equal(fake_api_n_open(), 1);
+    fake_api_expect("PATCH", STATUS_PATH);
+}
+
 /* The server knows a holder that the Node does not name. */
 static void a_conflict_is_yielded_to(void **state)
 {
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sets_all_three_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refusal_holds_up_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_state_of_nothing_takes_ours_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_state_that_keeps_labels_touches_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_conflict_is_yielded_to, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_label_is_handed_over_first, set_up, tear_down),
     };
