@@ -533,7 +533,9 @@ static int start_helper(struct driver *driver, const char *program, struct error
     };
     int r = subprocess_new(driver->loop, &options, &callbacks, driver, &driver->subprocess, err);
 
-    return r < 0 ? r : subprocess_start(driver->subprocess, err);
+    if (r == 0 && subprocess_start(driver->subprocess, NULL) < 0)
+        subprocess_start_soon(driver->subprocess); /* which reports it, and tries again */
+    return r;
 }
 
 int driver_new(uv_loop_t *loop, const struct driver_options *options,

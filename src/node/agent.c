@@ -25,6 +25,7 @@
 #include "node/publisher.h"
 #include "node/reload.h"
 #include "node/status.h"
+#include "node/verdict.h"
 #include "plugin/cdi.h"
 #include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
@@ -50,8 +51,10 @@ struct agent {
     struct channeldir channeldir; /* where our programs connect, unless they are children */
     struct reload reload;
     struct status status_source;
-    bool serves;      /* a resource is registered with the kubelet */
-    uv_timer_t drain; /* the end waits so long for calls that wait for the disk */
+    bool lacks_driver;  /* it is not available, and never was */
+    bool serves;        /* a resource is registered with the kubelet */
+    bool refused_early; /* before it was known whether the node has a GPU: the event is due */
+    uv_timer_t drain;   /* the end waits so long for calls that wait for the disk */
     bool draining, stopping;
     int status; /* what agent_run returns */
 };
@@ -181,6 +184,15 @@ static void replan(struct agent *agent, struct config *config)
     put_in_force(agent, next);
 }
 
+/* FAIL_ON_INIT_ERROR=false keeps retrying instead. */
+static void end_without_driver(struct agent *agent)
+{
+    const struct config *config = agent->facts.next_config;
+
+    if (agent->lacks_driver && config && config->fail_on_init_error)
+        stop(agent, 1);
+}
+
 static void apply_config(struct config *config, void *userdata)
 {
     struct agent *agent = userdata;
@@ -191,6 +203,22 @@ static void apply_config(struct config *config, void *userdata)
     }
     config_free(agent->facts.next_config);
     agent->facts.next_config = config;
+    end_without_driver(agent); /* as when the driver is missed later */
+}
+
+/* A node without a GPU reports nothing, so events wait until it is known whether it has one. */
+static bool may_have_no_gpu(const struct facts *facts)
+{
+    return !facts->machine_known && !*facts->driver_problem;
+}
+
+static void report_early_refusal(struct agent *agent)
+{
+    const char *refusal = agent->facts.refusal;
+
+    if (agent->refused_early && *refusal)
+        publisher_event(agent->publisher, true, VERDICT_REFUSED, refusal, NULL, 0);
+    agent->refused_early = false;
 }
 
 static void on_machine(void *userdata)
@@ -198,19 +226,22 @@ static void on_machine(void *userdata)
     struct agent *agent = userdata;
     struct config *config = TAKE_PTR(agent->facts.next_config);
 
+    agent->lacks_driver = false;
     if (!config && agent->facts.offer)
         config = agent->facts.offer->config;
     if (config) /* unless still waiting for it */
         replan(agent, config);
+    report_early_refusal(agent);
+    publisher_touch(agent->publisher);
 }
 
 static void on_no_driver(void *userdata)
 {
     struct agent *agent = userdata;
-    const struct config *config = agent->facts.next_config;
 
-    if (config && config->fail_on_init_error)
-        stop(agent, 1); /* FAIL_ON_INIT_ERROR=false keeps retrying instead */
+    agent->lacks_driver = true;
+    report_early_refusal(agent);
+    end_without_driver(agent);
 }
 
 /* --- observe: files, folders, signals --- */
@@ -219,8 +250,7 @@ static void on_config_changed(void *userdata)
 {
     struct agent *agent = userdata;
 
-    if (reload_now(&agent->reload) < 0)
-        stop(agent, 1);
+    reload_now(&agent->reload);
     publisher_touch(agent->publisher);
 }
 
@@ -246,7 +276,6 @@ static void on_service_state(void *userdata)
 {
     struct agent *agent = userdata;
     const bool served = agent->serves;
-    cleanup_text struct text why = TEXT_INIT;
 
     if (agent->stopping)
         return;
@@ -257,7 +286,7 @@ static void on_service_state(void *userdata)
         grants_kubelet_changed(agent->grants, NULL); /* devices that pods already hold */
     sync_foreign_plugins(agent);
     publisher_touch(agent->publisher);
-    if (agent->services.n && facts_ready(&agent->facts, &why))
+    if (serviceset_is_registered(&agent->services))
         log_info("every resource is registered", "resources", log_number(agent->services.n));
 }
 
@@ -306,7 +335,7 @@ static void on_grants_state(void *userdata)
     if (agent->stopping)
         return;
     if (*problem)
-        publisher_event(agent->publisher, true, "GrantsNotWritable", problem, NULL, 0);
+        publisher_event(agent->publisher, true, VERDICT_GRANTS, problem, NULL, 0);
     publisher_touch(agent->publisher);
     if (!offer)
         return;
@@ -432,7 +461,10 @@ static void on_config_event(bool warning, const char *reason, const char *messag
 {
     struct agent *agent = userdata;
 
-    publisher_event(agent->publisher, warning, reason, message, NULL, 0);
+    if (warning && may_have_no_gpu(&agent->facts))
+        agent->refused_early = true;
+    else
+        publisher_event(agent->publisher, warning, reason, message, NULL, 0);
 }
 
 static int start_channeldir(struct agent *agent, struct error *err)
@@ -556,9 +588,7 @@ static int start(struct agent *agent)
     start_handles(agent);
     r = start_outputs(agent, &err);
     if (r == 0) {
-        r = reload_first(&agent->reload);
-        if (r < 0)
-            return r; /* already logged */
+        reload_now(&agent->reload);
         r = start_observers(agent, &err);
     }
     if (r < 0)

@@ -101,7 +101,7 @@ static void report_foreign_plugins(struct coexist *coexist)
         compose(foreign_plugin, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
         if (lograte_begin(&foreign_plugin->rate, foreign_plugin->socket,
                           uv_now(coexist->setup.loop)))
-            say(coexist, true, "ForeignDevicePlugin", foreign_plugin->sentence);
+            say(coexist, true, COEXIST_FOREIGN, foreign_plugin->sentence);
     }
 }
 

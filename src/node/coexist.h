@@ -15,11 +15,13 @@
 
 #include "plugin/podresources.h"
 
+#define COEXIST_FOREIGN "ForeignDevicePlugin"
+
 struct coexist;
 
 struct coexist_news {
     bool warning;
-    const char *reason;   /* "ForeignDevicePlugin": CamelCase, of few kinds */
+    const char *reason;   /* COEXIST_FOREIGN and others: CamelCase, of few kinds */
     const char *sentence; /* the fact, and what to do; without a full stop */
 };
 

@@ -17,6 +17,7 @@
 #include "health/healthfile.h"
 #include "health/xid.h"
 #include "node/machine.h"
+#include "node/verdict.h"
 
 enum { XID_QUIET_MS = 10000, BUS_PERIOD_MS = 60000 };
 
@@ -115,7 +116,7 @@ static void report_driver_problem(struct driverwatch *watch, const char *message
     if (!lograte_begin(&watch->problem, reason, clock_now_ms()))
         return;
     log_error(message, "reason", reason, "hint", hint);
-    publisher_event(watch->publisher, true, "DriverNotAvailable", reason, NULL, 0);
+    publisher_event(watch->publisher, true, VERDICT_DRIVER, reason, NULL, 0);
 }
 
 static void on_bus_due(uv_timer_t *timer);
@@ -255,7 +256,7 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
 
     watch->facts->counters.hangs += !stuck;
     snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem),
-             "%s does not return", call);
+             "the driver call %s does not return", call);
     publisher_touch(watch->publisher);
     log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
                     : "a driver call does not return; its process was killed",

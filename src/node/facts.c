@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/facts.h"
 
-#include <stdio.h>
-
 #include "base/array.h"
 #include "config/load.h"
 
@@ -51,47 +49,4 @@ void facts_deinit(struct facts *facts)
     config_free(TAKE_PTR(facts->next_config));
     inventory_deinit(&facts->machine);
     nodestatus_deinit(&facts->nodestatus);
-}
-
-/* --- questions --- */
-
-bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size)
-{
-    for (size_t i = 0; facts->services && i < facts->services->n; i++) {
-        const char *sentence =
-            coexist_message(facts->coexist, service_resource(facts->services->items[i]));
-
-        if (!sentence)
-            continue;
-        snprintf(message, size, "%s", sentence);
-        return true;
-    }
-    return false;
-}
-
-static void add_unready(const struct facts *facts, const struct service *service, struct text *why)
-{
-    const char *sentence = coexist_message(facts->coexist, service_resource(service));
-
-    if (sentence)
-        text_addf(why, "%s\n", sentence);
-    else
-        text_addf(why, "%s is not registered with the kubelet\n", service_resource(service));
-}
-
-bool facts_ready(const struct facts *facts, struct text *why)
-{
-    const char *problem = facts->driver_problem;
-    size_t before = why->length;
-
-    if (!facts->machine_known)
-        text_addf(why, "the driver has not responded yet%s%s\n", *problem ? ": " : "", problem);
-    else if (!facts->offer && facts->machine.n_gpus)
-        text_add(why, "there is no configuration yet\n");
-    if (facts->grants && *grants_problem(facts->grants))
-        text_addf(why, "%s\n", grants_problem(facts->grants));
-    for (size_t i = 0; facts->services && i < facts->services->n; i++)
-        if (!service_is_ready(facts->services->items[i]))
-            add_unready(facts, facts->services->items[i], why);
-    return why->length == before;
 }

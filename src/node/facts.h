@@ -5,8 +5,8 @@
  * The agent's current knowledge of this node: the machine, the configuration in force, the
  * resulting plan, the services, and what is wrong.
  *
- * The agent's observers (agent.c) write here; the outputs (status.h, nodestate.h, publisher.h) only
- * read it, and know nothing else of the agent.
+ * The agent's observers (agent.c) write here; the outputs (verdict.h, status.h, nodestate.h,
+ * publisher.h) only read it, and know nothing else of the agent.
  */
 
 #include <limits.h>
@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/text.h"
 #include "config/agentflags.h"
 #include "node/coexist.h"
 #include "node/serviceset.h"
@@ -60,10 +59,3 @@ void facts_offer(struct facts *facts, struct offer *next, struct offer **ret_dro
 
 /* Frees an offer, and its configuration unless an offer in force uses it. NULL is allowed. */
 void facts_drop(const struct facts *facts, struct offer *offer);
-
-/* True if a foreign plugin or another agent serves one of our resources; the message names one of
- * them. */
-bool facts_foreign_plugin(const struct facts *facts, char *message, size_t size);
-
-/* True if every resource of the plan is registered; else a line for each reason is added to why. */
-bool facts_ready(const struct facts *facts, struct text *why);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "node/labelfile.h"
+#include "node/verdict.h"
 #include "slice/label.h"
 
 #define MACHINE_LABEL    "nvidia.com/gpu.machine"
@@ -128,90 +129,37 @@ static int add_labels(const struct facts *facts, struct sync_state *state)
 
 /* --- the condition --- */
 
-static int set_condition(struct sync_state *state, bool ready, const char *reason,
-                         const char *message)
+static int set_condition(const struct verdict *verdict, struct sync_state *state)
 {
     state->has_condition = true;
-    state->ready = ready;
-    state->reason = strdup(reason);
-    state->message = strdup(message);
+    state->ready = verdict_is_ready(verdict);
+    state->reason = strdup(verdict->reason);
+    state->message = strdup(verdict->message);
     return state->reason && state->message ? 0 : -ENOMEM;
-}
-
-static void list_unready(const struct facts *facts, struct text *out)
-{
-    for (size_t i = 0; i < facts->services->n; i++)
-        if (!service_is_ready(facts->services->items[i]))
-            text_addf(out, "%s%s", out->length ? ", " : "",
-                      service_resource(facts->services->items[i]));
-}
-
-static int judge_services(const struct facts *facts, struct sync_state *state)
-{
-    cleanup_text struct text unready = TEXT_INIT;
-    char message[1024];
-    int r;
-
-    list_unready(facts, &unready);
-    if (unready.length) {
-        snprintf(message, sizeof(message), "not registered with the kubelet: %s",
-                 text_string(&unready));
-        r = set_condition(state, false, "ResourcesNotRegistered", message);
-        return r == 0 ? NODESTATE_SETTLING : r;
-    }
-    snprintf(message, sizeof(message), "%zu resource%s %s registered with the kubelet",
-             facts->services->n, facts->services->n == 1 ? "" : "s",
-             facts->services->n == 1 ? "is" : "are");
-    if (!facts->services->n)
-        snprintf(message, sizeof(message), "the configuration offers none of this node's GPUs");
-    return set_condition(state, true, "AllResourcesRegistered", message);
-}
-
-/* The most severe first. */
-static int judge(const struct facts *facts, struct sync_state *state)
-{
-    char foreign_plugin[1024];
-
-    if (*facts->driver_problem)
-        return set_condition(state, false, "DriverNotAvailable", facts->driver_problem);
-    if (facts->grants && *grants_problem(facts->grants))
-        return set_condition(state, false, "GrantsNotWritable", grants_problem(facts->grants));
-    if (facts_foreign_plugin(facts, foreign_plugin, sizeof(foreign_plugin)))
-        return set_condition(state, false, "ForeignDevicePlugin", foreign_plugin);
-    if (*facts->refusal)
-        return set_condition(state, false, "ConfigurationRefused", facts->refusal);
-    if (!facts->offer)
-        return set_condition(state, false, "ConfigurationMissing",
-                             "there is no configuration yet for this node");
-    return judge_services(facts, state);
-}
-
-static bool is_unknown(const struct facts *facts)
-{
-    if (!facts->machine_known && !*facts->driver_problem)
-        return true;
-    return !facts->offer && !*facts->driver_problem && !nodeconfig_is_missing(facts->nodeconfig);
 }
 
 int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
 {
     struct sync_state state = {.labels_by = SYNC_LABELS_AUTO};
-    int r = 0, outcome = 0;
+    struct verdict verdict;
+    int r = 0;
 
-    if (is_unknown(facts))
+    verdict_make(facts, &verdict);
+    if (verdict.state == VERDICT_STARTING)
         return NODESTATE_UNKNOWN;
-    if (*facts->unserved) {
-        r = set_condition(&state, true, "NoGPUsToServe", facts->unserved);
-    } else if (!facts->machine_known || facts->machine.n_gpus) {
-        if (facts->offer)
+    if (verdict.state != VERDICT_NO_GPU) {
+        const bool serves = verdict.state != VERDICT_NOT_OURS;
+
+        state.keeps_labels = serves && !facts->offer;
+        if (serves && facts->offer)
             r = add_labels(facts, &state);
         if (r == 0)
-            r = outcome = judge(facts, &state);
+            r = set_condition(&verdict, &state);
     }
     if (r < 0) {
         sync_state_deinit(&state);
         return r;
     }
     *ret_state = state;
-    return outcome;
+    return verdict.state == VERDICT_SETTLING ? NODESTATE_SETTLING : 0;
 }

@@ -6,7 +6,8 @@
  * configuration's own labels and taints, and the condition GPUSlicesReady.
  *
  * Before anything definite is known there is no state at all, since omitting a label would remove
- * it: the Node keeps the previous agent's state.
+ * it: the Node keeps the previous agent's state. Once there is a verdict (verdict.h) but no offer,
+ * it keeps the labels and taints.
  */
 
 #include "node/facts.h"

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/load.h"
+#include "node/verdict.h"
 
 enum { REFUSAL_SIZE = sizeof(((struct facts *)NULL)->refusal) };
 
@@ -35,21 +36,28 @@ static int load_config(const struct reload *reload, const char *path, struct con
     return r;
 }
 
-/* A pipe or device in the file's place could block the agent until somebody writes to it. */
+/* A pipe in the file's place could block the agent until somebody writes to it. */
 static bool may_block(const char *path)
 {
     struct stat found;
 
-    return stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode);
+    return stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode) &&
+           !str_equal(path, "/dev/null");
 }
 
-static int load_again(const struct reload *reload, const char *path, struct config **ret_config,
-                      char why[REFUSAL_SIZE])
+/* 0, or a negative errno with the reason in `why`. */
+static int load(const struct reload *reload, const char *path, struct config **ret_config,
+                char why[REFUSAL_SIZE])
 {
     if (!may_block(path))
         return load_config(reload, path, ret_config, why);
-    snprintf(why, REFUSAL_SIZE, "%s is no longer a file", path);
+    snprintf(why, REFUSAL_SIZE, "%s is not a file", path);
     return -EINVAL;
+}
+
+static bool is_in_force(const struct facts *facts)
+{
+    return facts->offer || facts->next_config;
 }
 
 /* Takes ownership of config. */
@@ -74,13 +82,19 @@ static void take_config(const struct reload *reload, struct config *config, cons
     nodeconfig_applied(reload->nodeconfig);
 }
 
+/* Whatever is in force stays there: the previous one, or nothing yet. */
 static void refuse_config(const struct reload *reload, const char *path, const char *why)
 {
+    const char *sentence = is_in_force(reload->facts)
+                               ? "the new configuration is rejected, the old one stays in force"
+                               : "the configuration is rejected; nothing is offered until it is "
+                                 "corrected";
+
     reload->facts->counters.failed_reloads++;
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", why);
-    log_error("the new configuration is rejected, the old one stays in force", "file",
-              *path ? path : NULL, "reason", why);
-    reload->event(true, "ConfigurationRefused", why, reload->userdata);
+    log_error(sentence, "file", *path ? path : NULL, "reason", why, "hint",
+              "`gpuslice check` shows every problem of a file");
+    reload->event(true, VERDICT_REFUSED, why, reload->userdata);
 }
 
 static void fall_back(const struct reload *reload, struct config *config, const char *path,
@@ -89,58 +103,51 @@ static void fall_back(const struct reload *reload, struct config *config, const 
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", refusal);
     log_error("this node's configuration is unusable; falling back to another one", "file",
               *path ? path : NULL, "reason", refusal);
-    reload->event(true, "ConfigurationRefused", refusal, reload->userdata);
+    reload->event(true, VERDICT_REFUSED, refusal, reload->userdata);
     put_in_force(reload, config, path);
 }
 
 /* Nothing is in force yet, and the selected one is unusable: better another one than no slices. */
-static int start_with_fallback(const struct reload *reload, const char *refusal)
+static int find_fallback(const struct reload *reload, const char *refusal)
 {
     for (unsigned which = 0; which < NODECONFIG_FALLBACKS; which++) {
         const char *path = nodeconfig_fallback(reload->nodeconfig, which);
         char why[REFUSAL_SIZE];
         struct config *config;
 
-        if (path && load_config(reload, path, &config, why) == 0) {
+        if (path && load(reload, path, &config, why) == 0) {
             fall_back(reload, config, path, refusal);
             return 0;
         }
     }
-    log_error("the configuration is unusable, so the agent does not start", "reason", refusal,
-              "hint", "`gpuslice check` shows every problem of a file");
-    return -EINVAL;
+    return -ENOENT;
 }
 
-int reload_first(const struct reload *reload)
+/* Without an event: that a start finds its configuration is no news. */
+static void start_with(const struct reload *reload, struct config *config, const char *path)
 {
-    const char *path = nodeconfig_path(reload->nodeconfig);
-    char why[REFUSAL_SIZE];
-    struct config *config;
-
-    if (nodeconfig_is_waiting(reload->nodeconfig))
-        return 0;
-    snprintf(why, sizeof(why), "%s", nodeconfig_problem(reload->nodeconfig));
-    if (*why || load_config(reload, path, &config, why) < 0)
-        return start_with_fallback(reload, why);
     if (reload->facts->flags->config_folder)
         log_info("configuration selected", "file", *path ? path : "(empty)");
     put_in_force(reload, config, path);
     nodeconfig_applied(reload->nodeconfig);
-    return 0;
 }
 
-int reload_now(const struct reload *reload)
+void reload_now(const struct reload *reload)
 {
     const char *path = nodeconfig_path(reload->nodeconfig);
+    const bool is_first = !is_in_force(reload->facts);
     char why[REFUSAL_SIZE];
     struct config *config;
 
-    if (!reload->facts->offer && !reload->facts->next_config)
-        return reload_first(reload);
+    if (is_first && nodeconfig_is_waiting(reload->nodeconfig))
+        return;
     snprintf(why, sizeof(why), "%s", nodeconfig_problem(reload->nodeconfig));
-    if (!*why && load_again(reload, path, &config, why) == 0)
+    if (*why || load(reload, path, &config, why) < 0) {
+        if (!is_first || find_fallback(reload, why) < 0)
+            refuse_config(reload, path, why);
+    } else if (is_first && !*reload->facts->refusal) {
+        start_with(reload, config, path);
+    } else {
         take_config(reload, config, path);
-    else
-        refuse_config(reload, path, why);
-    return 0;
+    }
 }

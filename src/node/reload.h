@@ -7,8 +7,8 @@
  * condition.
  *
  * At the first start there is no previous one. Then the previous agent's last configuration is the
- * fallback, or the one for a node without the label, so that there are slices; if nothing is
- * usable, the agent exits.
+ * fallback, or the one for a node without the label, so that there are slices. If nothing is
+ * usable, nothing is offered until something is: a rejected configuration never ends the agent.
  */
 
 #include "config/overrides.h"
@@ -25,9 +25,6 @@ struct reload {
     void *userdata;
 };
 
-/* 0, also while there is nothing to use yet. -EINVAL: nothing is usable, and that was logged. */
-int reload_first(const struct reload *reload);
-
-/* Another configuration is selected, or its content changed. As reload_first while none is in force
- * yet; else 0. */
-int reload_now(const struct reload *reload);
+/* At the start, and when another configuration is selected or its content changed. While there is
+ * nothing to use yet (nodeconfig_is_waiting), nothing happens. */
+void reload_now(const struct reload *reload);

@@ -125,6 +125,14 @@ bool serviceset_serves(const struct serviceset *set)
     return false;
 }
 
+bool serviceset_is_registered(const struct serviceset *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (!service_is_ready(set->items[i]))
+            return false;
+    return set->n > 0;
+}
+
 bool serviceset_serves_resource(const struct serviceset *set, const char *resource)
 {
     const struct service *service = find(set, resource);

@@ -36,8 +36,9 @@ void serviceset_announce(struct serviceset *set, const bool *devices);
 void serviceset_check(struct serviceset *set, const char *name);
 void serviceset_node_changed(struct serviceset *set);
 
-/* True when at least one is registered; when that one is. */
+/* True when at least one is registered; when there are some, and all are; when that one is. */
 bool serviceset_serves(const struct serviceset *set);
+bool serviceset_is_registered(const struct serviceset *set);
 bool serviceset_serves_resource(const struct serviceset *set, const char *resource);
 
 /* True if there are services, and a foreign plugin or another agent serves each of them. */

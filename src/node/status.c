@@ -9,6 +9,7 @@
 #include "base/exposition.h"
 #include "base/log.h"
 #include "node/httplink.h"
+#include "node/verdict.h"
 
 #ifndef GPUSLICE_VERSION
 #error "the build passes GPUSLICE_VERSION"
@@ -19,6 +20,17 @@ static void write_build(const struct facts *facts, struct text *out)
     (void)facts;
     exposition_family(out, "gpuslice_build_info", "gauge", "Constant 1, labelled by version.");
     exposition_sample(out, "gpuslice_build_info", 1, "version", GPUSLICE_VERSION, NULL);
+}
+
+static void write_verdict(const struct facts *facts, struct text *out)
+{
+    struct verdict verdict;
+
+    verdict_make(facts, &verdict);
+    exposition_family(out, "gpuslice_ready", "gauge",
+                      "1 if /readyz and the condition GPUSlicesReady say so, labelled by reason.");
+    exposition_sample(out, "gpuslice_ready", verdict_is_ready(&verdict) ? 1 : 0, "reason",
+                      verdict.reason, NULL);
 }
 
 static void write_devices(const struct facts *facts, struct text *out)
@@ -121,8 +133,9 @@ static void write_facts(const struct facts *facts, struct text *out)
         exposition_family(out, fact_rows[row].name, "counter", fact_rows[row].help);
         exposition_sample(out, fact_rows[row].name, (double)value, NULL);
     }
-    exposition_family(out, "gpuslice_config_refused", "gauge",
-                      "1 while the selected configuration is invalid and another one is in force.");
+    exposition_family(
+        out, "gpuslice_config_refused", "gauge",
+        "1 while the selected configuration is invalid; another one, or none, is in force.");
     exposition_sample(out, "gpuslice_config_refused", *facts->refusal ? 1 : 0, NULL);
     exposition_family(out, "gpuslice_config_info", "gauge",
                       "Constant 1, labelled by the file in force; empty if there is none.");
@@ -194,9 +207,11 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
 unsigned status_answer(enum httplink_page page, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct facts *, struct text *) = {
-        write_build, write_devices, write_gpus, write_services, write_facts, write_grants,
+        write_build,    write_verdict, write_devices, write_gpus,
+        write_services, write_facts,   write_grants,
     };
     const struct status *status = userdata;
+    struct verdict verdict;
 
     if (page == HTTPLINK_METRICS) {
         for (size_t i = 0; i < ARRAY_SIZE(families); i++)
@@ -204,8 +219,11 @@ unsigned status_answer(enum httplink_page page, struct text *body, void *userdat
         write_cluster(status->publisher, body);
         return 200;
     }
-    if (page == HTTPLINK_READY && !facts_ready(status->facts, body))
+    verdict_make(status->facts, &verdict);
+    if (page == HTTPLINK_READY && !verdict_is_ready(&verdict)) {
+        verdict_explain(&verdict, status->facts, body);
         return 503;
+    }
     text_add(body, "ok\n"); /* a process that responds is healthy */
     return 200;
 }

@@ -64,32 +64,11 @@ static void a_shared_configuration_is_freed_once(void **state)
     facts_deinit(&facts);
 }
 
-static void readiness_names_what_is_missing(void **state)
-{
-    struct facts facts = {.driver_problem = "the driver is not loaded"};
-    struct text why = TEXT_INIT;
-
-    (void)state;
-    assert_false(facts_ready(&facts, &why));
-    assert_string_equal(text_string(&why),
-                        "the driver has not responded yet: the driver is not loaded\n");
-    text_deinit(&why);
-    facts = (struct facts){.machine_known = true, .machine.n_gpus = 1};
-    assert_false(facts_ready(&facts, &why));
-    assert_string_equal(text_string(&why), "there is no configuration yet\n");
-    text_deinit(&why);
-    facts.machine.n_gpus = 0; /* a node without a GPU offers nothing, and is ready */
-    assert_true(facts_ready(&facts, &why));
-    assert_string_equal(text_string(&why), "");
-    text_deinit(&why);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_earlier_offer_is_one_that_the_kubelet_can_tell_apart),
         cmocka_unit_test(a_shared_configuration_is_freed_once),
-        cmocka_unit_test(readiness_names_what_is_missing),
     };
 
     return cmocka_run_group_tests_name("node/facts", tests, NULL, NULL);

@@ -143,7 +143,7 @@ static void starts_with_what_is_meant(void **state)
     struct world *world = *state;
 
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 4);
     assert_string_equal(world->facts.config_path, meant);
     assert_true(world->facts.config_taken_at > 0);
@@ -155,7 +155,7 @@ static void no_file_is_an_empty_configuration(void **state)
 {
     struct world *world = *state;
 
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 1);
     assert_string_equal(world->facts.config_path, "");
 }
@@ -165,12 +165,11 @@ static void waits_for_what_may_come(void **state)
     struct world *world = *state;
 
     is_waiting = true;
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     assert_null(world->facts.next_config);
     is_waiting = false;
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    assert_int_equal(reload_now(&world->reload),
-                     0); /* it came: that is the first start, only late */
+    reload_now(&world->reload); /* it came: that is the first start, only late */
     assert_int_equal(replicas(world), 4);
     assert_int_equal(world->facts.counters.reloads, 0);
 }
@@ -182,7 +181,7 @@ static void better_another_one_than_no_slices(void **state)
     put(world, "bad.yaml", "sharing: 7\n", meant);
     put(world, "before.yaml", "flags: [", fallbacks[0]); /* no good either */
     put(world, "default.yaml", SHARED_BY("2"), fallbacks[1]);
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 2);
     assert_string_equal(world->facts.config_path, fallbacks[1]);
     assert_true(str_starts_with(world->facts.refusal, meant));
@@ -196,19 +195,79 @@ static void a_choice_that_names_nothing_is_stood_in_for(void **state)
 
     snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
     put(world, "before.yaml", SHARED_BY("3"), fallbacks[0]);
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 3);
     assert_string_equal(world->facts.refusal, trouble);
 }
 
-static void with_nothing_to_use_no_agent_runs(void **state)
+/* Every way in which a first configuration can be bad. */
+static void a_refused_first_one_offers_nothing_until_it_is_good(void **state)
+{
+    static const struct {
+        const char *content, *trouble, *refusal;
+    } rows[] = {
+        {"sharing: 7\n", "", "a.yaml:1:10: sharing"},
+        {"flags: [\n", "", "a.yaml:"},
+        {"version: v9\n", "", "a.yaml:1:10: version"},
+        {NULL, "", "a.yaml"}, /* there is no such file */
+        {SHARED_BY("4"), "there is no configuration 'x'", "there is no configuration 'x'"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct world *world = *state;
+
+        bed_path(&world->bed, "a.yaml", meant);
+        if (rows[i].content)
+            put(world, "a.yaml", rows[i].content, meant);
+        snprintf(trouble, sizeof(trouble), "%s", rows[i].trouble);
+        reload_now(&world->reload);
+        assert_null(world->facts.next_config);
+        if (!strstr(world->facts.refusal, rows[i].refusal))
+            fail_msg("row %zu: %s", i, world->facts.refusal);
+        assert_int_equal(world->facts.counters.failed_reloads, 1);
+        assert_int_equal(n_remembered, 0);
+        assert_sent("!ConfigurationRefused ");
+
+        *trouble = '\0';
+        put(world, "a.yaml", SHARED_BY("6"), meant);
+        reload_now(&world->reload);
+        assert_int_equal(replicas(world), 6);
+        assert_string_equal(world->facts.refusal, "");
+        assert_int_equal(n_remembered, 1);
+        assert_sent("ConfigurationTaken ");
+        bed_remove(&world->bed, "a.yaml");
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+/* A refused one is no reason to stop looking for a fallback. */
+static void a_fallback_that_appears_later_is_taken(void **state)
 {
     struct world *world = *state;
 
-    put(world, "bad.yaml", "sharing: 7\n", meant);
-    assert_int_equal(reload_first(&world->reload), -EINVAL);
+    snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
+    reload_now(&world->reload);
     assert_null(world->facts.next_config);
-    assert_int_equal(reload_now(&world->reload), -EINVAL); /* as when it was waited for */
+    put(world, "default.yaml", SHARED_BY("2"), fallbacks[1]);
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 2);
+    assert_string_equal(world->facts.refusal, trouble);
+}
+
+/* Reading it would block until somebody writes to it; the test would not end. */
+static void a_pipe_at_the_first_start_does_not_block(void **state)
+{
+    struct world *world = *state;
+
+    bed_path(&world->bed, "a.yaml", meant);
+    assert_int_equal(mkfifo(meant, 0600), 0);
+    reload_now(&world->reload);
+    assert_non_null(strstr(world->facts.refusal, "a.yaml is not a file"));
+    bed_remove(&world->bed, "a.yaml");
+    snprintf(meant, sizeof(meant), "/dev/null");
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 1);
 }
 
 /* --- while the agent runs --- */
@@ -216,7 +275,7 @@ static void with_nothing_to_use_no_agent_runs(void **state)
 static void start(struct world *world)
 {
     put(world, "a.yaml", SHARED_BY("4"), meant);
-    assert_int_equal(reload_first(&world->reload), 0);
+    reload_now(&world->reload);
     n_remembered = 0;
 }
 
@@ -226,7 +285,7 @@ static void a_good_one_is_taken(void **state)
 
     start(world);
     put(world, "b.yaml", SHARED_BY("8"), meant);
-    assert_int_equal(reload_now(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 8);
     assert_string_equal(world->facts.config_path, meant);
     assert_string_equal(world->facts.refusal, "");
@@ -254,7 +313,7 @@ static void a_bad_one_is_refused_with_its_place(void **state)
     start(world);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         put(world, "a.yaml", rows[i].content, meant);
-        assert_int_equal(reload_now(&world->reload), 0);
+        reload_now(&world->reload);
         assert_int_equal(replicas(world), 4);
         if (!strstr(world->facts.refusal, rows[i].refusal))
             fail_msg("row %zu: %s", i, world->facts.refusal);
@@ -270,9 +329,9 @@ static void a_refusal_ends_with_the_next_good_one(void **state)
 
     start(world);
     put(world, "a.yaml", "sharing: 7\n", meant);
-    assert_int_equal(reload_now(&world->reload), 0);
+    reload_now(&world->reload);
     put(world, "a.yaml", SHARED_BY("6"), meant);
-    assert_int_equal(reload_now(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 6);
     assert_string_equal(world->facts.refusal, "");
     assert_sent("!ConfigurationRefused ConfigurationTaken ");
@@ -284,7 +343,7 @@ static void a_file_that_is_gone_is_refused(void **state)
 
     start(world);
     bed_remove(&world->bed, "a.yaml");
-    assert_int_equal(reload_now(&world->reload), 0);
+    reload_now(&world->reload);
     assert_int_equal(replicas(world), 4);
     assert_non_null(strstr(world->facts.refusal, "a.yaml"));
 }
@@ -298,8 +357,8 @@ static void a_pipe_in_the_files_place_does_not_block(void **state)
     start(world);
     bed_remove(&world->bed, "a.yaml");
     assert_int_equal(mkfifo(meant, 0600), 0);
-    assert_int_equal(reload_now(&world->reload), 0);
-    snprintf(expected, sizeof(expected), "%s is no longer a file", meant);
+    reload_now(&world->reload);
+    snprintf(expected, sizeof(expected), "%s is not a file", meant);
     assert_string_equal(world->facts.refusal, expected);
     assert_int_equal(replicas(world), 4);
 }
@@ -310,7 +369,7 @@ static void a_label_that_names_nothing_is_refused(void **state)
 
     start(world);
     snprintf(trouble, sizeof(trouble), "there is no configuration 'x'");
-    assert_int_equal(reload_now(&world->reload), 0);
+    reload_now(&world->reload);
     assert_string_equal(world->facts.refusal, trouble);
     assert_int_equal(replicas(world), 4);
     assert_int_equal(world->facts.counters.failed_reloads, 1);
@@ -326,7 +385,9 @@ int main(void)
         IN_A_WORLD(waits_for_what_may_come),
         IN_A_WORLD(better_another_one_than_no_slices),
         IN_A_WORLD(a_choice_that_names_nothing_is_stood_in_for),
-        IN_A_WORLD(with_nothing_to_use_no_agent_runs),
+        IN_A_WORLD(a_refused_first_one_offers_nothing_until_it_is_good),
+        IN_A_WORLD(a_fallback_that_appears_later_is_taken),
+        IN_A_WORLD(a_pipe_at_the_first_start_does_not_block),
         IN_A_WORLD(a_good_one_is_taken),
         IN_A_WORLD(a_bad_one_is_refused_with_its_place),
         IN_A_WORLD(a_refusal_ends_with_the_next_good_one),

@@ -110,13 +110,16 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Empty when the folder cannot be read. */
-static void list_folder(const char *folder, struct names *names)
+/* 0, or why the folder cannot be read. One that does not exist is empty: it may be created later.
+ */
+static int list_folder(const char *folder, struct names *names, struct error *err)
 {
     DIR *stream = opendir(folder);
     struct dirent *entry;
 
-    while (stream && (entry = readdir(stream))) {
+    if (!stream)
+        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", folder);
+    while ((entry = readdir(stream))) {
         cleanup_free char *name = is_file(folder, entry->d_name) ? strdup(entry->d_name) : NULL;
         char **place = NULL;
 
@@ -125,10 +128,10 @@ static void list_folder(const char *folder, struct names *names)
         if (place)
             *place = TAKE_PTR(name);
     }
-    if (stream)
-        closedir(stream);
+    closedir(stream);
     if (names->n_items)
         qsort(names->items, names->n_items, sizeof(*names->items), compare_names);
+    return 0;
 }
 
 /* --- choosing --- */
@@ -149,10 +152,13 @@ static int pick(const struct nodeconfig *config, const char *label, char path[PA
     const char *name;
     int r;
 
-    list_folder(flags->config_folder, &names);
+    *ret_empty_folder = false;
+    path[0] = '\0';
+    r = list_folder(flags->config_folder, &names, err);
+    if (r < 0)
+        return r;
     *ret_empty_folder = names.n_items == 0;
     r = configselect_pick(&choice, names.items, names.n_items, &name, err);
-    path[0] = '\0';
     if (r == 0)
         snprintf(path, PATH_MAX, "%s/%s", flags->config_folder, name);
     return r;

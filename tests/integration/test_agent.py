@@ -535,8 +535,9 @@ def test_fail_on_init_error_false_keeps_trying(node, tmp_path):
 
 def test_a_bad_file_at_start_shows_every_problem(node):
     agent = node.start_agent('version: v2\nflags: {migStrategy: sometimes}\n')
-    assert agent.wait() == 1
+    agent.wait_line('is rejected; nothing is offered until it is corrected')
     assert 'config.yaml:1:' in agent.output() and 'config.yaml:2:' in agent.output()
+    assert agent.end() == 0
 
 
 def test_http_pages(node):
