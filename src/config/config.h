@@ -22,6 +22,16 @@ enum {
 
 enum device_id_strategy { DEVICE_ID_UUID, DEVICE_ID_INDEX };
 
+/* Calls of NVIDIA's program that a CDI spec asks the runtime for. */
+enum {
+    CDI_HOOK_LINKS = 1 << 0,    /* create-symlinks */
+    CDI_HOOK_COMPAT = 1 << 1,   /* enable-cuda-compat */
+    CDI_HOOK_LDCACHE = 1 << 2,  /* update-ldcache */
+    CDI_HOOK_NO_NODES = 1 << 3, /* disable-device-node-modification */
+    CDI_HOOK_OTHER = 1 << 4,    /* one that NVIDIA's plugin has and we do not */
+    CDI_HOOK_ALL = (1 << 5) - 1,
+};
+
 enum discovery_strategy { DISCOVERY_AUTO, DISCOVERY_NVML, DISCOVERY_TEGRA, DISCOVERY_VFIO };
 
 struct plugin_flags {
@@ -30,6 +40,7 @@ struct plugin_flags {
     enum device_id_strategy device_id_strategy;
     char *cdi_annotation_prefix;
     char *nvidia_cdi_hook_path; /* nvidiaCTKPath */
+    unsigned disabled_hooks;    /* CDI_HOOK_* */
     char *container_driver_root;
     enum allocation_policy allocation_policy;
 };

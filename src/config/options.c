@@ -24,6 +24,14 @@ static const struct word list_strategies[] = {{"envvar", LIST_STRATEGY_ENVVAR},
                                               {"cdi-annotations", LIST_STRATEGY_CDI_ANNOTATIONS},
                                               {"cdi-cri", LIST_STRATEGY_CDI_CRI},
                                               {NULL}};
+static const struct word cdi_hooks[] = {{"all", CDI_HOOK_ALL},
+                                        {"create-symlinks", CDI_HOOK_LINKS},
+                                        {"enable-cuda-compat", CDI_HOOK_COMPAT},
+                                        {"update-ldcache", CDI_HOOK_LDCACHE},
+                                        {"disable-device-node-modification", CDI_HOOK_NO_NODES},
+                                        {"update-application-profile", CDI_HOOK_OTHER},
+                                        {"chmod", CDI_HOOK_OTHER},
+                                        {NULL}};
 static const struct word id_strategies[] = {
     {"uuid", DEVICE_ID_UUID}, {"index", DEVICE_ID_INDEX}, {NULL}};
 static const struct word allocation_policies[] = {
@@ -175,7 +183,9 @@ static const struct option options[] = {
      .standard = "/driver-root",
      .flags = "driver-root-ctr-path container-driver-root",
      .variables = "DRIVER_ROOT_CTR_PATH CONTAINER_DRIVER_ROOT",
-     .help = "where the driver root is mounted in our container"},
+     .help = "where the driver root is mounted in our container; NVML, the driver's files and the "
+             "device "
+             "nodes are looked for there"},
     {.path = "flags.plugin.cdiAnnotationPrefix",
      .kind = &kind_text,
      CONFIG(plugin.cdi_annotation_prefix),
@@ -190,6 +200,12 @@ static const struct option options[] = {
      .flags = "nvidia-cdi-hook-path nvidia-ctk-path",
      .variables = "NVIDIA_CDI_HOOK_PATH NVIDIA_CTK_PATH",
      .help = "the program on the host that CDI hooks run"},
+    {.kind = &kind_strategies,
+     CONFIG(plugin.disabled_hooks),
+     .detail = cdi_hooks,
+     .flags = "cdi-disable-hooks",
+     .variables = "CDI_DISABLE_HOOKS",
+     .help = "CDI hooks to leave out, because NVIDIA's program on the host is too old for them"},
     {.path = "flags.mpsRoot",
      .kind = &kind_path,
      CONFIG(mps_root),
@@ -424,7 +440,6 @@ static const struct option options[] = {
 
     /* NVIDIA's, for what is not done here or needs no option. */
     OTHERS("cdi-feature-flags", "CDI_FEATURE_FLAGS", "CDI is generated without such switches"),
-    OTHERS("cdi-disable-hooks", "CDI_DISABLE_HOOKS", "CDI hooks cannot be selected individually"),
     OTHERS("kube-api-qps", "KUBE_API_QPS", "requests to the API server are always rate-limited"),
     OTHERS("kube-api-burst", "KUBE_API_BURST",
            "requests to the API server are always rate-limited"),

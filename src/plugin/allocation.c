@@ -8,8 +8,10 @@
 #include <sys/random.h>
 
 #include "base/array.h"
+#include "base/driverroot.h"
 #include "base/text.h"
 #include "plugin/cdi.h"
+#include "plugin/driverfiles.h"
 #include "rpc/message.h"
 
 /* Names agreed on by libnvidia-container and the CDI specs of NVIDIA's plugin. */
@@ -44,6 +46,7 @@ struct builder {
     const struct offer *offer;
     const struct plan_resource *resource;
     struct devices devices;
+    struct driverroot root;
     v1beta1_ContainerAllocateResponse *answer;
     bool failed;
 };
@@ -122,25 +125,12 @@ static void device_name(const struct builder *builder, const struct given *given
         snprintf(name, size, "%s", given->device->uuid);
 }
 
-/* `path` below the dev root: where the node has what containers see at `path`. */
-static void dev_path(const struct builder *builder, const char *path, struct text *host)
-{
-    const struct config *config = builder->offer->config;
-    const char *root = config->dev_root && *config->dev_root ? config->dev_root : "/";
-
-    text_clear(host);
-    text_add(host, str_equal(root, "/") ? "" : root);
-    text_add(host, path);
-}
-
 static bool imex_channel_exists(const struct builder *builder, int64_t channel)
 {
-    cleanup_text struct text host = TEXT_INIT;
     char path[96];
 
     snprintf(path, sizeof(path), IMEX_CHANNEL_PREFIX "%" PRId64, channel);
-    dev_path(builder, path, &host);
-    return access(text_string(&host), F_OK) == 0;
+    return driverroot_has_node(&builder->root, path);
 }
 
 /* Runs `each` for every IMEX channel that is configured and present on this node. */
@@ -321,15 +311,6 @@ static void add_volume_mounts(struct builder *builder)
     each_imex_channel(builder, mount_channel, NULL);
 }
 
-static void spec_channel(struct builder *builder, int64_t channel, struct text *host)
-{
-    char path[96];
-
-    snprintf(path, sizeof(path), IMEX_CHANNEL_PREFIX "%" PRId64, channel);
-    dev_path(builder, path, host);
-    add_device(builder, text_string(host), path);
-}
-
 static bool is_added(const struct builder *builder, const char *container)
 {
     const v1beta1_ContainerAllocateResponse *answer = builder->answer;
@@ -342,33 +323,42 @@ static bool is_added(const struct builder *builder, const char *container)
 }
 
 /* MIG devices of one GPU share its device node, which is listed once. */
-static void spec_device(struct builder *builder, const struct device *device, struct text *host)
+static void spec_node(struct builder *builder, const char *path)
+{
+    char host[PATH_MAX];
+
+    if (is_added(builder, path))
+        return;
+    driverroot_name_node(&builder->root, path, host);
+    add_device(builder, host, path);
+}
+
+static void spec_channel(struct builder *builder, int64_t channel, struct text *unused)
+{
+    char path[96];
+
+    (void)unused;
+    snprintf(path, sizeof(path), IMEX_CHANNEL_PREFIX "%" PRId64, channel);
+    spec_node(builder, path);
+}
+
+static void spec_device(struct builder *builder, const struct device *device)
 {
     char paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
     size_t n = device_list_nodes(device, paths);
 
-    for (size_t i = 0; i < n; i++) {
-        if (is_added(builder, paths[i]))
-            continue;
-        dev_path(builder, paths[i], host);
-        add_device(builder, text_string(host), paths[i]);
-    }
+    for (size_t i = 0; i < n; i++)
+        spec_node(builder, paths[i]);
 }
 
 static void add_device_specs(struct builder *builder)
 {
-    static const char *const common[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
-                                         "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"};
-    cleanup_text struct text host = TEXT_INIT;
-
-    for (size_t i = 0; i < ARRAY_SIZE(common); i++) {
-        dev_path(builder, common[i], &host);
-        if (access(text_string(&host), F_OK) == 0)
-            add_device(builder, text_string(&host), common[i]);
-    }
+    for (size_t i = 0; i < DRIVERFILES_CONTROL_NODES; i++)
+        if (driverroot_has_node(&builder->root, driverfiles_control_nodes[i]))
+            spec_node(builder, driverfiles_control_nodes[i]);
     for (size_t i = 0; i < builder->devices.n_items; i++)
-        spec_device(builder, builder->devices.items[i].device, &host);
-    each_imex_channel(builder, spec_channel, &host);
+        spec_device(builder, builder->devices.items[i].device);
+    each_imex_channel(builder, spec_channel, NULL);
 }
 
 static void build(struct builder *builder)
@@ -377,6 +367,8 @@ static void build(struct builder *builder)
     const unsigned strategies = plugin->device_list_strategies;
     const unsigned cdi = LIST_STRATEGY_CDI_ANNOTATIONS | LIST_STRATEGY_CDI_CRI;
 
+    driverroot_init(&builder->root, plugin->container_driver_root,
+                    builder->offer->config->driver_root, builder->offer->config->dev_root);
     if (strategies & cdi)
         add_cdi(builder);
     if (builder->devices.mps)

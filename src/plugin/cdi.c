@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugin/cdi.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <glob.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -13,57 +11,15 @@
 #include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "plugin/driverfiles.h"
 
 /* Loaders reject a version below what the fields need; 0.5.0 introduced hostPath and names like
  * "0". */
 #define CDI_VERSION "0.5.0"
 
-static const char *const control_nodes[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
-                                            "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"};
-
-static const char *const library_folders[] = {
-    "/usr/lib64",
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/usr/local/nvidia/lib64",
-    "/lib64",
-    "/lib/x86_64-linux-gnu",
-    "/lib/aarch64-linux-gnu",
-};
-
-static const char *const tools[] = {
-    "/usr/bin/nvidia-smi",
-    "/usr/bin/nvidia-debugdump",
-    "/usr/bin/nvidia-persistenced",
-    "/usr/bin/nvidia-cuda-mps-control",
-    "/usr/bin/nvidia-cuda-mps-server",
-};
-
 static void json_release(json_t **json)
 {
     json_decref(*json);
-}
-
-/* The root of the node's files as we see it, and as the runtime on the host sees it. */
-struct roots {
-    const char *ours, *host;
-    const char *dev;
-};
-
-static const char *as_prefix(const char *root)
-{
-    return !root || str_equal(root, "/") ? "" : root;
-}
-
-static struct roots find_roots(const struct config *config)
-{
-    const char *container = config->plugin.container_driver_root;
-    struct roots roots = {.host = as_prefix(config->driver_root),
-                          .dev = as_prefix(config->dev_root)};
-
-    /* Outside of a container there is no /driver-root, and the host's own paths apply. */
-    roots.ours = container && access(container, F_OK) == 0 ? as_prefix(container) : roots.host;
-    return roots;
 }
 
 bool cdi_is_wanted(const struct config *config)
@@ -72,174 +28,199 @@ bool cdi_is_wanted(const struct config *config)
            (LIST_STRATEGY_CDI_ANNOTATIONS | LIST_STRATEGY_CDI_CRI);
 }
 
-/* --- the parts of containerEdits; jansson's *_new functions take NULL values as failures --- */
+/* --- containerEdits; jansson's *_new functions take NULL values as failures --- */
 
-static json_t *node_json(const struct roots *roots, const char *path)
+/* Under construction, for a device or for all of a class. */
+struct edits {
+    const struct driverroot *root;
+    json_t *nodes, *mounts;
+    json_t *links, *folders; /* arguments of the hooks that make links and the ld.so cache */
+};
+
+static void edits_deinit(struct edits *edits)
 {
-    char host[PATH_MAX];
-
-    snprintf(host, sizeof(host), "%s%s", roots->dev, path);
-    if (str_equal(host, path))
-        return json_pack("{s:s}", "path", path);
-    return json_pack("{s:s, s:s}", "path", path, "hostPath", host);
+    json_decref(edits->nodes);
+    json_decref(edits->mounts);
+    json_decref(edits->links);
+    json_decref(edits->folders);
 }
 
-/* Adds the device nodes that this host has; `pattern` is glob(3)'s. */
-static int add_nodes(json_t *nodes, const struct roots *roots, const char *pattern)
+static int edits_init(struct edits *edits, const struct driverroot *root)
 {
-    char path[PATH_MAX];
-    glob_t found;
+    *edits = (struct edits){root, json_array(), json_array(), json_array(), json_array()};
+    return edits->nodes && edits->mounts && edits->links && edits->folders ? 0 : -ENOMEM;
+}
+
+#define cleanup_edits cleanup(edits_deinit)
+
+static bool has(const json_t *list, const char *key, const char *value)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        if (str_equal(json_string_value(json_object_get(item, key)), value))
+            return true;
+    }
+    return false;
+}
+
+static int add_node(const char *path, void *userdata)
+{
+    struct edits *edits = userdata;
+    char host[PATH_MAX];
+
+    if (has(edits->nodes, "path", path))
+        return 0;
+    driverroot_name_node(edits->root, path, host);
+    return json_array_append_new(edits->nodes,
+                                 str_equal(host, path)
+                                     ? json_pack("{s:s}", "path", path)
+                                     : json_pack("{s:s, s:s}", "path", path, "hostPath", host));
+}
+
+/* Two arguments, `option` and `value`, unless the list has that value. */
+static int add_argument(json_t *arguments, const char *option, const char *value)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(arguments, i, item)
+    {
+        if (str_equal(json_string_value(item), value))
+            return 0;
+    }
+    return json_array_append_new(arguments, json_string(option)) |
+           json_array_append_new(arguments, json_string(value));
+}
+
+static int add_link(const struct driverlink *link, void *userdata)
+{
+    struct edits *edits = userdata;
+    cleanup_text struct text value = TEXT_INIT;
+
+    text_addf(&value, "%s::%s", link->target, link->path);
+    return add_argument(edits->links, "--link", text_string(&value));
+}
+
+static int add_library(struct edits *edits, const char *path)
+{
+    char folder[PATH_MAX];
+
+    snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+    return add_argument(edits->folders, "--folder", folder);
+}
+
+/* On merged-usr systems /lib64 is /usr/lib64: the same library is not mounted twice. */
+static bool is_mounted(const struct edits *edits, const struct driverfile *file)
+{
+    return has(edits->mounts, "containerPath", file->container) ||
+           (file->kind == DRIVERFILE_LIBRARY && has(edits->mounts, "hostPath", file->host));
+}
+
+static int add_file(const struct driverfile *file, void *userdata)
+{
+    struct edits *edits = userdata;
+    const char *write = file->kind == DRIVERFILE_SOCKET ? "noexec" : "ro";
     int r;
 
-    snprintf(path, sizeof(path), "%s%s", roots->dev, pattern);
-    r = glob(path, 0, NULL, &found);
-    if (r != 0)
-        return r == GLOB_NOSPACE ? -ENOMEM : 0;
-    for (size_t i = 0; r == 0 && i < found.gl_pathc; i++)
-        r = json_array_append_new(nodes, node_json(roots, found.gl_pathv[i] + strlen(roots->dev)));
-    globfree(&found);
-    return r;
+    if (is_mounted(edits, file))
+        return 0;
+    r = json_array_append_new(
+        edits->mounts, json_pack("{s:s, s:s, s:[s,s,s,s]}", "hostPath", file->host, "containerPath",
+                                 file->container, "options", write, "nosuid", "nodev", "bind"));
+    if (r == 0 && file->kind == DRIVERFILE_LIBRARY)
+        r = add_library(edits, file->container);
+    return r ? r : driverfiles_each_link(file->container, add_link, edits);
 }
 
-static int add_mount(json_t *mounts, const struct roots *roots, const char *path)
+static int add_file_if_there(struct edits *edits, const char *path)
 {
-    char host[PATH_MAX];
+    struct driverroot_file found;
 
-    snprintf(host, sizeof(host), "%s%s", roots->host, path);
-    return json_array_append_new(mounts, json_pack("{s:s, s:s, s:[s,s,s,s]}", "hostPath", host,
-                                                   "containerPath", path, "options", "ro", "nosuid",
-                                                   "nodev", "bind"));
+    if (!driverroot_find_file(edits->root, path, &found))
+        return 0;
+    return add_file(&(struct driverfile){DRIVERFILE_PLAIN, found.host, path}, edits);
 }
 
-static int add_mount_if_there(json_t *mounts, const struct roots *roots, const char *path)
+/* --- hooks: calls of NVIDIA's program, by the runtime, before a container's own program runs ---
+ */
+
+static int add_hook(json_t *hooks, const struct config *config, unsigned hook, json_t *arguments)
 {
-    char ours[PATH_MAX];
-
-    snprintf(ours, sizeof(ours), "%s%s", roots->ours, path);
-    return access(ours, F_OK) == 0 ? add_mount(mounts, roots, path) : 0;
-}
-
-static int is_library(const struct dirent *entry, const char *suffix)
-{
-    return str_starts_with(entry->d_name, "lib") && str_ends_with(entry->d_name, suffix);
-}
-
-/* Adds the driver's libraries of one directory, sorted by name. */
-static int add_libraries(json_t *mounts, const struct roots *roots, const char *folder,
-                         const char *suffix)
-{
-    char path[PATH_MAX];
-    struct dirent **entries;
-    int n, r = 0;
-
-    snprintf(path, sizeof(path), "%s%s", roots->ours, folder);
-    n = scandir(path, &entries, NULL, alphasort);
-    if (n < 0)
-        return 0; /* a directory that this distribution does not have */
-    for (int i = 0; i < n; i++) {
-        if (r == 0 && is_library(entries[i], suffix)) {
-            snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
-            r = add_mount(mounts, roots, path);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return r;
-}
-
-/* On merged-usr systems /lib64 is /usr/lib64: do not mount the same library twice. */
-static bool is_alias(const struct roots *roots, const char *folder)
-{
-    char path[PATH_MAX], resolved[PATH_MAX], canonical[PATH_MAX];
-
-    snprintf(path, sizeof(path), "%s/usr%s", roots->ours, folder);
-    if (str_starts_with(folder, "/usr") || !realpath(path, canonical))
-        return false;
-    snprintf(path, sizeof(path), "%s%s", roots->ours, folder);
-    return realpath(path, resolved) && str_equal(resolved, canonical);
-}
-
-static int add_driver(json_t *mounts, const struct roots *roots, const char *driver_version)
-{
-    char suffix[96];
-    int r = 0;
-
-    snprintf(suffix, sizeof(suffix), ".so.%s", driver_version);
-    for (size_t i = 0; r == 0 && *driver_version && i < ARRAY_SIZE(library_folders); i++)
-        if (!is_alias(roots, library_folders[i]))
-            r = add_libraries(mounts, roots, library_folders[i], suffix);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(tools); i++)
-        r = add_mount_if_there(mounts, roots, tools[i]);
-    return r;
-}
-
-/* The container's ld.so cache must include the mounted libraries; NVIDIA's hook program updates
- * it. */
-static json_t *hooks_json(const struct config *config, const json_t *mounts)
-{
+    static const char *const names[] = {"create-symlinks", "enable-cuda-compat", "update-ldcache",
+                                        "disable-device-node-modification"};
     const char *program = config->plugin.nvidia_cdi_hook_path;
-    cleanup(json_release) json_t *args = json_array();
-    const char *name = program ? strrchr(program, '/') : NULL;
-    const json_t *mount;
-    size_t i;
-    int r = 0;
+    const char *slash = program ? strrchr(program, '/') : NULL;
+    const char *name = slash ? slash + 1 : program;
+    cleanup(json_release) json_t *all = NULL;
 
-    if (!program || !*program || json_array_size(mounts) == 0)
-        return json_array();
-    name = name ? name + 1 : program;
-    r |= json_array_append_new(args, json_string(name));
-    if (str_equal(name, "nvidia-ctk")) /* the older program has the hooks under a verb */
-        r |= json_array_append_new(args, json_string("hook"));
-    r |= json_array_append_new(args, json_string("update-ldcache"));
-    json_array_foreach(mounts, i, mount)
-    {
-        const char *path = json_string_value(json_object_get(mount, "containerPath"));
-        const char *slash = strrchr(path, '/');
-        char folder[PATH_MAX], last[PATH_MAX] = "";
-
-        if (!strstr(path, ".so."))
-            continue;
-        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-        snprintf(last, sizeof(last), "%s",
-                 json_string_value(json_array_get(args, json_array_size(args) - 1)));
-        if (str_equal(folder, last))
-            continue;
-        r |= json_array_append_new(args, json_string("--folder"));
-        r |= json_array_append_new(args, json_string(folder));
-    }
-    if (r)
-        return NULL;
-    return json_pack("[{s:s, s:s, s:O}]", "hookName", "createContainer", "path", program, "args",
-                     args);
+    if (!program || !*program || config->plugin.disabled_hooks & hook)
+        return 0;
+    /* The older program has the hooks under a verb. */
+    all =
+        str_equal(name, "nvidia-ctk") ? json_pack("[s, s]", name, "hook") : json_pack("[s]", name);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (hook == 1u << i && json_array_append_new(all, json_string(names[i])) < 0)
+            return -ENOMEM;
+    if (!all || (arguments && json_array_extend(all, arguments) < 0))
+        return -ENOMEM;
+    return json_array_append_new(hooks, json_pack("{s:s, s:s, s:O}", "hookName", "createContainer",
+                                                  "path", program, "args", all));
 }
+
+static int add_driver_hooks(json_t *hooks, const struct offer *offer, const struct edits *edits)
+{
+    const char *version = offer->inventory.driver_version;
+    cleanup_text struct text option = TEXT_INIT;
+    cleanup(json_release) json_t *arguments = NULL;
+
+    text_addf(&option, "--host-driver-version=%s", version);
+    arguments = *version ? json_pack("[s]", text_string(&option)) : json_array();
+    return add_hook(hooks, offer->config, CDI_HOOK_COMPAT, arguments) |
+           add_hook(hooks, offer->config, CDI_HOOK_LDCACHE, edits->folders) |
+           add_hook(hooks, offer->config, CDI_HOOK_NO_NODES, NULL);
+}
+
+/* For the class, or for one of its devices. */
+enum edits_scope { EDITS_CLASS, EDITS_DEVICE };
 
 /* An empty list is omitted. "void" keeps NVIDIA's own runtime from adding devices a second time. */
-static json_t *edits_json(json_t *nodes, json_t *mounts, json_t *hooks)
+static json_t *edits_json(const struct edits *edits, const struct offer *offer,
+                          enum edits_scope scope)
 {
+    cleanup(json_release) json_t *hooks = json_array();
     const struct {
         const char *name;
         json_t *list;
-    } parts[] = {{"deviceNodes", nodes}, {"mounts", mounts}, {"hooks", hooks}};
-    json_t *edits = json_pack("{s:[s]}", "env", "NVIDIA_VISIBLE_DEVICES=void");
+    } parts[] = {{"deviceNodes", edits->nodes}, {"mounts", edits->mounts}, {"hooks", hooks}};
+    json_t *json = scope == EDITS_CLASS ? json_pack("{s:[s]}", "env", "NVIDIA_VISIBLE_DEVICES=void")
+                                        : json_object();
+    int r = hooks ? 0 : -ENOMEM;
 
+    if (r == 0 && json_array_size(edits->links))
+        r = add_hook(hooks, offer->config, CDI_HOOK_LINKS, edits->links);
+    if (r == 0 && json_array_size(edits->folders))
+        r = add_driver_hooks(hooks, offer, edits);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        if (json_array_size(parts[i].list) > 0 &&
-            json_object_set(edits, parts[i].name, parts[i].list) < 0) {
-            json_decref(edits);
-            return NULL;
-        }
-    return edits;
+        if (json_array_size(parts[i].list) > 0)
+            r |= json_object_set(json, parts[i].name, parts[i].list);
+    if (r == 0)
+        return json;
+    json_decref(json);
+    return NULL;
 }
 
 /* --- the devices of a class --- */
 
 struct device_class {
     const char *name;
-    int (*add)(json_t *devices, const struct offer *offer, const struct roots *roots,
+    int (*add)(json_t *devices, const struct offer *offer, const struct driverroot *root,
                const struct device_class *class);
-    /* of a feature: its switch in struct config, and its device nodes */
+    /* of a feature: its switch in struct config, its device nodes, its files */
     size_t enabled;
-    const char *nodes[2], *mounts[2];
+    const char *nodes[2], *files[2];
 };
 
 static int add_device(json_t *devices, const char *name, json_t *edits)
@@ -248,65 +229,65 @@ static int add_device(json_t *devices, const char *name, json_t *edits)
                                  json_pack("{s:s, s:o}", "name", name, "containerEdits", edits));
 }
 
-static int add_one_node(json_t *devices, const char *name, json_t *node)
+static int add_dri_node(const char *path, const struct driverlink *link, void *userdata)
 {
-    return add_device(devices, name, json_pack("{s:[o]}", "deviceNodes", node));
+    int r = add_node(path, userdata);
+
+    return r == 0 && link ? add_link(link, userdata) : r;
 }
 
-static bool has_path(const json_t *nodes, const char *path)
+/* A MIG device cannot draw. */
+static int add_nodes_of(struct edits *edits, const struct offer *offer,
+                        const struct plan_device *on)
 {
-    const json_t *node;
-    size_t i;
+    char paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
+    size_t n = device_list_nodes(&on->device, paths);
+    int r = 0;
 
-    json_array_foreach(nodes, i, node)
-    {
-        if (str_equal(json_string_value(json_object_get(node, "path")), path))
-            return true;
-    }
-    return false;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = add_node(paths[i], edits);
+    if (r != 0 || n == 0 || on->device.kind == DEVICE_MIG)
+        return r;
+    return driverfiles_each_dri_node(edits->root, plan_gpu(offer->plan, on)->pci_address,
+                                     add_dri_node, edits);
 }
 
 /* One device of the plan, whose nodes are added to those of `all`. A device without edits makes
  * runtimes reject the whole file, so one without a node is left out. */
-static int add_planned(json_t *devices, json_t *all, const struct offer *offer,
-                       const struct roots *roots, const struct plan_device *on)
+static int add_planned(json_t *devices, struct edits *all, const struct offer *offer,
+                       const struct plan_device *on)
 {
-    cleanup(json_release) json_t *nodes = json_array();
-    char index[DEVICE_INDEX_SIZE], paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE];
+    cleanup_edits struct edits edits;
+    char index[DEVICE_INDEX_SIZE];
     const bool by_index = offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX;
-    size_t n = device_list_nodes(&on->device, paths);
-    int r = nodes ? 0 : -ENOMEM;
+    int r = edits_init(&edits, all->root);
 
-    if (r < 0 || n == 0)
+    if (r == 0)
+        r = add_nodes_of(&edits, offer, on) | add_nodes_of(all, offer, on);
+    if (r != 0 || json_array_size(edits.nodes) == 0)
         return r;
     device_format_index(&on->device, plan_gpu(offer->plan, on)->index, index, sizeof(index));
-    for (size_t i = 0; i < n; i++) {
-        r |= json_array_append_new(nodes, node_json(roots, paths[i]));
-        if (!has_path(all, paths[i]))
-            r |= json_array_append_new(all, node_json(roots, paths[i]));
-    }
-    return r ? r
-             : add_device(devices, by_index ? index : on->device.uuid,
-                          json_pack("{s:O}", "deviceNodes", nodes));
+    return add_device(devices, by_index ? index : on->device.uuid,
+                      edits_json(&edits, offer, EDITS_DEVICE));
 }
 
-static int add_gpus(json_t *devices, const struct offer *offer, const struct roots *roots,
+static int add_gpus(json_t *devices, const struct offer *offer, const struct driverroot *root,
                     const struct device_class *class)
 {
-    cleanup(json_release) json_t *all = json_array();
-    int r = all ? 0 : -ENOMEM;
+    cleanup_edits struct edits all;
+    int r = edits_init(&all, root);
 
     (void)class;
     for (size_t i = 0; r == 0 && i < offer->plan->n_devices; i++)
         if (!*offer->plan->devices[i].left_out)
-            r = add_planned(devices, all, offer, roots, &offer->plan->devices[i]);
-    if (r != 0 || json_array_size(all) == 0)
+            r = add_planned(devices, &all, offer, &offer->plan->devices[i]);
+    if (r != 0 || json_array_size(all.nodes) == 0)
         return r;
-    return add_device(devices, "all", json_pack("{s:O}", "deviceNodes", all));
+    return add_device(devices, "all", edits_json(&all, offer, EDITS_DEVICE));
 }
 
 /* Includes channels that do not exist yet: Allocate checks each time before it returns one. */
-static int add_channels(json_t *devices, const struct offer *offer, const struct roots *roots,
+static int add_channels(json_t *devices, const struct offer *offer, const struct driverroot *root,
                         const struct device_class *class)
 {
     const struct config *config = offer->config;
@@ -315,28 +296,34 @@ static int add_channels(json_t *devices, const struct offer *offer, const struct
 
     (void)class;
     for (size_t i = 0; r == 0 && i < config->n_imex_channel_ids; i++) {
+        cleanup_edits struct edits edits;
+
         snprintf(id, sizeof(id), "%" PRId64, config->imex_channel_ids[i]);
         snprintf(path, sizeof(path), "/dev/nvidia-caps-imex-channels/channel%s", id);
-        r = add_one_node(devices, id, node_json(roots, path));
+        r = edits_init(&edits, root);
+        if (r == 0)
+            r = add_node(path, &edits);
+        if (r == 0)
+            r = add_device(devices, id, edits_json(&edits, offer, EDITS_DEVICE));
     }
     return r;
 }
 
 /* Allocate returns every feature that is switched on, so it is listed even if the node has none of
  * it. */
-static int add_feature(json_t *devices, const struct offer *offer, const struct roots *roots,
+static int add_feature(json_t *devices, const struct offer *offer, const struct driverroot *root,
                        const struct device_class *class)
 {
-    cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array();
-    int r = nodes && mounts ? 0 : -ENOMEM;
+    cleanup_edits struct edits edits;
+    int r = edits_init(&edits, root);
 
     if (!*(const bool *)((const char *)offer->config + class->enabled))
         return r;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(class->nodes) && class->nodes[i]; i++)
-        r = add_nodes(nodes, roots, class->nodes[i]);
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(class->mounts) && class->mounts[i]; i++)
-        r = add_mount_if_there(mounts, roots, class->mounts[i]);
-    return r ? r : add_device(devices, "all", edits_json(nodes, mounts, NULL));
+        r = driverroot_each_node(root, class->nodes[i], add_node, &edits);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(class->files) && class->files[i]; i++)
+        r = add_file_if_there(&edits, class->files[i]);
+    return r ? r : add_device(devices, "all", edits_json(&edits, offer, EDITS_CLASS));
 }
 
 #define SWITCH(member) .add = add_feature, .enabled = offsetof(struct config, member)
@@ -345,7 +332,7 @@ static const struct device_class classes[] = {
     {"imex-channel", add_channels},
     {"gdrcopy", SWITCH(gdrcopy_enabled), .nodes = {"/dev/gdrdrv"}},
     {"gds", SWITCH(gds_enabled), .nodes = {"/dev/nvidia-fs*"},
-     .mounts = {"/run/udev", "/etc/cufile.json"}},
+     .files = {"/run/udev", "/etc/cufile.json"}},
     {"mofed", SWITCH(mofed_enabled),
      .nodes = {"/dev/infiniband/uverbs*", "/dev/infiniband/rdma_cm"}},
 };
@@ -354,34 +341,35 @@ static const struct device_class classes[] = {
 /* --- the specs --- */
 
 /* What each container gets once, regardless of its number of devices: for a GPU, the driver. */
-static json_t *common_json(const struct offer *offer, const struct roots *roots, bool is_gpu)
+static json_t *common_json(const struct offer *offer, const struct driverroot *root, bool is_gpu)
 {
-    cleanup(json_release) json_t *nodes = json_array(), *mounts = json_array(), *hooks = NULL;
-    int r = nodes && mounts ? 0 : -ENOMEM;
+    cleanup_edits struct edits edits;
+    int r = edits_init(&edits, root);
 
-    for (size_t i = 0; is_gpu && r == 0 && i < ARRAY_SIZE(control_nodes); i++)
-        r = add_nodes(nodes, roots, control_nodes[i]);
+    for (size_t i = 0; is_gpu && r == 0 && i < DRIVERFILES_CONTROL_NODES; i++)
+        r = driverroot_each_node(root, driverfiles_control_nodes[i], add_node, &edits);
     if (is_gpu && r == 0)
-        r = add_driver(mounts, roots, offer->inventory.driver_version);
-    if (r == 0)
-        hooks = hooks_json(offer->config, mounts);
-    return hooks ? edits_json(nodes, mounts, hooks) : NULL;
+        r = driverfiles_each(root, offer->inventory.driver_version, add_file, &edits);
+    return r == 0 ? edits_json(&edits, offer, EDITS_CLASS) : NULL;
 }
 
 /* The spec's text, to be freed; "" if the node has no device of the class, since a spec needs
  * one. */
 static char *format(const struct offer *offer, const struct device_class *class)
 {
-    const struct roots roots = find_roots(offer->config);
+    const struct config *config = offer->config;
     cleanup(json_release) json_t *devices = json_array(), *spec = NULL;
+    struct driverroot root;
 
-    if (!devices || class->add(devices, offer, &roots, class) != 0)
+    driverroot_init(&root, config->plugin.container_driver_root, config->driver_root,
+                    config->dev_root);
+    if (!devices || class->add(devices, offer, &root, class) != 0)
         return NULL;
     if (json_array_size(devices) == 0)
         return strdup("");
     spec = json_pack("{s:s, s:s+, s:O, s:o}", "cdiVersion", CDI_VERSION, "kind", CDI_VENDOR "/",
                      class->name, "devices", devices, "containerEdits",
-                     common_json(offer, &roots, class->add == add_gpus));
+                     common_json(offer, &root, class->add == add_gpus));
     return spec ? json_dumps(spec, JSON_INDENT(2)) : NULL;
 }
 

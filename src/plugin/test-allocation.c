@@ -10,12 +10,54 @@
 #include <cmocka.h>
 
 #include "base/array.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "config/load.h"
 #include "rpc/message.h"
 
 #define UUID_0 "GPU-00000000-aaaa-5bbb-8ccc-000000000000"
 #define UUID_1 "GPU-11111111-aaaa-5bbb-8ccc-111111111111"
+
+/* Our view of the driver root: what this machine has itself makes no difference. */
+static char driver_root[] = "/tmp/gpuslice-allocation-XXXXXX";
+
+/* The container's driver root is the test's, whatever the file says. */
+static void mount_driver_root(struct config *config)
+{
+    free(config->plugin.container_driver_root);
+    config->plugin.container_driver_root = strdup(driver_root);
+    assert_non_null(config->plugin.container_driver_root);
+}
+
+static void make_node(const char *path)
+{
+    char whole[256];
+
+    snprintf(whole, sizeof(whole), "%s%s", driver_root, path);
+    *strrchr(whole, '/') = '\0';
+    assert_int_equal(file_make_directory(whole, NULL), 0);
+    snprintf(whole, sizeof(whole), "%s%s", driver_root, path);
+    assert_int_equal(file_write_atomic(whole, "", 0, 0644, NULL), 0);
+}
+
+static int make_driver_root(void **state)
+{
+    char path[64];
+
+    (void)state;
+    assert_non_null(mkdtemp(driver_root));
+    snprintf(path, sizeof(path), "%s/dev", driver_root);
+    return file_make_directory(path, NULL);
+}
+
+static int drop_driver_root(void **state)
+{
+    char command[96];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf %s", driver_root);
+    return system(command);
+}
 
 /* Two V100s; `config` is what a file would say. */
 struct fixture {
@@ -41,6 +83,7 @@ static void make_offer(struct fixture *fixture, const char *yaml)
                      &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
                      &problems, &fixture->config, &err) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
+    mount_driver_root(fixture->config);
     assert_int_equal(offer_new(fixture->config, &fixture->inventory, NULL, &fixture->offer), 0);
 }
 
@@ -89,11 +132,12 @@ static void describe(const v1beta1_ContainerAllocateResponse *answer, struct tex
 #define FOLDER "/var/run/nvidia-container-devices"
 #define CDI    "k8s.device-plugin.nvidia.com/gpu="
 
-/* dev root and IMEX channels name files that exist nowhere, so that no row depends on this machine.
- */
-static const struct {
+struct row {
     const char *name, *yaml, *ids[3], *expected;
-} rows[] = {
+};
+
+/* The driver root has no device node. */
+static const struct row rows[] = {
     {"whole GPU", "flags: {}", {UUID_0}, "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\n"},
     {"two whole GPUs in the order asked for",
      "flags: {}",
@@ -187,26 +231,81 @@ static size_t count_ids(const char *const *ids)
     return n;
 }
 
+static void check_row(const struct row *row)
+{
+    v1beta1_ContainerAllocateResponse answer;
+    cleanup_text struct text text = TEXT_INIT;
+    struct fixture fixture;
+    struct error err = ERROR_INIT;
+
+    make_offer(&fixture, row->yaml);
+    if (allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", (char *const *)(uintptr_t)row->ids,
+                          count_ids(row->ids), &answer, &err) != 0)
+        fail_msg("%s: %s", row->name, error_text(&err));
+    describe(&answer, &text);
+    if (!str_equal(text_string(&text), row->expected))
+        fail_msg("%s: got\n%swanted\n%s", row->name, text_string(&text), row->expected);
+    message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+    drop_offer(&fixture);
+}
+
 static void answers(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        v1beta1_ContainerAllocateResponse answer;
-        cleanup_text struct text text = TEXT_INIT;
-        struct fixture fixture;
-        struct error err = ERROR_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        check_row(&rows[i]);
+}
 
-        make_offer(&fixture, rows[i].yaml);
-        if (allocation_answer(fixture.offer, NULL, "nvidia.com/gpu",
-                              (char *const *)(uintptr_t)rows[i].ids, count_ids(rows[i].ids),
-                              &answer, &err) != 0)
-            fail_msg("%s: %s", rows[i].name, error_text(&err));
-        describe(&answer, &text);
-        if (!str_equal(text_string(&text), rows[i].expected))
-            fail_msg("%s: got\n%swanted\n%s", rows[i].name, text_string(&text), rows[i].expected);
-        message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
-        drop_offer(&fixture);
-    }
+#define DRIVER       "/run/nvidia/driver"
+#define CHANNEL_NODE "/dev/nvidia-caps-imex-channels/channel0"
+#define NODES(root)                                                   \
+    "device " root "/dev/nvidiactl /dev/nvidiactl rw\n"               \
+    "device " root "/dev/nvidia-uvm /dev/nvidia-uvm rw\n"             \
+    "device " root "/dev/nvidia-uvm-tools /dev/nvidia-uvm-tools rw\n" \
+    "device " root "/dev/nvidia-modeset /dev/nvidia-modeset rw\n"     \
+    "device " root "/dev/nvidia0 /dev/nvidia0 rw\n"                   \
+    "device " root CHANNEL_NODE " " CHANNEL_NODE " rw\n"
+
+/* The driver root has every node: found in our view, named as the host has them. */
+static const struct row rows_with_nodes[] = {
+    {"a driver container",
+     "flags: {nvidiaDriverRoot: " DRIVER ", plugin: {passDeviceSpecs: true}}\n"
+     "imex: {channelIDs: [0]}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\nenv NVIDIA_IMEX_CHANNELS=0\n" NODES(DRIVER)},
+    {"the host's root, mounted",
+     "flags: {plugin: {passDeviceSpecs: true}}\nimex: {channelIDs: [0]}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\nenv NVIDIA_IMEX_CHANNELS=0\n" NODES("")},
+    {"a dev root of its own",
+     "flags: {nvidiaDriverRoot: " DRIVER ", nvidiaDevRoot: /, plugin: {passDeviceSpecs: true}}\n"
+     "imex: {channelIDs: [0]}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" UUID_0 "\nenv NVIDIA_IMEX_CHANNELS=0\n" NODES("")},
+    {"IMEX channels as volume mounts",
+     "flags: {nvidiaDriverRoot: " DRIVER ", plugin: {deviceListStrategy: volume-mounts}}\n"
+     "imex: {channelIDs: [0]}",
+     {UUID_0},
+     "env NVIDIA_VISIBLE_DEVICES=" FOLDER "\nmount /dev/null " FOLDER "/" UUID_0
+     "\nmount /dev/null " FOLDER "/imex/0\n"},
+    {"IMEX channels by CDI",
+     "flags: {nvidiaDriverRoot: " DRIVER ", plugin: {deviceListStrategy: cdi-cri}}\n"
+     "imex: {channelIDs: [0]}",
+     {UUID_0},
+     "cdi " CDI UUID_0 "\ncdi k8s.device-plugin.nvidia.com/imex-channel=0\n"},
+};
+
+static void nodes_are_named_as_on_the_host(void **state)
+{
+    static const char *const nodes[] = {"/dev/nvidiactl",        "/dev/nvidia-uvm",
+                                        "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset",
+                                        "/dev/nvidia0",          CHANNEL_NODE};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+        make_node(nodes[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(rows_with_nodes); i++)
+        check_row(&rows_with_nodes[i]);
 }
 
 static void refusals(void **state)
@@ -304,6 +403,7 @@ static void make_mig_offer(struct fixture *fixture, struct device mig_devices[3]
                      &(struct config_request){.source = "test.yaml", .strictness = CONFIG_AGENT},
                      &problems, &fixture->config, NULL) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : "no memory");
+    mount_driver_root(fixture->config);
     assert_int_equal(offer_new(fixture->config, &inventory, NULL, &fixture->offer), 0);
 }
 
@@ -400,7 +500,9 @@ int main(void)
         cmocka_unit_test(whole_gpus_are_not_counted),
         cmocka_unit_test(id_of_the_offer_before),
         cmocka_unit_test(answers_for_mig_devices),
+        cmocka_unit_test(nodes_are_named_as_on_the_host), /* the last: it makes the nodes */
     };
 
-    return cmocka_run_group_tests_name("plugin/allocation", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("plugin/allocation", tests, make_driver_root,
+                                       drop_driver_root);
 }

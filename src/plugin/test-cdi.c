@@ -40,7 +40,12 @@ struct world {
 static void make_world_with(struct world *world, const char *plugin, int minor_0, int minor_1)
 {
     struct gpu gpus[] = {
-        {.index = 0, .uuid = UUID_0, .model = "Tesla T4", .minor = minor_0, .numa_node = -1},
+        {.index = 0,
+         .uuid = UUID_0,
+         .model = "Tesla T4",
+         .minor = minor_0,
+         .numa_node = -1,
+         .pci_address = "0000:00:1b.0"},
         {.index = 1, .uuid = UUID_1, .model = "Tesla T4", .minor = minor_1, .numa_node = -1},
     };
     const struct inventory inventory = {.driver_version = "550.163.01", .gpus = gpus, .n_gpus = 2};
@@ -57,9 +62,9 @@ static void make_world_with(struct world *world, const char *plugin, int minor_0
         assert_int_equal(file_write_atomic(path, "", 0, 0644, NULL), 0);
     }
     snprintf(yaml, sizeof(yaml),
-             "flags: {nvidiaDriverRoot: /host/root, nvidiaDevRoot: '%s', plugin: {"
+             "flags: {nvidiaDriverRoot: /host/root, plugin: {"
              "containerDriverRoot: '%s', deviceListStrategy: cdi-cri%s}}\n",
-             world->root, world->root, plugin);
+             world->root, plugin);
     assert_int_equal(
         config_parse(yaml, strlen(yaml),
                      &(struct config_request){.source = "test", .strictness = CONFIG_AGENT}, NULL,
@@ -134,11 +139,123 @@ static void spec_names_what_the_driver_installed(void **state)
     assert_string_equal(string_at(spec, "mounts", 2, "containerPath"), "/usr/bin/nvidia-smi");
     assert_null(string_at(spec, "mounts", 3, "containerPath"));
     assert_string_equal(string_at(spec, "deviceNodes", 0, "path"), "/dev/nvidiactl");
+    assert_string_equal(string_at(spec, "deviceNodes", 0, "hostPath"), "/host/root/dev/nvidiactl");
     assert_string_equal(string_at(spec, "deviceNodes", 1, "path"), "/dev/nvidia-uvm");
     assert_null(string_at(spec, "deviceNodes", 2, "path"));
-    assert_string_equal(string_at(spec, "hooks", 0, "hookName"), "createContainer");
     json_decref(spec);
     drop_world(&world);
+}
+
+/* "ARGUMENT ARGUMENT\n" for each hook of the spec. */
+static void describe_hooks(const json_t *spec, struct text *out)
+{
+    const json_t *edits = json_object_get(spec, "containerEdits"), *hook, *argument;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(edits, "hooks"), i, hook)
+    {
+        assert_string_equal(json_string_value(json_object_get(hook, "hookName")),
+                            "createContainer");
+        text_addf(out, "%s:", json_string_value(json_object_get(hook, "path")));
+        json_array_foreach(json_object_get(hook, "args"), k, argument)
+        {
+            text_addf(out, " %s", json_string_value(argument));
+        }
+        text_add_char(out, '\n');
+    }
+}
+
+#define LIBRARIES "/usr/lib/x86_64-linux-gnu"
+#define LINKS     "create-symlinks --link libcuda.so.1::" LIBRARIES "/libcuda.so\n"
+#define COMPAT    "enable-cuda-compat --host-driver-version=550.163.01\n"
+#define LDCACHE   "update-ldcache --folder " LIBRARIES "\n"
+#define NO_NODES  "disable-device-node-modification\n"
+
+/* Each can be left out, for a program on the host that does not have it. */
+static void hooks_as_the_program_calls_them(void **state)
+{
+    static const struct {
+        const char *plugin;
+        unsigned disabled;
+        const char *hooks;
+    } rows[] = {
+#define CTK "/usr/bin/nvidia-ctk: nvidia-ctk hook "
+        {"", 0, CTK LINKS CTK COMPAT CTK LDCACHE CTK NO_NODES},
+#undef CTK
+#define HOOK "/opt/nvidia-cdi-hook: nvidia-cdi-hook "
+        {", nvidiaCTKPath: /opt/nvidia-cdi-hook", 0,
+         HOOK LINKS HOOK COMPAT HOOK LDCACHE HOOK NO_NODES},
+        {", nvidiaCTKPath: /opt/nvidia-cdi-hook", CDI_HOOK_COMPAT | CDI_HOOK_NO_NODES,
+         HOOK LINKS HOOK LDCACHE},
+        {", nvidiaCTKPath: /opt/nvidia-cdi-hook", CDI_HOOK_LINKS | CDI_HOOK_LDCACHE,
+         HOOK COMPAT HOOK NO_NODES},
+#undef HOOK
+        {"", CDI_HOOK_ALL, ""},
+        {", nvidiaCTKPath: ''", 0, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        cleanup_text struct text got = TEXT_INIT;
+        struct world world;
+        json_t *spec;
+
+        make_world(&world, rows[i].plugin);
+        world.config->plugin.disabled_hooks = rows[i].disabled;
+        spec = load(&world);
+        describe_hooks(spec, &got);
+        assert_string_equal(text_string(&got), rows[i].hooks);
+        json_decref(spec);
+        drop_world(&world);
+    }
+}
+
+/* Found in our view, named as on the host, whatever the node belongs to. */
+static void nodes_of_every_class(void **state)
+{
+    static const struct {
+        const char *class, *node;
+    } rows[] = {
+        {"gpu", "/dev/dri/card3"},
+        {"imex-channel", "/dev/nvidia-caps-imex-channels/channel0"},
+        {"gdrcopy", "/dev/gdrdrv"},
+        {"gds", "/dev/nvidia-fs3"},
+        {"mofed", "/dev/infiniband/uverbs1"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char path[256], sysfs[128], wanted[256];
+        cleanup_free char *text = NULL;
+        struct world world;
+        json_t *spec;
+
+        make_world(&world, "");
+        world.config->gdrcopy_enabled = world.config->gds_enabled = world.config->mofed_enabled =
+            true;
+        world.config->imex_channel_ids = calloc(1, sizeof(*world.config->imex_channel_ids));
+        assert_non_null(world.config->imex_channel_ids);
+        world.config->n_imex_channel_ids = 1;
+        snprintf(sysfs, sizeof(sysfs), "%s/sys", world.root);
+        setenv("GPUSLICE_SYSFS", sysfs, 1);
+        snprintf(path, sizeof(path), "%s/bus/pci/devices/0000:00:1b.0/drm/card3", sysfs);
+        assert_int_equal(file_make_directory(path, NULL), 0);
+        snprintf(path, sizeof(path), "%s%s", world.root, rows[i].node);
+        *strrchr(path, '/') = '\0';
+        assert_int_equal(file_make_directory(path, NULL), 0);
+        snprintf(path, sizeof(path), "%s%s", world.root, rows[i].node);
+        assert_int_equal(file_write_atomic(path, "", 0, 0644, NULL), 0);
+        spec = load_class(&world, rows[i].class);
+        assert_non_null(spec);
+        text = json_dumps(spec, JSON_COMPACT);
+        snprintf(wanted, sizeof(wanted), "{\"path\":\"%s\",\"hostPath\":\"/host/root%s\"}",
+                 rows[i].node, rows[i].node);
+        if (!strstr(text, wanted))
+            fail_msg("%s: %s", rows[i].class, text);
+        json_decref(spec);
+        unsetenv("GPUSLICE_SYSFS");
+        drop_world(&world);
+    }
 }
 
 static void devices_are_named_by_the_id_strategy(void **state)
@@ -293,6 +410,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spec_names_what_the_driver_installed),
+        cmocka_unit_test(hooks_as_the_program_calls_them),
+        cmocka_unit_test(nodes_of_every_class),
         cmocka_unit_test(devices_are_named_by_the_id_strategy),
         cmocka_unit_test(written_and_removed),
         cmocka_unit_test(gpu_without_a_node_is_left_out),

@@ -35,14 +35,24 @@ def runtime(request):
 
 @pytest.fixture
 def driver(node):
-    """The root of an installed driver: libraries, tools, device nodes. Injection needs the nodes."""
+    """The root of an installed driver, as the agent sees it: libraries, tools, device nodes. On the host, where the
+    runtime works, it lies elsewhere: see host_root. Injection needs the nodes."""
     root = node.folder / 'driver'
+    host_root(root).symlink_to(root)
     for path in [f'{LIBRARY_FOLDER}/libcuda.so.{DRIVER}', '/usr/bin/nvidia-smi']:
         (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         (root / path[1:]).touch()
     for minor, path in enumerate([f'/dev/nvidia{n}' for n in range(4)] + CONTROL + FEATURES + [CHANNEL]):
         make_node(root / path[1:], minor)
     return root
+
+
+def host_root(root):
+    return root.with_name('host-driver')
+
+
+def roots(root):
+    return '--nvidia-driver-root', host_root(root), '--container-driver-root', root
 
 
 def make_node(path, minor):
@@ -56,7 +66,7 @@ def make_node(path, minor):
 
 def start(node, root, *arguments, config=GUIDE):
     node.start_kubelet()
-    agent = node.start_agent(config, '--nvidia-driver-root', root, '--container-driver-root', root, *arguments)
+    agent = node.start_agent(config, *roots(root), *arguments)
     node.wait_allocatable(16)
     return agent
 
@@ -105,9 +115,41 @@ def test_a_container_gets_its_gpu_and_the_driver(node, runtime, driver):
         assert device.get('minor', 0) == os.minor(os.stat(f"{driver}{device['path']}").st_rdev)
     assert spec['process']['env'] == ['NVIDIA_VISIBLE_DEVICES=void']
     for mount in spec['mounts']:
-        assert mount['source'] == f"{driver}{mount['destination']}"
-    [hook] = spec['hooks']['createContainer']
-    assert hook['args'] == ['nvidia-ctk', 'hook', 'update-ldcache', '--folder', LIBRARY_FOLDER]
+        assert mount['source'] == f"{host_root(driver)}{mount['destination']}"
+    assert [' '.join(hook['args']) for hook in spec['hooks']['createContainer']] == [
+        f'nvidia-ctk hook create-symlinks --link libcuda.so.1::{LIBRARY_FOLDER}/libcuda.so',
+        f'nvidia-ctk hook enable-cuda-compat --host-driver-version={DRIVER}',
+        f'nvidia-ctk hook update-ldcache --folder {LIBRARY_FOLDER}',
+        'nvidia-ctk hook disable-device-node-modification']
+
+
+def test_hooks_can_be_left_out(node, runtime, driver):
+    start(node, driver, '--device-list-strategy', 'cdi-cri', '--cdi-disable-hooks',
+          'enable-cuda-compat,disable-device-node-modification')
+    spec = runtime(node.cdi, f'{VENDOR}/gpu=all')['spec']
+    assert [hook['args'][2] for hook in spec['hooks']['createContainer']] == ['create-symlinks', 'update-ldcache']
+
+
+def test_files_of_opencl_vulkan_and_sockets(node, runtime, driver):
+    for path in ['/etc/OpenCL/vendors/nvidia.icd', '/usr/share/vulkan/icd.d/nvidia_icd.json',
+                 '/run/nvidia-persistenced/socket']:
+        (driver / path[1:]).parent.mkdir(parents=True)
+        (driver / path[1:]).touch()
+    start(node, driver, '--device-list-strategy', 'cdi-cri')
+    mounts = {mount['destination']: mount for mount in runtime(node.cdi, f'{VENDOR}/gpu=all')['spec']['mounts']}
+    assert mounts['/etc/OpenCL/vendors/nvidia.icd']['source'] == f'{host_root(driver)}/etc/OpenCL/vendors/nvidia.icd'
+    assert mounts['/etc/vulkan/icd.d/nvidia_icd.json']['source'] == \
+        f'{host_root(driver)}/usr/share/vulkan/icd.d/nvidia_icd.json'
+    assert 'noexec' in mounts['/run/nvidia-persistenced/socket']['options']
+
+
+def test_device_specs_are_found_in_our_view_and_named_as_on_the_host(node, driver):
+    """Without CDI: the kubelet passes them on, and would lose a GPU whose control nodes it does not know."""
+    start(node, driver, '--pass-device-specs', '--imex-channel-ids', '0')
+    [pod] = node.run_pods(1)
+    devices = {device['container_path']: device['host_path'] for device in pod['containers'][0]['device_nodes']}
+    assert {*CONTROL, CHANNEL} < set(devices) and len(devices) == len(CONTROL) + 2
+    assert all(host == f'{host_root(driver)}{path}' for path, host in devices.items())
 
 
 def test_features_and_channels_have_their_devices(node, runtime, driver):
@@ -145,7 +187,7 @@ BY_INDEX = replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri, deviceIDSt
 
 
 def start_agent(node, root, *arguments, config=CDI):
-    return node.start_agent(config, '--nvidia-driver-root', root, '--container-driver-root', root, *arguments)
+    return node.start_agent(config, *roots(root), *arguments)
 
 
 def specs(node):
