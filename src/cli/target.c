@@ -11,6 +11,7 @@
 #include "catalog/catalog.h"
 #include "cli/paths.h"
 #include "gpu/gpu.h"
+#include "gpu/librarysearch.h"
 
 DEFINE_CLEANUP(DIR *, closedir)
 
@@ -155,14 +156,11 @@ static int resolve(const char *word, char ret_target[PATH_MAX], struct error *er
     return 0;
 }
 
-static int observe(const char *library, struct inventory *ret_inventory, struct error *err)
+static int read_driver(struct gpu_driver *driver, struct inventory *ret_inventory,
+                       struct error *err)
 {
-    struct gpu_driver *driver;
-    int r = gpu_nvml.open(library, &driver, err);
+    int r = gpu_nvml.inventory(driver, ret_inventory, err);
 
-    if (r < 0)
-        return r;
-    r = gpu_nvml.inventory(driver, ret_inventory, err);
     gpu_nvml.close(driver);
     return r;
 }
@@ -210,6 +208,7 @@ static int observe_simulated(const char *target, struct inventory *ret_inventory
 {
     const char *library = paths_sim_library(), *tmp = getenv("TMPDIR");
     char folder[PATH_MAX], state[PATH_MAX + 8];
+    struct gpu_driver *driver;
     int r;
 
     if (access(library, R_OK) < 0)
@@ -228,20 +227,31 @@ static int observe_simulated(const char *target, struct inventory *ret_inventory
     setenv("GPUSLICE_SIM_STATE", state, 1);
     /* This host may have a real GPU at the address of a simulated one. */
     setenv("GPUSLICE_SYSFS", folder, 1);
-    r = observe(library, ret_inventory, err);
+    r = gpu_nvml.open(library, &driver, err);
+    if (r == 0)
+        r = read_driver(driver, ret_inventory, err);
     remove_folder(folder);
     if (r == 0)
         read_product(target, ret_inventory->machine, sizeof(ret_inventory->machine));
     return r;
 }
 
-static int observe_node(struct inventory *ret_inventory, struct error *err)
+static int observe_node(const struct config *config, struct inventory *ret_inventory,
+                        struct error *err)
 {
     static const char product_file[] = "/sys/class/dmi/id/product_name";
     cleanup_free char *product = NULL;
+    struct gpu_driver *driver;
+    struct driverroot root;
     size_t size;
-    int r = observe(NULL, ret_inventory, err);
+    int r;
 
+    if (config)
+        driverroot_init(&root, config->plugin.container_driver_root, config->driver_root,
+                        config->dev_root);
+    r = librarysearch_open(&gpu_nvml, config ? &root : NULL, &driver, err);
+    if (r == 0)
+        r = read_driver(driver, ret_inventory, err);
     if (r < 0)
         return r;
     if (file_read(product_file, 4096, &product, &size, NULL) == 0)
@@ -250,14 +260,15 @@ static int observe_node(struct inventory *ret_inventory, struct error *err)
     return 0;
 }
 
-int target_observe(const struct request *request, struct target *ret_target, struct error *err)
+int target_observe(const struct request *request, const struct config *config,
+                   struct target *ret_target, struct error *err)
 {
     struct target target = TARGET_INIT;
     char name[PATH_MAX];
     int r;
 
     if (request->node) {
-        r = observe_node(&target.inventory, err);
+        r = observe_node(config, &target.inventory, err);
         if (r < 0)
             return error_wrap(err, r, "cannot query this machine's driver");
         snprintf(target.title, sizeof(target.title), "this node");

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/request.h"
+#include "config/config.h"
 #include "slice/inventory.h"
 
 struct target {
@@ -32,8 +33,10 @@ void target_deinit(struct target *target);
 /* True if the command line names a machine. */
 bool target_given(const struct request *request);
 
-/* 0, or why the machine cannot be observed. Call only if target_given. */
-int target_observe(const struct request *request, struct target *ret_target, struct error *err);
+/* 0, or why the machine cannot be observed. Call only if target_given. This node's driver is looked
+ * for where the configuration (NULL: none) says. */
+int target_observe(const struct request *request, const struct config *config,
+                   struct target *ret_target, struct error *err);
 
 /* The names that --machine accepts, files first, separated by `separator`. */
 void target_names(struct text *text, const char *separator);

@@ -31,9 +31,10 @@ static int read_config(const struct source *source, struct problems *problems,
     return r == -EBADMSG ? 0 : r;
 }
 
-static int check_on_machine(const struct request *request, const struct policy *policy,
+static int check_on_machine(const struct request *request, const struct config *config,
                             struct problems *problems, struct error *err)
 {
+    const struct policy *policy = config ? &config->policy : NULL;
     cleanup_target struct target target = TARGET_INIT;
     cleanup(plan_free_p) struct plan *plan = NULL;
     int r;
@@ -43,7 +44,7 @@ static int check_on_machine(const struct request *request, const struct policy *
             lint_policy(policy, problems);
         return 0;
     }
-    r = target_observe(request, &target, err);
+    r = target_observe(request, config, &target, err);
     if (r < 0 || !policy)
         return r;
     lint_models(policy, &target.inventory, problems);
@@ -82,7 +83,7 @@ enum exit_status verb_check(const struct request *request)
     if (r == 0)
         r = read_config(&source, &problems, &config, &err);
     if (r == 0)
-        r = check_on_machine(request, config ? &config->policy : NULL, &problems, &err);
+        r = check_on_machine(request, config, &problems, &err);
     if (r < 0) {
         if (problems_next(&problems, NULL))
             print_findings(request, &problems);

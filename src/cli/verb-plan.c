@@ -78,7 +78,7 @@ enum exit_status verb_plan(const struct request *request)
     status = read_config(request, &problems, &config);
     if (status != EXIT_CLEAN)
         return status;
-    if (target_observe(request, &target, &err) < 0) {
+    if (target_observe(request, config, &target, &err) < 0) {
         complain("%s", error_text(&err));
         return EXIT_UNREADABLE;
     }

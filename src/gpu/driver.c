@@ -12,6 +12,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -51,7 +52,6 @@ struct driver {
     uv_loop_t *loop;
     struct driver_callbacks callbacks;
     void *userdata;
-    char *library;
     uint64_t deadline_ms, probe_period_ms;
 
     struct subprocess *subprocess;
@@ -60,7 +60,7 @@ struct driver {
     bool described;            /* it delivered an inventory */
     struct {
         char deadline[48], probe[48], avoid_ms[48];
-        char *avoid, *library; /* owned */
+        char *avoid, *paths[3]; /* owned; `paths` ends with NULL */
     } arguments;
     char hung_call[GUARD_CALL_SIZE], hung_uuid[GUARD_UUID_SIZE]; /* of this process; "" = none */
 
@@ -444,7 +444,8 @@ static int prepare(struct subprocess_start *start, void *userdata, struct error 
         start->arguments[n++] = driver->arguments.avoid;
         start->arguments[n++] = driver->arguments.avoid_ms;
     }
-    start->arguments[n] = driver->arguments.library;
+    for (size_t i = 0; i < ARRAY_SIZE(driver->arguments.paths) && driver->arguments.paths[i]; i++)
+        start->arguments[n++] = driver->arguments.paths[i];
     start->fds[HELPER_PAGE - HELPER_CHANNEL - 1] = driver->watchdog->page_fd;
     start->fds[HELPER_TIMER_CALLS - HELPER_CHANNEL - 1] = driver->watchdog->timers[GUARD_CALLS].fd;
     start->fds[HELPER_TIMER_EVENTS - HELPER_CHANNEL - 1] =
@@ -493,21 +494,46 @@ static void on_ended(const struct subprocess_end *end, void *userdata)
 
 /* -- life ------------------------------------------------------------------------------------ */
 
+static int copy_paths(struct driver *driver, const struct driver_options *options)
+{
+    const struct {
+        const char *name, *value;
+    } paths[ARRAY_SIZE(driver->arguments.paths)] = {
+        {"library", options->library},
+        {"container-driver-root", options->container_driver_root},
+        {"driver-root", options->driver_root},
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        cleanup_text struct text argument = TEXT_INIT;
+
+        if (!paths[i].value)
+            continue;
+        text_addf(&argument, "--%s=%s", paths[i].name, paths[i].value);
+        driver->arguments.paths[n] = text_take(&argument);
+        if (!driver->arguments.paths[n++])
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int copy_options(struct driver *driver, const struct driver_options *options)
 {
-    cleanup_text struct text library = TEXT_INIT;
-
     driver->deadline_ms = options->deadline_ms ? options->deadline_ms : 10000;
     driver->probe_period_ms = options->probe_period_ms ? options->probe_period_ms : 60000;
     snprintf(driver->arguments.deadline, sizeof(driver->arguments.deadline),
              "--deadline-ms=%" PRIu64, driver->deadline_ms);
     snprintf(driver->arguments.probe, sizeof(driver->arguments.probe), "--probe-ms=%" PRIu64,
              driver->probe_period_ms);
-    if (!options->library)
-        return 0;
-    text_addf(&library, "--library=%s", options->library);
-    driver->arguments.library = text_take(&library);
-    return driver->arguments.library ? 0 : -ENOMEM;
+    return copy_paths(driver, options);
+}
+
+static void free_arguments(struct driver *driver)
+{
+    free(driver->arguments.avoid);
+    for (size_t i = 0; i < ARRAY_SIZE(driver->arguments.paths); i++)
+        free(driver->arguments.paths[i]);
 }
 
 static int start_helper(struct driver *driver, const char *program, struct error *err)
@@ -546,6 +572,8 @@ int driver_new(uv_loop_t *loop, const struct driver_options *options,
     int r = driver ? copy_options(driver, options) : -ENOMEM;
 
     if (r < 0) {
+        if (driver)
+            free_arguments(driver);
         free(driver);
         return error_set_errno(err, r, "cannot watch the driver");
     }
@@ -570,8 +598,7 @@ void driver_free(struct driver *driver)
     end_watchdog(driver->watchdog);
     inventory_deinit(&driver->inventory);
     inventory_deinit(&driver->known);
-    free(driver->arguments.avoid);
-    free(driver->arguments.library);
+    free_arguments(driver);
     free(driver);
 }
 

@@ -40,8 +40,9 @@ struct driver_callbacks {
 };
 
 struct driver_options {
-    const char *program;      /* the helper's executable; NULL = /proc/self/exe */
-    const char *library;      /* libnvidia-ml.so.1 by path, or NULL */
+    const char *program; /* the helper's executable; NULL = /proc/self/exe */
+    const char *library; /* libnvidia-ml.so.1 by path; NULL = as librarysearch.h says, */
+    const char *container_driver_root, *driver_root; /* with these roots; NULL = none */
     uint64_t deadline_ms;     /* of one driver call; 0 = 10 000; three times that to start a GPU */
     uint64_t probe_period_ms; /* of the helper's own rounds over all devices; 0 = 60 000 */
 };

@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
+#include "gpu/librarysearch.h"
 #include "gpu/record.h"
 #include "proc/blocking.h"
 #include "proc/role.h"
@@ -46,7 +47,8 @@ struct watched_gpu {
 };
 
 struct options {
-    const char *library; /* NULL = by the loader's search */
+    const char *library;                      /* this one; NULL = librarysearch.h's */
+    const char *container_root, *driver_root; /* where that looks; NULL = by the loader alone */
     uint64_t deadline_ms, probe_ms;
     uint64_t backoff_ms; /* before the next new session; 0 = the last one was complete */
     const char *avoid;   /* "2,5": indices of devices that hung, avoided in this session; or NULL */
@@ -91,6 +93,10 @@ static struct options parse_options(int argc, char *argv[])
         value = value ? value + 1 : "";
         if (str_starts_with(argv[i], "--library="))
             options.library = value;
+        else if (str_starts_with(argv[i], "--container-driver-root="))
+            options.container_root = value;
+        else if (str_starts_with(argv[i], "--driver-root="))
+            options.driver_root = value;
         else if (str_starts_with(argv[i], "--deadline-ms="))
             options.deadline_ms = option_number(value, options.deadline_ms);
         else if (str_starts_with(argv[i], "--probe-ms="))
@@ -169,17 +175,27 @@ static uint64_t grow_backoff(uint64_t backoff_ms)
    get another chance. */
 static void restart(struct helper *helper)
 {
-    char deadline[40], probe[40], backoff[40];
-    char library[4096];
-    char *argv[8] = {(char *)"gpuslice-driver", (char *)HELPER_PART, deadline, probe, backoff};
+    const struct {
+        const char *name, *value;
+    } paths[] = {
+        {"library", helper->options.library},
+        {"container-driver-root", helper->options.container_root},
+        {"driver-root", helper->options.driver_root},
+    };
+    char deadline[40], probe[40], backoff[40], texts[ARRAY_SIZE(paths)][PATH_MAX + 32];
+    char *argv[6 + ARRAY_SIZE(paths)] = {(char *)"gpuslice-driver", (char *)HELPER_PART, deadline,
+                                         probe, backoff};
+    size_t n = 5;
 
     snprintf(deadline, sizeof(deadline), "--deadline-ms=%" PRIu64, helper->options.deadline_ms);
     snprintf(probe, sizeof(probe), "--probe-ms=%" PRIu64, helper->options.probe_ms);
     snprintf(backoff, sizeof(backoff), "--backoff-ms=%" PRIu64,
              grow_backoff(helper->options.backoff_ms));
-    if (helper->options.library) {
-        snprintf(library, sizeof(library), "--library=%s", helper->options.library);
-        argv[5] = library;
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        if (!paths[i].value)
+            continue;
+        snprintf(texts[i], sizeof(texts[i]), "--%s=%s", paths[i].name, paths[i].value);
+        argv[n++] = texts[i];
     }
     execv("/proc/self/exe", argv);
     _exit(1); /* the agent starts another */
@@ -278,6 +294,17 @@ static bool receive_request(struct proc_frame *ret_frame)
     return r == 0 && ret_frame->type == PROC_FRAME_REQUEST;
 }
 
+static int open_once(struct helper *helper, struct error *err)
+{
+    const struct options *options = &helper->options;
+    struct driverroot root;
+
+    if (options->library)
+        return backend->open(options->library, &helper->driver, err);
+    driverroot_init(&root, options->container_root, options->driver_root, NULL);
+    return librarysearch_open(backend, &root, &helper->driver, err);
+}
+
 /* The driver may appear late (a new node) and come back (an upgrade): retried until it opens. */
 static void open_driver(struct helper *helper)
 {
@@ -288,7 +315,7 @@ static void open_driver(struct helper *helper)
         struct error err = ERROR_INIT;
         uint64_t due_ms;
 
-        if (backend->open(helper->options.library, &helper->driver, &err) == 0)
+        if (open_once(helper, &err) == 0)
             return;
         if (strcmp(said, error_text(&err)) != 0)
             send_reason(RECORD_UNAVAILABLE, "", &err);

@@ -3,7 +3,9 @@
 
 /*
  * The helper process: the only one that calls into the driver. The agent starts it as `<program>
- * --part=driver [--library=PATH] [--deadline-ms=N] [--probe-ms=N]` with these descriptors; main()
+ * --part=driver [--library=PATH] [--container-driver-root=PATH --driver-root=PATH]
+ * [--deadline-ms=N]
+ * [--probe-ms=N]` with these descriptors; main()
  * hands over to helper_main when its first argument is HELPER_PART.
  *
  * A session with the driver lasts until a device is lost or does not respond. Then the helper

@@ -196,7 +196,10 @@ static void end_without_driver(struct agent *agent)
 static void apply_config(struct config *config, void *userdata)
 {
     struct agent *agent = userdata;
+    struct error err = ERROR_INIT;
 
+    if (driverwatch_look_below(agent->driverwatch, config, &err) < 0)
+        log_error(error_text(&err));
     if (agent->facts.machine_known) {
         replan(agent, config);
         return;
@@ -542,6 +545,21 @@ static int start_grants(struct agent *agent, struct error *err)
     return r;
 }
 
+/* Before this node's configuration is known, flags and variables say where the driver is. */
+static int look_below_flags(struct agent *agent, struct error *err)
+{
+    const struct config_request request = {.strictness = CONFIG_AGENT,
+                                           .overrides = agent->overrides};
+    struct config *config;
+    int r = agent->facts.next_config ? 0 : config_load(&request, NULL, &config, err);
+
+    if (r < 0 || agent->facts.next_config)
+        return r;
+    r = driverwatch_look_below(agent->driverwatch, config, err);
+    config_free(config);
+    return r;
+}
+
 static int start_observers(struct agent *agent, struct error *err)
 {
     const struct agent_flags *flags = agent->facts.flags;
@@ -563,6 +581,8 @@ static int start_observers(struct agent *agent, struct error *err)
                                                 .on_news = on_other_software,
                                                 .userdata = agent},
                         &agent->coexist, err);
+    if (r == 0)
+        r = look_below_flags(agent, err);
     if (r == 0)
         r = driverwatch_start(agent->driverwatch, err);
     if (r == 0 && (flags->channel_dir || (flags->http_address && *flags->http_address)))

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -30,9 +31,10 @@ struct driverwatch {
     void (*on_no_driver)(void *userdata);
     void *userdata;
     struct driver *driver;
-    uv_timer_t probe; /* while a device is unhealthy: when to probe again */
     uv_timer_t bus;   /* while the GPUs are nobody's to slice: when to look at them again */
     char reason[256]; /* why the driver is not available, while the timer runs */
+    char *container_root, *driver_root; /* where its library is looked for */
+    uv_timer_t probe;                   /* while a device is unhealthy: when to probe again */
     struct health health;
     struct healthfile healthfile;
     struct xid_filter xid_filter;
@@ -308,13 +310,59 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
     return 0;
 }
 
-int driverwatch_start(struct driverwatch *watch, struct error *err)
+static int start_driver(struct driverwatch *watch, struct error *err)
 {
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
                                                       on_probe,     on_unwatched,   on_hang};
-    const struct driver_options options = {.deadline_ms = watch->facts->flags->driver_deadline_ms};
+    const struct driver_options options = {
+        .container_driver_root = watch->container_root,
+        .driver_root = watch->driver_root,
+        .deadline_ms = watch->facts->flags->driver_deadline_ms,
+    };
 
     return driver_new(watch->loop, &options, &callbacks, watch, &watch->driver, err);
+}
+
+int driverwatch_start(struct driverwatch *watch, struct error *err)
+{
+    return start_driver(watch, err);
+}
+
+static bool takes_text(char **slot, const char *text, int *ret)
+{
+    char *copy;
+
+    if (*slot && str_equal(*slot, text))
+        return false;
+    copy = strdup(text);
+    if (!copy) {
+        *ret = -ENOMEM;
+        return false;
+    }
+    free(*slot);
+    *slot = copy;
+    return true;
+}
+
+int driverwatch_look_below(struct driverwatch *watch, const struct config *config,
+                           struct error *err)
+{
+    struct driver *earlier;
+    int r = 0;
+    bool changed = takes_text(&watch->container_root, config->plugin.container_driver_root, &r);
+
+    changed |= takes_text(&watch->driver_root, config->driver_root, &r);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot watch the driver");
+    if (!changed || !watch->driver)
+        return 0;
+    earlier = TAKE_PTR(watch->driver);
+    r = start_driver(watch, err);
+    if (r < 0)
+        watch->driver = earlier;
+    else
+        driver_free(earlier);
+    return r;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -323,6 +371,8 @@ static void on_closed(uv_handle_t *handle)
 
     if (--watch->n_open)
         return;
+    free(watch->container_root);
+    free(watch->driver_root);
     xid_filter_deinit(&watch->xid_filter);
     health_deinit(&watch->health);
     free(watch);

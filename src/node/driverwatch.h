@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "config/config.h"
 #include "node/facts.h"
 #include "node/publisher.h"
 
@@ -36,6 +37,11 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
 
 /* Starts the helper. */
 int driverwatch_start(struct driverwatch *watch, struct error *err);
+
+/* Where the configuration has the driver's root; before the start, and whenever the configuration
+ * changes. With another root than before the helper starts again. */
+int driverwatch_look_below(struct driverwatch *watch, const struct config *config,
+                           struct error *err);
 
 /* Ends the helper; no callback runs any more. NULL is fine. */
 void driverwatch_free(struct driverwatch *watch);
