@@ -86,7 +86,7 @@ static const struct {
     {"it has no dev folder: /dev",
      {"/driver-root/lib64/"},
      "@/driver-root",
-     "/home/kubernetes/bin/nvidia",
+     "/opt/kubernetes/nvidia",
      "/",
      "",
      "/dev/x"},
