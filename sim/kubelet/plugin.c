@@ -13,7 +13,11 @@
 #include "rpc/client.h"
 #include "rpc/message.h"
 
-enum { DIAL_AGAIN_MS = 1000 }; /* the base delay of grpc-go's back-off */
+enum {
+    DIAL_AGAIN_MS = 1000, /* the base delay of grpc-go's back-off */
+    PART_ENTRIES = 1024,
+    READ_MAX_BYTES = 4 << 20, /* grpc-go's default, which the kubelet keeps for plugins */
+};
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_DevicePluginOptions)
 DEFINE_MESSAGE_CLEANUP(v1beta1_ListAndWatchResponse)
@@ -108,38 +112,71 @@ bool plugin_wants_pre_start(const struct plugin *plugin)
     return plugin->wants_pre_start;
 }
 
+/* A kubelet's view of a list that arrived in parts. */
+struct device_list {
+    struct managed_device *items;
+    size_t n_items, capacity;
+};
+
+static void device_list_deinit(struct device_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++) {
+        free(list->items[i].id);
+        free(list->items[i].numa_nodes);
+    }
+    free(list->items);
+}
+
+static int add_device(struct device_list *list, const v1beta1_Device *in)
+{
+    struct managed_device *device =
+        array_push(&list->items, &list->n_items, &list->capacity, sizeof(*device));
+    size_t n_nodes = in->has_topology ? in->topology.nodes_count : 0;
+
+    if (!device)
+        return -ENOMEM;
+    device->id = strdup(message_text(in->ID));
+    device->healthy = str_equal(message_text(in->health), "Healthy");
+    device->numa_nodes = n_nodes ? calloc(n_nodes, sizeof(int64_t)) : NULL;
+    for (size_t k = 0; device->numa_nodes && k < n_nodes; k++)
+        device->numa_nodes[device->n_numa_nodes++] = in->topology.nodes[k].ID;
+    return device->id ? 0 : -ENOMEM;
+}
+
+/* Go's protobuf counts entries without a limit; nanopb does not, and grows an array by one each. */
+static int read_list(const uint8_t *message, size_t size, struct device_list *list)
+{
+    int r = 0;
+
+    while (r == 0 && size > 0) {
+        cleanup(v1beta1_ListAndWatchResponse_release_p) v1beta1_ListAndWatchResponse part =
+            v1beta1_ListAndWatchResponse_init_zero;
+        size_t length = message_part(message, size, PART_ENTRIES);
+
+        r = message_decode(v1beta1_ListAndWatchResponse_fields, message, length, &part);
+        for (pb_size_t i = 0; r == 0 && i < part.devices_count; i++)
+            r = add_device(list, &part.devices[i]);
+        message += length;
+        size -= length;
+    }
+    return r;
+}
+
 static void handle_list(struct rpc_request *request, const void *message, size_t size,
                         void *userdata)
 {
-    cleanup(v1beta1_ListAndWatchResponse_release_p) v1beta1_ListAndWatchResponse list =
-        v1beta1_ListAndWatchResponse_init_zero;
+    cleanup(device_list_deinit) struct device_list list = {.items = NULL};
     struct plugin *plugin = userdata;
-    cleanup_free struct managed_device *devices = NULL;
-    static char no_id[] = "";
 
     if (plugin->closed)
         return;
-    if (message_decode(v1beta1_ListAndWatchResponse_fields, message, size, &list) < 0) {
+    if (read_list(message, size, &list) < 0) {
         rpc_request_cancel(request);
         plugin->connected = false;
         plugin->events->ended(plugin, "the list is not a ListAndWatchResponse", plugin->userdata);
         return;
     }
-    devices = calloc((size_t)list.devices_count + 1, sizeof(*devices));
-    for (pb_size_t i = 0; devices && i < list.devices_count; i++) {
-        const v1beta1_Device *in = &list.devices[i];
-        size_t n_nodes = in->has_topology ? in->topology.nodes_count : 0;
-
-        devices[i].id = in->ID ? in->ID : no_id;
-        devices[i].healthy = str_equal(message_text(in->health), "Healthy");
-        devices[i].numa_nodes = n_nodes ? calloc(n_nodes, sizeof(int64_t)) : NULL;
-        for (size_t k = 0; devices[i].numa_nodes && k < n_nodes; k++)
-            devices[i].numa_nodes[devices[i].n_numa_nodes++] = in->topology.nodes[k].ID;
-    }
-    if (devices)
-        plugin->events->listed(plugin, devices, list.devices_count, plugin->userdata);
-    for (pb_size_t i = 0; devices && i < list.devices_count; i++)
-        free(devices[i].numa_nodes);
+    plugin->events->listed(plugin, list.items, list.n_items, plugin->userdata);
 }
 
 static void handle_watch_end(struct rpc_request *request, enum rpc_status status, const char *text,
@@ -163,6 +200,7 @@ static void watch(struct plugin *plugin)
     if (rpc_client_call(plugin->client,
                         &(struct rpc_invocation){.method = "/v1beta1.DevicePlugin/ListAndWatch",
                                                  .message = "",
+                                                 .max_bytes = READ_MAX_BYTES,
                                                  .on_message = handle_list,
                                                  .on_done = handle_watch_end,
                                                  .userdata = plugin},
@@ -217,6 +255,7 @@ static void dial(uv_timer_t *timer)
             plugin->client,
             &(struct rpc_invocation){.method = "/v1beta1.DevicePlugin/GetDevicePluginOptions",
                                      .message = "",
+                                     .max_bytes = READ_MAX_BYTES,
                                      .on_done = handle_options,
                                      .userdata = plugin},
             NULL, &err);
@@ -341,6 +380,7 @@ static int start_call(struct plugin *plugin, const char *method, uint64_t deadli
                         &(struct rpc_invocation){.method = method,
                                                  .message = data,
                                                  .size = size,
+                                                 .max_bytes = READ_MAX_BYTES,
                                                  .deadline_ms = deadline_ms,
                                                  .on_done = handle_done,
                                                  .userdata = kept},
@@ -358,7 +398,9 @@ int plugin_prefer(struct plugin *plugin, const struct ids *available,
 {
     v1beta1_ContainerPreferredAllocationRequest container = {
         .available_deviceIDs = available->items,
-        .available_deviceIDs_count = (pb_size_t)available->n_items,
+        .available_deviceIDs_count = available->n_items < MESSAGE_MAX_ENTRIES
+                                         ? (pb_size_t)available->n_items
+                                         : MESSAGE_MAX_ENTRIES, /* a kubelet names all */
         .must_include_deviceIDs = must_include->items,
         .must_include_deviceIDs_count = (pb_size_t)must_include->n_items,
         .allocation_size = (int32_t)size,

@@ -162,6 +162,8 @@ static void add_memory(struct table *table, uint64_t min_bytes, uint64_t max_byt
 {
     if (!max_bytes)
         table_add(table, "unknown");
+    else if (max_bytes < MIB)
+        table_add(table, "< 1 MiB");
     else if (min_bytes / MIB == max_bytes / MIB)
         table_add(table, "%" PRIu64 " MiB", min_bytes / MIB);
     else

@@ -60,7 +60,7 @@ static int fill_in(struct reader *reader, struct config *config, const struct sh
 static const struct sharing_entry *first_mps(const struct policy *policy)
 {
     for (size_t i = 0; i < policy->n_sharing; i++)
-        if (policy->sharing[i].strategy == SHARING_MPS)
+        if (policy_sharing(&policy->sharing[i]) == SHARING_MPS)
             return &policy->sharing[i];
     return NULL;
 }

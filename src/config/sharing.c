@@ -28,7 +28,7 @@ struct sections {
     struct section time_slicing, mps;
 };
 
-static const struct bounds replica_bounds = {2, PLAN_REPLICAS_MAX};
+static const struct bounds replica_bounds = {1, PLAN_REPLICAS_MAX};
 
 enum { ENTRIES_MAX = 256 };
 
@@ -167,6 +167,13 @@ static void note_difference(struct reader *reader, const struct section *section
 {
     const char *suffix = section->rename_by_default ? NAME_SHARED : "";
 
+    if (entry->replicas == 1 && *entry->name) {
+        reader_report_at(reader, PROBLEM_NOTE, entry->at, entry->path,
+                         "replicas: 1 means not shared: these devices are offered whole, as %s "
+                         "(NVIDIA's plugin refuses such a file)",
+                         policy_resource(entry));
+        return;
+    }
     if (reader->strictness != CONFIG_CHECK || !*entry->name)
         return;
     if (*entry->rename)
@@ -188,7 +195,7 @@ static void rename_entry(struct reader *reader, const struct section *section,
     if (str_equal(entry->rename, entry->name))
         *entry->rename = '\0'; /* set, but without effect */
     note_difference(reader, section, entry);
-    if (!*entry->rename && *entry->name && section->rename_by_default &&
+    if (!*entry->rename && *entry->name && section->rename_by_default && entry->replicas > 1 &&
         name_shared(entry->name, entry->rename, &err) < 0)
         reader_report_at(reader, PROBLEM_ERROR, entry->at, entry->path,
                          "%s; write a shorter 'rename:'", error_text(&err));
@@ -219,7 +226,7 @@ static void report_overlaps(struct reader *reader, const struct sharing_entry *e
                             const struct sharing_entry *loser)
 {
     for (size_t i = 0; i < n && *loser->name; i++)
-        if (select_surely_overlap(&entries[i], loser))
+        if (!select_is_rest(&entries[i], loser) && select_surely_overlap(&entries[i], loser))
             report_overlap(reader, &entries[i], loser);
 }
 

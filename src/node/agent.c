@@ -157,6 +157,17 @@ static void put_in_force(struct agent *agent, struct offer *next)
     publisher_touch(agent->publisher);
 }
 
+/* What the configuration asks for and this machine cannot offer. */
+static void note_shortfall(struct agent *agent, const struct problems *problems)
+{
+    char shortfall[sizeof(agent->facts.shortfall)];
+
+    problems_describe(problems, shortfall, sizeof(shortfall));
+    if (*shortfall && !str_equal(shortfall, agent->facts.shortfall))
+        publisher_event(agent->publisher, true, VERDICT_SHORT, shortfall, NULL, 0);
+    memcpy(agent->facts.shortfall, shortfall, sizeof(shortfall));
+}
+
 /* Takes ownership of config, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
@@ -174,6 +185,7 @@ static void replan(struct agent *agent, struct config *config)
         return;
     }
     problems_log(&problems);
+    note_shortfall(agent, &problems);
     for (size_t i = 0; i < next->plan->n_devices; i++) {
         const struct plan_device *on = &next->plan->devices[i];
 

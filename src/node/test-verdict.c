@@ -110,8 +110,8 @@ static int tear_down(void **state)
 }
 
 /* What is wrong, in letters: d driver, ? the driver has not answered yet, n no GPU, g grants,
- * x passed through, f a foreign plugin, r refused, o no offer, m no configuration, u unregistered.
- */
+ * x passed through, f a foreign plugin, r refused, o no offer, m no configuration, u unregistered,
+ * s not all of it can be offered. */
 static void play(struct world *world, const char *wrong)
 {
     const bool offers = !strpbrk(wrong, "on?");
@@ -133,6 +133,8 @@ static void play(struct world *world, const char *wrong)
         snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "it is gone");
     if (strchr(wrong, 'x'))
         snprintf(world->facts.unserved, sizeof(world->facts.unserved), "they are passed through");
+    if (strchr(wrong, 's'))
+        snprintf(world->facts.shortfall, sizeof(world->facts.shortfall), "offers 60000");
     if (strchr(wrong, 'r'))
         snprintf(world->facts.refusal, sizeof(world->facts.refusal), "a.yaml:1:1: no such key");
 }
@@ -167,6 +169,9 @@ static const struct {
      "another plugin serves it\n"},
     {"df", VERDICT_NOT_READY, "DriverNotAvailable", "it is gone",
      "it is gone\nanother plugin serves it\n"},
+    {"s", VERDICT_READY, "OfferIncomplete", "offers 60000", "ok\n"},
+    {"sr", VERDICT_NOT_READY, "ConfigurationRefused", "a.yaml:1:1: no such key",
+     "a.yaml:1:1: no such key\n"},
     {"r", VERDICT_NOT_READY, "ConfigurationRefused", "a.yaml:1:1: no such key",
      "a.yaml:1:1: no such key\n"},
     {"ro", VERDICT_NOT_READY, "ConfigurationRefused", "a.yaml:1:1: no such key",

@@ -106,6 +106,15 @@ static bool is_settling(const struct facts *facts, struct verdict *verdict)
     return true;
 }
 
+/* Ready all the same: whatever can be offered is registered. */
+static bool is_short(const struct facts *facts, struct verdict *verdict)
+{
+    if (!*facts->shortfall)
+        return false;
+    set(verdict, VERDICT_READY, VERDICT_SHORT, facts->shortfall);
+    return true;
+}
+
 static void be_ready(const struct facts *facts, struct verdict *verdict)
 {
     const size_t n = facts->services->n;
@@ -120,7 +129,7 @@ static void be_ready(const struct facts *facts, struct verdict *verdict)
 /* The most severe first. */
 static bool (*const checks[])(const struct facts *, struct verdict *) = {
     is_not_ours,        has_no_gpu, has_driver_problem, is_unknown,  has_grants_problem,
-    has_foreign_plugin, is_refused, has_no_config,      is_settling,
+    has_foreign_plugin, is_refused, has_no_config,      is_settling, is_short,
 };
 
 void verdict_make(const struct facts *facts, struct verdict *ret_verdict)

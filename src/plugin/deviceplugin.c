@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "plugin/allocation.h"
 #include "plugin/grants.h"
@@ -52,25 +53,48 @@ static void fill_device(const struct offer *offer, const struct plan_resource *r
     device->topology.nodes = node;
 }
 
+/* A part of the list: up to MESSAGE_MAX_ENTRIES slices. */
+static int encode_part(const struct offer *offer, const struct plan_resource *resource, size_t from,
+                       size_t n, struct text *list)
+{
+    cleanup_free v1beta1_Device *devices = calloc(n, sizeof(*devices));
+    cleanup_free v1beta1_NUMANode *nodes = calloc(n, sizeof(*nodes));
+    v1beta1_ListAndWatchResponse part = v1beta1_ListAndWatchResponse_init_zero;
+    cleanup_free void *data = NULL;
+    size_t size;
+    int r;
+
+    if (!devices || !nodes)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        fill_device(offer, resource, &resource->slices[from + i], &devices[i], &nodes[i]);
+    part.devices = devices;
+    part.devices_count = (pb_size_t)n;
+    r = message_encode(v1beta1_ListAndWatchResponse_fields, &part, &data, &size);
+    if (r == 0)
+        text_add_bytes(list, data, size);
+    return r;
+}
+
 enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,
                                   size_t *ret_size, struct error *err)
 {
     const struct plan_resource *resource = name ? plan_find_resource(offer->plan, name) : NULL;
-    size_t n = resource ? resource->n_slices : 0;
-    cleanup_free v1beta1_Device *devices = calloc(n + 1, sizeof(*devices));
-    cleanup_free v1beta1_NUMANode *nodes = calloc(n + 1, sizeof(*nodes));
-    v1beta1_ListAndWatchResponse list = v1beta1_ListAndWatchResponse_init_zero;
+    const size_t n_slices = resource ? resource->n_slices : 0;
+    cleanup_text struct text list = TEXT_INIT;
+    int r = 0;
 
-    if (!devices || !nodes)
+    text_add(&list, ""); /* data is never NULL */
+    for (size_t from = 0; r == 0 && from < n_slices; from += MESSAGE_MAX_ENTRIES) {
+        size_t left = n_slices - from;
+
+        r = encode_part(offer, resource, from,
+                        left < MESSAGE_MAX_ENTRIES ? left : MESSAGE_MAX_ENTRIES, &list);
+    }
+    if (r < 0 || text_failed(&list))
         return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the device list");
-    if (n > MESSAGE_MAX_ENTRIES)
-        n = MESSAGE_MAX_ENTRIES; /* no kubelet could handle 65,535 slices on one node */
-    for (size_t i = 0; i < n; i++)
-        fill_device(offer, resource, &resource->slices[i], &devices[i], &nodes[i]);
-    list.devices = devices;
-    list.devices_count = (pb_size_t)n;
-    if (message_encode(v1beta1_ListAndWatchResponse_fields, &list, ret_data, ret_size) < 0)
-        return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the device list");
+    *ret_size = list.length;
+    *ret_data = TAKE_PTR(list.data);
     return RPC_OK;
 }
 
@@ -121,8 +145,10 @@ enum rpc_status deviceplugin_prefer(const struct offer *offer, const char *resou
     v1beta1_PreferredAllocationResponse response = v1beta1_PreferredAllocationResponse_init_zero;
     int r = 0;
 
-    if (message_decode(v1beta1_PreferredAllocationRequest_fields, data, size, &request) < 0)
+    r = message_decode(v1beta1_PreferredAllocationRequest_fields, data, size, &request);
+    if (r < 0 && r != -E2BIG)
         return refuse(err, RPC_INVALID_ARGUMENT, "not a PreferredAllocationRequest");
+    r = 0; /* of more free ids than a message may have, the kubelet takes any */
     answers = calloc((size_t)request.container_requests_count + 1, sizeof(*answers));
     if (!answers)
         return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for choosing devices");

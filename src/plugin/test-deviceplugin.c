@@ -73,7 +73,59 @@ static void a_resource_without_devices_is_an_empty_list(void **state)
     assert_list(*state, NULL, "");
 }
 
+/* More devices than nanopb's arrays hold, and not a byte more than the plan has reckoned. */
+static void a_list_is_as_long_as_the_plan_reckons(void **state)
+{
+    struct offer *offer =
+        bed_offer("sharing: {timeSlicing: {resources: [{name: gpu, replicas: 100000}]}}\n");
+    const struct plan_resource *resource = plan_find_resource(offer->plan, GPU);
+    cleanup_free void *data = NULL;
+    size_t size = 0, reckoned = 0, at = 0, n = 0;
+
+    (void)state;
+    offer->device_healthy[0] = offer->device_healthy[1] = false;
+    assert_int_equal(deviceplugin_list(offer, GPU, &data, &size, NULL), RPC_OK);
+    for (size_t i = 0; i < offer->plan->n_devices; i++)
+        reckoned += listsize_of_slices(&offer->plan->devices[i].device, resource->replicas);
+    assert_int_equal(size, reckoned);
+    assert_true(size <= 4 << 20);
+    while (at < size) {
+        v1beta1_ListAndWatchResponse list;
+        size_t part = message_part((char *)data + at, size - at, 1000);
+
+        assert_int_equal(
+            message_decode(v1beta1_ListAndWatchResponse_fields, (char *)data + at, part, &list), 0);
+        for (size_t i = 0; i < list.devices_count; i++)
+            assert_string_equal(list.devices[i].ID, resource->slices[n++].id);
+        message_release(v1beta1_ListAndWatchResponse_fields, &list);
+        at += part;
+    }
+    assert_int_equal(n, resource->n_slices);
+    bed_offer_free(offer);
+}
+
 /* --- GetPreferredAllocation --- */
+
+/* As a kubelet asks that has more free ids than our messages hold: it chooses by itself. */
+static void no_preference_among_too_many(void **state)
+{
+    enum { N = 66000, ONE = 4 };
+    cleanup_free uint8_t *wire = malloc((size_t)N * ONE + 8);
+    const size_t length = (size_t)N * ONE;
+    cleanup_free void *answer = NULL;
+    size_t size = 1;
+
+    assert_non_null(wire);
+    wire[0] = 0x0a;
+    wire[1] = (uint8_t)(length & 0x7f) | 0x80;
+    wire[2] = (uint8_t)((length >> 7) & 0x7f) | 0x80;
+    wire[3] = (uint8_t)(length >> 14);
+    for (size_t i = 0; i < N; i++)
+        memcpy(wire + 4 + i * ONE, "\x0a\x02xy", ONE);
+    assert_int_equal(deviceplugin_prefer(*state, GPU, wire, length + 4, &answer, &size, NULL),
+                     RPC_OK);
+    assert_int_equal(size, 0);
+}
 
 struct wish {
     const char *available[4], *must[2];
@@ -342,6 +394,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_devices_with_health_and_place),
+        cmocka_unit_test(a_list_is_as_long_as_the_plan_reckons),
+        OF_AN_OFFER(no_preference_among_too_many),
         OF_AN_OFFER(a_resource_without_devices_is_an_empty_list),
         OF_AN_OFFER(each_container_gets_its_preference),
         OF_AN_OFFER(what_cannot_be_preferred_is_left_to_the_kubelet),

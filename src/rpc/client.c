@@ -31,9 +31,10 @@ struct rpc_request {
     rpc_message_fn *on_message; /* NULL = unary */
     rpc_done_fn *on_done;
     void *userdata;
-    bool answered;  /* the first header block has been received */
-    bool calling;   /* a callback of this request is running: free it later */
-    bool abandoned; /* cancelled, or done */
+    size_t max_bytes; /* of one message */
+    bool answered;    /* the first header block has been received */
+    bool calling;     /* a callback of this request is running: free it later */
+    bool abandoned;   /* cancelled, or done */
 };
 
 static struct rpc_request *request_of(struct stream *stream)
@@ -155,7 +156,7 @@ static void on_data(struct stream *stream, const uint8_t *bytes, size_t size)
     int r;
 
     for (;;) {
-        r = frame_read(&stream->input, &bytes, &size, MESSAGE_BYTES);
+        r = frame_read(&stream->input, &bytes, &size, request->max_bytes);
         if (r != FRAME_MESSAGE || !request->on_message)
             break;
         hand_message(request);
@@ -179,7 +180,8 @@ static bool has_whole_message(struct rpc_request *request)
     const uint8_t *no_bytes = NULL;
     size_t no_size = 0;
 
-    return frame_read(&request->stream.input, &no_bytes, &no_size, MESSAGE_BYTES) == FRAME_MESSAGE;
+    return frame_read(&request->stream.input, &no_bytes, &no_size, request->max_bytes) ==
+           FRAME_MESSAGE;
 }
 
 static void on_end(struct stream *stream)
@@ -340,6 +342,7 @@ int rpc_client_call(struct rpc_client *client, const struct rpc_invocation *invo
                          invocation->method);
     request->headers = (struct response_headers)RESPONSE_HEADERS_INIT;
     request->on_message = invocation->on_message;
+    request->max_bytes = invocation->max_bytes ? invocation->max_bytes : MESSAGE_BYTES;
     request->on_done = invocation->on_done;
     request->userdata = invocation->userdata;
     r = submit(client, request, invocation);

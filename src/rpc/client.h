@@ -43,6 +43,7 @@ struct rpc_invocation {
     const char *method;  /* "/v1beta1.Registration/Register" */
     const void *message; /* copied */
     size_t size;
+    size_t max_bytes; /* of one message from the peer; 0 = 16 MiB, as of kubelet's own clients */
     uint64_t deadline_ms; /* 0 = none; sent as grpc-timeout and enforced here: DEADLINE_EXCEEDED */
     rpc_message_fn *on_message; /* NULL = unary: the response comes with on_done */
     rpc_done_fn *on_done;

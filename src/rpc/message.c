@@ -55,7 +55,7 @@ static int scan_delimited(pb_istream_t *stream, const pb_field_iter_t *field, si
 /* The messages of proto/ are not recursive, so their descriptors bound the recursion. */
 static int scan_fields(pb_istream_t *stream, const pb_msgdesc_t *fields, size_t *budget)
 {
-    while (stream->bytes_left > 0) {
+    for (size_t n = 0; stream->bytes_left > 0; n++) {
         pb_field_iter_t field;
         pb_wire_type_t wire_type;
         uint32_t tag;
@@ -64,7 +64,7 @@ static int scan_fields(pb_istream_t *stream, const pb_msgdesc_t *fields, size_t 
 
         if (!pb_decode_tag(stream, &wire_type, &tag, &eof))
             return eof ? 0 : -EBADMSG;
-        if ((*budget)-- == 0)
+        if (n == MESSAGE_MAX_ENTRIES || (*budget)-- == 0)
             return -E2BIG;
         if (wire_type == PB_WT_STRING && pb_field_iter_begin(&field, fields, NULL) &&
             pb_field_iter_find(&field, tag))
@@ -100,6 +100,21 @@ int message_decode(const pb_msgdesc_t *fields, const void *data, size_t size, vo
     if (r < 0)
         make_empty(fields, message);
     return r;
+}
+
+size_t message_part(const void *data, size_t size, size_t max_fields)
+{
+    pb_istream_t stream = pb_istream_from_buffer(data ? data : "", size);
+
+    for (size_t n = 0; n < max_fields && stream.bytes_left > 0; n++) {
+        pb_wire_type_t wire_type;
+        uint32_t tag;
+        bool eof;
+
+        if (!pb_decode_tag(&stream, &wire_type, &tag, &eof) || !pb_skip_field(&stream, wire_type))
+            return size;
+    }
+    return size - stream.bytes_left;
 }
 
 void message_release(const pb_msgdesc_t *fields, void *message)

@@ -6,9 +6,10 @@
  *
  * Encoding only reads, so a message may refer to borrowed strings and arrays. A decoded message
  * owns its memory: release it with message_release. Input is bounded: at most MESSAGE_MAX_FIELDS
- * fields in all (nanopb itself stops a repeated field at 65,535 entries), so that a few megabytes
- * of empty strings cannot become hundreds of megabytes; a string with an embedded NUL is rejected,
- * because C and the peer would read different strings.
+ * fields in all, and MESSAGE_MAX_ENTRIES in one message, which nanopb can count, so that a few
+ * megabytes of empty strings cannot become hundreds of megabytes; a string with an embedded NUL is
+ * rejected, because C and the peer would read different strings. A message that is one long list is
+ * read in parts (message_part), and written in parts one after the other: protobuf joins them.
  */
 
 #include <stddef.h>
@@ -18,7 +19,7 @@
 
 #include "base/cleanup.h"
 
-enum { MESSAGE_MAX_FIELDS = 1 << 18, MESSAGE_MAX_ENTRIES = UINT16_MAX };
+enum { MESSAGE_MAX_FIELDS = 1 << 19, MESSAGE_MAX_ENTRIES = UINT16_MAX };
 
 /* Encodes into new memory (free it; never NULL on success). 0, -ENOMEM, or -EINVAL. */
 int message_encode(const pb_msgdesc_t *fields, const void *message, void **ret_data,
@@ -26,9 +27,15 @@ int message_encode(const pb_msgdesc_t *fields, const void *message, void **ret_d
 
 /*
  * Decodes into `message`, which needs no initialisation. On failure it is left empty and needs no
- * release. 0, -EBADMSG (malformed), -E2BIG (too many fields), or -ENOMEM.
+ * release. 0, -EBADMSG (malformed), -E2BIG (too many fields or entries), or -ENOMEM.
  */
 int message_decode(const pb_msgdesc_t *fields, const void *data, size_t size, void *message);
+
+/*
+ * The length of the first max_fields fields of a message, which are a message of their own; all of
+ * it when there are fewer. Malformed bytes stay in the part, for message_decode to reject.
+ */
+size_t message_part(const void *data, size_t size, size_t max_fields);
 
 /* Frees what message_decode (or the functions below) allocated. An empty message is allowed. */
 void message_release(const pb_msgdesc_t *fields, void *message);

@@ -121,7 +121,7 @@ static void test_unknown_fields_are_skipped(void **state)
 static void test_a_flood_of_fields_is_refused(void **state)
 {
     /* 16,000 bytes an entry: a length of two bytes. */
-    enum { ENTRIES = 64, STRINGS = 8000, ENTRY_BYTES = 3 + 2 * STRINGS };
+    enum { ENTRIES = 128, STRINGS = 8000, ENTRY_BYTES = 3 + 2 * STRINGS };
     cleanup(v1beta1_AllocateRequest_release_p) v1beta1_AllocateRequest got;
     cleanup_free uint8_t *wire = malloc((size_t)ENTRIES * ENTRY_BYTES);
     uint8_t *p = wire;
@@ -154,6 +154,29 @@ static void test_entries(void **state)
     assert_int_equal(message_entries(&(void *){NULL}, &(pb_size_t){0}, 65536, 8), -E2BIG);
 }
 
+/* 70,000 devices: more than nanopb holds at once, fewer than the kubelet can read. */
+static void test_a_long_list_is_read_in_parts(void **state)
+{
+    enum { N = 70000, BYTES = 5, PART = 1000 };
+    static const uint8_t one[BYTES + 1] = "\x0a\x03\x0a\x01x";
+    cleanup_free uint8_t *wire = malloc((size_t)N * BYTES);
+    cleanup(v1beta1_ListAndWatchResponse_release_p) v1beta1_ListAndWatchResponse list = {0};
+    size_t part;
+
+    assert_non_null(wire);
+    for (size_t i = 0; i < N; i++)
+        memcpy(wire + i * BYTES, one, BYTES);
+    assert_int_equal(message_decode(v1beta1_ListAndWatchResponse_fields, wire, N * BYTES, &list),
+                     -E2BIG);
+    part = message_part(wire, (size_t)N * BYTES, PART);
+    assert_int_equal(part, (size_t)PART * BYTES);
+    assert_int_equal(message_decode(v1beta1_ListAndWatchResponse_fields, wire, part, &list), 0);
+    assert_int_equal(list.devices_count, PART);
+    assert_int_equal(message_part(wire + part, N * BYTES - part, N), N * BYTES - part);
+    assert_int_equal(message_part(NULL, 0, 1), 0);
+    assert_int_equal(message_part("\x0a\x7f", 2, 1), 2); /* truncated: message_decode says so */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_unknown_fields_are_skipped),
         cmocka_unit_test(test_a_flood_of_fields_is_refused),
         cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_a_long_list_is_read_in_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void refuse_mig(const struct assigner *a, const struct sharing_entry *ent
     size_t n = 0;
 
     for (size_t i = 0; i < plan->n_devices; i++) {
-        a->lost[i] = a->reached[i] && entry->strategy == SHARING_MPS &&
+        a->lost[i] = a->reached[i] && policy_sharing(entry) == SHARING_MPS &&
                      plan_gpu(plan, &plan->devices[i])->mig_enabled;
         a->reached[i] = a->reached[i] && !a->lost[i];
         n += a->lost[i];
@@ -120,13 +120,13 @@ static void yield_to(const struct assigner *a, const struct sharing_entry *loser
         a->reached[i] = a->reached[i] && !a->lost[i];
         n += a->lost[i];
     }
-    if (n == 0 || select_surely_overlap(winner, loser))
+    if (n == 0 || select_is_rest(winner, loser) || select_surely_overlap(winner, loser))
         return;
     select_format(a->plan, a->lost, list, sizeof(list));
     format_entry(winner, first, sizeof(first));
     problem_add(a->problems, PROBLEM_ERROR, loser->at, loser->path,
-                "%s %s shared by %s already, and %s; name other GPUs in devices", list,
-                n == 1 ? "is" : "are", first,
+                "%s %s %s by %s already, and %s; name other GPUs in devices", list,
+                n == 1 ? "is" : "are", winner->replicas > 1 ? "shared" : "taken", first,
                 by_strategy ? "MPS wins over time slicing" : "the first entry wins");
 }
 

@@ -28,7 +28,7 @@ static const char *slice_fault(const struct plan *plan, const struct plan_resour
         return "plan_find does not find a slice by its id";
     if (slice->n >= on->n_slices)
         return "a slice's n is not below its device's number of slices";
-    if (slice->mem_bytes % SHARE_MIB != 0)
+    if (slice->mem_bytes > SHARE_MIB && slice->mem_bytes % SHARE_MIB != 0)
         return "a slice's memory is not whole MiB";
     if (slice->mem_bytes == 0 && share_memory_mib(&on->device) > 0)
         return "a slice has no memory though its device's is known";
@@ -37,12 +37,24 @@ static const char *slice_fault(const struct plan *plan, const struct plan_resour
     return NULL;
 }
 
+static size_t list_bytes(const struct plan *plan, const struct plan_resource *resource)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++)
+        sum += listsize_of_id(&plan->devices[resource->slices[i].device].device,
+                              strlen(resource->slices[i].id));
+    return sum;
+}
+
 static const char *resource_fault(const struct plan *plan, const struct plan_resource *resource)
 {
     const char *fault = NULL;
 
     if (resource->n_slices == 0)
         return "a resource has no slice";
+    if (list_bytes(plan, resource) > LISTSIZE_MAX_BYTES)
+        return "the kubelet cannot read a resource's list";
     for (size_t i = 0; i < resource->n_slices && !fault; i++) {
         const struct slice *now = &resource->slices[i], *last = now - 1;
 
@@ -60,7 +72,8 @@ struct sums {
     uint64_t permille, mem_bytes;
 };
 
-static struct sums sum_device(const struct plan *plan, size_t device, bool seen[PLAN_REPLICAS_MAX])
+static struct sums sum_device(const struct plan *plan, size_t device,
+                              bool seen[PLAN_REPLICAS_MAX + 1])
 {
     struct sums sums = {0};
 
@@ -70,8 +83,10 @@ static struct sums sum_device(const struct plan *plan, size_t device, bool seen[
 
             if (slice->device != device)
                 continue;
-            sums.n_slices += slice->n < PLAN_REPLICAS_MAX && !seen[slice->n];
-            seen[slice->n % PLAN_REPLICAS_MAX] = true;
+            if (slice->n > PLAN_REPLICAS_MAX)
+                continue;
+            sums.n_slices += !seen[slice->n];
+            seen[slice->n] = true;
             sums.permille += slice->share_permille;
             sums.mem_bytes += slice->mem_bytes;
         }
@@ -83,7 +98,7 @@ static const char *sums_fault(const struct plan *plan, size_t i)
 {
     const struct plan_device *on = &plan->devices[i];
     uint64_t memory_mib = share_memory_mib(&on->device);
-    bool seen[PLAN_REPLICAS_MAX] = {false};
+    bool seen[PLAN_REPLICAS_MAX + 1] = {false};
     struct sums sums = sum_device(plan, i, seen);
 
     if (sums.n_slices != on->n_slices)

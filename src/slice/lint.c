@@ -26,9 +26,10 @@ static void on_small_memory(const struct linter *a, const struct plan_resource *
         return;
     problem_add(
         a->problems, PROBLEM_WARNING, resource->at, resource->path,
-        "a slice of %s has %ju MiB, but a CUDA context alone takes about %d MiB (measured on "
+        "a slice of %s has %s%ju MiB, but a CUDA context alone takes about %d MiB (measured on "
         "an H100); make fewer or larger slices",
-        resource->name, (uintmax_t)(least / SHARE_MIB), LINT_CONTEXT_MIB);
+        resource->name, least < SHARE_MIB ? "less than " : "",
+        (uintmax_t)(least < SHARE_MIB ? 1 : least / SHARE_MIB), LINT_CONTEXT_MIB);
 }
 
 static void on_no_share(const struct linter *a, const struct plan_resource *resource)

@@ -10,8 +10,10 @@
  *  - A device id is the device's bare UUID when it is not shared, else "<uuid>::<n>". n counts from
  *    0 and is unique per device over all resource names.
  *  - Shares of one device's slices add up to 1000 permille or less; with equal replicas to exactly
- *    1000. The remainder goes to the lowest n. Memory likewise: whole MiB of (total - reserved); a
- *    slice has none only when its device's memory is unknown.
+ *    1000. The remainder goes to the lowest n. Memory likewise: whole MiB of (total - reserved),
+ *    or bytes where there are more slices than MiB; a slice has none only when its device's memory
+ *    is unknown.
+ *  - The kubelet can read every resource's list (listsize.h).
  *  - A slice is in one resource. One resource may hold slices of several strategies and sizes (two
  *    entries with one name); that is a warning, because a pod cannot choose among them.
  *  - A device has at most one sharing entry; each device in no resource has a reason.
@@ -24,12 +26,14 @@
 #include "base/cleanup.h"
 #include "base/problem.h"
 #include "slice/inventory.h"
+#include "slice/listsize.h"
 #include "slice/policy.h"
 
 enum {
     SLICE_ID_SIZE = GPU_UUID_SIZE + 12,
-    PLAN_REPLICAS_MAX =
-        4096, /* slices of one device; more are an error, and this many are offered */
+    /* Slices of one device; no list of the kubelet holds more. How many fit depends on the machine:
+     * more are an error, and what fits is offered. */
+    PLAN_REPLICAS_MAX = 100000,
 };
 
 struct slice {

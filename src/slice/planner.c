@@ -11,6 +11,7 @@
 #include "slice/assign.h"
 #include "slice/label.h"
 #include "slice/lint.h"
+#include "slice/listsize.h"
 #include "slice/name.h"
 #include "slice/share.h"
 
@@ -21,6 +22,8 @@ struct maker {
     struct problems *problems;
     struct plan *plan;
     const struct sharing_entry **assigned; /* per device of the plan; NULL = no entry selected it */
+    /* How many slices of a device each sharing entry, then each of gpuslice.slices, may offer. */
+    unsigned *most;
 };
 
 /* ---- The node's GPUs and devices ---- */
@@ -238,7 +241,7 @@ static struct plan_resource *resource_like(struct plan *plan, const struct plan_
 
 /* Adds the next slice of the device at position i. */
 static int add_slice(const struct maker *m, size_t i, const struct plan_resource *like,
-                     uint64_t share_permille, uint64_t mem_mib)
+                     uint64_t share_permille, uint64_t mem_bytes)
 {
     struct plan_device *on = &m->plan->devices[i];
     struct plan_resource *resource = resource_like(m->plan, like);
@@ -252,7 +255,7 @@ static int add_slice(const struct maker *m, size_t i, const struct plan_resource
     slice->device = i;
     slice->n = (unsigned)on->n_slices++;
     slice->share_permille = (unsigned)share_permille;
-    slice->mem_bytes = mem_mib * SHARE_MIB;
+    slice->mem_bytes = mem_bytes;
     if (like->sharing == SHARING_NONE)
         snprintf(slice->id, sizeof(slice->id), "%s", on->device.uuid);
     else
@@ -261,7 +264,106 @@ static int add_slice(const struct maker *m, size_t i, const struct plan_resource
     return 0;
 }
 
-/* ---- The three ways to offer a device: unshared, in equal replicas, in unequal slices ---- */
+/* ---- What the kubelet can read ---- */
+
+static unsigned smaller(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+/* The slices that a device adds to a resource, each size of gpuslice.slices as often as asked. */
+static unsigned wanted(const struct maker *m, size_t i, const char *resource)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+    const struct sharing_entry *entry = m->assigned[i];
+    unsigned n = 0;
+
+    if (*on->left_out)
+        return 0;
+    if (entry)
+        return str_equal(policy_resource(entry), resource) ? entry->replicas : 0;
+    if (m->policy->n_slices == 0 || on->device.kind != DEVICE_WHOLE)
+        return str_equal(on->base, resource);
+    for (size_t k = 0; k < m->policy->n_slices; k++)
+        if (str_equal(m->policy->slices[k].name, resource))
+            n += m->policy->slices[k].count;
+    return n;
+}
+
+/* The list of a resource with at most `most` slices of each device. */
+struct list {
+    size_t n_slices, bytes;
+};
+
+static struct list list_of(const struct maker *m, const char *resource, unsigned most)
+{
+    struct list list = {0};
+
+    for (size_t i = 0; i < m->plan->n_devices; i++) {
+        unsigned n = smaller(wanted(m, i, resource), most);
+
+        list.n_slices += n;
+        list.bytes += listsize_of_slices(&m->plan->devices[i].device, n);
+    }
+    return list;
+}
+
+/* The most slices of each device with which the resource's list can be read. */
+static unsigned most_readable(const struct maker *m, const char *resource)
+{
+    unsigned low = 1, high = PLAN_REPLICAS_MAX;
+
+    while (low < high) {
+        unsigned middle = low + (high - low + 1) / 2;
+
+        if (list_of(m, resource, middle).bytes <= LISTSIZE_MAX_BYTES)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+/* Every device gives up slices alike, so that all of a resource's replicas stay of one size. */
+static unsigned limit_list(const struct maker *m, const char *resource, struct position at,
+                           const char *path)
+{
+    struct list asked = list_of(m, resource, PLAN_REPLICAS_MAX), offered;
+    unsigned most;
+
+    if (asked.bytes <= LISTSIZE_MAX_BYTES)
+        return PLAN_REPLICAS_MAX;
+    most = most_readable(m, resource);
+    offered = list_of(m, resource, most);
+    problem_add(
+        m->problems, PROBLEM_ERROR, at, path,
+        "the kubelet reads no device list over %d MiB, and %zu slices of %s make one of %.1f "
+        "MiB: this node offers %zu, %u of each GPU; ask for at most %u",
+        LISTSIZE_MAX_BYTES >> 20, asked.n_slices, resource, (double)asked.bytes / (1 << 20),
+        offered.n_slices, most, most);
+    return most;
+}
+
+static int limit_lists(struct maker *m)
+{
+    const struct policy *policy = m->policy;
+
+    m->most = calloc(policy->n_sharing + policy->n_slices + 1, sizeof(*m->most));
+    if (!m->most)
+        return -ENOMEM;
+    for (size_t i = 0; i < policy->n_sharing; i++) {
+        const struct sharing_entry *entry = &policy->sharing[i];
+
+        m->most[i] = limit_list(m, policy_resource(entry), entry->at, entry->path);
+    }
+    for (size_t k = 0; k < policy->n_slices; k++)
+        m->most[policy->n_sharing + k] =
+            limit_list(m, policy->slices[k].name, policy->slices[k].at, "gpuslice.slices");
+    return 0;
+}
+
+/* ---- The three ways to offer a device: unshared, in equal replicas (one is the whole device), in
+ * unequal slices ---- */
 
 static int offer_unshared(const struct maker *m, size_t i)
 {
@@ -270,43 +372,34 @@ static int offer_unshared(const struct maker *m, size_t i)
 
     memcpy(like.name, on->base, sizeof(like.name));
     memcpy(like.base, on->base, sizeof(like.base));
-    return add_slice(m, i, &like, SHARE_WHOLE, share_memory_mib(&on->device));
+    return add_slice(m, i, &like, SHARE_WHOLE, share_memory_mib(&on->device) * SHARE_MIB);
 }
 
-/* As requested, but never so many that a slice would have no memory at all. */
-static unsigned replicas_of(const struct maker *m, size_t i, const struct sharing_entry *entry)
+/* Whole MiB each, unless that leaves some with nothing. */
+static uint64_t part_bytes(uint64_t memory_mib, unsigned replicas, unsigned n)
 {
-    uint64_t memory_mib = share_memory_mib(&m->plan->devices[i].device);
-    unsigned most = PLAN_REPLICAS_MAX;
-    char name[DEVICE_NAME_SIZE];
-
-    if (memory_mib > 0 && memory_mib < most)
-        most = (unsigned)memory_mib;
-    if (entry->replicas <= most)
-        return entry->replicas;
-    problem_add(m->problems, PROBLEM_ERROR, entry->at, entry->path,
-                "replicas: %u is too many for %s; at most %u can be offered", entry->replicas,
-                plan_device_name(m->plan, &m->plan->devices[i], name), most);
-    return most;
+    return replicas <= memory_mib ? share_equal(memory_mib, replicas, n) * SHARE_MIB
+                                  : share_equal(memory_mib * SHARE_MIB, replicas, n);
 }
 
 static int offer_replicas(const struct maker *m, size_t i, const struct sharing_entry *entry)
 {
     const struct policy *policy = m->policy;
-    bool mps = entry->strategy == SHARING_MPS;
-    struct plan_resource like = {.sharing = entry->strategy, .at = entry->at};
+    struct plan_resource like = {.sharing = policy_sharing(entry), .at = entry->at};
     uint64_t memory_mib = share_memory_mib(&m->plan->devices[i].device);
-    unsigned replicas = replicas_of(m, i, entry);
+    unsigned replicas = smaller(entry->replicas, m->most[entry - policy->sharing]);
     int r = 0;
 
     memcpy(like.base, entry->name, sizeof(like.base));
-    memcpy(like.name, *entry->rename ? entry->rename : entry->name, sizeof(like.name));
+    snprintf(like.name, sizeof(like.name), "%s", policy_resource(entry));
     memcpy(like.path, entry->path, sizeof(like.path));
     like.renamed = !str_equal(like.name, like.base);
-    like.fail_multi = mps ? policy->mps_fail_multi : policy->time_slicing_fail_multi;
+    if (like.sharing != SHARING_NONE)
+        like.fail_multi =
+            like.sharing == SHARING_MPS ? policy->mps_fail_multi : policy->time_slicing_fail_multi;
     for (unsigned n = 0; n < replicas && r == 0; n++)
         r = add_slice(m, i, &like, share_equal(SHARE_WHOLE, replicas, n),
-                      share_equal(memory_mib, replicas, n));
+                      part_bytes(memory_mib, replicas, n));
     return r;
 }
 
@@ -345,13 +438,14 @@ static size_t cut_sizes(const struct maker *m, size_t i, struct share shares[SHA
         const struct slice_size *size = &m->policy->slices[k];
 
         counts[k] = room_for(shares, n, size, memory_mib);
-        n += counts[k];
         if (counts[k] < size->count)
             problem_add(m->problems, PROBLEM_ERROR, size->at, "gpuslice.slices",
                         "GPU %u (%s, %ju MiB) has room for %u of the %u slices %s; lower share, "
                         "memory or count",
                         gpu->index, gpu->model, (uintmax_t)memory_mib, counts[k], size->count,
                         size->name);
+        counts[k] = smaller(counts[k], m->most[m->policy->n_sharing + k]);
+        n += counts[k];
     }
     share_divide(shares, n, memory_mib);
     return n;
@@ -386,7 +480,7 @@ static int offer_sizes(const struct maker *m, size_t i)
         struct plan_resource like = resource_of_size(m->policy, &m->policy->slices[k]);
 
         for (unsigned c = 0; c < counts[k] && r == 0; c++, next++)
-            r = add_slice(m, i, &like, next->permille, next->mem_mib);
+            r = add_slice(m, i, &like, next->permille, next->mem_mib * SHARE_MIB);
     }
     return r;
 }
@@ -478,14 +572,17 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
               struct problems *problems, struct plan **ret_plan)
 {
     cleanup(plan_free_p) struct plan *plan = calloc(1, sizeof(*plan));
-    struct maker m = {policy, problems, plan, NULL};
+    struct maker m = {policy, problems, plan, NULL, NULL};
     int r = plan ? list(&m, inventory) : -ENOMEM;
 
     if (r == 0)
         r = assign(&m);
+    if (r == 0)
+        r = limit_lists(&m);
     for (size_t i = 0; r == 0 && i < plan->n_devices; i++)
         r = offer_device(&m, i);
     free(m.assigned);
+    free(m.most);
     if (r == 0)
         r = finish(&m);
     if (r == 0)

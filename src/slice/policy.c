@@ -13,6 +13,16 @@ bool device_ref_equal(const struct device_ref *a, const struct device_ref *b)
     return a->index == b->index && (a->kind == DEVICE_REF_INDEX || a->mig_index == b->mig_index);
 }
 
+enum sharing_strategy policy_sharing(const struct sharing_entry *entry)
+{
+    return entry->replicas == 1 ? SHARING_NONE : entry->strategy;
+}
+
+const char *policy_resource(const struct sharing_entry *entry)
+{
+    return *entry->rename ? entry->rename : entry->name;
+}
+
 void policy_deinit(struct policy *policy)
 {
     for (size_t i = 0; i < policy->n_sharing; i++)

@@ -50,10 +50,16 @@ struct sharing_entry {
     char rename[RESOURCE_NAME_SIZE]; /* effective: explicit, or name + ".shared" by renameByDefault;
                                         "" = none */
     struct device_selector devices;
-    unsigned replicas; /* >= 2 */
+    unsigned replicas; /* >= 1; 1: not shared, policy_sharing */
     struct position at;
     char path[64]; /* "sharing.timeSlicing.resources[0]" */
 };
+
+/* How the devices of an entry are shared: with one replica they are not, whatever its section. */
+enum sharing_strategy policy_sharing(const struct sharing_entry *entry);
+
+/* The name of the entry's slices, after renaming. Borrowed. */
+const char *policy_resource(const struct sharing_entry *entry);
 
 /* One entry of resources.gpus or resources.mig: models (or profiles) that get a custom name. */
 struct resource_rule {

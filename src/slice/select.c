@@ -40,6 +40,12 @@ bool select_surely_overlap(const struct sharing_entry *a, const struct sharing_e
     return false;
 }
 
+bool select_is_rest(const struct sharing_entry *winner, const struct sharing_entry *loser)
+{
+    return winner->replicas == 1 && winner->devices.kind != DEVICES_ALL &&
+           loser->devices.kind == DEVICES_ALL;
+}
+
 const struct sharing_entry *select_find_taker_of_all(const struct policy *policy)
 {
     for (size_t i = 0; i < policy->n_sharing && policy->n_gpu_rules == 0; i++)

@@ -21,6 +21,12 @@
  */
 bool select_surely_overlap(const struct sharing_entry *a, const struct sharing_entry *b);
 
+/*
+ * True for an entry for `all` after one that names whole GPUs (replicas: 1): it means the others,
+ * so the two do not contradict each other.
+ */
+bool select_is_rest(const struct sharing_entry *winner, const struct sharing_entry *loser);
+
 /* The first entry that selects every whole GPU of every machine, so that none is left; or NULL. */
 const struct sharing_entry *select_find_taker_of_all(const struct policy *policy);
 

@@ -17,8 +17,8 @@
 
 const char *machine_uuid(size_t i)
 {
-    static char uuids[8][48];
-    char *uuid = uuids[i % 8];
+    static char uuids[32][48];
+    char *uuid = uuids[i % 32];
 
     snprintf(uuid, sizeof(uuids[0]), "GPU-00000000-0000-0000-0000-00000000000%x", (unsigned)i & 15);
     return uuid;

@@ -342,22 +342,151 @@ static void test_mig_strategies_without_mig_gpus(void **state)
     }
 }
 
-static void test_replicas_have_a_limit(void **state)
+/* The id of the last slice of a resource. */
+static const char *last_id(const struct plan_resource *resource)
 {
-    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, UINT32_MAX);
-    struct world w =
-        world_make(machine_make(1, "Tesla V100-SXM2-16GB", 16384, GPU_PATH_UNKNOWN), &entry, 1);
+    return resource->slices[resource->n_slices - 1].id;
+}
 
-    assert_slices_per_device(&w, "4096");
-    assert_int_equal(problems_with(&w.problems, PROBLEM_ERROR, "at most 4096"), 1);
-    w.machine.gpus[0].mem_total_bytes = 100 * SHARE_MIB;
-    plan_again(&w);
-    assert_slices_per_device(&w, "100");
-    assert_int_equal(w.plan->resources[0].slices[99].mem_bytes, SHARE_MIB);
+/* A slice per MiB, which NVIDIA's plugin serves on this GPU although its driver keeps some MiB. */
+static void test_more_replicas_than_mib(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 16384);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    assert_slices_per_device(&w, "16384 16384 16384 16384");
+    assert_string_equal(last_id(&w.plan->resources[0]),
+                        "GPU-00000000-0000-0000-0000-000000000003::16383");
+    assert_int_equal(
+        w.plan->resources[0].slices[0].mem_bytes,
+        share_equal(share_memory_mib(&w.plan->devices[0].device) * SHARE_MIB, 16384, 0));
+    assert_int_equal(problems_count(&w.problems, PROBLEM_ERROR), 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "has less than 1 MiB"), 1);
     w.machine.gpus[0].mem_total_bytes = 0;
     entry.replicas = 8;
     plan_again(&w);
     assert_int_equal(w.plan->resources[0].slices[0].mem_bytes, 0);
+    world_end(&w);
+}
+
+/* What is offered fits, and one slice more of each GPU would not. */
+static void assert_fullest_list(const struct world *w, const struct plan_resource *resource)
+{
+    unsigned n = (unsigned)(resource->n_slices / w->plan->n_gpus);
+    size_t now = 0, next = 0;
+
+    for (size_t i = 0; i < w->plan->n_gpus; i++) {
+        now += listsize_of_slices(&w->plan->devices[i].device, n);
+        next += listsize_of_slices(&w->plan->devices[i].device, n + 1);
+    }
+    assert_true(now <= LISTSIZE_MAX_BYTES);
+    assert_true(next > LISTSIZE_MAX_BYTES);
+    assert_int_equal(resource->replicas, n);
+}
+
+static void test_a_list_that_the_kubelet_cannot_read_is_cut(void **state)
+{
+    static const struct {
+        size_t n_gpus;
+        unsigned replicas;
+        int numa_node;
+        bool cut;
+    } table[] = {
+        {1, 16384, -1, false}, {1, 60000, 1, false}, {1, 65535, 1, true},   {4, 16384, -1, false},
+        {4, 16384, 0, true},   {16, 4096, 1, true},  {16, 4096, -1, false}, {16, 4400, -1, true},
+        {16, 3900, 1, false},  {8, 65535, 0, true},  {1, 100000, -1, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, table[i].replicas);
+        struct inventory machine =
+            machine_make(table[i].n_gpus, "NVIDIA B200", 183359, GPU_PATH_UNKNOWN);
+        char words[64];
+        struct world w;
+
+        for (size_t g = 0; g < table[i].n_gpus; g++)
+            machine.gpus[g].numa_node = table[i].numa_node;
+        w = world_make(machine, &entry, 1);
+        if (table[i].cut)
+            assert_fullest_list(&w, &w.plan->resources[0]);
+        else
+            assert_int_equal(w.plan->resources[0].replicas, table[i].replicas);
+        snprintf(words, sizeof(words), "this node offers %zu, %u of each GPU",
+                 w.plan->resources[0].n_slices, w.plan->resources[0].replicas);
+        assert_int_equal(problems_count(&w.problems, PROBLEM_ERROR), table[i].cut);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_ERROR, words), table[i].cut);
+        world_end(&w);
+    }
+}
+
+/* Two entries, and GPUs that are not shared, under one name: one list, one limit, one sentence
+ * each.
+ */
+static void test_the_list_of_a_name_counts_whole(void **state)
+{
+    struct sharing_entry entries[] = {
+        renamed(counted(entry_all(SHARING_TIME_SLICING, NAME_GPU, 40000), 1), "nvidia.com/s"),
+        renamed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 30000), "nvidia.com/s"),
+    };
+    struct world w = world_make(machine_p3_8xlarge(), entries, 2);
+
+    assert_int_equal(w.plan->n_resources, 1);
+    assert_true(w.plan->resources[0].n_slices > 60000);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_ERROR, "reads no device list"), 2);
+    world_end(&w);
+}
+
+static void test_unequal_slices_keep_to_the_list(void **state)
+{
+    struct slice_size size = {.name = "nvidia.com/gpu-tiny", .share_permille = 1, .count = 1000};
+    struct world w = world_make(machine_make(8, "NVIDIA B200", 183359, GPU_PATH_UNKNOWN), NULL, 0);
+
+    w.policy.slices = &size;
+    w.policy.n_slices = 1;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu-tiny 8000");
+    assert_int_equal(problems_count(&w.problems, PROBLEM_ERROR), 0);
+    world_end(&w);
+}
+
+/* ---- replicas: 1 ---- */
+
+static void test_one_replica_is_the_whole_device(void **state)
+{
+    static const enum sharing_strategy strategies[] = {SHARING_TIME_SLICING, SHARING_MPS};
+
+    for (size_t i = 0; i < ARRAY_SIZE(strategies); i++) {
+        struct sharing_entry entry = entry_all(strategies[i], NAME_GPU, 1);
+        struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+        const struct plan_resource *resource = &w.plan->resources[0];
+
+        w.policy.time_slicing_fail_multi = w.policy.mps_fail_multi = true;
+        plan_again(&w);
+        resource = &w.plan->resources[0];
+        assert_resources(&w, "nvidia.com/gpu 4");
+        assert_string_equal(resource->slices[2].id, machine_uuid(2));
+        assert_int_equal(resource->sharing, SHARING_NONE);
+        assert_false(resource->fail_multi);
+        assert_problems(&w, 0, 0, 0);
+        world_end(&w);
+    }
+}
+
+static void test_one_gpu_has_a_resource_of_its_own(void **state)
+{
+    struct device_ref ref = {.kind = DEVICE_REF_UUID};
+    struct sharing_entry entries[2];
+    struct world w;
+
+    snprintf(ref.uuid, sizeof(ref.uuid), "%s", machine_uuid(2));
+    entries[0] = renamed(listed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 1), &ref, 1),
+                         "nvidia.com/gpu-render");
+    entries[1] = entry_all(SHARING_TIME_SLICING, NAME_GPU, 4);
+    w = world_make(machine_p3_8xlarge(), entries, 2);
+    assert_resources(&w, "nvidia.com/gpu 12, nvidia.com/gpu-render 1");
+    assert_slices_per_device(&w, "4 4 1 4");
+    assert_string_equal(plan_find_resource(w.plan, "nvidia.com/gpu-render")->slices[0].id,
+                        machine_uuid(2));
     assert_problems(&w, 0, 0, 0);
     world_end(&w);
 }
@@ -477,7 +606,12 @@ int main(void)
         cmocka_unit_test(test_no_gpu_is_quiet),
         cmocka_unit_test(test_gpus_left_out),
         cmocka_unit_test(test_mig_strategies_without_mig_gpus),
-        cmocka_unit_test(test_replicas_have_a_limit),
+        cmocka_unit_test(test_more_replicas_than_mib),
+        cmocka_unit_test(test_a_list_that_the_kubelet_cannot_read_is_cut),
+        cmocka_unit_test(test_the_list_of_a_name_counts_whole),
+        cmocka_unit_test(test_unequal_slices_keep_to_the_list),
+        cmocka_unit_test(test_one_replica_is_the_whole_device),
+        cmocka_unit_test(test_one_gpu_has_a_resource_of_its_own),
         cmocka_unit_test(test_same_in_same_out),
         cmocka_unit_test(test_order_of_mig_devices),
         cmocka_unit_test(test_many_slices_are_quick),

@@ -66,10 +66,10 @@ def test_a_lost_gpu_is_shown_as_unknown(short_path, tmp_path):
 
 def test_a_config_with_errors_is_answered_with_them(short_path, tmp_path):
     config = tmp_path / 'bad.yaml'
-    config.write_text('sharing: {timeSlicing: {resources: [{name: gpu, replicas: 1}]}}\n')
+    config.write_text('sharing: {timeSlicing: {resources: [{name: gpu, replicas: 0}]}}\n')
     done = run(short_path, CONFIG=str(config))
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert f'{config}:1:59: ' in done.stderr and 'must be at least 2' in done.stderr
+    assert f'{config}:1:59: ' in done.stderr and 'must be at least 1' in done.stderr
 
 
 def test_without_a_build_it_says_what_to_do(short_path):
