@@ -186,7 +186,7 @@ static void read_ref(struct bytes *bytes, struct device_ref *ref)
 
 static void read_entry(struct bytes *bytes, struct sharing_entry *entry, struct device_ref *refs)
 {
-    static const unsigned replicas[] = {2, 3, 4, 7, 48, 1001, 5000, UINT32_MAX};
+    static const unsigned replicas[] = {1, 2, 3, 4, 7, 48, 1001, UINT32_MAX};
 
     entry->strategy = next(bytes, 2) ? SHARING_MPS : SHARING_TIME_SLICING;
     read_name(bytes, entry->name);

@@ -53,6 +53,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     fields = kinds[data[0] % ARRAY_SIZE(kinds)];
+    for (size_t at = 0; at < size - 1;) { /* parts make progress, and end with the message */
+        size_t part = message_part(data + 1 + at, size - 1 - at, 1 + data[0] % 3);
+
+        assert(part > 0 && part <= size - 1 - at);
+        at += part;
+    }
     if (message_decode(fields, data + 1, size - 1, &message) < 0) {
         message_release(fields, &message);
         return 0;
