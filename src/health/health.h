@@ -14,21 +14,6 @@
  * or that by its nature affects the whole GPU (xid.h), affects all on the GPU. Probes, hangs and
  * losses affect all devices of the GPU. A MIG device that the driver no longer lists is lost,
  * unless the caller makes us forget it (we destroyed it ourselves).
- *
- * Two facts are kept per device: whether it responds, and what it needs.
- *
- *     class of the XID       effect
- *     application            stays Healthy; one probe, because the driver may know better
- *     probe                  Unhealthy until a probe requested later succeeds and the
- *                            driver's recovery action requires nothing
- *     reset, reboot          Unhealthy until a reset was seen
- *     information            none
- *
- * A reset was seen when the driver's recovery action asked for one and then for nothing, when the
- * device's energy counter fell (it restarts when the driver sets the device up), when the device
- * was lost or silent and answers again in a later session with the driver, or when the node was
- * rebooted (the saved state goes with /run, and names the boot it belongs to). A device that is
- * lost or silent without having needed anything is Healthy again as soon as it answers.
  */
 
 #include <stdbool.h>
@@ -37,54 +22,16 @@
 
 #include "base/text.h"
 #include "gpu/gpu.h"
+#include "health/devicehealth.h"
 #include "health/xid.h"
 
-enum health_outcome {
-    HEALTH_CHANGED = 1, /* a device's Healthy or reason changed: send the device lists again */
-};
-
-enum health_state {
-    HEALTH_HEALTHY,
-    HEALTH_SUSPECT, /* waiting for a probe */
-    HEALTH_NEEDS_RESET,
-    HEALTH_NEEDS_REBOOT,
-    HEALTH_LOST,
-    HEALTH_NOT_ANSWERING,
-};
-
-enum health_need { HEALTH_NEED_NOTHING, HEALTH_NEED_PROBE, HEALTH_NEED_RESET, HEALTH_NEED_REBOOT };
-enum health_reach { HEALTH_ANSWERS, HEALTH_SILENT, HEALTH_GONE };
-
-enum { HEALTH_REASON_SIZE = 240, HEALTH_DEVICES_MAX = 2048 };
-
-struct health_device {
-    char uuid[GPU_UUID_SIZE];
-    char gpu_uuid[GPU_UUID_SIZE]; /* the same for a GPU; "" = a MIG device not listed since the
-                                     restore */
-    enum device_kind kind;
-    struct device_instance instance;
-    unsigned index; /* of its GPU */
-    /* For the caller. */
-    uint64_t since_ms;      /* Healthy or Unhealthy since */
-    uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
-    /* The rest is internal. */
-    enum health_need need;
-    enum health_reach reach;
-    bool listed; /* in the last inventory; an unlisted MIG device cannot be probed */
-    bool healthy;
-    bool asked;                   /* a probe was requested since the last event */
-    bool named;                   /* the driver's recovery action named the need */
-    bool interrupted;             /* lost or unresponsive since it needs a reset ... */
-    uint64_t interrupted_session; /* ... last in this session */
-    uint64_t energy_mj;           /* at the last answer; UINT64_MAX unknown */
-    uint64_t backoff_ms;
-    char need_reason[HEALTH_REASON_SIZE], reach_reason[HEALTH_REASON_SIZE];
-};
+enum { HEALTH_DEVICES_MAX = 2048 };
 
 struct health {
-    struct health_device *devices; /* in order of discovery */
+    struct devicehealth *devices; /* in order of discovery */
     size_t n_devices, capacity;
-    uint64_t session; /* counts the driver's sessions */
+    uint64_t session;  /* counts the driver's sessions */
+    bool only_enabled; /* see devicehealth.h; set before any device is known */
 };
 
 #define HEALTH_INIT     \
@@ -122,18 +69,16 @@ int health_hang(struct health *health, const char *call, const char *uuid, uint6
 /* The driver is unusable: affects all devices. */
 int health_unavailable(struct health *health, const char *reason, uint64_t now_ms);
 
+/* A person says that no device needs anything (healthfile.h). */
+int health_clear(struct health *health, uint64_t now_ms);
+
 /* Questions. */
 
 /* The device of that UUID (case-insensitive), or NULL. */
-const struct health_device *health_find(const struct health *health, const char *uuid);
+const struct devicehealth *health_find(const struct health *health, const char *uuid);
 
 /* True when all devices on the GPU of that UUID are Healthy. */
 bool health_is_well(const struct health *health, const char *gpu_uuid);
-
-enum health_state health_state(const struct health_device *device);
-
-/* Why it is not Healthy, and what to do: one sentence without a full stop. "" if it is. */
-const char *health_reason(const struct health_device *device);
 
 /* When the next probe is due, or UINT64_MAX: an idle, healthy node needs no timer. */
 uint64_t health_next_probe_ms(const struct health *health);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -22,16 +23,25 @@ void healthfile_init(struct healthfile *file, const char *folder)
     snprintf(file->boot, sizeof(file->boot), "%s", id.boot);
 }
 
-void healthfile_load(const struct healthfile *file, struct health *health)
+void healthfile_load(struct healthfile *file, struct health *health)
 {
     cleanup_free char *data = NULL;
     size_t size;
     int r = file_read(file->path, HEALTHFILE_MAX, &data, &size, NULL);
 
+    file->exists = r == 0;
     if (r == 0)
         r = health_restore(health, file->boot, data, size);
     if (r < 0 && r != -ENOENT && r != -ESTALE)
         log_warning("the saved health of the GPUs is unreadable and ignored", "file", file->path);
+}
+
+bool healthfile_was_removed(struct healthfile *file)
+{
+    if (!file->exists || access(file->path, F_OK) == 0 || errno != ENOENT)
+        return false;
+    file->exists = false;
+    return true;
 }
 
 void healthfile_save(struct healthfile *file, const struct health *health)
@@ -43,6 +53,7 @@ void healthfile_save(struct healthfile *file, const struct health *health)
     health_save(health, file->boot, &text);
     if (r == 0)
         r = file_write_atomic(file->path, text_string(&text), text.length, 0600, &err);
+    file->exists = r == 0;
     if (r == 0)
         lograte_end(&file->failure);
     else if (lograte_begin(&file->failure, error_text(&err), clock_now_ms()))

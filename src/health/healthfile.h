@@ -4,7 +4,7 @@
 /*
  * The health of the GPUs across agent restarts: `health` below the state directory, which is on a
  * tmpfs (/run), so that a reboot clears it. Trouble with the file is logged and changes nothing
- * else.
+ * else. A person who removes it clears the faults that it remembers.
  */
 
 #include <limits.h>
@@ -17,12 +17,16 @@ struct healthfile {
     const char *folder; /* borrowed */
     char path[PATH_MAX];
     char boot[64];          /* the kernel's boot id: state of another boot is ignored */
+    bool exists;            /* it was there when we read or wrote it last */
     struct lograte failure; /* of saving */
 };
 
 void healthfile_init(struct healthfile *file, const char *folder);
 
 /* Into an empty health. */
-void healthfile_load(const struct healthfile *file, struct health *health);
+void healthfile_load(struct healthfile *file, struct health *health);
+
+/* True once, after somebody removed it. */
+bool healthfile_was_removed(struct healthfile *file);
 
 void healthfile_save(struct healthfile *file, const struct health *health);

@@ -56,9 +56,10 @@ static const struct {
     {"list 74@all", "sssss", "XID 74"},
 
     /* A probe is the GPU's, and answers for all on it. */
-    {"list 74@9/0 ask ok", ".....", ""},
+    {"list 74@9/0 ask ok:none", ".....", ""},
+    {"list 74@9/0 ask ok", "rr...", "XID 74: NVLink error; the driver does not report"},
     {"list 74@9/0 ok", "ss...", "XID 74"},
-    {"list 74@9/0 ask 74@10/0 ok", "s.s..", ""},
+    {"list 74@9/0 ask 74@10/0 ok:none", "s.s..", ""},
     {"list 74@9/0 ask ok:reset", "rrrr.", "the driver requests a reset"},
     {"list 48@9/0 ask ok:reset ask ok:none", ".....", ""},
     {"list 48@9/0 ask ok", "rr...", "XID 48"},
@@ -72,7 +73,7 @@ static const struct {
 
     /* A MIG device that vanishes is lost, however well its GPU answers. */
     {"list list-x", ".l...", "the driver no longer lists the MIG device; recreate it"},
-    {"list list-x 74 ask ok", ".l...", "no longer lists the MIG device"},
+    {"list list-x 74 ask ok:none", ".l...", "no longer lists the MIG device"},
     {"list 48@9/0 list-x ask ok ask ok", "rl...", "XID 48"}, /* a probe of it was due */
     {"list list-x unavailable list-x ask ok", ".l..n", "no longer lists the MIG device"},
     {"list list-x list", ".l...", "no longer lists the MIG device"}, /* not yet probed */
@@ -254,9 +255,9 @@ static void describe(const struct health *health, char *states)
     static const char letters[] = ".srbln";
 
     for (size_t i = 0; i < ARRAY_SIZE(uuids); i++) {
-        const struct health_device *device = health_find(health, uuids[i]);
+        const struct devicehealth *device = health_find(health, uuids[i]);
 
-        states[i] = device ? letters[health_state(device)] : ' ';
+        states[i] = device ? letters[devicehealth_state(device)] : ' ';
     }
 }
 
@@ -264,7 +265,7 @@ static void stories(void **state)
 {
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct world world = {.health = HEALTH_INIT, .now_ms = 5000};
-        const struct health_device *x;
+        const struct devicehealth *x;
         char story[128], states[] = "     ", *save = NULL;
 
         assert_int_equal(str_copy(story, sizeof(story), rows[i].story), 0);
@@ -275,8 +276,9 @@ static void stories(void **state)
             fail_msg("%s: %s is '%s', not '%s'", rows[i].story, names, states, rows[i].states);
         x = health_find(&world.health, uuids[1]);
         assert_int_equal(x != NULL, rows[i].reason != NULL);
-        if (x && (*rows[i].reason ? !strstr(health_reason(x), rows[i].reason) : *health_reason(x)))
-            fail_msg("%s: the reason is '%s'", rows[i].story, health_reason(x));
+        if (x && (*rows[i].reason ? !strstr(devicehealth_reason(x), rows[i].reason)
+                                  : *devicehealth_reason(x)))
+            fail_msg("%s: the reason is '%s'", rows[i].story, devicehealth_reason(x));
         health_deinit(&world.health);
     }
 }

@@ -46,9 +46,9 @@ enum step {
 static const struct row {
     const char *name;
     enum step steps[14];
-    enum health_state state;
+    enum devicehealth_state state;
     const char *reason; /* is contained; "" = there is none */
-    enum health_state other;
+    enum devicehealth_state other;
 } rows[] = {
     {"well", {SESSION}, HEALTH_HEALTHY, "", 0},
     {"an application's fault", {SESSION, XID + 31}, HEALTH_HEALTHY, "", 0},
@@ -60,7 +60,11 @@ static const struct row {
     {"information", {SESSION, XID + 63}, HEALTH_HEALTHY, "", 0},
 
     {"suspect", {SESSION, XID + 74}, HEALTH_SUSPECT, "XID 74: NVLink error; waiting", 0},
-    {"suspect, answered", {SESSION, XID + 74, ASK, ANSWER}, HEALTH_HEALTHY, "", 0},
+    {"suspect, answered, and nothing tells that it recovered",
+     {SESSION, XID + 74, ASK, ANSWER},
+     HEALTH_NEEDS_RESET,
+     "XID 74: NVLink error; the driver does not report",
+     0},
     {"suspect, answered by a newer driver",
      {SESSION, XID + 74, ASK, ANSWER_NONE},
      HEALTH_HEALTHY,
@@ -299,7 +303,7 @@ static void answer(struct world *world, int outcome, enum gpu_recovery recovery,
 
 static void ask(struct world *world)
 {
-    const struct health_device *device = health_find(&world->health, UUID_A);
+    const struct devicehealth *device = health_find(&world->health, UUID_A);
     const char *uuid;
     bool asked = false;
 
@@ -388,22 +392,23 @@ static void take(struct world *world, enum step step)
 static void check_row(const struct row *row)
 {
     struct world world = {.health = HEALTH_INIT, .now_ms = 5000};
-    const struct health_device *device, *other;
+    const struct devicehealth *device, *other;
 
     for (size_t i = 0; i < ARRAY_SIZE(row->steps) && row->steps[i] != END; i++)
         take(&world, row->steps[i]);
     device = health_find(&world.health, UUID_A);
-    if (health_state(device) != row->state || device->healthy != (row->state == HEALTH_HEALTHY))
-        fail_msg("%s: %u (%s)", row->name, health_state(device), health_reason(device));
-    if (row->reason[0] ? !strstr(health_reason(device), row->reason)
-                       : health_reason(device)[0] != '\0')
-        fail_msg("%s: the reason is '%s'", row->name, health_reason(device));
+    if (devicehealth_state(device) != row->state ||
+        device->healthy != (row->state == HEALTH_HEALTHY))
+        fail_msg("%s: %u (%s)", row->name, devicehealth_state(device), devicehealth_reason(device));
+    if (row->reason[0] ? !strstr(devicehealth_reason(device), row->reason)
+                       : devicehealth_reason(device)[0] != '\0')
+        fail_msg("%s: the reason is '%s'", row->name, devicehealth_reason(device));
     /* Unhealthy devices are probed again. */
     if (!device->healthy)
         assert_true(device->next_probe_ms != UINT64_MAX);
     other = health_find(&world.health, UUID_B);
     if (other)
-        assert_int_equal(health_state(other), row->other);
+        assert_int_equal(devicehealth_state(other), row->other);
     health_deinit(&world.health);
 }
 
@@ -418,7 +423,7 @@ static void tells_what_changed(void **state)
     struct world world = {.health = HEALTH_INIT, .now_ms = 100};
     struct gpu_event event = {.uuid = UUID_A, .xid = 95};
     struct gpu_probe probe = GPU_PROBE_INIT;
-    const struct health_device *device;
+    const struct devicehealth *device;
 
     session(&world, SESSION);
     device = health_find(&world.health, "gpu-AAAAAAAA-0000-0000-0000-000000000000");

@@ -37,6 +37,13 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     assert_non_null(health_find(&after, UUID));
     assert_false(health_find(&after, UUID)->healthy);
 
+    assert_false(healthfile_was_removed(&file));
+    assert_int_equal(unlink(file.path), 0);
+    assert_true(healthfile_was_removed(&file));
+    assert_false(healthfile_was_removed(&file));
+    healthfile_save(&file, &before);
+    assert_false(healthfile_was_removed(&file));
+
     memcpy(file.boot, "another", sizeof("another"));
     healthfile_load(&file, &other);
     assert_null(health_find(&other, UUID));

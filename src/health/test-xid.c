@@ -69,22 +69,26 @@ static void filters(void **state)
         {NULL, NULL, 79, XID_REBOOT},
         {"", "  ", 79, XID_REBOOT},
         {NULL, NULL, 13, XID_APPLICATION},
-        {"79", NULL, 79, XID_INFORMATION},
-        {" 48 , 79 ", NULL, 79, XID_INFORMATION},
+        {"79", NULL, 79, XID_DISABLED},
+        {" 48 , 79 ", NULL, 79, XID_DISABLED},
         {"79", NULL, 95, XID_RESET},
-        {"all", NULL, 79, XID_INFORMATION},
-        {"ALL", NULL, 79, XID_INFORMATION},
-        {"48,Xids", NULL, 79, XID_INFORMATION},
+        {"all", NULL, 79, XID_DISABLED},
+        {"ALL", NULL, 79, XID_DISABLED},
+        {"48,Xids", NULL, 79, XID_DISABLED},
         /* The originals give up at `all` and never look at the other list. */
         {"all", "79", 79, XID_REBOOT},
-        {"all", "79", 48, XID_INFORMATION},
+        {"all", "79", 48, XID_DISABLED},
         {"79", "79", 79, XID_REBOOT},
         {"all", "all", 79, XID_REBOOT},
-        {NULL, "13", 13, XID_PROBE},
-        {NULL, "all", 13, XID_PROBE},
-        {NULL, "all", 63, XID_PROBE},
-        {"13", "all", 13, XID_PROBE},
-        {"79,x,95", NULL, 95, XID_INFORMATION},
+        {NULL, "13", 13, XID_RESET},
+        {NULL, "all", 13, XID_RESET},
+        {NULL, "all", 63, XID_RESET},
+        {"13", "all", 13, XID_RESET},
+        {NULL, "74", 74, XID_RESET}, /* enabled ones last */
+        {NULL, "999", 999, XID_RESET},
+        {NULL, "74", 75, XID_PROBE},
+        {"63", NULL, 63, XID_DISABLED},
+        {"79,x,95", NULL, 95, XID_DISABLED},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -93,6 +97,26 @@ static void filters(void **state)
         assert_int_equal(xid_filter_parse(rows[i].disable, rows[i].enable, NULL, &filter), 0);
         if (xid_filter_class(&filter, rows[i].number) != rows[i].class)
             fail_msg("row %zu: %s", i, xid_class_name(xid_filter_class(&filter, rows[i].number)));
+        xid_filter_deinit(&filter);
+    }
+}
+
+static void all_checks_are_off(void **state)
+{
+    static const struct {
+        const char *disable, *enable;
+        bool off;
+    } rows[] = {
+        {NULL, NULL, false},    {"79", NULL, false}, {"all", NULL, true},   {"xids", NULL, true},
+        {"48,all", NULL, true}, {"all", "79", true}, {"all", "all", false}, {NULL, "all", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct xid_filter filter = XID_FILTER_INIT;
+
+        assert_int_equal(xid_filter_parse(rows[i].disable, rows[i].enable, NULL, &filter), 0);
+        assert_int_equal(xid_filter_only_enabled(&filter), rows[i].off);
         xid_filter_deinit(&filter);
     }
 }
@@ -155,7 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes),          cmocka_unit_test(every_row_is_found),
         cmocka_unit_test(filters),          cmocka_unit_test(names_malformed_items),
-        cmocka_unit_test(whole_gpu_faults),
+        cmocka_unit_test(whole_gpu_faults), cmocka_unit_test(all_checks_are_off),
     };
 
     return cmocka_run_group_tests_name("health/xid", tests, NULL, NULL);

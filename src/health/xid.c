@@ -25,12 +25,11 @@
  * OLDER: the list for Volta and before (docs.nvidia.com/deploy/xid-errors).
  * PLUGIN: NVIDIA's device plugin ignores it by default, as the application's fault.
  *
- * A driver from R565 on says itself what a device needs (GPU recovery action); health.c asks it
- * after each of these but INFORMATION, so that a row which is too kind here is corrected there.
+ * A driver from R565 on says itself what a device needs (GPU recovery action); devicehealth.c asks
+ * it after each of these but INFORMATION, so that a row which is too kind here is corrected there.
  */
 #define CATALOGUE(bucket) "NVIDIA XID catalogue, " bucket
 #define OLDER             "NVIDIA XID list for Volta and older"
-#define PLUGIN            "NVIDIA device plugin's default; XID catalogue"
 
 /*
  * An event may name a MIG instance. These faults are not limited to it: power, bus and links,
@@ -38,85 +37,114 @@
  * is by NVIDIA's definition one that may have affected other instances
  * (docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt).
  */
-#define WHOLE_GPU true
+#define WHOLE_GPU    true
+#define ONE_INSTANCE false
+
+/* The rows of one bucket differ in number and meaning. */
+#define RESTARTED(number, meaning)                                                       \
+    {                                                                                    \
+        number, number, XID_APPLICATION, meaning, CATALOGUE("RESTART_APP"), ONE_INSTANCE \
+    }
+#define PLUGIN(number, meaning)                                                                    \
+    {                                                                                              \
+        number, number, XID_APPLICATION, meaning, "NVIDIA device plugin's default; XID catalogue", \
+            ONE_INSTANCE                                                                           \
+    }
+#define IGNORED(number, meaning)                                                    \
+    {                                                                               \
+        number, number, XID_INFORMATION, meaning, CATALOGUE("IGNORE"), ONE_INSTANCE \
+    }
+#define SUSPECT(first, last, meaning)                                                         \
+    {                                                                                         \
+        first, last, XID_PROBE, meaning, CATALOGUE("RESTART_APP, then support"), ONE_INSTANCE \
+    }
+#define NVLINK5(number, part)                                                                    \
+    {                                                                                            \
+        number, number, XID_PROBE, "NVLink error (" part ")", CATALOGUE("WORKFLOW_NVLINK5_ERR"), \
+            ONE_INSTANCE                                                                         \
+    }
+#define RESET(number, meaning, extent)                                     \
+    {                                                                      \
+        number, number, XID_RESET, meaning, CATALOGUE("RESET_GPU"), extent \
+    }
 
 /* Sorted by number: {first, last, class, meaning, source, whole GPU}. */
 static const struct xid xids[] = {
-    {8, 8, XID_PROBE, "GPU stopped processing", CATALOGUE("RESTART_APP, then support")},
-    {11, 11, XID_APPLICATION, "invalid or corrupted push buffer stream", CATALOGUE("RESTART_APP")},
-    {13, 13, XID_APPLICATION, "graphics engine exception", PLUGIN},
-    {14, 14, XID_INFORMATION, "unused", CATALOGUE("IGNORE")},
-    {25, 25, XID_APPLICATION, "invalid or illegal push buffer stream", CATALOGUE("RESTART_APP")},
-    {31, 31, XID_APPLICATION, "GPU memory page fault", PLUGIN},
-    {32, 32, XID_APPLICATION, "invalid or corrupted push buffer stream", CATALOGUE("RESTART_APP")},
-    {37, 37, XID_INFORMATION, "driver firmware error", CATALOGUE("IGNORE")},
+    SUSPECT(8, 8, "GPU stopped processing"),
+    RESTARTED(11, "invalid or corrupted push buffer stream"),
+    PLUGIN(13, "graphics engine exception"),
+    IGNORED(14, "unused"),
+    RESTARTED(25, "invalid or illegal push buffer stream"),
+    PLUGIN(31, "GPU memory page fault"),
+    RESTARTED(32, "invalid or corrupted push buffer stream"),
+    IGNORED(37, "driver firmware error"),
     {38, 38, XID_PROBE, "driver firmware watchdog timeout", CATALOGUE("IGNORE, then support")},
-    {39, 41, XID_PROBE, "copy engine exception", CATALOGUE("RESTART_APP, then support")},
-    {43, 43, XID_APPLICATION, "GPU stopped processing a channel", PLUGIN},
+    SUSPECT(39, 41, "copy engine exception"),
+    PLUGIN(43, "GPU stopped processing a channel"),
     {44, 44, XID_PROBE, "graphics engine fault during a context switch", CATALOGUE("IGNORE")},
-    {45, 45, XID_APPLICATION, "preemptive cleanup after an earlier error", PLUGIN},
-    {46, 46, XID_RESET, "GPU stopped processing (timeout)", CATALOGUE("RESET_GPU")},
+    PLUGIN(45, "preemptive cleanup after an earlier error"),
+    RESET(46, "GPU stopped processing (timeout)", ONE_INSTANCE),
     {48, 48, XID_RESET, "double bit ECC error", CATALOGUE("WORKFLOW_XID_48")},
     {54, 54, XID_REBOOT, "auxiliary power is not connected", CATALOGUE("CHECK_MECHANICALS"),
      WHOLE_GPU},
     {60, 60, XID_PROBE, "video processor exception", CATALOGUE("RESTART_APP")},
     {61, 61, XID_RESET, "internal micro-controller breakpoint", OLDER, WHOLE_GPU},
-    {62, 62, XID_RESET, "internal micro-controller halt", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {63, 63, XID_INFORMATION, "memory row remapped or page retired", CATALOGUE("IGNORE")},
-    {64, 64, XID_RESET, "memory remapping or page retirement failed", CATALOGUE("RESET_GPU")},
+    RESET(62, "internal micro-controller halt", WHOLE_GPU),
+    IGNORED(63, "memory row remapped or page retired"),
+    RESET(64, "memory remapping or page retirement failed", ONE_INSTANCE),
     {66, 66, XID_PROBE, "illegal access by the driver", CATALOGUE("IGNORE, then software")},
     {67, 67, XID_PROBE, "illegal access by the driver", CATALOGUE("IGNORE, then support")},
-    {68, 68, XID_APPLICATION, "video decoder exception", PLUGIN},
-    {69, 69, XID_APPLICATION, "graphics engine class error", CATALOGUE("RESTART_APP")},
-    {70, 72, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
+    PLUGIN(68, "video decoder exception"),
+    RESTARTED(69, "graphics engine class error"),
+    SUSPECT(70, 72, "copy engine error"),
     {74, 74, XID_PROBE, "NVLink error", CATALOGUE("WORKFLOW_NVLINK_ERR")},
-    {75, 77, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
+    SUSPECT(75, 77, "copy engine error"),
     {78, 78, XID_PROBE, "vGPU start error", CATALOGUE("UPDATE_SWFW")},
     {79, 79, XID_REBOOT, "GPU has fallen off the bus", CATALOGUE("RESTART_BM"), WHOLE_GPU},
-    {80, 80, XID_APPLICATION, "corrupted data sent to the GPU", CATALOGUE("RESTART_APP")},
-    {82, 82, XID_PROBE, "JPEG engine error", CATALOGUE("RESTART_APP, then support")},
-    {83, 84, XID_PROBE, "video decoder error", CATALOGUE("RESTART_APP, then support")},
-    {85, 85, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
+    RESTARTED(80, "corrupted data sent to the GPU"),
+    SUSPECT(82, 82, "JPEG engine error"),
+    SUSPECT(83, 84, "video decoder error"),
+    SUSPECT(85, 85, "copy engine error"),
     {86, 86, XID_PROBE, "optical flow accelerator exception", CATALOGUE("RESTART_APP")},
-    {88, 89, XID_PROBE, "video decoder error", CATALOGUE("RESTART_APP, then support")},
-    {92, 92, XID_INFORMATION, "high rate of single bit ECC errors", CATALOGUE("IGNORE")},
-    {93, 93, XID_INFORMATION, "InfoROM wear limit exceeded", CATALOGUE("IGNORE")},
-    {94, 94, XID_APPLICATION, "contained memory error", CATALOGUE("RESTART_APP")},
-    {95, 95, XID_RESET, "uncontained memory error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {96, 98, XID_PROBE, "video decoder error", CATALOGUE("RESTART_APP, then support")},
-    {99, 105, XID_PROBE, "JPEG engine error", CATALOGUE("RESTART_APP, then support")},
-    {106, 106, XID_INFORMATION, "SMBPBI test message", CATALOGUE("IGNORE")},
-    {107, 107, XID_INFORMATION, "SMBPBI test message", CATALOGUE("IGNORE")},
-    {108, 108, XID_INFORMATION, "remote NVLink translation error", CATALOGUE("IGNORE")},
-    {109, 109, XID_APPLICATION, "context switch timeout", PLUGIN},
-    {110, 110, XID_RESET, "security fault", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {119, 119, XID_RESET, "GSP firmware did not answer", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {120, 120, XID_RESET, "GSP firmware error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {121, 121, XID_INFORMATION, "chip-to-chip link error, corrected", CATALOGUE("IGNORE")},
-    {126, 135, XID_PROBE, "copy engine error", CATALOGUE("RESTART_APP, then support")},
-    {136, 136, XID_RESET, "link training failed", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {137, 137, XID_INFORMATION, "NVLink privilege error, of a remote fault", CATALOGUE("IGNORE")},
+    SUSPECT(88, 89, "video decoder error"),
+    IGNORED(92, "high rate of single bit ECC errors"),
+    IGNORED(93, "InfoROM wear limit exceeded"),
+    RESTARTED(94, "contained memory error"),
+    RESET(95, "uncontained memory error", WHOLE_GPU),
+    SUSPECT(96, 98, "video decoder error"),
+    SUSPECT(99, 105, "JPEG engine error"),
+    IGNORED(106, "SMBPBI test message"),
+    IGNORED(107, "SMBPBI test message"),
+    IGNORED(108, "remote NVLink translation error"),
+    PLUGIN(109, "context switch timeout"),
+    RESET(110, "security fault", WHOLE_GPU),
+    RESET(119, "GSP firmware did not answer", WHOLE_GPU),
+    RESET(120, "GSP firmware error", WHOLE_GPU),
+    IGNORED(121, "chip-to-chip link error, corrected"),
+    SUSPECT(126, 135, "copy engine error"),
+    RESET(136, "link training failed", WHOLE_GPU),
+    IGNORED(137, "NVLink privilege error, of a remote fault"),
     {139, 139, XID_PROBE, "optical flow accelerator error", CATALOGUE("RESTART_APP")},
-    {140, 140, XID_RESET, "unrecovered ECC error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {141, 141, XID_INFORMATION, "CUDA fast path error", CATALOGUE("IGNORE")},
-    {143, 143, XID_RESET, "GPU initialization error", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {144, 144, XID_PROBE, "NVLink error (SAW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {145, 145, XID_PROBE, "NVLink error (RLW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {146, 146, XID_PROBE, "NVLink error (TLW)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {147, 147, XID_PROBE, "NVLink error (TREX)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {148, 148, XID_PROBE, "NVLink error (NVLPW_CTRL)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {149, 149, XID_PROBE, "NVLink error (NETIR)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
-    {150, 150, XID_PROBE, "NVLink error (MSE)", CATALOGUE("WORKFLOW_NVLINK5_ERR")},
+    RESET(140, "unrecovered ECC error", WHOLE_GPU),
+    IGNORED(141, "CUDA fast path error"),
+    RESET(143, "GPU initialization error", WHOLE_GPU),
+    NVLINK5(144, "SAW"),
+    NVLINK5(145, "RLW"),
+    NVLINK5(146, "TLW"),
+    NVLINK5(147, "TREX"),
+    NVLINK5(148, "NVLPW_CTRL"),
+    NVLINK5(149, "NETIR"),
+    NVLINK5(150, "MSE"),
     {151, 151, XID_REBOOT, "key rotation error", CATALOGUE("RESTART_VM"), WHOLE_GPU},
-    {152, 152, XID_INFORMATION, "deep learning accelerator SMMU error", CATALOGUE("IGNORE")},
-    {153, 153, XID_INFORMATION, "deep learning accelerator timeout", CATALOGUE("IGNORE")},
+    IGNORED(152, "deep learning accelerator SMMU error"),
+    IGNORED(153, "deep learning accelerator timeout"),
     {154, 154, XID_PROBE, "GPU recovery action changed", CATALOGUE("XID_154: ask the driver")},
-    {155, 155, XID_RESET, "NVLink error (software defined)", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {156, 156, XID_RESET, "resource retired", CATALOGUE("RESET_GPU")},
-    {157, 157, XID_INFORMATION, "resource retirement failed", CATALOGUE("IGNORE")},
-    {158, 158, XID_RESET, "GPU fatal timeout", CATALOGUE("RESET_GPU"), WHOLE_GPU},
-    {160, 160, XID_INFORMATION, "memory channel retired", CATALOGUE("IGNORE")},
-    {161, 161, XID_INFORMATION, "memory channel retirement failed", CATALOGUE("IGNORE")},
+    RESET(155, "NVLink error (software defined)", WHOLE_GPU),
+    RESET(156, "resource retired", ONE_INSTANCE),
+    IGNORED(157, "resource retirement failed"),
+    RESET(158, "GPU fatal timeout", WHOLE_GPU),
+    IGNORED(160, "memory channel retired"),
+    IGNORED(161, "memory channel retirement failed"),
     {167, 167, XID_RESET, "PCIe fatal timeout", CATALOGUE("no action named; fatal"), WHOLE_GPU},
     {171, 171, XID_PROBE, "uncorrectable DRAM error, details of XID 48", CATALOGUE("see XID 48")},
     {172, 172, XID_PROBE, "uncorrectable SRAM error, details of XID 48", CATALOGUE("see XID 48")},
@@ -148,6 +176,7 @@ const char *xid_class_name(enum xid_class class)
         [XID_RESET] = "reset",
         [XID_REBOOT] = "reboot",
         [XID_INFORMATION] = "information",
+        [XID_DISABLED] = "disabled",
     };
 
     return (size_t) class < ARRAY_SIZE(names) ? names[class] : "unknown";
@@ -262,8 +291,13 @@ enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number
     enum xid_class class = xid_find(number)->class;
 
     if (filter->enable_all || contains(filter->enabled, filter->n_enabled, number))
-        return class == XID_APPLICATION || class == XID_INFORMATION ? XID_PROBE : class;
+        return class == XID_REBOOT ? XID_REBOOT : XID_RESET;
     if (filter->disable_all || contains(filter->disabled, filter->n_disabled, number))
-        return XID_INFORMATION;
+        return XID_DISABLED;
     return class;
+}
+
+bool xid_filter_only_enabled(const struct xid_filter *filter)
+{
+    return filter->disable_all && !filter->enable_all;
 }

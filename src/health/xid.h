@@ -9,11 +9,13 @@
 
 enum xid_class {
     XID_APPLICATION, /* the application's fault: the device is fine */
-    XID_PROBE, /* may be temporary: Unhealthy until a probe succeeds and the driver requires nothing
-                */
+    XID_PROBE, /* may be temporary: Unhealthy until the driver, probed, requires nothing; if it does
+                  not report what it requires, as XID_RESET */
     XID_RESET, /* Unhealthy until a reset was seen */
     XID_REBOOT,      /* Unhealthy until the node was rebooted (or a reset was seen anyway) */
     XID_INFORMATION, /* logged, no effect */
+    XID_DISABLED,    /* by a person: logged, no effect, and neither has what the driver requires
+                        because    of it */
 };
 
 struct xid {
@@ -32,7 +34,8 @@ const char *xid_class_name(enum xid_class class);
 
 /*
  * DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. The enable list wins over the disable list,
- * even over `all`. A number in neither list is handled by its class.
+ * even over `all`. A number in neither list is handled by its class. NVIDIA's plugin withholds a
+ * device for ever after any XID that it does not ignore, so whoever enables one expects it to last.
  */
 struct xid_filter {
     bool disable_all, enable_all;
@@ -52,5 +55,9 @@ int xid_filter_parse(const char *disable, const char *enable, struct problems *p
                      struct xid_filter *ret_filter);
 void xid_filter_deinit(struct xid_filter *filter);
 
-/* The effective class: XID_INFORMATION if filtered out; an enabled one is at least XID_PROBE. */
+/* The effective class; an enabled one is at least XID_RESET. */
 enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number);
+
+/* True if all checks are off (`all` is disabled), but for XIDs that are enabled. NVIDIA's plugin
+ * then has no checks at all, so a device that is lost or does not respond stays Healthy, too. */
+bool xid_filter_only_enabled(const struct xid_filter *filter);

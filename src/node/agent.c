@@ -22,6 +22,7 @@
 #include "node/driverwatch.h"
 #include "node/facts.h"
 #include "node/httplink.h"
+#include "node/offerhealth.h"
 #include "node/publisher.h"
 #include "node/reload.h"
 #include "node/status.h"
@@ -90,46 +91,16 @@ static void reconcile_cdi(const struct agent *agent)
 
 /* --- health: devices become Healthy and Unhealthy --- */
 
-static void publish_health(const struct agent *agent, const struct plan *plan,
-                           const struct plan_device *on, bool healthy, const char *reason)
-{
-    char message[DEVICEREPORT_SIZE];
-
-    devicereport_log_health(plan, on, healthy, reason);
-    devicereport_format(plan, on, healthy, reason ? reason : "", message);
-    publisher_device_event(agent->publisher, on->device.uuid, !healthy,
-                           healthy ? "GPUHealthy" : "GPUUnhealthy", message);
-}
-
-/* Updates the offer's health; `changed` (one per device) marks those that flipped. */
-static bool refresh_health(struct agent *agent, bool *changed)
-{
-    struct offer *offer = agent->facts.offer;
-    bool any = false;
-
-    for (size_t i = 0; i < offer->plan->n_devices; i++) {
-        const struct plan_device *on = &offer->plan->devices[i];
-        const char *reason;
-        bool healthy = driverwatch_is_healthy(agent->driverwatch, on->device.uuid, &reason);
-
-        changed[i] = healthy != offer->device_healthy[i];
-        if (!changed[i])
-            continue;
-        any = true;
-        offer->device_healthy[i] = healthy;
-        publish_health(agent, offer->plan, on, healthy, reason);
-    }
-    return any;
-}
-
 static void on_health(void *userdata)
 {
     struct agent *agent = userdata;
     const struct plan *plan = agent->facts.offer ? agent->facts.offer->plan : NULL;
     cleanup_free bool *changed = plan ? calloc(plan->n_devices + 1, sizeof(*changed)) : NULL;
 
-    if (changed && refresh_health(agent, changed))
+    if (changed && offerhealth_refresh(&agent->facts, agent->publisher, changed)) {
         serviceset_announce(&agent->services, changed);
+        publisher_touch(agent->publisher);
+    }
 }
 
 /* --- plan: configuration and machine become an offer --- */
@@ -186,13 +157,10 @@ static void replan(struct agent *agent, struct config *config)
     }
     problems_log(&problems);
     note_shortfall(agent, &problems);
-    for (size_t i = 0; i < next->plan->n_devices; i++) {
-        const struct plan_device *on = &next->plan->devices[i];
-
-        next->device_healthy[i] = driverwatch_is_healthy(agent->driverwatch, on->device.uuid, NULL);
-        if (*on->left_out)
-            devicereport_log_left_out(next->plan, on);
-    }
+    for (size_t i = 0; i < next->plan->n_devices; i++)
+        if (*next->plan->devices[i].left_out)
+            devicereport_log_left_out(next->plan, &next->plan->devices[i]);
+    offerhealth_begin(&agent->facts, agent->publisher, next);
     put_in_force(agent, next);
 }
 

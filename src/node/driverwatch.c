@@ -234,12 +234,28 @@ static void on_event(const struct gpu_event *event, void *userdata)
     apply_health(watch, health_event(&watch->health, event, class, clock_now_ms()));
 }
 
+/* While a device is Unhealthy it is probed, so this is noticed within a minute. */
+static void heed_removal(struct driverwatch *watch)
+{
+    int r;
+
+    if (!healthfile_was_removed(&watch->healthfile))
+        return;
+    r = health_clear(&watch->health, clock_now_ms());
+    if (r == HEALTH_CHANGED)
+        log_warning("the saved health of the GPUs was removed: faults seen so far no longer count",
+                    "file", watch->healthfile.path);
+    apply_health(watch, r);
+}
+
 static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
                      const char *reason, void *userdata)
 {
     struct driverwatch *watch = userdata;
-    int r = health_probe(&watch->health, uuid, outcome, probe, reason, clock_now_ms());
+    int r;
 
+    heed_removal(watch);
+    r = health_probe(&watch->health, uuid, outcome, probe, reason, clock_now_ms());
     apply_health(watch, r);
     if (r != HEALTH_CHANGED && !health_is_well(&watch->health, uuid))
         /* Saved even if nothing changed, for the energy counter that reveals a reset. */
@@ -280,6 +296,32 @@ static int read_xid_filter(struct driverwatch *watch)
     return r;
 }
 
+/* What the agent before us saw, as far as it counts with our switches. */
+static void restore_health(struct driverwatch *watch)
+{
+    bool dropped = false;
+
+    watch->health.only_enabled = xid_filter_only_enabled(&watch->xid_filter);
+    if (watch->health.only_enabled)
+        log_info("health checks are off, except for XIDs that are enabled", "hint",
+                 "DP_DISABLE_HEALTHCHECKS lists 'all'");
+    healthfile_init(&watch->healthfile, watch->facts->flags->state_dir);
+    healthfile_load(&watch->healthfile, &watch->health);
+    for (size_t i = 0; i < watch->health.n_devices; i++) {
+        struct devicehealth *device = &watch->health.devices[i];
+        char reason[HEALTH_REASON_SIZE];
+
+        if (devicehealth_overrule(device, &watch->xid_filter, clock_now_ms(), reason) == 0)
+            continue;
+        log_warning("a fault seen before the agent restarted no longer counts", "device",
+                    device->uuid, "fault", reason, "hint",
+                    "DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS choose what counts");
+        dropped = true;
+    }
+    if (dropped)
+        healthfile_save(&watch->healthfile, &watch->health);
+}
+
 int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
                     struct error *err)
 {
@@ -300,8 +342,8 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
         free(watch);
         return error_set_errno(err, r, "cannot watch the driver");
     }
-    healthfile_init(&watch->healthfile, watch->facts->flags->state_dir);
-    healthfile_load(&watch->healthfile, &watch->health);
+    restore_health(watch);
+    watch->facts->health = &watch->health;
     uv_timer_init(watch->loop, &watch->probe);
     watch->probe.data = watch;
     uv_timer_init(watch->loop, &watch->bus);
@@ -383,17 +425,8 @@ void driverwatch_free(struct driverwatch *watch)
     if (!watch)
         return;
     driver_free(TAKE_PTR(watch->driver));
+    watch->facts->health = NULL;
     watch->n_open = 2;
     uv_close((uv_handle_t *)&watch->probe, on_closed);
     uv_close((uv_handle_t *)&watch->bus, on_closed);
-}
-
-bool driverwatch_is_healthy(const struct driverwatch *watch, const char *uuid,
-                            const char **ret_reason)
-{
-    const struct health_device *device = health_find(&watch->health, uuid);
-
-    if (ret_reason)
-        *ret_reason = device ? health_reason(device) : NULL;
-    return !device || device->healthy;
 }

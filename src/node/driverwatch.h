@@ -7,7 +7,6 @@
  * outlives the agent in a file; while a device is unhealthy it is probed until it is well.
  */
 
-#include <stdbool.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -29,8 +28,9 @@ struct driverwatch_setup {
 };
 
 /*
- * Reads the file with the health that the agent before us saw, and the flags that choose XIDs.
- * Nothing runs before driverwatch_start. 0 or -ENOMEM.
+ * Reads the flags that choose XIDs, and the file with the health that the agent before us saw: what
+ * the flags switch off of it does not count, and is logged. Lends facts.health. Nothing runs before
+ * driverwatch_start. 0 or -ENOMEM.
  */
 int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
                     struct error *err);
@@ -45,8 +45,3 @@ int driverwatch_look_below(struct driverwatch *watch, const struct config *confi
 
 /* Ends the helper; no callback runs any more. NULL is fine. */
 void driverwatch_free(struct driverwatch *watch);
-
-/* A device whose health is not known yet counts as healthy. ret_reason (may be NULL) is why it is
- * not, NULL when nothing is known of it; borrowed until the loop turns. */
-bool driverwatch_is_healthy(const struct driverwatch *watch, const char *uuid,
-                            const char **ret_reason);

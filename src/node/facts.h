@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "config/agentflags.h"
+#include "health/health.h"
 #include "node/coexist.h"
 #include "node/serviceset.h"
 #include "nodeconfig/nodeconfig.h"
@@ -28,11 +29,12 @@ struct facts_counters {
 
 /* All zero = nothing is known. */
 struct facts {
-    const struct agent_flags *flags;     /* borrowed, like the next five */
+    const struct agent_flags *flags;     /* borrowed, like the next six */
     const struct serviceset *services;   /* NULL before the first plan */
     const struct grants *grants;         /* NULL = grants are not recorded */
     const struct coexist *coexist;       /* NULL before it is observed */
     const struct nodeconfig *nodeconfig; /* likewise */
+    const struct health *health;         /* NULL before the driver is watched */
     struct inventory machine;            /* as remembered, see machine.h */
     bool machine_known;                  /* the driver responded, or there is no GPU to query */
     struct config *next_config;    /* parsed, but not yet planned because the machine is unknown */

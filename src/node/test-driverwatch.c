@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -165,7 +166,9 @@ static void see_xid(uint64_t xid)
 
 static void assert_healthy(const struct world *world, const char *uuid, bool healthy)
 {
-    assert_int_equal(driverwatch_is_healthy(world->watch, uuid, NULL), healthy);
+    const struct devicehealth *device = health_find(world->facts.health, uuid);
+
+    assert_int_equal(!device || device->healthy, healthy);
 }
 
 /* --- the cases --- */
@@ -273,7 +276,6 @@ static void gpus_that_are_given_back_count(void **state)
 static void a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed(void **state)
 {
     struct world *world = *state;
-    const char *reason;
 
     start(world);
     see_machine(world);
@@ -284,11 +286,21 @@ static void a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed(void **state)
     assert_int_equal(n_health, 1);
     assert_healthy(world, BED_UUID_0, false);
     assert_healthy(world, BED_UUID_1, true);
-    assert_false(driverwatch_is_healthy(world->watch, BED_UUID_0, &reason));
-    assert_non_null(strstr(reason, "79"));
+    assert_non_null(
+        strstr(devicehealth_reason(health_find(world->facts.health, BED_UUID_0)), "XID 79"));
     bed_advance(&world->bed, 60000);
     assert_non_null(strstr(text_string(&probed), BED_UUID_0));
     assert_null(strstr(text_string(&probed), BED_UUID_1));
+}
+
+static void restart(struct world *world)
+{
+    driverwatch_free(world->watch);
+    bed_settle(&world->bed);
+    facts_deinit(&world->facts);
+    world->facts = (struct facts){.flags = &world->flags};
+    start(world);
+    see_machine(world);
 }
 
 /* The agent that comes next knows it from the file. */
@@ -299,14 +311,67 @@ static void health_outlives_the_agent(void **state)
     start(world);
     see_machine(world);
     see_xid(79);
-    driverwatch_free(world->watch);
-    bed_settle(&world->bed);
-    facts_deinit(&world->facts);
-    world->facts = (struct facts){.flags = &world->flags};
-    start(world);
-    see_machine(world);
+    restart(world);
     assert_healthy(world, BED_UUID_0, false);
     assert_healthy(world, BED_UUID_1, true);
+}
+
+/* A person says by the flags that it does not count, and then takes them back. */
+static void the_flags_overrule_what_is_remembered(void **state)
+{
+    static const char *const switches[] = {"79", "all", "xids"};
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
+        see_xid(79);
+        assert_healthy(world, BED_UUID_0, false);
+        world->flags.disable_health_checks = switches[i];
+        restart(world);
+        assert_healthy(world, BED_UUID_0, true);
+        world->flags.disable_health_checks = NULL;
+        restart(world);
+        assert_healthy(world, BED_UUID_0, true);
+    }
+}
+
+/* NVIDIA's plugin has no checks at all then. */
+static void all_checks_are_off(void **state)
+{
+    struct world *world = *state;
+
+    world->flags.disable_health_checks = "all";
+    start(world);
+    see_machine(world);
+    see_xid(79);
+    reports.on_probe(BED_UUID_0, GPU_LOST, &(struct gpu_probe)GPU_PROBE_INIT, "it is lost",
+                     reports_userdata);
+    reports.on_hang("nvmlDeviceGetName", BED_UUID_1, false, reports_userdata);
+    assert_healthy(world, BED_UUID_0, true);
+    assert_healthy(world, BED_UUID_1, true);
+}
+
+/* The other way to overrule, without a restart. */
+static void removing_the_file_clears_faults(void **state)
+{
+    struct world *world = *state;
+    const struct gpu_probe probe = GPU_PROBE_INIT;
+    char path[BED_PATH_SIZE];
+
+    start(world);
+    see_machine(world);
+    see_xid(79);
+    bed_path(&world->bed, "health", path);
+    reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
+    assert_healthy(world, BED_UUID_0, false);
+    assert_int_equal(unlink(path), 0);
+    reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
+    assert_healthy(world, BED_UUID_0, true);
+    see_xid(79); /* a new one */
+    reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
+    assert_healthy(world, BED_UUID_0, false);
+    bed_remove(&world->bed, "health");
 }
 
 static void an_xid_that_the_flags_exclude_is_no_fault(void **state)
@@ -333,6 +398,9 @@ int main(void)
         IN_A_WORLD(gpus_that_are_given_back_count),
         IN_A_WORLD(a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed),
         IN_A_WORLD(health_outlives_the_agent),
+        IN_A_WORLD(the_flags_overrule_what_is_remembered),
+        IN_A_WORLD(all_checks_are_off),
+        IN_A_WORLD(removing_the_file_clears_faults),
         IN_A_WORLD(an_xid_that_the_flags_exclude_is_no_fault),
     };
 

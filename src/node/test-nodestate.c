@@ -204,6 +204,24 @@ static void counts_resources_as_people_do(void **state)
                      "the configuration offers none of this node's GPUs");
 }
 
+/* The slices are registered, but fewer than the node has: the message says why. */
+static void unhealthy_devices_are_in_the_message(void **state)
+{
+    struct world *world = *state;
+    struct health health = HEALTH_INIT;
+    const struct gpu_event event = {BED_UUID_1, 79, DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE};
+
+    health_inventory(&health, &world->facts.offer->inventory, 1);
+    health_event(&health, &event, XID_REBOOT, 2);
+    world->facts.health = &health;
+    world->facts.offer->device_healthy[1] = false;
+    say(world);
+    assert_condition(world, true, "AllResourcesRegistered",
+                     "2 resources are registered with the kubelet; GPU 1 is Unhealthy: XID 79: GPU "
+                     "has fallen off the bus; reset the GPU or reboot the node");
+    health_deinit(&health);
+}
+
 /* One trouble after the other is solved, the gravest first. */
 static void the_gravest_trouble_is_reported(void **state)
 {
@@ -360,6 +378,7 @@ int main(void)
         IN_A_WORLD(gpus_that_are_nobodys_to_slice_are_explained),
         IN_A_WORLD(resources_on_their_way_are_told_from_those_that_arrived),
         IN_A_WORLD(counts_resources_as_people_do),
+        IN_A_WORLD(unhealthy_devices_are_in_the_message),
         IN_A_WORLD(the_gravest_trouble_is_reported),
         IN_A_WORLD(an_unasked_driver_is_trouble_on_any_node),
         IN_A_WORLD(an_empty_folder_of_configurations_is_reported),

@@ -5,6 +5,8 @@
 
 #include "base/array.h"
 
+enum { UNHEALTHY_LISTED_MAX = 4 };
+
 static void set(struct verdict *verdict, enum verdict_state state, const char *reason,
                 const char *message)
 {
@@ -106,12 +108,48 @@ static bool is_settling(const struct facts *facts, struct verdict *verdict)
     return true;
 }
 
-/* Ready all the same: whatever can be offered is registered. */
+static void add_unhealthy(const struct facts *facts, const struct plan_device *on, struct text *out)
+{
+    const struct devicehealth *device =
+        facts->health ? health_find(facts->health, on->device.uuid) : NULL;
+    char name[DEVICE_NAME_SIZE], reason[HEALTH_DESCRIPTION_SIZE] = "";
+
+    if (device)
+        devicehealth_describe(device, reason);
+    text_addf(out, "; %s is Unhealthy%s%s", plan_device_name(facts->offer->plan, on, name),
+              *reason ? ": " : "", reason);
+}
+
+/* Resources are registered, but with fewer slices that can be given out. */
+static void list_unhealthy(const struct facts *facts, struct text *out)
+{
+    const struct offer *offer = facts->offer;
+    size_t n = 0;
+
+    for (size_t i = 0; i < offer->plan->n_devices; i++)
+        if (!offer->device_healthy[i] && !*offer->plan->devices[i].left_out &&
+            ++n <= UNHEALTHY_LISTED_MAX)
+            add_unhealthy(facts, &offer->plan->devices[i], out);
+    if (n > UNHEALTHY_LISTED_MAX)
+        text_addf(out, "; %zu more are Unhealthy", n - UNHEALTHY_LISTED_MAX);
+}
+
+/* Whatever can be offered is registered. */
+static void set_ready(const struct facts *facts, struct verdict *verdict, const char *reason,
+                      const char *message)
+{
+    cleanup_text struct text text = TEXT_INIT;
+
+    text_add(&text, message);
+    list_unhealthy(facts, &text);
+    set(verdict, VERDICT_READY, reason, text_string(&text));
+}
+
 static bool is_short(const struct facts *facts, struct verdict *verdict)
 {
     if (!*facts->shortfall)
         return false;
-    set(verdict, VERDICT_READY, VERDICT_SHORT, facts->shortfall);
+    set_ready(facts, verdict, VERDICT_SHORT, facts->shortfall);
     return true;
 }
 
@@ -122,8 +160,8 @@ static void be_ready(const struct facts *facts, struct verdict *verdict)
 
     snprintf(message, sizeof(message), "%zu resource%s %s registered with the kubelet", n,
              n == 1 ? "" : "s", n == 1 ? "is" : "are");
-    set(verdict, VERDICT_READY, "AllResourcesRegistered",
-        n ? message : "the configuration offers none of this node's GPUs");
+    set_ready(facts, verdict, "AllResourcesRegistered",
+              n ? message : "the configuration offers none of this node's GPUs");
 }
 
 /* The most severe first. */

@@ -31,7 +31,7 @@ enum verdict_state {
 struct verdict {
     enum verdict_state state;
     const char *reason; /* CamelCase, static */
-    char message[1024];
+    char message[2048];
 };
 
 /* nodeconfig must be set in the facts, unless there is an offer. */
