@@ -311,9 +311,9 @@ static int take_record(struct driver *driver, const struct record *record)
         if (callbacks->on_unavailable)
             callbacks->on_unavailable(record->reason.reason, userdata);
         return 0;
-    case RECORD_UNWATCHED:
-        if (callbacks->on_unwatched)
-            callbacks->on_unwatched(record->reason.uuid, record->reason.reason, userdata);
+    case RECORD_WATCH:
+        if (callbacks->on_watch)
+            callbacks->on_watch(record->reason.uuid, record->reason.reason, userdata);
         return 0;
     case RECORD_EVENT:
         if (callbacks->on_event)

@@ -32,8 +32,9 @@ struct driver_callbacks {
      * changed, and for every driver_probe. */
     void (*on_probe)(const char *uuid, int outcome, const struct gpu_probe *probe,
                      const char *reason, void *userdata);
-    /* A device cannot be watched for events. */
-    void (*on_unwatched)(const char *uuid, const char *reason, void *userdata);
+    /* Whether a GPU is watched for events, for each in each session and when it changes: why not,
+     * or "" = it is. It is tried again with a back-off. */
+    void (*on_watch)(const char *uuid, const char *reason, void *userdata);
     /* `call` exceeded the deadline; the helper was killed and is being replaced. uuid "" = no
      * device known. A second call with `stuck` follows if SIGKILL has no effect within 2 s. */
     void (*on_hang)(const char *call, const char *uuid, bool stuck, void *userdata);

@@ -67,7 +67,7 @@ struct gpu_backend {
     /* 0, GPU_LOST, or -errno with err: whether this device responds, and what it needs. */
     int (*probe)(struct gpu_driver *driver, const char *uuid, struct gpu_probe *ret_probe,
                  struct error *err);
-    /* Registers a device for XID events; GPU_UNSUPPORTED = it stays unmonitored. err has the reason
+    /* Registers a device for XID events; may be tried again after a failure. err has the reason
      * for every return but 0, here and in wait_event and probe. */
     int (*watch)(struct gpu_driver *driver, const char *uuid, struct error *err);
     /* 0, GPU_TIMEOUT, GPU_LOST (some device; probe them all), GPU_UNSUPPORTED (no device is

@@ -6,14 +6,11 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
@@ -23,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gpu/eventwatch.h"
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
 #include "gpu/librarysearch.h"
@@ -33,9 +31,6 @@
 enum {
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MAX_MS = 60000,
-    /* Long, because each return of the wait is a wake-up; probe rounds cover the rest. */
-    EVENT_WAIT_MS = 600000,
-    EVENT_STACK_BYTES = 256 << 10,
 };
 
 /* The result of the last round for a GPU, so that only changes are sent. */
@@ -55,11 +50,8 @@ struct options {
     uint64_t avoid_ms;   /* for how long */
 };
 
-/*
- * Two threads. The events thread owns nothing but its guard: it reads `driver`, which stays open
- * from before it starts until the process executes itself again, and sends to the channel in whole
- * frames. `trouble` is its only message to the other thread.
- */
+/* Two threads: this one, and that of the events (eventwatch.h). Both send to the channel in whole
+ * frames. */
 struct helper {
     struct options options;
     struct guard guards[GUARD_LANES];
@@ -69,8 +61,7 @@ struct helper {
     bool incomplete; /* a device of this session does not respond: a new session is due */
     uint64_t opened_ms;
     uint64_t round_ms; /* when the next round is due */
-    int trouble_fd;    /* eventfd: the wait for events failed */
-    _Atomic int trouble_outcome;
+    struct eventwatch events;
 };
 
 static const struct gpu_backend *const backend = &gpu_nvml;
@@ -130,13 +121,25 @@ static void send_or_exit(enum record_type type, uint32_t id, const struct record
         _exit(0);
 }
 
-static void send_reason(enum record_type type, const char *uuid, const struct error *err)
+static void send_reason(enum record_type type, const char *uuid, const char *reason)
 {
     struct record record = {.type = 0};
 
     snprintf(record.reason.uuid, sizeof(record.reason.uuid), "%s", uuid);
-    snprintf(record.reason.reason, sizeof(record.reason.reason), "%.255s", error_text(err));
+    snprintf(record.reason.reason, sizeof(record.reason.reason), "%.255s", reason);
     send_or_exit(type, 0, &record);
+}
+
+static void send_watch(const char *uuid, const char *reason)
+{
+    send_reason(RECORD_WATCH, uuid, reason);
+}
+
+static void send_event(const struct gpu_event *event)
+{
+    const struct record record = {.event = *event};
+
+    send_or_exit(RECORD_EVENT, 0, &record);
 }
 
 static void send_inventory(const struct inventory *inventory)
@@ -258,24 +261,11 @@ static void probe_all(struct helper *helper)
     helper->round_ms = clock_now_ms() + helper->options.probe_ms;
 }
 
-static void watch_all(struct helper *helper)
-{
-    for (size_t i = 0; i < helper->n_devices; i++) {
-        struct error err = ERROR_INIT;
-        int r = backend->watch(helper->driver, helper->devices[i].uuid, &err);
-
-        if (r)
-            send_reason(RECORD_UNWATCHED, helper->devices[i].uuid, &err);
-        if (r == GPU_LOST)
-            helper->incomplete = true;
-    }
-}
-
 /* Waits for input: 1 = the agent wrote, 2 = the events thread did, 0 = timeout. */
 static int wait_until(struct helper *helper, uint64_t due_ms)
 {
     struct pollfd fds[2] = {{.fd = HELPER_CHANNEL, .events = POLLIN},
-                            {.fd = helper->trouble_fd, .events = POLLIN}};
+                            {.fd = helper->events.trouble_fd, .events = POLLIN}};
     uint64_t now_ms = clock_now_ms();
     uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
@@ -318,7 +308,7 @@ static void open_driver(struct helper *helper)
         if (open_once(helper, &err) == 0)
             return;
         if (strcmp(said, error_text(&err)) != 0)
-            send_reason(RECORD_UNAVAILABLE, "", &err);
+            send_reason(RECORD_UNAVAILABLE, "", error_text(&err));
         snprintf(said, sizeof(said), "%s", error_text(&err));
         due_ms = clock_now_ms() + backoff_ms;
         backoff_ms = grow_backoff(backoff_ms);
@@ -342,7 +332,20 @@ static int remember_devices(struct helper *helper, const struct inventory *inven
     return 0;
 }
 
-/* Events are watched before the inventory is sent, so that nothing is missed after it. */
+static int register_all(struct helper *helper)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < helper->n_devices && r >= 0; i++) {
+        r = eventwatch_add(&helper->events, helper->devices[i].uuid);
+        if (r == EVENTWATCH_RENEW)
+            helper->incomplete = true;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* GPUs are registered for events before the inventory is sent, so that nothing is missed after it;
+ * whether they are watched is sent behind it, when it is known which they are. */
 static int begin_session(struct helper *helper, struct error *err)
 {
     struct inventory inventory = INVENTORY_INIT;
@@ -352,12 +355,16 @@ static int begin_session(struct helper *helper, struct error *err)
     if (r < 0)
         return r;
     r = remember_devices(helper, &inventory);
-    if (r == 0) {
-        watch_all(helper);
+    if (r == 0)
+        r = register_all(helper);
+    if (r == 0)
         send_inventory(&inventory);
-    }
     inventory_deinit(&inventory);
-    return r;
+    if (r == 0)
+        r = eventwatch_start(&helper->events, err);
+    if (r == EVENTWATCH_RENEW)
+        helper->incomplete = true;
+    return r < 0 ? r : 0;
 }
 
 /* When a session with a missing device ends. */
@@ -385,47 +392,11 @@ static void avoid_devices(struct helper *helper)
     }
 }
 
-static void *watch_events(void *userdata)
-{
-    struct helper *helper = userdata;
-    struct error err = ERROR_INIT;
-    int r;
-
-    guard_thread(&helper->guards[GUARD_EVENTS]);
-    do {
-        struct record record = {.type = 0};
-
-        r = backend->wait_event(helper->driver, EVENT_WAIT_MS, &record.event, &err);
-        if (r == 0)
-            send_or_exit(RECORD_EVENT, 0, &record);
-    } while (r == 0 || r == GPU_TIMEOUT);
-    atomic_store(&helper->trouble_outcome, r);
-    (void)eventfd_write(helper->trouble_fd, 1);
-    return NULL;
-}
-
-static int start_events(struct helper *helper, struct error *err)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    int r;
-
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, EVENT_STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    r = pthread_create(&thread, &attributes, watch_events, helper);
-    pthread_attr_destroy(&attributes);
-    return r ? error_set_errno(err, -r, "cannot start the thread that waits for events") : 0;
-}
-
 /* The wait failed, mostly because a device is lost: probe each, then watch in a new session. */
 static void take_trouble(struct helper *helper)
 {
-    eventfd_t count;
-
-    (void)eventfd_read(helper->trouble_fd, &count);
-    if (atomic_load(&helper->trouble_outcome) == GPU_UNSUPPORTED)
-        return; /* no device can be watched: there is nothing to wait for */
+    if (eventwatch_take_trouble(&helper->events) != EVENTWATCH_RENEW)
+        return; /* it is tried again */
     probe_all(helper);
     helper->incomplete = true;
 }
@@ -447,6 +418,10 @@ static void serve(struct helper *helper)
     for (;;) {
         uint64_t due_ms = helper->round_ms;
 
+        if (eventwatch_retry(&helper->events) == EVENTWATCH_RENEW)
+            helper->incomplete = true;
+        if (eventwatch_due_ms(&helper->events) < due_ms)
+            due_ms = eventwatch_due_ms(&helper->events);
         if (helper->incomplete) {
             uint64_t restart_ms = session_end_ms(helper);
 
@@ -465,7 +440,7 @@ static void serve(struct helper *helper)
             if (clock_now_ms() >= helper->round_ms)
                 probe_all(helper);
         }
-        if (!helper->incomplete)
+        if (!helper->incomplete && eventwatch_due_ms(&helper->events) == UINT64_MAX)
             helper->options.backoff_ms = 0;
     }
 }
@@ -498,7 +473,11 @@ static void prepare_process(void)
 
 int helper_main(int argc, char *argv[])
 {
-    struct helper helper = {.options = parse_options(argc, argv)};
+    struct helper helper = {.options = parse_options(argc, argv),
+                            .events = {.backend = backend,
+                                       .guard = &helper.guards[GUARD_EVENTS],
+                                       .on_event = send_event,
+                                       .on_watch = send_watch}};
     struct error err = ERROR_INIT;
     int r;
 
@@ -510,18 +489,19 @@ int helper_main(int argc, char *argv[])
     blocking_init(&agent, HELPER_CHANNEL, HELPER_MAX_BODY);
     if (blocking_hello(&agent, "driver") < 0)
         return 0;
-    helper.trouble_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = helper.trouble_fd < 0 ? -errno : attach_guards(&helper);
+    r = eventwatch_init(&helper.events);
+    if (r == 0)
+        r = attach_guards(&helper);
     if (r < 0)
         return 1;
     open_driver(&helper);
     helper.opened_ms = clock_now_ms();
+    helper.events.driver = helper.driver;
+    helper.events.backoff_ms = helper.options.backoff_ms;
     avoid_devices(&helper);
     r = begin_session(&helper, &err);
-    if (r == 0)
-        r = start_events(&helper, &err);
     if (r < 0) {
-        send_reason(RECORD_UNAVAILABLE, "", &err);
+        send_reason(RECORD_UNAVAILABLE, "", error_text(&err));
         helper.incomplete = true;
     }
     malloc_trim(0); /* opening and listing used more memory than will be needed later */

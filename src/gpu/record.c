@@ -12,7 +12,7 @@ static const size_t body_sizes[] = {
     [RECORD_LINKS] = sizeof(struct record_links),
     [RECORD_MIG] = sizeof(struct record_mig),
     [RECORD_UNAVAILABLE] = sizeof(struct record_reason),
-    [RECORD_UNWATCHED] = sizeof(struct record_reason),
+    [RECORD_WATCH] = sizeof(struct record_reason),
     [RECORD_EVENT] = sizeof(struct gpu_event),
     [RECORD_PROBE] = sizeof(struct record_probe),
     [RECORD_ASK] = sizeof(struct record_ask),
@@ -106,7 +106,7 @@ static int check(struct record *record)
     case RECORD_MIG:
         return check_mig(&record->mig);
     case RECORD_UNAVAILABLE:
-    case RECORD_UNWATCHED:
+    case RECORD_WATCH:
         TERMINATE(record->reason.uuid);
         TERMINATE(record->reason.reason);
         return 0;

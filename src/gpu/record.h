@@ -26,7 +26,7 @@ enum record_type {
     RECORD_LINKS,
     RECORD_MIG,
     RECORD_UNAVAILABLE,
-    RECORD_UNWATCHED,
+    RECORD_WATCH,
     RECORD_EVENT,
     RECORD_PROBE,
     RECORD_ASK,
@@ -54,8 +54,8 @@ struct record_mig {
 };
 
 struct record_reason {
-    char uuid[GPU_UUID_SIZE]; /* "" = the driver */
-    char reason[RECORD_REASON_SIZE];
+    char uuid[GPU_UUID_SIZE];        /* "" = the driver */
+    char reason[RECORD_REASON_SIZE]; /* RECORD_WATCH: "" = its events are watched */
 };
 
 struct record_probe {
@@ -76,7 +76,7 @@ struct record {
         struct record_gpu gpu;
         struct record_links links;
         struct record_mig mig;
-        struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_UNWATCHED */
+        struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_WATCH */
         struct gpu_event event;
         struct record_probe probe;
         struct record_ask ask;

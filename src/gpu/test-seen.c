@@ -46,11 +46,12 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
     seen->n_probes++;
 }
 
-static void on_unwatched(const char *uuid, const char *reason, void *userdata)
+static void on_watch(const char *uuid, const char *reason, void *userdata)
 {
     struct seen *seen = userdata;
 
-    seen->n_unwatched++;
+    seen->n_watched += !*reason;
+    seen->n_unwatched += *reason != '\0';
 }
 
 static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
@@ -68,7 +69,7 @@ const struct driver_callbacks seen_callbacks = {
     .on_unavailable = on_unavailable,
     .on_event = on_event,
     .on_probe = on_probe,
-    .on_unwatched = on_unwatched,
+    .on_watch = on_watch,
     .on_hang = on_hang,
 };
 

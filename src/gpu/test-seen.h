@@ -24,7 +24,7 @@ struct seen {
     struct inventory inventory; /* the last one */
     unsigned n_lost;            /* probes that said so, of lost_uuid */
     char lost_uuid[GPU_UUID_SIZE];
-    unsigned n_inventories, n_events, n_probes, n_unwatched, n_unavailable, n_hangs;
+    unsigned n_inventories, n_events, n_probes, n_watched, n_unwatched, n_unavailable, n_hangs;
     struct gpu_event event;
     char probed[GPU_UUID_SIZE], reason[256], hung_call[64], hung_uuid[GPU_UUID_SIZE];
     bool stuck;

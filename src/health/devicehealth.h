@@ -64,6 +64,7 @@ struct devicehealth {
     uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
     uint64_t xid;           /* that brought the need; 0 = the driver did, or there is none */
     bool restored;          /* the need is one that an earlier agent saw */
+    char unwatched[256];    /* of a GPU: why its XIDs are not seen; "" = they are */
     /* The rest is internal. */
     enum health_need need;
     enum health_reach reach;

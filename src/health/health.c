@@ -264,6 +264,16 @@ int health_hang(struct health *health, const char *call, const char *uuid, uint6
     return changed;
 }
 
+int health_watch(struct health *health, const char *gpu_uuid, const char *reason)
+{
+    struct devicehealth *gpu = find_device(health, gpu_uuid);
+
+    if (!gpu || strcmp(gpu->unwatched, reason) == 0)
+        return 0;
+    snprintf(gpu->unwatched, sizeof(gpu->unwatched), "%s", reason);
+    return HEALTH_CHANGED;
+}
+
 int health_unavailable(struct health *health, const char *reason, uint64_t now_ms)
 {
     int changed = 0;

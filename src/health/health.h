@@ -66,6 +66,9 @@ int health_probe(struct health *health, const char *uuid, int outcome,
 /* A driver call that did not return; uuid "" = all devices. */
 int health_hang(struct health *health, const char *call, const char *uuid, uint64_t now_ms);
 
+/* Whether the XIDs of a GPU are seen: why not, or "" = they are. HEALTH_CHANGED if that changed. */
+int health_watch(struct health *health, const char *gpu_uuid, const char *reason);
+
 /* The driver is unusable: affects all devices. */
 int health_unavailable(struct health *health, const char *reason, uint64_t now_ms);
 

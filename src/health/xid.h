@@ -35,7 +35,8 @@ const char *xid_class_name(enum xid_class class);
 /*
  * DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. The enable list wins over the disable list,
  * even over `all`. A number in neither list is handled by its class. NVIDIA's plugin withholds a
- * device for ever after any XID that it does not ignore, so whoever enables one expects it to last.
+ * device until it ends after any XID that it does not ignore, so an enabled one is expected to
+ * last.
  */
 struct xid_filter {
     bool disable_all, enable_all;

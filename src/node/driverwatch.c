@@ -262,10 +262,17 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
         healthfile_save(&watch->healthfile, &watch->health);
 }
 
-static void on_unwatched(const char *uuid, const char *reason, void *userdata)
+static void on_watch(const char *uuid, const char *reason, void *userdata)
 {
-    (void)userdata;
-    log_warning("GPU does not report XID events; it is only probed", "gpu", uuid, "reason", reason);
+    struct driverwatch *watch = userdata;
+
+    if (health_watch(&watch->health, uuid, reason) != HEALTH_CHANGED)
+        return;
+    if (*reason)
+        log_warning("GPU does not report XID events; it is only probed, and asked for them again",
+                    "gpu", uuid, "reason", reason);
+    else
+        log_info("GPU reports XID events again", "gpu", uuid);
 }
 
 static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
@@ -355,7 +362,7 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
 static int start_driver(struct driverwatch *watch, struct error *err)
 {
     static const struct driver_callbacks callbacks = {on_inventory, on_unavailable, on_event,
-                                                      on_probe,     on_unwatched,   on_hang};
+                                                      on_probe,     on_watch,       on_hang};
     const struct driver_options options = {
         .container_driver_root = watch->container_root,
         .driver_root = watch->driver_root,

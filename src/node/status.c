@@ -66,6 +66,22 @@ static void write_gpus(const struct facts *facts, struct text *out)
     }
 }
 
+/* Of a GPU that is not, faults show only by what probes of it find. */
+static void write_watched(const struct facts *facts, struct text *out)
+{
+    exposition_family(out, "gpuslice_gpu_watched", "gauge",
+                      "1 if XID events of the GPU are seen, 0 while the driver reports none.");
+    for (size_t i = 0; facts->offer && facts->health && i < facts->offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &facts->offer->plan->gpus[i];
+        const struct devicehealth *device = health_find(facts->health, gpu->uuid);
+        struct log_digits index;
+
+        if (*gpu->uuid)
+            exposition_sample(out, "gpuslice_gpu_watched", device && !*device->unwatched, "gpu",
+                              log_number_format(&index, gpu->index), "uuid", gpu->uuid, NULL);
+    }
+}
+
 /* One row per counter that every service has. */
 static const struct {
     const char *name, *help;
@@ -207,8 +223,8 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
 unsigned status_answer(enum httplink_page page, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct facts *, struct text *) = {
-        write_build,    write_verdict, write_devices, write_gpus,
-        write_services, write_facts,   write_grants,
+        write_build,   write_verdict,  write_devices, write_gpus,
+        write_watched, write_services, write_facts,   write_grants,
     };
     const struct status *status = userdata;
     struct verdict verdict;
