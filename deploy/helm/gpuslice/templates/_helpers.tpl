@@ -24,6 +24,7 @@ a switch as text ("true"), a name as a number.
       "kubeletDir" "/var/lib/kubelet"
       "admissionPolicy" (dict "enabled" true)
       "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
+      "prometheusRule" (dict "enabled" false "labels" dict "runbook" "doc/guide/runbook.md")
       "uninstall" (dict "enabled" true) }}
 {{- $written := include "gpuslice.withoutNulls" (.Values | toJson | fromJson) | fromJson }}
 {{- $config := default dict $written.config }}
@@ -41,7 +42,7 @@ a switch as text ("true"), a name as a number.
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
 {{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "sysAdmin" }}
-{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .podMonitor .uninstall }}
+{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .podMonitor .prometheusRule .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
 {{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
