@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is rendered: privileges as doc/privileges.md tells, nothing that a feature does not need, and the manifest."""
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -386,6 +387,34 @@ def test_the_manifest_is_the_charts_default_rendering():
     assert normalised(manifest) == normalised(rendered)
     assert subprocess.check_output([ROOT / 'tools/manifest'], text=True) == manifest, 'run `make manifest`'
     assert 'helm' not in ''.join(line for line in manifest.splitlines() if not line.startswith('#')).lower()
+
+
+def kustomized(folder):
+    out = subprocess.check_output([ROOT / 'tools/kubectl', 'kustomize', folder], text=True)
+    return [one for one in yaml.safe_load_all(out) if one]
+
+
+def test_one_step_with_an_image_of_ones_own(tmp_path):
+    """`kubectl apply -k deploy/`: the manifest with the configuration of the guide; one line names the image of all containers."""
+    shutil.copytree(ROOT / 'deploy', tmp_path / 'deploy')
+    page = tmp_path / 'deploy/kustomization.yaml'
+    page.write_text(page.read_text().replace('newName: gpuslice/gpuslice', 'newName: registry.example:5000/team/gpuslice'))
+    objects = kustomized(tmp_path / 'deploy')
+    manifest = [one for one in yaml.safe_load_all((ROOT / 'deploy/gpuslice.yml').read_text()) if one]
+
+    def names(some):
+        return {(one['kind'], one['metadata']['name']) for one in some}
+    assert names(objects) == names(manifest) | {('ConfigMap', 'nvidia-device-plugin')}
+    pod, = [one['spec']['template']['spec'] for one in objects if one['kind'] == 'DaemonSet']
+    version = yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion']
+    assert {one['image'] for one in pod['containers']} == {f'registry.example:5000/team/gpuslice:{version}'}
+    agent = pod['containers'][0]
+    assert {'name': 'CONFIG_FILE_SRCDIR', 'value': '/available-configs'} in agent['env']
+    assert {'name': 'configs', 'configMap': {'name': 'nvidia-device-plugin'}} in pod['volumes']
+    # The rest is as in the manifest.
+    plain, = [one['spec']['template']['spec'] for one in manifest if one['kind'] == 'DaemonSet']
+    assert [one for one in agent['env'] if one in plain['containers'][0]['env']] == plain['containers'][0]['env']
+    assert [one['name'] for one in pod['containers']] == [one['name'] for one in plain['containers']]
 
 
 def test_the_version_is_the_projects():

@@ -189,6 +189,16 @@ def test_the_patch_gives_the_manifest_a_configmap(cluster):
         cluster.kubectl('delete', '-f', MANIFEST)
 
 
+def test_all_of_it_in_one_step(cluster):
+    """`kubectl apply -k deploy/`, and away again."""
+    out = cluster.kubectl('apply', '-k', MANIFEST.parent)
+    try:
+        assert 'daemonset.apps/gpuslice created' in out and 'configmap/nvidia-device-plugin' in out
+        assert 'created' not in cluster.kubectl('apply', '-k', MANIFEST.parent)
+    finally:
+        cluster.kubectl('delete', '-k', MANIFEST.parent)
+
+
 def test_the_policy_compiles_without_a_remark(cluster):
     """What the API server says of an expression: nothing. (Its controller would type-check; none runs here.)"""
     policy = json.loads(cluster.kubectl('get', 'validatingadmissionpolicy', ACCOUNT, '-o', 'json'))
