@@ -389,6 +389,48 @@ def test_the_manifest_is_the_charts_default_rendering():
     assert 'helm' not in ''.join(line for line in manifest.splitlines() if not line.startswith('#')).lower()
 
 
+SCC = {'default': {}, 'mig': {'migStrategy': 'mixed'}, 'privileged': {'compatWithCPUManager': True}, 'host': {'hostNetwork': True},
+       'cdi': {'deviceListStrategy': 'cdi-cri'}, 'everything': EVERYTHING,
+       'volumes': {'extraVolumes': [{'name': 'a', 'secret': {'secretName': 'a'}}]}}
+
+
+@pytest.mark.parametrize('values', SCC.values(), ids=SCC)
+def test_openshift_lets_the_pods_run(values):
+    """The chart's constraints admit what is rendered, checked as OpenShift's admission does, and nothing beyond it."""
+    rendered = render(values, '--api-versions', 'security.openshift.io/v1')
+    scc, pods = rendered.only('SecurityContextConstraints'), [rendered.pod, rendered.all('Job', hooks=True)[0]['spec']['template']['spec']]
+    contexts = [{**pod.get('securityContext', {}), **one.get('securityContext', {})} for pod in pods for one in pod['containers']]
+    accounts = {f"system:serviceaccount:kube-system:{pod['serviceAccountName']}" for pod in pods}
+    assert set(scc['users']) == accounts
+    kinds = {kind for pod in pods for one in pod.get('volumes', []) for kind in one if kind != 'name'}
+    assert kinds <= set(scc['volumes'])
+    added = {word for one in contexts for word in one.get('capabilities', {}).get('add', [])}
+    assert added == set(scc['allowedCapabilities'])
+    assert scc['allowPrivilegedContainer'] == any(one.get('privileged') for one in contexts)
+    assert scc['allowPrivilegeEscalation'] or all(one.get('allowPrivilegeEscalation') is False for one in contexts)
+    assert not scc['readOnlyRootFilesystem'] or all(one.get('readOnlyRootFilesystem') for one in contexts)
+    assert scc['seccompProfiles'] == ['*'] or all(one['seccompProfile']['type'] == 'RuntimeDefault' for one in contexts)
+    assert scc['allowHostNetwork'] == bool(rendered.pod.get('hostNetwork')) and not scc['allowHostPID'] and not scc['allowHostIPC']
+    assert rendered.pod['securityContext'] == {'seLinuxOptions': {'type': 'spc_t'}}
+
+
+@pytest.mark.parametrize('values,apis,there', [
+    ({}, [], False), ({'openshift': {'scc': False}}, ['security.openshift.io/v1'], False), ({'openshift': {'scc': 'true'}}, [], True),
+    ({'openshift': {'scc': None}}, ['security.openshift.io/v1'], True),
+    ({'devicePlugin': {'enabled': False}}, ['security.openshift.io/v1'], False)])
+def test_constraints_only_where_there_is_such_an_api(values, apis, there):
+    rendered = render(values, *[word for one in apis for word in ('--api-versions', one)])
+    assert bool(rendered.all('SecurityContextConstraints')) == there
+    if not there and rendered.all('DaemonSet'):
+        assert 'securityContext' not in rendered.pod
+
+
+def test_an_own_selinux_type():
+    own = {'podSecurityContext': {'seLinuxOptions': {'type': 'container_device_plugin_t'}, 'fsGroup': 3}}
+    for words in ((), ('--api-versions', 'security.openshift.io/v1')):
+        assert render(own, *words).pod['securityContext'] == own['podSecurityContext']
+
+
 def kustomized(folder):
     out = subprocess.check_output([ROOT / 'tools/kubectl', 'kustomize', folder], text=True)
     return [one for one in yaml.safe_load_all(out) if one]

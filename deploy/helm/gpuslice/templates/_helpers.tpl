@@ -24,6 +24,7 @@ a switch as text ("true"), a name as a number.
       "kubeletDir" "/var/lib/kubelet"
       "admissionPolicy" (dict "enabled" true)
       "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
+      "openshift" dict
       "prometheusRule" (dict "enabled" false "labels" dict "runbook" "doc/guide/runbook.md")
       "uninstall" (dict "enabled" true) }}
 {{- $written := include "gpuslice.withoutNulls" (.Values | toJson | fromJson) | fromJson }}
@@ -41,8 +42,8 @@ a switch as text ("true"), a name as a number.
 
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
-{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "sysAdmin" }}
-{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .podMonitor .prometheusRule .uninstall }}
+{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "scc" "sysAdmin" }}
+{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
 {{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
@@ -174,6 +175,21 @@ the device plugin alone leaves it the labels.
 {{- define "gpuslice.hasAdmissionPolicy" -}}
 {{- $values := include "gpuslice.values" . | fromJson }}
 {{- if and $values.admissionPolicy.enabled $values.nodesync.enabled (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}true{{ end }}
+{{- end }}
+
+{{/* OpenShift's API alone lets a pod mount a folder of the host only with constraints that say so. */}}
+{{- define "gpuslice.needsScc" -}}
+{{- $asked := (include "gpuslice.values" . | fromJson).openshift.scc }}
+{{- if and (include "gpuslice.runsAgent" .) (kindIs "bool" $asked | ternary $asked (.Capabilities.APIVersions.Has "security.openshift.io/v1")) }}true{{ end }}
+{{- end }}
+
+{{/* Of the pod. On OpenShift SELinux is on, and a container's usual type may not touch the kubelet's folders and sockets. */}}
+{{- define "gpuslice.podSecurityContext" -}}
+{{- $written := (include "gpuslice.values" . | fromJson).podSecurityContext }}
+{{- if include "gpuslice.needsScc" . }}
+{{-   $written = mergeOverwrite (dict "seLinuxOptions" (dict "type" "spc_t")) $written }}
+{{- end }}
+{{- if $written }}{{ toYaml $written }}{{ end }}
 {{- end }}
 
 {{/* --- which features are asked for: what decides the privileges --- */}}
