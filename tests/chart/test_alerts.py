@@ -37,12 +37,8 @@ def reasons():
     return found - NO_REASON
 
 
-# Written by a change that is on its way.
-COMING = {'gpuslice_ready', 'gpuslice_gpu_watched'}
-
-
 def metrics():
-    return COMING | {name for text in sources('src/node', 'src/http').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
+    return {name for text in sources('src/node', 'src/http').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
 
 
 def test_every_reason_has_its_row():
