@@ -205,6 +205,7 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
     memcpy(driver->inventory.driver_version, record->driver_version,
            sizeof(driver->inventory.driver_version));
     driver->inventory.cuda_version = record->cuda_version;
+    memcpy(driver->inventory.gaps, record->gaps, sizeof(driver->inventory.gaps));
     driver->inventory.gpus = TAKE_PTR(gpus);
     driver->inventory.links = TAKE_PTR(links);
     driver->inventory.n_gpus = n;

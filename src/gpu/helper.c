@@ -149,6 +149,7 @@ static void send_inventory(const struct inventory *inventory)
     memcpy(record.inventory.driver_version, inventory->driver_version,
            sizeof(record.inventory.driver_version));
     record.inventory.cuda_version = inventory->cuda_version;
+    memcpy(record.inventory.gaps, inventory->gaps, sizeof(record.inventory.gaps));
     record.inventory.n_gpus = (uint32_t)inventory->n_gpus;
     record.inventory.n_mig_devices = (uint32_t)inventory->n_mig_devices;
     send_or_exit(RECORD_INVENTORY, 0, &record);

@@ -96,8 +96,32 @@ static const struct meaning {
     {NVML_ERROR_IN_USE, -EBUSY, "the GPU is in use"},
     {NVML_ERROR_MEMORY, -ENOMEM, "the driver is out of memory"},
     {NVML_ERROR_NO_DATA, GPU_UNSUPPORTED, "the driver has no data"},
+    {NVML_ERROR_UNKNOWN, -EIO, "the driver reports an unknown error"},
     {NVML_ERROR_NOT_READY, -EAGAIN, "the system is not ready for the request"},
 };
+
+enum fact_gap nvml_gap(nvmlReturn_t status)
+{
+    switch (status) {
+    case NVML_SUCCESS:
+        return FACT_KNOWN;
+    case NVML_ERROR_FUNCTION_NOT_FOUND:
+    case NVML_ERROR_ARGUMENT_VERSION_MISMATCH:
+    case NVML_ERROR_DEPRECATED:
+        return FACT_MISSING;
+    case NVML_ERROR_NOT_SUPPORTED:
+    case NVML_ERROR_NO_DATA:
+        return FACT_UNSUPPORTED;
+    default:
+        return FACT_FAILED;
+    }
+}
+
+void nvml_note_gap(uint8_t *gap, enum fact_gap reason)
+{
+    if (reason > *gap)
+        *gap = (uint8_t)reason;
+}
 
 int nvml_outcome(nvmlReturn_t status, struct error *err, const char *call)
 {

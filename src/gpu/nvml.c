@@ -5,13 +5,19 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "gpu/nvml.h"
+#include "gpu/pci.h"
 
 /* Events that mark a device. Reporting the ECC error twice, also as XID 48, does no harm. */
 #define WATCHED_EVENTS ((unsigned)nvmlEventTypeXidCriticalError | nvmlEventTypeDoubleBitEccError)
 
-enum { XID_DOUBLE_BIT_ECC = 48 };
+enum {
+    XID_DOUBLE_BIT_ECC = 48,
+    HANDLES_TRIED = 16,        /* without one, before the GPUs end */
+    RECOVERY_ACTION_MAX = 255, /* of what a driver to come may add */
+};
 
 static void nvml_close(struct gpu_driver *driver)
 {
@@ -44,27 +50,98 @@ static int nvml_open(const char *library, struct gpu_driver **ret_driver, struct
     return 0;
 }
 
+static bool is_cuda(int version)
+{
+    return version >= 1000 && version < 100000;
+}
+
 /* The second version asks libcuda.so.1, which a container with NVIDIA_DRIVER_CAPABILITIES=utility
  * does not have: LIBRARY_NOT_FOUND (seen on an H100, driver 580.159). The first then tells what the
  * driver was built for. */
-static int cuda_version(struct gpu_driver *driver)
+static int cuda_version(struct gpu_driver *driver, uint8_t *gap)
 {
-    int version;
+    int version = 0;
+    nvmlReturn_t status = NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion_v2, &version);
 
-    if (NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion_v2, &version) == NVML_SUCCESS)
-        return version;
-    if (NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion, &version) == NVML_SUCCESS)
-        return version;
-    return 0;
+    nvml_note_gap(gap, nvml_gap(status));
+    if (status != NVML_SUCCESS || !is_cuda(version)) {
+        status = NVML_ASK(driver, "", nvmlSystemGetCudaDriverVersion, &version);
+        nvml_note_gap(gap, nvml_gap(status));
+    }
+    if (status == NVML_SUCCESS)
+        *gap = is_cuda(version) ? FACT_KNOWN : FACT_ABSURD;
+    return *gap ? 0 : version;
+}
+
+static bool is_version(const char *text)
+{
+    return *text >= '0' && *text <= '9' && text[strspn(text, "0123456789.")] == '\0';
+}
+
+/* The kernel module has the version too, where NVML does not tell it. */
+static void driver_version(struct gpu_driver *driver, struct inventory *inventory)
+{
+    char *version = inventory->driver_version;
+    nvmlReturn_t status = NVML_ASK(driver, "", nvmlSystemGetDriverVersion, version,
+                                   (unsigned)sizeof(inventory->driver_version));
+    enum fact_gap gap = nvml_gap(status);
+
+    version[sizeof(inventory->driver_version) - 1] = '\0';
+    if (status == NVML_SUCCESS && !is_version(version))
+        gap = FACT_ABSURD;
+    if (gap != FACT_KNOWN)
+        pci_module_version(version, sizeof(inventory->driver_version));
+    if (!is_version(version)) {
+        version[0] = '\0';
+        inventory->gaps[FACT_DRIVER_VERSION] = (uint8_t)gap;
+    }
 }
 
 static void read_versions(struct gpu_driver *driver, struct inventory *inventory)
 {
-    if (NVML_ASK(driver, "", nvmlSystemGetDriverVersion, inventory->driver_version,
-                 (unsigned)sizeof(inventory->driver_version)) != NVML_SUCCESS)
-        inventory->driver_version[0] = '\0';
-    inventory->driver_version[sizeof(inventory->driver_version) - 1] = '\0';
-    inventory->cuda_version = cuda_version(driver);
+    driver_version(driver, inventory);
+    inventory->cuda_version = cuda_version(driver, &inventory->gaps[FACT_CUDA_VERSION]);
+}
+
+static bool is_avoided(const struct gpu_driver *driver, unsigned index)
+{
+    return driver->avoided[index / 64] >> index % 64 & 1;
+}
+
+/* GPUs by their handles, where the driver does not count them: up to the last one that has one. */
+static unsigned count_handles(struct gpu_driver *driver)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < NVML_GPUS_MAX && i < n + HANDLES_TRIED; i++) {
+        nvmlDevice_t device = NULL;
+        char who[16];
+
+        snprintf(who, sizeof(who), "#%u", i);
+        if (is_avoided(driver, i) ||
+            (NVML_ASK_FOR(driver, GUARD_SLOW, who, nvmlDeviceGetHandleByIndex_v2, i, &device) ==
+                 NVML_SUCCESS &&
+             device))
+            n = i + 1;
+    }
+    return n;
+}
+
+static int count_gpus(struct gpu_driver *driver, unsigned *ret_n, struct error *err)
+{
+    unsigned n = 0;
+    int r =
+        nvml_outcome(NVML_ASK(driver, "", nvmlDeviceGetCount_v2, &n), err, "nvmlDeviceGetCount");
+
+    if (r == 0 && n > NVML_GPUS_MAX)
+        r = error_set(err, -E2BIG, "the driver counts %u GPUs, more than %d", n, NVML_GPUS_MAX);
+    if (r != 0) {
+        n = count_handles(driver);
+        if (n == 0)
+            return r < 0 ? r : -EIO;
+    }
+    *ret_n = n;
+    return 0;
 }
 
 static int make_room(struct gpu_driver *driver, struct inventory *inventory, unsigned n)
@@ -88,7 +165,7 @@ static void nvml_avoid(struct gpu_driver *driver, unsigned index)
 
 static void read_gpu(struct gpu_driver *driver, struct gpu *gpu, unsigned index)
 {
-    if (driver->avoided[index / 64] >> index % 64 & 1) {
+    if (is_avoided(driver, index)) {
         *gpu = (struct gpu){.index = index, .minor = -1, .numa_node = -1};
         snprintf(gpu->unusable, sizeof(gpu->unusable), "a driver call for it did not return");
     } else {
@@ -103,17 +180,16 @@ static int nvml_inventory(struct gpu_driver *driver, struct inventory *ret_inven
     unsigned n = 0;
     int r;
 
-    r = nvml_outcome(NVML_ASK(driver, "", nvmlDeviceGetCount_v2, &n), err, "nvmlDeviceGetCount");
-    if (r)
-        return r < 0 ? r : -EIO;
-    if (n > NVML_GPUS_MAX)
-        return error_set(err, -E2BIG, "the driver counts %u GPUs, more than %d", n, NVML_GPUS_MAX);
+    r = count_gpus(driver, &n, err);
+    if (r < 0)
+        return r;
     read_versions(driver, &inventory);
     r = make_room(driver, &inventory, n);
     if (r < 0)
         return r;
     for (unsigned i = 0; i < n; i++)
         read_gpu(driver, &inventory.gpus[i], i);
+    nvml_drop_double_minors(&inventory);
     r = nvml_read_links(driver, &inventory);
     if (r < 0)
         return r;
@@ -140,21 +216,21 @@ static int find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t
     return r == GPU_UNSUPPORTED || r == GPU_TIMEOUT ? -ENXIO : r;
 }
 
-/* Something that every driver and GPU supports, so that a lost or hanging one is detected. */
+/* The newest version that the driver supports of a query that reaches the GPU. */
 static int probe_memory(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
-                        struct error *err)
+                        struct gpu_probe *unused, struct error *err)
 {
     nvmlMemory_v2_t memory = {.version = NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2)};
     nvmlMemory_t old = {.used = 0};
     int r;
 
+    (void)unused;
     r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo_v2, device, &memory), err,
                      "nvmlDeviceGetMemoryInfo");
     if (r != GPU_UNSUPPORTED)
         return r;
-    r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo, device, &old), err,
-                     "nvmlDeviceGetMemoryInfo");
-    return r == GPU_UNSUPPORTED ? 0 : r;
+    return nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo, device, &old), err,
+                        "nvmlDeviceGetMemoryInfo");
 }
 
 /* Supported since R565; older drivers reject the field. Unknown future values count as reset. */
@@ -169,7 +245,9 @@ static int probe_recovery(struct gpu_driver *driver, nvmlDevice_t device, const 
     if (r == 0)
         r = nvml_outcome(field.nvmlReturn, err, "nvmlDeviceGetFieldValues");
     if (r)
-        return r == GPU_LOST ? r : 0;
+        return r == -EINVAL ? GPU_UNSUPPORTED : r;
+    if (field.value.uiVal > RECOVERY_ACTION_MAX)
+        return GPU_UNSUPPORTED;
     switch (field.value.uiVal) {
     case NVML_GPU_RECOVERY_ACTION_NONE:
         probe->recovery = GPU_RECOVERY_NONE;
@@ -187,7 +265,6 @@ static int probe_recovery(struct gpu_driver *driver, nvmlDevice_t device, const 
     return 0;
 }
 
-/* A driver or GPU without this counter is fine. */
 static int probe_energy(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
                         struct gpu_probe *probe, struct error *err)
 {
@@ -198,25 +275,43 @@ static int probe_energy(struct gpu_driver *driver, nvmlDevice_t device, const ch
 
     if (r == 0)
         probe->energy_millijoule = energy;
-    return r == GPU_LOST ? r : 0;
+    return r;
 }
+
+/*
+ * A device that answers one of these responds. Each may be unsupported, or fail for good on a
+ * device that works (memory on GB10), so a device is silent only if some fail and none succeeds.
+ */
+static int (*const probes[])(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
+                             struct gpu_probe *probe,
+                             struct error *err) = {probe_memory, probe_recovery, probe_energy};
 
 static int nvml_probe(struct gpu_driver *driver, const char *uuid, struct gpu_probe *ret_probe,
                       struct error *err)
 {
     struct gpu_probe probe = GPU_PROBE_INIT;
+    struct error failure = ERROR_INIT;
+    bool answers = false, fails = false;
     nvmlDevice_t device;
-    int r;
+    int r = find_device(driver, uuid, &device, err);
 
-    r = find_device(driver, uuid, &device, err);
-    if (r == 0)
-        r = probe_memory(driver, device, uuid, err);
-    if (r == 0)
-        r = probe_recovery(driver, device, uuid, &probe, err);
-    if (r == 0)
-        r = probe_energy(driver, device, uuid, &probe, err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(probes); i++) {
+        struct error why = ERROR_INIT;
+        int outcome = probes[i](driver, device, uuid, &probe, &why);
+
+        answers |= outcome == 0;
+        if (outcome == GPU_LOST || (outcome != 0 && outcome != GPU_UNSUPPORTED && !fails))
+            failure = why;
+        fails |= outcome != 0 && outcome != GPU_UNSUPPORTED;
+        if (outcome == GPU_LOST)
+            r = GPU_LOST;
+    }
+    if (r == 0 && fails && !answers)
+        r = failure.code < 0 ? failure.code : -EIO;
     if (r == 0)
         *ret_probe = probe;
+    else if (err && *error_text(&failure))
+        *err = failure;
     return r == 0 || r == GPU_LOST || r < 0 ? r : -EIO;
 }
 
@@ -234,7 +329,9 @@ static int nvml_watch(struct gpu_driver *driver, const char *uuid, struct error 
     if (r)
         return r;
     if (!(supported & WATCHED_EVENTS)) {
-        error_set(err, -ENOTSUP, "the driver reports no XID events for this GPU");
+        error_set(
+            err, -ENOTSUP,
+            "the driver reports no XID events for this GPU (nvmlDeviceGetSupportedEventTypes)");
         return GPU_UNSUPPORTED;
     }
     if (!driver->events) {
@@ -278,8 +375,12 @@ static int nvml_wait_event(struct gpu_driver *driver, unsigned timeout_ms,
                      err, "nvmlEventSetWait");
     if (r)
         return r;
+    if (!(data.eventType & WATCHED_EVENTS)) {
+        error_set(err, -ETIMEDOUT, "only events that nobody asked for");
+        return GPU_TIMEOUT;
+    }
     event.xid =
-        data.eventType == nvmlEventTypeXidCriticalError ? data.eventData : XID_DOUBLE_BIT_ECC;
+        data.eventType & nvmlEventTypeXidCriticalError ? data.eventData : XID_DOUBLE_BIT_ECC;
     event.gpu_instance = data.gpuInstanceId;
     event.compute_instance = data.computeInstanceId;
     name_device(driver, data.device, event.uuid);

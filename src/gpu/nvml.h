@@ -9,9 +9,10 @@
  *     nvml-topology.c   the links between them
  *     nvml.c            the backend: open, probe, watch, wait
  *
- * Nothing outside these files includes this header. A symbol that the library lacks is NULL here
+ * Only these files include this header, and the test that replaces single calls
+ * (tests/conformance/answers). A symbol that the library lacks is NULL here
  * and the feature it serves is unsupported; only the required ones stop the library from being
- * loaded.
+ * loaded: opening a session, a GPU's handle, and its UUID, without which no GPU can be used.
  */
 
 #include "gpu/gpu.h"
@@ -25,15 +26,15 @@
 /* X(member and newest name, older name with the same signature or NULL, required) */
 #define NVML_SYMBOLS(X)                                                  \
     X(nvmlInit_v2, "nvmlInit", true)                                     \
-    X(nvmlShutdown, NULL, true)                                          \
+    X(nvmlShutdown, NULL, false)                                         \
     X(nvmlSystemGetDriverVersion, NULL, false)                           \
     X(nvmlSystemGetCudaDriverVersion_v2, NULL, false)                    \
     X(nvmlSystemGetCudaDriverVersion, NULL, false)                       \
-    X(nvmlDeviceGetCount_v2, "nvmlDeviceGetCount", true)                 \
+    X(nvmlDeviceGetCount_v2, "nvmlDeviceGetCount", false)                \
     X(nvmlDeviceGetHandleByIndex_v2, "nvmlDeviceGetHandleByIndex", true) \
     X(nvmlDeviceGetHandleByUUID, NULL, false)                            \
     X(nvmlDeviceGetUUID, NULL, true)                                     \
-    X(nvmlDeviceGetName, NULL, true)                                     \
+    X(nvmlDeviceGetName, NULL, false)                                    \
     X(nvmlDeviceGetMinorNumber, NULL, false)                             \
     X(nvmlDeviceGetPciInfo_v3, NULL, false)                              \
     X(nvmlDeviceGetPciInfoExt, NULL, false)                              \
@@ -104,9 +105,18 @@ void nvml_library_unload(struct nvml_library *library);
 /* 0, an enum gpu_outcome, or a negative errno; err is set for all but 0. */
 int nvml_outcome(nvmlReturn_t status, struct error *err, const char *call);
 
+/* Why a status leaves a fact unknown. */
+enum fact_gap nvml_gap(nvmlReturn_t status);
+
+/* Notes the reason of one query more for a fact that is still unknown: the most telling stays. */
+void nvml_note_gap(uint8_t *gap, enum fact_gap reason);
+
 /* Fills gpu and its handle; an unusable GPU gets gpu->unusable. */
 void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *handle,
                    struct gpu *gpu);
+
+/* A minor number that two GPUs have is unknown for both: a container would get the other's node. */
+void nvml_drop_double_minors(struct inventory *inventory);
 
 /* inventory->links, and n_nvswitch_links of each GPU. 0 or -ENOMEM. */
 int nvml_read_links(struct gpu_driver *driver, struct inventory *inventory);

@@ -98,3 +98,31 @@ enum pci_gpus pci_find_gpus(const char *sysfs, struct pci_holder *ret_holder)
         *ret_holder = holder;
     return found;
 }
+
+static void root_path(const char *below, char ret_path[PATH_MAX])
+{
+    const char *root = getenv("GPUSLICE_SYSFS");
+
+    snprintf(ret_path, PATH_MAX, "%s/%s", root ? root : "/sys", below);
+}
+
+void pci_module_version(char *ret_version, size_t size)
+{
+    char path[PATH_MAX];
+    cleanup_free char *value = NULL;
+    size_t length;
+
+    root_path("module/nvidia/version", path);
+    if (file_read(path, ATTRIBUTE_MAX, &value, &length, NULL) == 0)
+        snprintf(ret_version, size, "%.*s", (int)strcspn(value, "\n"), value);
+    else
+        ret_version[0] = '\0';
+}
+
+bool pci_has_dxg(void)
+{
+    char path[PATH_MAX];
+
+    root_path("bus/vmbus/drivers/dxgkrnl", path);
+    return access(path, F_OK) == 0;
+}

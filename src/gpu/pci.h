@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* GPUs as known to the kernel without NVIDIA's driver, through sysfs. */
+/* GPUs as known to the kernel without NVML, through sysfs. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum pci_gpus {
@@ -27,3 +28,9 @@ struct pci_holder {
  * NULL.
  */
 enum pci_gpus pci_find_gpus(const char *sysfs, struct pci_holder *ret_holder);
+
+/* The version of NVIDIA's kernel module; "" if there is none. */
+void pci_module_version(char *ret_version, size_t size);
+
+/* True on WSL2, where dxgkrnl is the kernel's driver for all GPUs, with one device node. */
+bool pci_has_dxg(void);

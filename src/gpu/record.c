@@ -39,6 +39,13 @@ static void make_bool(bool *value)
     *value = byte != 0;
 }
 
+static void check_gaps(uint8_t gaps[N_FACTS])
+{
+    for (size_t i = 0; i < N_FACTS; i++)
+        if (gaps[i] > FACT_ABSURD)
+            gaps[i] = FACT_ABSURD;
+}
+
 static int check_gpu(struct record_gpu *record)
 {
     struct gpu *gpu = &record->gpu;
@@ -51,6 +58,8 @@ static int check_gpu(struct record_gpu *record)
     make_bool(&gpu->mig_capable);
     make_bool(&gpu->mig_enabled);
     make_bool(&gpu->fabric_completed);
+    make_bool(&gpu->is_dxg);
+    check_gaps(gpu->gaps);
     return record->position < RECORD_GPUS_MAX ? 0 : -EBADMSG;
 }
 
@@ -71,6 +80,7 @@ static int check_mig(struct record_mig *record)
     TERMINATE(device->uuid);
     TERMINATE(device->unusable);
     TERMINATE(device->profile);
+    make_bool(&device->is_dxg);
     memcpy(&kind, &device->kind, sizeof(kind));
     return record->position < RECORD_MIG_MAX && device->gpu < RECORD_GPUS_MAX && kind == DEVICE_MIG
                ? 0
@@ -80,6 +90,7 @@ static int check_mig(struct record_mig *record)
 static int check_inventory(struct record_inventory *record)
 {
     TERMINATE(record->driver_version);
+    check_gaps(record->gaps);
     return record->n_gpus <= RECORD_GPUS_MAX && record->n_mig_devices <= RECORD_MIG_MAX ? 0
                                                                                         : -EBADMSG;
 }

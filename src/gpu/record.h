@@ -36,6 +36,7 @@ struct record_inventory {
     char driver_version[80];
     int32_t cuda_version;
     uint32_t n_gpus, n_mig_devices;
+    uint8_t gaps[N_FACTS];
 };
 
 struct record_gpu {

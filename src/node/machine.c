@@ -2,10 +2,12 @@
 #include "node/machine.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 struct update {
@@ -53,6 +55,57 @@ static bool any_missing(const struct update *update)
         if (is_mig_missing(update, &known->mig_devices[i]))
             return true;
     return false;
+}
+
+/* What a GPU has for life. */
+static const struct {
+    enum fact fact;
+    size_t offset, size;
+} constants[] = {
+#define CONSTANT(fact, member)                                                \
+    {                                                                         \
+        fact, offsetof(struct gpu, member), sizeof(((struct gpu *)0)->member) \
+    }
+    CONSTANT(FACT_MODEL, model),
+    CONSTANT(FACT_MINOR, minor),
+    CONSTANT(FACT_PCI, pci_address),
+    CONSTANT(FACT_PCI, pci_device_id),
+    CONSTANT(FACT_PCI, pci_subsystem_id),
+    CONSTANT(FACT_CLASS, pci_class),
+    CONSTANT(FACT_NUMA, numa_node),
+    CONSTANT(FACT_MEMORY, mem_total_bytes),
+    CONSTANT(FACT_MEMORY, mem_reserved_bytes),
+    CONSTANT(FACT_CAPABILITY, cc_major),
+    CONSTANT(FACT_CAPABILITY, cc_minor),
+#undef CONSTANT
+};
+
+static bool is_lapse(const struct gpu *before, const struct gpu *now, enum fact fact)
+{
+    return before->gaps[fact] == FACT_KNOWN && now->gaps[fact] >= FACT_FAILED;
+}
+
+/* A query that fails once takes nothing from a GPU: its slices would change under running pods. */
+static void keep_constants(const struct gpu *before, struct gpu *now)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
+        if (is_lapse(before, now, constants[i].fact))
+            memcpy((char *)now + constants[i].offset, (const char *)before + constants[i].offset,
+                   constants[i].size);
+    for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
+        if (is_lapse(before, now, constants[i].fact))
+            now->gaps[constants[i].fact] = FACT_KNOWN;
+    now->is_dxg &= now->minor < 0;
+}
+
+static void keep_all_constants(const struct inventory *known, struct inventory *next)
+{
+    for (size_t i = 0; i < next->n_gpus; i++) {
+        const struct gpu *before = inventory_find(known, next->gpus[i].uuid);
+
+        if (before && !*before->unusable && !*next->gpus[i].unusable)
+            keep_constants(before, &next->gpus[i]);
+    }
 }
 
 static int by_index(const void *a, const void *b)
@@ -165,7 +218,9 @@ static bool gpu_equal(const struct gpu *a, const struct gpu *b)
            a->mem_reserved_bytes == b->mem_reserved_bytes && a->mig_enabled == b->mig_enabled &&
            a->mig_capable == b->mig_capable && str_equal(a->pci_address, b->pci_address) &&
            a->fabric_completed == b->fabric_completed && a->fabric_clique == b->fabric_clique &&
-           str_equal(a->fabric_cluster, b->fabric_cluster);
+           str_equal(a->fabric_cluster, b->fabric_cluster) && a->is_dxg == b->is_dxg &&
+           a->cc_major == b->cc_major && a->cc_minor == b->cc_minor &&
+           a->pci_class == b->pci_class && memcmp(a->gaps, b->gaps, sizeof(a->gaps)) == 0;
 }
 
 static bool mig_equal(const struct device *a, const struct device *b)
@@ -177,7 +232,7 @@ static bool equal(const struct inventory *a, const struct inventory *b)
 {
     if (a->n_gpus != b->n_gpus || !str_equal(a->driver_version, b->driver_version) ||
         a->cuda_version != b->cuda_version || !a->links != !b->links ||
-        a->n_mig_devices != b->n_mig_devices)
+        memcmp(a->gaps, b->gaps, sizeof(a->gaps)) != 0 || a->n_mig_devices != b->n_mig_devices)
         return false;
     for (size_t i = 0; i < a->n_gpus; i++)
         if (!gpu_equal(&a->gpus[i], &b->gpus[i]))
@@ -197,6 +252,7 @@ int machine_update(struct inventory *known, const struct inventory *seen,
 
     if (r < 0)
         return r;
+    keep_all_constants(known, &next);
     *ret_changed = !equal(known, &next);
     inventory_deinit(known);
     *known = next;

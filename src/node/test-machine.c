@@ -190,12 +190,49 @@ static void updates(void **state)
     }
 }
 
+/* A query that fails later takes nothing away; one that is no longer supported does. */
+static void keeps_what_a_failing_query_does_not_tell(void **state)
+{
+    static const struct {
+        enum fact_gap gap;
+        int minor;
+        uint64_t mem_total_bytes;
+        bool changed;
+    } table[] = {
+        {FACT_FAILED, 7, 1 << 30, false},
+        {FACT_ABSURD, 7, 1 << 30, false},
+        {FACT_UNSUPPORTED, -1, 0, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct inventory known = INVENTORY_INIT;
+        struct seen seen;
+        bool changed;
+
+        see(&seen, "A B");
+        seen.inventory.gpus[0].minor = 7;
+        seen.inventory.gpus[0].mem_total_bytes = 1 << 30;
+        assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+        seen.inventory.gpus[0].minor = -1;
+        seen.inventory.gpus[0].mem_total_bytes = 0;
+        seen.inventory.gpus[0].gaps[FACT_MINOR] = (uint8_t)table[i].gap;
+        seen.inventory.gpus[0].gaps[FACT_MEMORY] = (uint8_t)table[i].gap;
+        assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+        assert_int_equal(changed, table[i].changed);
+        assert_int_equal(known.gpus[0].minor, table[i].minor);
+        assert_int_equal(known.gpus[0].mem_total_bytes, table[i].mem_total_bytes);
+        inventory_deinit(&known);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates),
         cmocka_unit_test(updates_mig_devices),
         cmocka_unit_test(changes_of_a_mig_device),
+        cmocka_unit_test(keeps_what_a_failing_query_does_not_tell),
     };
 
     return cmocka_run_group_tests_name("node/machine", tests, NULL, NULL);

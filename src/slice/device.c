@@ -35,10 +35,19 @@ size_t device_list_nodes(const struct device *device,
     };
     size_t n_nodes = device->kind == DEVICE_MIG ? DEVICE_NODES_MAX : 1, n = 0;
 
+    if (device->is_dxg) {
+        snprintf(ret_paths[0], DEVICE_NODE_SIZE, "/dev/dxg");
+        return 1;
+    }
     for (size_t i = 0; i < n_nodes; i++)
         if (nodes[i].minor >= 0)
             snprintf(ret_paths[n++], DEVICE_NODE_SIZE, "%s%d", nodes[i].prefix, nodes[i].minor);
     return n;
+}
+
+bool device_has_nodes(const struct device *device)
+{
+    return device->is_dxg || device->minor >= 0;
 }
 
 static bool ids_overlap(uint32_t a, uint32_t b)
@@ -55,7 +64,7 @@ bool device_equal(const struct device *a, const struct device *b)
 {
     return a->kind == b->kind && a->mem_total_bytes == b->mem_total_bytes &&
            a->mem_reserved_bytes == b->mem_reserved_bytes && a->minor == b->minor &&
-           a->numa_node == b->numa_node && a->mig_index == b->mig_index &&
+           a->is_dxg == b->is_dxg && a->numa_node == b->numa_node && a->mig_index == b->mig_index &&
            a->instance.gpu == b->instance.gpu && a->instance.compute == b->instance.compute &&
            a->gi_minor == b->gi_minor && a->ci_minor == b->ci_minor &&
            str_equal(a->profile, b->profile) && str_equal(a->unusable, b->unusable) &&

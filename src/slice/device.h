@@ -46,6 +46,7 @@ struct device {
     uint64_t mem_total_bytes;    /* 0 unknown */
     uint64_t mem_reserved_bytes; /* the driver's own */
     int minor;                   /* /dev/nvidia<minor> of its GPU; -1 unknown */
+    bool is_dxg;                 /* used through /dev/dxg, on WSL2 */
     int numa_node;               /* of its GPU; -1 unknown */
 
     /* MIG devices only. */
@@ -67,11 +68,16 @@ enum { DEVICE_NODES_MAX = 3, DEVICE_NODE_SIZE = 48 };
 
 /*
  * The device nodes that a container needs beside the driver's own (nvidiactl, nvidia-uvm): the
- * GPU's, and for a MIG device the capabilities that open its two instances. Returns how many are
- * known.
+ * GPU's, and for a MIG device the capabilities that open its two instances. On WSL2 /dev/dxg stands
+ * for all of them. Returns how many are known.
  */
 size_t device_list_nodes(const struct device *device,
                          char ret_paths[DEVICE_NODES_MAX][DEVICE_NODE_SIZE]);
+
+/* True if device_list_nodes returns the GPU's own node (MIG may do without capabilities, by
+ * procfs). Else CDI cannot give the device to a container: no specification has it, and no answer
+ * names it. */
+bool device_has_nodes(const struct device *device);
 
 /* True if two devices of one GPU, or a device and a fault's location on it, overlap. */
 bool device_instances_overlap(struct device_instance a, struct device_instance b);

@@ -78,6 +78,7 @@ struct device inventory_whole(const struct inventory *inventory, size_t gpu)
         .mem_total_bytes = whole->mem_total_bytes,
         .mem_reserved_bytes = whole->mem_reserved_bytes,
         .minor = whole->minor,
+        .is_dxg = whole->is_dxg,
         .numa_node = whole->numa_node,
         .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE},
         .gi_minor = -1,

@@ -5,8 +5,12 @@
  * A node's hardware: its GPUs and MIG devices as plain values, read once from the driver (gpu/) and
  * never changed.
  *
- * GPUs are sorted by their NVML index. A GPU that the driver counts but cannot describe stays in
- * the list with `unusable` set, so that the plan can leave it out with a reason.
+ * GPUs are sorted by their NVML index. A GPU that cannot be used (it is lost, has no handle or no
+ * UUID) stays in the list with `unusable` set, so that the plan can leave it out with a reason.
+ *
+ * Every other fact is optional: a driver may not support a query for a GPU (unified memory has no
+ * size, WSL2 no minor numbers), lack the function, fail, or return nonsense. Such a fact has its
+ * field's unknown value and a reason in `gaps`; unknown.h turns the reasons into sentences.
  *
  * Only MIG devices are listed as devices. Whether a GPU is offered whole is the plan's decision
  * (`migStrategy: none` offers a partitioned one whole too), so the device that is a whole GPU is
@@ -21,6 +25,37 @@
 #include "slice/device.h"
 
 enum { GPU_NAME_SIZE = 96, PCI_ADDRESS_SIZE = 32 };
+
+/* What a driver may leave unknown: of the machine, then of one GPU. */
+enum fact {
+    FACT_DRIVER_VERSION,
+    FACT_CUDA_VERSION,
+    FACT_MODEL,
+    FACT_MINOR,
+    FACT_PCI,
+    FACT_CLASS,
+    FACT_NUMA,
+    FACT_MEMORY,
+    FACT_RESERVED, /* memory that the driver keeps for itself */
+    FACT_CAPABILITY,
+    FACT_MIG,
+    FACT_FABRIC,
+    FACT_PATHS, /* PCIe distance to other GPUs */
+    FACT_NVLINKS,
+    FACT_LINK_ENDS,  /* of the NVLinks, the GPU at the other end */
+    FACT_NVSWITCHES, /* of those that end at no GPU, whether it is at an NVSwitch */
+    N_FACTS
+};
+
+/* Why a fact is unknown. In this order: of two queries for one fact, the higher value is the more
+ * telling reason. */
+enum fact_gap {
+    FACT_KNOWN,
+    FACT_MISSING,     /* the driver lacks the function */
+    FACT_UNSUPPORTED, /* the driver has it, but not for this GPU */
+    FACT_FAILED,
+    FACT_ABSURD, /* the answer cannot be true */
+};
 
 /* Nearest common ancestor of two GPUs on PCIe, nearest first (NVML's topology levels). */
 enum gpu_path {
@@ -49,7 +84,10 @@ struct gpu {
     char
         unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
+    uint8_t gaps[N_FACTS]; /* enum fact_gap by enum fact */
+
     int minor;                          /* /dev/nvidia<minor>; -1 unknown */
+    bool is_dxg;                        /* without a minor number, on WSL2: used through /dev/dxg */
     char pci_address[PCI_ADDRESS_SIZE]; /* "0000:00:1b.0", lower case, 4-digit domain, as sysfs has
                                            it */
     uint32_t pci_device_id;             /* NVML form: device << 16 | vendor, 0x1db110de */
@@ -61,7 +99,7 @@ struct gpu {
     uint64_t mem_reserved_bytes; /* NVML v2 reserved: the driver's own */
     unsigned cc_major, cc_minor; /* CUDA compute capability; 0.0 unknown */
 
-    bool mig_capable;          /* answers the MIG mode query */
+    bool mig_capable;          /* supports MIG */
     bool mig_enabled;          /* current mode */
     unsigned n_nvswitch_links; /* NVLinks that end in an NVSwitch */
 
@@ -74,6 +112,7 @@ struct inventory {
     char driver_version[80]; /* "550.163.01" */
     int cuda_version;        /* 12040 = 12.4; 0 unknown */
     char machine[128];       /* DMI product name, raw; "" unknown */
+    uint8_t gaps[N_FACTS];   /* of the machine's facts */
     struct gpu *gpus;        /* sorted by index */
     size_t n_gpus;
     struct gpu_link *links;     /* n_gpus x n_gpus, row-major; NULL when nothing is known */

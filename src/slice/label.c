@@ -149,7 +149,8 @@ static void report_other_models(const struct labeller *l)
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (counts(gpu) && !str_equal(gpu->model, l->first->model) && !is_named(l, i))
+        if (counts(gpu) && *gpu->model && !str_equal(gpu->model, l->first->model) &&
+            !is_named(l, i))
             text_addf(&others, "%s'%s'", others.length ? ", " : "", gpu->model);
     }
     if (others.length)
@@ -186,6 +187,8 @@ static void add_driver(struct labeller *l)
 {
     char parts[3][24];
 
+    if (l->inventory->gaps[FACT_DRIVER_VERSION])
+        return; /* unknown.h reports it */
     if (!split_driver_version(l->inventory->driver_version, parts)) {
         problem_add(
             l->problems, PROBLEM_WARNING, (struct position){0, 0}, "",
@@ -250,6 +253,8 @@ static void add_clique(struct labeller *l)
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
+        if (counts(gpu) && gpu->gaps[FACT_FABRIC])
+            return;
         if (!counts(gpu) || !in_fabric(gpu))
             continue;
         if (member && (member->fabric_clique != gpu->fabric_clique ||
@@ -265,7 +270,7 @@ static void add_clique(struct labeller *l)
 
 static void add_capabilities(struct labeller *l)
 {
-    bool mig_capable = false, mig_parent = false, mps = false;
+    bool mig_capable = false, mig_parent = false, mig_unknown = false, mps = false;
 
     for (size_t i = 0; i < l->plan->n_devices; i++)
         mps |= l->plan->devices[i].sharing == SHARING_MPS;
@@ -274,8 +279,10 @@ static void add_capabilities(struct labeller *l)
 
         mig_capable |= counts(gpu) && gpu->mig_capable;
         mig_parent |= counts(gpu) && gpu->mig_enabled;
+        mig_unknown |= counts(gpu) && gpu->gaps[FACT_MIG];
     }
-    add(l, "mig.capable", mig_capable ? "true" : "false");
+    if (mig_capable || !mig_unknown)
+        add(l, "mig.capable", mig_capable ? "true" : "false");
     add(l, "mps.capable", mps && !mig_parent ? "true" : "false");
     if (l->policy->mig_strategy != MIG_STRATEGY_NONE)
         add(l, "mig.strategy", l->policy->mig_strategy == MIG_STRATEGY_SINGLE ? "single" : "mixed");

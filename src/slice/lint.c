@@ -202,7 +202,7 @@ static bool requires_mig(const struct policy *policy)
 static bool any_capable(const struct inventory *inventory)
 {
     for (size_t i = 0; i < inventory->n_gpus; i++)
-        if (inventory->gpus[i].mig_capable)
+        if (inventory->gpus[i].mig_capable || inventory->gpus[i].gaps[FACT_MIG])
             return true;
     return false;
 }

@@ -75,8 +75,8 @@ const struct slice *plan_find(const struct plan_resource *resource, const char *
 /* What an answer of Allocate or a device list takes from the device. */
 static bool serves_alike(const struct device *a, const struct device *b)
 {
-    return a->mig_index == b->mig_index && a->minor == b->minor && a->numa_node == b->numa_node &&
-           a->gi_minor == b->gi_minor && a->ci_minor == b->ci_minor;
+    return a->mig_index == b->mig_index && a->minor == b->minor && a->is_dxg == b->is_dxg &&
+           a->numa_node == b->numa_node && a->gi_minor == b->gi_minor && a->ci_minor == b->ci_minor;
 }
 
 static bool slices_equal(const struct plan *plan_a, const struct slice *a,

@@ -14,6 +14,7 @@
 #include "slice/listsize.h"
 #include "slice/name.h"
 #include "slice/share.h"
+#include "slice/unknown.h"
 
 DEFINE_CLEANUP(struct plan *, plan_free)
 
@@ -127,6 +128,12 @@ static struct verdict judge(const struct maker *m, size_t i)
                        "it is the display card of a DGX Station, not meant for computing");
     if (!*on->base)
         return because(PROBLEM_WARNING, "its MIG profile makes no valid resource name");
+    if (m->policy->needs_nodes && !device_has_nodes(device))
+        return (struct verdict){PROBLEM_WARNING,
+                                "its device node is unknown, so no CDI specification can hold it; "
+                                "deviceListStrategy: envvar offers it",
+                                {0, 0},
+                                "flags.plugin.deviceListStrategy"};
     if (device->kind == DEVICE_WHOLE && gpu->mig_enabled &&
         m->policy->mig_strategy != MIG_STRATEGY_NONE)
         return because_of_strategy(
@@ -589,6 +596,7 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
         r = label_make(plan, inventory, policy, problems);
     if (r < 0)
         return r;
+    unknown_report(inventory, problems);
     lint_plan(plan, policy, problems);
     *ret_plan = TAKE_PTR(plan);
     return 0;

@@ -92,6 +92,8 @@ struct policy {
     enum memory_mode memory;
     enum compute_mode compute;
     bool mig_on_demand;
+    bool needs_nodes; /* devices reach containers by CDI alone, so their device nodes must be known
+                       */
 };
 
 #define POLICY_INIT     \
