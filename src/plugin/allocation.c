@@ -220,10 +220,11 @@ static void add_cdi(struct builder *builder)
     cleanup_text struct text list = TEXT_INIT;
 
     for (size_t i = 0; i < builder->devices.n_items; i++) {
+        const struct given *given = &builder->devices.items[i];
         char name[GPU_UUID_SIZE];
 
-        device_name(builder, &builder->devices.items[i], name, sizeof(name));
-        add_cdi_name(builder, &list, "gpu", name);
+        if (cdi_name_device(config, given->device, given->gpu_index, name))
+            add_cdi_name(builder, &list, "gpu", name);
     }
     each_imex_channel(builder, add_cdi_channel, &list);
     for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
@@ -365,7 +366,7 @@ static void build(struct builder *builder)
 {
     const struct plugin_flags *plugin = &builder->offer->config->plugin;
     const unsigned strategies = plugin->device_list_strategies;
-    const unsigned cdi = LIST_STRATEGY_CDI_ANNOTATIONS | LIST_STRATEGY_CDI_CRI;
+    const unsigned cdi = LIST_STRATEGIES_CDI;
 
     driverroot_init(&builder->root, plugin->container_driver_root,
                     builder->offer->config->driver_root, builder->offer->config->dev_root);

@@ -252,23 +252,32 @@ static int add_nodes_of(struct edits *edits, const struct offer *offer,
                                      add_dri_node, edits);
 }
 
+bool cdi_name_device(const struct config *config, const struct device *device, unsigned gpu_index,
+                     char ret_name[GPU_UUID_SIZE])
+{
+    if (!device_has_nodes(device))
+        return false;
+    if (config->plugin.device_id_strategy == DEVICE_ID_INDEX)
+        device_format_index(device, gpu_index, ret_name, GPU_UUID_SIZE);
+    else
+        snprintf(ret_name, GPU_UUID_SIZE, "%s", device->uuid);
+    return true;
+}
+
 /* One device of the plan, whose nodes are added to those of `all`. A device without edits makes
  * runtimes reject the whole file, so one without a node is left out. */
 static int add_planned(json_t *devices, struct edits *all, const struct offer *offer,
                        const struct plan_device *on)
 {
     cleanup_edits struct edits edits;
-    char index[DEVICE_INDEX_SIZE];
-    const bool by_index = offer->config->plugin.device_id_strategy == DEVICE_ID_INDEX;
+    char name[GPU_UUID_SIZE];
     int r = edits_init(&edits, all->root);
 
-    if (r == 0)
-        r = add_nodes_of(&edits, offer, on) | add_nodes_of(all, offer, on);
-    if (r != 0 || json_array_size(edits.nodes) == 0)
+    if (r != 0 ||
+        !cdi_name_device(offer->config, &on->device, plan_gpu(offer->plan, on)->index, name))
         return r;
-    device_format_index(&on->device, plan_gpu(offer->plan, on)->index, index, sizeof(index));
-    return add_device(devices, by_index ? index : on->device.uuid,
-                      edits_json(&edits, offer, EDITS_DEVICE));
+    r = add_nodes_of(&edits, offer, on) | add_nodes_of(all, offer, on);
+    return r ? r : add_device(devices, name, edits_json(&edits, offer, EDITS_DEVICE));
 }
 
 static int add_gpus(json_t *devices, const struct offer *offer, const struct driverroot *root,

@@ -23,6 +23,11 @@
 /* True if the configuration requires CDI: a `cdi-*` device list strategy. */
 bool cdi_is_wanted(const struct config *config);
 
+/* The name of a device in class `gpu`, by the device id strategy. False if it has none, because its
+ * device nodes are unknown: the specs and Allocate's answer both name what this returns. */
+bool cdi_name_device(const struct config *config, const struct device *device, unsigned gpu_index,
+                     char ret_name[GPU_UUID_SIZE]);
+
 /* Writes the specs into `folder`, which is created; readers see either the old or the new one. A
  * class without devices has no file. */
 int cdi_write(const char *folder, const struct offer *offer, struct error *err);
