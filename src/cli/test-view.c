@@ -27,7 +27,7 @@ static struct gpu gpus[] = {
      .uuid = "GPU-aaaa-1",
      .model = "Tesla\xe2\x84\xa2 V100",
      .mem_total_bytes = 16384ull * MIB},
-    {.index = 1, .uuid = ""},
+    {.index = 1, .uuid = "", .gaps = {[FACT_MODEL] = FACT_FAILED, [FACT_MEMORY] = FACT_FAILED}},
 };
 static struct plan_device devices[] = {
     {.device = {.uuid = "GPU-aaaa-1", .gpu = 0, .mem_total_bytes = 16384ull * MIB}, .n_slices = 3},
@@ -95,7 +95,8 @@ static void test_tree(void **state)
         "   \"memory_bytes\": 5592055808},"
         "  {\"id\": \"GPU-aaaa-1::2\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 333,"
         "   \"memory_bytes\": 5592055808}]},"
-        " {\"index\": 1, \"uuid\": \"\", \"model\": \"\", \"memory_bytes\": 0,"
+        " {\"index\": 1, \"uuid\": null, \"model\": null, \"memory_bytes\": null,"
+        "  \"unknown\": [\"model\", \"memory\"],"
         "  \"left_out\": \"the driver lost it\", \"slices\": []}]}",
         0, NULL);
 
@@ -185,7 +186,7 @@ static void test_tree_of_mig_devices(void **state)
         "   {\"id\": \"MIG-bbbb-1\", \"resource\": \"nvidia.com/mig-1g.5gb\","
         "    \"share_permille\": 1000, \"memory_bytes\": 5100273664}]},"
         "  {\"index\": \"1:1\", \"uuid\": \"MIG-cccc-1\", \"profile\": \"2g.10gb\","
-        "   \"gpu_instance\": 10, \"compute_instance\": 1, \"memory_bytes\": 0,"
+        "   \"gpu_instance\": 10, \"compute_instance\": 1, \"memory_bytes\": null,"
         "   \"left_out\": \"it is lost\", \"slices\": []}]}]",
         0, NULL);
 

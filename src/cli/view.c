@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/style.h"
 #include "cli/table.h"
+#include "slice/unknown.h"
 
 enum { MIB = 1 << 20 };
 
@@ -29,6 +30,25 @@ static json_t *labels_tree(const struct plan *plan)
     return tree;
 }
 
+/* Unknown memory is null, not none. */
+static json_t *memory_tree(uint64_t bytes)
+{
+    return bytes ? json_integer((json_int_t)bytes) : json_null();
+}
+
+/* What the driver does not tell of a GPU, by name; NULL = nothing. */
+static json_t *unknown_tree(const struct gpu *gpu)
+{
+    json_t *tree = NULL;
+
+    for (unsigned fact = 0; fact < N_FACTS; fact++)
+        if (gpu->gaps[fact]) {
+            tree = tree ? tree : json_array();
+            json_array_append_new(tree, json_string(unknown_fact_name((enum fact)fact)));
+        }
+    return tree;
+}
+
 static json_t *slices_tree(const struct plan *plan, size_t device)
 {
     json_t *tree = json_array();
@@ -39,10 +59,10 @@ static json_t *slices_tree(const struct plan *plan, size_t device)
 
             if (slice->device == device)
                 json_array_append_new(tree,
-                                      json_pack("{s:s, s:s, s:i, s:I}", "id", slice->id, "resource",
+                                      json_pack("{s:s, s:s, s:i, s:o}", "id", slice->id, "resource",
                                                 plan->resources[i].name, "share_permille",
                                                 (int)slice->share_permille, "memory_bytes",
-                                                (json_int_t)slice->mem_bytes));
+                                                memory_tree(slice->mem_bytes)));
         }
     return tree;
 }
@@ -64,11 +84,11 @@ static json_t *mig_device_tree(const struct plan *plan, size_t d)
     char index[DEVICE_INDEX_SIZE];
 
     device_format_index(device, plan_gpu(plan, on)->index, index, sizeof(index));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s?, s:o}", "index", index, "uuid",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:s?, s:o}", "index", index, "uuid",
                      device->uuid, "profile", device->profile, "gpu_instance",
                      (json_int_t)device->instance.gpu, "compute_instance",
                      (json_int_t)device->instance.compute, "memory_bytes",
-                     (json_int_t)device->mem_total_bytes, "left_out",
+                     memory_tree(device->mem_total_bytes), "left_out",
                      *on->left_out ? on->left_out : NULL, "slices", slices_tree(plan, d));
 }
 
@@ -80,9 +100,10 @@ static json_t *gpu_tree(const struct plan *plan, size_t g)
     bool partitioned = plan->devices[first].device.kind == DEVICE_MIG;
     const char *left_out = partitioned ? "" : plan->devices[first].left_out;
     json_t *tree =
-        json_pack("{s:i, s:s, s:s, s:I, s:s?, s:o}", "index", (int)gpu->index, "uuid", gpu->uuid,
-                  "model", gpu->model, "memory_bytes", (json_int_t)gpu->mem_total_bytes, "left_out",
-                  *left_out ? left_out : NULL, "slices",
+        json_pack("{s:i, s:s?, s:s?, s:o, s:o*, s:s?, s:o}", "index", (int)gpu->index, "uuid",
+                  *gpu->uuid ? gpu->uuid : NULL, "model", *gpu->model ? gpu->model : NULL,
+                  "memory_bytes", memory_tree(gpu->mem_total_bytes), "unknown", unknown_tree(gpu),
+                  "left_out", *left_out ? left_out : NULL, "slices",
                   partitioned ? json_array() : slices_tree(plan, first));
     json_t *devices = partitioned ? json_array() : NULL;
 
