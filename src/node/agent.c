@@ -31,6 +31,7 @@
 #include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
 #include "proc/role.h"
+#include "slice/unknown.h"
 
 enum { TICK_MS = 60000, DRAIN_MS = 3000, MMAP_THRESHOLD = 128 << 10 };
 
@@ -139,6 +140,16 @@ static void note_shortfall(struct agent *agent, const struct problems *problems)
     memcpy(agent->facts.shortfall, shortfall, sizeof(shortfall));
 }
 
+static void publish_left_out(const struct agent *agent, const struct plan *plan,
+                             const struct plan_device *on)
+{
+    char message[DEVICEREPORT_SIZE];
+
+    devicereport_log_left_out(plan, on);
+    devicereport_format_left_out(plan, on, message);
+    publisher_event(agent->publisher, true, "GPULeftOut", message, NULL, 0);
+}
+
 /* Takes ownership of config, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
@@ -159,7 +170,7 @@ static void replan(struct agent *agent, struct config *config)
     note_shortfall(agent, &problems);
     for (size_t i = 0; i < next->plan->n_devices; i++)
         if (*next->plan->devices[i].left_out)
-            devicereport_log_left_out(next->plan, &next->plan->devices[i]);
+            publish_left_out(agent, next->plan, &next->plan->devices[i]);
     offerhealth_begin(&agent->facts, agent->publisher, next);
     put_in_force(agent, next);
 }
@@ -204,12 +215,24 @@ static void report_early_refusal(struct agent *agent)
     agent->refused_early = false;
 }
 
+/* What the driver leaves unknown, on the Node as in the log. */
+static void publish_unknown(const struct agent *agent)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    unknown_report(&agent->facts.machine, &problems);
+    for (size_t i = 0; i < problems.n_items; i++)
+        publisher_event(agent->publisher, problems.items[i].severity != PROBLEM_NOTE,
+                        "GPUFactUnknown", problems.items[i].text, NULL, 0);
+}
+
 static void on_machine(void *userdata)
 {
     struct agent *agent = userdata;
     struct config *config = TAKE_PTR(agent->facts.next_config);
 
     agent->lacks_driver = false;
+    publish_unknown(agent);
     if (!config && agent->facts.offer)
         config = agent->facts.offer->config;
     if (config) /* unless still waiting for it */

@@ -16,6 +16,17 @@ void devicereport_format(const struct plan *plan, const struct plan_device *on, 
              on->device.uuid, healthy ? "usable again" : "Unhealthy", *reason ? ": " : "", reason);
 }
 
+void devicereport_format_left_out(const struct plan *plan, const struct plan_device *on,
+                                  char *buffer)
+{
+    char name[DEVICE_NAME_SIZE];
+    const char *uuid = on->device.uuid;
+
+    snprintf(buffer, DEVICEREPORT_SIZE, "%s%s%s%s is not offered: %s",
+             plan_device_name(plan, on, name), *uuid ? " (" : "", uuid, *uuid ? ")" : "",
+             on->left_out);
+}
+
 static void log_device(enum log_level level, const char *message, const struct plan *plan,
                        const struct plan_device *on, const char *reason)
 {

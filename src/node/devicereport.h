@@ -17,6 +17,10 @@ enum { DEVICEREPORT_SIZE = 640 };
 void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
                          const char *reason, char *buffer);
 
+/* The same for a device in no resource. */
+void devicereport_format_left_out(const struct plan *plan, const struct plan_device *on,
+                                  char *buffer);
+
 /* One line each. reason NULL = none is known. */
 void devicereport_log_health(const struct plan *plan, const struct plan_device *on, bool healthy,
                              const char *reason);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "node/httplink.h"
 #include "node/verdict.h"
+#include "slice/unknown.h"
 
 #ifndef GPUSLICE_VERSION
 #error "the build passes GPUSLICE_VERSION"
@@ -79,6 +80,22 @@ static void write_watched(const struct facts *facts, struct text *out)
         if (*gpu->uuid)
             exposition_sample(out, "gpuslice_gpu_watched", device && !*device->unwatched, "gpu",
                               log_number_format(&index, gpu->index), "uuid", gpu->uuid, NULL);
+    }
+}
+
+static void write_unknown(const struct facts *facts, struct text *out)
+{
+    exposition_family(out, "gpuslice_gpu_fact_unknown", "gauge",
+                      "Constant 1 for each fact of a GPU that the driver does not tell.");
+    for (size_t i = 0; facts->offer && i < facts->offer->plan->n_gpus; i++) {
+        const struct gpu *gpu = &facts->offer->plan->gpus[i];
+        struct log_digits index;
+
+        for (unsigned fact = 0; fact < N_FACTS; fact++)
+            if (!*gpu->unusable && gpu->gaps[fact])
+                exposition_sample(out, "gpuslice_gpu_fact_unknown", 1, "gpu",
+                                  log_number_format(&index, gpu->index), "uuid", gpu->uuid, "fact",
+                                  unknown_fact_name((enum fact)fact), NULL);
     }
 }
 
@@ -223,8 +240,8 @@ static void write_cluster(const struct publisher *publisher, struct text *out)
 unsigned status_answer(enum httplink_page page, struct text *body, void *userdata)
 {
     static void (*const families[])(const struct facts *, struct text *) = {
-        write_build,   write_verdict,  write_devices, write_gpus,
-        write_watched, write_services, write_facts,   write_grants,
+        write_build,   write_verdict,  write_devices, write_gpus,   write_watched,
+        write_unknown, write_services, write_facts,   write_grants,
     };
     const struct status *status = userdata;
     struct verdict verdict;
