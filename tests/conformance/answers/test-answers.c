@@ -2,7 +2,7 @@
 
 /*
  * Every call of ours into the driver, answered in every wrong way, on every machine file: what is
- * offered, and what is said.
+ * offered, and what is reported.
  *
  * The driver is the simulator's library; single calls of it are replaced in the table of symbols
  * (gpu/nvml.h). A row is a call, or several that serve one fact. Each is absent from the library,
