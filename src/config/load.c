@@ -92,8 +92,9 @@ static int finish(struct reader *reader, struct config *config)
             "MPS cannot share MIG devices: use migStrategy none or single, or share with "
             "timeSlicing");
     check_slices(reader, &config->policy);
-    config->policy.needs_nodes = config->plugin.device_list_strategies &&
-                                 !(config->plugin.device_list_strategies & ~(unsigned)LIST_STRATEGIES_CDI);
+    config->policy.needs_nodes =
+        config->plugin.device_list_strategies &&
+        !(config->plugin.device_list_strategies & ~(unsigned)LIST_STRATEGIES_CDI);
     if (config->discovery_strategy == DISCOVERY_TEGRA ||
         config->discovery_strategy == DISCOVERY_VFIO)
         reader_report_at(reader, PROBLEM_WARNING, config->discovery_at,
