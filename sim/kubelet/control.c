@@ -150,7 +150,7 @@ static void do_apply(struct kubelet *kubelet, struct peer *peer, const json_t *r
         text_add(&out->text, "no objects passed to apply\n");
         out->status = 1;
     }
-    if (r == 0)
+    if (r == 0 && !json_is_true(json_object_get(request, "dry_run")))
         apply_all(kubelet, &manifests, out);
 }
 
@@ -165,6 +165,29 @@ static bool is_named(const struct workload *workload, const char *namespace, con
         return false;
     return !workload->gone && str_equal(workload->manifest.name, slash ? slash + 1 : name) &&
            str_equal(workload->manifest.namespace, namespace);
+}
+
+/* `get pods` shows all namespaces: where the name is in another one, that is what is missing. */
+static void not_found(const struct kubelet *kubelet, const char *what, const char *namespace,
+                      const char *name, struct answer_out *out)
+{
+    const char *slash = strchr(name, '/'), *there = NULL;
+
+    for (size_t i = 0; !there && i < kubelet->workloads.n_items; i++) {
+        const char *other = kubelet->workloads.items[i]->manifest.namespace;
+
+        there = is_named(kubelet->workloads.items[i], other, name) ? other : NULL;
+    }
+    for (size_t i = 0; !there && i < kubelet->pods.n_items; i++)
+        if (str_equal(kubelet->pods.items[i]->name, slash ? slash + 1 : name))
+            there = kubelet->pods.items[i]->namespace;
+    out->status = 1;
+    text_addf(&out->text, "Error from server (NotFound): %s\"%s\" not found", what, name);
+    if (!*what)
+        text_addf(&out->text, " in namespace %s", namespace);
+    if (there && !str_equal(there, namespace))
+        text_addf(&out->text, "; there is one in %s: add -n %s", there, there);
+    text_add(&out->text, "\n");
 }
 
 static void do_delete(struct kubelet *kubelet, struct peer *peer, const json_t *request,
@@ -188,9 +211,7 @@ static void do_delete(struct kubelet *kubelet, struct peer *peer, const json_t *
         text_addf(&out->text, "Pod/%s deleted\n", pod->name);
         return;
     }
-    out->status = 1;
-    text_addf(&out->text, "Error from server (NotFound): \"%s\" not found in namespace %s\n", name,
-              namespace);
+    not_found(kubelet, "", namespace, name, out);
 }
 
 static void do_scale(struct kubelet *kubelet, struct peer *peer, const json_t *request,
@@ -216,9 +237,7 @@ static void do_scale(struct kubelet *kubelet, struct peer *peer, const json_t *r
                   manifest->name);
         return;
     }
-    out->status = 1;
-    text_addf(&out->text, "Error from server (NotFound): \"%s\" not found in namespace %s\n", name,
-              namespace);
+    not_found(kubelet, "", namespace, name, out);
 }
 
 static void do_get(struct kubelet *kubelet, struct peer *peer, const json_t *request,
@@ -244,7 +263,8 @@ static void do_logs(struct kubelet *kubelet, struct peer *peer, const json_t *re
                     struct answer_out *out)
 {
     const char *name = field(request, "name", ""), *container = field(request, "container", NULL);
-    struct pod *pod = pods_find(&kubelet->pods, field(request, "namespace", "default"), name);
+    const char *namespace = field(request, "namespace", "default");
+    struct pod *pod = pods_find(&kubelet->pods, namespace, name);
     char path[PATH_MAX];
 
     for (size_t i = 0; pod && !container && i < pod->n_containers; i++)
@@ -254,8 +274,7 @@ static void do_logs(struct kubelet *kubelet, struct peer *peer, const json_t *re
         text_add(&out->text, path);
         return;
     }
-    out->status = 1;
-    text_addf(&out->text, "Error from server (NotFound): pods \"%s\" not found\n", name);
+    not_found(kubelet, "pods ", namespace, name, out);
 }
 
 static int64_t count_pods(const struct kubelet *kubelet, const char *phase)
@@ -430,21 +449,6 @@ static void handle_connection(uv_stream_t *stream, int status)
         peer_close(peer);
 }
 
-/* A socket file nobody listens on is left over from a killed stand-in. */
-static int clear_path(const char *path, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (str_copy(address.sun_path, sizeof(address.sun_path), path) < 0)
-        return error_set(err, -ENAMETOOLONG,
-                         "%s is too long for a socket path: choose a shorter --root-dir", path);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return error_set(err, -EADDRINUSE, "another gpuslice-kubelet is listening on %s", path);
-    unlink(path);
-    return 0;
-}
-
 static void control_released(uv_handle_t *handle)
 {
     struct control *control = handle->data;
@@ -457,10 +461,12 @@ int control_new(struct kubelet *kubelet, const char *path, struct control **ret_
                 struct error *err)
 {
     struct control *control;
-    int r = clear_path(path, err);
+    int r;
 
-    if (r < 0)
-        return r;
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return error_set(err, -ENAMETOOLONG,
+                         "%s is too long for a socket path: choose a shorter --root-dir", path);
+    unlink(path); /* a killed stand-in left it: rootdir_check found nobody there */
     control = calloc(1, sizeof(*control));
     if (!control || !(control->path = strdup(path))) {
         free(control);

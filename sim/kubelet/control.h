@@ -19,7 +19,7 @@ enum { CONTROL_MAX_BYTES = 4 << 20 };
 struct kubelet;
 struct control;
 
-/* Listens on `path`. Replaces a stale socket; -EADDRINUSE if somebody still listens on it. */
+/* Listens on `path`, in a root directory that rootdir_check accepted: replaces a stale socket. */
 int control_new(struct kubelet *kubelet, const char *path, struct control **ret_control,
                 struct error *err);
 

@@ -14,6 +14,7 @@
 #include "podlister.h"
 #include "process.h"
 #include "registry.h"
+#include "rootdir.h"
 #include "runner.h"
 #include "savefile.h"
 #include "scheduler.h"
@@ -248,10 +249,11 @@ int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
     kubelet->options = options;
     kubelet->timer.data = kubelet;
     uv_timer_init(loop, &kubelet->timer);
-    r = file_make_directory(options->root_dir, err);
+    r = rootdir_check(options->root_dir, options->plugin_dir, err);
+    if (r == 0)
+        r = file_make_directory(options->root_dir, err);
     if (r == 0)
         r = path_in_root(kubelet, CONTROL_NAME, &path);
-    /* The control socket first: it also detects another stand-in running here. */
     if (r == 0)
         r = control_new(kubelet, text_string(&path), &kubelet->control, err);
     if (r == 0) {

@@ -55,8 +55,9 @@ struct kubelet {
 };
 
 /*
- * Restores what a previous run left (checkpoint, state, running processes), wipes the directory of
- * plugin sockets as the real kubelet does, and listens. `options` is borrowed.
+ * Refuses a folder of somebody else (rootdir.h), else restores what a previous run left
+ * (checkpoint, state, running processes), wipes the directory of plugin sockets as the real kubelet
+ * does, and listens. `options` is borrowed.
  */
 int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
                 struct kubelet **ret_kubelet, struct error *err);

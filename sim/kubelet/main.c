@@ -21,8 +21,6 @@
 #include "controlclient.h"
 #include "kubelet.h"
 
-#define DEFAULT_ROOT "/var/lib/kubelet"
-
 enum { MAX_MANIFEST_BYTES = 1 << 20 };
 
 DEFINE_CLEANUP(json_t *, json_decref)
@@ -34,32 +32,47 @@ struct arguments {
     const char **files;
     size_t n_files, files_capacity;
     uint64_t timeout_ms;
+    bool dry_run;
     struct kubelet_options kubelet;
     char **words; /* after the options */
     int n_words;
 };
 
 static const char usage[] =
-    "gpuslice-kubelet: a kubelet for trying out device plugins without a cluster\n\n  "
-    "gpuslice-kubelet [run] [OPTION]...     serve plugins, run pods until SIGTERM\n  "
-    "gpuslice-kubelet apply -f FILE...      create Deployment, ReplicaSet, Job, Pod\n  "
-    "gpuslice-kubelet delete NAME           delete a workload or a pod\n  gpuslice-kubelet scale "
-    "NAME N          change the number of replicas\n  gpuslice-kubelet get pods|node         show "
-    "them\n  gpuslice-kubelet logs POD              print the output of its container\n  "
-    "gpuslice-kubelet wait --for CONDITION  wait until it holds; 1 on timeout\n\n  --root-dir DIR  "
-    "          instead of " DEFAULT_ROOT
-    "\n  --device-plugin-dir DIR   for plugins; default ROOT/device-plugins\n  "
-    "-n, --namespace NAME      instead of default\n  -o, --output table|json   of get\n  -f, "
-    "--filename FILE       of apply; - is standard input\n  -c, --container NAME      of logs\n  "
-    "--for CONDITION           pods=N (running), pods.PHASE=N,\n                            "
-    "RESOURCE=N (allocatable), capacity:RESOURCE=N,\n                            "
-    "allocated:RESOURCE=N,\n                            settled=1 (no pod is in transition)\n  "
-    "--timeout TIME            of wait: 500ms, 5s, 1m; default 30s\n\nof run:\n  --run "
-    "IMAGE=COMMAND       shell command for an image; * is a wildcard\n  --env NAME[=VALUE]        "
-    "for every container; default value: our own\n  --keep-pods               leave containers "
-    "running on SIGTERM\n  --restart-back-off TIME   before a container's second restart; default "
-    "10s\n  --node-name NAME          instead of the host's name\n  --log-level LEVEL         "
-    "debug, info, warning, error\n  --log-format FORMAT       logfmt, json\n";
+    "gpuslice-kubelet: a kubelet for trying out device plugins without a cluster\n"
+    "\n"
+    "  gpuslice-kubelet --root-dir DIR VERB ...\n"
+    "\n"
+    "  run                   serve plugins and run pods below DIR until SIGTERM\n"
+    "  apply -f FILE...      create Deployment, ReplicaSet, Job, Pod\n"
+    "  delete NAME           delete a workload or a pod\n"
+    "  scale NAME N          change the number of replicas\n"
+    "  get pods|node         show them\n"
+    "  logs POD              print the output of its container\n"
+    "  wait --for CONDITION  wait until it holds; 1 on timeout\n"
+    "\n"
+    "  --root-dir DIR            a folder of the stand-in's own, never a real kubelet's\n"
+    "  --device-plugin-dir DIR   of run: for plugins; default ROOT/device-plugins\n"
+    "  -n, --namespace NAME      instead of default\n"
+    "  -o, --output table|json   of get\n"
+    "  -f, --filename FILE       of apply; - is standard input\n"
+    "  --dry-run                 of apply: only check the manifests\n"
+    "  -c, --container NAME      of logs\n"
+    "  --for CONDITION           pods=N (running), pods.PHASE=N,\n"
+    "                            RESOURCE=N (allocatable), capacity:RESOURCE=N,\n"
+    "                            allocated:RESOURCE=N,\n"
+    "                            settled=1 (no pod is in transition)\n"
+    "  --timeout TIME            of wait: 500ms, 5s, 1m; default 30s\n"
+    "  --version                 print the version and exit\n"
+    "\n"
+    "of run:\n"
+    "  --run IMAGE=COMMAND       shell command for an image; * is a wildcard\n"
+    "  --env NAME[=VALUE]        for every container; default value: our own\n"
+    "  --keep-pods               leave containers running on SIGTERM\n"
+    "  --restart-back-off TIME   before the second restart; default 10s\n"
+    "  --node-name NAME          instead of the host's name\n"
+    "  --log-level LEVEL         debug, info, warning, error\n"
+    "  --log-format FORMAT       logfmt, json\n";
 
 static int complain(const char *sentence, const char *value)
 {
@@ -171,8 +184,9 @@ static int apply_file(const struct arguments *arguments, const char *file)
         return 1;
     }
     return call(arguments,
-                json_pack("{s:s, s:s, s:s, s:s%}", "verb", "apply", "source", file, "namespace",
-                          arguments->namespace, "text", text, size),
+                json_pack("{s:s, s:s, s:s, s:b, s:s%}", "verb", "apply", "source", file,
+                          "namespace", arguments->namespace, "dry_run", arguments->dry_run, "text",
+                          text, size),
                 0);
 }
 
@@ -279,10 +293,12 @@ static int do_help(struct arguments *arguments)
 static const struct {
     const char *name;
     int (*run)(struct arguments *arguments);
+    bool needs_root; /* the folder of a stand-in; there is no default, so that nobody hits a node's
+                      */
 } verbs[] = {
-    {"run", do_run},     {"apply", do_apply}, {"delete", do_delete},
-    {"scale", do_scale}, {"get", do_get},     {"logs", do_logs},
-    {"wait", do_wait},   {"pause", do_pause}, {"help", do_help},
+    {"run", do_run, true},     {"apply", do_apply, true},  {"delete", do_delete, true},
+    {"scale", do_scale, true}, {"get", do_get, true},      {"logs", do_logs, true},
+    {"wait", do_wait, true},   {"pause", do_pause, false}, {"help", do_help, false},
 };
 
 /* ---- options ---- */
@@ -361,6 +377,8 @@ enum long_option {
     OPTION_FORMAT,
     OPTION_FOR,
     OPTION_TIMEOUT,
+    OPTION_DRY_RUN,
+    OPTION_VERSION,
 };
 
 static const struct option options[] = {
@@ -379,6 +397,8 @@ static const struct option options[] = {
     {"output", required_argument, NULL, 'o'},
     {"filename", required_argument, NULL, 'f'},
     {"container", required_argument, NULL, 'c'},
+    {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+    {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -420,6 +440,9 @@ static bool take_option(struct arguments *arguments, int option, char *value)
         break;
     case OPTION_TIMEOUT:
         return parse_time(value, &arguments->timeout_ms);
+    case OPTION_DRY_RUN:
+        arguments->dry_run = true;
+        break;
     case 'n':
         arguments->namespace = value;
         break;
@@ -458,6 +481,10 @@ static int parse_options(int argc, char **argv, struct arguments *arguments)
             do_help(arguments);
             return 1;
         }
+        if (option == OPTION_VERSION) {
+            puts("gpuslice-kubelet " GPUSLICE_VERSION);
+            return 1;
+        }
         if (option == '?')
             return -EINVAL;
         if (!take_option(arguments, option, optarg)) {
@@ -472,22 +499,27 @@ static int parse_options(int argc, char **argv, struct arguments *arguments)
 
 static int run_verb(struct arguments *arguments)
 {
-    const char *name = "run";
+    const char *name = arguments->n_words ? arguments->words[0] : NULL;
 
-    if (arguments->n_words) {
-        name = *arguments->words++;
-        arguments->n_words--;
+    if (!name) {
+        fputs(usage, stderr);
+        return 2;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-        if (str_equal(verbs[i].name, name))
-            return verbs[i].run(arguments);
+    arguments->words++;
+    arguments->n_words--;
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+        if (!str_equal(verbs[i].name, name))
+            continue;
+        if (verbs[i].needs_root && !arguments->root_dir)
+            return complain("name the folder of the stand-in with --root-dir DIR, for", name);
+        return verbs[i].run(arguments);
+    }
     return complain("unknown verb, see --help", name);
 }
 
 int main(int argc, char **argv)
 {
     struct arguments arguments = {
-        .root_dir = DEFAULT_ROOT,
         .namespace = "default",
         .format = "table",
         .timeout_ms = 30000,

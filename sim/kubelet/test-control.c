@@ -217,6 +217,46 @@ static void test_refusals(void **state)
     assert_call(bed, json_array(), 2, "unknown verb\n");
 }
 
+static void test_a_name_of_another_namespace(void **state)
+{
+    struct bed *bed = *state;
+    cleanup_free char *expected = NULL;
+
+    assert_call(bed, apply_request(deployment), 0, "Deployment/web created\n");
+    assert_call(bed, wait_request("pods=2", 5000), 0, "");
+    for (size_t i = 0; i < 2; i++)
+        assert_call(bed,
+                    json_pack("{s:s, s:s, s:i}", "verb", i ? "scale" : "delete", "name",
+                              i ? "deployment/web" : "web", "replicas", 3),
+                    1,
+                    i ? "Error from server (NotFound): \"deployment/web\" not found in namespace "
+                        "default; there is one in space: add -n space\n"
+                      : "Error from server (NotFound): \"web\" not found in namespace default; "
+                        "there is one in space: add -n space\n");
+    assert_true(
+        asprintf(&expected,
+                 "Error from server (NotFound): pods \"%s\" not found; there is one in space: "
+                 "add -n space\n",
+                 bed->kubelet->pods.items[0]->name) > 0);
+    assert_call(bed,
+                json_pack("{s:s, s:s}", "verb", "logs", "name", bed->kubelet->pods.items[0]->name),
+                1, expected);
+}
+
+static void test_a_dry_run_creates_nothing(void **state)
+{
+    struct bed *bed = *state;
+    json_t *bad = apply_request("kind: Pod\nmetadata: {name: p}\n"),
+           *good = apply_request(deployment);
+
+    json_object_set_new(bad, "dry_run", json_true());
+    json_object_set_new(good, "dry_run", json_true());
+    assert_call(bed, bad, 1, "error: x.yaml:1:1: spec: Required value\n");
+    assert_call(bed, good, 0, "");
+    assert_call(bed, wait_request("pods.all=0", 5000), 0, "");
+    assert_int_equal(bed->kubelet->workloads.n_items, 0);
+}
+
 static void test_only_one_lives_in_a_folder(void **state)
 {
     struct bed *bed = *state;
@@ -235,6 +275,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_life_of_a_deployment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_deleted_pod_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_name_of_another_namespace, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_dry_run_creates_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_only_one_lives_in_a_folder, set_up, tear_down),
     };
 
