@@ -3,6 +3,7 @@
 
 /*
  * Columns for people: each as wide as its widest cell, two spaces apart, numbers right-aligned.
+ * Where a limit for the whole line is set, the widest columns of words are cut in their middle.
  */
 
 #include <stdbool.h>
@@ -13,7 +14,8 @@ enum { TABLE_MAX_COLUMNS = 8 };
 
 struct table {
     const char *headings[TABLE_MAX_COLUMNS]; /* borrowed, NULL-terminated */
-    bool right[TABLE_MAX_COLUMNS];           /* right-aligned */
+    bool right[TABLE_MAX_COLUMNS];           /* right-aligned, and never cut */
+    size_t max_width;                        /* of a line, in characters; 0 = any */
     char **cells;                            /* row by row */
     size_t n_cells, capacity;
     bool failed; /* a cell was lost without memory */

@@ -9,7 +9,7 @@
 #include "cli/table.h"
 #include "slice/unknown.h"
 
-enum { MIB = 1 << 20 };
+enum { MIB = 1 << 20, VIEW_MAX_WIDTH = 100 };
 
 static json_t *resources_tree(const struct plan *plan)
 {
@@ -258,6 +258,7 @@ static void print_devices(const struct plan *plan, FILE *out)
         .headings = {"GPU", "MODEL", "UUID", "MEMORY", "SLICES", star ? "SHARE*" : "SHARE",
                      star ? "MEMORY*" : "MEMORY"},
         .right = {true, false, false, true, false, true, true},
+        .max_width = VIEW_MAX_WIDTH,
     };
 
     for (size_t i = 0; i < plan->n_devices; i++)
@@ -303,8 +304,9 @@ static void print_left_out(const struct plan *plan, FILE *out)
         if (first) {
             fputc('\n', out);
             style_begin(out, STYLE_BOLD);
-            fputs("LEFT OUT\n", out);
+            fputs("LEFT OUT", out);
             style_end(out);
+            fputc('\n', out);
         }
         first = false;
         fprintf(out, "%s: %s\n", plan_device_name(plan, on, name), on->left_out);
