@@ -51,7 +51,7 @@ static const char usage[] =
     "  logs POD              print the output of its container\n"
     "  wait --for CONDITION  wait until it holds; 1 on timeout\n"
     "\n"
-    "  --root-dir DIR            a folder of the stand-in's own, never a real kubelet's\n"
+    "  --root-dir DIR            the stand-in's own folder, never a kubelet's\n"
     "  --device-plugin-dir DIR   of run: for plugins; default ROOT/device-plugins\n"
     "  -n, --namespace NAME      instead of default\n"
     "  -o, --output table|json   of get\n"

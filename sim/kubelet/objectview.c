@@ -175,6 +175,19 @@ static json_t *pod_json(const struct kubelet *kubelet, const struct pod *pod)
                      "reason", pod->reason, "message", pod->message, "containers", containers);
 }
 
+/* "GPU-86e5c145::1" of "GPU-86e5c145-84c6-5b96-8ec9-e2e7d3c1b1a4::1": enough on one node. */
+static void add_short(struct text *out, const char *id)
+{
+    const char *dash = strchr(id, '-'), *end = dash ? strchr(dash + 1, '-') : NULL;
+    const char *rest = strstr(id, "::");
+
+    if (!end || (!str_starts_with(id, "GPU-") && !str_starts_with(id, "MIG-"))) {
+        text_add(out, id);
+        return;
+    }
+    text_addf(out, "%.*s%s", (int)(end - id), id, rest ? rest : "");
+}
+
 /* The ids of all containers, without duplicates. */
 static int add_ids(const struct manager *manager, const struct pod *pod, struct text *out)
 {
@@ -185,11 +198,30 @@ static int add_ids(const struct manager *manager, const struct pod *pod, struct 
             if (str_equal(manager->allocations[i].pod_uid, pod->uid) &&
                 ids_add(&ids, manager->allocations[i].devices[k].id) < 0)
                 return -ENOMEM;
-    for (size_t i = 0; i < ids.n_items; i++)
-        text_addf(out, "%s%s", i ? "," : "", ids.items[i]);
+    for (size_t i = 0; i < ids.n_items; i++) {
+        text_add(out, i ? "," : "");
+        add_short(out, ids.items[i]);
+    }
     if (!ids.n_items)
-        text_add(out, pod->message ? pod->message : "-");
+        text_add(out, "-");
     return 0;
+}
+
+/* Below the table, each once: sentences would make it wider than any screen. */
+static void add_reasons(const struct pods *pods, struct text *out)
+{
+    for (size_t i = 0; i < pods->n_items; i++) {
+        const char *message = pods->items[i]->message;
+        size_t n = 0, first = pods->n_items;
+
+        for (size_t k = 0; message && k < pods->n_items; k++)
+            if (pods->items[k]->message && str_equal(pods->items[k]->message, message)) {
+                first = first < k ? first : k;
+                n++;
+            }
+        if (message && first == i)
+            text_addf(out, "%zu pod%s: %s\n", n, n == 1 ? "" : "s", message);
+    }
 }
 
 /* Columns as wide as their longest entry, so that long pod names do not break the table. */
@@ -222,6 +254,7 @@ static int pods_table(const struct kubelet *kubelet, struct text *out)
             return -ENOMEM;
         text_add_char(out, '\n');
     }
+    add_reasons(&kubelet->pods, out);
     return text_failed(out) ? -ENOMEM : 0;
 }
 

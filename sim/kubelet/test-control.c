@@ -257,6 +257,29 @@ static void test_a_dry_run_creates_nothing(void **state)
     assert_int_equal(bed->kubelet->workloads.n_items, 0);
 }
 
+/* The table has a line for each reason, not for each pod. */
+static void test_reasons_stand_below_the_table(void **state)
+{
+    static const char wanting[] = "kind: Deployment\nmetadata: {name: web}\n"
+                                  "spec: {replicas: 3, template: {spec: {containers: [\n"
+                                  "  {name: c, image: i, resources: {limits: {a.b/c: 1}}}]}}}\n";
+    struct bed *bed = *state;
+    const char *found;
+    char *text;
+
+    assert_call(bed, apply_request(deployment), 0, "Deployment/web created\n");
+    assert_call(bed, wait_request("pods=2", 5000), 0, "");
+    assert_call(bed, apply_request(wanting), 0, "Deployment/web configured\n");
+    assert_call(bed, wait_request("settled=1", 5000), 0, "");
+    assert_call(bed, wait_request("pods.Pending=3", 5000), 0, "");
+    assert_int_equal(call(bed, json_pack("{s:s, s:s}", "verb", "get", "what", "pods"), &text), 0);
+    found = strstr(text, "Insufficient a.b/c");
+    assert_non_null(found);
+    assert_null(strstr(found + 1, "Insufficient a.b/c"));
+    assert_non_null(strstr(text, "\n3 pods: "));
+    free(text);
+}
+
 static void test_only_one_lives_in_a_folder(void **state)
 {
     struct bed *bed = *state;
@@ -277,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_name_of_another_namespace, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_dry_run_creates_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reasons_stand_below_the_table, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_only_one_lives_in_a_folder, set_up, tear_down),
     };
 
