@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 import urllib.request
 from pathlib import Path
@@ -16,6 +17,8 @@ import programs
 from bed import BedError, has_ended, wait
 
 ROOT = programs.ROOT
+sys.path.insert(0, str(ROOT / 'tools'))
+from environment import clean as clean_environment  # noqa: E402
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 IMAGE = BUILD / 'image/gpuslice.tar'
 CHART = ROOT / 'deploy/helm/gpuslice'
@@ -71,7 +74,7 @@ class Machine:
 
     def sim(self, *arguments):
         return subprocess.run([BUILD / 'sim/nvml/gpuslice-sim', *map(str, arguments)], check=True, text=True,
-                              env=dict(os.environ, **self.environment), capture_output=True).stdout
+                              env=clean_environment(**self.environment), capture_output=True).stdout
 
 
 def scrape(address):
@@ -115,7 +118,7 @@ class BareAgent:
                 [BUILD / 'src/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
                  '--grant-dir', self.folder / 'grants',
                  '--http-address', self.http_address], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, **self.machine.environment, 'NVIDIA_DEV_ROOT': str(self.machine.dev_root)})
+                env=clean_environment(**self.machine.environment, NVIDIA_DEV_ROOT=str(self.machine.dev_root)))
 
     def serve_metrics(self):
         """From the next start on."""

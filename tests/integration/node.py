@@ -19,6 +19,8 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools'))
+from environment import clean as clean_environment  # noqa: E402
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 PROGRAMS = {'gpuslice': BUILD / 'src/gpuslice',
             'gpuslice-node': BUILD / 'src/gpuslice-node',
@@ -163,12 +165,8 @@ class Node:
         self.plugins = folder / 'device-plugins'
         self.cdi = folder / 'cdi'
         self.config = folder / 'config.yaml'
-        self.environment = dict(os.environ, GPUSLICE_SIM_STATE=str(folder / 'machine.state'),
-                                LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'))
-        self.environment['GPUSLICE_HTTP_ADDRESS'] = ''
-        for name in list(self.environment):
-            if name.startswith(('DP_', 'NVIDIA_')):
-                del self.environment[name]
+        self.environment = clean_environment(GPUSLICE_SIM_STATE=str(folder / 'machine.state'), GPUSLICE_HTTP_ADDRESS='',
+                                             LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'))
         self.processes = []
         self.programs = dict(PROGRAMS)
 
