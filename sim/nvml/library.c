@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "nvml/symbols.h"
 
 /* A handle is nothing but its position among the others. */
 struct nvmlDevice_st {
@@ -88,6 +89,8 @@ static nvmlReturn_t initialise(const char *call)
         r = NVML_ERROR_DRIVER_NOT_LOADED;
     else if (atomic_load(&n_inits) == 0 && !is_current(machine))
         r = attach(machine);
+    if (r == NVML_SUCCESS && atomic_load(&n_inits) == 0)
+        symbols_apply(file.state);
     pthread_mutex_unlock(&init_lock);
     if (r != NVML_SUCCESS)
         return r;
@@ -96,6 +99,21 @@ static nvmlReturn_t initialise(const char *call)
     if (r == NVML_SUCCESS)
         atomic_fetch_add(&n_inits, 1);
     return r;
+}
+
+/* Before anybody can look a name up. What is wrong with the machine is for nvmlInit to report. */
+__attribute__((constructor)) static void fit_symbols(void)
+{
+    const char *machine = getenv("GPUSLICE_MACHINE");
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_free char *path = NULL;
+    struct error err = ERROR_INIT;
+
+    if (machine && *machine && machine_find(machine, NULL, &problems, &path) == 0 &&
+        state_open(path, &problems, &file, &err) == 0) {
+        file_machine = strdup(machine);
+        symbols_apply(file.state);
+    }
 }
 
 nvmlReturn_t nvmlInit(void)
@@ -131,10 +149,17 @@ const char *nvmlErrorString(nvmlReturn_t result)
     return word_error_sentence((uint32_t)result);
 }
 
+static unsigned driver_branch(const struct state *state)
+{
+    return (unsigned)strtoul(state->machine.driver, NULL, 10);
+}
+
 static nvmlReturn_t meet(const char *call, int gpu)
 {
     if (atomic_load(&n_inits) == 0)
         return NVML_ERROR_UNINITIALIZED;
+    if (symbols_is_too_new(call, driver_branch(file.state)))
+        return NVML_ERROR_FUNCTION_NOT_FOUND; /* looked up when the machine was another */
     state_tick(&file);
     return (nvmlReturn_t)state_meet(&file, call, gpu);
 }
@@ -198,7 +223,7 @@ nvmlReturn_t library_give_text(char *to, unsigned length, const char *text)
 
 bool library_driver_since(const struct state *state, unsigned branch)
 {
-    return strtoul(state->machine.driver, NULL, 10) >= branch;
+    return driver_branch(state) >= branch;
 }
 
 unsigned long long library_now_us(void)

@@ -284,8 +284,6 @@ nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_t *t
 
     if (r)
         return r;
-    if (!library_driver_since(v.state, 570))
-        return NVML_ERROR_FUNCTION_NOT_FOUND;
     if (!temperature)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (temperature->version != NVML_STRUCT_VERSION_OF(nvmlTemperature_v1_t, 1))

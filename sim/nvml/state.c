@@ -558,6 +558,13 @@ uint32_t state_meet(struct state_file *file, const char *call, int gpu)
     }
 }
 
+bool state_is_missing(const struct state *state, const char *call)
+{
+    const struct state_rule *rule = find_rule(state, call, MACHINE_ALL_GPUS);
+
+    return rule && rule->kind == FAULT_MISSING;
+}
+
 void state_clear(struct state_file *file, uint32_t kind, const char *call, int gpu)
 {
     struct state *s = file->state;

@@ -136,6 +136,9 @@ void state_tick(struct state_file *file);
  * hangs. */
 uint32_t state_meet(struct state_file *file, const char *call, int gpu);
 
+/* True while a fault names the entry point as missing. */
+bool state_is_missing(const struct state *state, const char *call);
+
 /* The changes made by `gpuslice-sim inject` and fault lists. -ENOSPC if a table is full. */
 int state_inject(struct state_file *file, const struct machine_fault *fault);
 

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,6 +295,59 @@ static void test_errors_and_missing_functions(void **state)
     assert_int_equal(nvml.nvmlInit_v2(), NVML_ERROR_LIB_RM_VERSION_MISMATCH);
 }
 
+/* In a process that uses that machine. */
+static bool has_symbol(const char *machine, const char *name)
+{
+    pid_t pid = fork();
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        void *library;
+
+        setenv("GPUSLICE_MACHINE", machine, 1);
+        nvml.nvmlShutdown();
+        library = nvml.nvmlInit_v2() == NVML_SUCCESS
+                      ? dlopen(getenv("GPUSLICE_TEST_LIBRARY"), RTLD_NOW | RTLD_NOLOAD)
+                      : NULL;
+        _exit(library ? dlsym(library, name) != NULL : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 1;
+}
+
+static void test_symbols_are_those_of_the_driver(void **state)
+{
+    unlink(state_file_path);
+    assert_true(has_symbol("p3.8xlarge", "nvmlDeviceGetCount_v2"));
+    unlink(state_file_path);
+    assert_false(has_symbol("p3.8xlarge", "nvmlDeviceGetTemperatureV")); /* 570; it has 550 */
+    unlink(state_file_path);
+    assert_true(has_symbol("p5.48xlarge", "nvmlDeviceGetTemperatureV"));
+    unlink(state_file_path);
+    assert_false(has_symbol("p5.48xlarge", "nvmlDeviceGetGpuUptime_v1")); /* 595; it has 580 */
+}
+
+static void test_a_missing_symbol_is_not_found(void **state)
+{
+    INJECT("symbol", "nvmlDeviceGetMinorNumber", "missing");
+    assert_false(has_symbol("p3.8xlarge", "nvmlDeviceGetMinorNumber"));
+    assert_true(has_symbol("p3.8xlarge", "nvmlDeviceGetUUID"));
+    INJECT("symbol", "nvmlDeviceGetMinorNumber", "present");
+    assert_true(has_symbol("p3.8xlarge", "nvmlDeviceGetMinorNumber"));
+}
+
+static void test_links_beyond_the_models(void **state)
+{
+    nvmlEnableState_t is_active;
+
+    assert_int_equal(nvml.nvmlDeviceGetNvLinkState(device(0), 5, &is_active), NVML_SUCCESS);
+    for (unsigned link = 6; link < 20; link++)
+        assert_int_equal(nvml.nvmlDeviceGetNvLinkState(device(0), link, &is_active),
+                         NVML_ERROR_NOT_SUPPORTED);
+}
+
 static unsigned recovery_action(nvmlDevice_t handle, nvmlReturn_t *ret_return)
 {
     nvmlFieldValue_t field = {.fieldId = NVML_FI_DEV_GET_GPU_RECOVERY_ACTION};
@@ -367,6 +421,9 @@ int main(void)
         TEST(test_lost_and_back),
         TEST(test_hang_and_unhang),
         TEST(test_errors_and_missing_functions),
+        TEST(test_symbols_are_those_of_the_driver),
+        TEST(test_a_missing_symbol_is_not_found),
+        TEST(test_links_beyond_the_models),
         TEST(test_recovery_action_until_a_reset),
         TEST(test_switches_of_p4d),
         TEST(test_begin_and_end_many_times),

@@ -17,9 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get('GPUSLICE_TOOLS', ROOT / 'build-tools'))
 HEADER = (ROOT / 'src/gpu/nvml-abi.h').read_text()
 CALLS = (ROOT / 'src/gpu/nvml-calls.def').read_text()
+SINCE = (ROOT / 'sim/nvml/since.def').read_text()
 UNSUPPORTED = (ROOT / 'sim/nvml/unsupported.def').read_text()
 
 VERSIONS = ['12.9.79', '13.5.37']
+BRANCHES = {'12.9.79': 575, '13.5.37': 610}  # of the driver that each came with
 # What a release does not have yet, or has under another type.
 ABSENT = {'12.9.79': {'nvmlGpuFabricInfo_v3_t'}, '13.5.37': set()}
 # Bounds of loops, not of memory: ours is the newer.
@@ -123,11 +125,23 @@ def test_the_check_can_fail(headers, tmp_path):
     assert 'told' in compile_with(headers[VERSIONS[0]], tmp_path, [wrong])
 
 
+def declared_by(header):
+    text = without_comments(header.read_text())
+    return set(re.findall(r'DECLDIR\s*\*?\s*(nvml\w+)\s*\(', text)) | set(re.findall(r'DECLDIR char\*\s*(nvml\w+)', text))
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_a_simulated_driver_has_its_own_functions(headers, version):
+    since = {name: int(branch) for name, branch in re.findall(r'^SINCE\((\w+), (\d+)\)', SINCE, re.M)}
+    declared = declared_by(headers[version])
+    assert list(since) == sorted(since)
+    assert {name for name in since if since[name] <= BRANCHES[version]} == declared & set(since)
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_simulator_exports_every_function(headers, version):
     """Foreign clients may bind each function of the header when they start."""
-    declared = set(re.findall(r'DECLDIR\s*\*?\s*(nvml\w+)\s*\(', without_comments(headers[version].read_text())))
-    declared |= set(re.findall(r'DECLDIR char\*\s*(nvml\w+)', headers[version].read_text()))
+    declared = declared_by(headers[version])
     ours = {name for name, _ in calls()} | set(re.findall(r'^UNSUPPORTED\((\w+)\)', UNSUPPORTED, re.M)) | {'nvmlErrorString'}
     assert len(declared) > 380
     assert declared - ours == set()

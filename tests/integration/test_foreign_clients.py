@@ -120,4 +120,5 @@ def test_nvitop_shows_the_machine(run):
     assert '550.163.01' in out and 'CUDA Driver Version: 12.4' in out
     assert re.search(r'2048\s?MiB\s?/\s?16384\s?MiB|2048MiB / 16.00GiB', out), out
     assert '73%' in out
+    assert len(re.findall(r' \d\dC ', out)) == 4, out  # by the function that a driver of that branch has
     assert re.search(rf'\b{sleeper.pid}\b.*2048\s?MiB.*sleep 100', out), out
