@@ -48,12 +48,19 @@ static const struct target target = {
     .title = "desk",
     .inventory = {.driver_version = "550.163.01", .cuda_version = 12040, .n_gpus = 2}};
 
+/* What the configuration itself sets. */
+static struct extra_label extra = {.key = (char *)"example.com/rack", .value = (char *)"7"};
+static struct extra_taint taint = {.key = (char *)"nvidia.com/gpu", .effect = (char *)"NoSchedule"};
+static const struct config config = {
+    .labels = &extra, .n_labels = 1, .taints = &taint, .n_taints = 1};
+static const struct config no_extras = {.n_labels = 0};
+
 static void print_to(char *buffer, size_t size, bool with_labels)
 {
     FILE *out = fmemopen(buffer, size, "w");
 
     assert_non_null(out);
-    view_tables(&plan, &target, with_labels, out);
+    view_tables(&plan, &target, with_labels ? &config : NULL, out);
     fclose(out);
 }
 
@@ -79,13 +86,17 @@ static void test_tables(void **state)
         "GPU 1: the driver lost it\n");
     print_to(text, sizeof(text), true);
     assert_non_null(strstr(text, "nvidia.com/gpu.count  2\n"));
+    assert_non_null(strstr(text, "example.com/rack      7\n"));
+    assert_non_null(strstr(text, "nvidia.com/gpu         NoSchedule\n"));
 }
 
 static void test_tree(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&plan);
+    cleanup(json_decrefp) json_t *tree = view_tree(&plan, &config);
     cleanup(json_decrefp) json_t *wanted = json_loads(
-        "{\"resources\": {\"nvidia.com/gpu\": 3}, \"labels\": {\"nvidia.com/gpu.count\": \"2\"},"
+        "{\"resources\": {\"nvidia.com/gpu\": 3}, \"labels\": {\"nvidia.com/gpu.count\": \"2\","
+        " \"example.com/rack\": \"7\"}, \"taints\": [{\"key\": \"nvidia.com/gpu\", \"value\": \"\","
+        " \"effect\": \"NoSchedule\"}],"
         " \"gpus\": [{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"Tesla\xe2\x84\xa2 "
         "V100\","
         "  \"memory_bytes\": 17179869184, \"left_out\": null, \"slices\": ["
@@ -150,7 +161,7 @@ static void test_tables_of_mig_devices(void **state)
     FILE *out = fmemopen(text, sizeof(text), "w");
 
     assert_non_null(out);
-    view_tables(&mig_plan, &target, false, out);
+    view_tables(&mig_plan, &target, NULL, out);
     fclose(out);
     assert_string_equal(
         text,
@@ -172,7 +183,7 @@ static void test_tables_of_mig_devices(void **state)
 /* A whole GPU is shown in the same way with and without MIG devices beside it. */
 static void test_tree_of_mig_devices(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan);
+    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan, &no_extras);
     cleanup(json_decrefp) json_t *wanted = json_loads(
         "[{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"A100\","
         "  \"memory_bytes\": 42949672960, \"left_out\": null, \"slices\": ["

@@ -10,6 +10,7 @@
 #include "cli/source.h"
 #include "cli/target.h"
 #include "cli/view.h"
+#include "config/machinetype.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -23,17 +24,17 @@ static void explain_missing_machine(void)
         "instance type (p3.8xlarge), a count of a model (4xA10G), or a machine file");
 }
 
-static void print_plan(const struct plan *plan, const struct target *target,
-                       const struct request *request)
+static void print_plan(const struct plan *plan, const struct config *config,
+                       const struct target *target, const struct request *request)
 {
     cleanup_text struct text yaml = TEXT_INIT;
     cleanup(json_decrefp) json_t *tree = NULL;
 
     if (!request->output || request_wants(request, "table")) {
-        view_tables(plan, target, request->labels, stdout);
+        view_tables(plan, target, request->labels ? config : NULL, stdout);
         return;
     }
-    tree = view_tree(plan);
+    tree = view_tree(plan, config);
     if (request_wants(request, "json")) {
         emit_json(stdout, tree);
         return;
@@ -62,6 +63,20 @@ static enum exit_status read_config(const struct request *request, struct proble
     return EXIT_UNREADABLE;
 }
 
+/* As the agent names it. */
+static void name_machine(const struct config *config, struct inventory *inventory,
+                         struct problems *problems)
+{
+    char machine[LABEL_VALUE_SIZE];
+
+    if (machinetype_read(config, inventory->machine, machine) == MACHINETYPE_UNREADABLE)
+        problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, "flags.gfd.machineTypeFile",
+                    "%s cannot be read here; on a node that has it, the label "
+                    "nvidia.com/gpu.machine is what it says",
+                    config->gfd.machine_type_file);
+    snprintf(inventory->machine, sizeof(inventory->machine), "%s", machine);
+}
+
 enum exit_status verb_plan(const struct request *request)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -82,12 +97,13 @@ enum exit_status verb_plan(const struct request *request)
         complain("%s", error_text(&err));
         return EXIT_UNREADABLE;
     }
+    name_machine(config, &target.inventory, &problems);
     if (plan_make(&target.inventory, &config->policy, &problems, &plan) < 0) {
         complain("out of memory for the plan");
         return EXIT_UNREADABLE;
     }
     lint_models(&config->policy, &target.inventory, &problems);
     findings_print(&problems, false, stderr);
-    print_plan(plan, &target, request);
+    print_plan(plan, config, &target, request);
     return EXIT_CLEAN;
 }

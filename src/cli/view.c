@@ -21,12 +21,31 @@ static json_t *resources_tree(const struct plan *plan)
     return tree;
 }
 
-static json_t *labels_tree(const struct plan *plan)
+/* On the Node, too, a label of the configuration takes the place of one of the same name. */
+static json_t *labels_tree(const struct plan *plan, const struct config *config)
 {
     json_t *tree = json_object();
 
     for (size_t i = 0; i < plan->n_labels; i++)
         json_object_set_new(tree, plan->labels[i].key, json_string(plan->labels[i].value));
+    for (size_t i = 0; i < config->n_labels; i++)
+        json_object_set_new(tree, config->labels[i].key, json_string(config->labels[i].value));
+    return tree;
+}
+
+static const char *taint_value(const struct extra_taint *taint)
+{
+    return taint->value ? taint->value : "";
+}
+
+static json_t *taints_tree(const struct config *config)
+{
+    json_t *tree = json_array();
+
+    for (size_t i = 0; i < config->n_taints; i++)
+        json_array_append_new(tree, json_pack("{s:s, s:s, s:s}", "key", config->taints[i].key,
+                                              "value", taint_value(&config->taints[i]), "effect",
+                                              config->taints[i].effect));
     return tree;
 }
 
@@ -123,10 +142,11 @@ static json_t *gpus_tree(const struct plan *plan)
     return tree;
 }
 
-json_t *view_tree(const struct plan *plan)
+json_t *view_tree(const struct plan *plan, const struct config *config)
 {
-    return json_pack("{s:o, s:o, s:o}", "resources", resources_tree(plan), "labels",
-                     labels_tree(plan), "gpus", gpus_tree(plan));
+    return json_pack("{s:o, s:o, s:o*, s:o}", "resources", resources_tree(plan), "labels",
+                     labels_tree(plan, config), "taints",
+                     config->n_taints ? taints_tree(config) : NULL, "gpus", gpus_tree(plan));
 }
 
 /* What the slices of one resource on one device have in common. */
@@ -313,13 +333,30 @@ static void print_left_out(const struct plan *plan, FILE *out)
     }
 }
 
-static void print_labels(const struct plan *plan, FILE *out)
+static void print_labels(const struct plan *plan, const struct config *config, FILE *out)
 {
     cleanup_table struct table table = {.headings = {"LABEL", "VALUE"}};
+    cleanup(json_decrefp) json_t *tree = labels_tree(plan, config);
+    const char *key;
+    json_t *value;
 
-    for (size_t i = 0; i < plan->n_labels; i++) {
-        table_add(&table, "%s", plan->labels[i].key);
-        table_add(&table, "%s", plan->labels[i].value);
+    json_object_foreach(tree, key, value)
+    {
+        table_add(&table, "%s", key);
+        table_add(&table, "%s", json_string_value(value));
+    }
+    fputc('\n', out);
+    table_print(&table, out);
+}
+
+static void print_taints(const struct config *config, FILE *out)
+{
+    cleanup_table struct table table = {.headings = {"TAINT", "VALUE", "EFFECT"}};
+
+    for (size_t i = 0; i < config->n_taints; i++) {
+        table_add(&table, "%s", config->taints[i].key);
+        table_add(&table, "%s", taint_value(&config->taints[i]));
+        table_add(&table, "%s", config->taints[i].effect);
     }
     fputc('\n', out);
     table_print(&table, out);
@@ -339,7 +376,8 @@ static void print_title(const struct target *target, FILE *out)
     fputs("\n\n", out);
 }
 
-void view_tables(const struct plan *plan, const struct target *target, bool with_labels, FILE *out)
+void view_tables(const struct plan *plan, const struct target *target, const struct config *config,
+                 FILE *out)
 {
     print_title(target, out);
     if (plan->n_gpus) {
@@ -348,6 +386,8 @@ void view_tables(const struct plan *plan, const struct target *target, bool with
     }
     print_resources(plan, out);
     print_left_out(plan, out);
-    if (with_labels)
-        print_labels(plan, out);
+    if (config)
+        print_labels(plan, config, out);
+    if (config && config->n_taints)
+        print_taints(config, out);
 }

@@ -10,9 +10,12 @@
 #include <stdio.h>
 
 #include "cli/target.h"
+#include "config/config.h"
 #include "slice/plan.h"
 
-/* NULL without memory. */
-json_t *view_tree(const struct plan *plan);
+/* Labels and taints are also those that the configuration itself sets. NULL without memory. */
+json_t *view_tree(const struct plan *plan, const struct config *config);
 
-void view_tables(const struct plan *plan, const struct target *target, bool with_labels, FILE *out);
+/* config NULL: without labels and taints. */
+void view_tables(const struct plan *plan, const struct target *target, const struct config *config,
+                 FILE *out);

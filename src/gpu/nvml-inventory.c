@@ -226,6 +226,22 @@ static int read_mig(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *
     return nvml_outcome(status, err, "nvmlDeviceGetMigMode");
 }
 
+/* As with MIG, a model or driver that does not know it is an answer: it is no vGPU. */
+static int read_virtualization(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *gpu,
+                               struct error *err)
+{
+    nvmlGpuVirtualizationMode_t mode = NVML_GPU_VIRTUALIZATION_MODE_NONE;
+    nvmlReturn_t status =
+        NVML_ASK(driver, gpu->uuid, nvmlDeviceGetVirtualizationMode, device, &mode);
+
+    gpu->is_vgpu = status == NVML_SUCCESS && mode == NVML_GPU_VIRTUALIZATION_MODE_VGPU;
+    if (nvml_gap(status) == FACT_FAILED)
+        nvml_note_gap(&gpu->gaps[FACT_VIRTUALIZATION], FACT_FAILED);
+    else if (status == NVML_SUCCESS && mode > NVML_GPU_VIRTUALIZATION_MODE_HOST_VSGA)
+        nvml_note_gap(&gpu->gaps[FACT_VIRTUALIZATION], FACT_ABSURD);
+    return nvml_outcome(status, err, "nvmlDeviceGetVirtualizationMode");
+}
+
 static int read_minor(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *gpu,
                       struct error *err)
 {
@@ -351,8 +367,9 @@ static const struct query {
     int (*read)(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *gpu, struct error *err);
     bool needed; /* otherwise only a lost GPU is an error: the fact stays unknown */
 } queries[] = {
-    {read_uuid, true},    {read_model, false},      {read_minor, false}, {read_pci, false},
-    {read_memory, false}, {read_capability, false}, {read_mig, false},   {read_fabric, false},
+    {read_uuid, true}, {read_model, false},  {read_minor, false},
+    {read_pci, false}, {read_memory, false}, {read_capability, false},
+    {read_mig, false}, {read_fabric, false}, {read_virtualization, false},
 };
 
 void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *handle,

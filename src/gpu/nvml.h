@@ -42,6 +42,7 @@
     X(nvmlDeviceGetMemoryInfo_v2, NULL, false)                           \
     X(nvmlDeviceGetCudaComputeCapability, NULL, false)                   \
     X(nvmlDeviceGetMigMode, NULL, false)                                 \
+    X(nvmlDeviceGetVirtualizationMode, NULL, false)                      \
     X(nvmlDeviceGetGpuFabricInfo, NULL, false)                           \
     X(nvmlDeviceGetGpuFabricInfoV, NULL, false)                          \
     X(nvmlDeviceGetMemoryAffinity, NULL, false)                          \

@@ -57,6 +57,7 @@ static int check_gpu(struct record_gpu *record)
     TERMINATE(gpu->fabric_cluster);
     make_bool(&gpu->mig_capable);
     make_bool(&gpu->mig_enabled);
+    make_bool(&gpu->is_vgpu);
     make_bool(&gpu->fabric_completed);
     make_bool(&gpu->is_dxg);
     check_gaps(gpu->gaps);

@@ -172,6 +172,14 @@ nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *current, un
     return NVML_ERROR_NOT_SUPPORTED;
 }
 
+nvmlReturn_t nvmlDeviceGetVirtualizationMode(nvmlDevice_t device, nvmlGpuVirtualizationMode_t *mode)
+{
+    ENTER(device);
+    *mode = device->index == 3 ? NVML_GPU_VIRTUALIZATION_MODE_VGPU
+                               : NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH;
+    return NVML_SUCCESS;
+}
+
 nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *info)
 {
     ENTER(device);

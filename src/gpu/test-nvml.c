@@ -91,7 +91,9 @@ static void describes_gpus(void **state)
     assert_int_equal(gpu->cc_minor, 0);
     assert_false(gpu->mig_capable);
     assert_false(gpu->fabric_completed);
+    assert_false(gpu->is_vgpu);
     gpu = &inventory.gpus[3];
+    assert_true(gpu->is_vgpu);
     assert_true(gpu->fabric_completed);
     assert_string_equal(gpu->fabric_cluster, "00112233-4455-6677-8899-aabbccddeeff");
     assert_int_equal(gpu->fabric_clique, 7);

@@ -77,6 +77,7 @@ static const struct {
     CONSTANT(FACT_MEMORY, mem_reserved_bytes),
     CONSTANT(FACT_CAPABILITY, cc_major),
     CONSTANT(FACT_CAPABILITY, cc_minor),
+    CONSTANT(FACT_VIRTUALIZATION, is_vgpu),
 #undef CONSTANT
 };
 
@@ -216,7 +217,8 @@ static bool gpu_equal(const struct gpu *a, const struct gpu *b)
            str_equal(a->unusable, b->unusable) && a->minor == b->minor &&
            a->numa_node == b->numa_node && a->mem_total_bytes == b->mem_total_bytes &&
            a->mem_reserved_bytes == b->mem_reserved_bytes && a->mig_enabled == b->mig_enabled &&
-           a->mig_capable == b->mig_capable && str_equal(a->pci_address, b->pci_address) &&
+           a->mig_capable == b->mig_capable && a->is_vgpu == b->is_vgpu &&
+           str_equal(a->pci_address, b->pci_address) &&
            a->fabric_completed == b->fabric_completed && a->fabric_clique == b->fabric_clique &&
            str_equal(a->fabric_cluster, b->fabric_cluster) && a->is_dxg == b->is_dxg &&
            a->cc_major == b->cc_major && a->cc_minor == b->cc_minor &&

@@ -6,16 +6,12 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "base/file.h"
 #include "base/text.h"
+#include "config/machinetype.h"
 #include "node/labelfile.h"
 #include "node/verdict.h"
-#include "slice/label.h"
 
-#define MACHINE_LABEL    "nvidia.com/gpu.machine"
-#define STANDARD_MACHINE "/sys/class/dmi/id/product_name"
-
-enum { MACHINE_FILE_MAX = 4096 };
+#define MACHINE_LABEL "nvidia.com/gpu.machine"
 
 /* --- labels --- */
 
@@ -40,32 +36,16 @@ static int add_feature(struct sync_state *state, const char *key, const char *va
     return add_label(&state->labels, &state->n_labels, &state->labels_capacity, key, value);
 }
 
-/* The product name from the configured file, as gpu-feature-discovery does it. */
-static void read_machine(const char *path, char *buffer, size_t size)
-{
-    cleanup_free char *data = NULL;
-    size_t length;
-
-    *buffer = '\0';
-    if (path && *path && file_read(path, MACHINE_FILE_MAX, &data, &length, NULL) == 0)
-        label_sanitise(data, buffer, size);
-    if (!*buffer)
-        snprintf(buffer, size, "unknown");
-}
-
 static int add_features(const struct facts *facts, struct sync_state *state)
 {
     const struct plan *plan = facts->offer->plan;
-    const char *path = facts->offer->config->gfd.machine_type_file;
-    bool ask_file =
-        !*facts->offer->inventory.machine || !path || !str_equal(path, STANDARD_MACHINE);
     char machine[LABEL_VALUE_SIZE];
     int r = 0;
 
-    read_machine(path, machine, sizeof(machine));
+    (void)machinetype_read(facts->offer->config, facts->offer->inventory.machine, machine);
     for (size_t i = 0; r == 0 && i < plan->n_labels; i++) {
         const struct plan_label *label = &plan->labels[i];
-        bool is_machine = ask_file && str_equal(label->key, MACHINE_LABEL);
+        bool is_machine = str_equal(label->key, MACHINE_LABEL);
 
         r = add_feature(state, label->key, is_machine ? machine : label->value);
     }

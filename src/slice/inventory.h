@@ -40,7 +40,8 @@ enum fact {
     FACT_CAPABILITY,
     FACT_MIG,
     FACT_FABRIC,
-    FACT_PATHS, /* PCIe distance to other GPUs */
+    FACT_VIRTUALIZATION, /* whether it is a vGPU */
+    FACT_PATHS,          /* PCIe distance to other GPUs */
     FACT_NVLINKS,
     FACT_LINK_ENDS,  /* of the NVLinks, the GPU at the other end */
     FACT_NVSWITCHES, /* of those that end at no GPU, whether it is at an NVSwitch */
@@ -101,6 +102,7 @@ struct gpu {
 
     bool mig_capable;          /* supports MIG */
     bool mig_enabled;          /* current mode */
+    bool is_vgpu;              /* a part of a GPU that a hypervisor shares (NVIDIA vGPU) */
     unsigned n_nvswitch_links; /* NVLinks that end in an NVSwitch */
 
     bool fabric_completed;   /* fabric registration completed with success */

@@ -270,7 +270,8 @@ static void add_clique(struct labeller *l)
 
 static void add_capabilities(struct labeller *l)
 {
-    bool mig_capable = false, mig_parent = false, mig_unknown = false, mps = false;
+    bool mig_capable = false, mig_parent = false, mig_unknown = false, mps = false, vgpu = false,
+         vgpu_unknown = false;
 
     for (size_t i = 0; i < l->plan->n_devices; i++)
         mps |= l->plan->devices[i].sharing == SHARING_MPS;
@@ -280,9 +281,13 @@ static void add_capabilities(struct labeller *l)
         mig_capable |= counts(gpu) && gpu->mig_capable;
         mig_parent |= counts(gpu) && gpu->mig_enabled;
         mig_unknown |= counts(gpu) && gpu->gaps[FACT_MIG];
+        vgpu |= counts(gpu) && gpu->is_vgpu;
+        vgpu_unknown |= counts(gpu) && gpu->gaps[FACT_VIRTUALIZATION];
     }
     if (mig_capable || !mig_unknown)
         add(l, "mig.capable", mig_capable ? "true" : "false");
+    if (vgpu || !vgpu_unknown)
+        add(l, "vgpu.present", vgpu ? "true" : "false");
     add(l, "mps.capable", mps && !mig_parent ? "true" : "false");
     if (l->policy->mig_strategy != MIG_STRATEGY_NONE)
         add(l, "mig.strategy", l->policy->mig_strategy == MIG_STRATEGY_SINGLE ? "single" : "mixed");

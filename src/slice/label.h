@@ -14,7 +14,8 @@
  * own. Where `single` finds whole GPUs beside MIG devices, gpu-feature-discovery writes
  * MIG-INVALID, and we describe the whole GPUs, because these are offered.
  *
- * Left to others: the timestamp (a clock), vgpu.* (the PCI configuration space).
+ * vgpu.present is what the driver says. Left to others: the timestamp (a clock), and the host's
+ * driver of a vGPU (the PCI configuration space, which only a privileged process reads whole).
  */
 
 #include "slice/plan.h"

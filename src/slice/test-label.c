@@ -62,7 +62,8 @@ static void test_guide_1_whole(void **state)
                                         "nvidia.com/gpu.replicas=4\n"
                                         "nvidia.com/gpu.sharing-strategy=time-slicing\n"
                                         "nvidia.com/mig.capable=false\n"
-                                        "nvidia.com/mps.capable=false\n";
+                                        "nvidia.com/mps.capable=false\n"
+                                        "nvidia.com/vgpu.present=false\n";
     struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, NAME_GPU, 4);
     struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
     struct text text = TEXT_INIT;
@@ -107,6 +108,22 @@ static void test_sharing_labels(void **state)
         assert_label(&w, "gpu.count", "8");
         world_end(&w);
     }
+}
+
+/* People exclude vGPUs by it, or choose them: it is there with any configuration. */
+static void test_vgpu(void **state)
+{
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    (void)state;
+    assert_label(&w, "vgpu.present", "false");
+    w.machine.gpus[7].is_vgpu = true;
+    plan_again(&w);
+    assert_label(&w, "vgpu.present", "true");
+    strcpy(w.machine.gpus[7].unusable, "it is lost");
+    plan_again(&w);
+    assert_label(&w, "vgpu.present", "false");
+    world_end(&w);
 }
 
 static void test_unequal_slices(void **state)
@@ -456,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guide_1_whole),
         cmocka_unit_test(test_sharing_labels),
+        cmocka_unit_test(test_vgpu),
         cmocka_unit_test(test_unequal_slices),
         cmocka_unit_test(test_driver_versions),
         cmocka_unit_test(test_unknown_facts_have_no_label),

@@ -199,6 +199,36 @@ def test_yaml_has_the_content_of_json():
     assert '  nvidia.com/mig.capable: "false"' in lines  # a text, not a boolean
 
 
+MACHINE_LABEL = 'nvidia.com/gpu.machine'
+
+
+def test_plan_names_the_machine_as_the_agent_does(tmp_path):
+    """flags.gfd.machineTypeFile, also where the file is not here."""
+    (tmp_path / 'type').write_text('rack 7\n')
+    for given, expected in [('', 'unknown'), (tmp_path / 'type', 'rack-7'), (tmp_path / 'none', 'unknown'),
+                            ('/sys/class/dmi/id/product_name', 'p3.8xlarge')]:
+        config = tmp_path / 'config.yaml'
+        config.write_text(f'version: v1\nflags: {{gfd: {{machineTypeFile: "{given}"}}}}\n')
+        done = run('plan', config, '-m', 'p3.8xlarge', '-o', 'json')
+        assert json.loads(done.stdout)['labels'][MACHINE_LABEL] == expected, given
+        assert ('cannot be read here' in done.stderr) == str(given).endswith('none')
+    assert plan('p3.8xlarge', GUIDE)['labels'][MACHINE_LABEL] == 'p3.8xlarge'
+
+
+def test_plan_has_the_labels_and_taints_of_the_configuration(tmp_path):
+    config = tmp_path / 'config.yaml'
+    config.write_text('version: v1\ngpuslice:\n  labels: {example.com/rack: "7", nvidia.com/gpu.mode: mine}\n'
+                      '  taints: [{key: nvidia.com/gpu, effect: NoSchedule}]\n')
+    tree = plan('p3.8xlarge', config)
+    assert tree['labels']['example.com/rack'] == '7'
+    assert tree['labels']['nvidia.com/gpu.mode'] == 'mine'
+    assert tree['labels']['nvidia.com/vgpu.present'] == 'false'
+    assert tree['taints'] == [{'key': 'nvidia.com/gpu', 'value': '', 'effect': 'NoSchedule'}]
+    table = run('plan', config, '-m', 'p3.8xlarge', '-l').stdout
+    assert 'example.com/rack' in table and 'NoSchedule' in table
+    assert 'taints' not in plan('p3.8xlarge', GUIDE)
+
+
 def test_machine_file_and_lost_gpu(tmp_path):
     machine = tmp_path / 'mine.yaml'
     text = (ROOT / 'sim/machines/p3.8xlarge.yaml').read_text()

@@ -107,6 +107,8 @@ NONSENSE(capability_negative, (nvmlDevice_t device, int *major, int *minor),
 NONSENSE(capability_huge, (nvmlDevice_t device, int *major, int *minor), *major = *minor = INT_MAX)
 NONSENSE(mig_mode_seven, (nvmlDevice_t device, unsigned *current, unsigned *pending),
          *current = *pending = 7)
+NONSENSE(virtualization_odd, (nvmlDevice_t device, nvmlGpuVirtualizationMode_t *mode),
+         *mode = (nvmlGpuVirtualizationMode_t)77)
 NONSENSE(fabric_state, (nvmlDevice_t device, nvmlGpuFabricInfoV_t *info), info->state = 0xff)
 NONSENSE(fabric_old_state, (nvmlDevice_t device, nvmlGpuFabricInfo_t *info), info->state = 0xff)
 NONSENSE(node_huge, (nvmlDevice_t device, unsigned *node), *node = UINT32_MAX)
@@ -247,6 +249,12 @@ static const struct row rows[] = {
      .left_out = IN(LOST),
      NOT_KNOWN_IS_NONE,
      .nonsense = {AS(mig_mode_seven)}},
+    {{"nvmlDeviceGetVirtualizationMode"},
+     "the virtualization mode",
+     "nvmlDeviceGetVirtualizationMode",
+     .left_out = IN(LOST),
+     NOT_KNOWN_IS_NONE,
+     .nonsense = {AS(virtualization_odd)}},
     {{"nvmlDeviceGetGpuFabricInfoV"},
      .left_out = IN(LOST),
      .silent = EVERY & ~IN(LOST),
