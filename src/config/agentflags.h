@@ -28,6 +28,8 @@ struct agent_flags {
                                   for longer counts as hung */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes
                                     longer counts as hung */
+    unsigned driver_patience_ms; /* --driver-patience, GPUSLICE_DRIVER_PATIENCE: in a container, how
+                                    long no GPU may be reached before the agent ends */
     /* Which file of a directory is this node's configuration; never "". */
     const char *config_folder;  /* --config-file-srcdir, CONFIG_FILE_SRCDIR; NULL = none */
     const char *default_config; /* --default-config, DEFAULT_CONFIG; NULL = none */

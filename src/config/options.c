@@ -410,6 +410,14 @@ static const struct option options[] = {
      .flags = "driver-deadline",
      .variables = "GPUSLICE_DRIVER_DEADLINE",
      .help = "a driver call that takes longer counts as hung"},
+    {.kind = &kind_milliseconds,
+     AGENT(driver_patience_ms),
+     .standard = "3m",
+     .flags = "driver-patience",
+     .variables = "GPUSLICE_DRIVER_PATIENCE",
+     .help =
+         "in a container: end when no GPU could be reached for so long, so that a new container "
+         "is created; at most every 10 minutes"},
     {.kind = &kind_borrowed,
      AGENT(disable_health_checks),
      .variables = "DP_DISABLE_HEALTHCHECKS",

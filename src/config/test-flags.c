@@ -72,6 +72,7 @@ static void test_defaults(void **state)
     assert_string_equal(s.flags.log_level, "info");
     assert_string_equal(s.flags.log_format, "logfmt");
     assert_int_equal(s.flags.driver_deadline_ms, 10000);
+    assert_int_equal(s.flags.driver_patience_ms, 180000);
     assert_null(s.flags.disable_health_checks);
     assert_null(s.flags.enable_health_checks);
     assert_false(s.flags.help || s.flags.version);

@@ -221,6 +221,7 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
 static void fill_in(struct driver *driver, struct gpu *gpu)
 {
     char who[16], unusable[sizeof(gpu->unusable)];
+    const bool is_out_of_reach = gpu->is_out_of_reach;
     const struct gpu *before;
 
     if (!gpu->unusable[0] || gpu->uuid[0])
@@ -232,6 +233,7 @@ static void fill_in(struct driver *driver, struct gpu *gpu)
     memcpy(unusable, gpu->unusable, sizeof(unusable));
     *gpu = *before;
     memcpy(gpu->unusable, unusable, sizeof(gpu->unusable));
+    gpu->is_out_of_reach = is_out_of_reach;
 }
 
 static int end_inventory(struct driver *driver)

@@ -372,6 +372,12 @@ static const struct query {
     {read_mig, false}, {read_fabric, false}, {read_virtualization, false},
 };
 
+static void make_unusable(struct gpu *gpu, int outcome, const struct error *err)
+{
+    snprintf(gpu->unusable, sizeof(gpu->unusable), "%.150s", error_text(err));
+    gpu->is_out_of_reach = outcome < 0 && outcome != -EREMOTEIO;
+}
+
 void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *handle,
                    struct gpu *gpu)
 {
@@ -388,13 +394,13 @@ void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *h
         r = error_set(&err, -EIO, "the driver gives it no handle (nvmlDeviceGetHandleByIndex)");
     if (r) {
         handle->device = NULL;
-        snprintf(gpu->unusable, sizeof(gpu->unusable), "%.150s", error_text(&err));
+        make_unusable(gpu, r, &err);
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
         r = queries[i].read(driver, handle->device, gpu, &err);
         if (r == GPU_LOST || (r && queries[i].needed)) {
-            snprintf(gpu->unusable, sizeof(gpu->unusable), "%.150s", error_text(&err));
+            make_unusable(gpu, r, &err);
             break;
         }
     }

@@ -64,7 +64,8 @@ void nvml_library_unload(struct nvml_library *library)
     library->handle = NULL;
 }
 
-/* How each status maps to our outcomes; the rest is -EIO with its number. */
+/* How each status maps to our outcomes; the rest is -EIO with its number. -EREMOTEIO is a fault of
+ * the GPU itself. */
 static const struct meaning {
     nvmlReturn_t status;
     int outcome;
@@ -84,9 +85,9 @@ static const struct meaning {
     {NVML_ERROR_NOT_FOUND, -ENXIO, "the driver does not know the GPU"},
     {NVML_ERROR_GPU_NOT_FOUND, -ENXIO, "the driver finds no GPU"},
     {NVML_ERROR_INSUFFICIENT_SIZE, -ENOBUFS, "a buffer is too small for the driver's answer"},
-    {NVML_ERROR_INSUFFICIENT_POWER, -EIO, "the GPU's power cables are not attached"},
+    {NVML_ERROR_INSUFFICIENT_POWER, -EREMOTEIO, "the GPU's power cables are not attached"},
     {NVML_ERROR_DRIVER_NOT_LOADED, -ENODEV, "the NVIDIA kernel driver is not loaded"},
-    {NVML_ERROR_IRQ_ISSUE, -EIO, "the GPU has an interrupt problem"},
+    {NVML_ERROR_IRQ_ISSUE, -EREMOTEIO, "the GPU has an interrupt problem"},
     {NVML_ERROR_LIBRARY_NOT_FOUND, -ENOENT, "the driver's library cannot load its own parts"},
     {NVML_ERROR_OPERATING_SYSTEM, -EACCES,
      "the operating system or its cgroups block the GPU's device files"},

@@ -55,6 +55,7 @@ static int check_gpu(struct record_gpu *record)
     TERMINATE(gpu->unusable);
     TERMINATE(gpu->pci_address);
     TERMINATE(gpu->fabric_cluster);
+    make_bool(&gpu->is_out_of_reach);
     make_bool(&gpu->mig_capable);
     make_bool(&gpu->mig_enabled);
     make_bool(&gpu->is_vgpu);

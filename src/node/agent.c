@@ -18,6 +18,7 @@
 #include "config/load.h"
 #include "node/channeldir.h"
 #include "node/coexist.h"
+#include "node/container.h"
 #include "node/devicereport.h"
 #include "node/driverwatch.h"
 #include "node/facts.h"
@@ -25,6 +26,7 @@
 #include "node/offerhealth.h"
 #include "node/publisher.h"
 #include "node/reload.h"
+#include "node/renewal.h"
 #include "node/status.h"
 #include "node/verdict.h"
 #include "plugin/cdi.h"
@@ -52,13 +54,14 @@ struct agent {
     struct httplink *httplink;    /* NULL without an address */
     struct channeldir channeldir; /* where our programs connect, unless they are children */
     struct reload reload;
+    struct renewal *renewal;
     struct status status_source;
     bool lacks_driver;  /* it is not available, and never was */
     bool serves;        /* a resource is registered with the kubelet */
     bool refused_early; /* before it was known whether the node has a GPU: the event is due */
     uv_timer_t drain;   /* the end waits so long for calls that wait for the disk */
     bool draining, stopping;
-    int status; /* what agent_run returns */
+    int status; /* what agent_run returns; until then, what it will when it drains */
 };
 
 static void stop(struct agent *agent, int status);
@@ -82,7 +85,7 @@ static void reconcile_cdi(const struct agent *agent)
 {
     struct error err = ERROR_INIT;
 
-    if (serviceset_stands_by(&agent->services))
+    if (serviceset_stands_by(&agent->services) || !facts_is_planned(&agent->facts))
         return;
     if (!cdi_is_wanted(agent->facts.offer->config))
         cdi_remove(agent->facts.flags->cdi_dir);
@@ -180,7 +183,8 @@ static void end_without_driver(struct agent *agent)
 {
     const struct config *config = agent->facts.next_config;
 
-    if (agent->lacks_driver && config && config->fail_on_init_error)
+    if (agent->lacks_driver && config && config->fail_on_init_error &&
+        !renewal_is_recent(agent->renewal)) /* then the next one is due later */
         stop(agent, 1);
 }
 
@@ -377,7 +381,9 @@ static void on_drained(void *userdata)
 
 static void on_drain_timeout(uv_timer_t *timer)
 {
-    stop(timer->data, 0);
+    struct agent *agent = timer->data;
+
+    stop(agent, agent->status);
 }
 
 /* An Allocate that fails leaves a dead pod behind: those that wait for the disk are answered first.
@@ -389,10 +395,37 @@ static void leave(struct agent *agent)
         return;
     }
     agent->draining = true;
+    agent->status = 0;
     log_info("waiting for the disk before the end", "allocations",
              log_number(grants_n_waiting(agent->grants)));
     uv_timer_start(&agent->drain, on_drain_timeout, DRAIN_MS, 0);
     grants_drain(agent->grants, on_drained);
+}
+
+static void on_reach(bool is_lost, void *userdata)
+{
+    struct agent *agent = userdata;
+
+    renewal_fault(agent->renewal, is_lost);
+}
+
+/* Everything on the node and at the cluster stays for the agent in the next container; the event
+ * gets the time of a drain to leave. */
+static void on_renewal(void *userdata)
+{
+    static const char sentence[] =
+        "no GPU can be reached from this container any more; the agent ends, so that a new one is "
+        "created, at most every 10 minutes";
+    struct agent *agent = userdata;
+    char message[sizeof(sentence) + sizeof(agent->facts.driver_problem) + 8];
+
+    if (agent->draining || agent->stopping)
+        return;
+    log_error(sentence, "reason", agent->facts.driver_problem);
+    snprintf(message, sizeof(message), "%s: %s", sentence, agent->facts.driver_problem);
+    publisher_event(agent->publisher, true, "ContainerOutdated", message, NULL, 0);
+    agent->status = 1;
+    uv_timer_start(&agent->drain, on_drain_timeout, DRAIN_MS, 0);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -432,6 +465,7 @@ static void stop(struct agent *agent, int status)
     agent->status = status;
     serviceset_deinit(&agent->services);
     driverwatch_free(TAKE_PTR(agent->driverwatch));
+    renewal_free(TAKE_PTR(agent->renewal));
     httplink_free(TAKE_PTR(agent->httplink));
     channeldir_close_one(&agent->channeldir, CHANNELDIR_HTTP);
     channeldir_close_one(&agent->channeldir, CHANNELDIR_PROBE);
@@ -488,6 +522,20 @@ static int start_channeldir(struct agent *agent, struct error *err)
     return r < 0 ? error_wrap(err, r, "--channel-dir") : 0;
 }
 
+static int start_renewal(struct agent *agent, struct error *err)
+{
+    const struct agent_flags *flags = agent->facts.flags;
+    const struct renewal_setup setup = {
+        .loop = &agent->loop,
+        .state_dir = flags->state_dir,
+        .patience_ms = container_is_around("", environ) ? flags->driver_patience_ms : 0,
+        .on_due = on_renewal,
+        .userdata = agent,
+    };
+
+    return renewal_new(&setup, &agent->renewal, err);
+}
+
 /* Outputs that depend on the first configuration. */
 static int start_outputs(struct agent *agent, struct error *err)
 {
@@ -509,12 +557,15 @@ static int start_outputs(struct agent *agent, struct error *err)
                               .userdata = agent},
                           &agent->publisher, err);
     if (r == 0)
+        r = start_renewal(agent, err);
+    if (r == 0)
         r = driverwatch_new(&(struct driverwatch_setup){.loop = &agent->loop,
                                                         .facts = &agent->facts,
                                                         .publisher = agent->publisher,
                                                         .on_machine = on_machine,
                                                         .on_health = on_health,
                                                         .on_no_driver = on_no_driver,
+                                                        .on_reach = on_reach,
                                                         .userdata = agent},
                             &agent->driverwatch, err);
     agent->facts.nodeconfig = agent->nodeconfig;

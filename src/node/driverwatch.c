@@ -18,6 +18,7 @@
 #include "health/healthfile.h"
 #include "health/xid.h"
 #include "node/machine.h"
+#include "node/reach.h"
 #include "node/verdict.h"
 
 enum { XID_QUIET_MS = 10000, BUS_PERIOD_MS = 60000 };
@@ -29,10 +30,13 @@ struct driverwatch {
     void (*on_machine)(void *userdata);
     void (*on_health)(void *userdata);
     void (*on_no_driver)(void *userdata);
+    void (*on_reach)(bool is_lost, void *userdata);
     void *userdata;
     struct driver *driver;
     uv_timer_t bus;   /* while the GPUs are nobody's to slice: when to look at them again */
     char reason[256]; /* why the driver is not available, while the timer runs */
+    struct reach reach;
+    bool is_lost;                       /* no GPU can be reached, at the last look */
     char *container_root, *driver_root; /* where its library is looked for */
     uv_timer_t probe;                   /* while a device is unhealthy: when to probe again */
     struct health health;
@@ -83,15 +87,71 @@ static void apply_health(struct driverwatch *watch, int outcome)
 
 /* --- what the helper reports --- */
 
+static void report_driver_problem(struct driverwatch *watch, const char *message, const char *hint)
+{
+    const char *reason = watch->facts->driver_problem;
+
+    publisher_touch(watch->publisher);
+    if (!lograte_begin(&watch->problem, reason, clock_now_ms()))
+        return;
+    log_error(message, "reason", reason, "hint", hint);
+    publisher_event(watch->publisher, true, VERDICT_DRIVER, reason, NULL, 0);
+}
+
+static void end_driver_problem(struct driverwatch *watch)
+{
+    watch->facts->driver_problem[0] = '\0';
+    lograte_end(&watch->problem);
+    publisher_touch(watch->publisher);
+}
+
+/* An open session in which no GPU answers is as good as none. reason: of a GPU that was tried; NULL
+ * = none was. */
+static void update_reach(struct driverwatch *watch, const char *reason)
+{
+    char *problem = watch->facts->driver_problem;
+    const bool was_lost = watch->is_lost;
+
+    watch->is_lost = reach_is_lost(&watch->reach);
+    if (watch->is_lost && reason && (!was_lost || !*problem)) {
+        snprintf(problem, sizeof(watch->facts->driver_problem), "no GPU can be reached: %.200s",
+                 reason);
+        report_driver_problem(watch, "no GPU can be reached, retrying", NULL);
+    }
+    if (was_lost && !watch->is_lost)
+        end_driver_problem(watch);
+    watch->on_reach(watch->is_lost, watch->userdata);
+}
+
+static const char *why_unusable(const struct inventory *seen)
+{
+    for (size_t i = 0; i < seen->n_gpus; i++)
+        if (seen->gpus[i].is_out_of_reach)
+            return seen->gpus[i].unusable;
+    return NULL;
+}
+
+/* A driver that lists no GPU any more, though the bus still has some, cannot reach them. */
+static void reach_seen(struct driverwatch *watch, const struct inventory *seen)
+{
+    if (!seen->n_gpus && watch->facts->machine.n_gpus &&
+        pci_find_gpus(NULL, NULL) == PCI_GPUS_PRESENT)
+        reach_unavailable(&watch->reach);
+    else if (reach_inventory(&watch->reach, seen) < 0)
+        log_error("out of memory for the GPUs that can be reached");
+}
+
 static void on_inventory(const struct inventory *seen, void *userdata)
 {
     struct driverwatch *watch = userdata;
     bool changed, first = !watch->facts->machine_known;
     int outcome;
 
-    watch->facts->driver_problem[0] = watch->facts->unserved[0] = '\0';
+    watch->facts->unserved[0] = '\0';
     uv_timer_stop(&watch->bus);
-    lograte_end(&watch->problem);
+    reach_seen(watch, seen);
+    if (!reach_is_lost(&watch->reach))
+        end_driver_problem(watch);
     publisher_touch(watch->publisher);
     if (machine_update(&watch->facts->machine, seen, NULL, 0, &changed) < 0) {
         log_error("out of memory for the machine's inventory");
@@ -105,20 +165,16 @@ static void on_inventory(const struct inventory *seen, void *userdata)
         log_info("driver is available", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
     watch->helper_pid = driver_pid(watch->driver);
+    update_reach(watch, seen->n_gpus ? why_unusable(seen) : "the driver lists none of them");
     if (first || changed || !watch->facts->offer)
         watch->on_machine(watch->userdata);
     apply_health(watch, outcome);
 }
 
-static void report_driver_problem(struct driverwatch *watch, const char *message, const char *hint)
+/* A GPU that the kernel gave to another driver is reached from no container of ours. */
+static bool may_be_reached(enum pci_gpus gpus, const char *driver)
 {
-    const char *reason = watch->facts->driver_problem;
-
-    publisher_touch(watch->publisher);
-    if (!lograte_begin(&watch->problem, reason, clock_now_ms()))
-        return;
-    log_error(message, "reason", reason, "hint", hint);
-    publisher_event(watch->publisher, true, VERDICT_DRIVER, reason, NULL, 0);
+    return gpus != PCI_GPUS_PASSED_THROUGH && (!*driver || str_starts_with(driver, "nvidia"));
 }
 
 static void on_bus_due(uv_timer_t *timer);
@@ -174,9 +230,16 @@ static void on_unavailable(const char *reason, void *userdata)
 
     if (gpus != PCI_GPUS_PRESENT && !facts->machine.n_gpus) {
         snprintf(watch->reason, sizeof(watch->reason), "%s", reason);
+        reach_reset(&watch->reach);
+        update_reach(watch, NULL);
         serve_nothing(watch, gpus, holder.driver);
         return;
     }
+    if (may_be_reached(gpus, holder.driver))
+        reach_unavailable(&watch->reach);
+    else
+        reach_reset(&watch->reach);
+    update_reach(watch, NULL);
     snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", reason);
     if (facts->machine_known) {
         report_driver_problem(watch, "the driver is not available, retrying", NULL);
@@ -256,6 +319,8 @@ static void on_probe(const char *uuid, int outcome, const struct gpu_probe *prob
 
     heed_removal(watch);
     r = health_probe(&watch->health, uuid, outcome, probe, reason, clock_now_ms());
+    reach_probe(&watch->reach, uuid, outcome);
+    update_reach(watch, reason);
     apply_health(watch, r);
     if (r != HEALTH_CHANGED && !health_is_well(&watch->health, uuid))
         /* Saved even if nothing changed, for the energy counter that reveals a reset. */
@@ -280,6 +345,8 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
     struct driverwatch *watch = userdata;
 
     watch->facts->counters.hangs += !stuck;
+    reach_reset(&watch->reach);
+    update_reach(watch, NULL);
     snprintf(watch->facts->driver_problem, sizeof(watch->facts->driver_problem),
              "the driver call %s does not return", call);
     publisher_touch(watch->publisher);
@@ -343,6 +410,7 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
     watch->on_machine = setup->on_machine;
     watch->on_health = setup->on_health;
     watch->on_no_driver = setup->on_no_driver;
+    watch->on_reach = setup->on_reach;
     watch->userdata = setup->userdata;
     r = read_xid_filter(watch);
     if (r < 0) {
@@ -424,6 +492,7 @@ static void on_closed(uv_handle_t *handle)
     free(watch->driver_root);
     xid_filter_deinit(&watch->xid_filter);
     health_deinit(&watch->health);
+    reach_deinit(&watch->reach);
     free(watch);
 }
 

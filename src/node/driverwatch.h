@@ -24,6 +24,8 @@ struct driverwatch_setup {
     void (*on_health)(void *userdata);  /* a device became healthy or unhealthy */
     /* The driver is not available, and never was. */
     void (*on_no_driver)(void *userdata);
+    /* No GPU can be reached, or one can again; see reach.h. Also called when nothing changed. */
+    void (*on_reach)(bool is_lost, void *userdata);
     void *userdata;
 };
 

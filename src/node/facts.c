@@ -50,3 +50,8 @@ void facts_deinit(struct facts *facts)
     inventory_deinit(&facts->machine);
     nodestatus_deinit(&facts->nodestatus);
 }
+
+bool facts_is_planned(const struct facts *facts)
+{
+    return facts->offer && (!*facts->driver_problem || facts->offer->plan->n_resources);
+}

@@ -62,3 +62,7 @@ void facts_offer(struct facts *facts, struct offer *next, struct offer **ret_dro
 
 /* Frees an offer, and its configuration unless an offer in force uses it. NULL is allowed. */
 void facts_drop(const struct facts *facts, struct offer *offer);
+
+/* True if there is an offer, and it is one of GPUs that could be looked at. Else what an earlier
+ * agent published of them (labels, CDI specifications) is better than what this one would. */
+bool facts_is_planned(const struct facts *facts);

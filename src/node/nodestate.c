@@ -130,8 +130,8 @@ int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
     if (verdict.state != VERDICT_NO_GPU) {
         const bool serves = verdict.state != VERDICT_NOT_OURS;
 
-        state.keeps_labels = serves && !facts->offer;
-        if (serves && facts->offer)
+        state.keeps_labels = serves && !facts_is_planned(facts);
+        if (serves && facts_is_planned(facts))
             r = add_labels(facts, &state);
         if (r == 0)
             r = set_condition(&verdict, &state);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/driverwatch.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,6 +93,14 @@ static void on_health(void *userdata)
     n_health++;
 }
 
+static bool is_lost;
+
+static void on_reach(bool is_lost_now, void *userdata)
+{
+    (void)userdata;
+    is_lost = is_lost_now;
+}
+
 static void on_no_driver(void *userdata)
 {
     (void)userdata;
@@ -115,6 +124,7 @@ static int set_up(void **state)
     bed_init(&world->bed);
     gpus = PCI_GPUS_PRESENT;
     holder = "";
+    is_lost = false;
     n_machine = n_health = n_no_driver = 0;
     world->flags.state_dir = world->bed.folder;
     world->facts.flags = &world->flags;
@@ -129,7 +139,8 @@ static void start(struct world *world)
                                             .facts = &world->facts,
                                             .on_machine = on_machine,
                                             .on_health = on_health,
-                                            .on_no_driver = on_no_driver};
+                                            .on_no_driver = on_no_driver,
+                                            .on_reach = on_reach};
 
     assert_int_equal(driverwatch_new(&setup, &world->watch, NULL), 0);
     assert_int_equal(driverwatch_start(world->watch, NULL), 0);
@@ -386,6 +397,106 @@ static void an_xid_that_the_flags_exclude_is_no_fault(void **state)
     assert_int_equal(world->facts.counters.xids, 1);
 }
 
+static void probe(const char *uuid, int outcome, const char *reason)
+{
+    const struct gpu_probe nothing = GPU_PROBE_INIT;
+
+    reports.on_probe(uuid, outcome, &nothing, reason, reports_userdata);
+}
+
+static void assert_lost(const struct world *world, bool expected, const char *problem)
+{
+    assert_int_equal(is_lost, expected);
+    assert_string_equal(world->facts.driver_problem, problem);
+}
+
+/* While the driver cannot be opened, and until a GPU has answered again. */
+static void a_driver_that_is_gone_is_lost(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    probe(BED_UUID_0, 0, "");
+    probe(BED_UUID_1, 0, "");
+    assert_lost(world, false, "");
+    reports.on_unavailable("versions differ", reports_userdata);
+    assert_lost(world, true, "versions differ");
+    see_machine(world);
+    assert_lost(world, true, "versions differ");
+    probe(BED_UUID_0, 0, "");
+    assert_lost(world, false, "");
+    assert_string_equal(text_string(&events), "DriverNotAvailable ");
+}
+
+/* The driver opens, and each GPU fails: that is no better, and said in the same way. */
+static void gpus_that_all_fail_are_a_problem_of_the_driver(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    probe(BED_UUID_0, -EPERM, "no permission");
+    assert_lost(world, false, "");
+    probe(BED_UUID_1, -EPERM, "no permission");
+    assert_lost(world, true, "no GPU can be reached: no permission");
+    see_machine(world); /* the helper tries again */
+    probe(BED_UUID_0, -EPERM, "no permission");
+    probe(BED_UUID_1, -EPERM, "no permission");
+    assert_lost(world, true, "no GPU can be reached: no permission");
+    assert_string_equal(text_string(&events), "DriverNotAvailable ");
+    probe(BED_UUID_1, 0, "");
+    assert_lost(world, false, "");
+}
+
+static void gpus_of_an_inventory_that_all_fail_are_it_too(void **state)
+{
+    struct world *world = *state;
+    struct gpu blocked[2] = {{.index = 0, .unusable = "blocked", .is_out_of_reach = true},
+                             {.index = 1, .unusable = "blocked", .is_out_of_reach = true}};
+    const struct inventory seen = {.gpus = blocked, .n_gpus = 2}, none = {.n_gpus = 0};
+
+    start(world);
+    see_machine(world);
+    reports.on_inventory(&seen, reports_userdata);
+    assert_lost(world, true, "no GPU can be reached: blocked");
+    blocked[1].is_out_of_reach = false; /* it fell off the bus */
+    reports.on_inventory(&seen, reports_userdata);
+    assert_lost(world, false, "");
+    gpus = PCI_GPUS_PRESENT;
+    reports.on_inventory(&none, reports_userdata);
+    assert_lost(world, true, "no GPU can be reached: the driver lists none of them");
+    gpus = PCI_GPUS_NONE; /* they were removed */
+    reports.on_inventory(&none, reports_userdata);
+    assert_lost(world, false, "");
+}
+
+/* Faults that a new process would meet as well. */
+static void what_no_container_mends_is_not_lost(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    reports.on_unavailable("it is gone", reports_userdata);
+    assert_lost(world, true, "it is gone");
+    reports.on_hang("nvmlInit_v2", "", false, reports_userdata);
+    assert_lost(world, false, "the driver call nvmlInit_v2 does not return");
+    see_machine(world);
+    probe(BED_UUID_0, GPU_LOST, "it fell off the bus");
+    probe(BED_UUID_1, -EREMOTEIO, "no power");
+    assert_lost(world, false, "");
+    holder = "nouveau";
+    reports.on_unavailable("not loaded", reports_userdata);
+    assert_lost(world, false, "not loaded");
+    holder = "nvidia";
+    reports.on_unavailable("not loaded", reports_userdata);
+    assert_lost(world, true, "not loaded");
+    gpus = PCI_GPUS_PASSED_THROUGH;
+    reports.on_unavailable("not loaded", reports_userdata);
+    assert_lost(world, false, "not loaded");
+}
+
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -397,6 +508,10 @@ int main(void)
         IN_A_WORLD(gpus_that_cannot_be_served_are_no_problem),
         IN_A_WORLD(gpus_that_are_given_back_count),
         IN_A_WORLD(a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed),
+        IN_A_WORLD(a_driver_that_is_gone_is_lost),
+        IN_A_WORLD(gpus_that_all_fail_are_a_problem_of_the_driver),
+        IN_A_WORLD(gpus_of_an_inventory_that_all_fail_are_it_too),
+        IN_A_WORLD(what_no_container_mends_is_not_lost),
         IN_A_WORLD(health_outlives_the_agent),
         IN_A_WORLD(the_flags_overrule_what_is_remembered),
         IN_A_WORLD(all_checks_are_off),

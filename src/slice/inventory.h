@@ -85,6 +85,7 @@ struct gpu {
     char
         unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
+    bool is_out_of_reach;  /* unusable, and it is not the GPU's own fault that it does not answer */
     uint8_t gaps[N_FACTS]; /* enum fact_gap by enum fact */
 
     int minor;                          /* /dev/nvidia<minor>; -1 unknown */
