@@ -330,6 +330,16 @@ static int open_channel(struct run *run, int fd, struct error *err)
 
 /* -- its start ------------------------------------------------------------------------------- */
 
+/* libuv gives the program /dev/null to read, and reports a missing one as if it were the program. */
+static int explain_failure(const char *program, int code, struct error *err)
+{
+    cleanup_close int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (null < 0 && -errno == code)
+        return error_set_errno(err, code, "cannot start %s: cannot open /dev/null", program);
+    return error_set_errno(err, code, "cannot start %s", program);
+}
+
 static int spawn(struct run *run, const struct subprocess_start *start, int fd, struct error *err)
 {
     struct subprocess *owner = run->owner;
@@ -360,7 +370,7 @@ static int spawn(struct run *run, const struct subprocess_start *start, int fd, 
     run->has_process = true; /* also after a failure */
     run->n_open_handles++;
     run->has_ended = r < 0;
-    return r < 0 ? error_set_errno(err, r, "cannot start %s", owner->program) : 0;
+    return r < 0 ? explain_failure(owner->program, r, err) : 0;
 }
 
 static int start_run(struct run *run, struct error *err)

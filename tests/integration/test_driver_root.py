@@ -3,10 +3,11 @@
 by the command line."""
 import platform
 import shutil
+import subprocess
 
 import pytest
 
-from node import BUILD, replicas
+from node import BUILD, PROGRAMS, replicas
 
 LIBRARY = BUILD / 'sim/nvml/libnvidia-ml.so.1'
 TRIPLET = f'{platform.machine()}-linux-gnu'
@@ -109,3 +110,16 @@ def test_the_command_line_looks_there_too(node, root, verb):
     assert 'libnvidia-ml' not in done.stderr
     if verb == 'plan':
         assert 'nvidia.com/gpu' in done.stdout
+
+
+def test_a_dev_without_null_is_named(node, root):
+    """The helper reads from it; the sentence named the helper's program instead."""
+    install(root)
+    alone = ['--mount', '--map-root-user', 'sh', '-c', 'mount -t tmpfs none /dev && exec "$@"', 'sh']
+    if subprocess.run(['unshare', *alone, 'true'], capture_output=True, check=False).returncode:
+        pytest.skip('no mount namespace of our own')
+    node.programs['gpuslice-node'] = 'unshare'
+    agent = node.start('gpuslice-node', *alone, PROGRAMS['gpuslice-node'], '--grant-dir=', '--state-dir', node.folder,
+                       '--container-driver-root', root)
+    assert agent.wait() == 1
+    assert 'cannot open /dev/null' in agent.output()
