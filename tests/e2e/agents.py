@@ -44,23 +44,30 @@ sharing:
 
 
 class Machine:
-    """The simulated GPUs: the driver's library, the state that can be changed, and device nodes."""
+    """The simulated GPUs: a driver root with the driver's library and device nodes, which lies elsewhere for the agent
+    than for the host; and the simulator's own files, with the state that can be changed."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.root, self.folder = folder / 'root', folder / 'sim'
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / 'lib').mkdir(parents=True)
-        (folder / 'state').mkdir()
-        self.dev_root = folder / 'root'
-        (self.dev_root / 'dev').mkdir(parents=True)
-        shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', folder / 'lib')
-        shutil.copytree(ROOT / 'sim/machines', folder / 'machines')
-        shutil.copytree(ROOT / 'share/catalog', folder / 'catalog')
+        (self.folder / 'state').mkdir(parents=True)
+        (self.root / 'dev').mkdir(parents=True)
+        (self.root / 'usr/lib64').mkdir(parents=True)
+        shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', self.root / 'usr/lib64')
+        shutil.copytree(ROOT / 'sim/machines', self.folder / 'machines')
+        shutil.copytree(ROOT / 'share/catalog', self.folder / 'catalog')
         for name, minor in [*((f'nvidia{n}', n) for n in range(N_GPUS)), ('nvidiactl', 255)]:
-            os.mknod(self.dev_root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(195, minor))
-        self.environment = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_MACHINE_PATH': str(folder / 'machines'),
-                            'GPUSLICE_CATALOG': str(folder / 'catalog'),
-                            'GPUSLICE_SIM_STATE': str(folder / 'state/machine'), 'LD_LIBRARY_PATH': str(folder / 'lib')}
+            os.mknod(self.root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(195, minor))
+        self.environment = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_MACHINE_PATH': str(self.folder / 'machines'),
+                            'GPUSLICE_CATALOG': str(self.folder / 'catalog'),
+                            'GPUSLICE_SIM_STATE': str(self.folder / 'state/machine')}
+
+    def host_root(self):
+        """A second name for the driver root, for an agent that shares the host's mounts."""
+        other = self.root.with_name('host-root')
+        if not other.exists():
+            other.symlink_to(self.root)
+        return other
 
     @staticmethod
     def device_name(uuid):
@@ -117,8 +124,9 @@ class BareAgent:
             self.process = subprocess.Popen(
                 [BUILD / 'src/gpuslice-node', '--config-file', self.config, '--state-dir', self.folder / 'state',
                  '--grant-dir', self.folder / 'grants',
+                 '--driver-root', self.machine.host_root(), '--container-driver-root', self.machine.root,
                  '--http-address', self.http_address], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=clean_environment(**self.machine.environment, NVIDIA_DEV_ROOT=str(self.machine.dev_root)))
+                env=clean_environment(**self.machine.environment))
 
     def serve_metrics(self):
         """From the next start on."""
@@ -206,8 +214,8 @@ def bed_values(machine, node_selector):
     return {
         'image': {'repository': repository, 'tag': tag, 'pullPolicy': 'Never'},
         'nodeSelector': node_selector or {},
-        'extraEnv': [{'name': name, 'value': value} for name, value in
-                     {**machine.environment, 'NVIDIA_DEV_ROOT': str(machine.dev_root)}.items()],
+        'nvidiaDriverRoot': str(machine.root),
+        'extraEnv': [{'name': name, 'value': value} for name, value in machine.environment.items()],
         'extraVolumes': [{'name': 'machine', 'hostPath': {'path': str(machine.folder), 'type': 'Directory'}}],
         'extraVolumeMounts': [{'name': 'machine', 'mountPath': str(machine.folder)}],
     }

@@ -73,8 +73,7 @@ def strangers(cluster):
 @pytest.mark.containerd2
 def test_by_helm(cluster, chart, features, strangers, bed):  # noqa: F811
     chart.retire()
-    cdi = ('deviceListStrategy={envvar,cdi-annotations}', 'cdi.nvidiaHookPath=/bin/true',
-           f'nvidiaDriverRoot={chart.machine.dev_root}') if bed.major == '2' else ()
+    cdi = ('deviceListStrategy={envvar,cdi-annotations}', 'cdi.nvidiaHookPath=/bin/true') if bed.major == '2' else ()
     chart.start(replicas(4) + EXTRAS, *cdi)
     before = eight_on(cluster)
     cluster.wait('everything of ours', lambda: {'GPUSlicesReady', 'example.com/pool', 'example.com/sliced', 'nvidia.com/gpu.count',
@@ -120,9 +119,11 @@ def test_without_helm(cluster, chart, tmp_path):  # noqa: F811
     run(apply)
     run(patch)
     values = bed_values(chart.machine, None)
+    root = values['nvidiaDriverRoot']
     (tmp_path / 'machine.json').write_text(json.dumps({'spec': {'template': {'spec': {
-        'containers': [{'name': 'agent', 'env': values['extraEnv'], 'volumeMounts': values['extraVolumeMounts']}],
-        'volumes': values['extraVolumes']}}}}))
+        'containers': [{'name': 'agent', 'env': [*values['extraEnv'], {'name': 'NVIDIA_DRIVER_ROOT', 'value': root}],
+                        'volumeMounts': [*values['extraVolumeMounts'], {'name': 'driver-root', 'mountPath': '/driver-root'}]}],
+        'volumes': [*values['extraVolumes'], {'name': 'driver-root', 'hostPath': {'path': root}}]}}}}))
     cluster.kubectl('-n', SYSTEM, 'patch', 'daemonset', 'gpuslice', '--patch-file', tmp_path / 'machine.json')
     try:
         before = eight_on(cluster)
