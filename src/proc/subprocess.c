@@ -330,7 +330,8 @@ static int open_channel(struct run *run, int fd, struct error *err)
 
 /* -- its start ------------------------------------------------------------------------------- */
 
-/* libuv gives the program /dev/null to read, and reports a missing one as if it were the program. */
+/* libuv gives the program /dev/null to read, and reports a missing one as if it were the program.
+ */
 static int explain_failure(const char *program, int code, struct error *err)
 {
     cleanup_close int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
