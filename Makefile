@@ -39,7 +39,7 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps known-suites build image test bed e2e run bench soak format lint fuzz matrix manifest install clean
+.PHONY: help deps known-suites build image test bed e2e run bench soak format lint fuzz matrix manifest picture install clean
 
 help: ## this list
 	@echo 'Targets:'
@@ -97,6 +97,9 @@ format: | need-lint ## lay out the C sources
 
 manifest: ## deploy/gpuslice.yml from the chart
 	@tools/manifest >deploy/gpuslice.yml.new && mv deploy/gpuslice.yml.new deploy/gpuslice.yml
+
+picture: build | need-run ## doc/picture.svg, README's, from a session that is really run
+	@tools/picture
 
 install: build ## into DESTDIR and PREFIX
 	@meson configure build -Dprefix=$(PREFIX)

@@ -25,6 +25,8 @@ gpus:
 faults:
 - {gpu: 1, lost: true}
 '''
+NO_MEMORY = LOST.replace('lost: true', 'call: nvmlDeviceGetMemoryInfo, error: NOT_SUPPORTED').rstrip() + \
+    '\n- {gpu: 1, call: nvmlDeviceGetMemoryInfo_v2, error: NOT_SUPPORTED}\n'
 SLICED = 'version: v1\nsharing: {{timeSlicing: {{{more}resources: [{{name: nvidia.com/gpu, replicas: {n}{rename}}}]}}}}\n'
 SEVERAL_KEYS = '''
 apiVersion: v1
@@ -144,6 +146,12 @@ def test_a_lost_gpu_is_shown_as_unknown(short_path, files):
     assert done.returncode == 0, done.stderr
     assert 'machine lost.yaml: 2 x Tesla V100-SXM2-16GB, unknown' in done.stdout
     assert 'GPU 1 left out: ' in done.stdout and '4 of 8 pods are running' in done.stdout
+
+
+def test_memory_that_the_driver_does_not_tell(short_path, files):
+    done = run(short_path, MACHINE=written(files / 'm.yaml', NO_MEMORY))
+    assert done.returncode == 0 and '8 of 8 pods are running' in done.stdout, done.stderr
+    assert len(re.findall('Running  1 .* unknown$', done.stdout, re.M)) == 4
 
 
 @pytest.mark.parametrize('config, resource', [
@@ -347,3 +355,13 @@ def test_a_kill_leaves_nothing(short_path, victims):
             demo.terminate()
             demo.communicate(timeout=PATIENCE_S)
         eventually(lambda: not list(short_path.iterdir()), 'no file is left')
+
+
+def test_the_picture_is_what_is_shown(short_path, files):
+    """README's, but for times and names of the machine; `make picture` draws it again."""
+    tool, env = ROOT / 'tools/picture', environment(short_path)
+    subprocess.run([tool, files / 'new.svg'], env=env, check=True, timeout=2 * PATIENCE_S)
+    drawn, kept = (subprocess.run([tool, '--text', path], env=env, check=True, capture_output=True, text=True).stdout
+                   for path in (files / 'new.svg', ROOT / 'doc/picture.svg'))
+    assert kept == drawn, '`make picture` brings doc/picture.svg up to date'
+    assert '16          12 ' in drawn and drawn.count('Running') == 8 and max(map(len, drawn.splitlines())) <= WIDTH
