@@ -54,8 +54,13 @@ static void recall(struct nodeconfig *config)
     cleanup_free char *data = NULL;
     char *rest, *label, *taken;
     size_t size;
+    struct error err = ERROR_INIT;
+    int r = file_read(config->remembered, LABEL_MAX, &data, &size, &err);
 
-    if (file_read(config->remembered, LABEL_MAX, &data, &size, NULL) < 0)
+    if (r < 0 && r != -ENOENT)
+        log_warning("the remembered label of this node is unreadable and ignored", "reason",
+                    error_text(&err));
+    if (r < 0)
         return;
     rest = data;
     label = strsep(&rest, "\n");
@@ -63,6 +68,8 @@ static void recall(struct nodeconfig *config)
     config->label = *label == '=' ? strdup(label + 1) : NULL;
     config->taken = taken && *taken ? strdup(taken) : NULL;
     config->label_known = true;
+    log_info("using this node's label as remembered, until the cluster reports it", "label",
+             config->flags->node_label, "value", config->label, "last_used", config->taken);
 }
 
 static void remember(const struct nodeconfig *config)

@@ -374,6 +374,7 @@ def test_a_restart_remembers_the_label(node, cluster):
     agent.end(signal.SIGKILL)
     cluster.greet = None  # the API server is away
     agent = start_by_folder(node, folder, '--fallback-strategies=named')
+    agent.wait_line('label as remembered.*value=four.*last_used=four')
     agent.wait_line('every resource is registered')
     node.wait_allocatable(16)
     assert agent.count('has not reported this node.s label|treating it as unset') == 0  # nor was that waited for
