@@ -30,6 +30,9 @@ setup_build-o3       := $(checked) -Doptimization=3 -Ddebug=false
 setup_build-clang    := $(checked)
 setup_build-tsan     := $(checked) -Db_lundef=false -Db_sanitize=thread
 setup_build-arm64    := $(checked) --cross-file build-tools/arm64/cross.ini
+# What is released; `make release` makes both.
+setup_build-release  := $(checked) -Dreproducible=true
+setup_build-release-arm64 := $(checked) -Dreproducible=true --cross-file build-tools/arm64/cross.ini
 # The whole tree tells the fuzzers which way an input took; without that they would guess blindly.
 setup_build-fuzz     := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link' -Db_lundef=false -Db_sanitize=address,undefined -Dfuzz=true
 
@@ -39,7 +42,7 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps known-suites build image test bed e2e run bench soak format lint fuzz matrix manifest picture install clean
+.PHONY: help deps known-suites build image release test bed e2e run bench soak format lint fuzz matrix manifest picture install clean
 
 help: ## this list
 	@echo 'Targets:'
@@ -68,6 +71,12 @@ image: build ## the container image, as build/image/gpuslice.tar
 # A name that is no suite is answered at once, where the answer needs nothing installed.
 known-suites:
 	@[ -z "$(SUITES)" ] || [ ! -x /usr/bin/python3 ] || tools/run-tests --known $(SUITES)
+
+# RELEASE is the folder; what is in it goes first.
+RELEASE ?= build-release/out
+release: build-release build-release-arm64 ## images (amd64, arm64), chart, manifest by digest, SBOM and checksums; the same commit, the same bytes
+	@rm -rf "$(RELEASE)"
+	@tools/release --output "$(RELEASE)" --build build-release:/ --build build-release-arm64:build-tools/arm64/sysroot $(if $(IMAGE),--name $(IMAGE))
 
 # An image holds no sanitizers, so its suite looks at the other build.
 test: known-suites build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
@@ -163,9 +172,9 @@ $(folders):
 $(folders:%=unit-%): unit-%: %
 	@tools/run-tests $* unit fuzz
 
-build-asan build-o3 build-tsan: | need-build
+build-asan build-o3 build-tsan build-release: | need-build
 build-clang build-fuzz: | need-lint
-build-arm64: | need-matrix build-tools/arm64/cross.ini
+build-arm64 build-release-arm64: | need-matrix build-tools/arm64/cross.ini
 
 build-tools/arm64/cross.ini: tools/cross-arm64 tools/packages | need-matrix
 	@tools/cross-arm64 $(@D)
