@@ -184,8 +184,7 @@ static const char *const nothing_to_serve[] = {
     [PCI_GPUS_NONE] = "",
     [PCI_GPUS_PASSED_THROUGH] = "the GPUs of this node are passed through to virtual machines, by ",
     [PCI_GPUS_TEGRA] = "the GPU of this node is a Tegra's, which this release does not serve",
-    [PCI_GPUS_WSL] = "this node is a WSL2 guest without NVIDIA's library; if Windows has an NVIDIA "
-                     "GPU, the pod needs NVIDIA's runtime (runtimeClassName)",
+    [PCI_GPUS_WSL] = "WSL2 without NVIDIA's library: the pod may need runtimeClassName: nvidia",
 };
 
 static void serve_nothing(struct driverwatch *watch, enum pci_gpus gpus, const char *driver)

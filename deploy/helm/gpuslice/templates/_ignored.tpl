@@ -41,7 +41,10 @@ chart that has no meaning here; a row counts when its word is written and is not
 {{-   $said = append $said "logVerbosity: write logLevel: debug, info, warning or error." }}
 {{- end }}
 {{- if eq (toString $values.deviceDiscoveryStrategy) "tegra" }}
-{{-   $said = append $said "deviceDiscoveryStrategy tegra: the agent takes it and warns; Tegra's GPUs are not sliced in this release." }}
+{{-   $said = append $said "deviceDiscoveryStrategy tegra: the agent takes it and warns; Tegra's GPUs are not sliced in this release. Write auto or nvml." }}
+{{- end }}
+{{- if eq (toString $values.deviceDiscoveryStrategy) "vfio" }}
+{{-   $said = append $said "deviceDiscoveryStrategy vfio: the agent takes it and warns; GPUs that are passed through to virtual machines are not offered, and nodes that have no others are left alone. Write auto or nvml." }}
 {{- end }}
 {{- if and (hasKey $values.devicePlugin "containers") (omit $values.devicePlugin.containers "main") }}
 {{-   $said = append $said (printf "devicePlugin.containers.{%s}: main stands for the agent's container, and there is no other of these." (omit $values.devicePlugin.containers "main" | keys | sortAlpha | join ", ")) }}
