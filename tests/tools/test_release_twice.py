@@ -21,6 +21,7 @@ def copy_of_the_tree(folder):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_all_of_it_built_twice(tmp_path):
     """Two checkouts in folders of other names, both architectures: the same bytes."""
     outputs = []
