@@ -74,7 +74,7 @@ known-suites:
 
 # RELEASE is the folder; what is in it goes first.
 RELEASE ?= build-release/out
-release: build-release build-release-arm64 ## images (amd64, arm64), chart, manifest by digest, SBOM and checksums; the same commit, the same bytes
+release: build-release build-release-arm64 ## images, chart, manifest by digest, SBOM and checksums; always the same bytes
 	@rm -rf "$(RELEASE)"
 	@tools/release --output "$(RELEASE)" --build build-release:/ --build build-release-arm64:build-tools/arm64/sysroot $(if $(IMAGE),--name $(IMAGE))
 
