@@ -120,17 +120,30 @@ void problems_sort(struct problems *problems)
     }
 }
 
-void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
-                    size_t size)
+static void format(const struct problems *problems, const struct problem *problem,
+                   const char *severity, char *buffer, size_t size)
 {
     char place[32] = "";
 
     if (problem->at.line)
         snprintf(place, sizeof(place), ":%u:%u", problem->at.line, problem->at.column);
-    snprintf(buffer, size, "%s%s%s%s%s%s", problems->source ? problems->source : "", place,
-             problems->source || *place ? ": " : "", problem->path, *problem->path ? ": " : "",
-             problem->text);
+    snprintf(buffer, size, "%s%s%s%s%s%s%s%s", problems->source ? problems->source : "", place,
+             problems->source || *place ? ": " : "", severity, *severity ? ": " : "", problem->path,
+             *problem->path ? ": " : "", problem->text);
     str_drop_partial(buffer);
+    str_make_line(buffer); /* a file may have any name */
+}
+
+void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
+                    size_t size)
+{
+    format(problems, problem, "", buffer, size);
+}
+
+void problem_format_severe(const struct problems *problems, const struct problem *problem,
+                           char *buffer, size_t size)
+{
+    format(problems, problem, problem_severity_name(problem->severity), buffer, size);
 }
 
 void problems_describe(const struct problems *problems, char *buffer, size_t size)

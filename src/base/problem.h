@@ -70,6 +70,10 @@ void problems_sort(struct problems *problems);
 void problem_format(const struct problems *problems, const struct problem *problem, char *buffer,
                     size_t size);
 
+/* The same with its severity, as compilers write it: `file:line:column: error: path: sentence`. */
+void problem_format_severe(const struct problems *problems, const struct problem *problem,
+                           char *buffer, size_t size);
+
 /* The first error as one line, and how many more there are: "x.yaml:4:7: path: sentence (and 2 more
  * problems)"; "" without an error. */
 void problems_describe(const struct problems *problems, char *buffer, size_t size);

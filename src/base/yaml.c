@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/yamlerror.h"
 
 /* Aliases may repeat a long scalar once per node, so text has its own budget. */
 enum { MAX_TEXT_BYTES = 4 * YAML_MAX_BYTES, MAX_ANCHORS = 1024 };
@@ -114,12 +115,32 @@ static const char *line_end(const char *p, const char *end)
     return p;
 }
 
+static const char *skip_byte_order_mark(const char *data, size_t size)
+{
+    return size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0 ? data + 3 : data;
+}
+
+bool yaml_find_line(const char *data, size_t size, unsigned line, const char **ret_start,
+                    size_t *ret_length)
+{
+    const char *p = skip_byte_order_mark(data, size), *end = data + size, *stop;
+
+    for (unsigned n = 1; n < line; n++) {
+        p = line_end(p, end);
+        if (p == end)
+            return false;
+        p += line_break(p, end);
+    }
+    stop = line_end(p, end);
+    *ret_start = p;
+    *ret_length = (size_t)(stop - p);
+    return line > 0;
+}
+
 static int find_lines(struct loader *l)
 {
-    const char *p = l->data, *end = l->data + l->size;
+    const char *p = skip_byte_order_mark(l->data, l->size), *end = l->data + l->size;
 
-    if (l->size >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
-        p += 3;
     for (;;) {
         const char **line =
             array_push(&l->lines, &l->n_lines, &l->lines_capacity, sizeof(*l->lines));
@@ -161,19 +182,18 @@ static bool is_tab(const struct loader *l, yaml_mark_t mark)
 static int syntax_error(struct loader *l)
 {
     const yaml_parser_t *p = &l->parser;
+    const bool is_byte = p->error == YAML_READER_ERROR;
+    struct position at =
+        is_byte ? place_of_byte(l, p->problem_offset) : place_of(l, p->problem_mark);
+    char sentence[256];
 
     if (p->error == YAML_MEMORY_ERROR)
         return -ENOMEM;
-    if (p->error == YAML_READER_ERROR)
-        return fail_at(l, place_of_byte(l, p->problem_offset), "not UTF-8 text: %s", p->problem);
-    if (is_tab(l, p->problem_mark))
-        return fail_at(l, place_of(l, p->problem_mark),
-                       "YAML does not allow tabs for indentation; use spaces instead");
-    if (p->context)
-        return fail_at(l, place_of(l, p->problem_mark),
-                       "not valid YAML: %s %s that began at line %u", p->problem, p->context,
-                       place_of(l, p->context_mark).line);
-    return fail_at(l, place_of(l, p->problem_mark), "not valid YAML: %s", p->problem);
+    if (!is_byte && is_tab(l, p->problem_mark))
+        return fail_at(l, at, "YAML does not allow tabs for indentation; use spaces instead");
+    yamlerror_format(p->problem, p->context, place_of(l, p->context_mark).line, sentence,
+                     sizeof(sentence));
+    return fail_at(l, at, "%s%s", is_byte ? "" : "not valid YAML: ", sentence);
 }
 
 static int next_event(struct loader *l, yaml_event_t *event)
@@ -396,6 +416,7 @@ static int load_scalar(struct loader *l, const yaml_event_t *event, struct yaml 
     node->kind = YAML_SCALAR;
     node->quoted = is_string;
     node->block = style == YAML_LITERAL_SCALAR_STYLE;
+    node->folded = style == YAML_FOLDED_SCALAR_STYLE;
     node->text = strdup(value);
     if (!node->text)
         return -ENOMEM;
@@ -738,6 +759,16 @@ void yaml_free(struct yaml *documents, size_t n_documents)
     for (size_t i = 0; i < n_documents; i++)
         node_deinit(&documents[i]);
     free(documents);
+}
+
+bool yaml_is_empty(const struct yaml *node)
+{
+    if (node->kind == YAML_SCALAR)
+        return false;
+    for (size_t i = 0; i < node->n_children; i++)
+        if (!yaml_is_empty(&node->children[i]))
+            return false;
+    return true;
 }
 
 const struct yaml *yaml_get(const struct yaml *map, const char *key)

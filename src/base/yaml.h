@@ -27,6 +27,7 @@ struct yaml {
     char *text;             /* YAML_SCALAR: its text, unescaped; else NULL */
     bool quoted; /* written in quotes or as a block: always a string, never null or a number */
     bool block;  /* a literal block (`|`): text starts on the line after `at`, see content_at */
+    bool folded; /* a folded block (`>`): its line breaks have become spaces */
     struct position
         content_at; /* position of its first character: blocks and one-line texts, else {0,0} (a
                        document inside then counts positions from its own start) */
@@ -49,6 +50,14 @@ int yaml_parse(const char *data, size_t size, struct position origin, struct pro
  * exports a yaml_free of its own and would call ours.
  */
 void yaml_free(struct yaml *documents, size_t n_documents) __asm__("gpuslice_yaml_free");
+
+/* The bytes of one line (from 1) without its line break, by the rules that positions are counted
+ * by. False if there are fewer lines. */
+bool yaml_find_line(const char *data, size_t size, unsigned line, const char **ret_start,
+                    size_t *ret_length);
+
+/* True if there is no scalar in it: null, {}, [], and maps and lists of nothing else. */
+bool yaml_is_empty(const struct yaml *node);
 
 /* The child of a map with exactly this key, or NULL (also if `map` is NULL or not a map). */
 const struct yaml *yaml_get(const struct yaml *map, const char *key);

@@ -32,6 +32,25 @@ static void parse_inner(const struct yaml *node)
         parse_inner(&node->children[i]);
 }
 
+/* No fault is said in libyaml's words: those are "did not find", "could not find" and "found". */
+static void check_words(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->n_items; i++)
+        if (strstr(problems->items[i].text, "not find ") ||
+            strstr(problems->items[i].text, "valid YAML: found"))
+            abort();
+}
+
+static void check_lines(const char *data, size_t size)
+{
+    const char *start;
+    size_t length;
+
+    for (unsigned line = 1; yaml_find_line(data, size, line, &start, &length); line++)
+        if (start < data || start + length > data + size || line > size + 1)
+            abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -42,6 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if ((r == 0) == (problems_count(&problems, PROBLEM_ERROR) > 0))
         abort();
+    check_words(&problems);
+    if (size < 4096)
+        check_lines((const char *)data, size);
     for (size_t i = 0; r == 0 && i < n_documents; i++) {
         check_places(&documents[i], size);
         parse_inner(&documents[i]);
