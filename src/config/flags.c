@@ -148,7 +148,7 @@ static void report_unknown_flag(struct parse *parse, const char *name, size_t le
         }
     }
     snprintf(word, sizeof(word), "%.*s", length < 79 ? (int)length : 79, name);
-    snprintf(origin, sizeof(origin), "--%s", show(word).text);
+    snprintf(origin, sizeof(origin), "%s%s", length == 1 ? "-" : "--", show(word).text);
     near = str_suggest(word, candidates, n);
     PROBLEM(parse, PROBLEM_ERROR, origin, "unknown flag; %s%s%s",
             near ? "did you mean --" : "see --help", near ? near : "", near ? "?" : "");
@@ -183,6 +183,8 @@ static int read_flag(struct parse *parse, int argc, char *const argv[], int *at)
 
     if (i == config_schema.n_options) {
         report_unknown_flag(parse, name, length);
+        /* What follows is its value: a second complaint about that would only confuse. */
+        *at += !name[length] && *at + 1 < argc && argv[*at + 1][0] != '-';
         return 0;
     }
     snprintf(origin, sizeof(origin), "%s%.*s", length == 1 ? "-" : "--", (int)length, name);

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/file.h"
-#include "base/text.h"
 #include "config/manifest.h"
 #include "config/nodeinfo.h"
 #include "config/options.h"
 #include "config/overrides.h"
+#include "config/sharing.h"
 #include "slice/select.h"
 
 /* The default of NVIDIA's Helm chart; their plugin itself has no default and refuses to start. */
@@ -103,36 +104,80 @@ static int finish(struct reader *reader, struct config *config)
     return fill_in(reader, config, mps);
 }
 
-static int read_document(struct reader *reader, const char *data, size_t size, const char *key,
-                         struct config *config)
+/* An empty file is the configuration "all defaults", and more often an accident: a template that
+ * rendered nothing, a pipe whose first command failed. */
+static void report_empty(struct reader *reader, const struct manifest_choice *choice,
+                         const struct yaml *document)
 {
-    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
-    int r = manifest_read(reader, data, size, key, &manifest);
+    struct position at = {1, 1};
 
-    if (r < 0 || !manifest.config)
-        return r;
-    return schema_read(reader, &config_schema, "", manifest.config, config);
+    if (document ? !yaml_is_empty(document) : !reader->problems->source)
+        return;
+    if (document || choice)
+        at = document ? document->at : choice->value->at;
+    reader_warning(reader, at,
+                   "nothing is configured here, so each GPU is offered whole; 'version: v1' says "
+                   "so on purpose");
 }
 
-static int read_all(struct reader *reader, const char *data, size_t size, const char *key,
-                    const struct config_overrides *overrides, struct config **ret_config)
+/* From the defaults to the finished configuration; choice NULL = all defaults. */
+static int read_choice(struct reader *reader, const struct manifest_choice *choice,
+                       const struct config_overrides *overrides, struct config **ret_config)
 {
+    cleanup_manifest_tree struct manifest_tree tree = {.inner = NULL};
     cleanup_config struct config *config = calloc(1, sizeof(*config));
+    const size_t n_before = reader->problems->n_items;
     int r;
 
     if (!config)
         return -ENOMEM;
+    reader->reported_not_yet = NULL;
     r = schema_set_defaults(&config_schema, OPTION_CONFIG, config);
-    if (r == 0)
-        r = read_document(reader, data, size, key, config);
+    if (r == 0 && choice)
+        r = manifest_open(reader, choice, &tree);
+    if (r == 0 && tree.config)
+        r = schema_read(reader, &config_schema, "", tree.config, config);
+    if (r == 0 && reader->strictness == CONFIG_CHECK && reader->problems->n_items == n_before)
+        report_empty(reader, choice, tree.config);
     if (r == 0)
         r = config_overrides_apply(overrides, config);
     if (r == 0)
         r = finish(reader, config);
     if (r < 0)
         return r;
+    sharing_drop_refused(&config->policy);
     *ret_config = TAKE_PTR(config);
     return 0;
+}
+
+static struct manifest_request what_to_find(const struct config_request *request, bool every)
+{
+    return (struct manifest_request){.may_have_none = request->may_have_none,
+                                     .key = request->key && *request->key ? request->key : NULL,
+                                     .every = every};
+}
+
+static struct reader new_reader(const struct config_request *request, struct problems *problems)
+{
+    return (struct reader){
+        .problems = problems, .strictness = request->strictness, .root = &config_schema};
+}
+
+static int read_one(struct reader *reader, const char *data, size_t size,
+                    const struct config_request *request, struct config **ret_config)
+{
+    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
+    const struct manifest_request wanted = what_to_find(request, false);
+    size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
+    int r = manifest_read(reader, data, size, &wanted, &manifest);
+    bool is_refused = problems_count(reader->problems, PROBLEM_ERROR) > n_errors;
+
+    if (r < 0)
+        return r;
+    if (is_refused && !manifest.n_choices)
+        return 0;
+    return read_choice(reader, manifest.n_choices ? manifest.choices : NULL, request->overrides,
+                       ret_config);
 }
 
 int config_parse(const char *data, size_t size, const struct config_request *request,
@@ -140,16 +185,14 @@ int config_parse(const char *data, size_t size, const struct config_request *req
 {
     cleanup_problems struct problems unseen = PROBLEMS_INIT;
     cleanup_config struct config *config = NULL;
-    struct reader reader = {.problems = problems ? problems : &unseen,
-                            .strictness = request->strictness};
+    struct reader reader = new_reader(request, problems ? problems : &unseen);
     const char *source = request->source && *request->source ? request->source : NULL;
-    const char *key = request->key && *request->key ? request->key : NULL;
     size_t before = problems_count(reader.problems, PROBLEM_ERROR), n_errors;
     char line[400];
     int r = source ? problems_set_source(reader.problems, source) : 0;
 
     if (r == 0)
-        r = read_all(&reader, data, size, key, request->overrides, &config);
+        r = read_one(&reader, data, size, request, &config);
     if (r < 0)
         return error_set_errno(err, r, "cannot read %s", source ? source : "the configuration");
     problems_sort(reader.problems);
@@ -160,6 +203,80 @@ int config_parse(const char *data, size_t size, const struct config_request *req
     }
     *ret_config = TAKE_PTR(config);
     return 0;
+}
+
+void config_list_deinit(struct config_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        config_free(list->items[i].config);
+    free(list->items);
+    *list = (struct config_list)CONFIG_LIST_INIT;
+}
+
+static int add_item(struct reader *reader, const struct manifest_choice *choice,
+                    const struct config_overrides *overrides, struct config_list *list)
+{
+    struct config_item *item =
+        array_push(&list->items, &list->n_items, &list->capacity, sizeof(*item));
+
+    if (!item)
+        return -ENOMEM;
+    if (choice)
+        manifest_name(choice, item->name, sizeof(item->name));
+    return read_choice(reader, choice, overrides, &item->config);
+}
+
+static int read_every(struct reader *reader, const char *data, size_t size,
+                      const struct config_request *request, struct config_list *list)
+{
+    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
+    const struct manifest_request wanted = what_to_find(request, true);
+    const size_t n_problems = reader->problems->n_items;
+    int r = manifest_read(reader, data, size, &wanted, &manifest);
+
+    if (r == 0 && !manifest.n_choices && reader->problems->n_items == n_problems)
+        return add_item(reader, NULL, request->overrides, list);
+    for (size_t i = 0; i < manifest.n_choices && r == 0; i++)
+        r = add_item(reader, &manifest.choices[i], request->overrides, list);
+    return r;
+}
+
+int config_parse_every(const char *data, size_t size, const struct config_request *request,
+                       struct problems *problems, struct config_list *ret_list, struct error *err)
+{
+    cleanup_config_list struct config_list list = CONFIG_LIST_INIT;
+    struct reader reader = new_reader(request, problems);
+    const char *source = request->source && *request->source ? request->source : NULL;
+    int r = source ? problems_set_source(problems, source) : 0;
+
+    if (r == 0)
+        r = read_every(&reader, data, size, request, &list);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot read %s", source ? source : "the configuration");
+    problems_sort(problems);
+    *ret_list = list;
+    list = (struct config_list)CONFIG_LIST_INIT;
+    return 0;
+}
+
+int config_list_keys(const char *data, size_t size, struct text *out)
+{
+    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
+    cleanup_problems struct problems unseen = PROBLEMS_INIT;
+    struct reader reader = {.problems = &unseen};
+    int r =
+        manifest_read(&reader, data, size, &(struct manifest_request){.every = true}, &manifest);
+
+    for (size_t i = 0; i < manifest.n_choices && r == 0; i++) {
+        const char *key = manifest.choices[i].value->key;
+        bool is_new = key != NULL;
+
+        for (size_t j = 0; j < i && is_new; j++)
+            is_new = !str_equal(key, manifest.choices[j].value->key);
+        if (is_new)
+            text_addf(out, "%s\n", show(key).text);
+    }
+    return r;
 }
 
 int config_load(const struct config_request *request, struct problems *problems,

@@ -10,10 +10,12 @@
  * at the first one.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
 #include "base/problem.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "config/overrides.h"
 
@@ -22,6 +24,7 @@ struct config_request {
     const char *key;    /* the data key of a ConfigMap manifest; NULL or "" = its only key */
     enum config_strictness strictness;
     const struct config_overrides *overrides; /* of flags and environment, or NULL */
+    bool may_have_none; /* a file with nothing but manifests of others is a note, not an error */
 };
 
 /*
@@ -37,3 +40,32 @@ int config_parse(const char *data, size_t size, const struct config_request *req
                  struct problems *problems, struct config **ret_config, struct error *err);
 
 void config_free(struct config *config);
+
+/*
+ * Every configuration of a file, for `gpuslice check`: of each key of a ConfigMap, of each
+ * ConfigMap. One with errors is there as well, without the options that were refused, so that what
+ * does not fit a machine can be reported in addition; it is no configuration to run with.
+ */
+struct config_list {
+    struct config_item {
+        char name[200]; /* "any of kube-system/plugin"; "" if it is the whole file */
+        struct config *config;
+    } * items;
+    size_t n_items, capacity;
+};
+
+#define CONFIG_LIST_INIT \
+    {                    \
+        .items = NULL    \
+    }
+
+void config_list_deinit(struct config_list *list);
+#define cleanup_config_list cleanup(config_list_deinit)
+
+/* As config_parse, but errors are only in `problems`. Without a key in the request, of every key.
+ * 0, or -ENOMEM with err. */
+int config_parse_every(const char *data, size_t size, const struct config_request *request,
+                       struct problems *problems, struct config_list *ret_list, struct error *err);
+
+/* The keys of a file's ConfigMaps or values, one per line, without duplicates (for shells). */
+int config_list_keys(const char *data, size_t size, struct text *out);

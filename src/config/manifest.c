@@ -6,50 +6,134 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "config/helmvalues.h"
+#include "config/options.h"
 
 /* What was found while walking the documents. */
 struct search {
     struct reader *reader;
-    const char *key;
-    const struct yaml *bare;  /* the first document that is not a manifest */
-    const struct yaml *value; /* the chosen value of a ConfigMap's data */
-    const struct yaml *map;   /* the first ConfigMap */
-    const struct yaml *other; /* the first manifest of another kind */
-    const struct yaml *list;  /* the first list of manifests */
-    size_t n_values;          /* how many candidate values there are */
-    struct text names;        /* their keys, for the error message */
-    bool failed;              /* an error was reported that explains why nothing was found */
+    struct manifest *manifest;
+    const char *key;               /* the requested one, or NULL */
+    const struct yaml *bare;       /* the first document that is not a manifest */
+    const struct yaml *map;        /* the first ConfigMap, or the values */
+    const struct yaml *other;      /* the first manifest of another kind */
+    const struct yaml *list;       /* the first list of manifests */
+    const char *chosen;            /* of values: the default of several texts */
+    size_t n_others, n_maps;       /* manifests of another kind, ConfigMaps */
+    struct text names;             /* all keys, for the error message */
+    enum problem_severity if_none; /* for a file of others */
+    bool has_values, failed;       /* failed: an error was reported that explains an empty result */
 };
 
 void manifest_deinit(struct manifest *manifest)
 {
     yaml_free(manifest->documents, manifest->n_documents);
-    yaml_free(manifest->inner, manifest->n_inner);
+    free(manifest->choices);
     *manifest = (struct manifest)MANIFEST_INIT;
 }
 
-static bool is_manifest(const struct yaml *document)
+void manifest_tree_deinit(struct manifest_tree *tree)
 {
-    return yaml_get(document, "apiVersion") && yaml_get(document, "kind");
+    yaml_free(tree->inner, tree->n_inner);
+    *tree = (struct manifest_tree){.inner = NULL};
 }
 
-static void visit_value(struct search *search, const struct yaml *value)
+/* "kube-system/plugin" */
+static struct shown name_of_map(const struct yaml *map)
 {
-    bool wanted = !search->key || str_equal(search->key, value->key);
+    const struct yaml *metadata = yaml_get(map, "metadata");
+    const char *name = yaml_get_text(metadata, "name");
+    const char *namespace = yaml_get_text(metadata, "namespace");
+    char text[160];
 
-    if (search->names.length < 200)
-        text_addf(&search->names, "%s%s", search->names.length ? ", " : "", show(value->key).text);
-    if (!wanted)
-        return;
-    search->n_values++;
-    if (!search->value)
-        search->value = value;
+    if (!name)
+        snprintf(text, sizeof(text), "the ConfigMap at line %u", map->at.line);
+    else
+        snprintf(text, sizeof(text), "%.70s%s%.70s", namespace ? namespace : "",
+                 namespace ? "/" : "", name);
+    return show(text);
 }
 
-static void visit_config_map(struct search *search, const struct yaml *map)
+void manifest_name(const struct manifest_choice *choice, char *buffer, size_t size)
+{
+    if (!choice->owner)
+        snprintf(buffer, size, "%s", "");
+    else if (str_equal(choice->section, "data"))
+        snprintf(buffer, size, "%s of %s", show(choice->value->key).text,
+                 name_of_map(choice->owner).text);
+    else
+        snprintf(buffer, size, "%s.%s", choice->section, show(choice->value->key).text);
+}
+
+/* True if a line of the text begins with a key of the schema, or if it has one in braces. */
+static bool looks_like_configuration(const char *text)
+{
+    static const char *const keys[] = {"version", "flags", "sharing", "resources", "gpuslice"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        const char *at = text;
+
+        for (; (at = strcasestr(at, keys[i])); at++) {
+            const char *end = at + strlen(keys[i]);
+
+            end += strspn(end, "\" ");
+            if (*end == ':' && (at == text || strchr("\n\"{,", at[-1])))
+                return true;
+        }
+    }
+    return false;
+}
+
+static int add_choice(struct search *search, const struct manifest_choice *choice)
+{
+    struct manifest *manifest = search->manifest;
+    struct manifest_choice *slot;
+
+    if (manifest->n_choices == MANIFEST_MAX_CHOICES) {
+        reader_error(search->reader, choice->value->at,
+                     "more than %d configurations in one file; split it", MANIFEST_MAX_CHOICES);
+        search->failed = true;
+        return 0;
+    }
+    slot = array_push(&manifest->choices, &manifest->n_choices, &manifest->capacity, sizeof(*slot));
+    if (!slot)
+        return -ENOMEM;
+    *slot = *choice;
+    return 0;
+}
+
+/* Every text of a ConfigMap's data or of the values. */
+static int visit_texts(struct search *search, const struct yaml *owner, const struct yaml *texts,
+                       const char *section)
+{
+    bool is_foreign = str_equal(section, "data");
+    size_t first = search->manifest->n_choices;
+
+    for (size_t i = 0; i < texts->n_children && !search->failed; i++) {
+        const struct yaml *value = &texts->children[i];
+        int r;
+
+        if (search->names.length < 200)
+            text_addf(&search->names, "%s%s", search->names.length ? ", " : "",
+                      show(value->key).text);
+        if (value->kind != YAML_SCALAR || looks_like_configuration(value->text))
+            is_foreign = false;
+        if (search->key && !str_equal(search->key, value->key))
+            continue;
+        r = add_choice(search, &(struct manifest_choice){value, owner, section, false});
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = first; i < search->manifest->n_choices; i++)
+        search->manifest->choices[i].is_foreign = is_foreign && !search->key;
+    return 0;
+}
+
+static int visit_config_map(struct search *search, const struct yaml *map)
 {
     const struct yaml *data = yaml_get(map, "data"), *binary = yaml_get(map, "binaryData");
 
+    search->n_maps++;
     if (!search->map)
         search->map = map;
     if (data && data->kind != YAML_MAP && data->kind != YAML_NULL) {
@@ -60,54 +144,127 @@ static void visit_config_map(struct search *search, const struct yaml *map)
     if (binary && binary->kind != YAML_NULL)
         reader_report(search->reader, reader_lenient(search->reader), binary->key_at,
                       "binaryData is not read; put the configuration under 'data' as text");
-    if (!data || data->kind != YAML_MAP)
-        return;
-    for (size_t i = 0; i < data->n_children; i++)
-        visit_value(search, &data->children[i]);
+    return data && data->kind == YAML_MAP ? visit_texts(search, map, data, "data") : 0;
 }
 
-static void visit(struct search *search, const struct yaml *document);
-
-static void visit_items(struct search *search, const struct yaml *items)
+static int visit_values(struct search *search, const struct yaml *document,
+                        const struct helm_values *values)
 {
-    if (!items || items->kind != YAML_LIST)
-        return;
-    for (size_t i = 0; i < items->n_children; i++)
-        visit(search, &items->children[i]);
+    search->has_values = true;
+    if (!search->map)
+        search->map = document;
+    if (!values->map) {
+        if (values->config_map_name)
+            reader_report(search->reader, search->if_none, document->at,
+                          "these are values of a Helm chart ('%s'); the configuration is in the "
+                          "ConfigMap '%s' that config.name names: check that",
+                          values->evidence, show(values->config_map_name).text);
+        else
+            reader_report(search->reader, search->if_none, document->at,
+                          "these are values of a Helm chart ('%s') without a configuration; it "
+                          "belongs at config.map.NAME, as text: 'NAME: |'",
+                          values->evidence);
+        search->failed = true;
+        return 0;
+    }
+    search->chosen = values->chosen;
+    memcpy(search->manifest->sections, values->path, sizeof(values->path));
+    return visit_texts(search, document, values->map, search->manifest->sections);
 }
 
-static void visit(struct search *search, const struct yaml *document)
+static int visit(struct search *search, const struct yaml *document);
+
+static int visit_items(struct search *search, const struct yaml *items)
+{
+    int r = 0;
+
+    for (size_t i = 0; items && items->kind == YAML_LIST && i < items->n_children && r == 0; i++)
+        r = visit(search, &items->children[i]);
+    return r;
+}
+
+static int visit_bare(struct search *search, const struct yaml *document)
+{
+    struct helm_values values;
+
+    if (helmvalues_find(document, &values))
+        return visit_values(search, document, &values);
+    if (search->bare)
+        reader_report(search->reader, reader_lenient(search->reader), document->at,
+                      "a second document after the one at line %u; only the first is read",
+                      search->bare->at.line);
+    else
+        search->bare = document;
+    return 0;
+}
+
+/* Reports what is missing or misspelt of a ConfigMap's first lines, which kubectl would refuse. */
+static void check_head(struct search *search, const struct yaml *document)
+{
+    const struct yaml *version = yaml_get(document, "apiVersion"),
+                      *kind = yaml_get(document, "kind");
+
+    if (!kind)
+        reader_error(search->reader, document->at,
+                     "'kind' is missing; a ConfigMap has kind: ConfigMap");
+    else if (!str_equal(kind->text, "ConfigMap"))
+        reader_error(search->reader, kind->at, "write kind: ConfigMap, not '%s'",
+                     show(kind->text).text);
+    if (!version)
+        reader_error(search->reader, document->at,
+                     "'apiVersion' is missing; a ConfigMap has apiVersion: v1");
+    else if (!version->text || !str_equal(version->text, "v1"))
+        reader_report(search->reader, reader_lenient(search->reader), version->at,
+                      "a ConfigMap has apiVersion: v1, not %s", show_node(version).text);
+}
+
+static bool means_config_map(const struct yaml *document)
+{
+    const char *kind = yaml_get_text(document, "kind");
+    const struct yaml *data = yaml_get(document, "data");
+
+    if (kind)
+        return strcasecmp(kind, "ConfigMap") == 0;
+    return yaml_get(document, "apiVersion") && !yaml_get(document, "kind") &&
+           (yaml_get(document, "metadata") || (data && data->kind == YAML_MAP));
+}
+
+static int visit(struct search *search, const struct yaml *document)
 {
     const char *kind = yaml_get_text(document, "kind");
 
     if (document->kind == YAML_NULL)
-        return;
-    if (!is_manifest(document)) {
-        if (search->bare)
-            reader_report(search->reader, reader_lenient(search->reader), document->at,
-                          "a second document after the one at line %u; only the first is read",
-                          search->bare->at.line);
-        else
-            search->bare = document;
-    } else if (kind && str_equal(kind, "ConfigMap")) {
-        visit_config_map(search, document);
-    } else if (kind && str_ends_with(kind, "List")) {
-        search->list = search->list ? search->list : document;
-        visit_items(search, yaml_get(document, "items"));
-    } else if (!search->other) {
-        search->other = document;
+        return 0;
+    if (means_config_map(document)) {
+        check_head(search, document);
+        return visit_config_map(search, document);
     }
+    if (!yaml_get(document, "apiVersion") || !yaml_get(document, "kind"))
+        return visit_bare(search, document);
+    if (kind && str_ends_with(kind, "List")) {
+        search->list = search->list ? search->list : document;
+        return visit_items(search, yaml_get(document, "items"));
+    }
+    search->n_others++;
+    search->other = search->other ? search->other : document;
+    return 0;
 }
 
 /* Parses the text under a data key, keeping its positions in the file. */
-static int read_inner(struct reader *reader, const struct yaml *value, struct manifest *manifest)
+static int read_inner(struct reader *reader, const struct yaml *value, struct manifest_tree *tree)
 {
     cleanup_problems struct problems inner = PROBLEMS_INIT;
     bool has_places = value->content_at.line > 0;
-    int r =
-        yaml_parse(value->text, strlen(value->text), value->content_at,
-                   has_places ? reader->problems : &inner, &manifest->inner, &manifest->n_inner);
+    int r = yaml_parse(value->text, strlen(value->text), value->content_at,
+                       has_places ? reader->problems : &inner, &tree->inner, &tree->n_inner);
 
+    if (r == -EBADMSG && value->folded) {
+        reader_error(
+            reader, value->at,
+            "'>' joins the lines of this text, so that it is no longer YAML; write '%s: |'",
+            show(value->key).text);
+        return 0;
+    }
     for (size_t i = 0; i < inner.n_items; i++)
         reader_error(reader, value->at, "in line %u of this text: %s", inner.items[i].at.line,
                      inner.items[i].text);
@@ -124,12 +281,13 @@ static void move_places(struct yaml *node, struct position at)
         move_places(&node->children[i], at);
 }
 
-static const struct yaml *choose_inner(struct reader *reader, const struct manifest *manifest)
+static const struct yaml *choose_inner(struct reader *reader, const struct manifest_tree *tree)
 {
     const struct yaml *chosen = NULL;
+    struct helm_values values;
 
-    for (size_t i = 0; i < manifest->n_inner; i++) {
-        const struct yaml *document = &manifest->inner[i];
+    for (size_t i = 0; i < tree->n_inner; i++) {
+        const struct yaml *document = &tree->inner[i];
 
         if (document->kind == YAML_NULL)
             continue;
@@ -140,15 +298,25 @@ static const struct yaml *choose_inner(struct reader *reader, const struct manif
         else
             chosen = document;
     }
-    if (!chosen || !is_manifest(chosen))
+    if (!chosen)
+        return NULL;
+    if (yaml_get(chosen, "apiVersion") && yaml_get(chosen, "kind"))
+        reader_error(reader, chosen->at,
+                     "a manifest inside the ConfigMap; put the configuration itself here");
+    else if (helmvalues_find(chosen, &values))
+        reader_error(reader, chosen->at,
+                     "values of a Helm chart ('%s') inside the ConfigMap; put the configuration "
+                     "itself here",
+                     values.evidence);
+    else
         return chosen;
-    reader_error(reader, chosen->at,
-                 "a manifest inside the ConfigMap; put the configuration itself here");
     return NULL;
 }
 
-static int read_value(struct reader *reader, const struct yaml *value, struct manifest *manifest)
+static int open_text(struct reader *reader, const struct manifest_choice *choice,
+                     struct manifest_tree *tree)
 {
+    const struct yaml *value = choice->value;
     int r;
 
     if (value->kind == YAML_NULL)
@@ -160,88 +328,208 @@ static int read_value(struct reader *reader, const struct yaml *value, struct ma
                      show_node(value).text, show(value->key).text);
         return 0;
     }
-    r = read_inner(reader, value, manifest);
+    r = read_inner(reader, value, tree);
     if (r < 0)
         return r;
     if (value->content_at.line == 0)
-        for (size_t i = 0; i < manifest->n_inner; i++)
-            move_places(&manifest->inner[i], value->at);
-    manifest->config = choose_inner(reader, manifest);
+        for (size_t i = 0; i < tree->n_inner; i++)
+            move_places(&tree->inner[i], value->at);
+    tree->config = choose_inner(reader, tree);
     return 0;
 }
 
-/* Reports why no value was chosen; false if one was. */
-static bool report_no_value(struct search *search)
+int manifest_open(struct reader *reader, const struct manifest_choice *choice,
+                  struct manifest_tree *ret_tree)
+{
+    struct manifest_tree tree = {.inner = NULL};
+    int r = 0;
+
+    if (choice->owner)
+        r = open_text(reader, choice, &tree);
+    else
+        tree.config = choice->value;
+    if (r < 0) {
+        manifest_tree_deinit(&tree);
+        return r;
+    }
+    *ret_tree = tree;
+    return 0;
+}
+
+static void report_other(struct search *search)
+{
+    const struct yaml *other = search->other;
+    struct shown kind =
+        show(yaml_get_text(other, "kind") ? yaml_get_text(other, "kind") : "manifest");
+
+    if (search->n_others > 1)
+        reader_report(search->reader, search->if_none, other->at,
+                      "none of these %zu manifests is a ConfigMap (the first is a %s); the "
+                      "configuration is a file or a ConfigMap",
+                      search->n_others, kind.text);
+    else
+        reader_report(search->reader, search->if_none, other->at,
+                      "a %s cannot be read; the configuration is a file or a ConfigMap", kind.text);
+}
+
+/* "any of a/x (line 1), any of b/x (line 9)" */
+static void list_choices(const struct manifest *manifest, struct text *out)
+{
+    for (size_t i = 0; i < manifest->n_choices && out->length < 300; i++) {
+        char name[200];
+
+        manifest_name(&manifest->choices[i], name, sizeof(name));
+        text_addf(out, "%s%s (line %u)", i ? ", " : "", name,
+                  manifest->choices[i].value->key_at.line);
+    }
+}
+
+static bool is_same_key_twice(const struct manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->n_choices; i++)
+        for (size_t j = 0; j < i; j++)
+            if (str_equal(manifest->choices[i].value->key, manifest->choices[j].value->key))
+                return true;
+    return false;
+}
+
+static void report_several(struct search *search)
+{
+    cleanup_text struct text choices = TEXT_INIT;
+    struct position at = search->map->at;
+
+    list_choices(search->manifest, &choices);
+    if (search->key)
+        reader_error(search->reader, at, "%zu ConfigMaps here have the key '%s': %s; keep one",
+                     search->manifest->n_choices, show(search->key).text, text_string(&choices));
+    else if (is_same_key_twice(search->manifest))
+        reader_error(search->reader, at,
+                     "several configurations: %s; keep one ConfigMap in the file, and choose one "
+                     "with --key",
+                     text_string(&choices));
+    else
+        reader_error(search->reader, at, "several configurations; choose one with --key: %s",
+                     text_string(&search->names));
+}
+
+/* Nothing was found: why. */
+static void report_none(struct search *search)
 {
     struct reader *reader = search->reader;
-    const struct yaml *other = search->other;
 
-    if (!search->map && !other)
+    if (!search->map && !search->other && search->list)
         reader_error(reader, search->list->at,
                      "the list contains no ConfigMap; add one under 'items'");
-    else if (!search->map)
-        reader_error(reader, other->at,
-                     "a %s cannot be read; the configuration is a file or a ConfigMap",
-                     show(yaml_get_text(other, "kind") ? yaml_get_text(other, "kind") : "").text);
-    else if (!*text_string(&search->names))
+    else if (!search->map && search->other)
+        report_other(search);
+    else if (search->map && !*text_string(&search->names))
         reader_error(reader, search->map->at,
                      "the ConfigMap has no data; put the configuration under a key of 'data'");
-    else if (search->key && search->n_values == 0)
-        reader_error(reader, search->map->at, "the ConfigMap has no key '%s', only: %s",
+    else if (search->map && search->key)
+        reader_error(reader, search->map->at, "the %s no key '%s', only: %s",
+                     search->has_values   ? "values have"
+                     : search->n_maps > 1 ? "ConfigMaps have"
+                                          : "ConfigMap has",
                      show(search->key).text, text_string(&search->names));
-    else if (search->n_values > 1 && search->key)
-        reader_error(reader, search->map->at,
-                     "%zu ConfigMaps here have the key '%s'; keep one in the file",
-                     search->n_values, show(search->key).text);
-    else if (search->n_values > 1)
-        reader_error(reader, search->map->at, "several configurations; choose one with --key: %s",
-                     text_string(&search->names));
-    else
-        return false;
-    return true;
+    else if (search->map)
+        reader_report(reader, search->if_none, search->map->at,
+                      "no ConfigMap here has a configuration (the first is %s)",
+                      name_of_map(search->map).text);
 }
 
-static int choose(struct search *search, struct manifest *manifest)
+/* Among other manifests, ConfigMaps of others are passed over. */
+static void drop_foreign(struct search *search)
+{
+    struct manifest *manifest = search->manifest;
+    const struct yaml *dropped = NULL;
+    size_t kept = 0;
+
+    if (search->n_maps + search->n_others < 2)
+        return;
+    for (size_t i = 0; i < manifest->n_choices; i++) {
+        if (!manifest->choices[i].is_foreign)
+            manifest->choices[kept++] = manifest->choices[i];
+        else if (!dropped)
+            dropped = manifest->choices[i].owner;
+    }
+    manifest->n_choices = kept;
+    if (dropped && kept && search->reader->strictness == CONFIG_CHECK)
+        reader_note(search->reader, dropped->at,
+                    "no configuration in %s, which is passed over, and so are others like it",
+                    name_of_map(dropped).text);
+}
+
+static int choose_bare(struct search *search)
 {
     struct reader *reader = search->reader;
 
-    if (search->bare && search->map) {
+    if (search->map) {
         reader_error(reader, search->bare->at,
-                     "the file contains a ConfigMap (line %u) and something that is not a "
+                     "the file contains a %s (line %u) and something that is not a "
                      "manifest; keep one of them",
-                     search->map->at.line);
+                     search->has_values ? "chart's values" : "ConfigMap", search->map->at.line);
+        search->manifest->n_choices = 0;
         return 0;
     }
-    if (search->bare) {
-        if (search->key)
-            reader_note(reader, search->bare->at,
-                        "the key '%s' is not needed: this file is not a ConfigMap",
-                        show(search->key).text);
-        if (search->other)
-            reader_report(
-                reader, reader_lenient(reader), search->other->at,
-                "a manifest next to the configuration is not read; move it to another file");
-        manifest->config = search->bare;
-        return 0;
-    }
-    if (search->failed || (!search->map && !search->other && !search->list) ||
-        report_no_value(search))
-        return 0;
-    return search->value ? read_value(reader, search->value, manifest) : 0;
+    if (search->key)
+        reader_note(reader, search->bare->at,
+                    "the key '%s' is not needed: this file is not a ConfigMap",
+                    show(search->key).text);
+    if (search->other)
+        reader_report(reader, reader_lenient(reader), search->other->at,
+                      "a manifest next to the configuration is not read; move it to another file");
+    return add_choice(search, &(struct manifest_choice){.value = search->bare});
 }
 
-int manifest_read(struct reader *reader, const char *data, size_t size, const char *key,
-                  struct manifest *manifest)
+/* Of the values' texts, the one that config.default names. */
+static bool choose_default(struct search *search)
 {
-    struct search search = {.reader = reader, .key = key, .names = TEXT_INIT};
+    struct manifest *manifest = search->manifest;
+
+    for (size_t i = 0; search->chosen && i < manifest->n_choices; i++)
+        if (str_equal(manifest->choices[i].value->key, search->chosen)) {
+            manifest->choices[0] = manifest->choices[i];
+            manifest->n_choices = 1;
+            return true;
+        }
+    return false;
+}
+
+static int choose(struct search *search, bool every)
+{
+    struct manifest *manifest = search->manifest;
+
+    if (search->bare)
+        return choose_bare(search);
+    drop_foreign(search);
+    if (search->failed) {
+        manifest->n_choices = every ? manifest->n_choices : 0;
+    } else if (manifest->n_choices == 0) {
+        report_none(search);
+    } else if (manifest->n_choices > 1 && !every && !choose_default(search)) {
+        report_several(search);
+        manifest->n_choices = 0;
+    }
+    return 0;
+}
+
+int manifest_read(struct reader *reader, const char *data, size_t size,
+                  const struct manifest_request *request, struct manifest *manifest)
+{
+    struct search search = {.reader = reader,
+                            .manifest = manifest,
+                            .key = request->key,
+                            .names = TEXT_INIT,
+                            .if_none = request->may_have_none ? PROBLEM_NOTE : PROBLEM_ERROR};
     int r = yaml_parse(data, size, (struct position){0, 0}, reader->problems, &manifest->documents,
                        &manifest->n_documents);
 
     if (r < 0)
         return r == -EBADMSG ? 0 : r;
-    for (size_t i = 0; i < manifest->n_documents; i++)
-        visit(&search, &manifest->documents[i]);
-    r = choose(&search, manifest);
+    for (size_t i = 0; i < manifest->n_documents && r == 0; i++)
+        r = visit(&search, &manifest->documents[i]);
+    if (r == 0)
+        r = choose(&search, request->every);
     text_deinit(&search.names);
     return r;
 }

@@ -74,6 +74,17 @@ static int read_rule(struct reader *reader, const struct yaml *node, void *conte
     return 0;
 }
 
+/* What is refused has no place in the rest of a configuration with errors. */
+static void drop_refused(struct rules *rules)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < rules->n_items; i++)
+        if (*rules->items[i].pattern && *rules->items[i].name)
+            rules->items[kept++] = rules->items[i];
+    rules->n_items = kept;
+}
+
 static int read_rules(struct reader *reader, const struct yaml *node, struct resource_rule **items,
                       size_t *n_items)
 {
@@ -84,6 +95,7 @@ static int read_rules(struct reader *reader, const struct yaml *node, struct res
         reader_error(reader, node->at, "more than %d entries in one list", RULES_MAX);
     else
         r = schema_read_list(reader, node, "{pattern, name}", read_rule, &rules);
+    drop_refused(&rules);
     *items = rules.items; /* even if incomplete: the policy frees it */
     *n_items = rules.n_items;
     return r;
@@ -105,5 +117,7 @@ static int read_mig_rules(struct reader *reader, const struct option *option,
     return read_rules(reader, node, &policy->mig_rules, &policy->n_mig_rules);
 }
 
-const struct kind kind_gpu_rules = {.read = read_gpu_rules};
-const struct kind kind_mig_rules = {.read = read_mig_rules};
+const struct kind kind_gpu_rules = {
+    .read = read_gpu_rules, .below = &rule_schema, .is_list_of_maps = true};
+const struct kind kind_mig_rules = {
+    .read = read_mig_rules, .below = &rule_schema, .is_list_of_maps = true};

@@ -182,17 +182,60 @@ static enum match find(const struct schema *schema, const char *prefix, const ch
     return MATCH_NONE;
 }
 
-/* The section that a misplaced key belongs to: its row, or NULL. */
-static const struct option *find_elsewhere(const struct schema *schema, const char *key)
+bool schema_knows(const struct schema *schema, const char *key)
+{
+    size_t i;
+
+    return find(schema, "", key, true, &i) != MATCH_NONE;
+}
+
+/* The length of the part of a path that ends with `key`: "flags.plugin" of "flags.plugin.x"; 0 if
+ * no component is this key. */
+static size_t find_component(const char *path, const char *key)
+{
+    const char *at = path;
+
+    for (;;) {
+        size_t length = strcspn(at, ".");
+
+        if (strlen(key) == length && strncasecmp(at, key, length) == 0)
+            return (size_t)(at - path) + length;
+        if (!at[length])
+            return 0;
+        at += length + 1;
+    }
+}
+
+struct elsewhere {
+    char path[120];
+};
+
+/* Where a misplaced key belongs: "sharing.timeSlicing.resources[].replicas"; outer places first. */
+static bool find_elsewhere(const struct schema *schema, const char *prefix, const char *key,
+                           struct elsewhere *ret_elsewhere)
 {
     for (size_t i = 0; i < schema->n_options; i++) {
         const char *path = schema->options[i].path;
-        const char *dot = path ? strrchr(path, '.') : NULL;
+        size_t length = path ? find_component(path, key) : 0;
 
-        if (dot && strcasecmp(dot + 1, key) == 0)
-            return &schema->options[i];
+        if (length) {
+            snprintf(ret_elsewhere->path, sizeof(ret_elsewhere->path), "%s%.*s", prefix,
+                     (int)length, path);
+            return true;
+        }
     }
-    return NULL;
+    for (size_t i = 0; i < schema->n_options; i++) {
+        const struct option *option = &schema->options[i];
+        char below[2 * sizeof(ret_elsewhere->path)];
+
+        if (!option->path || !option->kind->below)
+            continue;
+        snprintf(below, sizeof(below), "%s%s%s.", prefix, option->path,
+                 option->kind->is_list_of_maps ? "[]" : "");
+        if (find_elsewhere(option->kind->below, below, key, ret_elsewhere))
+            return true;
+    }
+    return false;
 }
 
 /* The keys of one section, without duplicates. */
@@ -232,10 +275,22 @@ static void report_known_keys(struct reader *reader, const struct key_list *list
     reader_report(reader, reader_lenient(reader), at, "unknown key; valid here: %s", known);
 }
 
+/* From the root's own sections a key may belong anywhere; from others, only further inside. */
+static bool find_place(const struct reader *reader, const struct schema *schema, const char *key,
+                       struct elsewhere *ret_elsewhere)
+{
+    const char *dot = strrchr(reader->path, '.');
+    char prefix[sizeof(reader->path)];
+
+    snprintf(prefix, sizeof(prefix), "%.*s",
+             dot && schema != reader->root ? (int)(dot - reader->path) + 1 : 0, reader->path);
+    return find_elsewhere(schema, prefix, key, ret_elsewhere);
+}
+
 static void report_unknown(struct reader *reader, const struct schema *schema, const char *prefix,
                            const struct yaml *child)
 {
-    const struct option *elsewhere;
+    struct elsewhere elsewhere;
     struct key_list list;
     const char *near;
 
@@ -243,13 +298,12 @@ static void report_unknown(struct reader *reader, const struct schema *schema, c
         return;
     list_keys(schema, prefix, &list);
     near = str_suggest(child->key, list.pointers, list.n);
-    elsewhere = near ? NULL : find_elsewhere(schema, child->key);
     if (near)
         reader_report(reader, reader_lenient(reader), child->key_at,
                       "unknown key; did you mean '%s'?", near);
-    else if (elsewhere)
+    else if (find_place(reader, schema, child->key, &elsewhere))
         reader_report(reader, reader_lenient(reader), child->key_at,
-                      "unknown key here; it belongs at %s", elsewhere->path);
+                      "unknown key here; it belongs at %s", elsewhere.path);
     else
         report_known_keys(reader, &list, child->key_at);
 }
@@ -313,6 +367,17 @@ static bool report_repeated(struct reader *reader, const struct yaml *child, uns
     return true;
 }
 
+/* A section with nothing below it is often what a template or an editor left of a full one. */
+static void report_no_content(struct reader *reader, enum match match, const struct option *option,
+                              const struct yaml *child)
+{
+    bool is_section = match == MATCH_SECTION || !option->kind->parse;
+
+    if (child->kind == YAML_NULL && is_section && !option->kind->takes_null &&
+        reader->strictness == CONFIG_CHECK)
+        reader_warning(reader, child->key_at, "nothing is below this key; fill it, or remove it");
+}
+
 static int read_child(struct reader *reader, const struct schema *schema, const char *prefix,
                       const struct yaml *child, unsigned seen[], void *target)
 {
@@ -325,6 +390,7 @@ static int read_child(struct reader *reader, const struct schema *schema, const 
     if (match == MATCH_NONE || report_repeated(reader, child, seen[i]))
         return 0;
     seen[i] = child->key_at.line;
+    report_no_content(reader, match, &schema->options[i], child);
     if (match == MATCH_OPTION)
         return read_option(reader, &schema->options[i], child, target);
     if (child->kind == YAML_NULL)

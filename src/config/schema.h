@@ -22,6 +22,7 @@
 
 struct option;
 struct reader;
+struct schema;
 
 /* One type of value. Rows refer to these; kind.h has the generic ones. */
 struct kind {
@@ -32,10 +33,12 @@ struct kind {
     /* From a flag, a variable, or the table's default; NULL = only possible in a file. 0, -EINVAL
      * (err says what to write instead) or -ENOMEM. */
     int (*parse)(const struct option *option, const char *text, void *slot, struct error *err);
-    bool takes_null;     /* read() handles null; for other kinds null means unset */
-    bool owns_text;      /* the slot is a char * to free */
-    bool is_list;        /* the flag may be repeated, its values are joined by commas */
-    bool empty_is_value; /* an empty environment variable counts as a value */
+    bool takes_null;            /* read() handles null; for other kinds null means unset */
+    bool owns_text;             /* the slot is a char * to free */
+    bool is_list;               /* the flag may be repeated, its values are joined by commas */
+    bool empty_is_value;        /* an empty environment variable counts as a value */
+    const struct schema *below; /* the keys of its map, or of the maps in its list; NULL = none */
+    bool is_list_of_maps;
 };
 
 struct word {
@@ -79,6 +82,7 @@ struct reader {
     size_t path_length;
     size_t n_problems; /* reported here; after READER_MAX_PROBLEMS further ones are dropped */
     int cut;           /* 1 + the highest dropped severity; 0 = none */
+    const struct schema *root;    /* where misplaced keys are looked up; NULL = nowhere */
     const char *reported_not_yet; /* the last not_yet message: rows of a section may share one,
                                      reported once */
 };
@@ -122,6 +126,9 @@ void reader_check_alias(struct reader *reader, const struct yaml *node,
  */
 int schema_read(struct reader *reader, const struct schema *schema, const char *prefix,
                 const struct yaml *node, void *target);
+
+/* True if `key` is a key of the outermost map, in whatever case. */
+bool schema_knows(const struct schema *schema, const char *key);
 
 /* Sets every default of the table. 0 or -ENOMEM; a default that does not parse is a bug
  * (aborts). */

@@ -67,6 +67,8 @@ static int read_entry(struct reader *reader, const struct yaml *node, void *cont
     struct section *section = context;
     struct sharing_entry *entry =
         array_push(&section->entries, &section->n_entries, &section->capacity, sizeof(*entry));
+    size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
+    int r;
 
     if (!entry)
         return -ENOMEM;
@@ -74,7 +76,10 @@ static int read_entry(struct reader *reader, const struct yaml *node, void *cont
     entry->at = node->at;
     entry->devices.at = node->at;
     snprintf(entry->path, sizeof(entry->path), "%.63s", reader->path);
-    return schema_read(reader, &entry_schema, "", node, entry);
+    r = schema_read(reader, &entry_schema, "", node, entry);
+    if (problems_count(reader->problems, PROBLEM_ERROR) > n_errors)
+        entry->replicas = 0; /* see sharing_drop_refused */
+    return r;
 }
 
 static int read_entries(struct reader *reader, const struct option *option, const struct yaml *node,
@@ -96,7 +101,8 @@ static int read_entries(struct reader *reader, const struct option *option, cons
     return schema_read_list(reader, node, "resources", read_entry, section);
 }
 
-static const struct kind kind_entries = {.read = read_entries, .takes_null = true};
+static const struct kind kind_entries = {
+    .read = read_entries, .takes_null = true, .below = &entry_schema, .is_list_of_maps = true};
 
 static const struct option section_options[] = {
     {.path = "renameByDefault",
@@ -133,7 +139,8 @@ static int read_section(struct reader *reader, const struct option *option, cons
     return 0;
 }
 
-static const struct kind kind_section = {.read = read_section, .takes_null = true};
+static const struct kind kind_section = {
+    .read = read_section, .takes_null = true, .below = &section_schema};
 
 static const struct option sections_options[] = {
     {.path = "timeSlicing",
@@ -286,4 +293,17 @@ static int read_sharing(struct reader *reader, const struct option *option, cons
     return move_entries(policy, &sections);
 }
 
-const struct kind kind_sharing = {.read = read_sharing};
+const struct kind kind_sharing = {.read = read_sharing, .below = &sections_schema};
+
+void sharing_drop_refused(struct policy *policy)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < policy->n_sharing; i++) {
+        if (policy->sharing[i].replicas)
+            policy->sharing[kept++] = policy->sharing[i];
+        else
+            deinit_entry(&policy->sharing[i]);
+    }
+    policy->n_sharing = kept;
+}

@@ -11,3 +11,6 @@
 
 /* Slot: struct policy. */
 extern const struct kind kind_sharing;
+
+/* Removes the entries with errors (they have no replicas) from what is left of a refused file. */
+void sharing_drop_refused(struct policy *policy);

@@ -126,6 +126,7 @@ static int read_slices(struct reader *reader, const struct option *option, const
 {
     struct policy *policy = slot;
     struct slices slices = {.items = NULL};
+    size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
     int r = 0;
 
     if (node->n_children > SLICES_MAX)
@@ -133,8 +134,11 @@ static int read_slices(struct reader *reader, const struct option *option, const
     else
         r = schema_read_list(reader, node, "slices", read_slice, &slices);
     policy->slices = slices.items;
-    policy->n_slices = slices.n_items;
+    /* The sizes are meant together: one that is refused leaves no sense in the others. */
+    policy->n_slices =
+        problems_count(reader->problems, PROBLEM_ERROR) == n_errors ? slices.n_items : 0;
     return r;
 }
 
-const struct kind kind_slices = {.read = read_slices};
+const struct kind kind_slices = {
+    .read = read_slices, .below = &slice_schema, .is_list_of_maps = true};

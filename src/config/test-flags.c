@@ -226,7 +226,7 @@ static void test_each_fault_names_flag_or_variable(void **state)
          "error --mig-strateg: unknown flag; did you mean "
          "--mig-strategy?"},
         {{"--xyzzy"}, {NULL}, "error --xyzzy: unknown flag; see --help"},
-        {{"-x"}, {NULL}, "error --x: unknown flag; see --help"},
+        {{"-x"}, {NULL}, "error -x: unknown flag; see --help"},
         {{"--mig-strategy"},
          {NULL},
          "error --mig-strategy: needs a value: write "
@@ -342,8 +342,7 @@ static void test_each_fault_names_flag_or_variable(void **state)
          "warning, error"},
         {{"--mig-strategy=a", "--nope", "b"},
          {"GDS_ENABLED=perhaps"},
-         "error --nope: unknown flag; see --help\n"
-         "error 'b' is not a flag; remove it, or write --NAME=VALUE\n"
+         "error --nope: unknown flag; see --help\n" /* "b" may be its value */
          "error --mig-strategy: 'a' is not one of: none, single, mixed\n"
          "error GDS_ENABLED: expected true or false, got 'perhaps'"},
     };

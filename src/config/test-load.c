@@ -232,20 +232,31 @@ static void assert_defaults(const struct config *c)
     assert_false(c->imex_required || c->policy.mig_on_demand);
 }
 
+/* No file is a decision, a file with nothing in it often an accident: the agent takes both, and
+ * `check` warns of the second. */
 static void test_empty_configuration_is_all_defaults(void **state)
 {
-    static const char *const paths[] = {NULL, "", "/dev/null", TEST_DATA "/config/good/empty.yaml",
-                                        TEST_DATA "/config/good/nulls.yaml"};
+    static const struct {
+        const char *path;
+        size_t n_warnings;
+    } table[] = {{NULL, 0},
+                 {"", 0},
+                 {"/dev/null", 1},
+                 {TEST_DATA "/config/good/empty.yaml", 1},
+                 {TEST_DATA "/config/good/nulls.yaml", 4}}; /* one for each section */
 
-    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(table); i++) {
         cleanup_problems struct problems problems = PROBLEMS_INIT;
+        const enum config_strictness strictness = i % 2 ? CONFIG_AGENT : CONFIG_CHECK;
         struct config *config = NULL;
 
-        assert_int_equal(
-            config_load(&(struct config_request){.source = paths[i], .strictness = CONFIG_CHECK},
-                        &problems, &config, NULL),
-            0);
-        assert_int_equal(problems.n_items, 0);
+        assert_int_equal(config_load(&(struct config_request){.source = table[i / 2].path,
+                                                              .strictness = strictness},
+                                     &problems, &config, NULL),
+                         0);
+        assert_int_equal(problems_count(&problems, PROBLEM_WARNING),
+                         strictness == CONFIG_CHECK ? table[i / 2].n_warnings : 0);
+        assert_int_equal(problems_count(&problems, PROBLEM_NOTE), 0);
         assert_defaults(config);
         config_free(config);
     }
@@ -424,6 +435,70 @@ static void test_renames(void **state)
     release(&l);
 }
 
+static const char several_keys[] = "apiVersion: v1\n"
+                                   "kind: ConfigMap\n"
+                                   "metadata: {name: plugin, namespace: gpu}\n"
+                                   "data:\n"
+                                   "  any: 'version: v1'\n"
+                                   "  bad: |\n"
+                                   "    flags: {migStrategy: non, failOnInitError: false}\n"
+                                   "    sharing:\n"
+                                   "      timeSlicing:\n"
+                                   "        resources:\n"
+                                   "        - {name: nvidia.com/gpu, replicas: ten}\n"
+                                   "        - {name: nvidia.com/gpu, replicas: 3, devices: [9]}\n"
+                                   "  any2: 'version: v2'\n";
+
+static void test_every_key_is_read_and_what_is_refused_left_out(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_config_list struct config_list list = CONFIG_LIST_INIT;
+    const struct policy *policy;
+
+    assert_int_equal(
+        config_parse_every(several_keys, strlen(several_keys),
+                           &(struct config_request){.source = "x.yaml", .strictness = CONFIG_AGENT},
+                           &problems, &list, NULL),
+        0);
+    assert_int_equal(list.n_items, 3);
+    assert_string_equal(list.items[0].name, "any of gpu/plugin");
+    assert_string_equal(list.items[1].name, "bad of gpu/plugin");
+    assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 3);
+    assert_false(list.items[1].config->fail_on_init_error);
+    policy = &list.items[1].config->policy;
+    assert_int_equal(policy->mig_strategy, MIG_STRATEGY_NONE);
+    assert_int_equal(policy->n_sharing, 1);
+    assert_int_equal(policy->sharing[0].replicas, 3);
+}
+
+static void test_a_key_narrows_what_is_read(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_config_list struct config_list list = CONFIG_LIST_INIT;
+
+    assert_int_equal(config_parse_every(several_keys, strlen(several_keys),
+                                        &(struct config_request){.source = "x.yaml", .key = "any"},
+                                        &problems, &list, NULL),
+                     0);
+    assert_int_equal(list.n_items, 1);
+    assert_int_equal(problems.n_items, 0);
+}
+
+static void test_keys_are_listed_once(void **state)
+{
+    cleanup_text struct text keys = TEXT_INIT, twice = TEXT_INIT;
+
+    assert_int_equal(config_list_keys(several_keys, strlen(several_keys), &keys), 0);
+    assert_string_equal(text_string(&keys), "any\nbad\nany2\n");
+    text_addf(&twice, "%s---\n%s", several_keys, several_keys);
+    text_clear(&keys);
+    assert_int_equal(config_list_keys(twice.data, twice.length, &keys), 0);
+    assert_string_equal(text_string(&keys), "any\nbad\nany2\n");
+    text_clear(&keys);
+    assert_int_equal(config_list_keys("version: v1", 11, &keys), 0);
+    assert_string_equal(text_string(&keys), "");
+}
+
 static void test_first_error_is_shown_and_the_rest_counted(void **state)
 {
     struct loaded l = parse("flags: {migStrategy: x, gdsEnabled: maybe}\nversion: v3\n");
@@ -468,6 +543,9 @@ int main(void)
         cmocka_unit_test(test_configuration_is_found_in_all_manifest_shapes),
         cmocka_unit_test(test_single_slices_by_default_under_mps_only),
         cmocka_unit_test(test_renames),
+        cmocka_unit_test(test_every_key_is_read_and_what_is_refused_left_out),
+        cmocka_unit_test(test_a_key_narrows_what_is_read),
+        cmocka_unit_test(test_keys_are_listed_once),
         cmocka_unit_test(test_first_error_is_shown_and_the_rest_counted),
         cmocka_unit_test(test_a_flood_of_problems_is_cut),
     };

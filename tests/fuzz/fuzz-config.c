@@ -2,8 +2,8 @@
 
 /*
  * Any bytes as a configuration file, for the agent and for `gpuslice check`: a configuration or
- * errors, never both; every problem is one line with a position inside the file; what the agent
- * rejects, `check` rejects too.
+ * errors, never both, and of every key what can be read; every problem is one line with a position
+ * inside the file; what the agent rejects, `check` rejects too.
  */
 
 #include <errno.h>
@@ -67,11 +67,35 @@ static int parse(const uint8_t *data, size_t size, enum config_strictness strict
     return r;
 }
 
+/* What is left of any file, even of a refused one, is a policy that a plan can be made of. */
+static void parse_every(const uint8_t *data, size_t size, enum config_strictness strictness)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_config_list struct config_list list = CONFIG_LIST_INIT;
+    cleanup_text struct text keys = TEXT_INIT;
+
+    if (config_parse_every((const char *)data, size,
+                           &(struct config_request){.source = "fuzz", .strictness = strictness},
+                           &problems, &list, NULL) < 0)
+        return;
+    check_problems(&problems, size);
+    if (!list.n_items && !problems_count(&problems, PROBLEM_ERROR))
+        abort();
+    for (size_t i = 0; i < list.n_items; i++) {
+        if (!list.items[i].config)
+            abort();
+        check_policy(&list.items[i].config->policy);
+    }
+    config_list_keys((const char *)data, size, &keys);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int agent = parse(data, size, CONFIG_AGENT), check = parse(data, size, CONFIG_CHECK);
 
     if (agent == -EBADMSG && check == 0)
         abort();
+    parse_every(data, size, CONFIG_AGENT);
+    parse_every(data, size, CONFIG_CHECK);
     return 0;
 }
