@@ -3,7 +3,7 @@
 
 /*
  * libyaml's syntax errors as sentences for people who write configurations: what is wrong at this
- * place, and what to write instead. libyaml speaks of tokens and contexts ("mapping values are not
+ * place, and what to write instead. libyaml reports tokens and contexts ("mapping values are not
  * allowed in this context").
  */
 

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/findings.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "base/array.h"
 #include "base/text.h"
+#include "cli/excerpt.h"
+#include "cli/source.h"
 #include "cli/style.h"
 
 /* By descending severity. */
@@ -16,55 +21,98 @@ static const struct {
     {PROBLEM_NOTE, STYLE_NOTE, "note", "notes"},
 };
 
+static enum style style_of(enum problem_severity severity)
+{
+    size_t i = 0;
+
+    while (groups[i].severity != severity)
+        i++;
+    return groups[i].style;
+}
+
+/* The severity in its colour: its first occurrence behind the place. */
+static void print_coloured(const char *line, const struct problem *problem, FILE *out)
+{
+    char severity[16];
+    const char *at;
+
+    snprintf(severity, sizeof(severity), "%s: ", problem_severity_name(problem->severity));
+    at = strstr(line, severity);
+    if (!at) { /* the name of the file fills the line */
+        fprintf(out, "%s\n", line);
+        return;
+    }
+    fprintf(out, "%.*s", (int)(at - line), line);
+    style_begin(out, style_of(problem->severity));
+    fprintf(out, "%.*s", (int)strlen(severity) - 1, at);
+    style_end(out);
+    fprintf(out, "%s\n", at + strlen(severity) - 1);
+}
+
 /* Problems of the machine are unrelated to the file, so its name is left out. */
-static void print_line(const struct problems *problems, const struct problem *problem, FILE *out)
+static void print_problem(const struct problems *problems, const struct problem *problem,
+                          const struct source *source, FILE *out)
 {
     static const struct problems no_file = PROBLEMS_INIT;
     bool in_file = problem->at.line || *problem->path;
-    char line[2048];
+    char line[8192];
 
-    problem_format(in_file ? problems : &no_file, problem, line, sizeof(line));
-    fprintf(out, "%s\n", line);
+    problem_format_severe(in_file ? problems : &no_file, problem, line, sizeof(line));
+    print_coloured(line, problem, out);
+    if (source && source->data && isatty(fileno(out)))
+        excerpt_print(source->data, source->size, problem->at, excerpt_width(out), out);
 }
 
-static void print_group(const struct problems *problems, size_t group, FILE *out)
+void findings_summarise(const size_t counts[PROBLEM_ERROR + 1], FILE *out)
 {
-    size_t n = problems_count(problems, groups[group].severity);
-    const struct problem *problem = NULL;
+    const char *separator = "";
 
-    if (!n)
-        return;
-    style_begin(out, groups[group].style);
-    fprintf(out, "%s:\n", n == 1 ? groups[group].one : groups[group].many);
-    style_end(out);
-    while ((problem = problems_next(problems, problem)))
-        if (problem->severity == groups[group].severity)
-            print_line(problems, problem, out);
-}
-
-static void print_summary(const struct problems *problems, FILE *out)
-{
-    const char *separator = ": ";
-
-    fputs(problems->source ? problems->source : "configuration", out);
     for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
-        size_t n = problems_count(problems, groups[i].severity);
+        size_t n = counts[groups[i].severity];
 
         if (!n)
             continue;
         fprintf(out, "%s%zu %s", separator, n, n == 1 ? groups[i].one : groups[i].many);
         separator = ", ";
     }
-    fputs(str_equal(separator, ": ") ? ": clean\n" : "\n", out);
+    fputs(*separator ? "\n" : "clean\n", out);
 }
 
-void findings_print(struct problems *problems, bool with_summary, FILE *out)
+static void print_summary(const struct problems *problems, FILE *out)
 {
+    size_t counts[PROBLEM_ERROR + 1];
+    char name[1024];
+
+    snprintf(name, sizeof(name), "%s", problems->source ? problems->source : "configuration");
+    str_drop_partial(name);
+    str_make_line(name);
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+        counts[i] = problems_count(problems, (enum problem_severity)i);
+    fprintf(out, "%s: ", name);
+    findings_summarise(counts, out);
+}
+
+void findings_print(struct problems *problems, const struct source *source, bool with_summary,
+                    FILE *out)
+{
+    const struct problem *problem = NULL;
+
     problems_sort(problems);
-    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-        print_group(problems, i, out);
+    while ((problem = problems_next(problems, problem)))
+        if (problem->at.line)
+            print_problem(problems, problem, source, out);
+    while ((problem = problems_next(problems, problem)))
+        if (!problem->at.line)
+            print_problem(problems, problem, source, out);
     if (with_summary)
         print_summary(problems, out);
+}
+
+enum exit_status findings_status(const struct problems *problems)
+{
+    if (problems_count(problems, PROBLEM_ERROR))
+        return EXIT_ERRORS;
+    return problems_count(problems, PROBLEM_WARNING) ? EXIT_WARNINGS : EXIT_CLEAN;
 }
 
 static json_t *place(unsigned number)

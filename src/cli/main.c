@@ -15,7 +15,11 @@ static const char *verb_name(const char *word)
 {
     static const struct {
         const char *word, *verb;
-    } aliases[] = {{"--help", "help"}, {"-h", "help"}, {"--version", "version"}, {"-V", "version"}};
+    } aliases[] = {{"--help", "help"},
+                   {"-h", "help"},
+                   {"--version", "version"},
+                   {"-V", "version"},
+                   {"-v", "version"}};
 
     for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
         if (str_equal(aliases[i].word, word))
@@ -38,7 +42,7 @@ static enum exit_status run(int argc, char *argv[])
 {
     struct error err = ERROR_INIT;
     const struct verb *verb;
-    struct request request;
+    cleanup_request struct request request = REQUEST_INIT;
 
     if (argc < 2) {
         help_program(stderr);

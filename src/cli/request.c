@@ -2,6 +2,7 @@
 #include "cli/request.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -55,27 +56,6 @@ static bool is_word(const char *words, const char *word)
     return false;
 }
 
-static bool matches(const struct option_row *row, const char *text, const char **ret_value)
-{
-    size_t length = strlen(row->name);
-
-    if (text[1] == '-') {
-        if (strncmp(text + 2, row->name, length) != 0)
-            return false;
-        if (text[2 + length] && text[2 + length] != '=')
-            return false;
-        *ret_value = text[2 + length] ? text + 3 + length : NULL;
-        return true;
-    }
-    if (text[1] != row->letter)
-        return false;
-    if (!text[2] || (row->words && is_word(row->value, text + 2))) {
-        *ret_value = text[2] ? text + 2 : NULL;
-        return true;
-    }
-    return false;
-}
-
 static int unknown_option(const struct verb *verb, const char *text, struct error *err)
 {
     const char *names[N_OPTIONS], *near;
@@ -89,24 +69,28 @@ static int unknown_option(const struct verb *verb, const char *text, struct erro
              text + strspn(text, "-"));
     near = str_suggest(word, names, n_names);
     if (near)
-        return error_set(err, -EINVAL, "'%s' has no option %s; did you mean --%s?", verb->name,
-                         text, near);
-    return error_set(err, -EINVAL, "'%s' has no option %s; 'gpuslice help %s' lists its options",
-                     verb->name, text, verb->name);
+        return error_set(err, -EINVAL, "'%s' has no option %.*s; did you mean --%s?", verb->name,
+                         (int)strcspn(text, "="), text, near);
+    return error_set(err, -EINVAL, "'%s' has no option %.*s; 'gpuslice help %s' lists its options",
+                     verb->name, (int)strcspn(text, "="), text, verb->name);
 }
 
-static int find_option(const struct verb *verb, const char *text, struct argument *ret_argument,
-                       struct error *err)
+static const struct option_row *find_by_name(const struct verb *verb, const char *name,
+                                             size_t length)
 {
-    for (size_t i = 0; i < N_OPTIONS; i++) {
-        const char *value = NULL;
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (has_option(verb, i) && strlen(option_rows[i].name) == length &&
+            strncmp(option_rows[i].name, name, length) == 0)
+            return &option_rows[i];
+    return NULL;
+}
 
-        if (has_option(verb, i) && matches(&option_rows[i], text, &value)) {
-            *ret_argument = (struct argument){&option_rows[i], text, value};
-            return 0;
-        }
-    }
-    return unknown_option(verb, text, err);
+static const struct option_row *find_by_letter(const struct verb *verb, char letter)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (has_option(verb, i) && option_rows[i].letter == letter)
+            return &option_rows[i];
+    return NULL;
 }
 
 static int set_switch(const struct argument *argument, struct request *request, struct error *err)
@@ -141,15 +125,12 @@ static int set_value(const struct argument *argument, struct request *request, s
 static int set_operand(const struct verb *verb, const char *text, struct request *request,
                        struct error *err)
 {
-    bool is_file = has_option(verb, OPTION_CONFIG);
+    bool is_file = verb->operand && str_equal(verb->operand, "[FILE]");
     const char **field = is_file ? &request->config : &request->operand;
 
     if (!verb->operand)
         return error_set(err, -EINVAL, "'%s' takes no argument; remove '%s'", verb->name, text);
     if (str_ends_with(verb->operand, "...")) {
-        if (request->n_operands == REQUEST_OPERANDS_MAX)
-            return error_set(err, -EINVAL, "'%s' takes at most %d arguments; remove '%s'",
-                             verb->name, REQUEST_OPERANDS_MAX, text);
         request->operands[request->n_operands++] = text;
         return 0;
     }
@@ -167,53 +148,116 @@ static int check_together(const struct request *request, struct error *err)
     if (request->node && request->machine)
         return error_set(err, -EINVAL,
                          "--node and --machine exclude each other; give only one of them");
-    if (request->key && !request->config)
+    if (request->key && !request->config && !request->n_operands)
         return error_set(err, -EINVAL, "--key selects a key of a file; give --config FILE as well");
     return 0;
 }
 
-/* Parses the option at argv[*i] and, if separate, its value. */
-static int take_option(const struct verb *verb, int argc, char *const argv[], int *i,
-                       struct request *request, struct error *err)
-{
-    struct argument argument = {.row = NULL};
-    int r = find_option(verb, argv[*i], &argument, err);
+/* The words of the command line that are still to be read. */
+struct words {
+    char *const *next;
+    size_t n;
+};
 
-    if (r < 0)
-        return r;
-    if (!argument.row->value)
-        return set_switch(&argument, request, err);
-    if (!argument.value && *i + 1 < argc)
-        argument.value = argv[++*i];
-    if (!argument.value)
-        return error_set(err, -EINVAL, "%s needs a value; write --%s %s", argument.shown,
-                         argument.row->name, argument.row->value);
-    return set_value(&argument, request, err);
+static int take_value(struct argument *argument, struct words *words, struct request *request,
+                      struct error *err)
+{
+    if (!argument->row->value)
+        return set_switch(argument, request, err);
+    if (!argument->value && words->n) {
+        argument->value = *words->next++;
+        words->n--;
+    }
+    if (!argument->value)
+        return error_set(err, -EINVAL, "%s needs a value; write --%s %s", argument->shown,
+                         argument->row->name, argument->row->value);
+    return set_value(argument, request, err);
+}
+
+static int take_long(const struct verb *verb, const char *text, struct words *words,
+                     struct request *request, struct error *err)
+{
+    size_t length = strcspn(text + 2, "=");
+    struct argument argument = {
+        .row = find_by_name(verb, text + 2, length),
+        .shown = text,
+        .value = text[2 + length] ? text + 3 + length : NULL,
+    };
+
+    if (!argument.row)
+        return unknown_option(verb, text, err);
+    return take_value(&argument, words, request, err);
+}
+
+/* "-m NAME", "-mNAME", or switches behind one dash: "-nl". */
+static int take_short(const struct verb *verb, const char *text, struct words *words,
+                      struct request *request, struct error *err)
+{
+    int r = 0;
+
+    if (text[2] && find_by_name(verb, text + 1, strcspn(text + 1, "=")))
+        return unknown_option(verb, text, err);
+    for (const char *letter = text + 1; *letter && r == 0; letter++) {
+        struct argument argument = {.row = find_by_letter(verb, *letter), .shown = text};
+
+        if (!argument.row)
+            return unknown_option(verb, text, err);
+        if (argument.row->value && letter[1] == '=')
+            return error_set(err, -EINVAL, "after -%c no '=': write -%c %s or --%s=%s", *letter,
+                             *letter, letter + 2, argument.row->name, letter + 2);
+        if (argument.row->value && letter[1]) {
+            argument.value = letter + 1;
+            return take_value(&argument, words, request, err);
+        }
+        r = take_value(&argument, words, request, err);
+    }
+    return r;
+}
+
+static int take_word(const struct verb *verb, const char *text, struct words *words,
+                     struct request *request, struct error *err)
+{
+    if (text[0] != '-' || !text[1])
+        return set_operand(verb, text, request, err);
+    return text[1] == '-' ? take_long(verb, text, words, request, err)
+                          : take_short(verb, text, words, request, err);
 }
 
 int request_parse(const struct verb *verb, int argc, char *const argv[],
                   struct request *ret_request, struct error *err)
 {
-    struct request request = {.config = NULL};
+    cleanup_request struct request request = REQUEST_INIT;
+    struct words words = {argv, argc > 0 ? (size_t)argc : 0};
     bool options_ended = false;
     int r = 0;
 
-    for (int i = 0; i < argc && r == 0; i++) {
-        const char *text = argv[i];
+    request.operands = calloc(words.n + 1, sizeof(*request.operands));
+    if (!request.operands)
+        return error_set_errno(err, -ENOMEM, "cannot read the command line");
+    while (words.n && r == 0) {
+        const char *text = *words.next++;
 
-        if (options_ended || text[0] != '-' || !text[1])
+        words.n--;
+        if (options_ended)
             r = set_operand(verb, text, &request, err);
         else if (str_equal(text, "--"))
             options_ended = true;
         else
-            r = take_option(verb, argc, argv, &i, &request, err);
+            r = take_word(verb, text, &words, &request, err);
     }
     if (r == 0 && !request.help)
         r = check_together(&request, err);
     if (r < 0)
         return r;
     *ret_request = request;
+    request.operands = NULL;
     return 0;
+}
+
+void request_deinit(struct request *request)
+{
+    free(request->operands);
+    *request = (struct request)REQUEST_INIT;
 }
 
 bool request_wants(const struct request *request, const char *format)

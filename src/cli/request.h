@@ -4,28 +4,27 @@
 /*
  * What the user requested on the command line: one table of options, one parser for all verbs.
  *
- * Strings are borrowed from argv. `--name VALUE`, `--name=VALUE` and `-x VALUE` are accepted; a
- * value may be attached to its letter (`-ojson`) only if the option takes fixed words, so that
- * `-config` is a wrong option rather than the file `onfig`. Giving an option twice is an error:
- * nothing is silently ignored.
+ * Strings are borrowed from argv. `--name VALUE`, `--name=VALUE`, `-x VALUE` and `-xVALUE` are
+ * accepted, and switches may share a dash (`-nl`); but the name of an option behind one dash
+ * (`-config`) is a mistake, not the file `onfig`. Giving an option twice is an error: nothing is
+ * silently ignored.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "cli/verb.h"
 
-enum { REQUEST_OPERANDS_MAX = 256 };
-
 struct request {
-    const char *config;  /* --config, or the operand of verbs that take a file */
-    const char *key;     /* --key */
-    const char *machine; /* --machine */
-    const char *output;  /* --output; NULL = the first word of the option's table row */
-    const char *operand; /* of `help` and `completion` */
-    const char *root;    /* --root */
-    const char *operands[REQUEST_OPERANDS_MAX]; /* of verbs whose operand ends with "..." */
+    const char *config;    /* --config, or the operand of verbs that take a file */
+    const char *key;       /* --key */
+    const char *machine;   /* --machine */
+    const char *output;    /* --output; NULL = the first word of the option's table row */
+    const char *operand;   /* of `help` and `completion` */
+    const char *root;      /* --root */
+    const char **operands; /* owned; of verbs whose operand ends with "..." */
     size_t n_operands;
     bool node;   /* --node */
     bool labels; /* --labels */
@@ -43,6 +42,14 @@ struct option_row {
 };
 
 extern const struct option_row option_rows[N_OPTIONS];
+
+#define REQUEST_INIT   \
+    {                  \
+        .config = NULL \
+    }
+
+void request_deinit(struct request *request);
+#define cleanup_request cleanup(request_deinit)
 
 /* argv[0...argc-1] is what follows the verb. 0, or -EINVAL with a message in err. */
 int request_parse(const struct verb *verb, int argc, char *const argv[],

@@ -2,6 +2,7 @@
 #include "cli/source.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -13,18 +14,25 @@ void source_deinit(struct source *source)
     *source = (struct source)SOURCE_INIT;
 }
 
-int source_read(const struct request *request, struct source *ret_source, struct error *err)
+static const char *wanted_key(const struct request *request)
 {
-    bool is_stdin = request->config && str_equal(request->config, "-");
-    struct source source = {
-        .name = is_stdin ? "<stdin>" : request->config,
-        .key = request->key,
-    };
+    const char *variable = getenv("GPUSLICE_CONFIG_KEY");
+
+    if (request->key)
+        return request->key;
+    return variable && *variable ? variable : NULL;
+}
+
+int source_read(const struct request *request, const char *path, struct source *ret_source,
+                struct error *err)
+{
+    bool is_stdin = path && str_equal(path, "-");
+    struct source source = {.name = is_stdin ? "<stdin>" : path, .key = wanted_key(request)};
     int r;
 
-    if (request->config) {
-        r = file_read(is_stdin ? "/dev/stdin" : request->config, YAML_MAX_BYTES, &source.data,
-                      &source.size, err);
+    if (path) {
+        r = file_read(is_stdin ? "/dev/stdin" : path, YAML_MAX_BYTES, &source.data, &source.size,
+                      err);
         if (r < 0)
             return r;
     }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The configuration given on the command line: a file, standard input, or none (all defaults). It
- * is read once and may be parsed more than once, with different strictness.
+ * A configuration given on the command line: a file, standard input, or none (all defaults). It is
+ * read once and may be parsed more than once, with different strictness.
  */
 
 #include "base/error.h"
@@ -12,7 +12,7 @@
 
 struct source {
     const char *name; /* name to show; NULL = no configuration given */
-    const char *key;
+    const char *key;  /* --key, else GPUSLICE_CONFIG_KEY as for the agent; NULL = none */
     char *data;
     size_t size;
 };
@@ -25,8 +25,9 @@ struct source {
 void source_deinit(struct source *source);
 #define cleanup_source cleanup(source_deinit)
 
-/* 0, or why it cannot be read. */
-int source_read(const struct request *request, struct source *ret_source, struct error *err);
+/* The file at path, "-" for standard input, NULL for none. 0, or why it cannot be read. */
+int source_read(const struct request *request, const char *path, struct source *ret_source,
+                struct error *err);
 
 /* As config_load: 0, -EBADMSG (see problems), or another negative errno with err. */
 int source_parse(const struct source *source, enum config_strictness strictness,

@@ -10,6 +10,7 @@
 #include "base/yaml.h"
 #include "catalog/catalog.h"
 #include "cli/paths.h"
+#include "config/machinetype.h"
 #include "gpu/gpu.h"
 #include "gpu/librarysearch.h"
 
@@ -283,4 +284,18 @@ int target_observe(const struct request *request, const struct config *config,
     }
     *ret_target = target;
     return 0;
+}
+
+void target_name_machine(struct target *target, const struct config *config,
+                         struct problems *problems)
+{
+    struct inventory *inventory = &target->inventory;
+    char machine[LABEL_VALUE_SIZE];
+
+    if (machinetype_read(config, inventory->machine, machine) == MACHINETYPE_UNREADABLE)
+        problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, "flags.gfd.machineTypeFile",
+                    "%s cannot be read here; on a node that has it, the label "
+                    "nvidia.com/gpu.machine is what it says",
+                    config->gfd.machine_type_file);
+    snprintf(inventory->machine, sizeof(inventory->machine), "%s", machine);
 }

@@ -38,5 +38,10 @@ bool target_given(const struct request *request);
 int target_observe(const struct request *request, const struct config *config,
                    struct target *ret_target, struct error *err);
 
+/* Names the machine as the agent does under this configuration. A problem is added if that depends
+ * on a file that is not here. */
+void target_name_machine(struct target *target, const struct config *config,
+                         struct problems *problems);
+
 /* The names that --machine accepts, files first, separated by `separator`. */
 void target_names(struct text *text, const char *separator);

@@ -22,25 +22,22 @@ static void assert_printed(struct problems *problems, bool with_summary, const c
     FILE *out = fmemopen(text, sizeof(text), "w");
 
     assert_non_null(out);
-    findings_print(problems, with_summary, out);
+    findings_print(problems, NULL, with_summary, out);
     fclose(out);
     assert_string_equal(text, wanted);
 }
 
-static void test_gravest_first_each_with_its_place(void **state)
+static void test_in_the_order_of_the_file_each_with_place_and_severity(void **state)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
 
     fill(&problems);
     assert_printed(&problems, true,
-                   "errors:\n"
-                   "any.yaml:3:4: a: first\n"
-                   "any.yaml:9:2: b: second\n"
-                   "warnings:\n"
-                   "GPU 1 is lost\n"
-                   "any.yaml: flags.x: is odd\n"
-                   "note:\n"
-                   "any.yaml:1:1: a note\n"
+                   "any.yaml:1:1: note: a note\n"
+                   "any.yaml:3:4: error: a: first\n"
+                   "any.yaml:9:2: error: b: second\n"
+                   "warning: GPU 1 is lost\n"
+                   "any.yaml: warning: flags.x: is odd\n"
                    "any.yaml: 2 errors, 2 warnings, 1 note\n");
 }
 
@@ -60,9 +57,30 @@ static void test_a_lost_problem_is_an_error(void **state)
 
     problems.failed = true;
     assert_printed(&problems, true,
-                   "error:\n"
-                   "out of memory: not every problem is shown\n"
+                   "error: out of memory: not every problem is shown\n"
                    "configuration: 1 error\n");
+}
+
+static void test_the_worst_decides_the_status(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    assert_int_equal(findings_status(&problems), EXIT_CLEAN);
+    problem_add(&problems, PROBLEM_NOTE, (struct position){1, 1}, "", "x");
+    assert_int_equal(findings_status(&problems), EXIT_CLEAN);
+    problem_add(&problems, PROBLEM_WARNING, (struct position){1, 1}, "", "x");
+    assert_int_equal(findings_status(&problems), EXIT_WARNINGS);
+    problem_add(&problems, PROBLEM_ERROR, (struct position){1, 1}, "", "x");
+    assert_int_equal(findings_status(&problems), EXIT_ERRORS);
+}
+
+static void test_a_files_name_cannot_steer_the_terminal(void **state)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    problems_set_source(&problems, "a\x1b[31m\nb.yaml");
+    problem_add(&problems, PROBLEM_ERROR, (struct position){1, 1}, "", "x");
+    assert_printed(&problems, true, "a?[31m?b.yaml:1:1: error: x\na?[31m?b.yaml: 1 error\n");
 }
 
 static void test_tree(void **state)
@@ -92,9 +110,11 @@ static void test_tree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gravest_first_each_with_its_place),
+        cmocka_unit_test(test_in_the_order_of_the_file_each_with_place_and_severity),
         cmocka_unit_test(test_nothing_found),
         cmocka_unit_test(test_a_lost_problem_is_an_error),
+        cmocka_unit_test(test_the_worst_decides_the_status),
+        cmocka_unit_test(test_a_files_name_cannot_steer_the_terminal),
         cmocka_unit_test(test_tree),
     };
 

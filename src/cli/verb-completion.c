@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "cli/source.h"
 #include "cli/target.h"
 
 /* What a shell completes after an option. */
@@ -14,8 +15,19 @@ enum completed {
     COMPLETE_WORDS,
     COMPLETE_FILES,
     COMPLETE_MACHINES,
-    COMPLETE_ANY
+    COMPLETE_KEYS
 };
+
+/* The other programs: their options are in their own help. */
+static const struct {
+    const char *name, *verbs;
+} sisters[] = {
+    {"gpuslice-node", ""},
+    {"gpuslice-sim", "list show check state path reset inject help"},
+    {"gpuslice-kubelet", "run apply delete scale get logs wait help"},
+};
+
+#define OPTIONS_OF_HELP " --help 2>/dev/null | grep -oE -e '--[a-z][a-z-]+' | sort -u"
 
 static enum completed completed(size_t option)
 {
@@ -25,7 +37,7 @@ static enum completed completed(size_t option)
         return COMPLETE_WORDS;
     if (option == OPTION_CONFIG || option == OPTION_ROOT)
         return COMPLETE_FILES;
-    return option == OPTION_MACHINE ? COMPLETE_MACHINES : COMPLETE_ANY;
+    return option == OPTION_MACHINE ? COMPLETE_MACHINES : COMPLETE_KEYS;
 }
 
 /* "table|json|yaml" -> "table json yaml" */
@@ -43,7 +55,7 @@ static void put_verbs(void)
 
 static bool takes_file(const struct verb *verb)
 {
-    return verb->operand && (verb->options & (1u << OPTION_CONFIG));
+    return verb->operand && strstr(verb->operand, "FILE");
 }
 
 static bool takes_processes(const struct verb *verb)
@@ -76,6 +88,8 @@ static void bash_option_values(const struct verb *verb)
             fputs("\" ;;\n", stdout);
         } else if (completed(i) == COMPLETE_MACHINES) {
             fputs("words=\"$(gpuslice completion machines 2>/dev/null)\" files=1 ;;\n", stdout);
+        } else if (completed(i) == COMPLETE_KEYS) {
+            fputs("words=\"$(_gpuslice_keys)\" ;;\n", stdout);
         } else {
             fputs(completed(i) == COMPLETE_FILES ? "files=1 ;;\n" : ";;\n", stdout);
         }
@@ -97,6 +111,27 @@ static void print_bash(void)
 {
     fputs(
         "# bash completion for gpuslice; printed by `gpuslice completion bash`.\n"
+        "_gpuslice_keys()\n"
+        "{\n"
+        "    local word file=\"\"\n"
+        "    for word in \"${COMP_WORDS[@]:1}\"; do [[ -f $word ]] && file=$word; done\n"
+        "    [[ -n $file ]] && gpuslice completion keys --config \"$file\" 2>/dev/null\n"
+        "}\n"
+        "_gpuslice_sister()\n"
+        "{\n"
+        "    local current=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
+        "    local words=\"\"\n"
+        "    case \"${1##*/}:$before\" in\n"
+        "    gpuslice-sim:-m | gpuslice-sim:--machine | gpuslice-sim:show | gpuslice-sim:check)\n"
+        "        words=\"$(gpuslice completion machines 2>/dev/null)\" ;;\n",
+        stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf("    %s:*)\n        words=\"%s $(\"$1\"" OPTIONS_OF_HELP ")\" ;;\n", sisters[i].name,
+               sisters[i].verbs);
+    fputs(
+        "    esac\n"
+        "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -f -- \"$current\")\n"
+        "}\n"
         "_gpuslice()\n"
         "{\n"
         "    local current=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
@@ -116,8 +151,12 @@ static void print_bash(void)
     fputs("    esac; fi\n"
           "    mapfile -t COMPREPLY < <(compgen -W \"$words\" ${files:+-f} -- \"$current\")\n"
           "}\n"
-          "complete -o filenames -F _gpuslice gpuslice\n",
+          "complete -o filenames -F _gpuslice gpuslice\n"
+          "complete -o filenames -F _gpuslice_sister",
           stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf(" %s", sisters[i].name);
+    putchar('\n');
 }
 
 /* Inside [...] of zsh's _arguments and inside its single quotes. */
@@ -136,7 +175,7 @@ static void zsh_option(size_t option)
 {
     static const char *const actions[] = {[COMPLETE_FILES] = ":file:_files",
                                           [COMPLETE_MACHINES] = ":machine:_gpuslice_machines",
-                                          [COMPLETE_ANY] = ":key: "};
+                                          [COMPLETE_KEYS] = ":key:_gpuslice_keys"};
     const struct option_row *row = &option_rows[option];
 
     printf("                '(-%c --%s)'{-%c,--%s}'[", row->letter, row->name, row->letter,
@@ -160,7 +199,8 @@ static void zsh_verb(const struct verb *verb)
         if (verb->options & (1u << i))
             zsh_option(i);
     if (takes_file(verb)) {
-        fputs("                ':file:_files'\n", stdout);
+        printf("                '%s:file:_files'\n",
+               str_ends_with(verb->operand, "...") ? "*" : "");
     } else if (!verb->operand) {
         fputs("                ':nothing: '\n", stdout);
     } else if (takes_processes(verb)) {
@@ -175,7 +215,10 @@ static void zsh_verb(const struct verb *verb)
 
 static void print_zsh(void)
 {
-    fputs("#compdef gpuslice\n"
+    fputs("#compdef gpuslice", stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf(" %s", sisters[i].name);
+    fputs("\n"
           "# zsh completion for gpuslice; printed by `gpuslice completion zsh`.\n"
           "_gpuslice_machines()\n"
           "{\n"
@@ -184,8 +227,34 @@ static void print_zsh(void)
           "    _describe machine machines\n"
           "    _files\n"
           "}\n"
+          "_gpuslice_keys()\n"
+          "{\n"
+          "    local word file\n"
+          "    local -a keys\n"
+          "    for word in $words; do [[ -f $word ]] && file=$word; done\n"
+          "    [[ -n $file ]] && keys=(${(f)\"$(gpuslice completion keys --config $file "
+          "2>/dev/null)\"})\n"
+          "    compadd -a keys\n"
+          "}\n"
+          "_gpuslice_sister()\n"
+          "{\n"
+          "    local -a found\n"
+          "    found=(${(f)\"$($service" OPTIONS_OF_HELP ")\"})\n"
+          "    case \"$service:${words[CURRENT - 1]}\" in\n"
+          "    gpuslice-sim:(-m|--machine|show|check)) _gpuslice_machines; return ;;\n",
+          stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf("    %s:*) found+=(%s) ;;\n", sisters[i].name, sisters[i].verbs);
+    fputs("    esac\n"
+          "    compadd -a found\n"
+          "    _files\n"
+          "}\n"
           "_gpuslice()\n"
           "{\n"
+          "    if [[ $service != gpuslice ]]; then\n"
+          "        _gpuslice_sister\n"
+          "        return\n"
+          "    fi\n"
           "    local -a verbs\n"
           "    verbs=(\n",
           stdout);
@@ -208,8 +277,11 @@ static void print_zsh(void)
     fputs("    esac\n"
           "}\n"
           "if [ \"$funcstack[1]\" = _gpuslice ]; then _gpuslice \"$@\"; else compdef _gpuslice "
-          "gpuslice; fi\n",
+          "gpuslice",
           stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf(" %s", sisters[i].name);
+    fputs("; fi\n", stdout);
 }
 
 /* Inside single quotes of fish. */
@@ -241,8 +313,8 @@ static void fish_option(const struct verb *verb, size_t option)
     case COMPLETE_MACHINES:
         fputs(" -r -F -a '(gpuslice completion machines 2>/dev/null)'", stdout);
         break;
-    case COMPLETE_ANY:
-        fputs(" -x", stdout);
+    case COMPLETE_KEYS:
+        fputs(" -x -a '(__gpuslice_keys)'", stdout);
         break;
     }
     fputs(" -d ", stdout);
@@ -269,7 +341,21 @@ static void fish_operands(const struct verb *verb)
 static void print_fish(void)
 {
     fputs("# fish completion for gpuslice; printed by `gpuslice completion fish`.\n"
+          "function __gpuslice_keys\n"
+          "    for word in (commandline -opc)[2..]\n"
+          "        test -f $word; and set file $word\n"
+          "    end\n"
+          "    set -q file; and gpuslice completion keys --config $file 2>/dev/null\n"
+          "end\n"
           "complete -c gpuslice -f\n",
+          stdout);
+    for (size_t i = 0; i < ARRAY_SIZE(sisters); i++)
+        printf("complete -c %s -a '%s (%s"
+               "%s"
+               ")'\n",
+               sisters[i].name, sisters[i].verbs, sisters[i].name,
+               " --help 2>/dev/null | string match -ra -- \"--[a-z][a-z-]+\"");
+    fputs("complete -c gpuslice-sim -s m -l machine -x -a '(gpuslice completion machines)'\n",
           stdout);
     for (size_t i = 0; i < n_verbs; i++) {
         printf("complete -c gpuslice -n __fish_use_subcommand -a %s -d ", verbs[i].name);
@@ -280,6 +366,17 @@ static void print_fish(void)
                 fish_option(&verbs[i], j);
         fish_operands(&verbs[i]);
     }
+}
+
+/* Of a file that cannot be read there are none. */
+static void print_keys(const struct request *request)
+{
+    cleanup_source struct source source = SOURCE_INIT;
+    cleanup_text struct text keys = TEXT_INIT;
+
+    if (request->config && source_read(request, request->config, &source, NULL) == 0 &&
+        config_list_keys(source.data, source.size, &keys) == 0)
+        fputs(text_string(&keys), stdout);
 }
 
 static void print_machines(void)
@@ -302,6 +399,10 @@ enum exit_status verb_completion(const struct request *request)
                    {"machines", print_machines}};
     const char *words[ARRAY_SIZE(scripts)], *near = NULL;
 
+    if (request->operand && str_equal(request->operand, "keys")) {
+        print_keys(request);
+        return EXIT_CLEAN;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
         words[i] = scripts[i].word;
         if (request->operand && str_equal(words[i], request->operand)) {

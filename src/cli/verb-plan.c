@@ -10,7 +10,6 @@
 #include "cli/source.h"
 #include "cli/target.h"
 #include "cli/view.h"
-#include "config/machinetype.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -43,67 +42,68 @@ static void print_plan(const struct plan *plan, const struct config *config,
     fputs(text_string(&yaml), stdout);
 }
 
-static enum exit_status read_config(const struct request *request, struct problems *problems,
-                                    struct config **ret_config)
+/*
+ * The problems are those of `gpuslice check`, so that both name the same and end alike; the
+ * configuration is what the agent would take, which is more.
+ */
+static int read_config(const struct source *source, struct problems *problems,
+                       struct config **ret_config, struct error *err)
 {
-    cleanup_source struct source source = SOURCE_INIT;
-    struct error err = ERROR_INIT;
-    int r = source_read(request, &source, &err);
+    cleanup_problems struct problems repeated = PROBLEMS_INIT;
+    int r = source_parse(source, CONFIG_CHECK, problems, ret_config, err);
 
-    if (r == 0)
-        r = source_parse(&source, CONFIG_AGENT, problems, ret_config, &err);
-    if (r == 0)
-        return EXIT_CLEAN;
-    findings_print(problems, false, stderr);
-    if (r == -EBADMSG) {
-        complain("%s has errors, so there is no plan; the agent would reject it too", source.name);
-        return EXIT_ERRORS;
-    }
-    complain("%s", error_text(&err));
-    return EXIT_UNREADABLE;
+    return r == -EBADMSG ? source_parse(source, CONFIG_AGENT, &repeated, ret_config, err) : r;
 }
 
-/* As the agent names it. */
-static void name_machine(const struct config *config, struct inventory *inventory,
-                         struct problems *problems)
+static enum exit_status refuse(const struct source *source, struct problems *problems, int r,
+                               const struct error *err)
 {
-    char machine[LABEL_VALUE_SIZE];
-
-    if (machinetype_read(config, inventory->machine, machine) == MACHINETYPE_UNREADABLE)
-        problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, "flags.gfd.machineTypeFile",
-                    "%s cannot be read here; on a node that has it, the label "
-                    "nvidia.com/gpu.machine is what it says",
-                    config->gfd.machine_type_file);
-    snprintf(inventory->machine, sizeof(inventory->machine), "%s", machine);
+    findings_print(problems, source, false, stderr);
+    if (r == -EBADMSG)
+        complain("%s has errors, so there is no plan; the agent would reject it too", source->name);
+    else
+        complain("%s", error_text(err));
+    return r == -EBADMSG ? EXIT_ERRORS : EXIT_UNREADABLE;
 }
 
-enum exit_status verb_plan(const struct request *request)
+static enum exit_status make_plan(const struct request *request, const struct source *source)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     cleanup_target struct target target = TARGET_INIT;
     cleanup(config_free_p) struct config *config = NULL;
     cleanup(plan_free_p) struct plan *plan = NULL;
     struct error err = ERROR_INIT;
-    enum exit_status status;
+    int r = read_config(source, &problems, &config, &err);
+
+    if (r < 0)
+        return refuse(source, &problems, r, &err);
+    if (target_observe(request, config, &target, &err) < 0) {
+        complain("%s", error_text(&err));
+        return EXIT_UNREADABLE;
+    }
+    target_name_machine(&target, config, &problems);
+    lint_models(&config->policy, &target.inventory, &problems);
+    if (plan_make(&target.inventory, &config->policy, &problems, &plan) < 0) {
+        complain("out of memory for the plan");
+        return EXIT_UNREADABLE;
+    }
+    findings_print(&problems, source, false, stderr);
+    print_plan(plan, config, &target, request);
+    return findings_status(&problems);
+}
+
+enum exit_status verb_plan(const struct request *request)
+{
+    cleanup_source struct source source = SOURCE_INIT;
+    struct error err = ERROR_INIT;
 
     if (!target_given(request)) {
         explain_missing_machine();
         return EXIT_USAGE;
     }
-    status = read_config(request, &problems, &config);
-    if (status != EXIT_CLEAN)
-        return status;
-    if (target_observe(request, config, &target, &err) < 0) {
+    if (source_read(request, request->config, &source, &err) < 0) {
         complain("%s", error_text(&err));
         return EXIT_UNREADABLE;
     }
-    name_machine(config, &target.inventory, &problems);
-    if (plan_make(&target.inventory, &config->policy, &problems, &plan) < 0) {
-        complain("out of memory for the plan");
-        return EXIT_UNREADABLE;
-    }
-    lint_models(&config->policy, &target.inventory, &problems);
-    findings_print(&problems, false, stderr);
-    print_plan(plan, config, &target, request);
-    return EXIT_CLEAN;
+    return make_plan(request, &source);
 }

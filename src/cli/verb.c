@@ -29,15 +29,22 @@ const struct verb verbs[] = {
     },
     {
         .name = "check",
-        .operand = "[FILE]",
-        .summary = "show what is wrong with a configuration, and where",
-        .about = "Reports every problem of a configuration at once, each with file, line "
-                 "and\ncolumn and with what to write instead. With a machine it also reports\nwhat "
-                 "does not fit that machine. Notes show where NVIDIA's device plugin\ntreats the "
-                 "same file differently; they do not change the exit status.\n\nExit status: 0 "
-                 "clean, 1 warnings, 2 errors, 3 unreadable.\n",
+        .operand = "FILE|FOLDER...",
+        .summary = "show what is wrong with configurations, and where",
+        .about =
+            "Reports every problem of configurations at once, each as "
+            "file:line:column:\nseverity: path: sentence, with what to write instead. Of a "
+            "ConfigMap, and of\nthe values of a Helm chart (config.map), it looks at every key, of "
+            "a "
+            "folder\nat every .yaml, .yml and .json file. With a machine it also reports "
+            "what\ndoes "
+            "not fit that machine. Notes show where NVIDIA's device plugin treats\nthe same file "
+            "differently; they do not change the exit status.\n\nExit status: 0 clean, 1 warnings, "
+            "2 "
+            "errors, 3 unreadable.\n",
         .examples = "  gpuslice check any.yaml\n"
                     "  gpuslice check --config configmap.yaml --key any --machine g5.12xlarge\n"
+                    "  gpuslice check deploy/*.yaml values/\n"
                     "  helm template ... | gpuslice check - -o json\n",
         .options = SOURCE_OPTIONS | 1u << OPTION_CHECK_OUTPUT,
         .run = verb_check,
@@ -77,14 +84,16 @@ const struct verb verbs[] = {
     },
     {
         .name = "completion",
-        .operand = "bash|zsh|fish|machines",
+        .operand = "bash|zsh|fish|machines|keys",
         .summary = "print the completion script of a shell",
-        .about = "Prints a script that completes gpuslice's verbs, options and "
-                 "machines.\n`machines` prints the names that --machine accepts, one per line.\n",
+        .about =
+            "Prints a script that completes the command lines of gpuslice and its\nsister "
+            "programs. `machines` prints the names that --machine accepts, one per\nline, `keys` "
+            "the keys that --key accepts of the file of --config.\n",
         .examples = "  source <(gpuslice completion bash)\n"
                     "  gpuslice completion fish > ~/.config/fish/completions/gpuslice.fish\n"
                     "  gpuslice completion machines\n",
-        .options = 1u << OPTION_HELP,
+        .options = 1u << OPTION_CONFIG | 1u << OPTION_HELP,
         .run = verb_completion,
     },
 };

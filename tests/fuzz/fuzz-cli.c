@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cleanup_free char *text = strndup((const char *)data, size);
     char *words[MAX_WORDS], *rest = text;
     struct error err = ERROR_INIT;
-    struct request request;
+    cleanup_request struct request request = REQUEST_INIT;
     const struct verb *verb;
     int n_words = 0;
 

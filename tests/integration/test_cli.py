@@ -49,9 +49,9 @@ def run(*arguments, stdin='', **environment):
                           text=True, env=env, timeout=60, check=False)
 
 
-def plan(machine, *arguments, stdin=''):
+def plan(machine, *arguments, stdin='', status=CLEAN):
     done = run('plan', '--machine', machine, '-o', 'json', *arguments, stdin=stdin)
-    assert done.returncode == CLEAN, done.stderr
+    assert done.returncode == status, done.stderr
     return json.loads(done.stdout)
 
 
@@ -123,7 +123,7 @@ def test_a_model_that_is_not_there():
 def test_a_machine_file_of_a_type(tmp_path):
     machine = tmp_path / 'mine.yaml'
     machine.write_text('type: G5.12xlarge\nmodel: {like: L4, memory: 16Gi}\nfaults: [{gpu: 3, lost: true}]\n')
-    tree = plan(machine)
+    tree = plan(machine, status=WARNINGS)
     assert tree['labels']['nvidia.com/gpu.machine'] == 'g5.12xlarge'
     assert [bool(gpu['left_out']) for gpu in tree['gpus']] == [False, False, False, True]
     assert {gpu['memory_bytes'] for gpu in tree['gpus'][:3]} == {16 << 30}
@@ -233,7 +233,7 @@ def test_machine_file_and_lost_gpu(tmp_path):
     machine = tmp_path / 'mine.yaml'
     text = (ROOT / 'sim/machines/p3.8xlarge.yaml').read_text()
     machine.write_text(text + 'faults: [{gpu: 1, lost: true}]\n')
-    tree = plan(machine, GUIDE)
+    tree = plan(machine, GUIDE, status=WARNINGS)
     assert tree['resources'] == {'nvidia.com/gpu': 12}
     assert [bool(gpu['left_out']) for gpu in tree['gpus']] == [False, True, False, False]
     done = run('plan', GUIDE, '-m', machine)
@@ -267,16 +267,16 @@ def test_problems_are_said_and_the_plan_goes_on():
     text = ('flags: {migStrategey: none}\nsharing:\n  timeSlicing:\n    resources:\n'
             '    - {name: nvidia.com/gpu, replicas: 4}\n    - {name: nvidia.com/gpu, replicas: 8}\n')
     done = run('plan', '-', '-m', 'p3.2xlarge', '-o', 'json', stdin=text)
-    assert done.returncode == CLEAN
+    assert done.returncode == ERRORS
     assert json.loads(done.stdout)['resources'] == {'nvidia.com/gpu': 4}
-    assert '<stdin>:1:9: flags.migStrategey:' in done.stderr and "'migStrategy'" in done.stderr
+    assert '<stdin>:1:9: error: flags.migStrategey:' in done.stderr and "'migStrategy'" in done.stderr
     assert '<stdin>:6:' in done.stderr
 
 
 def test_refused_configuration_gives_no_plan():
     done = run('plan', '-', '-m', 'p3.2xlarge', stdin='version: v2\n')
     assert done.returncode == ERRORS and done.stdout == ''
-    assert '<stdin>:1:10: version:' in done.stderr and 'no plan' in done.stderr
+    assert '<stdin>:1:10: error: version:' in done.stderr and 'no plan' in done.stderr
 
 
 def test_node_without_a_driver_says_so(tmp_path):
@@ -333,17 +333,16 @@ def test_full_disk_is_not_success():
 
 CHECKS = [
     # what it is about     text                                              status    said
-    ('empty',              '',                                               CLEAN,    [': clean\n']),
     ('guide-like',         'version: v1\nflags: {migStrategy: none}\n',      CLEAN,    [': clean\n']),
     ('unknown key',        'flags: {migStrategey: none}\n',                  ERRORS,
-     ["<stdin>:1:9: flags.migStrategey: unknown key; did you mean 'migStrategy'?"]),
-    ('unknown version',    'version: v2\n',                                  ERRORS,   ['<stdin>:1:10: version:']),
+     ["<stdin>:1:9: error: flags.migStrategey: unknown key; did you mean 'migStrategy'?"]),
+    ('unknown version',    'version: v2\n',                                  ERRORS,   ['<stdin>:1:10: error: version:']),
     ('not YAML',           'a: [1\nb: 2\n',                                  ERRORS,   ['<stdin>:2:']),
     ('replicas of one',    'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 1}]}}\n',
      ERRORS, ['sharing.timeSlicing.resources[0].replicas:']),
     ('two entries',        'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2},\n'
                            '  {name: nvidia.com/gpu, replicas: 4}]}}\n',     ERRORS,
-     ['<stdin>:2:3: sharing.timeSlicing.resources[1]:']),
+     ['<stdin>:2:3: error: sharing.timeSlicing.resources[1]:']),
     ('renamed',            'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
                            'rename: nvidia.com/half}]}}\n',                  CLEAN,
      ['note:', "NVIDIA's plugin", 'nvidia.com/half']),
@@ -379,11 +378,12 @@ def test_check_of_the_guide():
         assert (done.returncode, done.stdout) == (CLEAN, f'{GUIDE}: clean\n')
 
 
-def test_gravest_first_and_a_summary():
+def test_order_of_the_file_and_a_summary():
     text = ('version: v2\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
             'rename: nvidia.com/half}]}}\n')
     lines = run('check', '-', stdin=text).stdout.splitlines()
-    assert lines[0] == 'error:' and lines[2] == 'note:'
+    assert lines[0].startswith('<stdin>:1:10: error: version: ') and lines[1].startswith('<stdin>:2:')
+    assert ' note: ' in lines[1]
     assert lines[-1] == '<stdin>: 1 error, 1 note'
 
 
@@ -414,8 +414,198 @@ def test_machine_problems_are_named_beside_the_files():
     assert len(both.stdout.splitlines()) > len(alone.stdout.splitlines())
 
 
+NOTHING = {'an empty file': '', 'a comment': '# version: v1\n', 'a lone mark': '---\n', 'null': 'null\n',
+           'an empty map': '{}\n', 'sections without content': 'version: v1\nsharing:\n',
+           'empty sections': 'sharing: {}\nflags: {plugin: {}}\n', 'blanks': ' \n\n',
+           'an empty text of a ConfigMap': 'apiVersion: v1\nkind: ConfigMap\ndata: {any: ""}\n',
+           'a comment in a ConfigMap': 'apiVersion: v1\nkind: ConfigMap\ndata:\n  any: |\n    # nothing\n',
+           'a ConfigMap without data': 'apiVersion: v1\nkind: ConfigMap\n',
+           'an empty list': 'apiVersion: v1\nkind: List\nitems: []\n',
+           "others' manifests": 'apiVersion: v1\nkind: Service\n---\napiVersion: v1\nkind: ServiceAccount\n',
+           "somebody else's ConfigMap": 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ca}\ndata: {ca.crt: x}\n'
+                                        '---\napiVersion: v1\nkind: Service\n',
+           'values': 'image: {tag: v1}\ntolerations: []\n', 'values with an empty map': 'config: {map: {}}\n',
+           'values with an empty text': 'config: {map: {any: ""}}\n',
+           'values that name a ConfigMap': 'config: {name: nvidia-device-plugin}\n'}
+
+
+@pytest.mark.parametrize('text', NOTHING.values(), ids=NOTHING)
+def test_nothing_is_never_clean(text, tmp_path):
+    """Whatever way it comes: a file, a pipe, a folder; and plan ends as check does."""
+    path = tmp_path / 'x.yaml'
+    path.write_text(text)
+    for done in (run('check', path), run('check', '-', stdin=text), run('check', tmp_path)):
+        assert done.returncode in (WARNINGS, ERRORS) and ': clean\n' not in done.stdout
+    assert run('check', path, '-o', 'json').returncode == run('check', path).returncode
+    assert run('plan', path, '-m', 'p3.2xlarge').returncode == run('check', path, '-m', 'p3.2xlarge').returncode
+
+
+def test_dev_null_and_a_folder_without_files_are_not_clean(tmp_path):
+    assert run('check', '/dev/null').returncode == WARNINGS
+    done = run('check', tmp_path)
+    assert done.returncode == UNREADABLE and 'no .yaml, .yml or .json file' in done.stderr
+
+
+def test_no_value_of_the_chart_is_taken_for_a_configuration(tmp_path):
+    """Each key of its values alone, unless it is an option's name: then the answer has its place."""
+    for key in re.findall(r'^(\w+):', (ROOT / 'deploy/helm/gpuslice/values.yaml').read_text(), re.M):
+        value = 'enabled: true' if key == 'gfd' else '{}'
+        done = run('check', '-', stdin=f'{key}: {{{value}}}\n' if key == 'gfd' else f'{key}: {{}}\n')
+        assert done.returncode in (WARNINGS, ERRORS), key
+        assert re.search('these are values of a Helm chart|unknown key|nothing is configured here|no resources',
+                         done.stdout), (key, done.stdout)
+        assert not re.search('unknown key; valid here', done.stdout), (key, done.stdout)
+    for page in ('deploy/helm/gpuslice/values.yaml', 'deploy/examples/nvdp-values.yaml'):
+        done = run('check', ROOT / page)
+        assert done.returncode == ERRORS
+        assert re.fullmatch(r'.+: error: these are values of a Helm chart .+\n.+: 1 error\n', done.stdout)
+
+
+VALUES = '''# of the chart
+image: {tag: v1}
+config:
+  default: b
+  map:
+    a: |-
+      version: v1
+      sharing:
+        timeSlicing:
+          resources:
+          - name: nvidia.com/gpu
+            replicas: ten
+    b: |-
+      version: v1
+      flags:
+        migStrategy: singel
+'''
+
+
+def test_values_are_checked_in_place():
+    done = run('check', '-', stdin=VALUES)
+    assert done.returncode == ERRORS
+    assert [line.split(' ')[0] for line in done.stdout.splitlines()] == ['<stdin>:12:23:', '<stdin>:16:22:', '<stdin>:']
+    assert '<stdin>:12:' in run('check', '-', '-k', 'a', stdin=VALUES).stdout
+    assert '<stdin>:16:' not in run('check', '-', '-k', 'a', stdin=VALUES).stdout
+    good = VALUES.replace('ten', '4').replace('singel', 'none')
+    assert run('check', '-', stdin=good).returncode == CLEAN
+    assert plan('p3.2xlarge', '-', '-k', 'a', stdin=good)['resources'] == {'nvidia.com/gpu': 4}
+    assert plan('p3.2xlarge', '-', stdin=good)['resources'] == {'nvidia.com/gpu': 1}  # config.default
+
+
+KEYS = '''apiVersion: v1
+kind: ConfigMap
+metadata: {name: time-slicing, namespace: gpu-operator}
+data:
+  a100-40gb: |-
+    version: v1
+    flags: {migStrategy: mixd}
+  tesla-t4: |-
+    version: v1
+    sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4, devices: [3]}]}}
+'''
+
+
+def test_check_looks_at_every_key():
+    """As in the GPU Operator's guide; plan and the agent need one, and take it from the same variable."""
+    assert ':7:26: error: flags.migStrategy' in run('check', '-', stdin=KEYS).stdout
+    done = run('check', '-', '-m', 'p3.2xlarge', stdin=KEYS)
+    assert ':7:26: error: ' in done.stdout and re.search(':10:.*: warning: .*GPU 3 in devices', done.stdout)
+    done = run('check', '-', '-m', 'p3.2xlarge', stdin=KEYS, GPUSLICE_CONFIG_KEY='tesla-t4')
+    assert done.returncode == WARNINGS and ':7:' not in done.stdout
+    done = run('plan', '-', '-m', 'p3.2xlarge', stdin=KEYS)
+    assert done.returncode == ERRORS and 'choose one with --key: a100-40gb, tesla-t4' in done.stderr
+    done = run('plan', '-', '-m', 'p3.2xlarge', stdin=KEYS, GPUSLICE_CONFIG_KEY='tesla-t4')
+    assert done.returncode == WARNINGS and 'nvidia.com/gpu' in done.stdout
+    done = run('plan', '-', '-m', 'p3.2xlarge', '-k', 'a100-40gb', stdin=KEYS, GPUSLICE_CONFIG_KEY='tesla-t4')
+    assert done.returncode == ERRORS and ':7:26:' in done.stderr
+
+
+def test_findings_of_the_machine_name_their_key(tmp_path):
+    machine = tmp_path / 'mine.yaml'
+    machine.write_text('type: p3.8xlarge\nfaults: [{gpu: 1, lost: true}]\n')
+    done = run('check', '-', '-m', machine, stdin=KEYS.replace('mixd', 'none'))
+    assert '<stdin>: warning: tesla-t4 of gpu-operator/time-slicing: GPU 1' in done.stdout
+
+
+def make_files(folder):
+    for name, text in {'good.yaml': 'version: v1\n', 'bad.yml': 'version: v2\n', 'odd.json': '{"flags": {"x": 1}}',
+                       'deep/warned.yaml': 'sharing:\n', 'deep/service.yaml': 'apiVersion: v1\nkind: Service\n',
+                       'notes.txt': 'version: v9\n'}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_several_files_and_folders(tmp_path):
+    make_files(tmp_path)
+    done = run('check', tmp_path)
+    assert done.returncode == ERRORS and 'notes.txt' not in done.stdout
+    for line in (f'{tmp_path}/bad.yml:1:10: error: version: ', f'{tmp_path}/odd.json:1:12: error: flags.x: ',
+                 f'{tmp_path}/deep/warned.yaml:1:1: warning: sharing: ', f'{tmp_path}/deep/service.yaml:1:1: note: '):
+        assert f'\n{line}' in '\n' + done.stdout
+    assert done.stdout.endswith('5 files: 2 errors, 1 warning, 1 note\n')
+    done = run('check', tmp_path / 'good.yaml', tmp_path / 'deep/warned.yaml')
+    assert done.returncode == WARNINGS and done.stdout.endswith('2 files: 1 warning\n')
+    done = run('check', '-c', tmp_path / 'good.yaml', tmp_path / 'good.yaml')
+    assert (done.returncode, done.stdout.count(': clean\n')) == (CLEAN, 3)
+
+
+def test_one_unreadable_file_hides_no_other(tmp_path):
+    make_files(tmp_path)
+    done = run('check', tmp_path / 'gone.yaml', tmp_path / 'bad.yml')
+    assert done.returncode == UNREADABLE
+    assert 'gone.yaml' in done.stderr and 'bad.yml:1:10: error' in done.stdout
+    tree = json.loads(run('check', '-o', 'json', tmp_path / 'gone.yaml', tmp_path / 'bad.yml').stdout)
+    assert [file['errors'] for file in tree['files']] == [1, 1]
+
+
+def test_several_files_as_json(tmp_path):
+    """A list of what one file gives; one file keeps its shape."""
+    make_files(tmp_path)
+    done = run('check', '-o', 'json', tmp_path)
+    tree = json.loads(done.stdout)
+    assert list(tree) == ['errors', 'warnings', 'notes', 'files']
+    assert (done.returncode, tree['errors'], tree['warnings'], tree['notes']) == (ERRORS, 2, 1, 1)
+    assert [Path(file['file']).name for file in tree['files']] == ['bad.yml', 'service.yaml', 'warned.yaml', 'good.yaml',
+                                                                   'odd.json']
+    assert list(tree['files'][0]) == ['file', 'errors', 'warnings', 'notes', 'problems']
+
+
+AGREE = [text for _, text, _, _ in CHECKS] + [KEYS, VALUES, 'flags: {migStrategy: non}\n', 'a: [\n',
+         'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4, devices: [9]}]}}\n',
+         'gpuslice: {mig: {onDemand: true}}\n', 'typo: 1\n']
+
+
+@pytest.mark.parametrize('text', AGREE, ids=range(len(AGREE)))
+def test_plan_and_check_end_alike(text):
+    key = ['-k', 'tesla-t4'] if text == KEYS else []
+    check = run('check', '-', '-m', 'p3.8xlarge', *key, stdin=text)
+    done = run('plan', '-', '-m', 'p3.8xlarge', *key, stdin=text)
+    if text != VALUES:  # of which plan takes one text
+        assert done.returncode == check.returncode
+        assert set(check.stdout.splitlines()[:-1]) <= set(done.stderr.splitlines())
+
+
+def test_a_faulty_file_is_still_compared_with_the_machine():
+    done = run('check', '-', '-m', 'p3.8xlarge', stdin='flags: {migStrategy: non}\nsharing: {timeSlicing: {resources: '
+               '[{name: nvidia.com/gpu, replicas: 3, devices: [9]}, {name: nvidia.com/gpu, replicas: x}]}}\n')
+    assert done.returncode == ERRORS
+    assert 'flags.migStrategy' in done.stdout and 'GPU 9 in devices is not on this node' in done.stdout
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path):
+    path = tmp_path / 'a\x1b[31m\nb.yaml'
+    for text in ('version: v2\n', 'version: v1\n', ''):
+        path.write_text(text)
+        for arguments in ([path], [path, path], ['-m', 'p3.2xlarge', path]):
+            done = run('check', *arguments)
+            assert '\x1b' not in done.stdout + done.stderr and 'a?[31m?b.yaml' in done.stdout
+    done = run('check', f'{path}.gone')
+    assert '\x1b' not in done.stderr
+    assert json.loads(run('check', '-o', 'json', path).stdout)['file'] == str(path)
+
+
 def test_unreadable():
-    for arguments in (['check', '/nowhere.yaml'], ['check', '/tmp'], ['check', GUIDE, '-m', 'nowhere'],
+    for arguments in (['check', '/nowhere.yaml'], ['plan', '/tmp', '-m', 'p3.2xlarge'], ['check', GUIDE, '-m', 'nowhere'],
                       ['check', GUIDE, '-m', '/nowhere.yaml'], ['plan', '/nowhere.yaml', '-m', 'p3.2xlarge']):
         done = run(*arguments)
         assert done.returncode == UNREADABLE, arguments
@@ -524,6 +714,23 @@ def test_colours_can_be_refused(environment, coloured):
     assert ('\x1b[' in run_on_terminal('plan', '-m', 'p3.2xlarge', **environment)) == coloured
 
 
+def test_a_line_with_a_caret_on_terminals_only(tmp_path):
+    path = tmp_path / 'x.yaml'
+    path.write_text('flags:\n  migStrategy:\tsingel\n')
+    assert '|' not in run('check', path).stdout
+    for program in (['check', path], ['plan', path, '-m', 'p3.2xlarge']):
+        lines = run_on_terminal(*program, NO_COLOR='1').splitlines()
+        assert lines[0].startswith(f'{path}:2:16: error: flags.migStrategy: ')
+        assert lines[1:3] == ['    2 |   migStrategy: singel', '      |                ^']
+        assert '\x1b[31merror:\x1b[0m flags' in run_on_terminal(*program)
+
+
+def test_bold_ends_on_its_line():
+    for arguments in (['check', '/dev/null'], ['check', GUIDE]):
+        for line in run_on_terminal(*arguments).splitlines():
+            assert line.count('\x1b[') % 2 == 0, line
+
+
 # --- completion ---
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
@@ -534,11 +741,14 @@ def test_completion_files_are_what_is_printed(shell):
         assert word in done.stdout
 
 
-def complete(*words):
+def complete(*words, program='gpuslice'):
     """What bash offers for the last word."""
-    script = (f'PATH="{GPUSLICE.parent}:$PATH"; . {ROOT}/completion/gpuslice.bash\n'
-              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gpuslice; printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(['bash', '-c', script, 'bash', 'gpuslice', *words], capture_output=True,
+    path = ':'.join(str(program.parent) for program in (GPUSLICE, *PROGRAMS.values()))
+    script = (f'PATH="{path}:$PATH"; . {ROOT}/completion/gpuslice.bash\n'
+              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+              'function=$(complete -p "$1"); function=${function##*-F }; ${function%% *} "$1"\n'
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(['bash', '-c', script, 'bash', program, *map(str, words)], capture_output=True,
                           text=True, cwd='/', timeout=60, check=True)
     assert done.stderr == ''
     return done.stdout.split()
@@ -552,6 +762,29 @@ def test_bash_completes():
     assert complete('plan', '-o', 'j') == ['json']
     assert complete('plan', '--machine', 'p3.8') == ['p3.8xlarge']
     assert complete('help', 'comp') == ['completion']
+
+
+def test_bash_completes_keys(tmp_path):
+    path = tmp_path / 'many.yaml'
+    path.write_text(KEYS)
+    for before in ([path], ['--config', path]):
+        assert complete('check', *before, '-k', '') == ['a100-40gb', 'tesla-t4']
+        assert complete('plan', *before, '--key', 'te') == ['tesla-t4']
+    assert complete('check', '-k', '') == []
+    assert run('completion', 'keys').stdout == run('completion', 'keys', '-c', '/nowhere').stdout == ''
+
+
+@pytest.mark.parametrize('program,word,wanted', [('gpuslice-node', '--mig-st', '--mig-strategy'),
+                                                 ('gpuslice-sim', 'inj', 'inject'), ('gpuslice-sim', '--out', '--output'),
+                                                 ('gpuslice-kubelet', 'app', 'apply'),
+                                                 ('gpuslice-kubelet', '--root', '--root-dir')])
+def test_bash_completes_the_other_programs(program, word, wanted):
+    assert complete(word, program=program) == [wanted]
+
+
+def test_bash_completes_the_simulators_machines():
+    for before in ('-m', '--machine', 'show'):
+        assert complete(before, 'p3.8', program='gpuslice-sim') == ['p3.8xlarge']
 
 
 def test_machines_are_listed():
