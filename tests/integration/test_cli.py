@@ -339,6 +339,8 @@ CHECKS = [
     ('unknown version',    'version: v2\n',                                  ERRORS,   ['<stdin>:1:10: error: version:']),
     ('not YAML',           'a: [1\nb: 2\n',                                  ERRORS,   ['<stdin>:2:']),
     ('replicas of one',    'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 1}]}}\n',
+     CLEAN, ['note: sharing.timeSlicing.resources[0]: replicas: 1 means not shared']),
+    ('replicas of none',   'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 0}]}}\n',
      ERRORS, ['sharing.timeSlicing.resources[0].replicas:']),
     ('two entries',        'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2},\n'
                            '  {name: nvidia.com/gpu, replicas: 4}]}}\n',     ERRORS,
@@ -852,7 +854,8 @@ def console_sessions(page):
             yield command, output
 
 
-@pytest.mark.parametrize('page', sorted((ROOT / 'doc/guide').glob('*.md')), ids=lambda path: path.name)
+@pytest.mark.parametrize('page', sorted(page for page in (ROOT / 'doc/guide').glob('*.md')
+                                        if re.search(r'^\$ gpuslice ', page.read_text(), re.M)), ids=lambda path: path.name)
 def test_guides_print_what_they_show(page):
     sessions = [session for session in console_sessions(page) if session[0].startswith('gpuslice ')]
     assert sessions
