@@ -241,9 +241,11 @@ static void test_each_fault_has_place_and_sentence(void **state)
         {"[a]: 1\n", "f.yaml:1:1: a key must be a plain word or a quoted text"},
         {"a:\n\tb: 1\n",
          "f.yaml:2:1: YAML does not allow tabs for indentation; use spaces instead"},
-        {"a: [1, 2\nb: 3\n", "f.yaml:2:2: not valid YAML: did not find expected ',' or ']' while "
-                             "parsing a flow sequence that began at line 1"},
-        {"a: 1\nb: \xff\n", "f.yaml:2:4: not UTF-8 text: invalid leading UTF-8 octet"},
+        {"a: [1, 2\nb: 3\n",
+         "f.yaml:2:2: not valid YAML: write ',' or ']' here, or earlier: a list "
+         "in brackets is open; the list began at line 1"},
+        {"a: 1\nb: \xff\n", "f.yaml:2:4: not UTF-8 text: a byte that begins no character; save the "
+                            "file as UTF-8"},
         {"a: \"x\\0y\"\n", "f.yaml:1:4: a text cannot contain the character NUL"},
         {"a: {<<: 1}\n", "f.yaml:1:9: the merge key '<<' takes a map, or a list of maps"},
         {"<<: {}\n<<: {}\n", "f.yaml:2:1: duplicate key '<<' (first at line 1)"},
@@ -265,6 +267,43 @@ static void test_all_duplicates_at_once(void **state)
     assert_problem(&p, 0, "f.yaml:3:11: duplicate key 'c' (first at line 3)");
     assert_problem(&p, 2, "f.yaml:4:1: duplicate key 'a' (first at line 1)");
     release(&p);
+}
+
+static void test_a_line_by_its_number(void **state)
+{
+    static const char text[] = "\xef\xbb\xbf"
+                               "a\r\nbc\xe2\x80\xa8"
+                               "d\n";
+    static const char *const lines[] = {"a", "bc", "d", ""};
+    const char *start;
+    size_t length;
+
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        assert_true(yaml_find_line(text, strlen(text), i + 1, &start, &length));
+        assert_int_equal(length, strlen(lines[i]));
+        assert_memory_equal(start, lines[i], length);
+    }
+    assert_false(yaml_find_line(text, strlen(text), 5, &start, &length));
+    assert_false(yaml_find_line(text, strlen(text), 0, &start, &length));
+}
+
+static void test_nothing_but_brackets_is_empty(void **state)
+{
+    static const struct {
+        const char *text;
+        bool is_empty;
+    } table[] = {{"null", true},
+                 {"{}", true},
+                 {"{a: , b: [{}, []]}", true},
+                 {"[0]", false},
+                 {"{a: {b: \"\"}}", false}};
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct parsed p = parse(table[i].text);
+
+        assert_int_equal(yaml_is_empty(&p.documents[0]), table[i].is_empty);
+        release(&p);
+    }
 }
 
 static void test_bombs_are_refused(void **state)
@@ -323,6 +362,8 @@ int main(void)
         cmocka_unit_test(test_document_inside_a_block),
         cmocka_unit_test(test_each_fault_has_place_and_sentence),
         cmocka_unit_test(test_all_duplicates_at_once),
+        cmocka_unit_test(test_a_line_by_its_number),
+        cmocka_unit_test(test_nothing_but_brackets_is_empty),
         cmocka_unit_test(test_bombs_are_refused),
         cmocka_unit_test(test_nul_and_size),
     };

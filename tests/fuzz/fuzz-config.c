@@ -34,7 +34,7 @@ static void check_policy(const struct policy *policy)
     for (size_t i = 0; i < policy->n_sharing; i++) {
         const struct sharing_entry *entry = &policy->sharing[i];
 
-        if (entry->replicas < 2 || !*entry->name || entry->strategy == SHARING_NONE)
+        if (entry->replicas < 1 || !*entry->name || entry->strategy == SHARING_NONE)
             abort();
         if (i && entry->strategy < policy->sharing[i - 1].strategy)
             abort();
