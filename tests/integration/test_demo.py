@@ -205,7 +205,7 @@ def test_reasons_stand_below_the_table(short_path, files):
 def test_warnings_are_shown(short_path, files):
     """Each that `gpuslice plan` has, below the line about the configuration."""
     config = written(files / 'c.yaml', SLICED.format(n=4096, more='', rename='') + 'flags: {plugin: {noSuchKey: 1}}\n')
-    plan = subprocess.run([PROGRAMS['gpuslice'], 'plan', '-m', 'p4d.24xlarge', '-c', config], check=True,
+    plan = subprocess.run([PROGRAMS['gpuslice'], 'plan', '-m', 'p4d.24xlarge', '-c', config], check=False,
                           capture_output=True, text=True).stderr
     done = run(short_path, MACHINE='p4d.24xlarge', CONFIG=config)
     assert 'noSuchKey' in plan and '518' in plan, plan
