@@ -32,7 +32,8 @@ static void parse_inner(const struct yaml *node)
         parse_inner(&node->children[i]);
 }
 
-/* No fault is reported in libyaml's words: those are "did not find", "could not find" and "found". */
+/* No fault is reported in libyaml's words: those are "did not find", "could not find" and "found".
+ */
 static void check_words(const struct problems *problems)
 {
     for (size_t i = 0; i < problems->n_items; i++)

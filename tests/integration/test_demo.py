@@ -190,8 +190,9 @@ def test_tables_fit_the_screen(short_path, files, machine, n):
 def test_the_plans_tables_fit_the_screen(files, n, rename):
     config = written(files / 'c.yaml', SLICED.format(n=n, more='', rename=rename))
     for machine in ('p3.8xlarge', 'p4d.24xlarge', 'p5en.48xlarge', 'g6e.48xlarge', 'g5.xlarge', '8xH100-80GB-HBM3'):
-        plan = subprocess.run([PROGRAMS['gpuslice'], 'plan', '-m', machine, '-c', config], check=True, capture_output=True,
+        plan = subprocess.run([PROGRAMS['gpuslice'], 'plan', '-m', machine, '-c', config], check=False, capture_output=True,
                               text=True)
+        assert plan.returncode <= 1, plan.stderr
         assert max(map(len, plan.stdout.splitlines())) <= WIDTH, plan.stdout
 
 
