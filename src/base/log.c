@@ -29,6 +29,18 @@ void log_setup(enum log_level level, enum log_format format)
     lineout_open(&out); /* while we still have the permissions */
 }
 
+void log_setup_by_name(const char *level, const char *format)
+{
+    enum log_level named_level = LOG_INFO;
+    enum log_format named_format = LOG_LOGFMT;
+
+    if (level)
+        log_level_parse(level, &named_level);
+    if (format)
+        log_format_parse(format, &named_format);
+    log_setup(named_level, named_format);
+}
+
 const char *log_level_name(void)
 {
     return level_names[threshold];

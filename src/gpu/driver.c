@@ -59,7 +59,7 @@ struct driver {
     uint64_t started_ms;       /* that process */
     bool described;            /* it delivered an inventory */
     struct {
-        char deadline[48], probe[48], avoid_ms[48];
+        char deadline[48], probe[48], avoid_ms[48], log_level[32], log_format[32];
         char *avoid, *paths[3]; /* owned; `paths` ends with NULL */
     } arguments;
     char hung_call[GUARD_CALL_SIZE], hung_uuid[GUARD_UUID_SIZE]; /* of this process; "" = none */
@@ -449,6 +449,8 @@ static int prepare(struct subprocess_start *start, void *userdata, struct error 
     }
     for (size_t i = 0; i < ARRAY_SIZE(driver->arguments.paths) && driver->arguments.paths[i]; i++)
         start->arguments[n++] = driver->arguments.paths[i];
+    start->arguments[n++] = driver->arguments.log_level;
+    start->arguments[n] = driver->arguments.log_format;
     start->fds[HELPER_PAGE - HELPER_CHANNEL - 1] = driver->watchdog->page_fd;
     start->fds[HELPER_TIMER_CALLS - HELPER_CHANNEL - 1] = driver->watchdog->timers[GUARD_CALLS].fd;
     start->fds[HELPER_TIMER_EVENTS - HELPER_CHANNEL - 1] =
@@ -529,6 +531,10 @@ static int copy_options(struct driver *driver, const struct driver_options *opti
              "--deadline-ms=%" PRIu64, driver->deadline_ms);
     snprintf(driver->arguments.probe, sizeof(driver->arguments.probe), "--probe-ms=%" PRIu64,
              driver->probe_period_ms);
+    snprintf(driver->arguments.log_level, sizeof(driver->arguments.log_level), "--log-level=%s",
+             log_level_name());
+    snprintf(driver->arguments.log_format, sizeof(driver->arguments.log_format), "--log-format=%s",
+             log_format_name());
     return copy_paths(driver, options);
 }
 

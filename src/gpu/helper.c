@@ -42,7 +42,8 @@ struct watched_gpu {
 };
 
 struct options {
-    const char *library;                      /* this one; NULL = librarysearch.h's */
+    const char *library; /* this one; NULL = librarysearch.h's */
+    const char *log_level, *log_format;
     const char *container_root, *driver_root; /* where that looks; NULL = by the loader alone */
     uint64_t deadline_ms, probe_ms;
     uint64_t backoff_ms; /* before the next new session; 0 = the last one was complete */
@@ -84,6 +85,10 @@ static struct options parse_options(int argc, char *argv[])
         value = value ? value + 1 : "";
         if (str_starts_with(argv[i], "--library="))
             options.library = value;
+        else if (str_starts_with(argv[i], "--log-level="))
+            options.log_level = value;
+        else if (str_starts_with(argv[i], "--log-format="))
+            options.log_format = value;
         else if (str_starts_with(argv[i], "--container-driver-root="))
             options.container_root = value;
         else if (str_starts_with(argv[i], "--driver-root="))
@@ -182,6 +187,8 @@ static void restart(struct helper *helper)
     const struct {
         const char *name, *value;
     } paths[] = {
+        {"log-level", helper->options.log_level},
+        {"log-format", helper->options.log_format},
         {"library", helper->options.library},
         {"container-driver-root", helper->options.container_root},
         {"driver-root", helper->options.driver_root},
@@ -482,6 +489,7 @@ int helper_main(int argc, char *argv[])
     struct error err = ERROR_INIT;
     int r;
 
+    log_setup_by_name(helper.options.log_level, helper.options.log_format);
     if (role_enter(ROLE_DRIVER, &err) < 0) {
         log_error(error_text(&err));
         return 1;

@@ -286,13 +286,14 @@ int main(int argc, char *argv[])
     }
     if (argc < 2 || (!socket && !is_child())) {
         fputs("gpuslice-http is started by gpuslice-node, with --http-address; or beside it:\n"
-              "usage: gpuslice-http --connect=SOCKET ADDRESS\n",
+              "usage: gpuslice-http --connect=SOCKET ADDRESS [LOG-LEVEL [LOG-FORMAT]]\n",
               stderr);
         return EXIT_USAGE;
     }
+    log_setup_by_name(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
     if (serve(argv[1], socket, &err) == 0)
         return 0;
-    if (argc < 3) /* or HTTPLINK_AGAIN */
+    if (!str_equal(argv[argc - 1], HTTPLINK_AGAIN))
         log_error(error_text(&err), "address", argv[1]);
     return 1;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "node/peer.h"
 #include "proc/listener.h"
 #include "proc/subprocess.h"
@@ -38,7 +39,9 @@ static int prepare(struct subprocess_start *start, void *userdata, struct error 
 
     (void)err;
     start->arguments[0] = httplink->address;
-    start->arguments[1] = start->is_retry ? HTTPLINK_AGAIN : NULL;
+    start->arguments[1] = log_level_name();
+    start->arguments[2] = log_format_name();
+    start->arguments[3] = start->is_retry ? HTTPLINK_AGAIN : NULL;
     return 0;
 }
 

@@ -38,18 +38,6 @@ static void print_problems(const struct problems *problems)
     }
 }
 
-static void setup_log(const struct agent_flags *flags)
-{
-    enum log_level level = LOG_INFO;
-    enum log_format format = LOG_LOGFMT;
-
-    if (flags->log_level)
-        log_level_parse(flags->log_level, &level);
-    if (flags->log_format)
-        log_format_parse(flags->log_format, &format);
-    log_setup(level, format);
-}
-
 /* The page that a probe asks for; 0 = this is no probe. */
 static enum httplink_page probe_page(const char *word)
 {
@@ -104,7 +92,7 @@ int main(int argc, char *argv[])
         fputs("gpuslice-node: see `gpuslice-node --help` for the options\n", stderr);
         return EXIT_USAGE;
     }
-    setup_log(&flags);
+    log_setup_by_name(flags.log_level, flags.log_format);
     if (!is_probe)
         problems_log(&problems);
     if (flags.help) {

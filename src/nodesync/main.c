@@ -33,18 +33,6 @@ enum { EXIT_USAGE = 64 };
 /* How long the program waited last; it survives execv. */
 #define WAIT_VARIABLE "GPUSLICE_NODESYNC_WAIT_MS"
 
-static void setup_log(char *argv[])
-{
-    enum log_level level = LOG_INFO;
-    enum log_format format = LOG_LOGFMT;
-
-    if (argv[0])
-        log_level_parse(argv[0], &level);
-    if (argv[0] && argv[1])
-        log_format_parse(argv[1], &format);
-    log_setup(level, format);
-}
-
 static int enter_role(enum role role)
 {
     struct error err = ERROR_INIT;
@@ -88,6 +76,7 @@ static bool wait_longer(void)
 int main(int argc, char *argv[])
 {
     const char *socket = NULL;
+    char **words;
     int status;
 
     file_open_standard_streams();
@@ -102,7 +91,8 @@ int main(int argc, char *argv[])
               stderr);
         return EXIT_USAGE;
     }
-    setup_log(argv + (socket ? 2 : 1));
+    words = argv + (socket ? 2 : 1);
+    log_setup_by_name(words[0], words[0] ? words[1] : NULL);
     if (enter_role(ROLE_NODESYNC_START) < 0)
         return 1;
     if (!socket)

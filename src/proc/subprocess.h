@@ -23,7 +23,7 @@
 
 enum {
     SUBPROCESS_FD = 3, /* the child's end of the channel; what else it inherits comes behind */
-    SUBPROCESS_MAX_ARGUMENTS = 8,
+    SUBPROCESS_MAX_ARGUMENTS = 12,
     SUBPROCESS_MAX_FDS = 4,
     SUBPROCESS_MAX_STUCK = 8,
 };

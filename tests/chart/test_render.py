@@ -231,7 +231,7 @@ def test_no_access_to_the_api_server(switch):
     assert 'no label' in notes({'nodesync': {'enabled': switch}})
 
 
-def test_nodesync_logs_as_the_agent_and_takes_the_same_way():
+def test_each_logs_as_the_agent_and_nodesync_takes_the_same_way():
     values = {'logLevel': 'debug', 'logFormat': 'json', 'extraEnv': [
         {'name': 'HTTPS_PROXY', 'value': 'http://proxy'}, {'name': 'no_proxy', 'value': '10.0.0.0/8'},
         {'name': 'KUBERNETES_SERVICE_HOST', 'value': 'api.example'}, {'name': 'KUBERNETES_SERVICE_PORT', 'value': '6443'},
@@ -241,7 +241,9 @@ def test_nodesync_logs_as_the_agent_and_takes_the_same_way():
     assert [one['name'] for one in nodesync['env']] == [
         'NVIDIA_VISIBLE_DEVICES', 'HTTPS_PROXY', 'no_proxy', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT']
     assert render().containers['nodesync']['command'][2:] == ['info', 'logfmt']
+    assert render(values).containers['http']['command'][3:] == ['debug', 'json']
     later = {'logLevel': 'debug', 'extraEnv': [{'name': 'GPUSLICE_LOG_LEVEL', 'value': 'error'}]}
+    assert render(later).containers['http']['command'][3:] == ['error', 'logfmt']
     assert render(later).containers['nodesync']['command'][2:] == ['error', 'logfmt']
 
 

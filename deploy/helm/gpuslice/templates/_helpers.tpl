@@ -387,12 +387,26 @@ seccompProfile:
 {{- dict "name" "NVIDIA_VISIBLE_DEVICES" "value" "void" | toJson }}
 {{- end }}
 
-{{/* {"command": [...]}: it logs as the agent does. */}}
-{{- define "gpuslice.nodesyncCommand" -}}
+{{/* How the agent logs, as its environment says. */}}
+{{- define "gpuslice.log" -}}
 {{- $log := dict "GPUSLICE_LOG_LEVEL" "info" "GPUSLICE_LOG_FORMAT" "logfmt" }}
 {{- range (include "gpuslice.env" . | fromJson).env }}
 {{-   if and (hasKey $log .name) .value }}{{ $_ := set $log .name .value }}{{ end }}
 {{- end }}
+{{- $log | toJson }}
+{{- end }}
+
+{{/* The last words of gpuslice-http's command, when they are not its defaults. */}}
+{{- define "gpuslice.httpLog" -}}
+{{- $log := include "gpuslice.log" . | fromJson }}
+{{- if ne (printf "%s %s" $log.GPUSLICE_LOG_LEVEL $log.GPUSLICE_LOG_FORMAT) "info logfmt" }}
+{{- printf ", %s, %s" (quote $log.GPUSLICE_LOG_LEVEL) (quote $log.GPUSLICE_LOG_FORMAT) }}
+{{- end }}
+{{- end }}
+
+{{/* {"command": [...]}: it logs as the agent does. */}}
+{{- define "gpuslice.nodesyncCommand" -}}
+{{- $log := include "gpuslice.log" . | fromJson }}
 {{- dict "command" (list "/usr/bin/gpuslice-nodesync" (printf "--connect=%s/nodesync/agent.sock" (include "gpuslice.channelDir" .))
       $log.GPUSLICE_LOG_LEVEL $log.GPUSLICE_LOG_FORMAT) | mustToJson }}
 {{- end }}
