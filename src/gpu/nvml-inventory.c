@@ -21,7 +21,9 @@ void nvml_pci_address(const char *bus_id, char *ret_address, size_t size)
 {
     unsigned domain, bus, device, function = 0;
 
-    if (sscanf(bus_id, "%8x:%2x:%2x.%1x", &domain, &bus, &device, &function) < 3)
+    /* An NVSwitch that a virtual machine does not see is at FFFFFFFF:FF:FF.0 (H200, driver
+     * 580.159). */
+    if (sscanf(bus_id, "%8x:%2x:%2x.%1x", &domain, &bus, &device, &function) < 3 || device > 0x1f)
         ret_address[0] = '\0';
     else
         snprintf(ret_address, size, "%04x:%02x:%02x.%x", domain, bus, device, function);
@@ -337,8 +339,10 @@ static int read_uuid(struct gpu_driver *driver, nvmlDevice_t device, struct gpu 
     r = nvml_outcome(NVML_ASK(driver, who, nvmlDeviceGetUUID, device, uuid, (unsigned)sizeof(uuid)),
                      err, "nvmlDeviceGetUUID");
     uuid[sizeof(uuid) - 1] = '\0';
-    if (r == 0 && !is_uuid(uuid))
-        return error_set(err, -EBADMSG, "the driver gives it no valid UUID (nvmlDeviceGetUUID)");
+    if (r == 0 && !is_uuid(uuid)) {
+        error_set(err, -EBADMSG, "the driver returned nonsense (nvmlDeviceGetUUID)");
+        return GPU_UNSUPPORTED;
+    }
     if (r == 0)
         memcpy(gpu->uuid, uuid, sizeof(gpu->uuid));
     return r;
@@ -372,9 +376,13 @@ static const struct query {
     {read_mig, false}, {read_fabric, false}, {read_virtualization, false},
 };
 
-static void make_unusable(struct gpu *gpu, int outcome, const struct error *err)
+/* For a lost GPU it does not matter what could not be asked. */
+static void set_unusable(struct gpu *gpu, int outcome, const char *lack, const struct error *err)
 {
-    snprintf(gpu->unusable, sizeof(gpu->unusable), "%.150s", error_text(err));
+    const bool is_lost = outcome == GPU_LOST;
+
+    snprintf(gpu->unusable, sizeof(gpu->unusable), "%s%s%.180s", is_lost ? "" : lack,
+             is_lost ? "" : ": ", error_text(err));
     gpu->is_out_of_reach = outcome < 0 && outcome != -EREMOTEIO;
 }
 
@@ -390,17 +398,19 @@ void nvml_read_gpu(struct gpu_driver *driver, unsigned index, struct nvml_gpu *h
     r = nvml_outcome(NVML_ASK_FOR(driver, GUARD_SLOW, who, nvmlDeviceGetHandleByIndex_v2, index,
                                   &handle->device),
                      &err, "nvmlDeviceGetHandleByIndex");
-    if (r == 0 && !handle->device)
-        r = error_set(&err, -EIO, "the driver gives it no handle (nvmlDeviceGetHandleByIndex)");
+    if (r == 0 && !handle->device) {
+        error_set(&err, -EBADMSG, "the driver returned none (nvmlDeviceGetHandleByIndex)");
+        r = GPU_UNSUPPORTED; /* asking again helps as little */
+    }
     if (r) {
         handle->device = NULL;
-        make_unusable(gpu, r, &err);
+        set_unusable(gpu, r, "it has no handle", &err);
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
         r = queries[i].read(driver, handle->device, gpu, &err);
         if (r == GPU_LOST || (r && queries[i].needed)) {
-            make_unusable(gpu, r, &err);
+            set_unusable(gpu, r, "it has no UUID to name it by", &err);
             break;
         }
     }

@@ -121,8 +121,13 @@ void pci_module_version(char *ret_version, size_t size)
 
 bool pci_has_dxg(void)
 {
+    static const char *const buses[] = {"bus/vmbus/drivers/dxgkrnl", "bus/pci/drivers/dxgkrnl"};
     char path[PATH_MAX];
 
-    root_path("bus/vmbus/drivers/dxgkrnl", path);
-    return access(path, F_OK) == 0;
+    for (size_t i = 0; i < ARRAY_SIZE(buses); i++) {
+        root_path(buses[i], path);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
 }

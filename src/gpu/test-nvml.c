@@ -58,6 +58,7 @@ static void addresses(void **state)
         {"0000:3b:00", "0000:3b:00.0"},
         {"", ""},
         {"nonsense", ""},
+        {"FFFFFFFF:FF:FF.0", ""},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -134,11 +134,39 @@ static void a_bus_that_cannot_be_read(void **state)
     nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* What else of a driver the kernel knows. */
+static void what_else_the_kernel_knows(void **state)
+{
+    static const char *const buses[] = {"vmbus", "pci"};
+    char root[] = "/tmp/gpuslice-pci-XXXXXX", folder[100], version[16];
+
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    setenv("GPUSLICE_SYSFS", root, 1);
+    pci_module_version(version, sizeof(version));
+    assert_string_equal(version, "");
+    snprintf(folder, sizeof(folder), "%s/module/nvidia", root);
+    assert_int_equal(file_make_directory(folder, NULL), 0);
+    put(folder, "version", "550.163.01\n");
+    pci_module_version(version, sizeof(version));
+    assert_string_equal(version, "550.163.01");
+    assert_false(pci_has_dxg());
+    for (size_t i = 0; i < ARRAY_SIZE(buses); i++) {
+        snprintf(folder, sizeof(folder), "%s/bus/%s/drivers/dxgkrnl", root, buses[i]);
+        assert_int_equal(file_make_directory(folder, NULL), 0);
+        assert_true(pci_has_dxg());
+        rmdir(folder);
+    }
+    unsetenv("GPUSLICE_SYSFS");
+    nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_kernel_shows),
         cmocka_unit_test(a_bus_that_cannot_be_read),
+        cmocka_unit_test(what_else_the_kernel_knows),
     };
 
     return cmocka_run_group_tests_name("gpu/pci", tests, NULL, NULL);

@@ -35,6 +35,10 @@ static const char *const configs[] = {"/etc", "/usr/local/share", "/usr/share", 
 static const char *const vulkan[] = {"/etc", "/usr/local/share", "/usr/share", "", NULL};
 static const char *const run[] = {"/run", "/var/run", NULL};
 static const char *const tmp[] = {"/tmp", NULL};
+/* On WSL2 Windows brings the driver, by two mounts below this folder: libraries that load the
+ * others, and the folders of Windows' drivers. */
+static const char *const wsl[] = {"/usr/lib/wsl", NULL};
+static const char *const wsl_lib[] = {"/usr/lib/wsl/lib", NULL};
 static const char *const firmware[] = {"{firmware}",
                                        "/lib/firmware/updates/{release}",
                                        "/lib/firmware/updates",
@@ -78,6 +82,10 @@ static const struct row {
     {DRIVERFILE_PLAIN, configs, "X11/xorg.conf.d/nvidia-drm-outputclass.conf", "/usr/share"},
 
     {DRIVERFILE_PLAIN, firmware, "nvidia/{version}/gsp*.bin", .in_all_folders = true},
+
+    {DRIVERFILE_LIBRARY, wsl_lib, "*.so*"},
+    {DRIVERFILE_PLAIN, wsl_lib, "nvidia-smi", "/usr/bin"},
+    {DRIVERFILE_PLAIN, wsl, "drivers"},
 
     {DRIVERFILE_SOCKET, run, "nvidia-persistenced/socket"},
     {DRIVERFILE_SOCKET, run, "nvidia-fabricmanager/socket"},

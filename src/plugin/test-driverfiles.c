@@ -112,6 +112,10 @@ static const struct {
     {"plain", "/lib/firmware/updates/nvidia/" VERSION "/gsp_tu10x.bin",
      "/lib/firmware/updates/nvidia/" VERSION "/gsp_tu10x.bin"},
     {NULL, "/lib/firmware/nvidia/535.1/gsp_tu10x.bin", NULL},
+    {"library", "/usr/lib/wsl/lib/libcuda.so.1.1", "/usr/lib/wsl/lib/libcuda.so.1.1"},
+    {"library", "/usr/lib/wsl/lib/libdxcore.so", "/usr/lib/wsl/lib/libdxcore.so"},
+    {"plain", "/usr/lib/wsl/lib/nvidia-smi", "/usr/bin/nvidia-smi"},
+    {"folder", "/usr/lib/wsl/drivers/nv_dispi.inf_amd64_1/libcuda.so.1.1", "/usr/lib/wsl/drivers"},
     {"socket", "/run/nvidia-persistenced/socket", "/run/nvidia-persistenced/socket"},
     {"socket", "/var/run/nvidia-persistenced/socket", "/var/run/nvidia-persistenced/socket"},
     {"socket", "/run/nvidia-fabricmanager/socket", "/run/nvidia-fabricmanager/socket"},
@@ -129,10 +133,13 @@ static void each_file_alone(void **state)
         make_folder();
         make_file(rows[i].file);
         driverroot_init(&root, folder, "/host", NULL);
-        if (rows[i].container && str_equal(rows[i].kind, "socket"))
-            host = rows[i].container; /* the folder */
+        if (rows[i].container &&
+            (str_equal(rows[i].kind, "socket") || str_equal(rows[i].kind, "folder")))
+            host = rows[i].container;
         if (rows[i].container)
-            text_addf(&wanted, "%s /host%s %s\n", rows[i].kind, host, rows[i].container);
+            text_addf(&wanted, "%s /host%s %s\n",
+                      str_equal(rows[i].kind, "folder") ? "plain" : rows[i].kind, host,
+                      rows[i].container);
         assert_int_equal(driverfiles_each(&root, VERSION, describe, &got), 0);
         if (!str_equal(text_string(&got), text_string(&wanted)))
             fail_msg("%s: got '%s'", rows[i].file, text_string(&got));

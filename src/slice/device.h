@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GPU_UUID_SIZE = 96, DEVICE_PROFILE_SIZE = 32, DEVICE_UNUSABLE_SIZE = 160 };
+enum { GPU_UUID_SIZE = 96, DEVICE_PROFILE_SIZE = 32, DEVICE_UNUSABLE_SIZE = 224 };
 
 /* Room for what device_format_index and device_format_name write. */
 enum { DEVICE_INDEX_SIZE = 24, DEVICE_NAME_SIZE = 40 };

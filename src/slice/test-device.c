@@ -62,6 +62,11 @@ static void test_nodes(void **state)
     device.minor = -1;
     assert_int_equal(device_list_nodes(&device, paths), 1);
     assert_string_equal(paths[0], "/dev/nvidia-caps/nvidia-cap2147483647");
+    assert_false(device_has_nodes(&device));
+    device = (struct device){.kind = DEVICE_WHOLE, .minor = -1, .is_dxg = true};
+    assert_true(device_has_nodes(&device));
+    assert_int_equal(device_list_nodes(&device, paths), 1);
+    assert_string_equal(paths[0], "/dev/dxg");
 }
 
 static void test_instances(void **state)

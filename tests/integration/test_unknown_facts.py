@@ -110,6 +110,23 @@ def test_wsl2_has_one_device_node_for_all(node):
     assert not agent.count('minor number')
 
 
+def test_wsl2_brings_its_driver_by_cdi(node):
+    """Windows' libraries and the folder of its drivers, and nvidia-smi where programs look for it."""
+    node.sim('inject', 'error', 'nvmlDeviceGetMinorNumber', 'NOT_SUPPORTED')
+    (node.folder / 'sys/bus/vmbus/drivers/dxgkrnl').mkdir(parents=True)
+    root = node.folder / 'host'
+    for path in ['lib/libcuda.so.1.1', 'lib/nvidia-smi', 'drivers/nv_dispi.inf_amd64_1/libcuda.so.1.1']:
+        (root / 'usr/lib/wsl' / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / 'usr/lib/wsl' / path).touch()
+    start(node, '--device-list-strategy', 'cdi-cri', '--container-driver-root', root,
+          GPUSLICE_SYSFS=str(node.folder / 'sys'))
+    node.wait_allocatable(16)
+    edits = spec(node)['containerEdits']
+    assert {mount['containerPath'] for mount in edits['mounts']} == {
+        '/usr/lib/wsl/lib/libcuda.so.1.1', '/usr/bin/nvidia-smi', '/usr/lib/wsl/drivers'}
+    assert any('/usr/lib/wsl/lib' in hook['args'] for hook in edits['hooks'])
+
+
 def spec(node):
     return json.loads((node.folder / 'cdi/gpuslice-k8s.device-plugin.nvidia.com-gpu.json').read_text())
 
