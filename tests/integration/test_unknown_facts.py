@@ -4,10 +4,11 @@
 tests/conformance/answers has every call and every wrong answer; here is what an agent makes of some of them.
 """
 import json
+import re
 
 import pytest
 
-from node import GUIDE, Cluster, free_port, http_get
+from node import GUIDE, ROOT, Cluster, free_port, http_get
 
 MEMORY = ['nvmlDeviceGetMemoryInfo', 'nvmlDeviceGetMemoryInfo_v2']
 UNKNOWN_MEMORY = 'the memory of GPUs 0-3 is unknown: nvmlDeviceGetMemoryInfo is not supported here'
@@ -142,3 +143,11 @@ def names(node):
             for name in [*container['cdi_devices'],
                          *(name for key, value in container['annotations'].items()
                            if key.startswith('cdi.k8s.io/') for name in value.split(','))]]
+
+
+def test_the_man_page_names_every_fact():
+    rows = re.findall(r'\[FACT_\w+\] = \{"([a-z-]+)"', (ROOT / 'src/slice/unknown.c').read_text())
+    of_machine = {'driver-version', 'cuda-version'}
+    page = (ROOT / 'doc/man/gpuslice.1.scd').read_text()
+    assert of_machine < set(rows)
+    assert [name for name in rows if name not in of_machine and f'_{name}_' not in page] == []
