@@ -39,6 +39,20 @@ static void check_session(struct health *health)
             abort();
 }
 
+/* With every check off no need counts. */
+static void check_overruled(struct health *health)
+{
+    const struct xid_filter off = {.disable_all = true};
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        char reason[HEALTH_REASON_SIZE];
+
+        devicehealth_overrule(&health->devices[i], &off, 3000, reason);
+        if (health->devices[i].need != HEALTH_NEED_NOTHING)
+            abort();
+    }
+}
+
 /* The saved state of an earlier agent: what is taken is written back the same, and works. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -53,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (strcmp(first.data, second.data) != 0)
             abort();
         check_session(&again);
+        check_overruled(&health);
     }
     text_deinit(&first);
     text_deinit(&second);
