@@ -44,6 +44,28 @@ def test_an_xid_takes_the_gpus_four_slices(cluster, agent):
     assert len(set(cluster.held_ids())) == 16
 
 
+def remembered(cluster):
+    """What people find on the Node: an event, and the condition's message."""
+    node = cluster.api.call(cluster.node_path)
+    texts = [one['message'] for one in cluster.events('Node', cluster.bed.node_name) if one['reason'] == 'GPUUnhealthy']
+    texts += [one['message'] for one in node['status']['conditions'] if one['type'] == 'GPUSlicesReady']
+    return sum('XID 48' in text and 'DP_DISABLE_HEALTHCHECKS=48' in text for text in texts) == 2
+
+
+def test_a_restarted_agent_reports_the_fault_that_it_remembers(cluster, agent):
+    before = eight(cluster, agent)
+    agent.sim('inject', 'xid', 0, 48)
+    cluster.wait_allocatable(12)
+    agent.kill()
+    agent.resume()
+    cluster.settles((16, 12))
+    if not agent.is_process():
+        cluster.wait('it on the Node', lambda: remembered(cluster))
+    cluster.keeps(before, seconds=1)
+    agent.sim('inject', 'reset', 0)
+    cluster.wait_allocatable(16, timeout=90)
+
+
 def test_kubelet_restart_with_a_sick_gpu(cluster, agent, bed):
     before = eight(cluster, agent)
     agent.sim('inject', 'xid', 1, 79)
