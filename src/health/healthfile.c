@@ -23,7 +23,28 @@ void healthfile_init(struct healthfile *file, const char *folder)
     snprintf(file->boot, sizeof(file->boot), "%s", id.boot);
 }
 
-void healthfile_load(struct healthfile *file, struct health *health)
+static void overrule(struct healthfile *file, struct health *health,
+                     const struct xid_filter *filter)
+{
+    bool dropped = false;
+
+    for (size_t i = 0; i < health->n_devices; i++) {
+        struct devicehealth *device = &health->devices[i];
+        char reason[HEALTH_REASON_SIZE];
+
+        if (devicehealth_overrule(device, filter, clock_now_ms(), reason) == 0)
+            continue;
+        log_warning("a fault seen before the agent restarted no longer counts", "device",
+                    device->uuid, "fault", reason, "hint",
+                    "DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS choose what counts");
+        dropped = true;
+    }
+    if (dropped)
+        healthfile_save(file, health);
+}
+
+void healthfile_load(struct healthfile *file, struct health *health,
+                     const struct xid_filter *filter)
 {
     cleanup_free char *data = NULL;
     size_t size;
@@ -34,6 +55,7 @@ void healthfile_load(struct healthfile *file, struct health *health)
         r = health_restore(health, file->boot, data, size);
     if (r < 0 && r != -ENOENT && r != -ESTALE)
         log_warning("the saved health of the GPUs is unreadable and ignored", "file", file->path);
+    overrule(file, health, filter);
 }
 
 bool healthfile_was_removed(struct healthfile *file)

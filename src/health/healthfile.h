@@ -23,8 +23,10 @@ struct healthfile {
 
 void healthfile_init(struct healthfile *file, const char *folder);
 
-/* Into an empty health. */
-void healthfile_load(struct healthfile *file, struct health *health);
+/* Into an empty health. Faults that do not count with these switches are dropped, each with a line
+ * in the log. */
+void healthfile_load(struct healthfile *file, struct health *health,
+                     const struct xid_filter *filter);
 
 /* True once, after somebody removed it. */
 bool healthfile_was_removed(struct healthfile *file);

@@ -21,6 +21,7 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     const struct gpu_event event = {.uuid = UUID, .xid = 95};
     struct health before = HEALTH_INIT, after = HEALTH_INIT, other = HEALTH_INIT;
     char folder[] = "/tmp/gpuslice-health-XXXXXX", deep[64];
+    struct xid_filter filter = XID_FILTER_INIT;
     struct healthfile file;
 
     (void)state;
@@ -33,7 +34,7 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     healthfile_save(&file, &before);
     assert_int_equal(file.failure.state, 0);
 
-    healthfile_load(&file, &after);
+    healthfile_load(&file, &after, &filter);
     assert_non_null(health_find(&after, UUID));
     assert_false(health_find(&after, UUID)->healthy);
 
@@ -44,8 +45,17 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     healthfile_save(&file, &before);
     assert_false(healthfile_was_removed(&file));
 
+    filter.disable_all = true; /* what is overruled is not remembered either */
+    for (int i = 0; i < 2; i++) {
+        health_deinit(&after);
+        healthfile_load(&file, &after, &filter);
+        assert_true(health_find(&after, UUID)->healthy);
+        filter.disable_all = false;
+    }
+    healthfile_save(&file, &before);
+
     memcpy(file.boot, "another", sizeof("another"));
-    healthfile_load(&file, &other);
+    healthfile_load(&file, &other, &filter);
     assert_null(health_find(&other, UUID));
 
     unlink(file.path);

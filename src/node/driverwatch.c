@@ -372,27 +372,12 @@ static int read_xid_filter(struct driverwatch *watch)
 /* What the agent before us saw, as far as it counts with our switches. */
 static void restore_health(struct driverwatch *watch)
 {
-    bool dropped = false;
-
     watch->health.only_enabled = xid_filter_only_enabled(&watch->xid_filter);
     if (watch->health.only_enabled)
         log_info("health checks are off, except for XIDs that are enabled", "hint",
                  "DP_DISABLE_HEALTHCHECKS lists 'all'");
     healthfile_init(&watch->healthfile, watch->facts->flags->state_dir);
-    healthfile_load(&watch->healthfile, &watch->health);
-    for (size_t i = 0; i < watch->health.n_devices; i++) {
-        struct devicehealth *device = &watch->health.devices[i];
-        char reason[HEALTH_REASON_SIZE];
-
-        if (devicehealth_overrule(device, &watch->xid_filter, clock_now_ms(), reason) == 0)
-            continue;
-        log_warning("a fault seen before the agent restarted no longer counts", "device",
-                    device->uuid, "fault", reason, "hint",
-                    "DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS choose what counts");
-        dropped = true;
-    }
-    if (dropped)
-        healthfile_save(&watch->healthfile, &watch->health);
+    healthfile_load(&watch->healthfile, &watch->health, &watch->xid_filter);
 }
 
 int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
