@@ -3,6 +3,7 @@
 tag's, and without one the commit before this."""
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -57,6 +58,11 @@ def install_earlier(cluster, chart, tree):  # noqa: F811
 def test_over_and_back(cluster, chart, earlier):  # noqa: F811
     chart.retire()
     chart.configure(replicas(4))
+    # Its own simulated driver: another may have what it does not know.
+    shutil.copy(earlier / 'build/sim/nvml/libnvidia-ml.so.1', chart.machine.folder / 'lib')
+    for folder, source in (('machines', 'sim/machines'), ('catalog', 'share/catalog')):
+        shutil.rmtree(chart.machine.folder / folder)
+        shutil.copytree(earlier / source, chart.machine.folder / folder)
     install_earlier(cluster, chart, earlier)
     chart.come()
     before = eight_on(cluster)
