@@ -37,10 +37,9 @@ def released(tree):
 def test_all_of_it_built_twice():
     """Two checkouts in folders of other names, both architectures: the same bytes."""
     subprocess.run(['make', '-C', ROOT, 'build-tools/arm64/cross.ini'], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    outputs = []
     # Not below pytest's folders, which sessions that come meanwhile clear away.
     with tempfile.TemporaryDirectory(prefix='release-') as folder:
-        for name in ('a', 'a-folder-of-another-length'):
-            outputs.append(released(copy_of_the_tree(Path(folder, name))))
+        trees = [copy_of_the_tree(Path(folder, name)) for name in ('a', 'a-folder-of-another-length')]
+        outputs = [released(tree) for tree in trees]
     assert outputs[0] == outputs[1]
     assert {one.rsplit('-', 1)[-1] for one in outputs[0] if 'image' in one} == {'image.tar', 'amd64.tar', 'arm64.tar'}
