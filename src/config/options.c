@@ -192,7 +192,8 @@ static const struct option options[] = {
      .standard = "cdi.k8s.io/",
      .flags = "cdi-annotation-prefix",
      .variables = "CDI_ANNOTATION_PREFIX",
-     .help = "prefix of the annotation that names CDI devices"},
+     .help =
+         "prefix of the annotation that names CDI devices; containerd and CRI-O read cdi.k8s.io/"},
     {.path = "flags.plugin.nvidiaCTKPath",
      .kind = &kind_path,
      CONFIG(plugin.nvidia_cdi_hook_path),
