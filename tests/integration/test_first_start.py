@@ -234,6 +234,37 @@ def test_labels_in_a_file_stay_while_a_configuration_is_refused(node):
     assert agent.end() == 0
 
 
+SURROUNDINGS = {
+    'state': (['--state-dir', '{}/file/x'], {}), 'grants': (['--grant-dir', '{}/file/x'], {}),
+    'specifications': (['--cdi-dir', '{}/file/x', '--device-list-strategy=cdi-cri'], {}),
+    'kubelet': (['--kubelet-socket', '{}/none/kubelet.sock'], {}), 'sockets': (['--device-plugin-dir', '{}/file'], {}),
+    'no sockets': (['--device-plugin-dir', '{}/none'], {}), 'labels': (['--output-file', '{}/file/x'], {}),
+    'driver root': (['--container-driver-root', '{}/none'], {}), 'pods': (['--pod-resources-socket', '{}/file/x'], {}),
+    'cluster': (['--node-name=gpu-1'], {'KUBECONFIG': '/none'}), 'once': (['--oneshot'], {}),
+    'XIDs': ([], {'DP_DISABLE_HEALTHCHECKS': 'garbage,,', 'DP_ENABLE_HEALTHCHECKS': '99999999999999999999'}),
+}
+
+
+@pytest.mark.parametrize('name', SURROUNDINGS)
+def test_bad_surroundings_end_nobody(node, name):
+    """What is tried again later is no reason to end at the start."""
+    words, variables = SURROUNDINGS[name]
+    (node.folder / 'file').write_text('a file in the way')
+    agent = node.start_agent(GUIDE, *(word.format(node.folder) for word in words), **variables)
+    agent.wait_line('driver is available')  # everything was started
+    assert agent.end() == 0
+
+
+def test_a_key_that_the_manifest_lacks(node):
+    node.start_kubelet()
+    manifest = 'kind: ConfigMap\napiVersion: v1\nmetadata: {{name: x}}\ndata:\n  {}: |\n    version: v1\n'
+    agent = node.start_agent(manifest.format('other'), '--config-key=mine')
+    agent.wait_line("is rejected; nothing is offered until it is corrected.*mine")
+    node.configure(manifest.format('mine'))
+    node.wait_allocatable(4)
+    assert agent.end() == 0
+
+
 @pytest.mark.parametrize('words, variables', [
     (['--mig-strategy=sometimes'], {}), (['--no-such-option'], {}), (['--config-file'], {}), (['word'], {}),
     ([], {'MIG_STRATEGY': 'sometimes'}), ([], {'GPUSLICE_DRIVER_DEADLINE': 'soon'})])
