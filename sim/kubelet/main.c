@@ -21,7 +21,7 @@
 #include "controlclient.h"
 #include "kubelet.h"
 
-enum { MAX_MANIFEST_BYTES = 1 << 20 };
+enum { MAX_MANIFEST_BYTES = 1 << 20, EXIT_USAGE = 64 };
 
 DEFINE_CLEANUP(json_t *, json_decref)
 #define cleanup_json cleanup(json_decref_p)
@@ -77,7 +77,7 @@ static const char usage[] =
 static int complain(const char *sentence, const char *value)
 {
     fprintf(stderr, "gpuslice-kubelet: %s%s%s\n", sentence, value ? ": " : "", value ? value : "");
-    return 2;
+    return EXIT_USAGE;
 }
 
 /* ---- run ---- */
@@ -102,7 +102,7 @@ static int run_kubelet(const struct arguments *arguments)
     uv_loop_t loop;
 
     if (uv_loop_init(&loop) < 0)
-        return complain("cannot create an event loop", NULL);
+        return complain("cannot create an event loop", NULL), 1;
     signal(SIGPIPE, SIG_IGN);
     if (kubelet_new(&loop, &arguments->kubelet, &kubelet, &err) < 0) {
         uv_run(&loop, UV_RUN_DEFAULT);
@@ -163,7 +163,7 @@ static int call(const struct arguments *arguments, json_t *owned, uint64_t timeo
     int status;
 
     if (!request)
-        return complain("cannot encode the request: is the text UTF-8?", NULL);
+        return complain("cannot encode the request: is the text UTF-8?", NULL), 1;
     if (controlclient_call(arguments->root_dir, request, timeout_ms, &status, &output, &err) < 0) {
         complain(error_text(&err), NULL);
         return 1;
@@ -503,7 +503,7 @@ static int run_verb(struct arguments *arguments)
 
     if (!name) {
         fputs(usage, stderr);
-        return 2;
+        return EXIT_USAGE;
     }
     arguments->words++;
     arguments->n_words--;
@@ -527,7 +527,7 @@ int main(int argc, char **argv)
     };
     int r = parse_options(argc, argv, &arguments);
 
-    r = r > 0 ? 0 : r < 0 ? 2 : run_verb(&arguments);
+    r = r > 0 ? 0 : r < 0 ? EXIT_USAGE : run_verb(&arguments);
     arguments_deinit(&arguments);
     return r;
 }

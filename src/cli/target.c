@@ -118,9 +118,10 @@ static int unknown_machine(const char *word, const struct catalog *catalog, stru
     while (rest && n_names < MAX_NAMES)
         names[n_names++] = strsep(&rest, "\n");
     near = str_suggest(word, names, n_names);
-    if (near)
-        return error_set(err, -ENOENT, "unknown machine '%s'; did you mean '%s'?", word, near);
     catalog_add_near_machines(catalog, word, &hint);
+    if (near)
+        return error_set(err, -ENOENT, "unknown machine '%s'; did you mean '%s'? %s", word, near,
+                         text_string(&hint));
     return error_set(err, -ENOENT, "there is no machine '%s'; %s, or give the path of a file", word,
                      text_string(&hint));
 }
@@ -293,7 +294,7 @@ void target_name_machine(struct target *target, const struct config *config,
     char machine[LABEL_VALUE_SIZE];
 
     if (machinetype_read(config, inventory->machine, machine) == MACHINETYPE_UNREADABLE)
-        problem_add(problems, PROBLEM_WARNING, (struct position){0, 0}, "flags.gfd.machineTypeFile",
+        problem_add(problems, PROBLEM_NOTE, (struct position){0, 0}, "flags.gfd.machineTypeFile",
                     "%s cannot be read here; on a node that has it, the label "
                     "nvidia.com/gpu.machine is what it says",
                     config->gfd.machine_type_file);

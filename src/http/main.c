@@ -279,6 +279,8 @@ int main(int argc, char *argv[])
 
     file_open_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* an unread log must not end the service */
+    if (argc == 2 && str_equal(argv[1], "--version"))
+        return puts("gpuslice-http " GPUSLICE_VERSION) < 0 ? 1 : 0;
     if (argc > 1 && str_starts_with(argv[1], HTTPLINK_CONNECT)) {
         socket = argv[1] + strlen(HTTPLINK_CONNECT);
         argc--;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -27,8 +28,6 @@ static int load_config(const struct reload *reload, const char *path, struct con
                         &problems, ret_config, &err);
 
     problems_log(&problems);
-    if (r < 0 && r != -EBADMSG)
-        log_error(error_text(&err));
     if (r == -EBADMSG)
         problems_describe(&problems, why, REFUSAL_SIZE);
     else if (r < 0)
@@ -93,7 +92,7 @@ static void refuse_config(const struct reload *reload, const char *path, const c
     reload->facts->counters.failed_reloads++;
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", why);
     log_error(sentence, "file", *path ? path : NULL, "reason", why, "hint",
-              "`gpuslice check` shows every problem of a file");
+              access(path, R_OK) == 0 ? "`gpuslice check` shows every problem of a file" : NULL);
     reload->event(true, VERDICT_REFUSED, why, reload->userdata);
 }
 
@@ -119,6 +118,8 @@ static int find_fallback(const struct reload *reload, const char *refusal)
             fall_back(reload, config, path, refusal);
             return 0;
         }
+        if (path)
+            log_warning("no configuration to fall back to", "file", path, "reason", why);
     }
     return -ENOENT;
 }

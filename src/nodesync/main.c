@@ -81,6 +81,8 @@ int main(int argc, char *argv[])
 
     file_open_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* libcurl leaves this to its user */
+    if (argc == 2 && str_equal(argv[1], "--version"))
+        return puts("gpuslice-nodesync " GPUSLICE_VERSION) < 0 ? 1 : 0;
     if (argc == 3 && str_equal(argv[1], "--retire"))
         return enter_role(ROLE_NODESYNC_AS_ROOT) < 0 ? 1 : uninstall_run(argv[2]);
     if (argc > 1 && str_starts_with(argv[1], SYNC_CONNECT))

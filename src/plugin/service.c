@@ -104,11 +104,16 @@ static void register_soon(struct service *service)
 
 /* --- failures --- */
 
+#define NO_KUBELET "is a kubelet on this machine? --kubelet-socket names its socket"
+
 static void log_trouble(struct service *service, enum log_level level, const char *message,
                         const char *why)
 {
+    const bool has_folder = access(kubeletdir_path(service->context->kubelet), F_OK) == 0;
+
     if (lograte_begin(&service->trouble, why, now_ms(service)))
-        log_event(level, message, "resource", service->resource, "reason", why, NULL);
+        log_event(level, message, "resource", service->resource, "reason", why, "hint",
+                  has_folder ? NULL : NO_KUBELET, NULL);
 }
 
 /* A lasting registration ends the trouble before it. */

@@ -540,6 +540,20 @@ def test_a_bad_file_at_start_shows_every_problem(node):
     assert agent.end() == 0
 
 
+def test_a_missing_file_at_start_is_one_error(node):
+    agent = node.start_agent(None, '--config-file', node.folder / 'none.yaml')
+    agent.wait_line('is rejected; nothing is offered until it is corrected')
+    assert agent.end() == 0
+    assert agent.count('none.yaml: No such file') == 1 and 'gpuslice check' not in agent.output()
+
+
+def test_a_machine_without_a_kubelet_is_named(node):
+    """Its folder is missing, not only its socket."""
+    agent = node.start_agent(GUIDE, '--kubelet-socket', node.folder / 'nowhere/kubelet.sock')
+    agent.wait_line('cannot register with the kubelet.* hint="is a kubelet on this machine?')
+    assert agent.end() == 0
+
+
 def test_http_pages(node):
     port = free_port()
     node.start_kubelet()

@@ -684,6 +684,85 @@ def test_version():
     assert run('--version').stdout == done.stdout
 
 
+EVERY = {'gpuslice': GPUSLICE, **PROGRAMS, 'gpuslice-http': BUILD / 'src/gpuslice-http',
+         'gpuslice-nodesync': BUILD / 'src/gpuslice-nodesync'}
+
+
+def ask(program, *arguments, **environment):
+    return subprocess.run([EVERY[program], *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, check=False, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize('program', EVERY)
+def test_every_program_has_a_version_and_one_status_for_wrong_usage(program):
+    done = ask(program, '--version')
+    assert (done.returncode, done.stderr) == (CLEAN, '')
+    assert re.fullmatch(rf'{program} \d+\.\d+\.\d+\n', done.stdout)
+    for arguments in (['--no-such-option'], ['no-such-verb']):
+        done = ask(program, *arguments)
+        assert done.returncode == USAGE and done.stdout == '' and program in done.stderr
+
+
+def test_short_names_of_the_version():
+    for program, option in (('gpuslice', '-V'), ('gpuslice', '-v'), ('gpuslice-node', '-v'), ('gpuslice-sim', '-V')):
+        assert ask(program, option).stdout == ask(program, '--version').stdout
+
+
+def test_values_attached_to_their_letters():
+    assert run('plan', '-mp3.8xlarge', f'-c{GUIDE}', '-ojson').stdout == \
+        run('plan', '-m', 'p3.8xlarge', '-c', GUIDE, '-o', 'json').stdout
+
+
+def test_the_agent_complains_once_about_a_misspelt_flag():
+    done = ask('gpuslice-node', '--config-fil', '/a/long/path')
+    assert done.returncode == USAGE
+    assert done.stderr.count('error') == 1 and 'did you mean --config-file?' in done.stderr
+
+
+def test_a_machine_that_is_not_there_names_those_that_are():
+    for word, near, family in (('g5.3xlarge', 'g5.xlarge', 'g5.24xlarge'), ('p3.8xlrage', 'p3.8xlarge', 'p3.2xlarge')):
+        done = run('plan', '-m', word)
+        assert f"did you mean '{near}'?" in done.stderr and family in done.stderr
+    assert '4xA10G' in run('plan', '-m', 'g7.xlarge').stderr
+
+
+def test_both_programs_list_machines_in_natural_order():
+    """By number: p3.2xlarge is before p3.16xlarge."""
+    listed = ask('gpuslice-sim', 'list').stdout.split()
+    assert set(listed) == set(run('completion', 'machines').stdout.split())
+    for smaller, larger in (('p3.2xlarge', 'p3.16xlarge'), ('g4dn.2xlarge', 'g4dn.12xlarge'), ('g5.8xlarge', 'g5.48xlarge')):
+        assert listed.index(smaller) < listed.index(larger)
+
+
+def test_machine_files_are_checked_as_configurations_are(tmp_path):
+    bad = tmp_path / 'bad.yaml'
+    bad.write_text('machine: x\ngpsu: []\n')
+    done = ask('gpuslice-sim', 'check', bad, 'p3.8xlarge')
+    assert done.returncode == 1 and done.stdout == 'p3.8xlarge: clean\n'
+    assert f'{bad}:2:1: error: gpsu: ' in done.stderr
+
+
+def test_a_moved_installation_finds_its_files(tmp_path):
+    """As after `make install DESTDIR=...`: nothing is where it was configured to be."""
+    for name, source in {'bin/gpuslice': GPUSLICE, 'bin/gpuslice-sim': PROGRAMS['gpuslice-sim'],
+                         'share/gpuslice/machines': ROOT / 'sim/machines',
+                         'share/gpuslice/catalog': ROOT / 'share/catalog'}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name)
+        else:
+            shutil.copy(source, tmp_path / name)
+    for library in ('lib', 'lib64', f'lib/{os.uname().machine}-linux-gnu'):
+        (tmp_path / library / 'gpuslice/sim').mkdir(parents=True)
+        shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', tmp_path / library / 'gpuslice/sim')
+    env = {name: value for name, value in os.environ.items() if not name.startswith('GPUSLICE_')}
+    for command in (['gpuslice', 'plan', '-m', 'p3.8xlarge'], ['gpuslice', 'plan', '-m', 'g5.2xlarge'],
+                    ['gpuslice-sim', 'list'], ['gpuslice-sim', 'show', '4xA10G']):
+        done = subprocess.run([tmp_path / 'bin' / command[0], *command[1:]], env=env, capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == CLEAN and 'cannot' not in done.stderr.replace('cannot align', ''), (command, done.stderr)
+
+
 # --- colours ---
 
 def run_on_terminal(*arguments, **environment):
@@ -728,7 +807,7 @@ def test_a_line_with_a_caret_on_terminals_only(tmp_path):
 
 
 def test_bold_ends_on_its_line():
-    for arguments in (['check', '/dev/null'], ['check', GUIDE]):
+    for arguments in (['plan', '-m', 'p3.2xlarge', '-l'], ['check', '/dev/null']):
         for line in run_on_terminal(*arguments).splitlines():
             assert line.count('\x1b[') % 2 == 0, line
 

@@ -26,7 +26,7 @@ def snapshot(folder):
 
 def test_without_arguments_it_explains_itself():
     done = stand_in()
-    assert (done.returncode, done.stdout) == (2, '')
+    assert (done.returncode, done.stdout) == (64, '')
     assert done.stderr == stand_in('--help').stdout and '--root-dir DIR' in done.stderr
 
 
@@ -38,7 +38,7 @@ def test_a_version():
 @pytest.mark.parametrize('verb', VERBS)
 def test_no_verb_has_a_default_folder(verb):
     done = stand_in(*verb.split())
-    assert done.returncode == 2 and '--root-dir' in done.stderr
+    assert done.returncode == 64 and '--root-dir' in done.stderr
 
 
 @pytest.mark.parametrize('serving', [

@@ -5,9 +5,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -15,7 +17,7 @@
 #include "nvml/tool/inject.h"
 #include "nvml/tool/report.h"
 
-enum { EXIT_WRONG = 1, EXIT_USAGE = 2 };
+enum { EXIT_WRONG = 1, EXIT_USAGE = 64 };
 
 struct command {
     const char *machine;
@@ -32,8 +34,8 @@ static int complain(const struct problems *problems, const struct error *err)
     if (err && err->code)
         fprintf(stderr, "gpuslice-sim: %s\n", error_text(err));
     while ((problem = problems_next(problems, problem))) {
-        problem_format(problems, problem, line, sizeof(line));
-        fprintf(stderr, "%s\n", line);
+        problem_format_severe(problems, problem, line, sizeof(line));
+        fprintf(stderr, "%s%s\n", problems->source ? "" : "gpuslice-sim: ", line);
     }
     return EXIT_WRONG;
 }
@@ -44,27 +46,60 @@ static int print(struct text *out)
     return text_failed(out) || fflush(stdout) ? EXIT_WRONG : 0;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static int is_machine(const struct dirent *entry)
 {
     return str_ends_with(entry->d_name, ".yaml");
 }
 
-static void list_directory(const char *directory)
+/* The names of all machines, whose order does not depend on where they come from. */
+struct names {
+    char **items;
+    size_t n_items, capacity;
+};
+
+static void names_deinit(struct names *names)
+{
+    for (size_t i = 0; i < names->n_items; i++)
+        free(names->items[i]);
+    free(names->items);
+}
+
+static int add_name(struct names *names, const char *name, size_t length)
+{
+    char **slot = array_push(&names->items, &names->n_items, &names->capacity, sizeof(*slot));
+
+    if (!slot)
+        return -ENOMEM;
+    *slot = strndup(name, length);
+    return *slot ? 0 : -ENOMEM;
+}
+
+static int by_version(const void *a, const void *b)
+{
+    return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void print_names(const struct names *names)
+{
+    if (names->n_items)
+        qsort(names->items, names->n_items, sizeof(*names->items), by_version);
+    for (size_t i = 0; i < names->n_items; i++)
+        puts(names->items[i]);
+}
+
+static int list_directory(struct names *names, const char *directory)
 {
     struct dirent **entries;
-    int n = scandir(directory, &entries, is_machine, by_name);
+    int n = scandir(directory, &entries, is_machine, NULL), r = 0;
 
     for (int i = 0; i < n; i++) {
-        printf("%.*s\n", (int)(strlen(entries[i]->d_name) - strlen(".yaml")), entries[i]->d_name);
+        if (r == 0)
+            r = add_name(names, entries[i]->d_name, strlen(entries[i]->d_name) - strlen(".yaml"));
         free(entries[i]);
     }
     if (n >= 0)
         free(entries);
+    return r;
 }
 
 static bool was_before(const char *path, const char *directory)
@@ -78,7 +113,7 @@ static bool was_before(const char *path, const char *directory)
 }
 
 /* Instance types without a machine file of their own. */
-static int list_types(void)
+static int list_types(struct names *names)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     cleanup_catalog struct catalog catalog = CATALOG_INIT;
@@ -89,8 +124,9 @@ static int list_types(void)
     for (size_t i = 0; i < catalog.n_types; i++) {
         cleanup_free char *path = NULL;
 
-        if (machine_find_file(catalog.types[i].name, NULL, &path) == -ENOENT)
-            puts(catalog.types[i].name);
+        if (machine_find_file(catalog.types[i].name, NULL, &path) == -ENOENT &&
+            add_name(names, catalog.types[i].name, strlen(catalog.types[i].name)) < 0)
+            return EXIT_WRONG;
     }
     return 0;
 }
@@ -98,14 +134,19 @@ static int list_types(void)
 static int run_list(const struct command *command)
 {
     cleanup_free char *path = machine_search_path(), *copy = path ? strdup(path) : NULL;
+    cleanup(names_deinit) struct names names = {.items = NULL};
     char *rest = copy, *directory;
+    int status;
 
     if (!copy)
         return EXIT_WRONG;
     while ((directory = strsep(&rest, ":")))
-        if (*directory && !was_before(path, path + (directory - copy)))
-            list_directory(directory);
-    return list_types();
+        if (*directory && !was_before(path, path + (directory - copy)) &&
+            list_directory(&names, directory) < 0)
+            return EXIT_WRONG;
+    status = list_types(&names);
+    print_names(&names);
+    return status;
 }
 
 static int load(const char *name, struct problems *problems, struct machine *machine)
@@ -135,9 +176,15 @@ static int run_check(const struct command *command)
 
     for (int i = 0; i < command->n_words && machine; i++) {
         cleanup_problems struct problems problems = PROBLEMS_INIT;
+        char line[1024];
 
-        if (load(command->words[i], &problems, machine) < 0)
+        if (load(command->words[i], &problems, machine) < 0) {
             status = complain(&problems, NULL);
+            continue;
+        }
+        snprintf(line, sizeof(line), "%s: clean", command->words[i]);
+        str_make_line(line);
+        puts(line);
     }
     return machine ? status : EXIT_WRONG;
 }
@@ -246,7 +293,8 @@ static int run_help(const struct command *command)
                    "  -m, --machine NAME|FILE  which machine; default: $GPUSLICE_MACHINE\n"
                    "  -s, --state FILE         its state; default: $GPUSLICE_SIM_STATE\n"
                    "  -o, --output FORMAT      table or json\n"
-                   "  -h, --help               this text\n");
+                   "  -h, --help               this text\n"
+                   "  -V, --version            the version\n");
     return print(&out);
 }
 
@@ -281,25 +329,45 @@ static int read_output(struct command *command, const char *format)
     return 0;
 }
 
+/* What lies beside a program that was moved with its prefix (make install DESTDIR=..., an image)
+ * replaces what is not set; in a build folder there is nothing. */
+static void find_moved(const char *variable, const char *relative)
+{
+    char program[PATH_MAX], path[PATH_MAX + 64];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    const char *slash;
+
+    program[n < 0 ? 0 : n] = '\0';
+    slash = strrchr(program, '/');
+    if (!slash)
+        return;
+    snprintf(path, sizeof(path), "%.*s/../share/gpuslice/%s", (int)(slash - program), program,
+             relative);
+    if (access(path, R_OK) == 0)
+        setenv(variable, path, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"machine", required_argument, NULL, 'm'},
-        {"state", required_argument, NULL, 's'},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"machine", required_argument, NULL, 'm'}, {"state", required_argument, NULL, 's'},
+        {"output", required_argument, NULL, 'o'},  {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},       {NULL, 0, NULL, 0},
     };
     struct command command = {.machine = getenv("GPUSLICE_MACHINE")};
     int option;
 
-    while ((option = getopt_long(argc, argv, "m:s:o:h", options, NULL)) != -1) {
+    find_moved("GPUSLICE_MACHINE_PATH", "machines");
+    find_moved("GPUSLICE_CATALOG", "catalog");
+    while ((option = getopt_long(argc, argv, "m:s:o:hV", options, NULL)) != -1) {
         if (option == 'm')
             command.machine = optarg;
         else if (option == 's')
             setenv("GPUSLICE_SIM_STATE", optarg, 1);
         else if (option == 'h')
             return run_help(&command);
+        else if (option == 'V')
+            return puts("gpuslice-sim " GPUSLICE_VERSION) < 0 ? EXIT_WRONG : 0;
         else if (option != 'o')
             return EXIT_USAGE; /* getopt has printed the reason */
         else if (read_output(&command, optarg) < 0) {
