@@ -175,6 +175,10 @@ static const struct row rows[] = {
      {UUID_0, UUID_1},
      "env NVIDIA_GDS=enabled\nannotation cdi.k8s.io/nvidia-device-plugin_ " CDI UUID_0
      "," CDI UUID_1 ",k8s.device-plugin.nvidia.com/gds=all\n"},
+    {"an annotation for another runtime",
+     "flags: {plugin: {deviceListStrategy: cdi-annotations, cdiAnnotationPrefix: cdi.test.x/}}",
+     {UUID_0},
+     "annotation cdi.test.x/nvidia-device-plugin_ " CDI UUID_0 "\n"},
     {"an annotation that would name nothing is ignored",
      "flags: {plugin: {deviceListStrategy: cdi-annotations}}",
      {NULL},

@@ -351,8 +351,9 @@ def test_the_admission_policy(values, version, there):
 
 def test_metrics_for_prometheus():
     assert not render().all('PodMonitor')
-    rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}}})
+    rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}, 'interval': '7s'}})
     monitor = rendered.only('PodMonitor')
+    assert monitor['spec']['podMetricsEndpoints'][0]['interval'] == '7s'
     assert monitor['metadata']['labels']['release'] == 'prometheus'
     assert monitor['spec']['selector']['matchLabels'] == rendered.only('DaemonSet')['spec']['selector']['matchLabels']
     assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.containers['http']['ports']]
