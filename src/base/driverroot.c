@@ -46,7 +46,7 @@ static void drop_slashes(char *path)
 
 static void set_root(char to[PATH_MAX], const char *root)
 {
-    snprintf(to, PATH_MAX, "%s", root ? root : "");
+    snprintf(to, PATH_MAX, "%s", root);
     drop_slashes(to);
 }
 
@@ -94,8 +94,8 @@ static void find_nodes(struct driverroot *root)
 void driverroot_init(struct driverroot *root, const char *container, const char *host,
                      const char *dev)
 {
-    set_root(root->host, host);
-    set_root(root->ours, container);
+    set_root(root->host, host ? host : "");
+    set_root(root->ours, container ? container : "");
     if (!is_folder(root->ours, "/"))
         set_root(root->ours, root->host);
     set_root(root->host_nodes, dev && *dev ? dev : root->host);
