@@ -24,7 +24,7 @@ int machinetype_read(const struct config *config, const char *product,
         label_sanitise(product, ret_value, LABEL_VALUE_SIZE);
     else if (path && *path && file_read(path, MACHINE_FILE_MAX, &data, &length, NULL) == 0)
         label_sanitise(data, ret_value, LABEL_VALUE_SIZE);
-    else if (path && *path)
+    else if (path && *path && !str_equal(path, STANDARD_FILE))
         r = MACHINETYPE_UNREADABLE;
     if (!*ret_value)
         snprintf(ret_value, LABEL_VALUE_SIZE, "unknown");

@@ -10,7 +10,8 @@
 #include "slice/label.h"
 
 enum machinetype_outcome {
-    MACHINETYPE_UNREADABLE = 1, /* the file names none here: "unknown" */
+    MACHINETYPE_UNREADABLE = 1, /* the file cannot be read here: "unknown". Many machines lack that
+                                   of the default, so it is no news */
 };
 
 /*

@@ -212,6 +212,7 @@ def test_plan_names_the_machine_as_the_agent_does(tmp_path):
         done = run('plan', config, '-m', 'p3.8xlarge', '-o', 'json')
         assert json.loads(done.stdout)['labels'][MACHINE_LABEL] == expected, given
         assert ('cannot be read here' in done.stderr) == str(given).endswith('none')
+        assert done.returncode == CLEAN
     assert plan('p3.8xlarge', GUIDE)['labels'][MACHINE_LABEL] == 'p3.8xlarge'
 
 
