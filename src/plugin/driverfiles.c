@@ -13,6 +13,10 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
+#define NVML_PREFIX "libnvidia-ml.so."
+
+enum { VERSION_SIZE = 80 };
+
 const char *const driverfiles_control_nodes[DRIVERFILES_CONTROL_NODES] = {
     "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"};
 
@@ -229,12 +233,42 @@ static int search_row(struct search *search)
     return r;
 }
 
+/* The version in the name of a file like libnvidia-ml.so.550.163.01, which libnvidia-ml.so.1 only
+ * links to. Stops at the first. */
+static int on_versioned(const char *path, void *userdata)
+{
+    const char *version = strstr(path, NVML_PREFIX) + strlen(NVML_PREFIX);
+
+    if (!strchr(version, '.') || version[strspn(version, "0123456789.")])
+        return 0;
+    return str_copy(userdata, VERSION_SIZE, version) == 0;
+}
+
+static void find_version(const struct driverroot *root, char ret_version[VERSION_SIZE])
+{
+    const char *folder;
+    int r = 0;
+
+    ret_version[0] = '\0';
+    for (size_t i = 0; r == 0 && (folder = driverroot_library_folder(i)); i++) {
+        char pattern[PATH_MAX];
+
+        snprintf(pattern, sizeof(pattern), "%s/" NVML_PREFIX "*", folder);
+        r = driverroot_each_file(root, pattern, on_versioned, ret_version);
+    }
+}
+
 int driverfiles_each(const struct driverroot *root, const char *version,
                      int (*each)(const struct driverfile *file, void *userdata), void *userdata)
 {
+    char found[VERSION_SIZE];
     struct search search = {.root = root, .version = version, .each = each, .userdata = userdata};
     int r = uname(&search.kernel) < 0 ? -errno : 0;
 
+    if (!*version) {
+        find_version(root, found);
+        search.version = found;
+    }
     read_firmware_path(search.firmware);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rows); i++) {
         search.row = &rows[i];

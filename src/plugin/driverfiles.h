@@ -32,9 +32,9 @@ struct driverlink {
     const char *target; /* relative to its folder */
 };
 
-/* Runs `each` for every file; a file may come twice, by two names. `version` is the driver's, ""
- * when it is not known: then files that are known by it are left out. Stops at another value than 0
- * and returns it; -ENOMEM is possible. */
+/* Runs `each` for every file; a file may come twice, by two names. `version` is the driver's; "" =
+ * unknown: then that of its library libnvidia-ml counts, and without one, files that are known by it
+ * are left out. Stops at another value than 0 and returns it; -ENOMEM is possible. */
 int driverfiles_each(const struct driverroot *root, const char *version,
                      int (*each)(const struct driverfile *file, void *userdata), void *userdata);
 

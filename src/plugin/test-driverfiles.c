@@ -165,6 +165,31 @@ static void without_a_version(void **state)
 }
 
 /* A file of a program or of a configuration is taken from the first folder that has it. */
+/* The driver did not tell its version: the name of its library does. */
+static void a_version_that_the_driver_did_not_tell(void **state)
+{
+    static const char *const names[] = {"libnvidia-ml.so.1", "libnvidia-ml.so." VERSION,
+                                        "libcuda.so." VERSION, "libcuda.so.535.1"};
+    cleanup_text struct text got = TEXT_INIT;
+    struct driverroot root;
+
+    (void)state;
+    make_folder();
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof(path), "/usr/lib64/%s", names[i]);
+        make_file(path);
+    }
+    driverroot_init(&root, folder, "/host", NULL);
+    assert_int_equal(driverfiles_each(&root, "", describe, &got), 0);
+    assert_string_equal(text_string(&got), "library /host/usr/lib64/libcuda.so." VERSION
+                                           " /usr/lib64/libcuda.so." VERSION
+                                           "\nlibrary /host/usr/lib64/libnvidia-ml.so." VERSION
+                                           " /usr/lib64/libnvidia-ml.so." VERSION "\n");
+    drop_folder();
+}
+
 static void first_folder_wins(void **state)
 {
     cleanup_text struct text got = TEXT_INIT;
@@ -261,9 +286,12 @@ static void nodes_below_dri(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_file_alone),   cmocka_unit_test(without_a_version),
-        cmocka_unit_test(first_folder_wins), cmocka_unit_test(links_of_a_library),
+        cmocka_unit_test(each_file_alone),
+        cmocka_unit_test(without_a_version),
+        cmocka_unit_test(first_folder_wins),
+        cmocka_unit_test(links_of_a_library),
         cmocka_unit_test(nodes_below_dri),
+        cmocka_unit_test(a_version_that_the_driver_did_not_tell),
     };
 
     return cmocka_run_group_tests_name("plugin/driverfiles", tests, NULL, NULL);

@@ -12,9 +12,7 @@ static const struct row {
     enum problem_severity severity;
 } rows[N_FACTS] = {
     [FACT_DRIVER_VERSION] = {"driver-version", "the driver's version", "nvmlSystemGetDriverVersion",
-                             "no label tells it, and CDI specifications cannot find the driver's "
-                             "libraries",
-                             PROBLEM_WARNING},
+                             "no label tells it", PROBLEM_NOTE},
     [FACT_CUDA_VERSION] = {"cuda-version", "the driver's CUDA version",
                            "nvmlSystemGetCudaDriverVersion", "no label tells it", PROBLEM_NOTE},
     [FACT_MODEL] = {"model", "the model", "nvmlDeviceGetName",
