@@ -33,8 +33,8 @@ struct driverlink {
 };
 
 /* Runs `each` for every file; a file may come twice, by two names. `version` is the driver's; "" =
- * unknown: then that of its library libnvidia-ml counts, and without one, files that are known by it
- * are left out. Stops at another value than 0 and returns it; -ENOMEM is possible. */
+ * unknown: then that of its library libnvidia-ml counts, and without one, files that are known by
+ * it are left out. Stops at another value than 0 and returns it; -ENOMEM is possible. */
 int driverfiles_each(const struct driverroot *root, const char *version,
                      int (*each)(const struct driverfile *file, void *userdata), void *userdata);
 
