@@ -48,6 +48,8 @@ def earlier(bed):
 def install_earlier(cluster, chart, tree):  # noqa: F811
     values = json.loads(chart.write_values({LABEL: 'agent'}).read_text())
     values['image']['tag'] = 'earlier'
+    # Some look for the driver's library on the loader's path alone.
+    values['extraEnv'].append({'name': 'LD_LIBRARY_PATH', 'value': '/driver-root/usr/lib64'})
     (tree / 'values.json').write_text(json.dumps(values))
     cluster.helm('install', 'nvdp', tree / 'deploy/helm/gpuslice', '--namespace', SYSTEM, '-f', EXAMPLES / 'nvdp-values.yaml',
                  '-f', tree / 'values.json', '--set', 'config.name=nvidia-device-plugin')
@@ -59,7 +61,7 @@ def test_over_and_back(cluster, chart, earlier):  # noqa: F811
     chart.retire()
     chart.configure(replicas(4))
     # Its own simulated driver: another may have what it does not know.
-    shutil.copy(earlier / 'build/sim/nvml/libnvidia-ml.so.1', chart.machine.folder / 'lib')
+    shutil.copy(earlier / 'build/sim/nvml/libnvidia-ml.so.1', chart.machine.root / 'usr/lib64')
     for folder, source in (('machines', 'sim/machines'), ('catalog', 'share/catalog')):
         shutil.rmtree(chart.machine.folder / folder)
         shutil.copytree(earlier / source, chart.machine.folder / folder)
