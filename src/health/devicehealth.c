@@ -63,10 +63,15 @@ const char *devicehealth_reason(const struct devicehealth *device)
 void devicehealth_describe(const struct devicehealth *device, char *buffer)
 {
     const char *reason = devicehealth_reason(device);
-    char switches[24] = "all";
+    char switches[120] = "all";
 
     if (device->xid)
         snprintf(switches, sizeof(switches), "%" PRIu64, device->xid);
+    for (size_t i = 0; device->xid && i < HEALTH_XIDS_MAX && device->others[i]; i++) {
+        const size_t length = strlen(switches);
+
+        snprintf(switches + length, sizeof(switches) - length, ",%" PRIu64, device->others[i]);
+    }
     if (device->restored && reason == device->need_reason)
         snprintf(buffer, HEALTH_DESCRIPTION_SIZE,
                  "%s (seen before the agent restarted; DP_DISABLE_HEALTHCHECKS=%s overrules it)",
@@ -154,10 +159,45 @@ static const struct {
     [XID_DISABLED] = {HEALTH_NEED_NOTHING, ""},
 };
 
+#define OTHERS " (also XID "
+
+/* Ends the reason with the other XIDs. */
+static void explain_others(struct devicehealth *device)
+{
+    char *reason = device->need_reason, *list = strstr(reason, OTHERS);
+    size_t length = list ? (size_t)(list - reason) : strlen(reason);
+
+    reason[length] = '\0';
+    for (size_t i = 0; i < HEALTH_XIDS_MAX && device->others[i]; i++) {
+        snprintf(reason + length, sizeof(device->need_reason) - length, "%s%" PRIu64,
+                 i ? ", " : OTHERS, device->others[i]);
+        length = strlen(reason);
+    }
+    if (device->others[0])
+        snprintf(reason + length, sizeof(device->need_reason) - length, ")");
+}
+
 static void explain_need(struct devicehealth *device, const char *advice)
 {
     snprintf(device->need_reason, sizeof(device->need_reason), "XID %" PRIu64 ": %s; %s",
              device->xid, xid_find(device->xid)->meaning, advice);
+    explain_others(device);
+}
+
+static void forget_others(struct devicehealth *device)
+{
+    memset(device->others, 0, sizeof(device->others));
+}
+
+/* So that overruling one XID does not overrule another. */
+static void note_other(struct devicehealth *device, uint64_t xid)
+{
+    size_t i = 0;
+
+    while (i < HEALTH_XIDS_MAX && device->others[i] && device->others[i] != xid)
+        i++;
+    if (i < HEALTH_XIDS_MAX)
+        device->others[i] = xid;
 }
 
 /* What the driver requires from now on is a consequence of this XID, unless it is one of a fault
@@ -168,6 +208,7 @@ static void excuse(struct devicehealth *device, uint64_t xid)
         return;
     device->excused = true;
     device->xid = xid;
+    forget_others(device);
     explain_need(device, "disabled");
 }
 
@@ -178,9 +219,15 @@ static void require(struct devicehealth *device, uint64_t xid, enum xid_class cl
     /* An interruption before this fault was not a reset of this fault. */
     if (need >= HEALTH_NEED_RESET || (need == HEALTH_NEED_PROBE && device->need <= need))
         device->interrupted = device->reach != HEALTH_ANSWERS;
-    /* The most severe one counts; among equals, the first is reported. */
-    if (need <= device->need)
+    if (device->need == HEALTH_NEED_NOTHING)
+        forget_others(device);
+    else if (need != HEALTH_NEED_NOTHING && xid != device->xid)
+        note_other(device, need > device->need ? device->xid : xid);
+    /* The most severe one counts; among equals, the first is reported first. */
+    if (need <= device->need) {
+        explain_others(device);
         return;
+    }
     device->need = need;
     device->xid = xid;
     device->restored = device->excused = false;
@@ -240,6 +287,7 @@ static void take_request(struct devicehealth *device, enum gpu_recovery recovery
     } else if (device->need == HEALTH_NEED_NOTHING) {
         snprintf(device->need_reason, sizeof(device->need_reason), "%s", actions[recovery].reason);
         device->xid = 0;
+        forget_others(device);
     }
     if (actions[recovery].need > device->need)
         device->need = actions[recovery].need;
@@ -316,6 +364,33 @@ static bool still_counts(const struct devicehealth *device, const struct xid_fil
     return needs[xid_filter_class(filter, device->xid)].need != HEALTH_NEED_NOTHING;
 }
 
+static enum health_need need_of(uint64_t xid, const struct xid_filter *filter)
+{
+    return xid ? needs[xid_filter_class(filter, xid)].need : HEALTH_NEED_NOTHING;
+}
+
+/* The most severe of the other XIDs that count takes the place of the first. False if none does. */
+static bool promote_other(struct devicehealth *device, const struct xid_filter *filter)
+{
+    uint64_t worst = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < HEALTH_XIDS_MAX; i++)
+        if (need_of(device->others[i], filter) > need_of(worst, filter))
+            worst = device->others[i];
+    for (size_t i = 0; i < HEALTH_XIDS_MAX; i++)
+        if (device->others[i] != worst && need_of(device->others[i], filter) != HEALTH_NEED_NOTHING)
+            device->others[n++] = device->others[i];
+    while (n < HEALTH_XIDS_MAX)
+        device->others[n++] = 0;
+    if (!worst)
+        return false;
+    device->xid = worst;
+    device->need = need_of(worst, filter);
+    explain_need(device, needs[xid_filter_class(filter, worst)].advice);
+    return true;
+}
+
 int devicehealth_overrule(struct devicehealth *device, const struct xid_filter *filter,
                           uint64_t now_ms, char *ret_reason)
 {
@@ -326,10 +401,12 @@ int devicehealth_overrule(struct devicehealth *device, const struct xid_filter *
     if (device->need == HEALTH_NEED_NOTHING || still_counts(device, filter))
         return 0;
     snprintf(ret_reason, HEALTH_REASON_SIZE, "%s", device->need_reason);
-    device->need = HEALTH_NEED_NOTHING;
-    device->named = device->restored = false;
-    if (device->xid)
-        excuse(device, device->xid);
+    if (!promote_other(device, filter)) {
+        device->need = HEALTH_NEED_NOTHING;
+        device->named = device->restored = false;
+        if (device->xid)
+            excuse(device, device->xid);
+    }
     (void)devicehealth_settle(device, &before, now_ms);
     return HEALTH_CHANGED;
 }
@@ -341,6 +418,22 @@ int devicehealth_clear(struct devicehealth *device, uint64_t now_ms)
     device->need = HEALTH_NEED_NOTHING;
     device->named = device->restored = device->excused = false;
     return devicehealth_settle(device, &before, now_ms);
+}
+
+static void restore_xids(struct devicehealth *device)
+{
+    const char *list = strstr(device->need_reason, OTHERS);
+    int length;
+
+    if (sscanf(device->need_reason, "XID %" SCNu64 ":", &device->xid) != 1)
+        device->xid = 0;
+    list = list ? list + strlen(OTHERS) : "";
+    for (size_t i = 0; i < HEALTH_XIDS_MAX; i++) {
+        if (sscanf(list, "%" SCNu64 "%n", &device->others[i], &length) != 1)
+            break;
+        list += length;
+        list += *list == ',';
+    }
 }
 
 static const char need_letters[] = "-ptb", reach_letters[] = "asg";
@@ -400,8 +493,7 @@ int devicehealth_restore(const char *line, bool only_enabled, struct devicehealt
     device.energy_mj = energy_mj;
     copy_reason(device.need_reason, why, (size_t)(tab - why));
     copy_reason(device.reach_reason, tab + 1, strlen(tab + 1));
-    if (sscanf(device.need_reason, "XID %" SCNu64 ":", &device.xid) != 1)
-        device.xid = 0;
+    restore_xids(&device);
     device.healthy = devicehealth_state(&device) == HEALTH_HEALTHY;
     if (!device.healthy)
         want_probe(&device, 0);

@@ -50,7 +50,11 @@ enum devicehealth_state {
 enum health_need { HEALTH_NEED_NOTHING, HEALTH_NEED_PROBE, HEALTH_NEED_RESET, HEALTH_NEED_REBOOT };
 enum health_reach { HEALTH_ANSWERS, HEALTH_SILENT, HEALTH_GONE };
 
-enum { HEALTH_REASON_SIZE = 240, HEALTH_DESCRIPTION_SIZE = HEALTH_REASON_SIZE + 120 };
+enum {
+    HEALTH_XIDS_MAX = 4,
+    HEALTH_REASON_SIZE = 240,
+    HEALTH_DESCRIPTION_SIZE = HEALTH_REASON_SIZE + 200
+};
 
 struct devicehealth {
     char uuid[GPU_UUID_SIZE];
@@ -63,8 +67,9 @@ struct devicehealth {
     uint64_t since_ms;      /* Healthy or Unhealthy since */
     uint64_t next_probe_ms; /* UINT64_MAX = none wanted */
     uint64_t xid;           /* that brought the need; 0 = the driver did, or there is none */
-    bool restored;          /* the need is one that an earlier agent saw */
-    char unwatched[256];    /* of a GPU: why its XIDs are not seen; "" = they are */
+    uint64_t others[HEALTH_XIDS_MAX]; /* further ones that are faults, the first few; 0 = none */
+    bool restored;                    /* the need is one that an earlier agent saw */
+    char unwatched[256];              /* of a GPU: why its XIDs are not seen; "" = they are */
     /* The rest is internal. */
     enum health_need need;
     enum health_reach reach;
@@ -131,9 +136,9 @@ bool devicehealth_can_be_probed(const struct devicehealth *device);
 void devicehealth_ask(struct devicehealth *device, uint64_t now_ms);
 
 /*
- * A restored need that does not count with these switches is dropped, and its reason ("XID 48:
- * ...") handed out in a buffer of HEALTH_REASON_SIZE. HEALTH_CHANGED, or 0: it counts, or there is
- * none.
+ * A restored need that does not count with these switches is dropped, or gives way to that of
+ * another XID that does, and its reason ("XID 48: ...") is handed out in a buffer of
+ * HEALTH_REASON_SIZE. HEALTH_CHANGED, or 0: it counts, or there is none.
  */
 int devicehealth_overrule(struct devicehealth *device, const struct xid_filter *filter,
                           uint64_t now_ms, char *ret_reason);
@@ -148,7 +153,8 @@ int devicehealth_clear(struct devicehealth *device, uint64_t now_ms);
  *     <uuid> <need> <reach> <named> <interrupted> <since> <energy> <why it needs>\t<why it cannot
  *     be reached>
  *
- * "XID <number>: " begins the first reason when an XID brought the need. "Named" without a need is
+ * "XID <number>: " begins the first reason when an XID brought the need, and "(also XID <number>,
+ * <number>)" ends it when there were others. "Named" without a need is
  * an excused device. A MIG device has a line like a GPU's; on which GPU it lies, and where, the
  * driver reports.
  */
