@@ -364,12 +364,15 @@ static void add_device_specs(struct builder *builder)
 
 static void build(struct builder *builder)
 {
-    const struct plugin_flags *plugin = &builder->offer->config->plugin;
+    const struct config *config = builder->offer->config;
+    const struct plugin_flags *plugin = &config->plugin;
     const unsigned strategies = plugin->device_list_strategies;
     const unsigned cdi = LIST_STRATEGIES_CDI;
 
-    driverroot_init(&builder->root, plugin->container_driver_root,
-                    builder->offer->config->driver_root, builder->offer->config->dev_root);
+    /* Nothing else is looked for, and every pod waits for this answer. */
+    if (plugin->pass_device_specs || config->n_imex_channel_ids)
+        driverroot_init(&builder->root, plugin->container_driver_root, config->driver_root,
+                        config->dev_root);
     if (strategies & cdi)
         add_cdi(builder);
     if (builder->devices.mps)
