@@ -30,7 +30,9 @@ static struct gpu gpus[] = {
     {.index = 1, .uuid = "", .gaps = {[FACT_MODEL] = FACT_FAILED, [FACT_MEMORY] = FACT_FAILED}},
 };
 static struct plan_device devices[] = {
-    {.device = {.uuid = "GPU-aaaa-1", .gpu = 0, .mem_total_bytes = 16384ull * MIB}, .n_slices = 3},
+    {.device = {.uuid = "GPU-aaaa-1", .gpu = 0, .mem_total_bytes = 16384ull * MIB},
+     .sharing = SHARING_TIME_SLICING,
+     .n_slices = 3},
     {.device = {.uuid = "", .gpu = 1}, .left_out = "the driver lost it"},
 };
 static struct plan_label label = {(char *)"nvidia.com/gpu.count", (char *)"2"};
@@ -92,20 +94,23 @@ static void test_tables(void **state)
 
 static void test_tree(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&plan, &config);
+    cleanup(json_decrefp) json_t *tree = view_tree(&plan, &target, &config);
     cleanup(json_decrefp) json_t *wanted = json_loads(
-        "{\"resources\": {\"nvidia.com/gpu\": 3}, \"labels\": {\"nvidia.com/gpu.count\": \"2\","
+        "{\"machine\": \"desk\", \"driver\": {\"version\": \"550.163.01\","
+        "  \"cuda\": \"12.4\"}, \"sharing\": {\"nvidia.com/gpu\": {\"sharing\": \"time slicing\","
+        "  \"per_container\": \"one\", \"advisory\": true}},"
+        " \"resources\": {\"nvidia.com/gpu\": 3}, \"labels\": {\"nvidia.com/gpu.count\": \"2\","
         " \"example.com/rack\": \"7\"}, \"taints\": [{\"key\": \"nvidia.com/gpu\", \"value\": \"\","
         " \"effect\": \"NoSchedule\"}],"
         " \"gpus\": [{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"Tesla\xe2\x84\xa2 "
         "V100\","
         "  \"memory_bytes\": 17179869184, \"left_out\": null, \"slices\": ["
         "  {\"id\": \"GPU-aaaa-1::0\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 334,"
-        "   \"memory_bytes\": 5593104384},"
+        "   \"memory_bytes\": 5593104384, \"advisory\": true},"
         "  {\"id\": \"GPU-aaaa-1::1\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 333,"
-        "   \"memory_bytes\": 5592055808},"
+        "   \"memory_bytes\": 5592055808, \"advisory\": true},"
         "  {\"id\": \"GPU-aaaa-1::2\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 333,"
-        "   \"memory_bytes\": 5592055808}]},"
+        "   \"memory_bytes\": 5592055808, \"advisory\": true}]},"
         " {\"index\": 1, \"uuid\": null, \"model\": null, \"memory_bytes\": null,"
         "  \"unknown\": [\"model\", \"memory\"],"
         "  \"left_out\": \"the driver lost it\", \"slices\": []}]}",
@@ -183,19 +188,19 @@ static void test_tables_of_mig_devices(void **state)
 /* A whole GPU is shown in the same way with and without MIG devices beside it. */
 static void test_tree_of_mig_devices(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan, &no_extras);
+    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan, &target, &no_extras);
     cleanup(json_decrefp) json_t *wanted = json_loads(
         "[{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"A100\","
         "  \"memory_bytes\": 42949672960, \"left_out\": null, \"slices\": ["
         "  {\"id\": \"GPU-aaaa-1\", \"resource\": \"nvidia.com/gpu\", \"share_permille\": 1000,"
-        "   \"memory_bytes\": 42949672960}]},"
+        "   \"memory_bytes\": 42949672960, \"advisory\": false}]},"
         " {\"index\": 1, \"uuid\": \"GPU-bbbb-1\", \"model\": \"A100\","
         "  \"memory_bytes\": 42949672960, \"left_out\": null, \"slices\": [], \"mig_devices\": ["
         "  {\"index\": \"1:0\", \"uuid\": \"MIG-bbbb-1\", \"profile\": \"1g.5gb\","
         "   \"gpu_instance\": 9, \"compute_instance\": 0, \"memory_bytes\": 5100273664,"
         "   \"left_out\": null, \"slices\": ["
         "   {\"id\": \"MIG-bbbb-1\", \"resource\": \"nvidia.com/mig-1g.5gb\","
-        "    \"share_permille\": 1000, \"memory_bytes\": 5100273664}]},"
+        "    \"share_permille\": 1000, \"memory_bytes\": 5100273664, \"advisory\": false}]},"
         "  {\"index\": \"1:1\", \"uuid\": \"MIG-cccc-1\", \"profile\": \"2g.10gb\","
         "   \"gpu_instance\": 10, \"compute_instance\": 1, \"memory_bytes\": null,"
         "   \"left_out\": \"it is lost\", \"slices\": []}]}]",

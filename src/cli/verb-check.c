@@ -10,6 +10,7 @@
 #include "cli/inputs.h"
 #include "cli/source.h"
 #include "cli/target.h"
+#include "gpu/mpsdaemon.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -58,6 +59,8 @@ static int plan_one(struct check *check, const struct config_item *item, bool is
     int r;
 
     target_name_machine(&check->target, item->config, &found);
+    if (check->request->node)
+        policy_refresh_mps(&item->config->policy, item->config->mps_root, mpsdaemon_answers);
     lint_models(policy, &check->target.inventory, &found);
     r = plan_make(&check->target.inventory, policy, &found, &plan);
     if (r < 0)

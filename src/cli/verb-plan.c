@@ -10,6 +10,7 @@
 #include "cli/source.h"
 #include "cli/target.h"
 #include "cli/view.h"
+#include "gpu/mpsdaemon.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -33,7 +34,7 @@ static void print_plan(const struct plan *plan, const struct config *config,
         view_tables(plan, target, request->labels ? config : NULL, stdout);
         return;
     }
-    tree = view_tree(plan, config);
+    tree = view_tree(plan, target, config);
     if (request_wants(request, "json")) {
         emit_json(stdout, tree);
         return;
@@ -83,6 +84,8 @@ static enum exit_status make_plan(const struct request *request, const struct so
     }
     target_name_machine(&target, config, &problems);
     lint_models(&config->policy, &target.inventory, &problems);
+    if (request->node)
+        policy_refresh_mps(&config->policy, config->mps_root, mpsdaemon_answers);
     if (plan_make(&target.inventory, &config->policy, &problems, &plan) < 0) {
         complain("out of memory for the plan");
         return EXIT_UNREADABLE;

@@ -21,6 +21,49 @@ static json_t *resources_tree(const struct plan *plan)
     return tree;
 }
 
+static const char *const sharing_words[] = {
+    [SHARING_NONE] = "none", [SHARING_TIME_SLICING] = "time slicing", [SHARING_MPS] = "MPS"};
+
+static const char *per_container(const struct plan_resource *resource)
+{
+    return resource->fail_multi ? "one" : "any number";
+}
+
+/* Nothing keeps a slice to its share and memory yet; a device that is not shared needs no keeping.
+ */
+static bool is_advisory(const struct plan *plan, size_t device)
+{
+    return plan->devices[device].sharing != SHARING_NONE;
+}
+
+static json_t *sharing_tree(const struct plan *plan)
+{
+    json_t *tree = json_object();
+
+    for (size_t i = 0; i < plan->n_resources; i++) {
+        const struct plan_resource *resource = &plan->resources[i];
+
+        json_object_set_new(tree, resource->name,
+                            json_pack("{s:s, s:s, s:b}", "sharing",
+                                      sharing_words[resource->sharing], "per_container",
+                                      per_container(resource), "advisory",
+                                      resource->sharing != SHARING_NONE));
+    }
+    return tree;
+}
+
+static json_t *driver_tree(const struct inventory *inventory)
+{
+    char cuda[24] = "";
+
+    if (inventory->cuda_version)
+        snprintf(cuda, sizeof(cuda), "%d.%d", inventory->cuda_version / 1000,
+                 inventory->cuda_version % 1000 / 10);
+    return json_pack("{s:s?, s:s?}", "version",
+                     *inventory->driver_version ? inventory->driver_version : NULL, "cuda",
+                     *cuda ? cuda : NULL);
+}
+
 /* On the Node, too, a label of the configuration takes the place of one of the same name. */
 static json_t *labels_tree(const struct plan *plan, const struct config *config)
 {
@@ -77,11 +120,11 @@ static json_t *slices_tree(const struct plan *plan, size_t device)
             const struct slice *slice = &plan->resources[i].slices[j];
 
             if (slice->device == device)
-                json_array_append_new(tree,
-                                      json_pack("{s:s, s:s, s:i, s:o}", "id", slice->id, "resource",
-                                                plan->resources[i].name, "share_permille",
-                                                (int)slice->share_permille, "memory_bytes",
-                                                memory_tree(slice->mem_bytes)));
+                json_array_append_new(tree, json_pack("{s:s, s:s, s:i, s:o, s:b}", "id", slice->id,
+                                                      "resource", plan->resources[i].name,
+                                                      "share_permille", (int)slice->share_permille,
+                                                      "memory_bytes", memory_tree(slice->mem_bytes),
+                                                      "advisory", is_advisory(plan, device)));
         }
     return tree;
 }
@@ -142,10 +185,11 @@ static json_t *gpus_tree(const struct plan *plan)
     return tree;
 }
 
-json_t *view_tree(const struct plan *plan, const struct config *config)
+json_t *view_tree(const struct plan *plan, const struct target *target, const struct config *config)
 {
-    return json_pack("{s:o, s:o, s:o*, s:o}", "resources", resources_tree(plan), "labels",
-                     labels_tree(plan, config), "taints",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o*, s:o}", "machine", target->title, "driver",
+                     driver_tree(&target->inventory), "resources", resources_tree(plan), "sharing",
+                     sharing_tree(plan), "labels", labels_tree(plan, config), "taints",
                      config->n_taints ? taints_tree(config) : NULL, "gpus", gpus_tree(plan));
 }
 
@@ -290,8 +334,6 @@ static void print_devices(const struct plan *plan, FILE *out)
 
 static void print_resources(const struct plan *plan, FILE *out)
 {
-    static const char *const sharing[] = {
-        [SHARING_NONE] = "none", [SHARING_TIME_SLICING] = "time slicing", [SHARING_MPS] = "MPS"};
     cleanup_table struct table table = {
         .headings = {"RESOURCE", "DEVICES", "SHARING", "PER CONTAINER"},
         .right = {false, true, false, false},
@@ -302,8 +344,8 @@ static void print_resources(const struct plan *plan, FILE *out)
 
         table_add(&table, "%s", resource->name);
         table_add(&table, "%zu", resource->n_slices);
-        table_add(&table, "%s", sharing[resource->sharing]);
-        table_add(&table, "%s", resource->fail_multi ? "one" : "any number");
+        table_add(&table, "%s", sharing_words[resource->sharing]);
+        table_add(&table, "%s", per_container(resource));
     }
     if (plan->n_resources)
         table_print(&table, out);

@@ -14,7 +14,8 @@
 #include "slice/plan.h"
 
 /* Labels and taints are also those that the configuration itself sets. NULL without memory. */
-json_t *view_tree(const struct plan *plan, const struct config *config);
+json_t *view_tree(const struct plan *plan, const struct target *target,
+                  const struct config *config);
 
 /* config NULL: without labels and taints. */
 void view_tables(const struct plan *plan, const struct target *target, const struct config *config,

@@ -284,7 +284,8 @@ static int take(struct parse *parse, size_t i, struct config *scratch)
     }
     if (option->differs)
         PROBLEM(parse, PROBLEM_NOTE, setting->origin, "%s", option->differs);
-    if (option->not_yet)
+    if (r == 0 && option->not_yet &&
+        (!option->asks || option->asks((char *)target + option->offset)))
         PROBLEM(parse, PROBLEM_WARNING, setting->origin, "has no effect yet: %s", option->not_yet);
     if (r == 0 && option->target == OPTION_CONFIG)
         r = config_overrides_add(parse->overrides, option, setting->text);

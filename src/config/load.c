@@ -50,9 +50,10 @@ static int fill_in(struct reader *reader, struct config *config, const struct sh
 
     if (!*config->dev_root)
         r = set_text(&config->dev_root, config->driver_root);
-    if (r < 0 || !mps || *config->mps_root)
+    if (r < 0 || *config->mps_root || !policy_uses_mps(&config->policy))
         return r;
-    reader_report_at(reader, PROBLEM_NOTE, mps->at, mps->path,
+    reader_report_at(reader, PROBLEM_NOTE, mps ? mps->at : config->policy.slices[0].at,
+                     mps ? mps->path : "gpuslice.slices",
                      "MPS needs flags.mpsRoot (--mps-root), which is not set; using %s",
                      STANDARD_MPS_ROOT);
     return set_text(&config->mps_root, STANDARD_MPS_ROOT);
@@ -64,6 +65,39 @@ static const struct sharing_entry *first_mps(const struct policy *policy)
         if (policy_sharing(&policy->sharing[i]) == SHARING_MPS)
             return &policy->sharing[i];
     return NULL;
+}
+
+/* Said of the file alone: whether a daemon answers, only the node knows. */
+static void warn_of_mps(struct reader *reader, const struct config *config)
+{
+    for (size_t i = 0; i < config->policy.n_sharing; i++) {
+        const struct sharing_entry *entry = &config->policy.sharing[i];
+
+        if (policy_sharing(entry) != SHARING_MPS || !*entry->name || !entry->replicas)
+            continue;
+        reader_report_at(
+            reader, PROBLEM_WARNING, entry->at, entry->path,
+            "this release starts no MPS control daemon, so %s is offered only while one of "
+            "somebody "
+            "else's answers at %s/%s/pipe/control; without one, use sharing.timeSlicing",
+            policy_resource(entry), config->mps_root, policy_resource(entry));
+    }
+}
+
+/* How tenants meet follows from the section; gpuslice.isolation is for gpuslice.slices. */
+static void warn_of_isolation(struct reader *reader, const struct policy *policy)
+{
+    static const enum sharing_strategy other[] = {
+        [ISOLATION_ISOLATED] = SHARING_MPS, [ISOLATION_COOPERATIVE] = SHARING_TIME_SLICING};
+
+    for (size_t i = 0; i < policy->n_sharing && policy->isolation != ISOLATION_BY_SHARING; i++)
+        if (policy_sharing(&policy->sharing[i]) == other[policy->isolation])
+            reader_report_at(reader, PROBLEM_WARNING, policy->sharing[i].at,
+                             policy->sharing[i].path,
+                             "gpuslice.isolation: %s has no effect here; write this entry under "
+                             "sharing.%s",
+                             policy->isolation == ISOLATION_ISOLATED ? "isolated" : "cooperative",
+                             policy->isolation == ISOLATION_ISOLATED ? "timeSlicing" : "mps");
 }
 
 /* Unequal slices and sharing entries share the GPUs between them; entries take precedence. */
@@ -86,6 +120,7 @@ static void check_slices(struct reader *reader, const struct policy *policy)
 static int finish(struct reader *reader, struct config *config)
 {
     const struct sharing_entry *mps = first_mps(&config->policy);
+    int r;
 
     if (mps && config->policy.mig_strategy == MIG_STRATEGY_MIXED)
         reader_report_at(
@@ -101,7 +136,12 @@ static int finish(struct reader *reader, struct config *config)
         reader_report_at(reader, PROBLEM_WARNING, config->discovery_at,
                          "flags.deviceDiscoveryStrategy",
                          "only NVML is supported; write auto or nvml");
-    return fill_in(reader, config, mps);
+    r = fill_in(reader, config, mps);
+    if (r < 0)
+        return r;
+    warn_of_mps(reader, config);
+    warn_of_isolation(reader, &config->policy);
+    return 0;
 }
 
 /* An empty file is the configuration "all defaults", and more often an accident: a template that
@@ -131,7 +171,6 @@ static int read_choice(struct reader *reader, const struct manifest_choice *choi
 
     if (!config)
         return -ENOMEM;
-    reader->reported_not_yet = NULL;
     r = schema_set_defaults(&config_schema, OPTION_CONFIG, config);
     if (r == 0 && choice)
         r = manifest_open(reader, choice, &tree);

@@ -44,6 +44,26 @@ static const struct word compute_modes[] = {
     {"elastic", COMPUTE_ELASTIC}, {"strict", COMPUTE_STRICT}, {"none", COMPUTE_NONE}, {NULL}};
 static const char no_enforcement[] = "slices are offered and scheduled, but nothing enforces them";
 
+static bool asks_for_cooperation(const void *slot)
+{
+    return *(const enum isolation *)slot == ISOLATION_COOPERATIVE;
+}
+
+static bool asks_for_memory(const void *slot)
+{
+    return *(const enum memory_mode *)slot != MEMORY_NONE;
+}
+
+static bool asks_for_compute(const void *slot)
+{
+    return *(const enum compute_mode *)slot != COMPUTE_NONE;
+}
+
+static bool asks_for_it(const void *slot)
+{
+    return *(const bool *)slot;
+}
+
 static const struct word fallback_strategies[] = {{"named"}, {"single"}, {"empty"}, {NULL}};
 static const struct word log_levels[] = {{"debug"}, {"info"}, {"warning"}, {"error"}, {NULL}};
 static const struct word log_formats[] = {{"logfmt"}, {"json"}, {NULL}};
@@ -88,6 +108,9 @@ static const struct option options[] = {
      .kind = &kind_word,
      CONFIG(policy.isolation),
      .detail = isolations,
+     .not_yet = "this release starts no MPS control daemon; slices that need one are offered only "
+                "while one of somebody else's answers",
+     .asks = asks_for_cooperation,
      .help = "how tenants share a GPU; default: according to the sharing strategy"},
     {.path = "gpuslice.memory",
      .kind = &kind_word,
@@ -95,6 +118,7 @@ static const struct option options[] = {
      .detail = memory_modes,
      .standard = "enforced",
      .not_yet = no_enforcement,
+     .asks = asks_for_memory,
      .help = "what happens to a slice that allocates more memory than it has"},
     {.path = "gpuslice.compute",
      .kind = &kind_word,
@@ -102,6 +126,7 @@ static const struct option options[] = {
      .detail = compute_modes,
      .standard = "elastic",
      .not_yet = no_enforcement,
+     .asks = asks_for_compute,
      .help = "whether a slice may use idle compute of other slices"},
     {.path = "gpuslice.slices",
      .kind = &kind_slices,
@@ -114,6 +139,7 @@ static const struct option options[] = {
      CONFIG(policy.mig_on_demand),
      .standard = "false",
      .not_yet = "this release does not create MIG devices",
+     .asks = asks_for_it,
      .help = "create MIG devices when pods request them"},
 
     {.path = "flags.failOnInitError",
@@ -248,6 +274,7 @@ static const struct option options[] = {
      .flags = "imex-required",
      .variables = "IMEX_REQUIRED",
      .not_yet = "a missing IMEX channel does not stop the agent",
+     .asks = asks_for_it,
      .help = "exit if an IMEX channel is missing"},
 
     {.path = "flags.gfd.oneshot",

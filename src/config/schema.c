@@ -308,16 +308,14 @@ static void report_unknown(struct reader *reader, const struct schema *schema, c
         report_known_keys(reader, &list, child->key_at);
 }
 
-/* An option that is accepted but not implemented yet is reported: operators would wait for it. */
+/* An option that is accepted but not implemented yet: who asks for it would rely on it. */
 static void report_not_yet(struct reader *reader, const struct option *option,
-                           const struct yaml *node)
+                           const struct yaml *node, const void *slot)
 {
     if (option->differs)
         reader_note(reader, node->key_at, "%s", option->differs);
-    if (!option->not_yet || option->not_yet == reader->reported_not_yet)
-        return;
-    reader->reported_not_yet = option->not_yet;
-    reader_note(reader, node->key_at, "has no effect yet: %s", option->not_yet);
+    if (option->not_yet && (!option->asks || option->asks(slot)))
+        reader_warning(reader, node->key_at, "has no effect yet: %s", option->not_yet);
 }
 
 static int read_option(struct reader *reader, const struct option *option, const struct yaml *node,
@@ -332,7 +330,7 @@ static int read_option(struct reader *reader, const struct option *option, const
         *(struct position *)(void *)((char *)target + option->place) = node->at;
     r = option->kind->read(reader, option, node, (char *)target + option->offset);
     if (r == 0 && problems_count(reader->problems, PROBLEM_ERROR) == n_errors)
-        report_not_yet(reader, option, node);
+        report_not_yet(reader, option, node, (char *)target + option->offset);
     return r;
 }
 

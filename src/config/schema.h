@@ -62,7 +62,8 @@ struct option {
                       flag overrides it; 0 = not needed */
     bool required; /* required, if its section is an item of a list */
     const char *not_yet; /* what this release lacks, for those who set it; NULL = nothing */
-    const char *differs; /* likewise: how it differs from NVIDIA's programs */
+    bool (*asks)(const void *slot); /* whether a value asks for that; NULL = every one does */
+    const char *differs;            /* likewise: how it differs from NVIDIA's programs */
     enum option_target target;
 };
 
@@ -82,9 +83,7 @@ struct reader {
     size_t path_length;
     size_t n_problems; /* reported here; after READER_MAX_PROBLEMS further ones are dropped */
     int cut;           /* 1 + the highest dropped severity; 0 = none */
-    const struct schema *root;    /* where misplaced keys are looked up; NULL = nowhere */
-    const char *reported_not_yet; /* the last not_yet message: rows of a section may share one,
-                                     reported once */
+    const struct schema *root; /* where misplaced keys are looked up; NULL = nowhere */
 };
 
 /* Descends into a key or a list item; returns what reader_leave needs. */

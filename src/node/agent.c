@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/load.h"
+#include "gpu/mpsdaemon.h"
 #include "node/channeldir.h"
 #include "node/coexist.h"
 #include "node/container.h"
@@ -23,6 +24,7 @@
 #include "node/driverwatch.h"
 #include "node/facts.h"
 #include "node/httplink.h"
+#include "node/mpswatch.h"
 #include "node/offerhealth.h"
 #include "node/publisher.h"
 #include "node/reload.h"
@@ -42,6 +44,7 @@ struct agent {
     const struct config_overrides *overrides;
     uv_loop_t loop;
     uv_signal_t signals[4];
+    struct mpswatch mpswatch;
     uv_timer_t tick; /* once a minute: what inotify may have missed */
     struct driverwatch *driverwatch;
     struct kubeletdir *kubelet;
@@ -153,14 +156,27 @@ static void publish_left_out(const struct agent *agent, const struct plan *plan,
     publisher_event(agent->publisher, true, "GPULeftOut", message, NULL, 0);
 }
 
+/* MPS slices come and go with their control daemon. */
+static void note_mps(struct agent *agent, bool waited)
+{
+    char message[FACTS_MESSAGE_SIZE] = "the MPS control daemon answers, its slices are offered";
+    const bool waits = facts_waits_for_mps(&agent->facts, message, sizeof(message));
+
+    if (waits != waited)
+        publisher_event(agent->publisher, waits, waits ? VERDICT_MPS : "MPSDaemonAnswers", message,
+                        NULL, 0);
+}
+
 /* Takes ownership of config, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
+    const bool waited = facts_waits_for_mps(&agent->facts, NULL, 0);
     struct offer *next;
 
     if (*agent->facts.config_path)
         problems_set_source(&problems, agent->facts.config_path);
+    policy_refresh_mps(&config->policy, config->mps_root, mpsdaemon_answers);
     if (offer_new(config, &agent->facts.machine, &problems, &next) < 0) {
         log_error("out of memory for planning; the old plan stays");
         if (!agent->facts.offer)
@@ -176,6 +192,15 @@ static void replan(struct agent *agent, struct config *config)
             publish_left_out(agent, next->plan, &next->plan->devices[i]);
     offerhealth_begin(&agent->facts, agent->publisher, next);
     put_in_force(agent, next);
+    mpswatch_follow(&agent->mpswatch, config);
+    note_mps(agent, waited);
+}
+
+static void on_mps(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    replan(agent, agent->facts.offer->config);
 }
 
 /* FAIL_ON_INIT_ERROR=false keeps retrying instead. */
@@ -478,6 +503,7 @@ static void stop(struct agent *agent, int status)
         free_publisher(agent);
     for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
+    mpswatch_close(&agent->mpswatch);
     uv_close((uv_handle_t *)&agent->tick, NULL);
     uv_close((uv_handle_t *)&agent->drain, NULL);
 }
@@ -491,6 +517,7 @@ static void start_handles(struct agent *agent)
         agent->signals[i].data = agent;
         uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
     }
+    mpswatch_init(&agent->mpswatch, &agent->loop, MPSWATCH_PERIOD_MS, on_mps, agent);
     uv_timer_init(&agent->loop, &agent->tick);
     uv_timer_init(&agent->loop, &agent->drain);
     agent->tick.data = agent->drain.data = agent;

@@ -55,3 +55,18 @@ bool facts_is_planned(const struct facts *facts)
 {
     return facts->offer && (!*facts->driver_problem || facts->offer->plan->n_resources);
 }
+
+bool facts_waits_for_mps(const struct facts *facts, char *message, size_t size)
+{
+    const char *resource = facts->offer ? facts->offer->plan->waits_for_mps : "";
+
+    if (!*resource)
+        return false;
+    if (message)
+        snprintf(
+            message, size,
+            "%s is not offered: this release starts no MPS control daemon, and none answers at "
+            "%s/%s/pipe/control; use sharing.timeSlicing, or run NVIDIA's daemon",
+            resource, facts->offer->config->mps_root, resource);
+    return true;
+}

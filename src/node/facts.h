@@ -23,6 +23,8 @@
 #include "plugin/nodestatus.h"
 #include "plugin/offer.h"
 
+enum { FACTS_MESSAGE_SIZE = 1024 };
+
 struct facts_counters {
     uint64_t reloads, failed_reloads, xids, hangs;
 };
@@ -66,3 +68,7 @@ void facts_drop(const struct facts *facts, struct offer *offer);
 /* True if there is an offer, and it is one of GPUs that could be looked at. Else what an earlier
  * agent published of them (labels, CDI specifications) is better than what this one would. */
 bool facts_is_planned(const struct facts *facts);
+
+/* MPS slices are not offered because no control daemon answers; the message (NULL: none) names
+ * where it is looked for. */
+bool facts_waits_for_mps(const struct facts *facts, char *message, size_t size);

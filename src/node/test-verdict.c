@@ -111,7 +111,7 @@ static int tear_down(void **state)
 
 /* What is wrong, in letters: d driver, ? the driver has not answered yet, n no GPU, g grants,
  * x passed through, f a foreign plugin, r refused, o no offer, m no configuration, u unregistered,
- * s not all of it can be offered. */
+ * s not all of it can be offered, p no MPS daemon. */
 static void play(struct world *world, const char *wrong)
 {
     const bool offers = !strpbrk(wrong, "on?");
@@ -133,6 +133,8 @@ static void play(struct world *world, const char *wrong)
         snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "it is gone");
     if (strchr(wrong, 'x'))
         snprintf(world->facts.unserved, sizeof(world->facts.unserved), "they are passed through");
+    snprintf(world->offer->plan->waits_for_mps, RESOURCE_NAME_SIZE, "%s",
+             strchr(wrong, 'p') ? "nvidia.com/gpu.x" : "");
     if (strchr(wrong, 's'))
         snprintf(world->facts.shortfall, sizeof(world->facts.shortfall), "offers 60000");
     if (strchr(wrong, 'r'))
@@ -169,6 +171,15 @@ static const struct {
      "another plugin serves it\n"},
     {"df", VERDICT_NOT_READY, "DriverNotAvailable", "it is gone",
      "it is gone\nanother plugin serves it\n"},
+    {"ps", VERDICT_NOT_READY, "MPSDaemonNotAnswering",
+     "nvidia.com/gpu.x is not offered: this release starts no MPS control daemon, and none answers "
+     "at "
+     "/nvidia.com/gpu.x/pipe/control; use sharing.timeSlicing, or run NVIDIA's daemon",
+     "nvidia.com/gpu.x is not offered: this release starts no MPS control daemon, and none answers "
+     "at "
+     "/nvidia.com/gpu.x/pipe/control; use sharing.timeSlicing, or run NVIDIA's daemon\n"},
+    {"pr", VERDICT_NOT_READY, "ConfigurationRefused", "a.yaml:1:1: no such key",
+     "a.yaml:1:1: no such key\n"},
     {"s", VERDICT_READY, "OfferIncomplete", "offers 60000", "ok\n"},
     {"sr", VERDICT_NOT_READY, "ConfigurationRefused", "a.yaml:1:1: no such key",
      "a.yaml:1:1: no such key\n"},

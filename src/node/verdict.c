@@ -145,6 +145,16 @@ static void set_ready(const struct facts *facts, struct verdict *verdict, const 
     set(verdict, VERDICT_READY, reason, text_string(&text));
 }
 
+static bool waits_for_mps(const struct facts *facts, struct verdict *verdict)
+{
+    char message[FACTS_MESSAGE_SIZE];
+
+    if (!facts_waits_for_mps(facts, message, sizeof(message)))
+        return false;
+    set(verdict, VERDICT_NOT_READY, VERDICT_MPS, message);
+    return true;
+}
+
 static bool is_short(const struct facts *facts, struct verdict *verdict)
 {
     if (!*facts->shortfall)
@@ -166,8 +176,9 @@ static void be_ready(const struct facts *facts, struct verdict *verdict)
 
 /* The most severe first. */
 static bool (*const checks[])(const struct facts *, struct verdict *) = {
-    is_not_ours,        has_no_gpu, has_driver_problem, is_unknown,  has_grants_problem,
-    has_foreign_plugin, is_refused, has_no_config,      is_settling, is_short,
+    is_not_ours,        has_no_gpu,         has_driver_problem, is_unknown,
+    has_grants_problem, has_foreign_plugin, is_refused,         has_no_config,
+    is_settling,        waits_for_mps,      is_short,
 };
 
 void verdict_make(const struct facts *facts, struct verdict *ret_verdict)

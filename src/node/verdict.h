@@ -17,6 +17,7 @@
 #define VERDICT_DRIVER  "DriverNotAvailable"
 #define VERDICT_GRANTS  "GrantsNotWritable"
 #define VERDICT_REFUSED "ConfigurationRefused"
+#define VERDICT_MPS     "MPSDaemonNotAnswering"
 #define VERDICT_SHORT   "OfferIncomplete"
 
 enum verdict_state {

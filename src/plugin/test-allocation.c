@@ -84,6 +84,8 @@ static void make_offer(struct fixture *fixture, const char *yaml)
                      &problems, &fixture->config, &err) < 0)
         fail_msg("%s", problems.n_items ? problems.items[0].text : error_text(&err));
     mount_driver_root(fixture->config);
+    for (size_t i = 0; i < fixture->config->policy.n_sharing; i++)
+        fixture->config->policy.sharing[i].served = true;
     assert_int_equal(offer_new(fixture->config, &fixture->inventory, NULL, &fixture->offer), 0);
 }
 

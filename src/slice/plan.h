@@ -74,7 +74,9 @@ struct plan_label {
 };
 
 struct plan {
-    struct plan_resource *resources; /* only those with slices */
+    char waits_for_mps[RESOURCE_NAME_SIZE]; /* a resource that is not offered because no MPS control
+                                               daemon answers for it, the first; "" = none */
+    struct plan_resource *resources;        /* only those with slices */
     size_t n_resources, capacity;
     struct gpu *gpus; /* a copy of the inventory's, sorted by index */
     size_t n_gpus;

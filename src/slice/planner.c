@@ -13,6 +13,7 @@
 #include "slice/lint.h"
 #include "slice/listsize.h"
 #include "slice/name.h"
+#include "slice/select.h"
 #include "slice/share.h"
 #include "slice/unknown.h"
 
@@ -268,6 +269,73 @@ static int add_slice(const struct maker *m, size_t i, const struct plan_resource
     else
         snprintf(slice->id, sizeof(slice->id), "%s::%u", on->device.uuid, slice->n);
     on->sharing = like->sharing;
+    return 0;
+}
+
+/* ---- MPS ---- */
+
+/* The resource of MPS slices that the device would be divided into, and who wants it so. */
+struct mps_wish {
+    const char *resource;
+    struct position at;
+    const char *path;
+};
+
+static bool is_unserved(const struct maker *m, size_t i, struct mps_wish *ret_wish)
+{
+    const struct policy *policy = m->policy;
+    const struct sharing_entry *entry = m->assigned[i];
+
+    if (*m->plan->devices[i].left_out)
+        return false;
+    if (entry) {
+        *ret_wish = (struct mps_wish){policy_resource(entry), entry->at, entry->path};
+        return policy_sharing(entry) == SHARING_MPS && !entry->served;
+    }
+    if (policy->isolation != ISOLATION_COOPERATIVE ||
+        m->plan->devices[i].device.kind != DEVICE_WHOLE)
+        return false;
+    for (size_t k = 0; k < policy->n_slices; k++) {
+        *ret_wish =
+            (struct mps_wish){policy->slices[k].name, policy->slices[k].at, "gpuslice.slices"};
+        if (!policy->slices[k].served)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Without a daemon a pod would get the whole GPU, and no limit: nothing is better. One problem for
+ * all devices of a resource.
+ */
+static int leave_out_unserved(const struct maker *m)
+{
+    struct plan *plan = m->plan;
+    cleanup_free bool *now = calloc(plan->n_devices + 1, sizeof(*now));
+    struct mps_wish wish, first;
+
+    if (!now)
+        return -ENOMEM;
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        char list[128];
+
+        if (!is_unserved(m, i, &first))
+            continue;
+        for (size_t j = 0; j < plan->n_devices; j++) {
+            now[j] = j >= i && is_unserved(m, j, &wish) && str_equal(wish.resource, first.resource);
+            if (now[j])
+                snprintf(plan->devices[j].left_out, sizeof(plan->devices[j].left_out),
+                         "no MPS control daemon answers for %s, and this release starts none",
+                         first.resource);
+        }
+        if (!*plan->waits_for_mps)
+            snprintf(plan->waits_for_mps, sizeof(plan->waits_for_mps), "%s", first.resource);
+        select_format(plan, now, list, sizeof(list));
+        problem_add(m->problems, PROBLEM_WARNING, first.at, first.path,
+                    "%s not offered: no MPS control daemon answers for %s, and this release starts "
+                    "none; use sharing.timeSlicing",
+                    list, first.resource);
+    }
     return 0;
 }
 
@@ -584,6 +652,8 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
 
     if (r == 0)
         r = assign(&m);
+    if (r == 0)
+        r = leave_out_unserved(&m);
     if (r == 0)
         r = limit_lists(&m);
     for (size_t i = 0; r == 0 && i < plan->n_devices; i++)

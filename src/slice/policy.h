@@ -51,6 +51,7 @@ struct sharing_entry {
                                         "" = none */
     struct device_selector devices;
     unsigned replicas; /* >= 1; 1: not shared, policy_sharing */
+    bool served;       /* MPS: a control daemon answers for it; set by who plans, not by the file */
     struct position at;
     char path[64]; /* "sharing.timeSlicing.resources[0]" */
 };
@@ -75,6 +76,7 @@ struct slice_size {
     unsigned share_permille;       /* 1...1000 */
     uint64_t mem_bytes;            /* 0 = by share */
     unsigned count;                /* per GPU, >= 1 */
+    bool served;                   /* as of a sharing entry, if they are shared by MPS */
     struct position at;
 };
 
@@ -100,5 +102,15 @@ struct policy {
     {                   \
         .sharing = NULL \
     }
+
+/* Some devices are shared by MPS, by an entry or by gpuslice.slices. */
+bool policy_uses_mps(const struct policy *policy);
+
+/*
+ * Sets `served` of every entry and size that is shared by MPS: whether `answers` says that a
+ * control daemon of its resource is there, below root. True if one of them changed.
+ */
+bool policy_refresh_mps(struct policy *policy, const char *root,
+                        bool (*answers)(const char *root, const char *resource));
 
 void policy_deinit(struct policy *policy);

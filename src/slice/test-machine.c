@@ -169,6 +169,7 @@ struct sharing_entry entry_all(enum sharing_strategy strategy, const char *name,
     snprintf(entry.name, sizeof(entry.name), "%s", name);
     snprintf(entry.path, sizeof(entry.path), "sharing.%s.resources[0]",
              strategy == SHARING_MPS ? "mps" : "timeSlicing");
+    entry.served = true; /* by a control daemon, if it is MPS */
     entry.at = strategy == SHARING_MPS ? (struct position){20, 5} : (struct position){10, 5};
     return entry;
 }

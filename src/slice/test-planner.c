@@ -183,8 +183,44 @@ static void test_unequal_slices(void **state)
         sum += eighth->slices[i].mem_bytes;
     assert_int_equal(sum, 16150 * SHARE_MIB);
     w.policy.isolation = ISOLATION_COOPERATIVE;
+    w.policy.slices[0].served = w.policy.slices[1].served = true;
     plan_again(&w);
     assert_int_equal(w.plan->resources[0].sharing, SHARING_MPS);
+    w.policy.slices[1].served = false; /* half a GPU's slices would be no use */
+    plan_again(&w);
+    assert_resources(&w, "");
+    assert_string_equal(w.plan->waits_for_mps, w.policy.slices[1].name);
+    world_end(&w);
+}
+
+/* Without a control daemon MPS slices are not offered, and what else there is stays. */
+static void test_mps_waits_for_its_daemon(void **state)
+{
+    struct sharing_entry entries[] = {
+        renamed(counted(entry_all(SHARING_MPS, NAME_GPU, 3), 1), "nvidia.com/gpu.a"),
+        counted(entry_all(SHARING_MPS, NAME_GPU, 3), 3),
+        entry_all(SHARING_TIME_SLICING, NAME_GPU, 4),
+    };
+    struct world w = world_make(machine_p3_8xlarge(), entries, 3);
+
+    assert_resources(&w, "nvidia.com/gpu 10, nvidia.com/gpu.a 3");
+    assert_string_equal(w.plan->waits_for_mps, "");
+    entries[1].served = false;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 4, nvidia.com/gpu.a 3");
+    assert_slices_per_device(&w, "3 0 0 4");
+    assert_string_equal(w.plan->waits_for_mps, NAME_GPU);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING,
+                                   "GPUs 1, 2 not offered: no MPS control daemon answers for "
+                                   "nvidia.com/gpu"),
+                     1);
+    entries[1].replicas = 1; /* not shared: no daemon is needed */
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/gpu.a 3");
+    entries[0].served = false;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6");
+    assert_string_equal(w.plan->waits_for_mps, "nvidia.com/gpu.a");
     world_end(&w);
 }
 
@@ -606,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_no_gpu_is_quiet),
         cmocka_unit_test(test_gpus_left_out),
         cmocka_unit_test(test_mig_strategies_without_mig_gpus),
+        cmocka_unit_test(test_mps_waits_for_its_daemon),
         cmocka_unit_test(test_more_replicas_than_mib),
         cmocka_unit_test(test_a_list_that_the_kubelet_cannot_read_is_cut),
         cmocka_unit_test(test_the_list_of_a_name_counts_whole),

@@ -262,6 +262,25 @@ def test_the_notes_say_how_to_see_slices_and_how_to_go():
     assert 'each GPU is offered whole' in notes()
 
 
+MPS = 'sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 10}]}}\n'
+
+
+@pytest.mark.parametrize('config,root', [(MPS, '/run/nvidia/mps'), (f'flags: {{mpsRoot: /srv/mps/}}\n{MPS}', '/srv/mps')])
+def test_mps_in_a_configuration_is_warned_of_and_its_daemon_looked_for(config, root):
+    values = {'config': {'map': {'default': config, 'other': 'version: v1\n'}}}
+    said = ' '.join(notes(values).split())
+    assert 'config.map.default shares GPUs by MPS' in said and 'starts no MPS control daemon' in said
+    assert f'{root}/RESOURCE/pipe/control' in said
+    assert {'name': 'mps-0', 'mountPath': root, 'readOnly': True} in render(values).agent['volumeMounts']
+    values['mps'] = {'root': '/elsewhere'}
+    assert {'name': 'mps-0', 'mountPath': '/elsewhere', 'readOnly': True} in render(values).agent['volumeMounts']
+
+
+def test_mps_is_not_spoken_of_without_cause():
+    assert 'MPS' not in notes({'config': {'map': {'default': 'sharing: {mps: null}\n', 'broken': 'sharing: [mps'}}})
+    assert 'starts no MPS control daemon' in notes({'config': {'name': 'any'}, 'mps': {'root': '/run/nvidia/mps'}})
+
+
 def test_the_notes_warn_of_labels_that_nobody_writes():
     assert 'labels set by node-feature-discovery' in notes({'affinity': AFFINITY})
     assert 'labels set by node-feature-discovery' not in notes()

@@ -193,6 +193,7 @@ static void read_entry(struct bytes *bytes, struct sharing_entry *entry, struct 
     if (next(bytes, 2))
         read_name(bytes, entry->rename);
     entry->replicas = replicas[next(bytes, 8)];
+    entry->served = !entry->rename[0];
     entry->at.line = next(bytes, 50);
     entry->devices.kind = next(bytes, 3);
     entry->devices.count = 1 + next(bytes, N_GPUS);

@@ -59,7 +59,14 @@ def plan(machine, *arguments, stdin='', status=CLEAN):
 
 def assert_shape(tree):
     """The shape that gpuslice(1) promises, to the last key."""
-    assert list(tree) == ['resources', 'labels', 'gpus']
+    assert list(tree) == ['machine', 'driver', 'resources', 'sharing', 'labels', 'gpus']
+    assert list(tree['driver']) == ['version', 'cuda'] and all(tree['driver'].values())
+    assert list(tree['sharing']) == list(tree['resources'])
+    for sharing in tree['sharing'].values():
+        assert list(sharing) == ['sharing', 'per_container', 'advisory']
+        assert sharing['sharing'] in ('none', 'time slicing', 'MPS')
+        assert sharing['per_container'] in ('one', 'any number')
+        assert sharing['advisory'] == (sharing['sharing'] != 'none')
     assert all(isinstance(n, int) and n > 0 for n in tree['resources'].values())
     assert all(isinstance(value, str) for value in tree['labels'].values())
     for gpu in tree['gpus']:
@@ -68,7 +75,8 @@ def assert_shape(tree):
         assert isinstance(gpu['uuid'], str) and isinstance(gpu['model'], str)
         assert gpu['left_out'] is None or gpu['left_out']
         for piece in gpu['slices']:
-            assert list(piece) == ['id', 'resource', 'share_permille', 'memory_bytes']
+            assert list(piece) == ['id', 'resource', 'share_permille', 'memory_bytes', 'advisory']
+            assert piece['advisory'] == ('::' in piece['id'])
             assert piece['id'].split('::')[0] == gpu['uuid']
             assert piece['resource'] in tree['resources']
 
@@ -186,13 +194,15 @@ def test_yaml_has_the_content_of_json():
     done = run('plan', GUIDE, '-m', 'g4dn.xlarge', '-o', 'yaml')
     tree = plan('g4dn.xlarge', GUIDE)
     gpu = tree['gpus'][0]
-    wanted = ['resources:', '  nvidia.com/gpu: 4', 'labels:',
+    wanted = ['machine: g4dn.xlarge (simulated)', 'driver:', '  version: "550.163.01"', '  cuda: "12.4"',
+              'resources:', '  nvidia.com/gpu: 4', 'sharing:', '  nvidia.com/gpu:', '    sharing: time slicing',
+              '    per_container: any number', '    advisory: true', 'labels:',
               *(f'  {key}: ' for key in tree['labels']), 'gpus:', '- index: 0',
               f'  uuid: {gpu["uuid"]}', f'  model: {gpu["model"]}',
               f'  memory_bytes: {gpu["memory_bytes"]}', '  left_out: null', '  slices:']
     for piece in gpu['slices']:
         wanted += [f'  - id: {piece["id"]}', '    resource: nvidia.com/gpu',
-                   '    share_permille: 250', f'    memory_bytes: {piece["memory_bytes"]}']
+                   '    share_permille: 250', f'    memory_bytes: {piece["memory_bytes"]}', '    advisory: true']
     lines = done.stdout.splitlines()
     assert len(lines) == len(wanted)
     assert all(line.startswith(start) for line, start in zip(lines, wanted))
@@ -343,6 +353,8 @@ CHECKS = [
      CLEAN, ['note: sharing.timeSlicing.resources[0]: replicas: 1 means not shared']),
     ('replicas of none',   'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 0}]}}\n',
      ERRORS, ['sharing.timeSlicing.resources[0].replicas:']),
+    ('enforcement',        'gpuslice: {memory: enforced, compute: strict}\n', WARNINGS,
+     ['gpuslice.memory: has no effect yet', 'gpuslice.compute: has no effect yet']),
     ('two entries',        'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2},\n'
                            '  {name: nvidia.com/gpu, replicas: 4}]}}\n',     ERRORS,
      ['<stdin>:2:3: error: sharing.timeSlicing.resources[1]:']),

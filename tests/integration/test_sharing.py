@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How GPUs are divided, at the edges of what people ask for: between a simulated machine and the kubelet stand-in."""
 import json
+import socket
+import threading
 
-from node import Cluster, held_ids, replicas
+from node import Cluster, free_port, held_ids, http_get, replicas
 
 # --- as many as the kubelet can read ---
 
@@ -26,7 +28,7 @@ def test_more_than_the_kubelet_can_read(node):
     assert 60000 < offered < 70000 and '200000 slices of nvidia.com/gpu' in said
     node.wait_allocatable(offered)
     assert cluster.wait_event('OfferIncomplete')['message'] == said
-    plan = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', '-o', 'json')
+    plan = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', '-o', 'json', check=False)
     assert json.loads(plan.stdout)['resources']['nvidia.com/gpu'] == offered
     assert f'this node offers {offered}' in plan.stderr
     mark = cluster.mark()
@@ -62,3 +64,85 @@ def test_one_replica_of_each_is_not_shared(node):
     node.wait_allocatable(4)
     [pod] = node.run_pods(1, each=2)
     assert all('::' not in one for one in held_ids([pod]))
+
+
+# --- MPS, which needs a control daemon ---
+
+MPS = '''
+flags: {mpsRoot: %s}
+sharing:
+  mps:
+    failRequestsGreaterThanOne: false
+    resources:
+    - {name: nvidia.com/gpu, rename: nvidia.com/gpu.mps, replicas: 4, devices: [0, 1]}
+'''
+
+
+class Daemon:
+    """Somebody else's MPS control daemon, as far as connecting to it goes."""
+
+    def __init__(self, root, resource='nvidia.com/gpu.mps'):
+        folder = root / resource / 'pipe'
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'control').unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind(str(folder / 'control'))
+        self.socket.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                self.socket.accept()[0].close()
+            except OSError:
+                return
+
+    def kill(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def test_mps_slices_come_and_go_with_their_daemon(node):
+    """Without one a pod would have the whole GPU, and no limit. What is not shared by MPS is offered all the same."""
+    root = node.folder / 'mps'
+    cluster = Cluster(node)
+    port = free_port()
+    node.start_kubelet()
+    agent = node.start_agent(MPS % root, NODE_NAME='here', GPUSLICE_HTTP_ADDRESS=f'127.0.0.1:{port}')
+    node.wait_allocatable(2)
+    said = cluster.wait_condition('MPSDaemonNotAnswering')
+    assert not said['ready'] and f'{root}/nvidia.com/gpu.mps/pipe/control' in said['message']
+    assert cluster.wait_event('MPSDaemonNotAnswering')['message'] == said['message']
+    assert 'nvidia.com/gpu.mps' not in node.kubelet('get', 'node', '-o', 'json').stdout
+    assert http_get(f'127.0.0.1:{port}', '/readyz')[0] == 503
+    agent.wait_line('GPUs 0, 1 not offered: no MPS control daemon answers for nvidia.com/gpu.mps')
+
+    daemon = Daemon(root)
+    node.wait_allocatable(8, 'nvidia.com/gpu.mps')
+    cluster.wait_condition('AllResourcesRegistered')
+    cluster.wait_event('MPSDaemonAnswers')
+    [pod] = node.run_pods(1, resource='nvidia.com/gpu.mps', each=2)
+    assert pod['containers'][0]['env']['CUDA_MPS_PIPE_DIRECTORY'] == '/mps/nvidia.com/gpu.mps/pipe'
+
+    mark = cluster.mark()
+    daemon.kill()
+    node.wait_allocatable(0, 'nvidia.com/gpu.mps')
+    cluster.wait_condition('MPSDaemonNotAnswering', since=mark)
+    assert [one['phase'] for one in node.pods()] == ['Running']
+    node.wait_allocatable(2)
+
+
+def test_one_replica_below_mps_needs_no_daemon(node):
+    node.start_kubelet()
+    node.start_agent((MPS % (node.folder / 'mps')).replace('replicas: 4', 'replicas: 1'))
+    node.wait_allocatable(2, 'nvidia.com/gpu.mps')
+
+
+def test_check_and_plan_warn_of_mps(node):
+    node.config.write_text(MPS % '/run/nvidia/mps')
+    check = node.run('gpuslice', 'check', node.config, check=False)
+    assert check.returncode == 1 and 'warning' in check.stdout
+    assert 'starts no MPS control daemon' in check.stdout
+    plan = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', '-o', 'json', check=False)
+    assert 'GPUs 0, 1 not offered: no MPS control daemon answers' in plan.stderr
+    assert json.loads(plan.stdout)['resources'] == {'nvidia.com/gpu': 2}

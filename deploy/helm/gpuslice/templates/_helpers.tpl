@@ -210,6 +210,28 @@ the device plugin alone leaves it the labels.
 {{- dict "flags" $flags | mustToJson }}
 {{- end }}
 
+{{/*
+{"names": [...], "roots": [...]}: the configurations in config.map that share by MPS, and the host's folders where a
+control daemon of somebody else's may be asked for. mps.root outranks what configurations say.
+*/}}
+{{- define "gpuslice.mps" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $names := list }}
+{{- $roots := list }}
+{{- range $name, $text := $values.config.map }}
+{{-   $config := kindIs "map" $text | ternary $text (fromYaml (toString $text)) }}
+{{-   if kindIs "map" $config.sharing }}
+{{-     if kindIs "map" $config.sharing.mps }}
+{{-       $names = append $names $name }}
+{{-       $flags := kindIs "map" $config.flags | ternary $config.flags dict }}
+{{-       $roots = append $roots (default "/run/nvidia/mps" $flags.mpsRoot | toString | trimSuffix "/") }}
+{{-     end }}
+{{-   end }}
+{{- end }}
+{{- if $values.mps.root }}{{ $roots = list (toString $values.mps.root | trimSuffix "/") }}{{ end }}
+{{- dict "names" $names "roots" (uniq $roots) | mustToJson }}
+{{- end }}
+
 {{/* The strategies that nodes may use, joined by commas, as far as the chart can see. */}}
 {{- define "gpuslice.possibleStrategies" -}}
 {{- $own := include "gpuslice.deviceListStrategy" . }}

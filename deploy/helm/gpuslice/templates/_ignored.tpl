@@ -26,7 +26,7 @@ chart that has no meaning here; a row counts when its word is written and is not
 {{- end }}
 {{- $mps := omit $values.mps "root" | keys | sortAlpha }}
 {{- if $mps }}
-{{-   $said = append $said (printf "mps.{%s}: there is no MPS DaemonSet in this release." (join ", " $mps)) }}
+{{-   $said = append $said (printf "mps.{%s}: there is no MPS DaemonSet in this release, and without one of somebody else's no slice shared by MPS is offered." (join ", " $mps)) }}
 {{- end }}
 {{- if $values.cdi.featureFlags }}
 {{-   $said = append $said "cdi.featureFlags: CDI specifications are written without such switches." }}
