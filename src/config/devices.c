@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,23 @@ static bool read_ref(const char *text, struct device_ref *ref)
     return is_uuid(text) && str_copy(ref->uuid, sizeof(ref->uuid), text) == 0;
 }
 
+/* "0000:00:1b.0", "00:1b.0" and nvidia-smi's "00000000:00:1B.0", as sysfs writes it. */
+static bool read_pci(const char *text, struct device_ref *ref)
+{
+    unsigned domain = 0, bus, slot, function;
+    int end = 0;
+
+    if (strspn(text, "0123456789abcdefABCDEF:.") != strlen(text) || !strchr(text, '.'))
+        return false;
+    if ((sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &end) != 4 ||
+         text[end]) &&
+        (domain = 0, sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &function, &end) != 3 || text[end]))
+        return false;
+    ref->kind = DEVICE_REF_PCI;
+    snprintf(ref->uuid, sizeof(ref->uuid), "%04x:%02x:%02x.%x", domain, bus, slot, function);
+    return true;
+}
+
 static int read_item(struct reader *reader, const struct yaml *node, void *context)
 {
     struct list *list = context;
@@ -157,5 +175,84 @@ static int read_devices(struct reader *reader, const struct option *option, cons
                  show_node(node).text);
     return 0;
 }
+
+/* ---- gpuslice.excludeDevices ---- */
+
+struct exclusion {
+    struct policy *policy;
+    size_t capacity;
+};
+
+static int exclude(struct exclusion *list, const struct device_ref *ref)
+{
+    struct policy *policy = list->policy;
+    struct device_ref *new =
+        array_push(&policy->excluded, &policy->n_excluded, &list->capacity, sizeof(*new));
+
+    if (!new)
+        return -ENOMEM;
+    *new = *ref;
+    return 0;
+}
+
+static struct exclusion begin_exclusion(struct policy *policy)
+{
+    free(policy->excluded);
+    policy->excluded = NULL;
+    policy->n_excluded = 0;
+    return (struct exclusion){.policy = policy};
+}
+
+static const char no_exclusion[] =
+    "is not a device; write an index (0), a MIG device (0:1), a UUID as shown by nvidia-smi -L, or "
+    "a PCI address (0000:00:1b.0)";
+
+static int read_excluded_item(struct reader *reader, const struct yaml *node, void *context)
+{
+    struct device_ref ref = {.at = node->at};
+
+    if (node->kind == YAML_SCALAR && (read_pci(node->text, &ref) || read_ref(node->text, &ref)))
+        return exclude(context, &ref);
+    reader_error(reader, node->at, "%s %s", show_node(node).text, no_exclusion);
+    return 0;
+}
+
+static int read_excluded(struct reader *reader, const struct option *option,
+                         const struct yaml *node, void *slot)
+{
+    struct exclusion list = begin_exclusion(slot);
+
+    if (node->n_children > REFS_MAX) {
+        reader_error(reader, node->at, "more than %d devices in one list", REFS_MAX);
+        return 0;
+    }
+    return schema_read_list(reader, node, "devices", read_excluded_item, &list);
+}
+
+static int parse_excluded(const struct option *option, const char *text, void *slot,
+                          struct error *err)
+{
+    struct exclusion list = begin_exclusion(slot);
+
+    while (*text) {
+        struct device_ref ref = {.kind = DEVICE_REF_INDEX};
+        size_t length = strcspn(text, ",");
+        char word[sizeof(ref.uuid)];
+        int r;
+
+        snprintf(word, sizeof(word), "%.*s",
+                 length < sizeof(word) ? (int)length : (int)sizeof(word) - 1, text);
+        if (!read_pci(word, &ref) && !read_ref(word, &ref))
+            return error_set(err, -EINVAL, "'%s' %s", show(word).text, no_exclusion);
+        r = exclude(&list, &ref);
+        if (r < 0)
+            return r;
+        text += length + (text[length] == ',');
+    }
+    return 0;
+}
+
+const struct kind kind_excluded = {
+    .placeholder = "LIST", .read = read_excluded, .parse = parse_excluded, .is_list = true};
 
 const struct kind kind_devices = {.read = read_devices, .takes_null = true};

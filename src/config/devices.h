@@ -7,3 +7,7 @@
 
 /* Slot: struct device_selector. */
 extern const struct kind kind_devices;
+
+/* gpuslice.excludeDevices: such a list, where a GPU may also be named by its PCI address. Slot:
+ * struct policy. */
+extern const struct kind kind_excluded;

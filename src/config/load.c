@@ -100,6 +100,18 @@ static void warn_of_isolation(struct reader *reader, const struct policy *policy
                              policy->isolation == ISOLATION_ISOLATED ? "timeSlicing" : "mps");
 }
 
+/* Kubernetes has no other answer to a refused allocation than a dead pod. */
+static void warn_of_unique(struct reader *reader, const struct policy *policy)
+{
+    if (policy->unique)
+        reader_report_at(
+            reader, PROBLEM_WARNING, policy->unique_at, "gpuslice.unique",
+            "the kubelet chooses slices, so a container that cannot have each of its slices on a "
+            "GPU "
+            "of its own is refused for good: its pod fails (UnexpectedAdmissionError), and a "
+            "ReplicaSet makes another at once, again and again, until GPUs are free");
+}
+
 /* Unequal slices and sharing entries share the GPUs between them; entries take precedence. */
 static void check_slices(struct reader *reader, const struct policy *policy)
 {
@@ -141,6 +153,7 @@ static int finish(struct reader *reader, struct config *config)
         return r;
     warn_of_mps(reader, config);
     warn_of_isolation(reader, &config->policy);
+    warn_of_unique(reader, &config->policy);
     return 0;
 }
 

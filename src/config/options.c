@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "config/agentflags.h"
+#include "config/devices.h"
 #include "config/imex.h"
 #include "config/kind.h"
 #include "config/nodeinfo.h"
@@ -132,6 +133,19 @@ static const struct option options[] = {
      .kind = &kind_slices,
      CONFIG(policy),
      .help = "unequal slices for each GPU without a sharing entry"},
+    {.path = "gpuslice.excludeDevices",
+     .kind = &kind_excluded,
+     CONFIG(policy),
+     .place = offsetof(struct config, policy.excluded_at),
+     .flags = "exclude-devices",
+     .variables = "GPUSLICE_EXCLUDE_DEVICES",
+     .help = "GPUs not to offer, by index, UUID or PCI address; may be given several times"},
+    {.path = "gpuslice.unique",
+     .kind = &kind_bool,
+     CONFIG(policy.unique),
+     .place = offsetof(struct config, policy.unique_at),
+     .standard = "false",
+     .help = "refuse a container whose slices of one resource are not all on different GPUs"},
     {.path = "gpuslice.labels", .kind = &kind_labels, .help = "labels to set on the node"},
     {.path = "gpuslice.taints", .kind = &kind_taints, .help = "taints to set on the node"},
     {.path = "gpuslice.mig.onDemand",

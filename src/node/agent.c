@@ -152,6 +152,8 @@ static void publish_left_out(const struct agent *agent, const struct plan *plan,
     char message[DEVICEREPORT_SIZE];
 
     devicereport_log_left_out(plan, on);
+    if (on->excluded)
+        return; /* somebody wants it so */
     devicereport_format_left_out(plan, on, message);
     publisher_event(agent->publisher, true, "GPULeftOut", message, NULL, 0);
 }

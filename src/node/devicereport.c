@@ -54,6 +54,7 @@ void devicereport_log_health(const struct plan *plan, const struct plan_device *
 
 void devicereport_log_left_out(const struct plan *plan, const struct plan_device *on)
 {
-    log_device(LOG_WARNING, on->device.kind == DEVICE_MIG ? "MIG device left out" : "GPU left out",
-               plan, on, on->left_out);
+    log_device(on->excluded ? LOG_INFO : LOG_WARNING,
+               on->device.kind == DEVICE_MIG ? "MIG device left out" : "GPU left out", plan, on,
+               on->left_out);
 }

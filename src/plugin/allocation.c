@@ -468,6 +468,13 @@ int allocation_answer(const struct offer *offer, const struct offer *earlier, co
             resource, devices.n_shared);
         return ALLOCATION_TOO_MANY;
     }
+    if (offer->config->policy.unique && n_ids > devices.n_items) {
+        error_set(err, -EINVAL,
+                  "the %zu slices of %s that the kubelet chose are on %zu GPU%s, and "
+                  "gpuslice.unique wants each on a GPU of its own",
+                  n_ids, resource, devices.n_items, devices.n_items == 1 ? "" : "s");
+        return ALLOCATION_NOT_UNIQUE;
+    }
     builder.devices = devices;
     build(&builder);
     if (builder.failed)

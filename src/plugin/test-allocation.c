@@ -339,6 +339,29 @@ static void refusals(void **state)
     drop_offer(&fixture);
 }
 
+static void unique_slices_are_on_different_gpus(void **state)
+{
+    static char *const ids[] = {(char *)(uintptr_t)(UUID_0 "::0"),
+                                (char *)(uintptr_t)(UUID_1 "::3"),
+                                (char *)(uintptr_t)(UUID_0 "::1")};
+    v1beta1_ContainerAllocateResponse answer;
+    struct error err = ERROR_INIT;
+    struct fixture fixture;
+
+    (void)state;
+    make_offer(&fixture, SHARED_BY_4 "gpuslice: {unique: true}\n");
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", ids, 3, &answer, &err),
+        ALLOCATION_NOT_UNIQUE);
+    assert_string_equal(err.message,
+                        "the 3 slices of nvidia.com/gpu that the kubelet chose are on 2 "
+                        "GPUs, and gpuslice.unique wants each on a GPU of its own");
+    assert_int_equal(
+        allocation_answer(fixture.offer, NULL, "nvidia.com/gpu", ids, 2, &answer, &err), 0);
+    message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+    drop_offer(&fixture);
+}
+
 /* In a resource of slices and whole GPUs only the slices count; one of each is a row above. */
 static void whole_gpus_are_not_counted(void **state)
 {
@@ -504,6 +527,7 @@ int main(void)
         cmocka_unit_test(answers),
         cmocka_unit_test(refusals),
         cmocka_unit_test(whole_gpus_are_not_counted),
+        cmocka_unit_test(unique_slices_are_on_different_gpus),
         cmocka_unit_test(id_of_the_offer_before),
         cmocka_unit_test(answers_for_mig_devices),
         cmocka_unit_test(nodes_are_named_as_on_the_host), /* the last: it makes the nodes */

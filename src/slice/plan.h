@@ -62,6 +62,7 @@ struct plan_resource {
 struct plan_device {
     struct device device; /* a copy; its `gpu` is a position in plan->gpus */
     char left_out[256];   /* why it is in no resource, the end of a sentence; "" = it is in one */
+    bool excluded;        /* left out on purpose, by gpuslice.excludeDevices */
     char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by model or profile
                                     */
     enum sharing_strategy sharing; /* how its slices share it: one strategy per device */

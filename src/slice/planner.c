@@ -115,6 +115,9 @@ static struct verdict judge(const struct maker *m, size_t i)
     const struct device *device = &on->device;
     const struct gpu *gpu = plan_gpu(m->plan, on);
 
+    if (on->excluded)
+        return (struct verdict){PROBLEM_NOTE, "gpuslice.excludeDevices excludes it",
+                                m->policy->excluded_at, "gpuslice.excludeDevices"};
     if (*gpu->unusable || *device->unusable)
         return because(PROBLEM_WARNING, *gpu->unusable ? gpu->unusable : device->unusable);
     if (!*device->uuid)
@@ -216,6 +219,7 @@ static int list(const struct maker *m, const struct inventory *inventory)
         struct verdict verdict;
 
         name_base(m, &m->plan->devices[i]);
+        m->plan->devices[i].excluded = select_excludes(m->policy, m->plan, &m->plan->devices[i]);
         verdict = judge(m, i);
         if (verdict.reason)
             leave_out(m, &m->plan->devices[i], verdict);
@@ -667,6 +671,7 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
     if (r < 0)
         return r;
     unknown_report(inventory, problems);
+    select_report_excluded(policy, plan, problems);
     lint_plan(plan, policy, problems);
     *ret_plan = TAKE_PTR(plan);
     return 0;

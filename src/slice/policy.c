@@ -8,7 +8,7 @@ bool device_ref_equal(const struct device_ref *a, const struct device_ref *b)
 {
     if (a->kind != b->kind)
         return false;
-    if (a->kind == DEVICE_REF_UUID)
+    if (a->kind == DEVICE_REF_UUID || a->kind == DEVICE_REF_PCI)
         return strcasecmp(a->uuid, b->uuid) == 0;
     return a->index == b->index && (a->kind == DEVICE_REF_INDEX || a->mig_index == b->mig_index);
 }
@@ -62,5 +62,6 @@ void policy_deinit(struct policy *policy)
     free(policy->gpu_rules);
     free(policy->mig_rules);
     free(policy->slices);
+    free(policy->excluded);
     *policy = (struct policy)POLICY_INIT;
 }

@@ -23,11 +23,11 @@ enum isolation { ISOLATION_BY_SHARING, ISOLATION_ISOLATED, ISOLATION_COOPERATIVE
 enum memory_mode { MEMORY_ENFORCED, MEMORY_OBSERVE, MEMORY_NONE };
 enum compute_mode { COMPUTE_ELASTIC, COMPUTE_STRICT, COMPUTE_NONE };
 
-/* One item of a `devices:` list. */
+/* One item of a `devices:` list; a PCI address only in gpuslice.excludeDevices. */
 struct device_ref {
-    enum { DEVICE_REF_INDEX, DEVICE_REF_MIG_INDEX, DEVICE_REF_UUID } kind;
+    enum { DEVICE_REF_INDEX, DEVICE_REF_MIG_INDEX, DEVICE_REF_UUID, DEVICE_REF_PCI } kind;
     unsigned index, mig_index;
-    char uuid[96];
+    char uuid[96]; /* DEVICE_REF_PCI: the GPU's address as sysfs has it, "0000:00:1b.0" */
     struct position at;
 };
 
@@ -90,6 +90,11 @@ struct policy {
     bool time_slicing_fail_multi, mps_fail_multi; /* failRequestsGreaterThanOne */
     struct slice_size *slices;
     size_t n_slices;
+    struct device_ref *excluded; /* gpuslice.excludeDevices */
+    size_t n_excluded;
+    struct position excluded_at; /* line 0: no file sets it */
+    bool unique; /* a container's slices of one resource must be on different devices */
+    struct position unique_at;
     enum isolation isolation;
     enum memory_mode memory;
     enum compute_mode compute;

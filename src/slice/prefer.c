@@ -72,9 +72,13 @@ static int compare_use(unsigned a, unsigned b, enum allocation_policy policy)
     return (a < b) == (policy == ALLOCATION_DISTRIBUTED) ? -1 : 1;
 }
 
-static bool comes_before(const struct load *a, const struct load *b, enum allocation_policy policy)
+static bool comes_before(const struct load *a, const struct load *b, const struct preference *wish)
 {
+    enum allocation_policy policy = wish->policy;
     int order = compare_use(a->in_use, b->in_use, policy);
+
+    if (wish->unique && (a->n_picked > 0) != (b->n_picked > 0))
+        return a->n_picked == 0;
 
     if (order == 0)
         order = compare_use(*a->gpu_in_use, *b->gpu_in_use, policy);
@@ -89,6 +93,7 @@ static void count_loads(const struct request *q, struct load *loads, unsigned *g
         struct load *load = &loads[q->wish->resource->slices[i].device];
 
         load->next = i;
+        load->n_picked += q->wish->unique && q->required[i];
         if (q->free_ids[i]) {
             load->n_free++;
         } else {
@@ -103,7 +108,7 @@ static struct load *find_best(const struct request *q, struct load *loads)
     struct load *best = NULL;
 
     for (size_t d = 0; d < q->wish->plan->n_devices; d++)
-        if (loads[d].n_free > 0 && (!best || comes_before(&loads[d], best, q->wish->policy)))
+        if (loads[d].n_free > 0 && (!best || comes_before(&loads[d], best, q->wish)))
             best = &loads[d];
     return best;
 }

@@ -14,6 +14,7 @@
  * since in MIG mode there is no peer-to-peer between GPUs that a better link could speed up.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "slice/inventory.h"
@@ -30,6 +31,7 @@ struct preference {
     const struct plan_resource *resource;
     const struct inventory *inventory; /* NULL: no links are known */
     enum allocation_policy policy;
+    bool unique; /* a device with a slice of this container comes after all others */
     /* Ids as sent by the kubelet; required ones may be in both. Available ids unknown to the plan
      * are skipped; required ones are kept, because the container has them. */
     const char *const *available, *const *required;

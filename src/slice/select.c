@@ -107,7 +107,36 @@ static bool is_meant(const struct plan *plan, const struct plan_device *on,
                on->device.mig_index == ref->mig_index;
     case DEVICE_REF_UUID:
         return is_called(plan, on, ref->uuid);
+    case DEVICE_REF_PCI:
+        return strcasecmp(plan_gpu(plan, on)->pci_address, ref->uuid) == 0;
     }
+    return false;
+}
+
+/* A GPU of the node, whole or partitioned. */
+static bool is_of_gpu(const struct gpu *gpu, const struct device_ref *ref)
+{
+    return ref->kind == DEVICE_REF_INDEX  ? gpu->index == ref->index
+           : ref->kind == DEVICE_REF_UUID ? strcasecmp(gpu->uuid, ref->uuid) == 0
+                                          : false;
+}
+
+bool select_excludes(const struct policy *policy, const struct plan *plan,
+                     const struct plan_device *on)
+{
+    for (size_t i = 0; i < policy->n_excluded; i++)
+        if (is_meant(plan, on, &policy->excluded[i]) ||
+            is_of_gpu(plan_gpu(plan, on), &policy->excluded[i]))
+            return true;
+    return false;
+}
+
+static bool names_something(const struct device_ref *ref, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (is_meant(plan, &plan->devices[i], ref) ||
+            is_of_gpu(plan_gpu(plan, &plan->devices[i]), ref))
+            return true;
     return false;
 }
 
@@ -146,6 +175,25 @@ static void format_ref(const struct device_ref *ref, char *buffer, size_t size)
     case DEVICE_REF_UUID:
         snprintf(buffer, size, "%s", ref->uuid);
         break;
+    case DEVICE_REF_PCI:
+        snprintf(buffer, size, "the GPU at %s", ref->uuid);
+        break;
+    }
+}
+
+void select_report_excluded(const struct policy *policy, const struct plan *plan,
+                            struct problems *problems)
+{
+    for (size_t i = 0; i < policy->n_excluded && plan->n_devices > 0; i++) {
+        const struct device_ref *ref = &policy->excluded[i];
+        char name[128];
+
+        if (ref->kind == DEVICE_REF_UUID || ref->kind == DEVICE_REF_PCI ||
+            names_something(ref, plan))
+            continue;
+        format_ref(ref, name, sizeof(name));
+        problem_add(problems, PROBLEM_NOTE, ref->at, "gpuslice.excludeDevices",
+                    "%s is not on this node, so nothing is excluded by it", name);
     }
 }
 

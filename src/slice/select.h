@@ -34,6 +34,14 @@ const struct sharing_entry *select_find_taker_of_all(const struct policy *policy
 void select_devices(const struct sharing_entry *entry, const struct plan *plan,
                     struct problems *problems, bool *reached);
 
+/* True if gpuslice.excludeDevices names the device, or the GPU that it is a part of. */
+bool select_excludes(const struct policy *policy, const struct plan *plan,
+                     const struct plan_device *on);
+
+/* Indices that name nothing here are a note; UUIDs and addresses may be another node's. */
+void select_report_excluded(const struct policy *policy, const struct plan *plan,
+                            struct problems *problems);
+
 /*
  * "GPU 3", "GPUs 0, 1, 3" or "MIG devices 0:0, 0:1": the devices whose `chosen` is set, cut with
  * "..." when too long. Kinds mixed: "devices 0:0, 1".

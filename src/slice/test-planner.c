@@ -485,6 +485,58 @@ static void test_unequal_slices_keep_to_the_list(void **state)
     world_end(&w);
 }
 
+/* ---- gpuslice.excludeDevices ---- */
+
+static void test_excluded_gpus_are_left_out(void **state)
+{
+    struct device_ref refs[] = {
+        {.kind = DEVICE_REF_INDEX, .index = 0},
+        {.kind = DEVICE_REF_UUID, .uuid = "gpu-00000000-0000-0000-0000-000000000002"},
+        {.kind = DEVICE_REF_PCI, .uuid = "0000:00:1e.0"},
+        {.kind = DEVICE_REF_UUID, .uuid = "GPU-ffffffff-0000-0000-0000-000000000000"},
+        {.kind = DEVICE_REF_INDEX, .index = 9},
+    };
+    struct sharing_entry entry = counted(entry_all(SHARING_TIME_SLICING, NAME_GPU, 4), 2);
+    struct world w = world_make(machine_p3_8xlarge(), &entry, 1);
+
+    strcpy(w.machine.gpus[3].pci_address, "0000:00:1e.0");
+    strcpy(w.machine.gpus[0].unusable, "it is lost"); /* who excludes it needs no warning */
+    w.policy.excluded = refs;
+    w.policy.n_excluded = 1;
+    plan_again(&w);
+    assert_slices_per_device(&w, "0 4 4 1"); /* a count is of those that are left */
+    assert_true(w.plan->devices[0].excluded);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "it is lost"), 0);
+    w.policy.n_excluded = 3;
+    plan_again(&w);
+    assert_slices_per_device(&w, "0 4 0 0");
+    assert_string_equal(w.plan->devices[3].left_out, "gpuslice.excludeDevices excludes it");
+    w.policy.n_excluded = 5; /* a UUID of another node is no news */
+    plan_again(&w);
+    assert_slices_per_device(&w, "0 4 0 0");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "GPU 9 is not on this node"), 1);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "ffffffff"), 0);
+    w.policy.excluded = NULL;
+    world_end(&w);
+}
+
+static void test_an_excluded_gpu_takes_its_mig_devices_along(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_INDEX, .index = 0},
+                                {.kind = DEVICE_REF_MIG_INDEX, .index = 1, .mig_index = 0}};
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    machine_partition(&w.machine, 0, "1g.5gb 1g.5gb");
+    machine_partition(&w.machine, 1, "1g.5gb 1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    w.policy.excluded = refs;
+    w.policy.n_excluded = 2;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/mig-1g.5gb 1");
+    w.policy.excluded = NULL;
+    world_end(&w);
+}
+
 /* ---- replicas: 1 ---- */
 
 static void test_one_replica_is_the_whole_device(void **state)
@@ -648,6 +700,8 @@ int main(void)
         cmocka_unit_test(test_the_list_of_a_name_counts_whole),
         cmocka_unit_test(test_unequal_slices_keep_to_the_list),
         cmocka_unit_test(test_one_replica_is_the_whole_device),
+        cmocka_unit_test(test_excluded_gpus_are_left_out),
+        cmocka_unit_test(test_an_excluded_gpu_takes_its_mig_devices_along),
         cmocka_unit_test(test_one_gpu_has_a_resource_of_its_own),
         cmocka_unit_test(test_same_in_same_out),
         cmocka_unit_test(test_order_of_mig_devices),

@@ -309,11 +309,58 @@ static void test_too_few(void **state)
     inventory_deinit(&machine);
 }
 
+/* gpuslice.unique: a device of this container comes last, however little it is used. */
+static void test_unique(void **state)
+{
+    static const struct {
+        enum allocation_policy policy;
+        const char *available, *required;
+        size_t size;
+        const char *expected;
+    } table[] = {
+        {ALLOCATION_DISTRIBUTED, "0:0 0:1 1:1", "", 2, "0:0 1:1"},
+        {ALLOCATION_PACKED, "0:0 0:1 1:0 1:1", "", 2, "0:0 1:0"},
+        {ALLOCATION_PACKED, "1:0 1:1 2:0 2:1", "1:0", 2, "1:0 2:0"},
+        {ALLOCATION_DISTRIBUTED, "0:0 0:1", "", 2, "0:0 0:1"}, /* Allocate refuses it */
+    };
+    struct inventory machine = machine_pcie();
+    struct plan *plan = plan_of(&machine, 2);
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        const char *answer[N_IDS];
+        struct text text = TEXT_INIT;
+        static struct ids a, r;
+
+        expand(table[i].available, &a);
+        expand(table[i].required, &r);
+        assert_int_equal(prefer(&(struct preference){.plan = plan,
+                                                     .resource = &plan->resources[0],
+                                                     .policy = table[i].policy,
+                                                     .unique = true,
+                                                     .available = a.list,
+                                                     .n_available = a.n,
+                                                     .required = r.list,
+                                                     .n_required = r.n,
+                                                     .size = table[i].size},
+                                answer),
+                         0);
+        for (size_t k = 0; k < table[i].size; k++)
+            shorten(answer[k], &text);
+        assert_string_equal(text_string(&text) + 1, table[i].expected);
+        text_deinit(&text);
+    }
+    plan_free(plan);
+    inventory_deinit(&machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_gpus),  cmocka_unit_test(test_lost_gpu_comes_last),
-        cmocka_unit_test(test_shared_gpus), cmocka_unit_test(test_mig_devices),
+        cmocka_unit_test(test_unique),
+        cmocka_unit_test(test_whole_gpus),
+        cmocka_unit_test(test_lost_gpu_comes_last),
+        cmocka_unit_test(test_shared_gpus),
+        cmocka_unit_test(test_mig_devices),
         cmocka_unit_test(test_too_few),
     };
 

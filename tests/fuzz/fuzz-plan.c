@@ -156,7 +156,7 @@ static void read_machine(struct bytes *bytes, struct machine *machine)
 struct wishes {
     struct policy policy;
     struct sharing_entry entries[N_ENTRIES];
-    struct device_ref refs[N_ENTRIES][N_REFS];
+    struct device_ref refs[N_ENTRIES][N_REFS], excluded[N_REFS];
     struct slice_size sizes[N_SIZES];
     struct resource_rule rules[N_RULES], mig_rules[N_RULES];
 };
@@ -238,6 +238,10 @@ static void read_wishes(struct bytes *bytes, struct wishes *wishes)
                  next(bytes, 2) ? "1*" : "*");
         read_name(bytes, wishes->mig_rules[i].name);
     }
+    policy->excluded = wishes->excluded;
+    policy->n_excluded = next(bytes, N_REFS + 1);
+    for (size_t i = 0; i < policy->n_excluded; i++)
+        read_ref(bytes, &wishes->excluded[i]);
 }
 
 /* ---- Invariants ---- */

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 
-from node import Cluster, free_port, held_ids, http_get, replicas
+from node import ROOT, Cluster, free_port, held_ids, http_get, replicas
 
 # --- as many as the kubelet can read ---
 
@@ -146,3 +146,60 @@ def test_check_and_plan_warn_of_mps(node):
     plan = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', '-o', 'json', check=False)
     assert 'GPUs 0, 1 not offered: no MPS control daemon answers' in plan.stderr
     assert json.loads(plan.stdout)['resources'] == {'nvidia.com/gpu': 2}
+
+
+# --- GPUs kept out ---
+
+def test_excluded_gpus_leave_and_come_back_live(node):
+    """By UUID and by index; the pods that run on one stay."""
+    uuids = [one.split('::')[0] for one in node.slices(1)]
+    cluster = Cluster(node)
+    node.start_kubelet()
+    agent = node.start_agent(replicas(4), NODE_NAME='here')
+    node.wait_allocatable(16)
+    node.run_pods(4)
+    node.configure(replicas(4) + f'gpuslice: {{excludeDevices: [0, {uuids[2]}]}}\n')
+    node.wait_allocatable(8)
+    agent.wait_line(f'GPU left out.*{uuids[2]}.*excludeDevices excludes it')
+    assert [pod['phase'] for pod in node.pods()] == ['Running'] * 4
+    assert not [event for event in cluster.all('event') if event['reason'] == 'GPULeftOut']
+    node.configure(replicas(4))
+    node.wait_allocatable(16)
+
+
+def test_a_variable_excludes_in_place_of_the_file(node):
+    uuids = [one.split('::')[0] for one in node.slices(1)]
+    node.start_kubelet()
+    node.start_agent(replicas(4) + 'gpuslice: {excludeDevices: [0]}\n',
+                     GPUSLICE_EXCLUDE_DEVICES=f'{uuids[1]}, {uuids[2]},3')
+    node.wait_allocatable(4)
+    [pod] = node.run_pods(1)
+    assert held_ids([pod])[0].startswith(uuids[0])
+
+
+def test_the_example_of_excluded_and_named_gpus(node):
+    plan = node.run('gpuslice', 'plan', '--config', ROOT / 'deploy/examples/exclude-and-name-gpus.yaml',
+                    '--machine', 'p4d.24xlarge', '-o', 'json', check=False)
+    assert json.loads(plan.stdout)['resources'] == {'nvidia.com/gpu': 24, 'nvidia.com/gpu-render': 1}
+
+
+# --- n slices on n GPUs ---
+
+def test_unique_slices_or_none(node):
+    """Two slices are free, on one GPU: a container that wants two is refused, and one that wants one is not."""
+    node.machine('p3.8xlarge').start_kubelet()
+    node.start_agent(replicas(2) + 'gpuslice: {unique: true, excludeDevices: [2, 3]}\n')
+    node.wait_allocatable(4)
+    [pair] = node.run_pods(1, 'pair', each=2)
+    assert len({one.split('::')[0] for one in held_ids([pair])}) == 2
+    node.configure(replicas(2) + 'gpuslice: {unique: true, excludeDevices: [1, 2, 3]}\n')
+    node.wait_allocatable(2)
+    node.kubelet('scale', 'pair', '0')
+    node.wait_for('pods=0')
+    node.apply(json.dumps({'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'two'},
+                           'spec': {'restartPolicy': 'Never', 'containers': [
+                               {'name': 'main', 'image': 'none', 'resources': {'limits': {'nvidia.com/gpu': 2}}}]}}))
+    node.wait_for('settled=1')
+    [two] = node.pods()
+    assert two['phase'] == 'Failed' and two['reason'] == 'UnexpectedAdmissionError'
+    assert 'gpuslice.unique wants each on a GPU of its own' in two['message']
