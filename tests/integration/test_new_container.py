@@ -56,7 +56,7 @@ FAULTS = {
     'cgroups': error('all', 'OPERATING_SYSTEM'),
     'not loaded': error('nvmlInit_v2', 'DRIVER_NOT_LOADED'),
     'each GPU': error('nvmlDeviceGetHandleByIndex_v2', 'UNKNOWN'),
-    'no symbol': lambda node, agent: node.sim('inject', 'symbol', 'nvmlInit_v2', 'missing'),
+    'no symbol': lambda node, agent: node.sim('inject', 'symbol', 'nvmlDeviceGetUUID', 'missing'),
     'no library': break_library,
     'no good library': replace_library,
 }
