@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX  ?= /usr/local
 SECONDS ?= 20
 # A variable that no target knows would be ignored in silence, and `make run machine=x` show another machine.
-variables := PREFIX SECONDS MACHINE CONFIG KEY WORKLOAD STAY SUITES IMAGE TAG DESTDIR CC CFLAGS LDFLAGS NO_COLOR
+variables := PREFIX SECONDS MACHINE CONFIG KEY WORKLOAD STAY SUITES IMAGE TAG RELEASE DESTDIR CC CFLAGS LDFLAGS NO_COLOR
 space     := $() $()
 surprises := $(filter-out $(variables),$(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word)))))
 $(if $(surprises),$(error there is no variable '$(firstword $(surprises))' here; there are: $(variables)))
@@ -57,7 +57,7 @@ help: ## this list
 	@[ ! -x /usr/bin/python3 ] || echo "suites: $$(tools/run-tests --known | fold -s -w 80 | sed '2,$$s/^/        /')"
 
 deps: ## install everything that any target needs
-	@tools/deps build run test e2e lint matrix fuzz
+	@tools/deps build run test soak e2e lint matrix fuzz
 	@tools/venv
 
 build: | need-build ## the programs and the simulators, in build/
@@ -78,8 +78,8 @@ release: build-release build-release-arm64 ## images, chart, manifest by digest,
 	@rm -rf "$(RELEASE)"
 	@tools/release --output "$(RELEASE)" --build build-release:/ --build build-release-arm64:build-tools/arm64/sysroot $(if $(IMAGE),--name $(IMAGE))
 
-# An image holds no sanitizers, so its suite looks at the other build.
-test: known-suites build-asan $(if $(SUITES),$(if $(filter image,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
+# An image holds no sanitizers, nor has what people build: those suites look at the other build.
+test: known-suites build-asan $(if $(SUITES),$(if $(filter image newcomer,$(SUITES)),build),build) | need-test ## every test, under AddressSanitizer and UBSan
 	@tools/venv
 	@tools/run-tests build-asan $(SUITES)
 
@@ -90,7 +90,7 @@ e2e: known-suites image bed ## a real cluster on this machine (root): our image,
 	@tools/venv
 	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi e2e-api)
 
-soak: build-asan | need-test ## the tests that take longer than a minute
+soak: build-asan | need-test need-soak ## the tests that take longer than a minute
 	@tools/venv
 	@tools/run-tests build-asan soak
 
