@@ -12,7 +12,7 @@ complete -c gpuslice-kubelet -a 'run apply delete scale get logs wait help (gpus
 complete -c gpuslice-sim -s m -l machine -x -a '(gpuslice completion machines)'
 complete -c gpuslice -n __fish_use_subcommand -a plan -d 'show what a node would offer under a configuration'
 complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s c -l config -r -F -d 'the configuration: a file for NVIDIA\'s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input'
-complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s k -l key -x -a '(__gpuslice_keys)' -d 'data key of the ConfigMap; not needed if it has only one'
+complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s k -l key -x -a '(__gpuslice_keys)' -d 'data key of the ConfigMap; of several, plan needs one, and check looks at all without it'
 complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s m -l machine -r -F -a '(gpuslice completion machines 2>/dev/null)' -d 'a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file'
 complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s n -l node -d 'this machine, queried through its driver (libnvidia-ml.so.1)'
 complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s o -l output -x -a 'table json yaml' -d 'output format of the plan; the default is a table for people'
@@ -21,7 +21,7 @@ complete -c gpuslice -n '__fish_seen_subcommand_from plan' -s h -l help -d 'prin
 complete -c gpuslice -n '__fish_seen_subcommand_from plan' -F
 complete -c gpuslice -n __fish_use_subcommand -a check -d 'show what is wrong with configurations, and where'
 complete -c gpuslice -n '__fish_seen_subcommand_from check' -s c -l config -r -F -d 'the configuration: a file for NVIDIA\'s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input'
-complete -c gpuslice -n '__fish_seen_subcommand_from check' -s k -l key -x -a '(__gpuslice_keys)' -d 'data key of the ConfigMap; not needed if it has only one'
+complete -c gpuslice -n '__fish_seen_subcommand_from check' -s k -l key -x -a '(__gpuslice_keys)' -d 'data key of the ConfigMap; of several, plan needs one, and check looks at all without it'
 complete -c gpuslice -n '__fish_seen_subcommand_from check' -s m -l machine -r -F -a '(gpuslice completion machines 2>/dev/null)' -d 'a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file'
 complete -c gpuslice -n '__fish_seen_subcommand_from check' -s n -l node -d 'this machine, queried through its driver (libnvidia-ml.so.1)'
 complete -c gpuslice -n '__fish_seen_subcommand_from check' -s o -l output -x -a 'text json' -d 'output format of the findings; the default is text for people'

@@ -53,7 +53,7 @@ _gpuslice()
         plan)
             _arguments \
                 '(-c --config)'{-c,--config}'[the configuration\: a file for NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
-                '(-k --key)'{-k,--key}'[data key of the ConfigMap; not needed if it has only one]:key:_gpuslice_keys' \
+                '(-k --key)'{-k,--key}'[data key of the ConfigMap; of several, plan needs one, and check looks at all without it]:key:_gpuslice_keys' \
                 '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
                 '(-n --node)'{-n,--node}'[this machine, queried through its driver (libnvidia-ml.so.1)]' \
                 '(-o --output)'{-o,--output}'[output format of the plan; the default is a table for people]:format:(table json yaml)' \
@@ -64,7 +64,7 @@ _gpuslice()
         check)
             _arguments \
                 '(-c --config)'{-c,--config}'[the configuration\: a file for NVIDIA'\''s device plugin (YAML or JSON) or a ConfigMap manifest; - reads standard input]:file:_files' \
-                '(-k --key)'{-k,--key}'[data key of the ConfigMap; not needed if it has only one]:key:_gpuslice_keys' \
+                '(-k --key)'{-k,--key}'[data key of the ConfigMap; of several, plan needs one, and check looks at all without it]:key:_gpuslice_keys' \
                 '(-m --machine)'{-m,--machine}'[a simulated machine, by instance type (p3.8xlarge), count of a GPU model (4xA10G), or machine file]:machine:_gpuslice_machines' \
                 '(-n --node)'{-n,--node}'[this machine, queried through its driver (libnvidia-ml.so.1)]' \
                 '(-o --output)'{-o,--output}'[output format of the findings; the default is text for people]:format:(text json)' \

@@ -239,6 +239,9 @@ static void test_each_fault_has_place_and_sentence(void **state)
         {"a: &x [*x]\n", "f.yaml:1:8: the alias '*x' is inside its own anchor"},
         {"a: !mine 1\n", "f.yaml:1:4: the tag '!mine' is not supported; remove it"},
         {"[a]: 1\n", "f.yaml:1:1: a key must be a plain word or a quoted text"},
+        {"a: {{ .Values.b }}\n", "f.yaml:1:5: a key must be a plain word or a quoted text; '{{' is "
+                                 "of a template, which has "
+                                 "to be rendered first"},
         {"a:\n\tb: 1\n",
          "f.yaml:2:1: YAML does not allow tabs for indentation; use spaces instead"},
         {"a: [1, 2\nb: 3\n",

@@ -179,6 +179,15 @@ static bool is_tab(const struct loader *l, yaml_mark_t mark)
            l->lines[mark.line][mark.column] == '\t';
 }
 
+/* The second brace of "{{ .Values.x }}". */
+static bool is_template(const struct loader *l, yaml_mark_t mark)
+{
+    const char *brace = mark.line < l->n_lines ? l->lines[mark.line] + mark.column : NULL;
+
+    return brace && mark.column > 0 && brace < l->data + l->size && brace[0] == '{' &&
+           brace[-1] == '{';
+}
+
 static int syntax_error(struct loader *l)
 {
     const yaml_parser_t *p = &l->parser;
@@ -459,7 +468,10 @@ static int load_key(struct loader *l, const yaml_event_t *event, struct yaml *no
     int r;
 
     if (event->type != YAML_SCALAR_EVENT)
-        return fail_at(l, at, "a key must be a plain word or a quoted text");
+        return fail_at(l, at, "a key must be a plain word or a quoted text%s",
+                       is_template(l, event->start_mark)
+                           ? "; '{{' is of a template, which has to be rendered first"
+                           : "");
     if (memchr(key, '\0', event->data.scalar.length))
         return fail_at(l, at, "a key cannot contain the character NUL");
     r = charge(l, at, event->data.scalar.length);

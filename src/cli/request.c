@@ -15,7 +15,8 @@ const struct option_row option_rows[N_OPTIONS] = {
                        "the configuration: a file for NVIDIA's device plugin (YAML or JSON) or a "
                        "ConfigMap manifest; - reads standard input"},
     [OPTION_KEY] = {"key", 'k', "KEY", false, STRING(key),
-                    "data key of the ConfigMap; not needed if it has only one"},
+                    "data key of the ConfigMap; of several, plan needs one, and check looks at all "
+                    "without it"},
     [OPTION_MACHINE] = {"machine", 'm', "NAME|FILE", false, STRING(machine),
                         "a simulated machine, by instance type (p3.8xlarge), count of a GPU model "
                         "(4xA10G), or machine file"},
