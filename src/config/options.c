@@ -151,6 +151,7 @@ static const struct option options[] = {
     {.path = "gpuslice.mig.onDemand",
      .kind = &kind_bool,
      CONFIG(policy.mig_on_demand),
+     .place = offsetof(struct config, policy.mig_on_demand_at),
      .standard = "false",
      .not_yet = "this release does not create MIG devices",
      .asks = asks_for_it,

@@ -189,14 +189,29 @@ void lint_policy(const struct policy *policy, struct problems *problems)
         lint_mig_name(policy, &policy->sharing[i], problems);
 }
 
-static bool requires_mig(const struct policy *policy)
+/* What in the configuration is of no use without MIG. */
+struct mig_use {
+    struct position at;
+    const char *path;  /* NULL = nothing is */
+    const char *words; /* as one would write it */
+};
+
+static struct mig_use find_mig_use(const struct policy *policy)
 {
-    if (policy->mig_strategy != MIG_STRATEGY_NONE || policy->n_mig_rules || policy->mig_on_demand)
-        return true;
+    if (policy->mig_strategy != MIG_STRATEGY_NONE)
+        return (struct mig_use){policy->mig_strategy_at, "flags.migStrategy",
+                                policy->mig_strategy == MIG_STRATEGY_SINGLE ? "migStrategy: single"
+                                                                            : "migStrategy: mixed"};
+    if (policy->n_mig_rules)
+        return (struct mig_use){policy->mig_rules[0].at, "resources.mig", "resources.mig"};
+    if (policy->mig_on_demand)
+        return (struct mig_use){policy->mig_on_demand_at, "gpuslice.mig.onDemand",
+                                "onDemand: true"};
     for (size_t i = 0; i < policy->n_sharing; i++)
         if (name_is_mig(policy, policy->sharing[i].name))
-            return true;
-    return false;
+            return (struct mig_use){policy->sharing[i].at, policy->sharing[i].path,
+                                    policy->sharing[i].name};
+    return (struct mig_use){.path = NULL};
 }
 
 static bool any_capable(const struct inventory *inventory)
@@ -224,17 +239,15 @@ static void add_models(const struct inventory *inventory, struct text *models)
 void lint_models(const struct policy *policy, const struct inventory *inventory,
                  struct problems *problems)
 {
-    static const char *const strategies[] = {[MIG_STRATEGY_NONE] = "none",
-                                             [MIG_STRATEGY_SINGLE] = "single",
-                                             [MIG_STRATEGY_MIXED] = "mixed"};
+    const struct mig_use use = find_mig_use(policy);
     cleanup_text struct text models = TEXT_INIT;
 
-    if (inventory->n_gpus == 0 || !requires_mig(policy) || any_capable(inventory))
+    if (inventory->n_gpus == 0 || !use.path || any_capable(inventory))
         return;
     add_models(inventory, &models);
     problem_add(
-        problems, PROBLEM_WARNING, policy->mig_strategy_at, "flags.migStrategy",
-        "the configuration requires MIG (migStrategy: %s), but MIG cannot partition %s: A30, A100, "
-        "H100 and later data-centre GPUs can; share these GPUs with sharing.timeSlicing instead",
-        strategies[policy->mig_strategy], models.length ? text_string(&models) : "these GPUs");
+        problems, PROBLEM_WARNING, use.at, use.path,
+        "the configuration requires MIG (%s), but MIG cannot partition %s: A30, A100, H100 and "
+        "later data-centre GPUs can; share these GPUs with sharing.timeSlicing instead",
+        use.words, models.length ? text_string(&models) : "these GPUs");
 }

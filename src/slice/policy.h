@@ -99,6 +99,7 @@ struct policy {
     enum memory_mode memory;
     enum compute_mode compute;
     bool mig_on_demand;
+    struct position mig_on_demand_at; /* line 0: no file sets it */
     bool needs_nodes; /* devices reach containers by CDI alone, so their device nodes must be known
                        */
 };

@@ -166,6 +166,40 @@ static void test_gpus_without_mig(void **state)
         "share these GPUs with sharing.timeSlicing instead");
 }
 
+/* Each with its own place: flags.migStrategy is not in such a file. */
+static void test_what_requires_mig_is_named_where_it_is(void **state)
+{
+    struct gpu gpus[] = {{.model = "Tesla T4"}};
+    const struct inventory machine = {.gpus = gpus, .n_gpus = 1};
+    struct resource_rule rule = {.pattern = "1g.5gb", .name = "nvidia.com/x", .at = {4, 2}};
+    struct sharing_entry entry = {.name = "nvidia.com/mig-1g.5gb",
+                                  .at = {5, 3},
+                                  .path = "sharing.timeSlicing.resources[0]",
+                                  .replicas = 2};
+    const struct {
+        struct policy policy;
+        const char *start;
+    } table[] = {
+        {{.mig_on_demand = true, .mig_on_demand_at = {3, 1}},
+         ":3:1: gpuslice.mig.onDemand: the configuration requires MIG (onDemand: true), "},
+        {{.mig_rules = &rule, .n_mig_rules = 1},
+         ":4:2: resources.mig: the configuration requires MIG (resources.mig), "},
+        {{.sharing = &entry, .n_sharing = 1},
+         ":5:3: sharing.timeSlicing.resources[0]: the configuration requires MIG "
+         "(nvidia.com/mig-1g.5gb), "},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        cleanup_problems struct problems problems = PROBLEMS_INIT;
+        char line[512];
+
+        lint_models(&table[i].policy, &machine, &problems);
+        assert_int_equal(problems.n_items, 1);
+        problem_format(&problems, &problems.items[0], line, sizeof(line));
+        assert_memory_equal(line, table[i].start, strlen(table[i].start));
+    }
+}
+
 static void test_one_capable_gpu_is_enough(void **state)
 {
     struct gpu gpus[] = {{.model = "NVIDIA A10G"}, {.index = 1, .mig_capable = true}};
@@ -248,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_sizes_that_leave_something),
         cmocka_unit_test(test_names_and_strategies),
         cmocka_unit_test(test_gpus_without_mig),
+        cmocka_unit_test(test_what_requires_mig_is_named_where_it_is),
         cmocka_unit_test(test_one_capable_gpu_is_enough),
         cmocka_unit_test(test_names_in_a_plan),
         cmocka_unit_test(test_mig_parents),
