@@ -31,17 +31,13 @@ const struct verb verbs[] = {
         .name = "check",
         .operand = "FILE|FOLDER...",
         .summary = "show what is wrong with configurations, and where",
-        .about =
-            "Reports every problem of configurations at once, each as "
-            "file:line:column:\nseverity: path: sentence, with what to write instead. Of a "
-            "ConfigMap, and of\nthe values of a Helm chart (config.map), it looks at every key, of "
-            "a "
-            "folder\nat every .yaml, .yml and .json file. With a machine it also reports "
-            "what\ndoes "
-            "not fit that machine. Notes show where NVIDIA's device plugin treats\nthe same file "
-            "differently; they do not change the exit status.\n\nExit status: 0 clean, 1 warnings, "
-            "2 "
-            "errors, 3 unreadable.\n",
+        .about = "Reports every problem of configurations at once, each as\n"
+                 "file:line:column: severity: path: sentence, with what to write instead.\n"
+                 "Of a ConfigMap, and of the values of a Helm chart (config.map), it looks at\n"
+                 "every key, of a folder at every .yaml, .yml and .json file. With a machine it\n"
+                 "also reports what does not fit that machine. Notes show where NVIDIA's device\n"
+                 "plugin treats the same file differently; they do not change the exit status.\n\n"
+                 "Exit status: 0 clean, 1 warnings, 2 errors, 3 unreadable.\n",
         .examples = "  gpuslice check any.yaml\n"
                     "  gpuslice check --config configmap.yaml --key any --machine g5.12xlarge\n"
                     "  gpuslice check deploy/*.yaml values/\n"
