@@ -41,13 +41,9 @@ def metrics():
     return {name for text in sources('src/node', 'src/http').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
 
 
-# A change that is on its way reports these.
-COMING = {'MPSDaemonNotAnswering', 'MPSDaemonAnswers'}
-
-
 def test_every_reason_has_its_row():
     assert {'GPUUnhealthy', 'ConfigurationRefused', 'DriverNotAvailable'} <= reasons()
-    assert reasons() | COMING == first_cells('Reasons')
+    assert reasons() == first_cells('Reasons')
 
 
 def test_every_metric_has_its_row():
