@@ -63,7 +63,7 @@ deps: ## install everything that any target needs
 build: | need-build ## the programs and the simulators, in build/
 
 run: build | need-run ## a sliced GPU node on this machine, simulated, from the guide's files
-	@GPUSLICE_BUILD=build tools/demo
+	@GPUSLICE_BUILD=build exec tools/demo
 
 image: build ## the container image, as build/image/gpuslice.tar
 	@tools/image --build build $(if $(IMAGE),--name $(IMAGE)) $(if $(TAG),--tag $(TAG))
