@@ -180,10 +180,13 @@ static nvmlReturn_t enter_link(const char *call, nvmlDevice_t device, unsigned l
         return r;
     if (!to)
         return NVML_ERROR_INVALID_ARGUMENT;
-    /* Without connected links a real H200 answers so for every number, 18 and 19 too; and
-     * nvidia-smi asks every GPU about 18 links, and would end at any other answer. */
-    if (v->gpu->links[0].end == LINK_NONE || link >= v->model->nvlink_count)
+    /* Without connected links a real H200 answers so for every number; and nvidia-smi asks every
+     * GPU about as many as its release knows, and would end at any other answer. */
+    if (v->gpu->links[0].end == LINK_NONE ||
+        (link >= v->model->nvlink_count && link < NVML_NVLINK_MAX_LINKS))
         return NVML_ERROR_NOT_SUPPORTED;
+    if (link >= NVML_NVLINK_MAX_LINKS)
+        return NVML_ERROR_INVALID_ARGUMENT;
     *ret_link = &v->gpu->links[link];
     return NVML_SUCCESS;
 }

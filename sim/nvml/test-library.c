@@ -343,9 +343,11 @@ static void test_links_beyond_the_models(void **state)
     nvmlEnableState_t is_active;
 
     assert_int_equal(nvml.nvmlDeviceGetNvLinkState(device(0), 5, &is_active), NVML_SUCCESS);
-    for (unsigned link = 6; link < 20; link++)
+    for (unsigned link = 6; link < NVML_NVLINK_MAX_LINKS; link++)
         assert_int_equal(nvml.nvmlDeviceGetNvLinkState(device(0), link, &is_active),
                          NVML_ERROR_NOT_SUPPORTED);
+    assert_int_equal(nvml.nvmlDeviceGetNvLinkState(device(0), NVML_NVLINK_MAX_LINKS, &is_active),
+                     NVML_ERROR_INVALID_ARGUMENT);
 }
 
 static unsigned recovery_action(nvmlDevice_t handle, nvmlReturn_t *ret_return)
