@@ -55,6 +55,19 @@ static void read_driver(const char *folder, const char *device, struct pci_holde
     snprintf(ret_holder->driver, sizeof(ret_holder->driver), "%.63s", name ? name + 1 : target);
 }
 
+/* Windows lends WSL2 a device of Microsoft's (0x1414) that draws nothing itself, 0x008e, which
+ * dxgkrnl binds. The others are displays of Hyper-V, which each of its virtual machines has. */
+static bool is_of_wsl(const char *folder, const char *device)
+{
+    struct pci_holder own;
+
+    if (!attribute_starts_with(folder, device, "vendor", "0x1414"))
+        return false;
+    read_driver(folder, device, &own);
+    return attribute_starts_with(folder, device, "device", "0x008e") ||
+           str_equal(own.driver, "dxgkrnl");
+}
+
 /* The more useful one of two GPUs decides. */
 static enum pci_gpus judge_device(const char *folder, const char *device, enum pci_gpus so_far,
                                   struct pci_holder *holder)
@@ -63,7 +76,7 @@ static enum pci_gpus judge_device(const char *folder, const char *device, enum p
 
     if (so_far == PCI_GPUS_PRESENT || !attribute_starts_with(folder, device, "class", "0x03"))
         return so_far;
-    if (attribute_starts_with(folder, device, "vendor", "0x1414")) /* Microsoft */
+    if (is_of_wsl(folder, device))
         return so_far == PCI_GPUS_NONE ? PCI_GPUS_WSL : so_far;
     if (!attribute_starts_with(folder, device, "vendor", "0x10de"))
         return so_far;

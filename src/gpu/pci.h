@@ -13,8 +13,8 @@ enum pci_gpus {
     PCI_GPUS_PASSED_THROUGH, /* only ones that are bound to a driver which hands them to a virtual
                                 machine, such as vfio-pci */
     PCI_GPUS_TEGRA,          /* none on the bus, but the one that a Tegra has on its chip */
-    PCI_GPUS_WSL, /* only the display controller that Windows lends to a WSL2 guest, behind
-                     which any GPU may be */
+    PCI_GPUS_WSL, /* only the device that Windows lends to a WSL2 guest, behind which any GPU may
+                     be; the display of a Hyper-V virtual machine is none */
 };
 
 /* Which driver has the GPU that decided; "" = none. */

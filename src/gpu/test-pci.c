@@ -16,9 +16,9 @@
 #include "base/array.h"
 #include "base/file.h"
 
-/* One device of the bus: class, vendor, and the driver that it is bound to. */
+/* One device of the bus: class, vendor, the driver that it is bound to, and its model. */
 struct device {
-    const char *class, *vendor, *driver;
+    const char *class, *vendor, *driver, *model;
 };
 
 static const struct row {
@@ -56,6 +56,22 @@ static const struct row {
      PCI_GPUS_NONE,
      ""},
     {"WSL2", {{"0x030200", "0x1414", "dxgkrnl"}}, NULL, PCI_GPUS_WSL, ""},
+    {"WSL2 before its driver", {{"0x030200", "0x1414", NULL, "0x008e"}}, NULL, PCI_GPUS_WSL, ""},
+    {"the display of Hyper-V",
+     {{"0x030000", "0x1414", "hyperv_fb", "0x5353"}},
+     NULL,
+     PCI_GPUS_NONE,
+     ""},
+    {"the display of Hyper-V, with another driver",
+     {{"0x030000", "0x1414", "hyperv_drm", "0x5353"}},
+     NULL,
+     PCI_GPUS_NONE,
+     ""},
+    {"the display of Hyper-V beside a GPU for virtual machines",
+     {{"0x030000", "0x1414", NULL, "0x5353"}, {"0x030200", "0x10de", "vfio-pci", "0x2330"}},
+     NULL,
+     PCI_GPUS_PASSED_THROUGH,
+     "vfio-pci"},
     {"Hyper-V with a GPU of its own",
      {{"0x030000", "0x1414", NULL}, {"0x030200", "0x10de", NULL}},
      NULL,
@@ -86,6 +102,8 @@ static void put_device(const char *root, int number, const struct device *device
     assert_int_equal(file_make_directory(folder, NULL), 0);
     put(folder, "class", device->class);
     put(folder, "vendor", device->vendor);
+    if (device->model)
+        put(folder, "device", device->model);
     if (!device->driver)
         return;
     snprintf(target, sizeof(target), "../../../bus/pci/drivers/%s", device->driver);
