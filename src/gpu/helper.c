@@ -59,7 +59,7 @@ struct helper {
     struct gpu_driver *driver;
     struct watched_gpu *devices;
     size_t n_devices;
-    bool incomplete; /* a device of this session does not respond: a new session is due */
+    bool incomplete; /* a device does not respond, or there is none: a new session is due */
     uint64_t opened_ms;
     uint64_t round_ms; /* when the next round is due */
     struct eventwatch events;
@@ -330,6 +330,7 @@ static int remember_devices(struct helper *helper, const struct inventory *inven
     helper->devices = calloc(inventory->n_gpus + 1, sizeof(*helper->devices));
     if (!helper->devices)
         return -ENOMEM;
+    helper->incomplete = !inventory->n_gpus; /* they may come */
     for (size_t i = 0; i < inventory->n_gpus; i++) {
         if (inventory->gpus[i].unusable[0]) {
             helper->incomplete = true;

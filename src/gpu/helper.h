@@ -8,11 +8,11 @@
  * [--probe-ms=N]` with these descriptors; main()
  * hands over to helper_main when its first argument is HELPER_PART.
  *
- * A session with the driver lasts until a device is lost or does not respond. Then the helper
- * executes itself again, with a back-off, because nothing else reliably ends a session: a lost
- * device stays lost for the session that saw it, the wait for events fails for all devices as long
- * as a lost one is among them, and an upgraded driver needs its new library. Process id, channel
- * and timers stay.
+ * A session with the driver lasts until a device is lost or does not respond, and one in which the
+ * driver lists no device ends soon. Then the helper executes itself again, with a back-off, because
+ * nothing else reliably ends a session: a lost device stays lost for the session that saw it, the
+ * wait for events fails for all devices as long as a lost one is among them, and an upgraded driver
+ * needs its new library. Process id, channel and timers stay.
  *
  * It ends when the channel closes, and is killed when the agent's loop thread ends.
  */

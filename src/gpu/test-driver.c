@@ -235,6 +235,20 @@ static void waits_for_the_driver(void **state)
     assert_int_equal(seen->n_unavailable, 1);
 }
 
+/* A session without a GPU is not the last. */
+static void waits_for_gpus(void **state)
+{
+    struct seen *seen = *state;
+
+    fake->lists_none = 1;
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_inventories >= 1);
+    assert_int_equal(seen->inventory.n_gpus, 0);
+    fake->lists_none = 0;
+    WAIT_FOR(seen, seen->inventory.n_gpus == FAKE_GPUS);
+    assert_int_equal(seen->n_unavailable, 0);
+}
+
 static void says_that_there_is_no_library(void **state)
 {
     struct seen *seen = *state;
@@ -514,6 +528,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(replaces_a_killed_helper, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sees_a_lost_gpu_return, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waits_for_the_driver, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(waits_for_gpus, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_that_there_is_no_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_what_a_library_lacks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(serves_an_old_library, set_up, tear_down),

@@ -88,7 +88,7 @@ nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version)
 
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned int *n)
 {
-    *n = FAKE_GPUS;
+    *n = fake->lists_none ? 0 : FAKE_GPUS;
     return NVML_SUCCESS;
 }
 

@@ -15,6 +15,7 @@ enum { FAKE_GPUS = 4 };
 
 struct fake {
     _Atomic uint32_t not_loaded;
+    _Atomic uint32_t lists_none;      /* of its GPUs */
     _Atomic uint32_t n_init;          /* sessions begun so far */
     char hang_call[64];               /* "" = none; a call by name, */
     _Atomic int32_t hang_index;       /* for this GPU, or -1 for any */

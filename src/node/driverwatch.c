@@ -33,8 +33,9 @@ struct driverwatch {
     void (*on_reach)(bool is_lost, void *userdata);
     void *userdata;
     struct driver *driver;
-    uv_timer_t bus;   /* while the GPUs are nobody's to slice: when to look at them again */
-    char reason[256]; /* why the driver is not available, while the timer runs */
+    uv_timer_t bus;     /* while the driver is not available: when to look at the GPUs again */
+    enum pci_gpus gpus; /* at the last look, */
+    char reason[256];   /* and why it is not available, while the timer runs */
     struct reach reach;
     bool is_lost;                       /* no GPU can be reached, at the last look */
     char *container_root, *driver_root; /* where its library is looked for */
@@ -42,7 +43,8 @@ struct driverwatch {
     struct health health;
     struct healthfile healthfile;
     struct xid_filter xid_filter;
-    struct lograte problem;          /* of facts.driver_problem */
+    struct lograte problem;       /* of facts.driver_problem, in the log */
+    struct lograte problem_event; /* and at the cluster, where events have a limit of their own */
     struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
     unsigned n_open;                 /* timers that are being closed */
     int helper_pid;                  /* of the process that sent the last inventory */
@@ -92,16 +94,19 @@ static void report_driver_problem(struct driverwatch *watch, const char *message
     const char *reason = watch->facts->driver_problem;
 
     publisher_touch(watch->publisher);
-    if (!lograte_begin(&watch->problem, reason, clock_now_ms()))
-        return;
-    log_error(message, "reason", reason, "hint", hint);
-    publisher_event(watch->publisher, true, VERDICT_DRIVER, reason, NULL, 0);
+    if (lograte_begin(&watch->problem, reason, clock_now_ms()))
+        log_error(message, "reason", reason, "hint", hint);
+    /* A driver that comes and goes must not exhaust the log, but the condition's last sentence has
+     * an event all the same. */
+    if (lograte_change(&watch->problem_event, reason))
+        publisher_event(watch->publisher, true, VERDICT_DRIVER, reason, NULL, 0);
 }
 
 static void end_driver_problem(struct driverwatch *watch)
 {
     watch->facts->driver_problem[0] = '\0';
     lograte_end(&watch->problem);
+    lograte_end(&watch->problem_event);
     publisher_touch(watch->publisher);
 }
 
@@ -131,11 +136,15 @@ static const char *why_unusable(const struct inventory *seen)
     return NULL;
 }
 
-/* A driver that lists no GPU any more, though the bus still has some, cannot reach them. */
-static void reach_seen(struct driverwatch *watch, const struct inventory *seen)
+/* A driver that lists no GPU, though the bus has some, cannot reach them. */
+static bool is_blind(const struct inventory *seen)
 {
-    if (!seen->n_gpus && watch->facts->machine.n_gpus &&
-        pci_find_gpus(NULL, NULL) == PCI_GPUS_PRESENT)
+    return !seen->n_gpus && pci_find_gpus(NULL, NULL) == PCI_GPUS_PRESENT;
+}
+
+static void reach_seen(struct driverwatch *watch, const struct inventory *seen, bool blind)
+{
+    if (blind)
         reach_unavailable(&watch->reach);
     else if (reach_inventory(&watch->reach, seen) < 0)
         log_error("out of memory for the GPUs that can be reached");
@@ -144,12 +153,13 @@ static void reach_seen(struct driverwatch *watch, const struct inventory *seen)
 static void on_inventory(const struct inventory *seen, void *userdata)
 {
     struct driverwatch *watch = userdata;
+    const bool blind = is_blind(seen);
     bool changed, first = !watch->facts->machine_known;
     int outcome;
 
     watch->facts->unserved[0] = '\0';
     uv_timer_stop(&watch->bus);
-    reach_seen(watch, seen);
+    reach_seen(watch, seen, blind);
     if (!reach_is_lost(&watch->reach))
         end_driver_problem(watch);
     publisher_touch(watch->publisher);
@@ -157,7 +167,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
         log_error("out of memory for the machine's inventory");
         return;
     }
-    watch->facts->machine_known = true;
+    watch->facts->machine_known = !blind || watch->facts->machine.n_gpus;
     outcome = health_inventory(&watch->health, seen, clock_now_ms());
     if (health_forget(&watch->health, &watch->facts->machine) == HEALTH_CHANGED && outcome == 0)
         outcome = HEALTH_CHANGED;
@@ -166,18 +176,16 @@ static void on_inventory(const struct inventory *seen, void *userdata)
                  log_number(seen->n_gpus));
     watch->helper_pid = driver_pid(watch->driver);
     update_reach(watch, seen->n_gpus ? why_unusable(seen) : "the driver lists none of them");
-    if (first || changed || !watch->facts->offer)
+    if (watch->facts->machine_known && (first || changed || !watch->facts->offer))
         watch->on_machine(watch->userdata);
     apply_health(watch, outcome);
 }
 
 /* A GPU that the kernel gave to another driver is reached from no container of ours. */
-static bool may_be_reached(enum pci_gpus gpus, const char *driver)
+static bool may_be_reached(const char *driver)
 {
-    return gpus != PCI_GPUS_PASSED_THROUGH && (!*driver || str_starts_with(driver, "nvidia"));
+    return !*driver || str_starts_with(driver, "nvidia");
 }
-
-static void on_bus_due(uv_timer_t *timer);
 
 /* What the kernel shows of GPUs that no driver's library answers for, where that is no problem. */
 static const char *const nothing_to_serve[] = {
@@ -187,25 +195,27 @@ static const char *const nothing_to_serve[] = {
     [PCI_GPUS_WSL] = "WSL2 without NVIDIA's library: the pod may need runtimeClassName: nvidia",
 };
 
-static void serve_nothing(struct driverwatch *watch, enum pci_gpus gpus, const char *driver)
+static void serve_nothing(struct driverwatch *watch, const char *driver)
 {
     struct facts *facts = watch->facts;
     const bool is_known = facts->machine_known;
+    char sentence[sizeof(facts->unserved)];
+    bool is_new;
 
-    snprintf(facts->unserved, sizeof(facts->unserved), "%s%s", nothing_to_serve[gpus],
-             gpus == PCI_GPUS_PASSED_THROUGH ? driver : "");
-    facts->driver_problem[0] = '\0';
+    snprintf(sentence, sizeof(sentence), "%s%s", nothing_to_serve[watch->gpus],
+             watch->gpus == PCI_GPUS_PASSED_THROUGH ? driver : "");
+    is_new = !is_known || !str_equal(sentence, facts->unserved);
+    memcpy(facts->unserved, sentence, sizeof(sentence));
     facts->machine_known = true;
-    if (gpus != PCI_GPUS_NONE)
-        uv_timer_start(&watch->bus, on_bus_due, BUS_PERIOD_MS, BUS_PERIOD_MS);
-    publisher_touch(watch->publisher);
-    if (is_known)
-        return;
-    if (*facts->unserved)
-        log_info("this node has no GPU to serve", "reason", facts->unserved);
-    else
+    end_driver_problem(watch);
+    if (is_new && *sentence)
+        log_info("this node has no GPU to serve", "reason", sentence);
+    else if (is_new)
         log_info("this node has no NVIDIA GPU; nothing to offer");
-    watch->on_machine(watch->userdata);
+    if (facts->machine.n_gpus)
+        apply_health(watch, health_unavailable(&watch->health, sentence, clock_now_ms()));
+    if (!is_known)
+        watch->on_machine(watch->userdata);
 }
 
 static void report_no_driver(struct driverwatch *watch, const char *driver)
@@ -220,46 +230,62 @@ static void report_no_driver(struct driverwatch *watch, const char *driver)
     report_driver_problem(watch, "the NVIDIA driver is not available", hint);
 }
 
-static void on_unavailable(const char *reason, void *userdata)
+/* GPUs that virtual machines took while we served them are as little ours as at a start. GPUs that
+ * left the bus are missing. */
+static bool is_nobodys(const struct driverwatch *watch)
 {
-    struct driverwatch *watch = userdata;
-    struct facts *facts = watch->facts;
-    struct pci_holder holder;
-    enum pci_gpus gpus = pci_find_gpus(NULL, &holder);
+    return watch->gpus == PCI_GPUS_PASSED_THROUGH ||
+           (watch->gpus != PCI_GPUS_PRESENT && !watch->facts->machine.n_gpus);
+}
 
-    if (gpus != PCI_GPUS_PRESENT && !facts->machine.n_gpus) {
-        snprintf(watch->reason, sizeof(watch->reason), "%s", reason);
-        reach_reset(&watch->reach);
-        update_reach(watch, NULL);
-        serve_nothing(watch, gpus, holder.driver);
+static void report_unavailable(struct driverwatch *watch, const char *driver)
+{
+    struct facts *facts = watch->facts;
+
+    facts->unserved[0] = '\0';
+    facts->machine_known = facts->machine_known && facts->machine.n_gpus;
+    snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", watch->reason);
+    if (facts->machine_known) {
+        report_driver_problem(watch, "the driver is not available, retrying", NULL);
+        apply_health(watch, health_unavailable(&watch->health, watch->reason, clock_now_ms()));
         return;
     }
-    if (may_be_reached(gpus, holder.driver))
+    report_no_driver(watch, driver);
+    watch->on_no_driver(watch->userdata);
+}
+
+static void judge_bus(struct driverwatch *watch)
+{
+    struct pci_holder holder;
+
+    watch->gpus = pci_find_gpus(NULL, &holder);
+    if (!is_nobodys(watch) && may_be_reached(holder.driver))
         reach_unavailable(&watch->reach);
     else
         reach_reset(&watch->reach);
     update_reach(watch, NULL);
-    snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", reason);
-    if (facts->machine_known) {
-        report_driver_problem(watch, "the driver is not available, retrying", NULL);
-        apply_health(watch, health_unavailable(&watch->health, reason, clock_now_ms()));
-        return;
-    }
-    report_no_driver(watch, holder.driver);
-    watch->on_no_driver(watch->userdata);
+    if (is_nobodys(watch))
+        serve_nothing(watch, holder.driver);
+    else
+        report_unavailable(watch, holder.driver);
 }
 
-/* GPUs may be taken back from virtual machines while we run. */
+/* Virtual machines may take GPUs, or give them back, long after the driver has gone. */
 static void on_bus_due(uv_timer_t *timer)
 {
     struct driverwatch *watch = timer->data;
 
-    if (pci_find_gpus(NULL, NULL) != PCI_GPUS_PRESENT)
-        return;
-    uv_timer_stop(timer);
-    watch->facts->unserved[0] = '\0';
-    watch->facts->machine_known = false;
-    on_unavailable(watch->reason, watch);
+    if (pci_find_gpus(NULL, NULL) != watch->gpus)
+        judge_bus(watch);
+}
+
+static void on_unavailable(const char *reason, void *userdata)
+{
+    struct driverwatch *watch = userdata;
+
+    snprintf(watch->reason, sizeof(watch->reason), "%s", reason);
+    uv_timer_start(&watch->bus, on_bus_due, BUS_PERIOD_MS, BUS_PERIOD_MS);
+    judge_bus(watch);
 }
 
 static bool admits_xid(struct driverwatch *watch, const struct gpu_event *event)
@@ -429,40 +455,54 @@ int driverwatch_start(struct driverwatch *watch, struct error *err)
     return start_driver(watch, err);
 }
 
-static bool takes_text(char **slot, const char *text, int *ret)
+static bool looks_below(const struct driverwatch *watch, const struct config *config)
 {
-    char *copy;
+    return watch->container_root &&
+           str_equal(watch->container_root, config->plugin.container_driver_root) &&
+           str_equal(watch->driver_root, config->driver_root);
+}
 
-    if (*slot && str_equal(*slot, text))
-        return false;
-    copy = strdup(text);
-    if (!copy) {
-        *ret = -ENOMEM;
-        return false;
-    }
-    free(*slot);
-    *slot = copy;
-    return true;
+static void swap(char **a, char **b)
+{
+    char *kept = *a;
+
+    *a = *b;
+    *b = kept;
+}
+
+/* In place of the helper that looks below the former roots. */
+static int replace_driver(struct driverwatch *watch, struct error *err)
+{
+    struct driver *earlier = TAKE_PTR(watch->driver);
+    int r = start_driver(watch, err);
+
+    if (r < 0)
+        watch->driver = earlier;
+    else
+        driver_free(earlier);
+    return r;
 }
 
 int driverwatch_look_below(struct driverwatch *watch, const struct config *config,
                            struct error *err)
 {
-    struct driver *earlier;
+    cleanup_free char *container_root = NULL, *driver_root = NULL;
     int r = 0;
-    bool changed = takes_text(&watch->container_root, config->plugin.container_driver_root, &r);
 
-    changed |= takes_text(&watch->driver_root, config->driver_root, &r);
-    if (r < 0)
-        return error_set_errno(err, r, "cannot watch the driver");
-    if (!changed || !watch->driver)
+    if (looks_below(watch, config))
         return 0;
-    earlier = TAKE_PTR(watch->driver);
-    r = start_driver(watch, err);
-    if (r < 0)
-        watch->driver = earlier;
-    else
-        driver_free(earlier);
+    container_root = strdup(config->plugin.container_driver_root);
+    driver_root = strdup(config->driver_root);
+    if (!container_root || !driver_root)
+        return error_set_errno(err, -ENOMEM, "cannot watch the driver");
+    swap(&watch->container_root, &container_root);
+    swap(&watch->driver_root, &driver_root);
+    if (watch->driver)
+        r = replace_driver(watch, err);
+    if (r < 0) { /* the next configuration is another attempt */
+        swap(&watch->container_root, &container_root);
+        swap(&watch->driver_root, &driver_root);
+    }
     return r;
 }
 

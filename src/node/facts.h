@@ -38,7 +38,7 @@ struct facts {
     const struct nodeconfig *nodeconfig; /* likewise */
     const struct health *health;         /* NULL before the driver is watched */
     struct inventory machine;            /* as remembered, see machine.h */
-    bool machine_known;                  /* the driver responded, or there is no GPU to query */
+    bool machine_known;                  /* the driver listed GPUs, or there is none to list */
     struct config *next_config;    /* parsed, but not yet planned because the machine is unknown */
     struct offer *offer, *earlier; /* NULL before the first plan; the previous one */
     struct nodestatus nodestatus;  /* the Node's status */

@@ -24,12 +24,17 @@ static struct driver_callbacks reports;
 static void *reports_userdata;
 static struct text probed;
 static char driver_place;
+static bool cannot_start;
+static unsigned n_started;
 
 int driver_new(uv_loop_t *loop, const struct driver_options *options,
                const struct driver_callbacks *callbacks, void *userdata, struct driver **ret_driver,
                struct error *err)
 {
-    (void)loop, (void)options, (void)err;
+    (void)loop, (void)options;
+    if (cannot_start)
+        return error_set_errno(err, -EAGAIN, "cannot start the helper");
+    n_started++;
     reports = *callbacks;
     reports_userdata = userdata;
     *ret_driver = (struct driver *)&driver_place;
@@ -124,7 +129,8 @@ static int set_up(void **state)
     bed_init(&world->bed);
     gpus = PCI_GPUS_PRESENT;
     holder = "";
-    is_lost = false;
+    is_lost = cannot_start = false;
+    n_started = 0;
     n_machine = n_health = n_no_driver = 0;
     world->flags.state_dir = world->bed.folder;
     world->facts.flags = &world->flags;
@@ -182,6 +188,13 @@ static void assert_healthy(const struct world *world, const char *uuid, bool hea
     assert_int_equal(!device || device->healthy, healthy);
 }
 
+static void probe(const char *uuid, int outcome, const char *reason)
+{
+    const struct gpu_probe nothing = GPU_PROBE_INIT;
+
+    reports.on_probe(uuid, outcome, &nothing, reason, reports_userdata);
+}
+
 /* --- the cases --- */
 
 static void the_machine_becomes_known_once(void **state)
@@ -216,6 +229,63 @@ static void a_driver_that_is_missing_is_reported_once(void **state)
     reports.on_unavailable("the driver is not loaded", reports_userdata);
     assert_string_equal(text_string(&events), "DriverNotAvailable DriverNotAvailable ");
     assert_int_equal(n_no_driver, 3); /* it answered once: the agent goes on */
+}
+
+/* The condition changes its sentence each time, so each has an event, whatever the log's limit. */
+static void each_sentence_has_an_event(void **state)
+{
+    struct world *world = *state;
+    size_t expected = 0;
+
+    start(world);
+    for (int i = 0; i < 5; i++) {
+        see_machine(world);
+        reports.on_unavailable("versions differ", reports_userdata);
+        reports.on_unavailable("versions differ", reports_userdata);
+        reports.on_unavailable("the driver is not loaded", reports_userdata);
+        expected += 2 * strlen("DriverNotAvailable ");
+        assert_int_equal(strlen(text_string(&events)), expected);
+    }
+}
+
+/* At the first start as later: it is tried again, and the node does not count as one without. */
+static void a_driver_that_lists_none_of_the_gpus_is_a_problem_at_first_too(void **state)
+{
+    static const char sentence[] = "no GPU can be reached: the driver lists none of them";
+    const struct inventory none = {.n_gpus = 0};
+    struct world *world = *state;
+
+    start(world);
+    for (int i = 0; i < 2; i++) {
+        reports.on_inventory(&none, reports_userdata);
+        assert_false(world->facts.machine_known);
+        assert_true(is_lost);
+        assert_string_equal(world->facts.driver_problem, sentence);
+    }
+    assert_string_equal(text_string(&events), "DriverNotAvailable ");
+    assert_int_equal(n_machine, 0);
+    see_machine(world);
+    assert_true(world->facts.machine_known);
+    assert_false(is_lost);
+    assert_int_equal(n_machine, 1);
+    assert_string_equal(world->facts.driver_problem, "");
+    reports.on_inventory(&none, reports_userdata);
+    assert_true(world->facts.machine_known);
+    assert_string_equal(world->facts.driver_problem, sentence);
+}
+
+static void a_driver_without_a_gpu_on_the_bus_is_none(void **state)
+{
+    const struct inventory none = {.n_gpus = 0};
+    struct world *world = *state;
+
+    gpus = PCI_GPUS_NONE;
+    start(world);
+    reports.on_inventory(&none, reports_userdata);
+    assert_true(world->facts.machine_known);
+    assert_int_equal(n_machine, 1);
+    assert_string_equal(world->facts.driver_problem, "");
+    assert_string_equal(text_string(&events), "");
 }
 
 static void a_node_without_a_gpu_has_a_known_and_empty_machine(void **state)
@@ -282,6 +352,39 @@ static void gpus_that_are_given_back_count(void **state)
     assert_string_equal(world->facts.driver_problem, "cannot load libnvidia-ml.so.1");
     see_machine(world);
     assert_string_equal(world->facts.driver_problem, "");
+}
+
+/* The driver is unloaded first, so the bus shows it only later. What held the GPUs is Unhealthy. */
+static void gpus_that_virtual_machines_take_are_no_problem(void **state)
+{
+    struct world *world = *state;
+
+    start(world);
+    see_machine(world);
+    reports.on_unavailable("the driver is not loaded", reports_userdata);
+    assert_string_equal(world->facts.driver_problem, "the driver is not loaded");
+    gpus = PCI_GPUS_PASSED_THROUGH;
+    holder = "vfio-pci";
+    bed_advance(&world->bed, 61000);
+    assert_string_equal(
+        world->facts.unserved,
+        "the GPUs of this node are passed through to virtual machines, by vfio-pci");
+    assert_string_equal(world->facts.driver_problem, "");
+    assert_true(world->facts.machine_known);
+    assert_false(is_lost);
+    assert_healthy(world, BED_UUID_0, false);
+    assert_healthy(world, BED_UUID_1, false);
+    gpus = PCI_GPUS_PRESENT;
+    holder = "";
+    bed_advance(&world->bed, 61000);
+    assert_string_equal(world->facts.unserved, "");
+    assert_string_equal(world->facts.driver_problem, "the driver is not loaded");
+    assert_true(world->facts.machine_known);
+    see_machine(world);
+    probe(BED_UUID_0, 0, "");
+    assert_string_equal(world->facts.driver_problem, "");
+    assert_healthy(world, BED_UUID_0, true);
+    assert_int_equal(n_no_driver, 0);
 }
 
 static void a_fatal_xid_makes_a_device_unhealthy_and_it_is_probed(void **state)
@@ -397,13 +500,6 @@ static void an_xid_that_the_flags_exclude_is_no_fault(void **state)
     assert_int_equal(world->facts.counters.xids, 1);
 }
 
-static void probe(const char *uuid, int outcome, const char *reason)
-{
-    const struct gpu_probe nothing = GPU_PROBE_INIT;
-
-    reports.on_probe(uuid, outcome, &nothing, reason, reports_userdata);
-}
-
 static void assert_lost(const struct world *world, bool expected, const char *problem)
 {
     assert_int_equal(is_lost, expected);
@@ -494,7 +590,28 @@ static void what_no_container_mends_is_not_lost(void **state)
     assert_lost(world, true, "not loaded");
     gpus = PCI_GPUS_PASSED_THROUGH;
     reports.on_unavailable("not loaded", reports_userdata);
-    assert_lost(world, false, "not loaded");
+    assert_lost(world, false, "");
+}
+
+/* A root that could not be taken is not remembered: the next configuration tries it again. */
+static void a_root_is_tried_again(void **state)
+{
+    struct world *world = *state;
+    struct config config = *world->offer->config;
+    struct error err = ERROR_INIT;
+
+    start(world);
+    assert_int_equal(driverwatch_look_below(world->watch, &config, &err), 0);
+    n_started = 0;
+    config.driver_root = (char *)"/run/nvidia/driver";
+    cannot_start = true;
+    assert_int_equal(driverwatch_look_below(world->watch, &config, &err), -EAGAIN);
+    assert_int_equal(driverwatch_look_below(world->watch, &config, &err), -EAGAIN);
+    cannot_start = false;
+    assert_int_equal(driverwatch_look_below(world->watch, &config, &err), 0);
+    assert_int_equal(n_started, 1);
+    assert_int_equal(driverwatch_look_below(world->watch, &config, &err), 0);
+    assert_int_equal(n_started, 1);
 }
 
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -504,6 +621,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_A_WORLD(the_machine_becomes_known_once),
         IN_A_WORLD(a_driver_that_is_missing_is_reported_once),
+        IN_A_WORLD(each_sentence_has_an_event),
+        IN_A_WORLD(a_driver_that_lists_none_of_the_gpus_is_a_problem_at_first_too),
+        IN_A_WORLD(a_driver_without_a_gpu_on_the_bus_is_none),
+        IN_A_WORLD(gpus_that_virtual_machines_take_are_no_problem),
+        IN_A_WORLD(a_root_is_tried_again),
         IN_A_WORLD(a_node_without_a_gpu_has_a_known_and_empty_machine),
         IN_A_WORLD(gpus_that_cannot_be_served_are_no_problem),
         IN_A_WORLD(gpus_that_are_given_back_count),

@@ -137,7 +137,9 @@ def test_a_fault_that_passes_ends_nobody(node, cluster):
     for _ in range(2):
         mark = cluster.mark()
         node.sim('inject', 'error', 'all', 'UNKNOWN')
+        cluster.wait('event', lambda event: 'no GPU can be reached' in event['message'], since=mark)
         kill_helper(agent)
+        cluster.wait('event', lambda event: 'nvmlInit' in event['message'], since=mark)  # another sentence, soon after
         assert_unavailable(cluster, address, mark)
         node.wait_allocatable(0)
         node.sim('inject', 'error', 'all', 'none')
