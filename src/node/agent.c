@@ -158,24 +158,34 @@ static void publish_left_out(const struct agent *agent, const struct plan *plan,
     publisher_event(agent->publisher, true, "GPULeftOut", message, NULL, 0);
 }
 
-/* MPS slices come and go with their control daemon. */
-static void note_mps(struct agent *agent, bool waited)
+/* MPS slices come and go with their control daemon. `waited`: the resource without one before, or
+ * "". Its daemon need not have come: another configuration may no longer share it by MPS. */
+static void note_mps(struct agent *agent, const char *waited)
 {
-    char message[FACTS_MESSAGE_SIZE] = "the MPS control daemon answers, its slices are offered";
-    const bool waits = facts_waits_for_mps(&agent->facts, message, sizeof(message));
+    const struct plan *plan = agent->facts.offer->plan;
+    const struct plan_resource *resource = plan_find_resource(plan, waited);
+    char message[FACTS_MESSAGE_SIZE];
 
-    if (waits != waited)
-        publisher_event(agent->publisher, waits, waits ? VERDICT_MPS : "MPSDaemonAnswers", message,
-                        NULL, 0);
+    if (str_equal(plan->waits_for_mps, waited))
+        return;
+    if (resource && resource->sharing == SHARING_MPS) {
+        snprintf(message, sizeof(message),
+                 "the MPS control daemon of %s answers, its slices are offered", waited);
+        publisher_event(agent->publisher, false, "MPSDaemonAnswers", message, NULL, 0);
+    }
+    if (facts_waits_for_mps(&agent->facts, message, sizeof(message)))
+        publisher_event(agent->publisher, true, VERDICT_MPS, message, NULL, 0);
 }
 
 /* Takes ownership of config, which may be the one in force. */
 static void replan(struct agent *agent, struct config *config)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    const bool waited = facts_waits_for_mps(&agent->facts, NULL, 0);
+    char waited[RESOURCE_NAME_SIZE] = "";
     struct offer *next;
 
+    if (agent->facts.offer)
+        memcpy(waited, agent->facts.offer->plan->waits_for_mps, sizeof(waited));
     if (*agent->facts.config_path)
         problems_set_source(&problems, agent->facts.config_path);
     policy_refresh_mps(&config->policy, config->mps_root, mpsdaemon_answers);

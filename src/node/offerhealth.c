@@ -66,7 +66,8 @@ bool offerhealth_refresh(const struct facts *facts, struct publisher *publisher,
             continue;
         any = true;
         offer->device_healthy[i] = healthy;
-        report(publisher, offer->plan, on, healthy, reason);
+        if (!*on->left_out)
+            report(publisher, offer->plan, on, healthy, reason);
     }
     return any;
 }

@@ -49,9 +49,11 @@ static void write_devices(const struct facts *facts, struct text *out)
     }
 }
 
+/* Nobody is to be alerted for a GPU that is excluded on purpose. */
 static void write_gpus(const struct facts *facts, struct text *out)
 {
-    exposition_family(out, "gpuslice_gpu_healthy", "gauge", "1 if the GPU is healthy.");
+    exposition_family(out, "gpuslice_gpu_healthy", "gauge",
+                      "1 if the GPU is healthy; none if it is excluded.");
     for (size_t i = 0; facts->offer && i < facts->offer->plan->n_devices; i++) {
         const struct plan_device *on = &facts->offer->plan->devices[i];
         const struct gpu *gpu = plan_gpu(facts->offer->plan, on);
@@ -59,6 +61,8 @@ static void write_gpus(const struct facts *facts, struct text *out)
         char device[DEVICE_INDEX_SIZE];
         struct log_digits index;
 
+        if (on->excluded)
+            continue;
         device_format_index(&on->device, gpu->index, device, sizeof(device));
         exposition_sample(out, "gpuslice_gpu_healthy", facts->offer->device_healthy[i] ? 1 : 0,
                           "gpu", log_number_format(&index, gpu->index), "uuid", on->device.uuid,

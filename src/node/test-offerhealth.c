@@ -130,6 +130,19 @@ static void a_change_is_reported_once(void **state)
     assert_events("GPUHealthy: GPU 0 (" BED_UUID_0 ") is usable again\n");
 }
 
+/* Who excluded it may be about to repair it. It is reported when it comes back unrepaired. */
+static void a_device_that_is_left_out_is_not_reported(void **state)
+{
+    struct world *world = *state;
+
+    begin(world);
+    strcpy(world->offer->plan->devices[1].left_out, "gpuslice.excludeDevices excludes it");
+    see_xid(world, BED_UUID_1, 48);
+    assert_true(offerhealth_refresh(&world->facts, NULL, world->changed));
+    assert_false(world->offer->device_healthy[1]);
+    assert_events("");
+}
+
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -138,6 +151,7 @@ int main(void)
         IN_A_WORLD(well_devices_are_not_mentioned),
         IN_A_WORLD(a_remembered_fault_is_reported_once),
         IN_A_WORLD(a_change_is_reported_once),
+        IN_A_WORLD(a_device_that_is_left_out_is_not_reported),
     };
 
     return cmocka_run_group_tests_name("node/offerhealth", tests, NULL, NULL);

@@ -205,6 +205,19 @@ static void devices_are_counted_by_health(void **state)
                          "\",model=\"Tesla V100-SXM2-16GB\"} 0");
 }
 
+/* Else the alert for it never ends, though somebody knows of the fault. */
+static void an_excluded_gpu_has_no_health(void **state)
+{
+    struct world *world = *state;
+
+    world->facts.offer->plan->devices[1].excluded = true;
+    world->facts.offer->device_healthy[1] = false;
+    assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
+    assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
+                         "\",model=\"Tesla V100-SXM2-16GB\"} 1");
+    assert_null(strstr(text_string(&world->body), "gpuslice_gpu_healthy{gpu=\"1\""));
+}
+
 /* A MIG device is in the family of the GPUs, and two labels more tell which of its GPU it is. */
 static void mig_devices_are_named(void **state)
 {
@@ -298,6 +311,7 @@ int main(void)
         IN_A_WORLD(a_foreign_plugin_is_named),
         IN_A_WORLD(an_agent_that_just_started_says_what_it_waits_for),
         IN_A_WORLD(devices_are_counted_by_health),
+        IN_A_WORLD(an_excluded_gpu_has_no_health),
         IN_A_WORLD(mig_devices_are_named),
         IN_A_WORLD(counters_are_those_of_their_resource),
         IN_A_WORLD(a_refused_configuration_shows),

@@ -280,6 +280,7 @@ static int add_planned(json_t *devices, struct edits *all, const struct offer *o
     return r ? r : add_device(devices, name, edits_json(&edits, offer, EDITS_DEVICE));
 }
 
+/* Also those that are not offered: pods that hold one keep it, and their containers restart. */
 static int add_gpus(json_t *devices, const struct offer *offer, const struct driverroot *root,
                     const struct device_class *class)
 {
@@ -288,7 +289,7 @@ static int add_gpus(json_t *devices, const struct offer *offer, const struct dri
 
     (void)class;
     for (size_t i = 0; r == 0 && i < offer->plan->n_devices; i++)
-        if (!*offer->plan->devices[i].left_out)
+        if (offer->plan->devices[i].works)
             r = add_planned(devices, &all, offer, &offer->plan->devices[i]);
     if (r != 0 || json_array_size(all.nodes) == 0)
         return r;

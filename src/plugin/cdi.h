@@ -10,6 +10,10 @@
  * driver's naming convention: the driver's version is the last suffix (libcuda.so.550.163.01). They
  * are searched under the container's view of the driver root and named as on the host.
  *
+ * A GPU that works is in the spec, whether the configuration offers it or not: a pod keeps what it
+ * holds when the configuration changes, and the runtime looks its name up at each restart of a
+ * container.
+ *
  * Each class of devices has its own file: `gpu`, `imex-channel` (by number), and `gdrcopy`, `gds`
  * and `mofed` (one device, `all`). Every name that Allocate may return is in one of them, since a
  * runtime does not start a container with an unknown device.

@@ -393,6 +393,60 @@ static void mig_devices_have_their_capabilities(void **state)
     }
 }
 
+/* Containers of pods that hold a GPU restart after it was excluded, or its MPS daemon went. */
+static void a_gpu_that_is_not_offered_stays(void **state)
+{
+    static const struct {
+        const char *yaml; /* in place of none */
+        bool broken;      /* GPU 0 */
+        const char *expected;
+    } rows[] = {
+        {"gpuslice: {excludeDevices: [0]}\n", false, UUID_0 " " UUID_1 " all "},
+        {"gpuslice: {excludeDevices: [0, 1]}\n", false, UUID_0 " " UUID_1 " all "},
+        {"gpuslice: {excludeDevices: [0, 1]}\n", true, UUID_1 " all "},
+        {"sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n", false,
+         UUID_0 " " UUID_1 " all "},
+        {"sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n", true,
+         UUID_1 " all "},
+        {"gpuslice: {isolation: cooperative, slices: [{name: half, share: 50%}]}\n", false,
+         UUID_0 " " UUID_1 " all "},
+    };
+
+    (void)state;
+    for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+        cleanup_text struct text text = TEXT_INIT;
+        struct error err = ERROR_INIT;
+        struct inventory inventory;
+        struct config *config;
+        struct world world;
+        const json_t *device;
+        json_t *spec;
+        size_t i;
+
+        make_world(&world, "");
+        assert_int_equal(
+            config_parse(rows[row].yaml, strlen(rows[row].yaml),
+                         &(struct config_request){.source = "test", .strictness = CONFIG_AGENT},
+                         NULL, &config, &err),
+            0);
+        inventory = world.offer->inventory; /* borrowed for a moment */
+        if (rows[row].broken)
+            strcpy(inventory.gpus[0].unusable, "it is lost");
+        plan_free(world.offer->plan);
+        assert_int_equal(plan_make(&inventory, &config->policy, NULL, &world.offer->plan), 0);
+        assert_string_not_equal(world.offer->plan->devices[0].left_out, "");
+        spec = load(&world);
+        json_array_foreach(json_object_get(spec, "devices"), i, device)
+        {
+            text_addf(&text, "%s ", json_string_value(json_object_get(device, "name")));
+        }
+        assert_string_equal(text_string(&text), rows[row].expected);
+        json_decref(spec);
+        config_free(config);
+        drop_world(&world);
+    }
+}
+
 static void no_device_no_file(void **state)
 {
     struct world world;
@@ -416,6 +470,7 @@ int main(void)
         cmocka_unit_test(written_and_removed),
         cmocka_unit_test(gpu_without_a_node_is_left_out),
         cmocka_unit_test(mig_devices_have_their_capabilities),
+        cmocka_unit_test(a_gpu_that_is_not_offered_stays),
         cmocka_unit_test(no_device_no_file),
     };
 

@@ -52,12 +52,32 @@ static void format_bases(const struct plan *plan, struct text *text)
         text_add(text, "no GPU to offer");
 }
 
+/* All devices of that resource are excluded by gpuslice.excludeDevices, and there is one. */
+static bool are_excluded(const struct plan *plan, const char *name)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        if (!str_equal(plan->devices[i].base, name))
+            continue;
+        if (!plan->devices[i].excluded)
+            return false;
+        n++;
+    }
+    return n > 0;
+}
+
 static void report_absent(const struct assigner *a, const struct sharing_entry *entry)
 {
     cleanup_text struct text bases = TEXT_INIT;
 
     if (a->plan->n_devices == 0)
         return; /* a node without GPUs reports nothing: the file is for the whole cluster */
+    if (are_excluded(a->plan, entry->name)) {
+        problem_add(a->problems, PROBLEM_NOTE, entry->at, entry->path,
+                    "gpuslice.excludeDevices excludes every %s of this node", entry->name);
+        return;
+    }
     if (name_is_mig(a->policy, entry->name)) {
         if (!lint_mig_name(a->policy, entry, a->problems))
             problem_add(a->problems, PROBLEM_NOTE, entry->at, entry->path,

@@ -17,6 +17,7 @@ struct labeller {
     const struct policy *policy;
     struct problems *problems;
     const struct gpu *first; /* the GPU that represents the labelled model */
+    bool all_excluded;       /* no GPU is left, so the labels describe the machine */
     size_t capacity;         /* of plan->labels */
     bool failed;             /* out of memory */
 };
@@ -95,18 +96,40 @@ __attribute__((format(printf, 3, 4))) static void add(struct labeller *l, const 
     l->failed |= !label->key || !label->value;
 }
 
+/* By gpuslice.excludeDevices, with all its MIG devices. */
+static bool is_excluded(const struct plan *plan, const struct gpu *gpu)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (plan_gpu(plan, &plan->devices[i]) == gpu && !plan->devices[i].excluded)
+            return false;
+    return true;
+}
+
 /* A GPU that gpu-feature-discovery would count; including MIG parents that the plan leaves out. */
-static bool counts(const struct gpu *gpu)
+static bool can_count(const struct gpu *gpu)
 {
     return !*gpu->unusable && !gpu_is_display(gpu);
 }
 
-static unsigned count_model(const struct plan *plan, const char *model)
+static bool counts(const struct labeller *l, const struct gpu *gpu)
+{
+    return can_count(gpu) && (l->all_excluded || !is_excluded(l->plan, gpu));
+}
+
+static bool are_all_excluded(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_gpus; i++)
+        if (can_count(&plan->gpus[i]) && !is_excluded(plan, &plan->gpus[i]))
+            return false;
+    return true;
+}
+
+static unsigned count_model(const struct labeller *l, const char *model)
 {
     unsigned n = 0;
 
-    for (size_t i = 0; i < plan->n_gpus; i++)
-        n += counts(&plan->gpus[i]) && str_equal(plan->gpus[i].model, model);
+    for (size_t i = 0; i < l->plan->n_gpus; i++)
+        n += counts(l, &l->plan->gpus[i]) && str_equal(l->plan->gpus[i].model, model);
     return n;
 }
 
@@ -118,9 +141,9 @@ static const struct gpu *choose_first(const struct labeller *l)
 
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
-        unsigned rank = count_model(l->plan, gpu->model);
+        unsigned rank = count_model(l, gpu->model);
 
-        if (!counts(gpu))
+        if (!counts(l, gpu))
             continue;
         if (!gpu->mig_enabled)
             rank += (unsigned)l->plan->n_gpus + 1;
@@ -136,7 +159,7 @@ static const struct gpu *choose_first(const struct labeller *l)
 static bool is_named(const struct labeller *l, size_t index)
 {
     for (size_t i = 0; i < index; i++)
-        if (counts(&l->plan->gpus[i]) &&
+        if (counts(l, &l->plan->gpus[i]) &&
             str_equal(l->plan->gpus[i].model, l->plan->gpus[index].model))
             return true;
     return false;
@@ -149,7 +172,7 @@ static void report_other_models(const struct labeller *l)
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (counts(gpu) && *gpu->model && !str_equal(gpu->model, l->first->model) &&
+        if (counts(l, gpu) && *gpu->model && !str_equal(gpu->model, l->first->model) &&
             !is_named(l, i))
             text_addf(&others, "%s'%s'", others.length ? ", " : "", gpu->model);
     }
@@ -232,7 +255,7 @@ static void add_mode(struct labeller *l)
     uint16_t class = l->first->pci_class;
 
     for (size_t i = 0; i < l->plan->n_gpus; i++)
-        if (counts(&l->plan->gpus[i]) && l->plan->gpus[i].pci_class != class)
+        if (counts(l, &l->plan->gpus[i]) && l->plan->gpus[i].pci_class != class)
             class = 0;
     add(l, "gpu.mode", "%s",
         class == PCI_CLASS_VGA  ? "graphics"
@@ -253,9 +276,9 @@ static void add_clique(struct labeller *l)
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
-        if (counts(gpu) && gpu->gaps[FACT_FABRIC])
+        if (counts(l, gpu) && gpu->gaps[FACT_FABRIC])
             return;
-        if (!counts(gpu) || !in_fabric(gpu))
+        if (!counts(l, gpu) || !in_fabric(gpu))
             continue;
         if (member && (member->fabric_clique != gpu->fabric_clique ||
                        !str_equal(member->fabric_cluster, gpu->fabric_cluster)))
@@ -278,11 +301,11 @@ static void add_capabilities(struct labeller *l)
     for (size_t i = 0; i < l->plan->n_gpus; i++) {
         const struct gpu *gpu = &l->plan->gpus[i];
 
-        mig_capable |= counts(gpu) && gpu->mig_capable;
-        mig_parent |= counts(gpu) && gpu->mig_enabled;
-        mig_unknown |= counts(gpu) && gpu->gaps[FACT_MIG];
-        vgpu |= counts(gpu) && gpu->is_vgpu;
-        vgpu_unknown |= counts(gpu) && gpu->gaps[FACT_VIRTUALIZATION];
+        mig_capable |= counts(l, gpu) && gpu->mig_capable;
+        mig_parent |= counts(l, gpu) && gpu->mig_enabled;
+        mig_unknown |= counts(l, gpu) && gpu->gaps[FACT_MIG];
+        vgpu |= counts(l, gpu) && gpu->is_vgpu;
+        vgpu_unknown |= counts(l, gpu) && gpu->gaps[FACT_VIRTUALIZATION];
     }
     if (mig_capable || !mig_unknown)
         add(l, "mig.capable", mig_capable ? "true" : "false");
@@ -394,7 +417,7 @@ static void add_whole(struct labeller *l)
     struct subject subject = {.prefix = "gpu",
                               .model = l->first->model,
                               .profile = "",
-                              .count = count_model(l->plan, l->first->model),
+                              .count = count_model(l, l->first->model),
                               .mem_total_bytes = l->first->mem_total_bytes};
 
     if (on && !l->first->mig_enabled)
@@ -521,8 +544,9 @@ int label_make(struct plan *plan, const struct inventory *inventory, const struc
         add_driver,       add_runtime, add_machine,  add_mode,     add_clique,
         add_capabilities, add_gpu,     add_profiles, add_hardware,
     };
-    struct labeller l = {plan, inventory, policy, problems, NULL, 0, false};
+    struct labeller l = {plan, inventory, policy, problems, NULL, false, 0, false};
 
+    l.all_excluded = are_all_excluded(plan);
     l.first = choose_first(&l);
     if (!l.first)
         return 0;

@@ -6,8 +6,9 @@
  *
  * A node without a GPU gets none. The nvidia.com/gpu.* labels describe one model: on a node with
  * several it is the one with the most GPUs, then the one with the lowest index
- * (gpu-feature-discovery takes any), and a problem names it. Values are valid: at most 63
- * characters, letters or digits at both ends.
+ * (gpu-feature-discovery takes any), and a problem names it. GPUs that
+ * gpuslice.excludeDevices excludes are not counted, unless it excludes all of them. Values are
+ * valid: at most 63 characters, letters or digits at both ends.
  *
  * MIG devices: under `single` they are what nvidia.com/gpu.* describes (as MIG-INVALID when they
  * differ and none is offered); under `mixed` each profile has nvidia.com/mig-<profile>.* of its

@@ -63,6 +63,8 @@ struct plan_device {
     struct device device; /* a copy; its `gpu` is a position in plan->gpus */
     char left_out[256];   /* why it is in no resource, the end of a sentence; "" = it is in one */
     bool excluded;        /* left out on purpose, by gpuslice.excludeDevices */
+    bool works;           /* nothing but the configuration, or a missing MPS daemon, leaves it out:
+                             a pod that holds it can still use it */
     char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by model or profile
                                     */
     enum sharing_strategy sharing; /* how its slices share it: one strategy per device */

@@ -109,15 +109,12 @@ static struct verdict because_of_strategy(const struct maker *m, const char *rea
                             "flags.migStrategy"};
 }
 
-static struct verdict judge(const struct maker *m, size_t i)
+/* Under any configuration. */
+static struct verdict judge_hardware(const struct maker *m, size_t i)
 {
-    const struct plan_device *on = &m->plan->devices[i];
-    const struct device *device = &on->device;
-    const struct gpu *gpu = plan_gpu(m->plan, on);
+    const struct device *device = &m->plan->devices[i].device;
+    const struct gpu *gpu = plan_gpu(m->plan, &m->plan->devices[i]);
 
-    if (on->excluded)
-        return (struct verdict){PROBLEM_NOTE, "gpuslice.excludeDevices excludes it",
-                                m->policy->excluded_at, "gpuslice.excludeDevices"};
     if (*gpu->unusable || *device->unusable)
         return because(PROBLEM_WARNING, *gpu->unusable ? gpu->unusable : device->unusable);
     if (!*device->uuid)
@@ -130,6 +127,20 @@ static struct verdict judge(const struct maker *m, size_t i)
     if (gpu_is_display(gpu))
         return because(PROBLEM_NOTE,
                        "it is the display card of a DGX Station, not meant for computing");
+    return because(PROBLEM_NOTE, NULL);
+}
+
+static struct verdict judge(const struct maker *m, size_t i)
+{
+    const struct plan_device *on = &m->plan->devices[i];
+    const struct device *device = &on->device;
+    const struct gpu *gpu = plan_gpu(m->plan, on);
+
+    if (on->excluded)
+        return (struct verdict){PROBLEM_NOTE, "gpuslice.excludeDevices excludes it",
+                                m->policy->excluded_at, "gpuslice.excludeDevices"};
+    if (!on->works)
+        return judge_hardware(m, i);
     if (!*on->base)
         return because(PROBLEM_WARNING, "its MIG profile makes no valid resource name");
     if (m->policy->needs_nodes && !device_has_nodes(device))
@@ -219,6 +230,7 @@ static int list(const struct maker *m, const struct inventory *inventory)
         struct verdict verdict;
 
         name_base(m, &m->plan->devices[i]);
+        m->plan->devices[i].works = !judge_hardware(m, i).reason;
         m->plan->devices[i].excluded = select_excludes(m->policy, m->plan, &m->plan->devices[i]);
         verdict = judge(m, i);
         if (verdict.reason)

@@ -134,6 +134,37 @@ static void test_entry_of_a_resource_the_node_lacks(void **state)
     }
 }
 
+/* The GPUs are there: it would be false that none is of that resource. */
+static void test_entry_whose_gpus_are_excluded(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_INDEX, .index = 0},
+                                {.kind = DEVICE_REF_INDEX, .index = 1},
+                                {.kind = DEVICE_REF_INDEX, .index = 2},
+                                {.kind = DEVICE_REF_INDEX, .index = 3}};
+    struct resource_rule t4 = {.pattern = "Tesla T4", .name = "nvidia.com/t4"};
+    struct sharing_entry entries[] = {entry_all(SHARING_TIME_SLICING, "nvidia.com/t4", 2),
+                                      entry_all(SHARING_TIME_SLICING, NAME_GPU, 2)};
+    struct world w = world_make(machine_p3_8xlarge(), entries, 2);
+
+    (void)state;
+    strcpy(w.machine.gpus[0].model, "Tesla T4");
+    w.policy.gpu_rules = &t4;
+    w.policy.n_gpu_rules = 1;
+    w.policy.excluded = refs;
+    for (w.policy.n_excluded = 1; w.policy.n_excluded <= 4; w.policy.n_excluded += 3) {
+        plan_again(&w);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "excludes every nvidia.com/t4"),
+                         1);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "excludes every nvidia.com/gpu"),
+                         w.policy.n_excluded == 4);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "no GPU of this node"), 0);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "no GPU of this node"), 0);
+    }
+    w.policy.excluded = NULL;
+    w.policy.n_excluded = 0;
+    world_end(&w);
+}
+
 static void test_mps_does_not_take_mig_parents(void **state)
 {
     struct sharing_entry entries[] = {entry_all(SHARING_MPS, NAME_GPU, 2),
@@ -186,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_mps_wins_over_time_slicing),
         cmocka_unit_test(test_mps_and_time_slicing_on_different_gpus),
         cmocka_unit_test(test_entry_of_a_resource_the_node_lacks),
+        cmocka_unit_test(test_entry_whose_gpus_are_excluded),
         cmocka_unit_test(test_mps_does_not_take_mig_parents),
         cmocka_unit_test(test_mig_devices_are_assigned_one_by_one),
     };

@@ -274,6 +274,39 @@ static void test_several_models(void **state)
     world_end(&w);
 }
 
+/* Nobody can get an excluded GPU by these labels. */
+static void test_excluded_gpus_are_not_described(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_INDEX, .index = 0},
+                                {.kind = DEVICE_REF_INDEX, .index = 1},
+                                {.kind = DEVICE_REF_INDEX, .index = 2},
+                                {.kind = DEVICE_REF_INDEX, .index = 3}};
+    struct world w = world_make(machine_p3_8xlarge(), NULL, 0);
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        snprintf(w.machine.gpus[i].model, GPU_NAME_SIZE, "Tesla T4");
+    w.machine.gpus[1].is_vgpu = true;
+    w.policy.excluded = refs;
+    w.policy.n_excluded = 1;
+    plan_again(&w);
+    assert_label(&w, "gpu.product", "Tesla-T4");
+    assert_label(&w, "gpu.count", "2");
+    assert_label(&w, "vgpu.present", "true");
+    w.policy.n_excluded = 3;
+    plan_again(&w);
+    assert_label(&w, "gpu.product", "Tesla-V100-SXM2-16GB");
+    assert_label(&w, "gpu.count", "1");
+    assert_label(&w, "vgpu.present", "false");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "several GPU models"), 0);
+    w.policy.n_excluded = 4; /* as if none were: the labels say what machine it is */
+    plan_again(&w);
+    assert_label(&w, "gpu.product", "Tesla-T4");
+    assert_label(&w, "gpu.count", "3");
+    w.policy.excluded = NULL;
+    world_end(&w);
+}
+
 static void test_mig(void **state)
 {
     struct sharing_entry entry = entry_all(SHARING_MPS, NAME_GPU, 2);
@@ -480,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_mode),
         cmocka_unit_test(test_clique),
         cmocka_unit_test(test_several_models),
+        cmocka_unit_test(test_excluded_gpus_are_not_described),
         cmocka_unit_test(test_mig),
         cmocka_unit_test(test_mixed_describes_each_profile),
         cmocka_unit_test(test_single_describes_mig_devices_as_gpus),

@@ -263,10 +263,13 @@ def test_the_notes_say_how_to_see_slices_and_how_to_go():
 
 
 MPS = 'sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 10}]}}\n'
+COOPERATIVE = 'gpuslice: {isolation: cooperative, slices: [{name: half, share: 50%}]}\n'
 
 
-@pytest.mark.parametrize('config,root', [(MPS, '/run/nvidia/mps'), (f'flags: {{mpsRoot: /srv/mps/}}\n{MPS}', '/srv/mps')])
-def test_mps_in_a_configuration_is_warned_of_and_its_daemon_looked_for(config, root):
+@pytest.mark.parametrize('mps', [MPS, COOPERATIVE, MPS + COOPERATIVE])
+@pytest.mark.parametrize('flags,root', [('', '/run/nvidia/mps'), ('flags: {mpsRoot: /srv/mps/}\n', '/srv/mps')])
+def test_mps_in_a_configuration_is_warned_of_and_its_daemon_looked_for(mps, flags, root):
+    config = flags + mps
     values = {'config': {'map': {'default': config, 'other': 'version: v1\n'}}}
     said = ' '.join(notes(values).split())
     assert 'config.map.default shares GPUs by MPS' in said and 'starts no MPS control daemon' in said
@@ -277,7 +280,9 @@ def test_mps_in_a_configuration_is_warned_of_and_its_daemon_looked_for(config, r
 
 
 def test_mps_is_not_spoken_of_without_cause():
-    assert 'MPS' not in notes({'config': {'map': {'default': 'sharing: {mps: null}\n', 'broken': 'sharing: [mps'}}})
+    assert 'MPS' not in notes({'config': {'map': {'default': 'sharing: {mps: null}\n', 'broken': 'sharing: [mps', 'none': 'gpuslice: [a]'}}})
+    assert 'MPS' not in notes({'config': {'map': {'default': COOPERATIVE.replace('cooperative', 'isolated'),
+                                                  'none': 'gpuslice: {isolation: cooperative, slices: []}'}}})
     assert 'starts no MPS control daemon' in notes({'config': {'name': 'any'}, 'mps': {'root': '/run/nvidia/mps'}})
 
 

@@ -180,6 +180,25 @@ def test_specs_follow_the_configuration(node, runtime, driver):
     eventually(lambda: not list(node.cdi.iterdir()), 'no spec is left')
 
 
+@pytest.mark.parametrize('withheld', [
+    'gpuslice: {excludeDevices: [0]}\n', 'gpuslice: {excludeDevices: [0, 1, 2, 3]}\n',
+    'sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'])
+def test_a_gpu_that_is_no_longer_offered_stays_for_its_pods(node, runtime, driver, withheld):
+    """Excluded live, or without its MPS daemon: a container of a pod that holds it may restart, and is not allocated
+    again."""
+    flags = 'flags: {mpsRoot: %s, plugin: {deviceListStrategy: cdi-cri}}\n' % (node.folder / 'mps')
+    agent = start(node, driver, config=replicas(4, flags))
+    pods = node.run_pods(4, each=4)
+    names = [name for pod in pods for name in names_of(pod['containers'][0])]
+    before = names_in(node)
+    mark = agent.mark()
+    node.configure(flags + withheld if 'mps:' in withheld else replicas(4, flags + withheld))
+    agent.wait_line('configuration applied', mark)
+    node.wait_allocatable(12 if '[0]' in withheld else 0)
+    assert names_in(node) == before
+    runtime(node.cdi, *names)
+
+
 # --- the specs outlive the agent, since containers restart without being allocated again ---
 
 CDI = replicas(4, 'flags: {plugin: {deviceListStrategy: cdi-cri}}')

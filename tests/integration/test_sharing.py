@@ -132,6 +132,43 @@ def test_mps_slices_come_and_go_with_their_daemon(node):
     node.wait_allocatable(2)
 
 
+def test_mps_that_is_configured_away_is_no_daemon_that_answers(node):
+    cluster = Cluster(node)
+    node.start_kubelet()
+    node.start_agent(MPS % (node.folder / 'mps'), NODE_NAME='here')
+    cluster.wait_event('MPSDaemonNotAnswering')
+    mark = cluster.mark()
+    node.configure(replicas(4))
+    node.wait_allocatable(16)
+    cluster.wait_condition('AllResourcesRegistered', since=mark)
+    assert 'MPSDaemonAnswers' not in [event['reason'] for event in cluster.all('event')]
+
+
+def test_each_resource_of_mps_has_its_daemon(node):
+    """The one that answers is named, and so is the next that does not."""
+    root = node.folder / 'mps'
+    cluster = Cluster(node)
+    node.start_kubelet()
+    node.start_agent(f'''
+flags: {{mpsRoot: {root}}}
+sharing:
+  mps:
+    resources:
+    - {{name: nvidia.com/gpu, rename: nvidia.com/one, replicas: 4, devices: [0]}}
+    - {{name: nvidia.com/gpu, rename: nvidia.com/two, replicas: 4, devices: [1]}}
+''', NODE_NAME='here')
+    assert 'nvidia.com/one is not offered' in cluster.wait_event('MPSDaemonNotAnswering')['message']
+    mark = cluster.mark()
+    Daemon(root, 'nvidia.com/one')
+    assert 'nvidia.com/one' in cluster.wait_event('MPSDaemonAnswers', since=mark)['message']
+    assert 'nvidia.com/two is not offered' in cluster.wait_event('MPSDaemonNotAnswering', since=mark)['message']
+    node.wait_allocatable(4, 'nvidia.com/one')
+    mark = cluster.mark()
+    Daemon(root, 'nvidia.com/two')
+    assert 'nvidia.com/two' in cluster.wait_event('MPSDaemonAnswers', since=mark)['message']
+    node.wait_allocatable(4, 'nvidia.com/two')
+
+
 def test_one_replica_below_mps_needs_no_daemon(node):
     node.start_kubelet()
     node.start_agent((MPS % (node.folder / 'mps')).replace('replicas: 4', 'replicas: 1'))

@@ -211,7 +211,7 @@ the device plugin alone leaves it the labels.
 {{- end }}
 
 {{/*
-{"names": [...], "roots": [...]}: the configurations in config.map that share by MPS, and the host's folders where a
+{"names": [...], "roots": [...]}: the configurations in config.map that share by MPS (also gpuslice.slices that are cooperative), and the host's folders where a
 control daemon of somebody else's may be asked for. mps.root outranks what configurations say.
 */}}
 {{- define "gpuslice.mps" -}}
@@ -220,12 +220,12 @@ control daemon of somebody else's may be asked for. mps.root outranks what confi
 {{- $roots := list }}
 {{- range $name, $text := $values.config.map }}
 {{-   $config := kindIs "map" $text | ternary $text (fromYaml (toString $text)) }}
-{{-   if kindIs "map" $config.sharing }}
-{{-     if kindIs "map" $config.sharing.mps }}
-{{-       $names = append $names $name }}
-{{-       $flags := kindIs "map" $config.flags | ternary $config.flags dict }}
-{{-       $roots = append $roots (default "/run/nvidia/mps" $flags.mpsRoot | toString | trimSuffix "/") }}
-{{-     end }}
+{{-   $sharing := kindIs "map" $config.sharing | ternary $config.sharing dict }}
+{{-   $own := kindIs "map" $config.gpuslice | ternary $config.gpuslice dict }}
+{{-   if or (kindIs "map" $sharing.mps) (and $own.slices (eq (toString $own.isolation) "cooperative")) }}
+{{-     $names = append $names $name }}
+{{-     $flags := kindIs "map" $config.flags | ternary $config.flags dict }}
+{{-     $roots = append $roots (default "/run/nvidia/mps" $flags.mpsRoot | toString | trimSuffix "/") }}
 {{-   end }}
 {{- end }}
 {{- if $values.mps.root }}{{ $roots = list (toString $values.mps.root | trimSuffix "/") }}{{ end }}
