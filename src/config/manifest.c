@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/manifest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -396,8 +397,10 @@ static bool is_same_key_twice(const struct manifest *manifest)
 static void report_several(struct search *search)
 {
     cleanup_text struct text choices = TEXT_INIT;
-    struct position at = search->map->at;
+    struct position at;
 
+    assert(search->map); /* the choices are keys of maps */
+    at = search->map->at;
     list_choices(search->manifest, &choices);
     if (search->key)
         reader_error(search->reader, at, "%zu ConfigMaps here have the key '%s': %s; keep one",

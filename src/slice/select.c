@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slice/select.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -133,6 +134,7 @@ bool select_excludes(const struct policy *policy, const struct plan *plan,
 
 static bool names_something(const struct device_ref *ref, const struct plan *plan)
 {
+    assert(plan->devices || !plan->n_devices);
     for (size_t i = 0; i < plan->n_devices; i++)
         if (is_meant(plan, &plan->devices[i], ref) ||
             is_of_gpu(plan_gpu(plan, &plan->devices[i]), ref))
@@ -142,6 +144,7 @@ static bool names_something(const struct device_ref *ref, const struct plan *pla
 
 static const struct plan_device *find_ref(const struct device_ref *ref, const struct plan *plan)
 {
+    assert(plan->devices || !plan->n_devices);
     for (size_t i = 0; i < plan->n_devices; i++)
         if (is_meant(plan, &plan->devices[i], ref))
             return &plan->devices[i];
@@ -151,6 +154,7 @@ static const struct plan_device *find_ref(const struct device_ref *ref, const st
 /* An index that names a GPU which is offered as MIG devices, or one of these. */
 static bool is_partitioned(const struct device_ref *ref, const struct plan *plan)
 {
+    assert(plan->devices || !plan->n_devices);
     for (size_t i = 0; i < plan->n_devices && ref->kind != DEVICE_REF_MIG_INDEX; i++) {
         const struct plan_device *on = &plan->devices[i];
         const struct gpu *gpu = plan_gpu(plan, on);
