@@ -40,6 +40,8 @@ static void write_file(struct publisher *publisher, struct sync_state *state)
 {
     const char *path = nodestate_label_file(publisher->facts);
 
+    if (state->keeps_labels)
+        return; /* those in the file as well */
     if (!path || !state->n_labels) {
         labelfile_write(&publisher->labelfile, NULL, NULL, 0);
         return;

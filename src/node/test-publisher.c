@@ -79,15 +79,18 @@ bool synclink_leave(struct synclink *link, synclink_gone_fn *on_gone, void *user
 /* --- the agent's state, played --- */
 
 static int outcome;
+static bool keeps_labels;
 static char state_message[40];
 
 int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
 {
     (void)facts;
-    *ret_state = (struct sync_state){.has_condition = true};
+    *ret_state = (struct sync_state){.has_condition = true, .keeps_labels = keeps_labels};
     if (outcome < 0 || outcome == NODESTATE_UNKNOWN)
         return outcome;
     ret_state->message = strdup(state_message);
+    if (keeps_labels)
+        return outcome;
     ret_state->labels = calloc(1, sizeof(*ret_state->labels));
     ret_state->labels[0] = (struct sync_label){strdup("nvidia.com/gpu.count"), strdup("2")};
     ret_state->n_labels = ret_state->labels_capacity = 1;
@@ -150,6 +153,7 @@ static int set_up(void **state)
 
     bed_init(&world->bed);
     outcome = ask_result = 0;
+    keeps_labels = false;
     asked = NULL;
     label_file = NULL;
     snprintf(state_message, sizeof(state_message), "all is well");
@@ -315,6 +319,31 @@ static void the_file_goes_with_an_agent_that_ends(void **state)
     assert_file(path, "nvidia.com/gpu.count=2\n");
 }
 
+/* As on the Node: the GPUs are away for a while, and the labels are those of before. */
+static void the_file_stays_while_labels_are_kept(void **state)
+{
+    struct world *world = *state;
+    char path[BED_PATH_SIZE];
+
+    bed_path(&world->bed, "labels", path);
+    label_file = path;
+    start(world);
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    keeps_labels = true;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, "nvidia.com/gpu.count=2\n");
+    label_file = NULL; /* nor does a configuration that is not planned yet take it away */
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, "nvidia.com/gpu.count=2\n");
+    keeps_labels = false;
+    publisher_touch(world->publisher);
+    bed_advance(&world->bed, 20);
+    assert_file(path, "");
+}
+
 /* --- events --- */
 
 static void an_event_of_a_gpu_names_its_pods(void **state)
@@ -437,6 +466,7 @@ int main(void)
         IN_A_WORLD(resources_that_arrive_are_sent_at_once),
         IN_A_WORLD(without_a_node_name_the_file_is_written_all_the_same),
         IN_A_WORLD(the_file_goes_with_an_agent_that_ends),
+        IN_A_WORLD(the_file_stays_while_labels_are_kept),
         IN_A_WORLD(an_event_of_a_gpu_names_its_pods),
         IN_A_WORLD(devices_of_the_offer_before_count),
         IN_A_WORLD(a_mig_device_has_pods_of_its_own),
