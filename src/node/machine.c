@@ -57,7 +57,7 @@ static bool any_missing(const struct update *update)
     return false;
 }
 
-/* What a GPU has for life. */
+/* What a GPU has for life, or until somebody sets it up differently. */
 static const struct {
     enum fact fact;
     size_t offset, size;
@@ -75,32 +75,53 @@ static const struct {
     CONSTANT(FACT_NUMA, numa_node),
     CONSTANT(FACT_MEMORY, mem_total_bytes),
     CONSTANT(FACT_MEMORY, mem_reserved_bytes),
+    CONSTANT(FACT_RESERVED, mem_reserved_bytes),
     CONSTANT(FACT_CAPABILITY, cc_major),
     CONSTANT(FACT_CAPABILITY, cc_minor),
+    CONSTANT(FACT_MIG, mig_capable),
+    CONSTANT(FACT_MIG, mig_enabled),
+    CONSTANT(FACT_FABRIC, fabric_completed),
+    CONSTANT(FACT_FABRIC, fabric_cluster),
+    CONSTANT(FACT_FABRIC, fabric_clique),
     CONSTANT(FACT_VIRTUALIZATION, is_vgpu),
 #undef CONSTANT
 };
 
-static bool is_lapse(const struct gpu *before, const struct gpu *now, enum fact fact)
+static bool is_lapse(const uint8_t *before, const uint8_t *now, enum fact fact)
 {
-    return before->gaps[fact] == FACT_KNOWN && now->gaps[fact] >= FACT_FAILED;
+    return before[fact] == FACT_KNOWN && now[fact] >= FACT_FAILED;
 }
 
 /* A query that fails once takes nothing from a GPU: its slices would change under running pods. */
 static void keep_constants(const struct gpu *before, struct gpu *now)
 {
     for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
-        if (is_lapse(before, now, constants[i].fact))
+        if (is_lapse(before->gaps, now->gaps, constants[i].fact))
             memcpy((char *)now + constants[i].offset, (const char *)before + constants[i].offset,
                    constants[i].size);
     for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
-        if (is_lapse(before, now, constants[i].fact))
+        if (is_lapse(before->gaps, now->gaps, constants[i].fact))
             now->gaps[constants[i].fact] = FACT_KNOWN;
     now->is_dxg &= now->minor < 0;
 }
 
+/* Labels tell them. What CUDA version a driver supports says nothing of another driver. */
+static void keep_versions(const struct inventory *known, struct inventory *next)
+{
+    if (*known->driver_version && is_lapse(known->gaps, next->gaps, FACT_DRIVER_VERSION)) {
+        memcpy(next->driver_version, known->driver_version, sizeof(next->driver_version));
+        next->gaps[FACT_DRIVER_VERSION] = FACT_KNOWN;
+    }
+    if (known->cuda_version && is_lapse(known->gaps, next->gaps, FACT_CUDA_VERSION) &&
+        str_equal(known->driver_version, next->driver_version)) {
+        next->cuda_version = known->cuda_version;
+        next->gaps[FACT_CUDA_VERSION] = FACT_KNOWN;
+    }
+}
+
 static void keep_all_constants(const struct inventory *known, struct inventory *next)
 {
+    keep_versions(known, next);
     for (size_t i = 0; i < next->n_gpus; i++) {
         const struct gpu *before = inventory_find(known, next->gpus[i].uuid);
 

@@ -226,6 +226,84 @@ static void keeps_what_a_failing_query_does_not_tell(void **state)
     }
 }
 
+static void know_all(struct seen *seen)
+{
+    struct gpu *gpu = &seen->gpus[0];
+
+    see(seen, "A");
+    strcpy(seen->inventory.driver_version, "550.163.01");
+    seen->inventory.cuda_version = 12040;
+    strcpy(gpu->model, "NVIDIA H100 80GB HBM3");
+    strcpy(gpu->pci_address, "0000:0f:00.0");
+    gpu->minor = 7;
+    gpu->pci_class = PCI_CLASS_3D;
+    gpu->numa_node = 1;
+    gpu->mem_total_bytes = 80ull << 30;
+    gpu->mem_reserved_bytes = 1 << 30;
+    gpu->cc_major = 9;
+    gpu->mig_capable = gpu->mig_enabled = gpu->is_vgpu = gpu->fabric_completed = true;
+    strcpy(gpu->fabric_cluster, "7b968a6d-c8aa-45e1-9e07-e1e51be99c31");
+    gpu->fabric_clique = 5;
+}
+
+/* Nothing is known of the machine and its GPU but that they are there. */
+static void know_nothing(struct seen *seen, enum fact_gap gap)
+{
+    see(seen, "A");
+    seen->gpus[0].minor = seen->gpus[0].numa_node = -1;
+    memset(seen->inventory.gaps, (int)gap, FACT_MODEL);
+    memset(seen->gpus[0].gaps + FACT_MODEL, (int)gap, FACT_PATHS - FACT_MODEL);
+}
+
+/* Labels and slices are made of them: when every query fails at once, all stay. */
+static void keeps_every_fact(void **state)
+{
+    struct inventory known = INVENTORY_INIT;
+    struct seen seen;
+    bool changed;
+
+    (void)state;
+    know_nothing(&seen, FACT_FAILED);
+    assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+    assert_int_equal(known.gaps[FACT_CUDA_VERSION], FACT_FAILED); /* there is nothing to keep */
+    assert_int_equal(known.gaps[FACT_DRIVER_VERSION], FACT_FAILED);
+    assert_int_equal(known.gpus[0].gaps[FACT_MIG], FACT_FAILED);
+    know_all(&seen);
+    assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+    for (enum fact_gap gap = FACT_FAILED; gap <= FACT_ABSURD; gap++) {
+        know_nothing(&seen, gap);
+        assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+        assert_false(changed);
+        assert_true(known.gpus[0].mig_capable && known.gpus[0].mig_enabled);
+        assert_int_equal(known.gpus[0].fabric_clique, 5);
+        assert_string_equal(known.driver_version, "550.163.01");
+        assert_int_equal(known.cuda_version, 12040);
+    }
+    know_nothing(&seen, FACT_UNSUPPORTED);
+    assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+    assert_false(known.gpus[0].mig_enabled);
+    assert_int_equal(known.cuda_version, 0);
+    inventory_deinit(&known);
+}
+
+static void keeps_no_cuda_version_of_another_driver(void **state)
+{
+    struct inventory known = INVENTORY_INIT;
+    struct seen seen;
+    bool changed;
+
+    (void)state;
+    know_all(&seen);
+    assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+    strcpy(seen.inventory.driver_version, "580.159.04");
+    seen.inventory.cuda_version = 0;
+    seen.inventory.gaps[FACT_CUDA_VERSION] = FACT_FAILED;
+    assert_int_equal(machine_update(&known, &seen.inventory, NULL, 0, &changed), 0);
+    assert_int_equal(known.cuda_version, 0);
+    assert_int_equal(known.gaps[FACT_CUDA_VERSION], FACT_FAILED);
+    inventory_deinit(&known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +311,8 @@ int main(void)
         cmocka_unit_test(updates_mig_devices),
         cmocka_unit_test(changes_of_a_mig_device),
         cmocka_unit_test(keeps_what_a_failing_query_does_not_tell),
+        cmocka_unit_test(keeps_every_fact),
+        cmocka_unit_test(keeps_no_cuda_version_of_another_driver),
     };
 
     return cmocka_run_group_tests_name("node/machine", tests, NULL, NULL);
