@@ -11,7 +11,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 
-enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000 };
+enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000, XID_LIST_SIZE = 120 };
 
 void devicehealth_init(struct devicehealth *device, const char *uuid, bool only_enabled,
                        uint64_t now_ms)
@@ -60,24 +60,51 @@ const char *devicehealth_reason(const struct devicehealth *device)
     return device->need == HEALTH_NEED_PROBE ? device->need_reason : "";
 }
 
+/* Appends its XIDs to the list. only: those that it enables; NULL = all. */
+static void list_xids(const struct devicehealth *device, const struct xid_filter *only,
+                      char list[XID_LIST_SIZE])
+{
+    for (size_t i = 0; i <= HEALTH_XIDS_MAX; i++) {
+        const uint64_t xid = i ? device->others[i - 1] : device->xid;
+        const size_t length = strlen(list);
+
+        if (!xid)
+            return;
+        if (!only || xid_filter_enables(only, xid))
+            snprintf(list + length, XID_LIST_SIZE - length, "%s%" PRIu64, length ? "," : "", xid);
+    }
+}
+
+/* What has to leave DP_ENABLE_HEALTHCHECKS first, since that wins; "" = nothing. */
+static void list_enabled(const struct devicehealth *device, char list[XID_LIST_SIZE])
+{
+    snprintf(list, XID_LIST_SIZE, "%s",
+             device->switches && device->switches->enable_all ? "all" : "");
+    if (device->switches)
+        list_xids(device, device->switches, list);
+}
+
 void devicehealth_describe(const struct devicehealth *device, char *buffer)
 {
     const char *reason = devicehealth_reason(device);
-    char switches[120] = "all";
+    char disable[XID_LIST_SIZE] = "", enabled[XID_LIST_SIZE];
 
+    list_enabled(device, enabled);
     if (device->xid)
-        snprintf(switches, sizeof(switches), "%" PRIu64, device->xid);
-    for (size_t i = 0; device->xid && i < HEALTH_XIDS_MAX && device->others[i]; i++) {
-        const size_t length = strlen(switches);
-
-        snprintf(switches + length, sizeof(switches) - length, ",%" PRIu64, device->others[i]);
-    }
-    if (device->restored && reason == device->need_reason)
+        list_xids(device, NULL, disable);
+    else
+        snprintf(disable, sizeof(disable), "all");
+    if (!device->restored || reason != device->need_reason)
+        snprintf(buffer, HEALTH_DESCRIPTION_SIZE, "%s", reason);
+    else if (*enabled)
+        snprintf(buffer, HEALTH_DESCRIPTION_SIZE,
+                 "%s (seen before the agent restarted; to overrule it, remove %s from "
+                 "DP_ENABLE_HEALTHCHECKS and set DP_DISABLE_HEALTHCHECKS=%s)",
+                 reason, enabled, disable);
+    else
         snprintf(buffer, HEALTH_DESCRIPTION_SIZE,
                  "%s (seen before the agent restarted; DP_DISABLE_HEALTHCHECKS=%s overrules it)",
-                 reason, switches);
-    else
-        snprintf(buffer, HEALTH_DESCRIPTION_SIZE, "%s", reason);
+                 reason, disable);
 }
 
 struct devicehealth_view devicehealth_view(const struct devicehealth *device)
@@ -396,6 +423,7 @@ int devicehealth_overrule(struct devicehealth *device, const struct xid_filter *
 {
     const struct devicehealth_view before = devicehealth_view(device);
 
+    device->switches = filter;
     if (device->excused && xid_filter_class(filter, device->xid) != XID_DISABLED)
         device->excused = false;
     if (device->need == HEALTH_NEED_NOTHING || still_counts(device, filter))

@@ -53,7 +53,7 @@ enum health_reach { HEALTH_ANSWERS, HEALTH_SILENT, HEALTH_GONE };
 enum {
     HEALTH_XIDS_MAX = 4,
     HEALTH_REASON_SIZE = 240,
-    HEALTH_DESCRIPTION_SIZE = HEALTH_REASON_SIZE + 200
+    HEALTH_DESCRIPTION_SIZE = HEALTH_REASON_SIZE + 400
 };
 
 struct devicehealth {
@@ -71,6 +71,8 @@ struct devicehealth {
     bool restored;                    /* the need is one that an earlier agent saw */
     char unwatched[256];              /* of a GPU: why its XIDs are not seen; "" = they are */
     /* The rest is internal. */
+    const struct xid_filter
+        *switches; /* borrowed: those under which it was restored; NULL = none */
     enum health_need need;
     enum health_reach reach;
     bool only_enabled;
@@ -136,6 +138,8 @@ bool devicehealth_can_be_probed(const struct devicehealth *device);
 void devicehealth_ask(struct devicehealth *device, uint64_t now_ms);
 
 /*
+ * With the switches that apply from now on; they are borrowed, for devicehealth_describe.
+ *
  * A restored need that does not count with these switches is dropped, or gives way to that of
  * another XID that does, and its reason ("XID 48: ...") is handed out in a buffer of
  * HEALTH_REASON_SIZE. HEALTH_CHANGED, or 0: it counts, or there is none.

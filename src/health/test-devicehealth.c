@@ -259,11 +259,58 @@ static void a_restored_need_is_known_as_one(void **state)
     xid_filter_deinit(&world.filter);
 }
 
+/* The advice works: what it names, done, drops the fault. */
+static void the_advice_for_a_remembered_fault_is_true(void **state)
+{
+    static const struct {
+        const char *disable, *enable, *advice;
+        const char *then_disable, *then_enable;
+    } cases[] = {
+        {NULL, NULL, "DP_DISABLE_HEALTHCHECKS=48,79 overrules it)", "48,79", NULL},
+        {NULL, "13", "DP_DISABLE_HEALTHCHECKS=48,79 overrules it)", "48,79", "13"},
+        {"13", "48", "remove 48 from DP_ENABLE_HEALTHCHECKS and set DP_DISABLE_HEALTHCHECKS=48,79)",
+         "48,79", NULL},
+        {"all", "79,13,48",
+         "remove 48,79 from DP_ENABLE_HEALTHCHECKS and set DP_DISABLE_HEALTHCHECKS=48,79)", "48,79",
+         "13"},
+        {NULL, "all",
+         "remove all from DP_ENABLE_HEALTHCHECKS and set DP_DISABLE_HEALTHCHECKS=48,79)", "48,79",
+         NULL},
+        {NULL, "all,79",
+         "remove all,79 from DP_ENABLE_HEALTHCHECKS and set DP_DISABLE_HEALTHCHECKS=48,79)",
+         "48,79", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world world = {.session = 1};
+        char reason[HEALTH_REASON_SIZE], text[HEALTH_DESCRIPTION_SIZE];
+
+        devicehealth_init(&world.device, "GPU-a", false, 0);
+        devicehealth_mark(&world.device, 48, XID_RESET, 10);
+        devicehealth_mark(&world.device, 79, XID_RESET, 10);
+        restart(&world);
+        set_switches(&world, cases[i].disable, cases[i].enable);
+        assert_int_equal(devicehealth_overrule(&world.device, &world.filter, 20, reason), 0);
+        devicehealth_describe(&world.device, text);
+        if (!str_ends_with(text, cases[i].advice))
+            fail_msg("case %zu: %s", i, text);
+        if (!cases[i].enable)
+            assert_null(strstr(text, "DP_ENABLE"));
+        set_switches(&world, cases[i].then_disable, cases[i].then_enable);
+        assert_int_equal(devicehealth_overrule(&world.device, &world.filter, 20, reason),
+                         HEALTH_CHANGED);
+        assert_true(world.device.healthy);
+        xid_filter_deinit(&world.filter);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stories),
         cmocka_unit_test(a_restored_need_is_known_as_one),
+        cmocka_unit_test(the_advice_for_a_remembered_fault_is_true),
     };
 
     return cmocka_run_group_tests_name("health/devicehealth", tests, NULL, NULL);

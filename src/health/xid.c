@@ -286,11 +286,16 @@ static bool contains(const uint64_t *numbers, size_t n, uint64_t number)
     return false;
 }
 
+bool xid_filter_enables(const struct xid_filter *filter, uint64_t number)
+{
+    return contains(filter->enabled, filter->n_enabled, number);
+}
+
 enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number)
 {
     enum xid_class class = xid_find(number)->class;
 
-    if (filter->enable_all || contains(filter->enabled, filter->n_enabled, number))
+    if (filter->enable_all || xid_filter_enables(filter, number))
         return class == XID_REBOOT ? XID_REBOOT : XID_RESET;
     if (filter->disable_all || contains(filter->disabled, filter->n_disabled, number))
         return XID_DISABLED;

@@ -56,6 +56,9 @@ int xid_filter_parse(const char *disable, const char *enable, struct problems *p
                      struct xid_filter *ret_filter);
 void xid_filter_deinit(struct xid_filter *filter);
 
+/* True if DP_ENABLE_HEALTHCHECKS lists the number itself; `enable_all` enables it as well. */
+bool xid_filter_enables(const struct xid_filter *filter, uint64_t number);
+
 /* The effective class; an enabled one is at least XID_RESET. */
 enum xid_class xid_filter_class(const struct xid_filter *filter, uint64_t number);
 

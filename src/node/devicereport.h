@@ -11,7 +11,7 @@
 
 #include "slice/plan.h"
 
-enum { DEVICEREPORT_SIZE = 640 };
+enum { DEVICEREPORT_SIZE = 800 };
 
 /* Fills a buffer of DEVICEREPORT_SIZE, for an event. reason "" = none is known. */
 void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
