@@ -87,6 +87,21 @@ static void apply_health(struct driverwatch *watch, int outcome)
     arm_probe(watch);
 }
 
+/* Before each input of health: a change that it brings saves the file again. While a device is
+ * Unhealthy it is probed, so this is noticed within a minute. */
+static void heed_removal(struct driverwatch *watch)
+{
+    int r;
+
+    if (!healthfile_was_removed(&watch->healthfile))
+        return;
+    r = health_clear(&watch->health, clock_now_ms());
+    if (r == HEALTH_CHANGED)
+        log_warning("the saved health of the GPUs was removed: faults seen so far no longer count",
+                    "file", watch->healthfile.path);
+    apply_health(watch, r);
+}
+
 /* --- what the helper reports --- */
 
 static void report_driver_problem(struct driverwatch *watch, const char *message, const char *hint)
@@ -168,6 +183,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
         return;
     }
     watch->facts->machine_known = !blind || watch->facts->machine.n_gpus;
+    heed_removal(watch);
     outcome = health_inventory(&watch->health, seen, clock_now_ms());
     if (health_forget(&watch->health, &watch->facts->machine) == HEALTH_CHANGED && outcome == 0)
         outcome = HEALTH_CHANGED;
@@ -195,6 +211,12 @@ static const char *const nothing_to_serve[] = {
     [PCI_GPUS_WSL] = "WSL2 without NVIDIA's library: the pod may need runtimeClassName: nvidia",
 };
 
+static void lose_driver(struct driverwatch *watch, const char *reason)
+{
+    heed_removal(watch);
+    apply_health(watch, health_unavailable(&watch->health, reason, clock_now_ms()));
+}
+
 static void serve_nothing(struct driverwatch *watch, const char *driver)
 {
     struct facts *facts = watch->facts;
@@ -213,7 +235,7 @@ static void serve_nothing(struct driverwatch *watch, const char *driver)
     else if (is_new)
         log_info("this node has no NVIDIA GPU; nothing to offer");
     if (facts->machine.n_gpus)
-        apply_health(watch, health_unavailable(&watch->health, sentence, clock_now_ms()));
+        lose_driver(watch, sentence);
     if (!is_known)
         watch->on_machine(watch->userdata);
 }
@@ -247,7 +269,7 @@ static void report_unavailable(struct driverwatch *watch, const char *driver)
     snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", watch->reason);
     if (facts->machine_known) {
         report_driver_problem(watch, "the driver is not available, retrying", NULL);
-        apply_health(watch, health_unavailable(&watch->health, watch->reason, clock_now_ms()));
+        lose_driver(watch, watch->reason);
         return;
     }
     report_no_driver(watch, driver);
@@ -319,21 +341,8 @@ static void on_event(const struct gpu_event *event, void *userdata)
     watch->facts->counters.xids++;
     if (admits_xid(watch, event))
         log_xid(event, class);
+    heed_removal(watch);
     apply_health(watch, health_event(&watch->health, event, class, clock_now_ms()));
-}
-
-/* While a device is Unhealthy it is probed, so this is noticed within a minute. */
-static void heed_removal(struct driverwatch *watch)
-{
-    int r;
-
-    if (!healthfile_was_removed(&watch->healthfile))
-        return;
-    r = health_clear(&watch->health, clock_now_ms());
-    if (r == HEALTH_CHANGED)
-        log_warning("the saved health of the GPUs was removed: faults seen so far no longer count",
-                    "file", watch->healthfile.path);
-    apply_health(watch, r);
 }
 
 static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
@@ -378,6 +387,7 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
     log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
                     : "a driver call does not return; its process was killed",
               "call", call, "gpu", *uuid ? uuid : NULL);
+    heed_removal(watch);
     apply_health(watch, health_hang(&watch->health, call, uuid, clock_now_ms()));
 }
 

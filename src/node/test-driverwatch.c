@@ -488,6 +488,71 @@ static void removing_the_file_clears_faults(void **state)
     bed_remove(&world->bed, "health");
 }
 
+static void a_silence(struct world *world)
+{
+    (void)world;
+    reports.on_unavailable("versions differ", reports_userdata);
+}
+
+static void virtual_machines(struct world *world)
+{
+    gpus = PCI_GPUS_PASSED_THROUGH;
+    a_silence(world);
+}
+
+static void a_hang(struct world *world)
+{
+    (void)world;
+    reports.on_hang("nvmlDeviceGetName", BED_UUID_1, false, reports_userdata);
+}
+
+static void another_xid(struct world *world)
+{
+    struct gpu_event event = {
+        .xid = 79, .gpu_instance = DEVICE_NO_INSTANCE, .compute_instance = DEVICE_NO_INSTANCE};
+
+    (void)world;
+    snprintf(event.uuid, sizeof(event.uuid), "%s", BED_UUID_1);
+    reports.on_event(&event, reports_userdata);
+}
+
+/* The other GPU is missing. */
+static void another_inventory(struct world *world)
+{
+    struct inventory seen = world->offer->inventory;
+
+    seen.n_gpus = 1;
+    reports.on_inventory(&seen, reports_userdata);
+}
+
+/* Whatever else changes before the next probe, and saves the file again. */
+static void a_removal_is_heeded_before_any_change(void **state)
+{
+    void (*const changes[])(struct world *) = {a_silence, virtual_machines, a_hang, another_xid,
+                                               another_inventory};
+    struct world *world = *state;
+    const struct gpu_probe probe = {.recovery = GPU_RECOVERY_NONE, .energy_millijoule = UINT64_MAX};
+    char path[BED_PATH_SIZE];
+
+    bed_path(&world->bed, "health", path);
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        start(world);
+        see_machine(world);
+        see_xid(79);
+        assert_healthy(world, BED_UUID_0, false);
+        assert_int_equal(unlink(path), 0);
+        changes[i](world);
+        reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
+        if (!health_find(world->facts.health, BED_UUID_0)->healthy)
+            fail_msg("change %zu", i);
+        bed_remove(&world->bed, "health");
+        tear_down(state);
+        set_up(state);
+        world = *state;
+        bed_path(&world->bed, "health", path);
+    }
+}
+
 static void an_xid_that_the_flags_exclude_is_no_fault(void **state)
 {
     struct world *world = *state;
@@ -638,6 +703,7 @@ int main(void)
         IN_A_WORLD(the_flags_overrule_what_is_remembered),
         IN_A_WORLD(all_checks_are_off),
         IN_A_WORLD(removing_the_file_clears_faults),
+        IN_A_WORLD(a_removal_is_heeded_before_any_change),
         IN_A_WORLD(an_xid_that_the_flags_exclude_is_no_fault),
     };
 
