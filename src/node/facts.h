@@ -43,12 +43,13 @@ struct facts {
     struct offer *offer, *earlier; /* NULL before the first plan; the previous one */
     struct nodestatus nodestatus;  /* the Node's status */
     char config_path[PATH_MAX];    /* of the last used configuration; "" = none was needed */
-    int64_t config_taken_at;       /* in seconds of the wall clock */
-    char refusal[512];             /* why the selected one is not used; "" = it is */
-    char shortfall[512];           /* what of it cannot be offered; "" = all of it is */
-    char driver_problem[256];      /* why the driver is unusable; "" = it is usable */
-    char unserved[256];            /* why this node's GPUs are nobody's to slice here, which is no
-                                      problem; "" = there are none, or they are served */
+    bool is_fallback;         /* it is not the selected one, which is unusable since the start */
+    int64_t config_taken_at;  /* in seconds of the wall clock */
+    char refusal[512];        /* why the selected one is not used; "" = it is */
+    char shortfall[512];      /* what of it cannot be offered; "" = all of it is */
+    char driver_problem[256]; /* why the driver is unusable; "" = it is usable */
+    char unserved[256];       /* why this node's GPUs are nobody's to slice here, which is no
+                                 problem; "" = there are none, or they are served */
     struct facts_counters counters;
 };
 

@@ -67,6 +67,15 @@ static void put_in_force(const struct reload *reload, struct config *config, con
     reload->apply(config, reload->userdata);
 }
 
+/* The selected one. Takes ownership of config. */
+static void put_selected_in_force(const struct reload *reload, struct config *config,
+                                  const char *path)
+{
+    reload->facts->is_fallback = false;
+    put_in_force(reload, config, path);
+    nodeconfig_applied(reload->nodeconfig);
+}
+
 static void take_config(const struct reload *reload, struct config *config, const char *path)
 {
     char message[PATH_MAX + 64];
@@ -77,8 +86,7 @@ static void take_config(const struct reload *reload, struct config *config, cons
     snprintf(message, sizeof(message), "configuration applied: %s",
              *path ? path : "an empty configuration");
     reload->event(false, "ConfigurationTaken", message, reload->userdata);
-    put_in_force(reload, config, path);
-    nodeconfig_applied(reload->nodeconfig);
+    put_selected_in_force(reload, config, path);
 }
 
 /* Whatever is in force stays there: the previous one, or nothing yet. */
@@ -96,17 +104,39 @@ static void refuse_config(const struct reload *reload, const char *path, const c
     reload->event(true, VERDICT_REFUSED, why, reload->userdata);
 }
 
-static void fall_back(const struct reload *reload, struct config *config, const char *path,
-                      const char *refusal)
+static void report_fallback(const struct reload *reload, const char *path, const char *refusal)
 {
+    reload->facts->counters.failed_reloads += reload->facts->is_fallback; /* not at a start */
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", refusal);
     log_error("this node's configuration is unusable; falling back to another one", "file",
               *path ? path : NULL, "reason", refusal);
     reload->event(true, VERDICT_REFUSED, refusal, reload->userdata);
-    put_in_force(reload, config, path);
 }
 
-/* Nothing is in force yet, and the selected one is unusable: better another one than no slices. */
+static void report_fallback_change(const struct reload *reload, const char *path)
+{
+    reload->facts->counters.reloads++;
+    log_info("fallback configuration applied", "file", *path ? path : NULL);
+}
+
+/* Again, when one of the files changed. */
+static void fall_back(const struct reload *reload, struct config *config, const char *path,
+                      const char *refusal)
+{
+    struct facts *facts = reload->facts;
+
+    if (facts->is_fallback && str_equal(facts->refusal, refusal) &&
+        str_equal(facts->config_path, path))
+        report_fallback_change(reload, path);
+    else
+        report_fallback(reload, path, refusal);
+    facts->is_fallback = true;
+    put_in_force(reload, config, path);
+    nodeconfig_fell_back(reload->nodeconfig, path);
+}
+
+/* The selected one is unusable, and none was usable since the start: better another one than no
+ * slices. */
 static int find_fallback(const struct reload *reload, const char *refusal)
 {
     for (unsigned which = 0; which < NODECONFIG_FALLBACKS; which++) {
@@ -129,8 +159,7 @@ static void start_with(const struct reload *reload, struct config *config, const
 {
     if (reload->facts->flags->config_folder)
         log_info("configuration selected", "file", *path ? path : "(empty)");
-    put_in_force(reload, config, path);
-    nodeconfig_applied(reload->nodeconfig);
+    put_selected_in_force(reload, config, path);
 }
 
 void reload_now(const struct reload *reload)
@@ -144,7 +173,7 @@ void reload_now(const struct reload *reload)
         return;
     snprintf(why, sizeof(why), "%s", nodeconfig_problem(reload->nodeconfig));
     if (*why || load(reload, path, &config, why) < 0) {
-        if (!is_first || find_fallback(reload, why) < 0)
+        if (!(is_first || reload->facts->is_fallback) || find_fallback(reload, why) < 0)
             refuse_config(reload, path, why);
     } else if (is_first && !*reload->facts->refusal) {
         start_with(reload, config, path);

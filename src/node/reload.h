@@ -7,8 +7,9 @@
  * condition.
  *
  * At the first start there is no previous one. Then the previous agent's last configuration is the
- * fallback, or the one for a node without the label, so that there are slices. If nothing is
- * usable, nothing is offered until something is: a rejected configuration never ends the agent.
+ * fallback, or the one for a node without the label, so that there are slices; a change of it is
+ * applied until the selected one is usable. If nothing is usable, nothing is offered until
+ * something is: a rejected configuration never ends the agent.
  */
 
 #include "config/overrides.h"

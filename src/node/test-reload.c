@@ -24,6 +24,7 @@ static char meant[BED_PATH_SIZE], trouble[80];
 static char fallbacks[NODECONFIG_FALLBACKS][BED_PATH_SIZE];
 static bool is_waiting;
 static unsigned n_remembered;
+static char stood_in[BED_PATH_SIZE];
 
 const char *nodeconfig_path(const struct nodeconfig *config)
 {
@@ -53,6 +54,13 @@ void nodeconfig_applied(struct nodeconfig *config)
 {
     (void)config;
     n_remembered++;
+    *stood_in = '\0';
+}
+
+void nodeconfig_fell_back(struct nodeconfig *config, const char *path)
+{
+    (void)config;
+    snprintf(stood_in, sizeof(stood_in), "%s", path);
 }
 
 /* --- the agent, played: it knows its machine and plans at once --- */
@@ -88,7 +96,7 @@ static int set_up(void **state)
     struct world *world = calloc(1, sizeof(*world));
 
     bed_init(&world->bed);
-    *meant = *trouble = '\0';
+    *meant = *trouble = *stood_in = '\0';
     memset(fallbacks, 0, sizeof(fallbacks));
     is_waiting = false;
     n_remembered = 0;
@@ -185,6 +193,7 @@ static void better_another_one_than_no_slices(void **state)
     assert_int_equal(replicas(world), 2);
     assert_string_equal(world->facts.config_path, fallbacks[1]);
     assert_true(str_starts_with(world->facts.refusal, meant));
+    assert_string_equal(stood_in, fallbacks[1]);
     assert_int_equal(n_remembered, 0); /* the next start tries what is meant again */
     assert_sent("!ConfigurationRefused ");
 }
@@ -198,6 +207,49 @@ static void a_choice_that_names_nothing_is_stood_in_for(void **state)
     reload_now(&world->reload);
     assert_int_equal(replicas(world), 3);
     assert_string_equal(world->facts.refusal, trouble);
+}
+
+/* A fallback is in force until the selected one is good: so are its changes. */
+static void a_fallback_that_changes_is_taken_again(void **state)
+{
+    struct world *world = *state;
+
+    put(world, "bad.yaml", "sharing: 7\n", meant);
+    put(world, "default.yaml", SHARED_BY("2"), fallbacks[1]);
+    reload_now(&world->reload);
+    put(world, "default.yaml", SHARED_BY("3"), fallbacks[1]);
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 3);
+    assert_true(str_starts_with(world->facts.refusal, meant));
+    assert_int_equal(world->facts.counters.reloads, 1);
+    assert_int_equal(world->facts.counters.failed_reloads, 0);
+    assert_sent("!ConfigurationRefused ");
+
+    put(world, "bad.yaml", "flags: [\n", meant); /* as bad, otherwise */
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 3);
+    assert_int_equal(world->facts.counters.failed_reloads, 1);
+    assert_sent("!ConfigurationRefused ");
+
+    put(world, "default.yaml", "sharing: 7\n", fallbacks[1]); /* now both are bad */
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 3);
+    assert_int_equal(world->facts.counters.failed_reloads, 2);
+    assert_sent("!ConfigurationRefused ");
+
+    put(world, "default.yaml", SHARED_BY("5"), fallbacks[1]);
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 5);
+    put(world, "bad.yaml", SHARED_BY("6"), meant);
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 6);
+    assert_string_equal(world->facts.refusal, "");
+    assert_string_equal(stood_in, "");
+    text_deinit(&said);
+
+    put(world, "bad.yaml", "sharing: 7\n", meant); /* a later one is no first one */
+    reload_now(&world->reload);
+    assert_int_equal(replicas(world), 6);
 }
 
 /* Every way in which a first configuration can be bad. */
@@ -385,6 +437,7 @@ int main(void)
         IN_A_WORLD(waits_for_what_may_come),
         IN_A_WORLD(better_another_one_than_no_slices),
         IN_A_WORLD(a_choice_that_names_nothing_is_stood_in_for),
+        IN_A_WORLD(a_fallback_that_changes_is_taken_again),
         IN_A_WORLD(a_refused_first_one_offers_nothing_until_it_is_good),
         IN_A_WORLD(a_fallback_that_appears_later_is_taken),
         IN_A_WORLD(a_pipe_at_the_first_start_does_not_block),

@@ -33,14 +33,16 @@ struct nodeconfig {
     struct dirwatch folder;
     uv_timer_t settle, patience;
     unsigned open_handles;
-    char *taken;             /* the last used file name; NULL = none, or no file */
-    char *label;             /* NULL = the Node does not have it */
-    bool label_known;        /* received, remembered, or timed out */
-    bool label_received;     /* received from the cluster, and so remembered */
-    bool waiting;            /* nothing was used yet, and nothing can be */
-    bool seen;               /* there was a usable configuration */
-    struct lograte absence;  /* of any configuration */
-    struct configfile *file; /* NULL while none is selected, and for an empty configuration */
+    char *taken;                  /* the last used file name; NULL = none, or no file */
+    char *label;                  /* NULL = the Node does not have it */
+    bool label_known;             /* received, remembered, or timed out */
+    bool label_received;          /* received from the cluster, and so remembered */
+    bool waiting;                 /* nothing was used yet, and nothing can be */
+    bool seen;                    /* there was a usable configuration */
+    struct lograte absence;       /* of any configuration */
+    struct configfile *file;      /* NULL while none is selected, and for an empty configuration */
+    struct configfile *stand_in;  /* the fallback in force; NULL = none */
+    char stand_in_path[PATH_MAX]; /* its; else stale */
     char path[PATH_MAX], fallback[PATH_MAX];
     char trouble[sizeof(((struct error *)NULL)->message)];
     char remembered[PATH_MAX]; /* the file with the label's last known value */
@@ -351,6 +353,7 @@ void nodeconfig_free(struct nodeconfig *config)
     if (!config)
         return;
     configfile_free(TAKE_PTR(config->file));
+    configfile_free(TAKE_PTR(config->stand_in));
     if (config->open_handles == 3)
         uv_close((uv_handle_t *)&config->folder.watch, on_closed);
     uv_close((uv_handle_t *)&config->settle, on_closed);
@@ -381,6 +384,8 @@ void nodeconfig_check(struct nodeconfig *config)
         config->on_changed(config->userdata);
     else if (config->file)
         configfile_check(config->file);
+    if (config->stand_in)
+        configfile_check(config->stand_in);
 }
 
 void nodeconfig_touch(struct nodeconfig *config)
@@ -415,12 +420,33 @@ void nodeconfig_applied(struct nodeconfig *config)
 {
     const char *slash = strrchr(config->path, '/'), *name = slash ? slash + 1 : "";
 
+    configfile_free(TAKE_PTR(config->stand_in));
     if (!config->flags->config_folder || str_equal(name, config->taken ? config->taken : ""))
         return;
     free(config->taken);
     config->taken = *name ? strdup(name) : NULL;
     if (config->label_received) /* an assumed label is not remembered */
         remember(config);
+}
+
+static void on_stand_in_changed(void *userdata)
+{
+    struct nodeconfig *config = userdata;
+
+    config->on_changed(config->userdata);
+}
+
+void nodeconfig_fell_back(struct nodeconfig *config, const char *path)
+{
+    struct error err = ERROR_INIT;
+
+    if (config->stand_in && str_equal(path, config->stand_in_path))
+        return;
+    configfile_free(TAKE_PTR(config->stand_in));
+    snprintf(config->stand_in_path, sizeof(config->stand_in_path), "%s", path);
+    if (*path && configfile_new(config->loop, path, on_stand_in_changed, config, &config->stand_in,
+                                &err) < 0)
+        log_warning(error_text(&err), "hint", "changes of the fallback have no effect");
 }
 
 const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)

@@ -56,9 +56,13 @@ const char *nodeconfig_path(const struct nodeconfig *config);
 /* nodeconfig_path was read and is in force: it is remembered across restarts. */
 void nodeconfig_applied(struct nodeconfig *config);
 
+/* A fallback is in force in its place. Until nodeconfig_applied, on_changed runs for its content
+ * too. */
+void nodeconfig_fell_back(struct nodeconfig *config, const char *path);
+
 /*
- * Alternatives at a first start when the selected file cannot be used: 0 is what the previous agent
- * last used, 1 what a Node without the label uses. NULL = none, or the same file. Borrowed until
- * the next call.
+ * Alternatives since a first start while the selected file cannot be used: 0 is what the previous
+ * agent last used, 1 what a Node without the label uses. NULL = none, or the same file. Borrowed
+ * until the next call.
  */
 const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which);

@@ -177,6 +177,27 @@ static void test_what_was_taken_last_stands_in_after_a_restart(void **state)
     assert_true(str_ends_with(nodeconfig_fallback(bed->config, 1), "/default"));
 }
 
+static void test_a_fallback_in_force_is_watched(void **state)
+{
+    struct bed *bed = *state;
+    const char *path;
+
+    put(bed, "default", "");
+    start(bed);
+    nodeconfig_label(bed->config, "b"); /* there is none, and that stays so */
+    await_change(bed);
+    path = nodeconfig_fallback(bed->config, 1);
+    assert_non_null(path);
+    nodeconfig_fell_back(bed->config, path);
+    nodeconfig_fell_back(bed->config, path);
+    put(bed, "default", "version: v1\n");
+    await_change(bed);
+    put(bed, "b", "");
+    await_change(bed);
+    nodeconfig_applied(bed->config);
+    assert_path(bed, "b");
+}
+
 static void test_an_empty_folder_is_waited_for_once(void **state)
 {
     struct bed *bed = *state;
@@ -221,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_trouble_comes_and_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_taken_last_stands_in_after_a_restart, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_a_fallback_in_force_is_watched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_folder_is_waited_for_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_single_file_needs_no_label, set_up, tear_down),
     };

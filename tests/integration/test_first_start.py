@@ -172,6 +172,25 @@ def test_no_key_selected_at_first(node, cluster):
     assert agent.end() == 0
 
 
+@pytest.mark.parametrize('label', ['mine', 'nothing'])
+def test_a_fallback_is_edited_live(node, cluster, label):
+    """The selected key is bad from the start: until it is good, the fallback is what can be corrected."""
+    node.start_kubelet()
+    cluster.greet = {'label': label}
+    address = f'127.0.0.1:{free_port()}'
+    volume = Volume(node.folder / 'configs', mine='version: v9\n', default=replicas(2))
+    agent = start(node, address, '--config-file-srcdir', volume.path, '--default-config=default')
+    node.wait_allocatable(8)
+    volume.write(mine='version: v9\n', default=replicas(3))
+    node.wait_allocatable(12)
+    assert agent.count('the old one stays in force') == 0
+    mark = cluster.mark()
+    volume.write(mine=replicas(4), default=replicas(3))
+    cluster.tell(label='mine')
+    assert_repaired(node, cluster, address, mark)
+    assert agent.end() == 0
+
+
 def test_a_node_without_a_gpu_says_nothing_about_it(node, cluster, tmp_path):
     """The same DaemonSet runs there: no condition, no event, ready."""
     (tmp_path / 'sys/bus/pci/devices').mkdir(parents=True)
