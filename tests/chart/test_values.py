@@ -207,6 +207,32 @@ def test_a_wrong_value_is_named(values, sentence):
     assert sentence in refusal(values)
 
 
+DURATIONS = ['', None, '90', 90, '5m', '1h30m', '1.5s', '+7s', '.5h', '250ms', 'infinite'], ['nonsense', '-5s', -5, '5 m', '5x', 's', 'infinitely']
+PATHS = ['', None, '/', '/run/nvidia/driver', '/srv/mps/'], ['run/nvidia', './x', 'x', ' /x']
+FORMATS = {
+    'gfd.sleepInterval': DURATIONS, 'sleepInterval': DURATIONS,
+    'nvidiaDriverRoot': PATHS, 'nvidiaDevRoot': PATHS, 'mps.root': PATHS, 'cdi.nvidiaHookPath': PATHS,
+    'kubeletDir': ([None, '/var/lib/k0s/kubelet'], ['', 'var/lib/kubelet']),
+    'podMonitor.interval': (['', None, '30s', '1m30s', '500ms'], ['half a minute', '30', '1.5m', '-30s']),
+    'httpAddress': (['', None, ':1', ':9', ':65535', '0.0.0.0:19400', '[::]:9500', 'localhost:80'],
+                    ['9500', ':', ':0', ':65536', ':99999', ':08', '::9500', '[::9500', ':95 00', 'http://x:80']),
+}
+
+
+@pytest.mark.parametrize('path', FORMATS)
+def test_a_value_with_a_format(path):
+    def written(value):
+        for key in reversed(path.split('.')):
+            value = {key: value}
+        return value
+    good, bad = FORMATS[path]
+    for value in good:
+        render(written(value))
+    for value in bad:
+        said = refusal(written(value))
+        assert path.replace('.', '/') in said and re.search('does not match pattern|minimum', said), value
+
+
 @pytest.mark.parametrize('values,words', [
     ({'config': {'name': 'a', 'map': {'x': GUIDE}}}, ['config.name ("a")', 'config.map']),
     ({'config': {'map': {'a': GUIDE, 'b': MIXED}}}, ['(a, b)', 'config.default']),
