@@ -103,6 +103,12 @@ def test_the_rule_of_the_chart():
     assert {'sourceLabels': ['__meta_kubernetes_pod_node_name'], 'targetLabel': 'node'} in endpoint['relabelings']
 
 
+@pytest.mark.parametrize('written', [{}, {'runbook': None}, {'runbook': ''}])
+def test_no_link_to_a_runbook_without_its_url(written):
+    rule = render({'podMonitor': {'enabled': True}, 'prometheusRule': {'enabled': True, **written}}).only('PrometheusRule')
+    assert not any('runbook_url' in one['annotations'] for group in rule['spec']['groups'] for one in group['rules'])
+
+
 @pytest.mark.parametrize('values', [{}, {'podMonitor': {'enabled': True}, 'httpAddress': ''}])
 def test_alerts_without_metrics_are_refused(values):
     assert 'podMonitor.enabled' in refusal({'prometheusRule': {'enabled': True}, **values})

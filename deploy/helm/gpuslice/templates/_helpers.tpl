@@ -25,7 +25,7 @@ a switch as text ("true"), a name as a number.
       "admissionPolicy" (dict "enabled" true)
       "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
       "openshift" dict
-      "prometheusRule" (dict "enabled" false "labels" dict "runbook" "doc/guide/runbook.md")
+      "prometheusRule" (dict "enabled" false "labels" dict "runbook" "")
       "uninstall" (dict "enabled" true) }}
 {{- $written := include "gpuslice.withoutNulls" (.Values | toJson | fromJson) | fromJson }}
 {{- $config := default dict $written.config }}
