@@ -14,8 +14,10 @@
 
 void inputs_deinit(struct inputs *inputs)
 {
-    for (size_t i = 0; i < inputs->n_items; i++)
+    for (size_t i = 0; i < inputs->n_items; i++) {
         free(inputs->items[i].path);
+        free(inputs->items[i].fault);
+    }
     free(inputs->items);
     *inputs = (struct inputs)INPUTS_INIT;
 }
@@ -28,13 +30,25 @@ static int push(struct inputs *inputs, const char *path, bool is_found, struct e
         return error_set(err, -E2BIG, "more than %d files; name fewer", INPUTS_MAX);
     item = array_push(&inputs->items, &inputs->n_items, &inputs->capacity, sizeof(*item));
     if (item)
-        item->path = strdup(path);
+        *item = (struct input){.path = strdup(path), .is_found = is_found};
     if (!item || !item->path) {
         inputs->n_items -= item != NULL;
         return error_set_errno(err, -ENOMEM, "cannot list %s", path);
     }
-    item->is_found = is_found;
     return 0;
+}
+
+static int push_fault(struct inputs *inputs, const char *path, const struct error *fault,
+                      struct error *err)
+{
+    int r = push(inputs, path, true, err);
+    char *text = r == 0 ? strdup(error_text(fault)) : NULL;
+
+    if (r == 0 && !text)
+        return error_set_errno(err, -ENOMEM, "cannot list %s", path);
+    if (text)
+        inputs->items[inputs->n_items - 1].fault = text;
+    return r;
 }
 
 static bool is_folder(const char *path)
@@ -42,6 +56,14 @@ static bool is_folder(const char *path)
     struct stat status;
 
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A file, or what opening it will report (a link to nothing). */
+static bool may_be_file(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) < 0 || S_ISREG(status.st_mode);
 }
 
 static bool is_link(const char *path)
@@ -75,29 +97,36 @@ static int add_entry(struct inputs *inputs, const char *folder, const char *name
                      unsigned depth, struct error *err)
 {
     cleanup_free char *path = NULL;
+    struct error fault = ERROR_INIT;
 
     if (name[0] == '.')
         return 0;
     if (asprintf(&path, "%s%s%s", folder, str_ends_with(folder, "/") ? "" : "/", name) < 0)
         return error_set_errno(err, -ENOMEM, "cannot list %s", folder);
     if (!is_folder(path))
-        return any_name || has_suffix(name) ? push(inputs, path, true, err) : 0;
+        return (any_name || has_suffix(name)) && may_be_file(path) ? push(inputs, path, true, err)
+                                                                   : 0;
     if (is_link(path))
         return 0;
-    if (depth == INPUTS_MAX_DEPTH)
-        return error_set(err, -ELOOP, "%s is deeper than %d folders; name it itself", path,
-                         INPUTS_MAX_DEPTH);
+    if (depth == INPUTS_MAX_DEPTH) {
+        error_set(&fault, -ELOOP, "%s is deeper than %d folders; name it itself", path,
+                  INPUTS_MAX_DEPTH);
+        return push_fault(inputs, path, &fault, err);
+    }
     return add_folder(inputs, path, depth + 1, err);
 }
 
 static int add_folder(struct inputs *inputs, const char *path, unsigned depth, struct error *err)
 {
     struct dirent **entries = NULL;
+    struct error fault = ERROR_INIT;
     bool any_name = false;
     int n = scandir(path, &entries, NULL, versionsort), r = 0;
 
-    if (n < 0)
-        return error_set_errno(err, -errno, "cannot read the folder %s", path);
+    if (n < 0) {
+        error_set_errno(&fault, -errno, "cannot read the folder %s", path);
+        return push_fault(inputs, path, &fault, err);
+    }
     for (int i = 0; i < n; i++)
         any_name |= str_equal(entries[i]->d_name, "..data");
     for (int i = 0; i < n && r == 0; i++)
@@ -109,12 +138,14 @@ static int add_folder(struct inputs *inputs, const char *path, unsigned depth, s
 int inputs_add(struct inputs *inputs, const char *word, struct error *err)
 {
     size_t n_before = inputs->n_items;
+    struct error fault = ERROR_INIT;
     int r;
 
     if (str_equal(word, "-") || !is_folder(word))
         return push(inputs, word, false, err);
     r = add_folder(inputs, word, 0, err);
-    if (r == 0 && inputs->n_items == n_before)
-        return error_set(err, -ENOENT, "no .yaml, .yml or .json file is in the folder %s", word);
-    return r;
+    if (r < 0 || inputs->n_items > n_before)
+        return r;
+    error_set(&fault, -ENOENT, "no .yaml, .yml or .json file is in the folder %s", word);
+    return push_fault(inputs, word, &fault, err);
 }

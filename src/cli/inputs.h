@@ -14,6 +14,7 @@
 
 struct input {
     char *path;
+    char *fault;   /* why this folder has nothing to read; NULL: there is a file to read */
     bool is_found; /* in a folder, rather than named: it may hold something else */
 };
 
@@ -32,7 +33,8 @@ enum { INPUTS_MAX_DEPTH = 16, INPUTS_MAX = 65536 };
 void inputs_deinit(struct inputs *inputs);
 #define cleanup_inputs cleanup(inputs_deinit)
 
-/* Adds what one word of the command line names; "-" is standard input. 0; -ENOENT for a folder
- * without any file; or why a folder cannot be read (err). A missing file is added: reading it will
- * say so. */
+/* Adds what one word of the command line names; "-" is standard input. A missing file is added:
+ * reading it reports that. A folder that is unreadable, too deep or without a configuration is an
+ * input with a fault, so that the other words are still looked at. Of a folder, only files are
+ * taken: opening a FIFO blocks. 0, -ENOMEM or -E2BIG. */
 int inputs_add(struct inputs *inputs, const char *word, struct error *err);

@@ -133,7 +133,8 @@ static void check_input(struct check *check, const struct input *input)
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     cleanup_source struct source source = SOURCE_INIT;
     struct error err = ERROR_INIT;
-    int r = source_read(check->request, input->path, &source, &err);
+    int r = input->fault ? error_set(&err, -ENOENT, "%s", input->fault)
+                         : source_read(check->request, input->path, &source, &err);
 
     if (r == 0)
         r = find_problems(check, &source, input->is_found, &problems, &err);
