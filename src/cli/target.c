@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/yaml.h"
@@ -143,6 +144,20 @@ static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struc
     return r;
 }
 
+/* What the simulator would report as a driver that fails. */
+static int check_machine_file(const char *path, struct error *err)
+{
+    struct stat status;
+
+    if (stat(path, &status) < 0)
+        return error_set_errno(err, -errno, "cannot read the machine file %s", path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(err, -EINVAL, "%s is not a machine file: it is %s", path,
+                         S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
+    return status.st_size ? 0
+                          : error_set(err, -EINVAL, "%s is not a machine file: it is empty", path);
+}
+
 /* A word with a slash or a suffix is a file; anything else is a name, of a file or from the
  * catalog. */
 static int resolve(const char *word, char ret_target[PATH_MAX], struct error *err)
@@ -155,7 +170,7 @@ static int resolve(const char *word, char ret_target[PATH_MAX], struct error *er
         return resolve_by_catalog(word, ret_target, err);
     if (!realpath(path, ret_target))
         return error_set_errno(err, -errno, "cannot read the machine file %s", path);
-    return 0;
+    return check_machine_file(ret_target, err);
 }
 
 static int read_driver(struct gpu_driver *driver, struct inventory *ret_inventory,

@@ -573,6 +573,27 @@ def test_one_unreadable_file_hides_no_other(tmp_path):
     assert [file['errors'] for file in tree['files']] == [1, 1]
 
 
+@pytest.mark.parametrize('place', ['first', 'last'])
+@pytest.mark.parametrize('kind, said', [('empty', 'no .yaml, .yml or .json file is in the folder'),
+                                        ('fifo', 'no .yaml, .yml or .json file is in the folder'),
+                                        ('deep', 'is deeper than 16 folders')])
+def test_one_odd_folder_hides_no_other(tmp_path, kind, said, place):
+    """Nor does a FIFO in one block the run."""
+    odd, bad = tmp_path / 'odd', tmp_path / 'bad.yml'
+    (odd.joinpath(*['d'] * 17) if kind == 'deep' else odd).mkdir(parents=True)
+    if kind == 'fifo':
+        os.mkfifo(odd / 'a.yaml')
+    bad.write_text('version: v2\n')
+    words = [odd, bad] if place == 'first' else [bad, odd]
+    done = run('check', *words)
+    assert done.returncode == UNREADABLE and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert 'bad.yml:1:10: error' in done.stdout and done.stdout.endswith('2 errors\n')
+    tree = json.loads(run('check', '-o', 'json', *words).stdout)
+    assert tree['errors'] == 2 and [said in str(file['problems']) for file in tree['files']].count(True) == 1
+    alone = run('check', '-o', 'json', odd)
+    assert alone.returncode == UNREADABLE and json.loads(alone.stdout)['errors'] == 1
+
+
 def test_several_files_as_json(tmp_path):
     """A list of what one file gives; one file keeps its shape."""
     make_files(tmp_path)
@@ -774,6 +795,19 @@ def test_a_moved_installation_finds_its_files(tmp_path):
         done = subprocess.run([tmp_path / 'bin' / command[0], *command[1:]], env=env, capture_output=True, text=True,
                               timeout=60, check=False)
         assert done.returncode == CLEAN and 'cannot' not in done.stderr.replace('cannot align', ''), (command, done.stderr)
+
+
+@pytest.mark.parametrize('verb', ['plan', 'check'])
+@pytest.mark.parametrize('kind, said', [('null', 'it is no regular file'), ('folder', 'it is a folder'), ('empty', 'it is empty'),
+                                        ('gone', 'No such file or directory')])
+def test_what_is_no_machine_file_is_one_sentence(tmp_path, verb, kind, said):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'empty').touch()
+    machine = '/dev/null' if kind == 'null' else tmp_path / kind
+    done = run(verb, GUIDE, '-m', machine)
+    assert done.returncode == UNREADABLE
+    line, = done.stderr.splitlines()
+    assert str(machine) in line and said in line and 'driver' not in line
 
 
 # --- colours ---
