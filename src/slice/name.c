@@ -46,6 +46,18 @@ static int compose(const char *word, const char *head, const char *body, const c
     return 0;
 }
 
+/* For a word with a slash. What is proposed is accepted. */
+static int refuse_domain(const char *word, const char *slash, struct error *err)
+{
+    const char *fault = slash == word ? "starts with '/'" : "has a domain of its own";
+    char name[RESOURCE_NAME_SIZE];
+
+    if (compose(word, "", slash + 1, "", name, NULL) < 0)
+        return error_set(err, -EINVAL, "the resource name '%.63s' %s; write for example " NAME_GPU,
+                         word, fault);
+    return error_set(err, -EINVAL, "the resource name '%.63s' %s; write %s", word, fault, name);
+}
+
 int name_parse(const char *word, char ret_name[RESOURCE_NAME_SIZE], struct error *err)
 {
     const char *slash = strchr(word, '/');
@@ -54,10 +66,7 @@ int name_parse(const char *word, char ret_name[RESOURCE_NAME_SIZE], struct error
     if (!*body)
         return error_set(err, -EINVAL, "the resource name is empty; write for example " NAME_GPU);
     if (slash && body == word)
-        return error_set(err, -EINVAL,
-                         "the resource name '%.63s' has a domain of its own; write " NAME_DOMAIN
-                         "%.40s",
-                         word, slash + 1);
+        return refuse_domain(word, slash, err);
     return compose(word, "", body, "", ret_name, err);
 }
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -44,6 +45,22 @@ static void test_good_names(void **state)
     }
 }
 
+static void assert_proposal_is_accepted(maker make, const char *message)
+{
+    const char *proposal = strstr(message, "; write ");
+    char word[128], name[RESOURCE_NAME_SIZE];
+
+    if (!proposal)
+        return;
+    proposal += strlen("; write ");
+    if (strncmp(proposal, "for example ", strlen("for example ")) == 0)
+        proposal += strlen("for example ");
+    proposal += *proposal == '\'';
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(proposal, "'"), proposal);
+    if (make(word, name, NULL) < 0)
+        fail_msg("%s", message);
+}
+
 static void test_bad_names_say_why(void **state)
 {
     static const struct {
@@ -53,6 +70,13 @@ static void test_bad_names_say_why(void **state)
         {name_parse, "", "is empty; write for example nvidia.com/gpu"},
         {name_parse, "nvidia.com/", "is empty"},
         {name_parse, "amd.com/gpu", "has a domain of its own; write nvidia.com/gpu"},
+        {name_parse, "a/b/c", "has a domain of its own; write for example nvidia.com/gpu"},
+        {name_parse, "example.com/My_GPU", "; write for example nvidia.com/gpu"},
+        {name_parse, "a/", "; write for example nvidia.com/gpu"},
+        {name_parse, "a/" LONG_52, "; write nvidia.com/" LONG_52},
+        {name_parse, "a/" LONG_52 "x", "; write for example nvidia.com/gpu"},
+        {name_parse, "/gpu", "starts with '/'; write nvidia.com/gpu"},
+        {name_parse, "/", "starts with '/'; write for example nvidia.com/gpu"},
         {name_parse, "GPU", "lower case letters"},
         {name_parse, "g pu", "lower case letters"},
         {name_parse, "gpu_half", "lower case letters"},
@@ -81,6 +105,7 @@ static void test_bad_names_say_why(void **state)
         assert_string_equal(name, "untouched");
         if (!strstr(err.message, table[i].words))
             fail_msg("'%s': %s", table[i].word, err.message);
+        assert_proposal_is_accepted(table[i].make, err.message);
     }
 }
 
