@@ -262,6 +262,27 @@ static void test_each_fault_has_place_and_sentence(void **state)
     }
 }
 
+/* The last line is the one that there is; a text that ends with a line break has one more, empty.
+ */
+static void test_a_fault_at_the_end_is_in_the_text(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned line, column;
+    } rows[] = {{"{\"version\":\"v1\",", 1, 17},
+                {"{\"version\":\"v1\",\n", 2, 1},
+                {"a: [\n  gr\xc3\xbc\xc3\x9f", 2, 7},
+                {"a: 'x", 1, 6}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct parsed p = parse(rows[i].text);
+
+        assert_int_equal(p.r, -EBADMSG);
+        assert_place(p.problems.items[0].at, rows[i].line, rows[i].column);
+        release(&p);
+    }
+}
+
 static void test_all_duplicates_at_once(void **state)
 {
     struct parsed p = parse("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n");
@@ -364,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_aliases_and_merge_keys),
         cmocka_unit_test(test_document_inside_a_block),
         cmocka_unit_test(test_each_fault_has_place_and_sentence),
+        cmocka_unit_test(test_a_fault_at_the_end_is_in_the_text),
         cmocka_unit_test(test_all_duplicates_at_once),
         cmocka_unit_test(test_a_line_by_its_number),
         cmocka_unit_test(test_nothing_but_brackets_is_empty),

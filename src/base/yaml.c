@@ -78,11 +78,6 @@ static struct position place(const struct loader *l, size_t line, size_t column)
     return (struct position){first.line + (unsigned)line, first.column + (unsigned)column};
 }
 
-static struct position place_of(const struct loader *l, yaml_mark_t mark)
-{
-    return place(l, mark.line, mark.column);
-}
-
 /* Length of the line break at p, by libyaml's rules (which include NEL, LS and PS); 0 = none. */
 static size_t line_break(const char *p, const char *end)
 {
@@ -163,6 +158,12 @@ static struct position place_of_byte(const struct loader *l, size_t offset)
     while (line > 0 && l->lines[line] > p)
         line--;
     return place(l, line, l->lines[line] < p ? count_characters(l->lines[line], p) : 0);
+}
+
+/* libyaml ends a text without a last line break at a line that the text does not have. */
+static struct position place_of(const struct loader *l, yaml_mark_t mark)
+{
+    return mark.line < l->n_lines ? place(l, mark.line, mark.column) : place_of_byte(l, l->size);
 }
 
 #define fail_at(l, at, ...)                                             \

@@ -131,7 +131,7 @@ static void test_refusals(void **state)
     } cases[] = {
         {"", "", "not a kubeconfig"},
         {"[]", "", "not a kubeconfig"},
-        {"a: {", ":2:1", "not valid YAML"},
+        {"a: {", ":1:5", "not valid YAML"},
         {"kind: Config\n", "", "no current-context"},
         {"current-context: [x]\n", ":1:18", "should be a text"},
         {"current-context: x\n", ":1:18", "no context called x"},
