@@ -62,7 +62,7 @@ void help_program(FILE *out)
     for (size_t i = 0; i < n_verbs; i++)
         fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
     fputs("\n'gpuslice help VERB' explains a verb; the manual pages are gpuslice(1) "
-          "and\ngpuslice.yaml(5). Colours are off when NO_COLOR is set.\n",
+          "and\ngpuslice.yaml(5). Colours are off when NO_COLOR is set and not empty.\n",
           out);
 }
 

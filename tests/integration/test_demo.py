@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,6 +254,16 @@ def test_a_mistake_is_one_sentence(short_path, variables_, sentence):
     assert 'agent started' not in done.stdout
     assert '---' not in done.stderr and 'Traceback' not in done.stderr and 'demo' not in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize('no_color, coloured', [(None, True), ('', True), ('1', False)])
+def test_colours_can_be_refused(no_color, coloured):
+    """As with the programs: the variable has to hold something. Loaded as a module, it runs nothing."""
+    script = 'import runpy, sys; sys.stdout.isatty = lambda: True; print(runpy.run_path(sys.argv[1])["paint"](1, "x") != "x")'
+    env = {name: value for name, value in os.environ.items() if name != 'NO_COLOR'}
+    done = subprocess.run([sys.executable, '-c', script, DEMO], env={**env, **({} if no_color is None else {'NO_COLOR': no_color})},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == f'{coloured}\n', done.stderr
 
 
 def test_without_a_build_it_says_what_to_do(short_path):

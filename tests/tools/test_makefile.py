@@ -57,6 +57,11 @@ def test_a_suite_that_there_is_not(target, name, meant):
     assert last == '0 passed, 0 failed'
 
 
+def test_the_suites_that_there_are_are_those_of_the_help():
+    listed = ' '.join(make('help').stdout.partition('suites: ')[2].split())
+    assert listed and make('test', 'SUITES=nothing-like-it').stdout.splitlines()[0].endswith(f' There are: {listed}')
+
+
 def test_every_suite_of_mesons_is_known():
     tests = json.loads((Path(os.environ['GPUSLICE_BUILD']) / 'meson-info/intro-tests.json').read_text())
     suites = {suite.rpartition(':')[2] for test in tests for suite in test['suite']}
