@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import programs
-from bed import BedError, has_ended, wait
+from bed import STATE, BedError, has_ended, wait
 
 ROOT = programs.ROOT
 sys.path.insert(0, str(ROOT / 'tools'))
@@ -275,6 +275,7 @@ class ChartAgent:
 
     def reset(self):
         self.machine = Machine(self.machine_folder)
+        (STATE / 'health').unlink(missing_ok=True)  # other GPUs, though with the same UUIDs
         self.mark()  # the kubelet keeps the logs of an earlier test's pod for a while
 
     def start(self, config=None, *settings):

@@ -14,7 +14,7 @@ def gpu_on_the_bus(machine):
     device.mkdir(parents=True)
     (device / 'vendor').write_text('0x10de\n')
     (device / 'class').write_text('0x030200\n')
-    place = f'extraEnv[{len(machine.environment) + 1}]'
+    place = f'extraEnv[{len(machine.environment)}]'
     return f'{place}.name=GPUSLICE_SYSFS', f'{place}.value={machine.folder}/sys'
 
 

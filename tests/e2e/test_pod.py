@@ -31,6 +31,7 @@ def start(cluster, agent, *settings):
     agent.start(replicas(4), *settings)
     cluster.wait_allocatable(16)
     condition_is(cluster, 'True', 'AllResourcesRegistered')
+    cluster.wait('each container runs', lambda: all(agent.pid(name) for name in CONTAINERS))
 
 
 # --- rights ---
