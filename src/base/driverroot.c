@@ -3,12 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -35,6 +33,8 @@ static const char *const library_folders[] = {
     "/usr/lib/" FOREIGN_TRIPLET,
     "/lib/" FOREIGN_TRIPLET,
 };
+
+enum { LINKS_MAX = 40 /* as the kernel has it */ };
 
 static void drop_slashes(char *path)
 {
@@ -103,52 +103,86 @@ void driverroot_init(struct driverroot *root, const char *container, const char 
     find_nodes(root);
 }
 
-/* What `fd` is, below the root; false where /proc does not say. */
-static bool name_of(int root_fd, int fd, char ret_path[PATH_MAX])
+/* Takes the last name off a path of ours. */
+static void go_up(char *path)
 {
-    char link[64], root[PATH_MAX], whole[PATH_MAX];
-    ssize_t n_root, n_whole;
+    char *slash = strrchr(path, '/');
 
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", root_fd);
-    n_root = readlink(link, root, sizeof(root) - 1);
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    n_whole = readlink(link, whole, sizeof(whole) - 1);
-    if (n_root <= 0 || n_whole <= 0)
-        return false;
-    root[n_root] = whole[n_whole] = '\0';
-    drop_slashes(root);
-    if (!is_below(whole, root))
-        return false;
-    snprintf(ret_path, PATH_MAX, "%s", whole + strlen(root));
-    return true;
+    if (slash)
+        *slash = '\0';
 }
 
-/* Kernels before 5.6 and some seccomp profiles refuse the call; then links lead where they lead. */
-static int find_by_name(const char *root, const char *path, char ret_path[PATH_MAX])
+/* Puts what a link names before the rest of the way. */
+static int follow(const char *target, char *done, char rest[PATH_MAX])
 {
     char whole[PATH_MAX];
 
-    if (!join(whole, root, path) || access(whole, F_OK) < 0)
-        return -ENOENT;
-    snprintf(ret_path, PATH_MAX, "%s", path);
+    if (snprintf(whole, sizeof(whole), "%s/%s", target, rest) >= (int)sizeof(whole))
+        return -ENAMETOOLONG;
+    memcpy(rest, whole, sizeof(whole));
+    if (*target == '/')
+        *done = '\0';
+    else
+        go_up(done);
     return 0;
 }
 
-/* 0 and what `path` leads to below the root, or a negative errno. */
+/* The first name of the way, and the way without it; "" = there is none, or a slash too many. */
+static void take_name(char rest[PATH_MAX], char ret_name[PATH_MAX])
+{
+    const size_t slashes = strspn(rest, "/"), size = strcspn(rest + slashes, "/");
+
+    memcpy(ret_name, rest + slashes, size);
+    ret_name[size] = '\0';
+    memmove(rest, rest + slashes + size, strlen(rest + slashes + size) + 1);
+}
+
+/* Goes one step down. Returns the length of a link's target, 0 for what is no link. */
+static ssize_t go_down(const char *root, char done[PATH_MAX], const char *name,
+                       char target[PATH_MAX])
+{
+    const size_t length = strlen(done);
+    char whole[PATH_MAX];
+    ssize_t n;
+
+    if (snprintf(done + length, PATH_MAX - length, "/%s", name) >= (int)(PATH_MAX - length) ||
+        !join(whole, root, done))
+        return -ENAMETOOLONG;
+    n = readlink(whole, target, PATH_MAX - 1);
+    if (n < 0)
+        return errno == EINVAL ? 0 : -errno; /* EINVAL: it is there, and is not a link */
+    target[n] = '\0';
+    return n;
+}
+
+/*
+ * 0 and what `path` leads to below the root, as a process whose root that is would find it; or a
+ * negative errno. Not by openat2(RESOLVE_IN_ROOT): kernels before 5.6 do not have it, and some
+ * seccomp profiles refuse it.
+ */
 static int resolve(const char *root, const char *path, char ret_path[PATH_MAX])
 {
-    const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
-    cleanup_close int root_fd = open(*root ? root : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cleanup_close int fd = -1;
+    char rest[PATH_MAX], name[PATH_MAX], target[PATH_MAX], done[PATH_MAX] = "";
+    unsigned n_links = 0;
+    ssize_t r = 0;
 
-    if (root_fd < 0)
-        return -errno;
-    fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EAGAIN))
-        return find_by_name(root, path, ret_path);
-    if (fd < 0)
-        return -errno;
-    return name_of(root_fd, fd, ret_path) ? 0 : find_by_name(root, path, ret_path);
+    if (snprintf(rest, sizeof(rest), "%s", path) >= (int)sizeof(rest))
+        return -ENAMETOOLONG;
+    while (r >= 0 && *rest) {
+        take_name(rest, name);
+        if (str_equal(name, ".."))
+            go_up(done);
+        else if (*name && !str_equal(name, "."))
+            r = go_down(root, done, name, target);
+        else
+            continue;
+        if (r > 0)
+            r = ++n_links > LINKS_MAX ? -ELOOP : follow(target, done, rest);
+    }
+    if (r < 0)
+        return (int)r;
+    memcpy(ret_path, done, sizeof(done));
+    return 0;
 }
 
 bool driverroot_find_file(const struct driverroot *root, const char *path,

@@ -184,6 +184,12 @@ static const struct {
      "/lib64/libcuda.so.1",
      "/usr/lib64/libcuda.so.1"},
     {"a link to what only our own root has", {"/r/passwd -> /etc/passwd"}, "/passwd", NULL},
+    {"links in a circle", {"/r/a -> b", "/r/b -> /a"}, "/a", NULL},
+    {"a link through another, and back up",
+     {"/r/opt/x/lib.so", "/r/usr/x -> ../opt/x", "/r/lib -> usr/x/../x"},
+     "/lib/lib.so",
+     "/opt/x/lib.so"},
+    {"a file where a folder must be", {"/r/lib64"}, "/lib64/libcuda.so", NULL},
     {"a link that leads out of the root", {"/secret", "/r/out -> ../secret"}, "/out", NULL},
 };
 
