@@ -13,10 +13,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -472,6 +474,44 @@ static void lists_are_not_asked_for_more_often(void **state)
     assert_int_equal(world->n_lists, 2);
 }
 
+/* --- a clock that jumps --- */
+
+/* The wall clock of this program, in place of the C library's; the test's own clock is another. */
+static time_t wall_s = 1800000000;
+
+time_t time(time_t *to)
+{
+    if (to)
+        *to = wall_s;
+    return wall_s;
+}
+
+/* Wall time is recorded, and decides nothing: neither which grant is the newest, nor when one ends.
+ */
+static void a_clock_that_jumps_changes_no_grant(void **state)
+{
+    static const time_t jumps_s[] = {0, 1, 4102444800, -86400};
+    struct world *world = *state;
+
+    world->held = "ab";
+    run_until(world, is_ready);
+    give_and_await(world, "a");
+    for (size_t i = 0; i < ARRAY_SIZE(jumps_s); i++) {
+        wall_s = jumps_s[i];
+        give_and_await(world, "b"); /* the one before ends, though its time may be later */
+        bed_advance(&world->bed, GRANTS_LIST_MS);
+        let_threads_run(world, 10);
+        restart(world);
+        assert_true(grants_holds(world->grants, GPU, "a") && grants_holds(world->grants, GPU, "b"));
+        assert_int_equal(grants_counters(world->grants).grants.n_current, 2);
+    }
+    tick(world, "b");
+    tick(world, "b");
+    tick(world, "b");
+    run_until(world, is_a_gone);
+    wall_s = 1800000000;
+}
+
 /* --- before a container starts --- */
 
 static void a_directory_that_was_lost_is_made_again(void **state)
@@ -526,6 +566,7 @@ int main(void)
         T(an_unreadable_checkpoint_ends_no_grant),
         T(what_pods_hold_from_before_is_adopted),
         T(lists_are_not_asked_for_more_often),
+        T(a_clock_that_jumps_changes_no_grant),
         T(a_directory_that_was_lost_is_made_again),
         T(a_start_without_a_grant_is_refused),
     };
