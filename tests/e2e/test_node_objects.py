@@ -409,9 +409,10 @@ def test_a_node_that_the_daemonset_does_not_choose_any_more_is_left_clean(object
     program.bye()
     objects.await_labels({**GFD, 'team': 'blue', 'gpus': 'sliced'}, 0)
     everything(program, objects)
-    objects.label(gpus=None)
+    objects.label(gpus=None, **{CONFIG_LABEL: 'any'})
+    program.await_news('the label gone, with one that came', lambda news: config_of(news) == 'any')
     program.bye()
-    assert set(objects.labels()) == {'zone'} and not objects.condition()
+    assert set(objects.labels()) == {'zone', CONFIG_LABEL} and not objects.condition()
 
 
 def test_the_agents_death_changes_nothing(objects, program):
