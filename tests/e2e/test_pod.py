@@ -292,7 +292,8 @@ def test_readiness_by_resources(cluster, chart, peer):  # noqa: F811
     assert restarts(chart) == {name: 0 for name in CONTAINERS}
 
 
-def test_a_stranger_has_our_port(cluster, chart):  # noqa: F811
+@pytest.mark.parametrize('seconds', [10, pytest.param(70, marks=pytest.mark.soak)])
+def test_a_stranger_has_our_port(cluster, chart, seconds):  # noqa: F811
     """In the host's network, with our port taken by a program that answers 404: slices stay, and no container is killed."""
     class Stranger(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -308,8 +309,8 @@ def test_a_stranger_has_our_port(cluster, chart):  # noqa: F811
         before = cluster.state()
         agent = chart.pod()['spec']['containers'][0]
         assert 'exec' in agent['livenessProbe'] and not [one for one in chart.pod()['spec']['containers'] if 'ports' in one]
-        # As long as the probe needs to give up: twice its period.
-        cluster.stays({name: 0 for name in CONTAINERS}, lambda: restarts(chart), seconds=70)
+        # A probe gives up after twice its period, which is 70 s.
+        cluster.stays({name: 0 for name in CONTAINERS}, lambda: restarts(chart), seconds=seconds)
         assert cluster.node() == (16, 16) and cluster.state() == before
         stranger.shutdown()
     cluster.wait('metrics once the port is free', lambda: 'gpuslice_' in scrape('127.0.0.1:19400'), timeout=60)
