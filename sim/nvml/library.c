@@ -34,19 +34,31 @@ static void complain(const struct problems *problems, const struct error *err)
     }
 }
 
+static unsigned driver_branch(const struct state *state)
+{
+    return (unsigned)strtoul(state->machine.driver, NULL, 10);
+}
+
+static int open_machine(const char *machine, struct problems *problems, struct state_file *ret_file,
+                        struct error *err)
+{
+    cleanup_free char *path = NULL;
+    int r = machine_find(machine, NULL, problems, &path);
+
+    return r < 0 ? r : state_open(path, problems, ret_file, err);
+}
+
 /* A driver prints nothing, but a simulator with an invalid machine file should report the error. */
 static nvmlReturn_t attach(const char *machine)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct state_file fresh = STATE_FILE_INIT;
     struct error err = ERROR_INIT;
-    cleanup_free char *path = NULL;
     char *copy = strdup(machine);
 
     if (!copy)
         return NVML_ERROR_MEMORY;
-    if (machine_find(machine, NULL, &problems, &path) < 0 ||
-        state_open(path, &problems, &fresh, &err) < 0) {
+    if (open_machine(machine, &problems, &fresh, &err) < 0) {
         complain(&problems, &err);
         free(copy);
         return NVML_ERROR_UNKNOWN;
@@ -90,7 +102,7 @@ static nvmlReturn_t initialise(const char *call)
     else if (atomic_load(&n_inits) == 0 && !is_current(machine))
         r = attach(machine);
     if (r == NVML_SUCCESS && atomic_load(&n_inits) == 0)
-        symbols_apply(file.state);
+        symbols_apply(file.state, driver_branch(file.state));
     pthread_mutex_unlock(&init_lock);
     if (r != NVML_SUCCESS)
         return r;
@@ -106,13 +118,11 @@ __attribute__((constructor)) static void fit_symbols(void)
 {
     const char *machine = getenv("GPUSLICE_MACHINE");
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    cleanup_free char *path = NULL;
     struct error err = ERROR_INIT;
 
-    if (machine && *machine && machine_find(machine, NULL, &problems, &path) == 0 &&
-        state_open(path, &problems, &file, &err) == 0) {
+    if (machine && *machine && open_machine(machine, &problems, &file, &err) == 0) {
         file_machine = strdup(machine);
-        symbols_apply(file.state);
+        symbols_apply(file.state, driver_branch(file.state));
     }
 }
 
@@ -147,11 +157,6 @@ nvmlReturn_t nvmlShutdown(void)
 const char *nvmlErrorString(nvmlReturn_t result)
 {
     return word_error_sentence((uint32_t)result);
-}
-
-static unsigned driver_branch(const struct state *state)
-{
-    return (unsigned)strtoul(state->machine.driver, NULL, 10);
 }
 
 static nvmlReturn_t meet(const char *call, int gpu)

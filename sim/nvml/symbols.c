@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/array.h"
+
 static const struct since {
     const char *name;
     unsigned branch; /* of the first driver that has it */
@@ -31,8 +33,7 @@ static int compare(const void *name, const void *since)
 
 bool symbols_is_too_new(const char *name, unsigned branch)
 {
-    const struct since *since =
-        bsearch(name, sinces, sizeof(sinces) / sizeof(*sinces), sizeof(*sinces), compare);
+    const struct since *since = bsearch(name, sinces, ARRAY_SIZE(sinces), sizeof(*sinces), compare);
 
     return since && branch < since->branch;
 }
@@ -99,10 +100,8 @@ static bool protect(int protection)
 }
 
 /* A symbol without an address is passed over by dlsym. */
-void symbols_apply(const struct state *state)
+void symbols_apply(const struct state *state, unsigned branch)
 {
-    const unsigned branch = (unsigned)strtoul(state->machine.driver, NULL, 10);
-
     if (!find_table() || !protect(PROT_READ | PROT_WRITE))
         return;
     for (size_t i = 0; i < table.n_symbols; i++) {

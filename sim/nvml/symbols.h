@@ -11,9 +11,9 @@
 
 #include "nvml/state.h"
 
-/* Makes the table of this library fit the machine and its faults as they are now; the names of an
- * earlier machine return. */
-void symbols_apply(const struct state *state);
+/* Makes the table of this library fit the machine, whose driver is of that branch, and its faults
+ * as they are now; the names of an earlier machine return. */
+void symbols_apply(const struct state *state, unsigned branch);
 
 /* True if the driver of that branch lacks the entry point. */
 bool symbols_is_too_new(const char *name, unsigned branch);
