@@ -22,7 +22,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 /* Sets level and format of this process; LOG_INFO and LOG_LOGFMT before the first call. */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Likewise by words; NULL and an unknown word mean the default. */
+/* Sets both by their names; NULL and an unknown word mean the default. */
 void log_setup_by_name(const char *level, const char *format);
 
 /* Both as words, for a child process that is to log alike. */

@@ -63,7 +63,7 @@ struct option {
     bool required; /* required, if its section is an item of a list */
     const char *not_yet; /* what this release lacks, for those who set it; NULL = nothing */
     bool (*asks)(const void *slot); /* whether a value asks for that; NULL = every one does */
-    const char *differs;            /* likewise: how it differs from NVIDIA's programs */
+    const char *differs; /* from NVIDIA's programs, for those who set it; NULL = in nothing */
     enum option_target target;
 };
 

@@ -66,7 +66,7 @@ struct driver {
 
     struct inventory inventory; /* being received */
     size_t n_gpus, n_links;     /* of it, so far */
-    size_t n_mig_devices;       /* likewise */
+    size_t n_mig_devices;       /* of it, so far */
     struct inventory
         known; /* the last one: names devices that hang before they report their UUID */
     bool avoided[RECORD_GPUS_MAX]; /* by index, for the next helper */

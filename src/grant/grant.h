@@ -29,7 +29,7 @@ enum {
 struct grant_device {
     char *uuid;              /* of the GPU or MIG device */
     uint32_t share_permille; /* of its compute, summed over the ids on it; 0 = no limit known */
-    uint64_t mem_bytes;      /* likewise; 0 = no limit known */
+    uint64_t mem_bytes;      /* of its memory, summed the same way; 0 = no limit known */
 };
 
 struct grant {

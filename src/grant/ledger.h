@@ -123,7 +123,7 @@ struct ledger_view {
         *checkpoint; /* NULL = unreadable: nothing is freed, no absence counts */
     const struct ledger_backend *backend;
     const char *boot; /* for adopted grants */
-    int64_t now_s;    /* wall clock, likewise */
+    int64_t now_s;    /* wall clock, for adopted grants */
 };
 
 /* The consequences of a view; not applied yet. */

@@ -12,7 +12,7 @@ enum {
     FIRST_MS = 500,
     LAST_MS = 5 * 60 * 1000, /* a lasting refusal on a thousand nodes must not load the server */
     CONFLICTS_LOGGED = 8,    /* this many in a row are no coincidence */
-    WRITES_LOGGED = 8,       /* likewise, without idling: a webhook may undo what we write */
+    WRITES_LOGGED = 8, /* this many in a row without idling: a webhook may undo what we write */
 };
 
 void writer_init(struct writer *writer, uv_loop_t *loop, const struct writer_job *job,

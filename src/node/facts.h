@@ -35,7 +35,7 @@ struct facts {
     const struct serviceset *services;   /* NULL before the first plan */
     const struct grants *grants;         /* NULL = grants are not recorded */
     const struct coexist *coexist;       /* NULL before it is observed */
-    const struct nodeconfig *nodeconfig; /* likewise */
+    const struct nodeconfig *nodeconfig; /* NULL before it is observed */
     const struct health *health;         /* NULL before the driver is watched */
     struct inventory machine;            /* as remembered, see machine.h */
     bool machine_known;                  /* the driver listed GPUs, or there is none to list */

@@ -16,7 +16,7 @@ enum { CONFIGSELECT_EMPTY = 1 };
 
 struct configselect {
     const char *folder;         /* for messages */
-    const char *label;          /* its key, likewise */
+    const char *label;          /* its key, for messages */
     const char *value;          /* the label's; NULL or "" = the Node does not have it */
     const char *default_config; /* NULL = none */
     const char *fallbacks; /* of "named", "single" and "empty", joined by commas; NULL = none */

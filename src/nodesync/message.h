@@ -97,7 +97,7 @@ struct sync_news {
     bool gone;      /* the cluster has no Node of our name: the rest is empty and meaningless */
     struct sync_label *labels; /* of the Node: the watched ones that it has */
     size_t n_labels, labels_capacity;
-    struct sync_label *annotations; /* likewise */
+    struct sync_label *annotations; /* the watched ones that it has */
     size_t n_annotations, annotations_capacity;
     struct sync_resource *resources; /* of the Node's status: integers with a domain in the name */
     size_t n_resources, resources_capacity;
@@ -112,8 +112,7 @@ enum sync_message_kind {
     SYNC_EVENT,
     SYNC_NEWS,
     SYNC_SHUTDOWN, /* has no members */
-    SYNC_UNINSTALL /* likewise: the response to a shutdown, if the DaemonSet no longer runs us here
-                    */
+    SYNC_UNINSTALL /* no members: answers a shutdown, if the DaemonSet no longer runs us here */
 };
 
 struct sync_message {

@@ -19,8 +19,8 @@ struct observed {
     bool has_state;
     time_t state_since;              /* when the agent sent it; every retry writes the same time */
     const json_t *nfd_left;          /* see labels.h; borrowed */
-    const json_t *nfd_lost;          /* likewise */
-    json_t *yielded;                 /* likewise, but ours; until the Node changes */
+    const json_t *nfd_lost;          /* see labels.h; borrowed */
+    json_t *yielded;                 /* see labels.h; ours, until the Node changes */
     void (*on_node)(void *userdata); /* node, or what is known about it, changed */
     void *userdata;
 };

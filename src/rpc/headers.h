@@ -34,7 +34,7 @@ struct request_headers {
     uint64_t timeout_ms; /* rounded up; meaningful with HEADER_TIMEOUT in `seen` */
     size_t bytes;
     uint32_t seen;   /* HEADER_* of headers.c */
-    uint32_t faults; /* likewise: fields with an unacceptable value */
+    uint32_t faults; /* HEADER_* of fields with an unacceptable value */
 };
 
 #define REQUEST_HEADERS_INIT \

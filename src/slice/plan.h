@@ -10,9 +10,9 @@
  *  - A device id is the device's bare UUID when it is not shared, else "<uuid>::<n>". n counts from
  *    0 and is unique per device over all resource names.
  *  - Shares of one device's slices add up to 1000 permille or less; with equal replicas to exactly
- *    1000. The remainder goes to the lowest n. Memory likewise: whole MiB of (total - reserved),
- *    or bytes where there are more slices than MiB; a slice has none only when its device's memory
- *    is unknown.
+ *    1000. The remainder goes to the lowest n. So is memory shared, in whole MiB of
+ *    (total - reserved), or bytes where there are more slices than MiB; a slice has none only when
+ *    its device's memory is unknown.
  *  - The kubelet can read every resource's list (listsize.h).
  *  - A slice is in one resource. One resource may hold slices of several strategies and sizes (two
  *    entries with one name); that is a warning, because a pod cannot choose among them.

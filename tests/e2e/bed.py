@@ -37,7 +37,7 @@ SERVICE = '10.96.0.1'                  # the API server, as pods call it
 BRIDGE = 'gpuslice0'
 CDI = Path('/run/cdi')                 # where every runtime looks
 STATE = Path('/run/gpuslice')          # of the agent
-GRANTS = Path('/var/lib/gpuslice')      # likewise, over reboots
+GRANTS = Path('/var/lib/gpuslice')      # of the agent, kept over reboots
 
 
 class BedError(Exception):
