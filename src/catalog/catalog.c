@@ -57,9 +57,14 @@ static const struct yamlmap_choice wirings[] = {{"none", GPU_WIRING_NONE},
                                                 {"switches", GPU_WIRING_SWITCHES},
                                                 {NULL, 0}};
 
+static const struct yamlmap_choice archs[] = {
+    {"amd64", CPU_AMD64}, {"arm64", CPU_ARM64}, {NULL, 0}};
+
 static const struct yamlmap_field family_fields[] = {
     {"family", YAMLMAP_TEXT_AT(instance_type, family), .required = true},
     {"model", .kind = YAMLMAP_OTHER, .required = true},
+    {"gpuName", YAMLMAP_TEXT_AT(instance_type, gpu_name)},
+    {"arch", .kind = YAMLMAP_CHOICE, YAMLMAP_AT(instance_type, arch), .choices = archs},
     {"nvlink", .kind = YAMLMAP_CHOICE, YAMLMAP_AT(instance_type, wiring), .choices = wirings,
      .required = true},
     {"switches", YAMLMAP_NUMBER_AT(instance_type, n_switches, 1, CATALOG_MAX_SWITCHES)},
@@ -71,6 +76,7 @@ static const struct yamlmap_field type_fields[] = {
     {"gpus", YAMLMAP_NUMBER_AT(instance_type, n_gpus, 1, CATALOG_MAX_GPUS), .required = true},
     {"vcpus", YAMLMAP_NUMBER_AT(instance_type, vcpus, 1, 1024), .required = true},
     {"memory", .kind = YAMLMAP_SIZE, YAMLMAP_AT(instance_type, mem_bytes), .required = true},
+    {"pods", YAMLMAP_NUMBER_AT(instance_type, max_pods, 1, 10000)},
     {"nvlink", .kind = YAMLMAP_CHOICE, YAMLMAP_AT(instance_type, wiring), .choices = wirings},
     {NULL},
 };
@@ -244,6 +250,11 @@ int catalog_load(const char *folder, struct problems *problems, struct catalog *
     *ret_catalog = catalog;
     catalog = (struct catalog)CATALOG_INIT;
     return 0;
+}
+
+const char *catalog_arch_name(uint32_t arch)
+{
+    return archs[arch].name;
 }
 
 const struct instance_type *catalog_find_type(const struct catalog *catalog, const char *name)

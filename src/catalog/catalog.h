@@ -7,6 +7,7 @@
  *
  *   models/NAME.yaml    one model (model.h)
  *   types/FAMILY.yaml   the instance types of one family
+ *   prices.yaml         what they cost (prices.h), read only where that is wanted
  *
  * A catalog is read whole and strictly: any problem in any file refuses it, so that what is in
  * memory is right everywhere. Once loaded it does not change.
@@ -30,14 +31,20 @@ enum catalog_outcome {
 /* What the NVLinks of its GPUs lead to. */
 enum gpu_wiring { GPU_WIRING_NONE, GPU_WIRING_PEERS, GPU_WIRING_SWITCHES };
 
+/* Of its processors. */
+enum cpu_arch { CPU_AMD64, CPU_ARM64, N_CPU_ARCHS };
+
 struct instance_type {
-    char name[CATALOG_NAME];   /* "g5.12xlarge" */
-    char family[CATALOG_NAME]; /* "g5" */
-    size_t model;              /* index into the catalog's models */
+    char name[CATALOG_NAME];     /* "g5.12xlarge" */
+    char family[CATALOG_NAME];   /* "g5" */
+    size_t model;                /* index into the catalog's models */
+    char gpu_name[CATALOG_NAME]; /* "a10g", as Karpenter's labels on EC2 have it; "" = none */
     uint32_t n_gpus, vcpus;
+    uint32_t max_pods; /* that there are network addresses for; 0 = not known */
     uint64_t mem_bytes;
     uint32_t wiring; /* enum gpu_wiring */
     uint32_t n_switches;
+    uint32_t arch; /* enum cpu_arch */
 };
 
 struct catalog {
@@ -67,6 +74,9 @@ int catalog_add_family(struct catalog *catalog, const char *text, size_t size,
 /* By name, without regard to case; NULL when there is none. */
 const struct instance_type *catalog_find_type(const struct catalog *catalog, const char *name);
 const struct gpu_model *catalog_find_model(const struct catalog *catalog, const char *name);
+
+/* "arm64", as the label kubernetes.io/arch of nodes has it. */
+const char *catalog_arch_name(uint32_t arch);
 
 /* A machine that is known by its name alone. Borrows from the catalog. */
 struct catalog_machine {

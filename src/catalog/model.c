@@ -7,6 +7,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "base/yamlmap.h"
+#include "catalog/migboard.h"
 
 static const struct yamlmap_choice brands[] = {
     {"tesla", GPU_BRAND_TESLA},
@@ -117,7 +118,8 @@ static const struct yamlmap_field model_fields[] = {
     {"gsp", .kind = YAMLMAP_BOOL, YAMLMAP_AT(gpu_model, gsp)},
     {"fabric", .kind = YAMLMAP_BOOL, YAMLMAP_AT(gpu_model, fabric)},
     {"idleP8", .kind = YAMLMAP_BOOL, YAMLMAP_AT(gpu_model, idle_p8)},
-    {"migSlices", YAMLMAP_NUMBER_AT(gpu_model, mig_slices, 0, 7)},
+    {"mig", .kind = YAMLMAP_OTHER},       /* catalog/migboard.h */
+    {"migSlices", .kind = YAMLMAP_OTHER}, /* before there was 'mig' */
     {"fans", YAMLMAP_NUMBER_AT(gpu_model, fans, 0, 4)},
     {"vbios", YAMLMAP_TEXT_AT(gpu_model, vbios)},
     {"part", YAMLMAP_TEXT_AT(gpu_model, part)},
@@ -133,6 +135,24 @@ static void check(struct problems *problems, struct position at, const char *pat
         yamlmap_refuse(problems, at, path, "power must be ordered min <= limit <= max");
     if (m->multiprocessors && m->cores % m->multiprocessors)
         yamlmap_refuse(problems, at, path, "'cores' must be a multiple of 'multiprocessors'");
+    for (uint32_t i = 0; i < m->mig.n_profiles; i++)
+        if (m->mig.profiles[i].mem_bytes > m->memory_bytes)
+            yamlmap_refuse(problems, at, path, "the profile %s of 'mig' has more than 'memory'",
+                           m->mig.profiles[i].name);
+}
+
+static void read_mig(struct problems *problems, const struct yaml *map, const char *path,
+                     struct gpu_model *model)
+{
+    const struct yaml *board = yaml_get(map, "mig"), *slices = yaml_get(map, "migSlices");
+    char where[YAMLMAP_PATH];
+
+    yamlmap_join(where, path, board ? "mig" : "migSlices");
+    if (board)
+        (void)migboard_read(problems, board, where, &model->mig);
+    else if (slices)
+        yamlmap_refuse(problems, slices->key_at, where,
+                       "write 'mig' instead, the profiles, or 'like', a model that has them");
 }
 
 bool gpu_model_read(struct problems *problems, const struct yaml *map, const char *path,
@@ -144,6 +164,7 @@ bool gpu_model_read(struct problems *problems, const struct yaml *map, const cha
         yamlmap_read_over(problems, model_fields, map, path, model);
     else
         yamlmap_read(problems, model_fields, map, path, model);
+    read_mig(problems, map, path, model);
     if (problems_count(problems, PROBLEM_ERROR) == before)
         check(problems, map->at, path, model);
     return problems_count(problems, PROBLEM_ERROR) == before;

@@ -18,6 +18,7 @@
 
 #include "base/problem.h"
 #include "base/yaml.h"
+#include "slice/mig.h"
 
 enum { GPU_MODEL_NAME = 64, GPU_MODEL_MAX_NVLINKS = 18 };
 
@@ -62,11 +63,11 @@ struct gpu_model {
     uint32_t nvlink_count, nvlink_version,
         nvlink_mbps; /* 0 = none; 22 = version 2.2; of one link */
     uint32_t fans;
-    uint32_t mig_slices; /* compute slices of MIG, 0 = cannot do MIG; profiles will stand beside */
-    uint8_t ecc, row_remapping, gsp, fabric, idle_p8, encoder, decoder, jpeg, ofa, pad2[7];
+    uint8_t ecc, row_remapping, gsp, fabric, idle_p8, encoder, decoder, jpeg, ofa, pad2[3];
+    struct mig_board mig; /* no memory slices: the model cannot be partitioned */
 };
 
-static_assert(sizeof(struct gpu_model) == 288, "shared layout");
+static_assert(sizeof(struct gpu_model) == 6048, "shared layout");
 
 /* Reads a map with the facts of a model over *model, which is zero or another model that this one
  * is like: then nothing is required. False when `problems` got an error. */

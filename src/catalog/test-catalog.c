@@ -44,28 +44,70 @@ static const struct {
     const char *gpu;
     unsigned gpu_gb;
 } aws[] = {
-    {"g4dn.xlarge", 1, 4, 16, "T4", 16},          {"g4dn.2xlarge", 1, 8, 32, "T4", 16},
-    {"g4dn.4xlarge", 1, 16, 64, "T4", 16},        {"g4dn.8xlarge", 1, 32, 128, "T4", 16},
-    {"g4dn.12xlarge", 4, 48, 192, "T4", 16},      {"g4dn.16xlarge", 1, 64, 256, "T4", 16},
-    {"g4dn.metal", 8, 96, 384, "T4", 16},         {"g5.xlarge", 1, 4, 16, "A10G", 24},
-    {"g5.2xlarge", 1, 8, 32, "A10G", 24},         {"g5.4xlarge", 1, 16, 64, "A10G", 24},
-    {"g5.8xlarge", 1, 32, 128, "A10G", 24},       {"g5.12xlarge", 4, 48, 192, "A10G", 24},
-    {"g5.16xlarge", 1, 64, 256, "A10G", 24},      {"g5.24xlarge", 4, 96, 384, "A10G", 24},
-    {"g5.48xlarge", 8, 192, 768, "A10G", 24},     {"g6.xlarge", 1, 4, 16, "L4", 24},
-    {"g6.2xlarge", 1, 8, 32, "L4", 24},           {"g6.4xlarge", 1, 16, 64, "L4", 24},
-    {"g6.8xlarge", 1, 32, 128, "L4", 24},         {"g6.12xlarge", 4, 48, 192, "L4", 24},
-    {"g6.16xlarge", 1, 64, 256, "L4", 24},        {"g6.24xlarge", 4, 96, 384, "L4", 24},
-    {"g6.48xlarge", 8, 192, 768, "L4", 24},       {"gr6.4xlarge", 1, 16, 128, "L4", 24},
-    {"gr6.8xlarge", 1, 32, 256, "L4", 24},        {"g6e.xlarge", 1, 4, 32, "L40S", 48},
-    {"g6e.2xlarge", 1, 8, 64, "L40S", 48},        {"g6e.4xlarge", 1, 16, 128, "L40S", 48},
-    {"g6e.8xlarge", 1, 32, 256, "L40S", 48},      {"g6e.12xlarge", 4, 48, 384, "L40S", 48},
-    {"g6e.16xlarge", 1, 64, 512, "L40S", 48},     {"g6e.24xlarge", 4, 96, 768, "L40S", 48},
-    {"g6e.48xlarge", 8, 192, 1536, "L40S", 48},   {"p3.2xlarge", 1, 8, 61, "V100", 16},
-    {"p3.8xlarge", 4, 32, 244, "V100", 16},       {"p3.16xlarge", 8, 64, 488, "V100", 16},
-    {"p3dn.24xlarge", 8, 96, 768, "V100", 32},    {"p4d.24xlarge", 8, 96, 1152, "A100", 40},
-    {"p4de.24xlarge", 8, 96, 1152, "A100", 80},   {"p5.4xlarge", 1, 16, 256, "H100", 80},
-    {"p5.48xlarge", 8, 192, 2048, "H100", 80},    {"p5e.48xlarge", 8, 192, 2048, "H200", 141},
+    {"g4dn.xlarge", 1, 4, 16, "T4", 16},
+    {"g4dn.2xlarge", 1, 8, 32, "T4", 16},
+    {"g4dn.4xlarge", 1, 16, 64, "T4", 16},
+    {"g4dn.8xlarge", 1, 32, 128, "T4", 16},
+    {"g4dn.12xlarge", 4, 48, 192, "T4", 16},
+    {"g4dn.16xlarge", 1, 64, 256, "T4", 16},
+    {"g4dn.metal", 8, 96, 384, "T4", 16},
+    {"g5.xlarge", 1, 4, 16, "A10G", 24},
+    {"g5.2xlarge", 1, 8, 32, "A10G", 24},
+    {"g5.4xlarge", 1, 16, 64, "A10G", 24},
+    {"g5.8xlarge", 1, 32, 128, "A10G", 24},
+    {"g5.12xlarge", 4, 48, 192, "A10G", 24},
+    {"g5.16xlarge", 1, 64, 256, "A10G", 24},
+    {"g5.24xlarge", 4, 96, 384, "A10G", 24},
+    {"g5.48xlarge", 8, 192, 768, "A10G", 24},
+    {"g6.xlarge", 1, 4, 16, "L4", 24},
+    {"g6.2xlarge", 1, 8, 32, "L4", 24},
+    {"g6.4xlarge", 1, 16, 64, "L4", 24},
+    {"g6.8xlarge", 1, 32, 128, "L4", 24},
+    {"g6.12xlarge", 4, 48, 192, "L4", 24},
+    {"g6.16xlarge", 1, 64, 256, "L4", 24},
+    {"g6.24xlarge", 4, 96, 384, "L4", 24},
+    {"g6.48xlarge", 8, 192, 768, "L4", 24},
+    {"gr6.4xlarge", 1, 16, 128, "L4", 24},
+    {"gr6.8xlarge", 1, 32, 256, "L4", 24},
+    {"g6e.xlarge", 1, 4, 32, "L40S", 48},
+    {"g6e.2xlarge", 1, 8, 64, "L40S", 48},
+    {"g6e.4xlarge", 1, 16, 128, "L40S", 48},
+    {"g6e.8xlarge", 1, 32, 256, "L40S", 48},
+    {"g6e.12xlarge", 4, 48, 384, "L40S", 48},
+    {"g6e.16xlarge", 1, 64, 512, "L40S", 48},
+    {"g6e.24xlarge", 4, 96, 768, "L40S", 48},
+    {"g6e.48xlarge", 8, 192, 1536, "L40S", 48},
+    {"p3.2xlarge", 1, 8, 61, "V100", 16},
+    {"p3.8xlarge", 4, 32, 244, "V100", 16},
+    {"p3.16xlarge", 8, 64, 488, "V100", 16},
+    {"p3dn.24xlarge", 8, 96, 768, "V100", 32},
+    {"p4d.24xlarge", 8, 96, 1152, "A100", 40},
+    {"p4de.24xlarge", 8, 96, 1152, "A100", 80},
+    {"p5.4xlarge", 1, 16, 256, "H100", 80},
+    {"p5.48xlarge", 8, 192, 2048, "H100", 80},
+    {"p5e.48xlarge", 8, 192, 2048, "H200", 141},
     {"p5en.48xlarge", 8, 192, 2048, "H200", 141},
+    {"g5g.xlarge", 1, 4, 8, "T4G", 16},
+    {"g5g.2xlarge", 1, 8, 16, "T4G", 16},
+    {"g5g.4xlarge", 1, 16, 32, "T4G", 16},
+    {"g5g.8xlarge", 1, 32, 64, "T4G", 16},
+    {"g5g.16xlarge", 2, 64, 128, "T4G", 16},
+    {"g5g.metal", 2, 64, 128, "T4G", 16},
+    {"g7.2xlarge", 1, 8, 32, "4500", 32},
+    {"g7.4xlarge", 1, 16, 64, "4500", 32},
+    {"g7.8xlarge", 1, 32, 128, "4500", 32},
+    {"g7.12xlarge", 2, 48, 192, "4500", 32},
+    {"g7.24xlarge", 4, 96, 384, "4500", 32},
+    {"g7.48xlarge", 8, 192, 768, "4500", 32},
+    {"g7e.2xlarge", 1, 8, 64, "6000", 96},
+    {"g7e.4xlarge", 1, 16, 128, "6000", 96},
+    {"g7e.8xlarge", 1, 32, 256, "6000", 96},
+    {"g7e.12xlarge", 2, 48, 512, "6000", 96},
+    {"g7e.24xlarge", 4, 96, 1024, "6000", 96},
+    {"g7e.48xlarge", 8, 192, 2048, "6000", 96},
+    {"p6-b200.48xlarge", 8, 192, 2048, "B200", 180},
+    {"p6-b300.48xlarge", 8, 192, 4096, "B300", 288},
+    {"p6e-gb200.36xlarge", 4, 144, 960, "GB200", 186},
 };
 
 /* "V100" stands in "Tesla V100-SXM2-16GB" as a word of its own. */
@@ -91,6 +133,8 @@ static void has_every_type_as_aws_publishes_it(void **state)
         if (type->n_gpus != aws[i].n_gpus || type->vcpus != aws[i].vcpus ||
             type->mem_bytes != (uint64_t)aws[i].mem_gib << 30 || !has_word(model->name, aws[i].gpu))
             fail_msg("%s is not as AWS has it", aws[i].type);
+        assert_int_equal(type->arch == CPU_ARM64, strncmp(aws[i].type, "g5g.", 4) == 0 ||
+                                                      strncmp(aws[i].type, "p6e-", 4) == 0);
         /* Less what ECC takes of GDDR6, and marketing's gigabytes. */
         if (gib > aws[i].gpu_gb || gib < aws[i].gpu_gb * 0.9)
             fail_msg("%s: %f GiB of GPU memory", aws[i].type, gib);
@@ -109,19 +153,23 @@ static void has_models_that_fit_their_architecture(void **state)
         [GPU_ARCHITECTURE_AMPERE] = {8, 0, 64, true},
         [GPU_ARCHITECTURE_ADA] = {8, 9, 128, false},
         [GPU_ARCHITECTURE_HOPPER] = {9, 0, 128, true},
+        [GPU_ARCHITECTURE_BLACKWELL] = {10, 0, 128, true},
     };
 
-    assert_int_equal(catalog.n_models, 10);
+    assert_int_equal(catalog.n_models, 21);
     for (size_t i = 0; i < catalog.n_models; i++) {
         const struct gpu_model *m = &catalog.models[i];
         bool is_ga102 = has_word(m->name, "A10G"); /* Ampere's smaller chip */
 
         assert_true(m->architecture < ARRAY_SIZE(of));
-        assert_int_equal(m->compute_major, of[m->architecture].major);
-        assert_int_equal(m->compute_minor, is_ga102 ? 6 : of[m->architecture].minor);
+        assert_int_equal(m->compute_major,
+                         has_word(m->name, "RTX") ? 12 : of[m->architecture].major);
+        assert_int_equal(m->compute_minor, is_ga102                    ? 6
+                                           : has_word(m->name, "B300") ? 3
+                                                                       : of[m->architecture].minor);
         assert_int_equal(m->cores,
                          m->multiprocessors * (is_ga102 ? 128 : of[m->architecture].cores_each));
-        assert_int_equal(m->mig_slices, of[m->architecture].mig && !is_ga102 ? 7 : 0);
+        assert_int_equal(m->mig.n_slots > 0, of[m->architecture].mig && !is_ga102);
         assert_int_equal(m->pci_device & 0xffff, 0x10de);
         assert_true(m->reserved_bytes * 50 < m->memory_bytes);
     }
@@ -165,12 +213,15 @@ static void says_what_is_near(void **state)
         {"0xA10G", -EINVAL, "a machine has 1 to 16 GPUs, such as 4xA10G"},
         {"17xA10G", -EINVAL, "a machine has 1 to 16 GPUs, such as 4xA10G"},
         {"99999999999999999999xT4", -EINVAL, "a machine has 1 to 16 GPUs, such as 4xT4"},
-        {"8xH100", -ENOENT, "there is no model 'H100'; did you mean H100-80GB-HBM3?"},
+        {"8xH100", -ENOENT,
+         "there is no model 'H100'; did you mean one of H100-80GB-HBM3, H100-96GB-HBM3, H100-NVL?"},
         {"8xa100", -ENOENT,
          "there is no model 'a100'; did you mean one of A100-SXM4-40GB, A100-SXM4-80GB?"},
-        {"8xB200", -ENOENT,
-         "there is no model 'B200'; the models are A10G, A100-SXM4-40GB, A100-SXM4-80GB, "
-         "H100-80GB-HBM3, H200, L4, L40S, T4, V100-SXM2-16GB, V100-SXM2-32GB"},
+        {"8xK80", -ENOENT,
+         "there is no model 'K80'; the models are A10G, A30, A100-SXM4-40GB, A100-SXM4-80GB, B200, "
+         "B300-SXM6-AC, GB200, GH200-144G-HBM3e, GH200-480GB, H100-80GB-HBM3, H100-96GB-HBM3, "
+         "H100-NVL, H200, L4, L40S, RTX-PRO-4500-Blackwell-Server-Edition, "
+         "RTX-PRO-6000-Blackwell-Server-Edition, T4, T4G, V100-SXM2-16GB, V100-SXM2-32GB"},
     };
     static const char *const unknown[] = {"", "x", "4x", "xA10G", "-1xA10G", "g5", "g5.3xlarge"};
     struct catalog_machine machine;
@@ -193,8 +244,9 @@ static void says_which_machines_are_near(void **state)
     } table[] = {
         {"P3.9xlarge", "the family p3 has p3.2xlarge, p3.8xlarge, p3.16xlarge"},
         {"nothing",
-         "known are the instance types of g4dn, g5, g6, g6e, gr6, p3, p3dn, p4d, p4de, p5, "
-         "p5e, p5en, such as p3.8xlarge, and a count of a model, such as 4xA10G"},
+         "known are the instance types of g4dn, g5, g5g, g6, g6e, g7, g7e, gr6, p3, p3dn, p4d, "
+         "p4de, p5, p5e, p5en, p6-b200, p6-b300, p6e-gb200, such as p3.8xlarge, and a count of a "
+         "model, such as 4xA10G"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

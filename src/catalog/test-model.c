@@ -46,7 +46,7 @@ static void reads_a_model(void **state)
     assert_int_equal(model.multiprocessors, 10);
     assert_int_equal(model.memory_bytes, 8ull << 30);
     assert_int_equal(model.power_limit_mw, 3000);
-    assert_int_equal(model.mig_slices, 0);
+    assert_int_equal(model.mig.n_slots, 0);
 }
 
 static void refuses_what_cannot_be(void **state)
@@ -54,10 +54,15 @@ static void refuses_what_cannot_be(void **state)
     static const struct {
         const char *text, *line;
     } table[] = {
-        {WHOLE "migSlices: 8\n", "migSlices: expected a number from 0 to 7"},
+        {WHOLE "migSlices: 7\n",
+         "migSlices: write 'mig' instead, the profiles, or 'like', a model that has them"},
+        {WHOLE "mig: {memorySlices: 17}\n", "mig.memorySlices: expected a number from 0 to 16"},
+        {WHOLE "mig: {memorySlices: 8, profiles: [{name: 1g.9gb, index: 0, id: 19, count: 7, "
+               "placements: \"{0}:1\", memory: 9Gi, multiprocessors: 14}]}\n",
+         "the profile 1g.9gb of 'mig' has more than 'memory'"},
         {WHOLE "nvlink: {count: 1, version: 9.9, mbps: 1}\n",
          "nvlink.version: expected one of 1.0, 2.0, 2.2, 3.0, 3.1, 4.0, 5.0"},
-        {WHOLE "migSlice: 7\n", "migSlice: unknown key; did you mean 'migSlices'?"},
+        {WHOLE "migg: {}\n", "migg: unknown key; did you mean 'mig'?"},
         {"name: NVIDIA X1\n", "'brand' is missing"},
     };
 
