@@ -12,7 +12,6 @@
 /* Entry points that return one value of a device `v`: name, type, when supported, the value. */
 #define VALUES(GIVE)                                                                              \
     GIVE(nvmlDeviceGetBrand, nvmlBrandType_t, true, abi_brand(v.model))                           \
-    GIVE(nvmlDeviceGetIndex, unsigned, true, v.index)                                             \
     GIVE(nvmlDeviceGetMinorNumber, unsigned, true, v.gpu->minor)                                  \
     GIVE(nvmlDeviceGetModuleId, unsigned, v.model->nvlink_count > 0, v.index + 1)                 \
     GIVE(nvmlDeviceGetBoardId, unsigned, true, v.gpu->pci.bus << 8 | v.gpu->pci.device)           \
@@ -37,9 +36,10 @@
     GIVE(nvmlDeviceGetComputeMode, nvmlComputeMode_t, true, atomic_load(&v.now->compute_mode))    \
     GIVE(nvmlDeviceGetPowerManagementMode, nvmlEnableState_t, true, NVML_FEATURE_ENABLED)         \
     GIVE(nvmlDeviceGetAccountingMode, nvmlEnableState_t, true, NVML_FEATURE_DISABLED)             \
+    GIVE(nvmlDeviceGetAccountingBufferSize, unsigned, true, 4000)                                 \
+    GIVE(nvmlDeviceGetIrqNum, unsigned, true, 40 + v.index)                                       \
     GIVE(nvmlDeviceGetDefaultEccMode, nvmlEnableState_t, v.model->ecc, NVML_FEATURE_ENABLED)      \
-    GIVE(nvmlDeviceGetMaxMigDeviceCount, unsigned, true, 0) /* while MIG is off */                \
-    GIVE(nvmlDeviceIsMigDeviceHandle, unsigned, true, 0)                                          \
+    GIVE(nvmlDeviceGetMaxMigDeviceCount, unsigned, true, migdevice_count_max(v.state, v.index))   \
     GIVE(nvmlDeviceGetNumFans, unsigned, true, v.model->fans)
 
 static nvmlGpuVirtualizationMode_t virtualization(const struct view *v)
@@ -78,8 +78,6 @@ VALUES(GIVE_VALUE)
 
 /* Entry points that return a text of a device; an empty text is not supported. */
 #define TEXTS(GIVE)                                   \
-    GIVE(nvmlDeviceGetName, v.model->name)            \
-    GIVE(nvmlDeviceGetUUID, v.gpu->uuid)              \
     GIVE(nvmlDeviceGetSerial, v.gpu->serial)          \
     GIVE(nvmlDeviceGetBoardPartNumber, v.model->part) \
     GIVE(nvmlDeviceGetVbiosVersion, v.model->vbios)
@@ -210,7 +208,7 @@ nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, nvmlPcieUtilCounte
         return r;
     if (!value || (counter != NVML_PCIE_UTIL_TX_BYTES && counter != NVML_PCIE_UTIL_RX_BYTES))
         return NVML_ERROR_INVALID_ARGUMENT;
-    *value = load_percent(&v) * 1000; /* KB/s */
+    *value = load_pcie_kbps(&v);
     return NVML_SUCCESS;
 }
 
@@ -256,58 +254,6 @@ nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *curren
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *currentMode,
-                                  unsigned int *pendingMode)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
-
-    if (r)
-        return r;
-    if (!currentMode || !pendingMode)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    if (!v.model->mig_slices)
-        return NVML_ERROR_NOT_SUPPORTED;
-    *currentMode = *pendingMode = 0;
-    return NVML_SUCCESS;
-}
-
-/* A whole GPU is not a MIG device; its response when queried as one. */
-static nvmlReturn_t not_mig(const char *call, nvmlDevice_t device, const void *value,
-                            nvmlReturn_t when_capable)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(call, device, &v);
-
-    if (r)
-        return r;
-    if (!value)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    return v.model->mig_slices ? when_capable : NVML_ERROR_NOT_SUPPORTED;
-}
-
-nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned int index,
-                                                 nvmlDevice_t *migDevice)
-{
-    return not_mig(__func__, device, migDevice, NVML_ERROR_NOT_FOUND);
-}
-
-nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned int *id)
-{
-    return not_mig(__func__, device, id, NVML_ERROR_INVALID_ARGUMENT);
-}
-
-nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned int *id)
-{
-    return not_mig(__func__, device, id, NVML_ERROR_INVALID_ARGUMENT);
-}
-
-nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t migDevice,
-                                                          nvmlDevice_t *device)
-{
-    return not_mig(__func__, migDevice, device, NVML_ERROR_INVALID_ARGUMENT);
-}
-
 nvmlReturn_t nvmlDeviceGetAPIRestriction(nvmlDevice_t device, nvmlRestrictedAPI_t apiType,
                                          nvmlEnableState_t *isRestricted)
 {
@@ -316,10 +262,46 @@ nvmlReturn_t nvmlDeviceGetAPIRestriction(nvmlDevice_t device, nvmlRestrictedAPI_
 
     if (r)
         return r;
-    if (!isRestricted)
+    if (!isRestricted || apiType > NVML_RESTRICTED_API_SET_AUTO_BOOSTED_CLOCKS)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (apiType != NVML_RESTRICTED_API_SET_AUTO_BOOSTED_CLOCKS)
         return NVML_ERROR_NOT_SUPPORTED;
     *isRestricted = NVML_FEATURE_DISABLED;
+    return NVML_SUCCESS;
+}
+
+/* An identifier that no other device has, burnt in; here, made from the UUID. */
+nvmlReturn_t nvmlDeviceGetPdi(nvmlDevice_t device, nvmlPdi_t *pdi)
+{
+    struct view v;
+    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+    unsigned long long value = 0;
+
+    if (r)
+        return r;
+    if (!pdi)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (pdi->version != NVML_STRUCT_VERSION_OF(nvmlPdi_v1_t, 1))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    for (const char *c = v.gpu->uuid; *c; c++)
+        value = value * 31 + (unsigned char)*c;
+    pdi->value = value;
+    return NVML_SUCCESS;
+}
+
+/* Only the module is known: the rest is of racks. Any version is taken (an H200 under 580). */
+nvmlReturn_t nvmlDeviceGetPlatformInfo(nvmlDevice_t device, nvmlPlatformInfo_t *platformInfo)
+{
+    struct view v;
+    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+    unsigned version;
+
+    if (r)
+        return r;
+    if (!platformInfo)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    version = platformInfo->version;
+    *platformInfo =
+        (nvmlPlatformInfo_t){.version = version, .moduleId = (unsigned char)(v.index + 1)};
     return NVML_SUCCESS;
 }

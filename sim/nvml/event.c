@@ -133,17 +133,17 @@ static bool take(struct nvmlEventSet_st *set, const struct state *state, nvmlEve
     if (set->next > end)
         set->next = end; /* the machine was reset */
     while (set->next < end) {
-        uint64_t number = set->next++, type, value;
-        unsigned gpu;
+        uint64_t number = set->next++;
+        struct state_happening event;
 
-        if (!state_event(state, number, &gpu, &type, &value) || !wants(set, number, gpu, type))
+        if (!state_event(state, number, &event) || !wants(set, number, event.gpu, event.type))
             continue;
         *data = (nvmlEventData_t){
-            .device = library_handle(state, gpu),
-            .eventType = type,
-            .eventData = value,
-            .gpuInstanceId = 0xffffffffu,
-            .computeInstanceId = 0xffffffffu,
+            .device = library_handle(state, event.gpu),
+            .eventType = event.type,
+            .eventData = event.data,
+            .gpuInstanceId = event.gpu_instance,
+            .computeInstanceId = event.compute_instance,
         };
         return true;
     }

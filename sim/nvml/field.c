@@ -139,7 +139,7 @@ static nvmlReturn_t give(const struct view *v, nvmlFieldValue_t *field)
     case NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED: /* from Hopper on */
         return give_uint(field, v->model->architecture >= GPU_ARCHITECTURE_HOPPER);
     case NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE:
-        return v->model->mig_slices ? give_uint(field, 1) : NVML_ERROR_NOT_SUPPORTED;
+        return v->model->mig.n_slots ? give_uint(field, 1) : NVML_ERROR_NOT_SUPPORTED;
     case NVML_FI_DEV_REMAPPED_COR:
     case NVML_FI_DEV_REMAPPED_UNC:
     case NVML_FI_DEV_REMAPPED_PENDING:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nvml/library.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,16 @@
 #include "base/text.h"
 #include "nvml/symbols.h"
 
-/* A handle is nothing but its position among the others. */
+/* A handle is nothing but its position among the others. It has room: programs that pass it for
+ * something else make the real library read there, too. */
 struct nvmlDevice_st {
-    char unused;
+    char unused[128];
 };
 
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_uint n_inits; /* initialised while above zero */
 static struct state_file file = STATE_FILE_INIT;
+static int trace_fd = -1;
 static char *file_machine; /* the GPUSLICE_MACHINE that `file` is for */
 static struct nvmlDevice_st handles[MACHINE_MAX_GPUS];
 
@@ -116,10 +119,12 @@ static nvmlReturn_t initialise(const char *call)
 /* Before anybody can look a name up. What is wrong with the machine is for nvmlInit to report. */
 __attribute__((constructor)) static void fit_symbols(void)
 {
-    const char *machine = getenv("GPUSLICE_MACHINE");
+    const char *machine = getenv("GPUSLICE_MACHINE"), *path = getenv("GPUSLICE_SIM_TRACE");
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct error err = ERROR_INIT;
 
+    if (path)
+        trace_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (machine && *machine && open_machine(machine, &problems, &file, &err) == 0) {
         file_machine = strdup(machine);
         symbols_apply(file.state, driver_branch(file.state));
@@ -148,8 +153,10 @@ nvmlReturn_t nvmlShutdown(void)
     pthread_mutex_lock(&init_lock);
     if (atomic_load(&n_inits) == 0)
         r = NVML_ERROR_UNINITIALIZED;
-    else if (atomic_fetch_sub(&n_inits, 1) == 1)
+    if (r == NVML_SUCCESS && atomic_fetch_sub(&n_inits, 1) == 1) {
         event_shutdown();
+        migdevice_shutdown();
+    }
     pthread_mutex_unlock(&init_lock);
     return r;
 }
@@ -159,8 +166,16 @@ const char *nvmlErrorString(nvmlReturn_t result)
     return word_error_sentence((uint32_t)result);
 }
 
+/* One line for each call, so that what a program asks of a driver can be counted. */
+static void trace(const char *call)
+{
+    if (trace_fd >= 0)
+        dprintf(trace_fd, "%s\n", call);
+}
+
 static nvmlReturn_t meet(const char *call, int gpu)
 {
+    trace(call);
     if (atomic_load(&n_inits) == 0)
         return NVML_ERROR_UNINITIALIZED;
     if (symbols_is_too_new(call, driver_branch(file.state)))
@@ -185,25 +200,46 @@ static int index_of(nvmlDevice_t device)
     return -1;
 }
 
-nvmlReturn_t library_enter_device(const char *call, nvmlDevice_t device, struct view *ret_view)
+nvmlReturn_t library_enter_any(const char *call, nvmlDevice_t device, struct view *ret_view)
 {
     int index = index_of(device);
-    nvmlReturn_t r = meet(call, index < 0 ? MACHINE_ALL_GPUS : index);
+    unsigned gpu = 0;
+    const bool is_mig = index < 0 && migdevice_is_handle(device, &gpu);
+    struct view view = {.is_mig = is_mig};
+    nvmlReturn_t r;
 
+    if (is_mig)
+        index = (int)gpu;
+    r = meet(call, index < 0 ? MACHINE_ALL_GPUS : index);
     if (r != NVML_SUCCESS)
         return r;
     if (index < 0 || (unsigned)index >= file.state->machine.n_gpus)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (atomic_load(&file.state->gpus[index].lost))
         return NVML_ERROR_GPU_IS_LOST;
-    *ret_view = (struct view){
-        .index = (unsigned)index,
-        .file = &file,
-        .state = file.state,
-        .gpu = &file.state->machine.gpus[index],
-        .model = &file.state->machine.gpus[index].model,
-        .now = &file.state->gpus[index],
-    };
+    if (is_mig && !migdevice_describe(file.state, device, &view.mig))
+        return NVML_ERROR_INVALID_ARGUMENT;
+    view.index = (unsigned)index;
+    view.file = &file;
+    view.state = file.state;
+    view.gpu = &file.state->machine.gpus[index];
+    view.model = &view.gpu->model;
+    view.now = &file.state->gpus[index];
+    *ret_view = view;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t library_enter_device(const char *call, nvmlDevice_t device, struct view *ret_view)
+{
+    struct view view;
+    nvmlReturn_t r = library_enter_any(call, device, &view);
+
+    if (r != NVML_SUCCESS)
+        return r;
+    if (view.is_mig ? !migdevice_is_of_gpu(call)
+                    : migdevice_is_refused(call) && migdevice_count_max(view.state, view.index) > 0)
+        return NVML_ERROR_NOT_SUPPORTED;
+    *ret_view = view;
     return NVML_SUCCESS;
 }
 
@@ -212,6 +248,11 @@ nvmlDevice_t library_handle(const struct state *state, unsigned index)
     if (index >= state->machine.n_gpus || index >= MACHINE_MAX_GPUS)
         return NULL;
     return &handles[index];
+}
+
+nvmlDevice_t library_handle_at(unsigned index)
+{
+    return index < MACHINE_MAX_GPUS ? &handles[index] : NULL;
 }
 
 nvmlReturn_t library_give_text(char *to, unsigned length, const char *text)

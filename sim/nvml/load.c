@@ -47,7 +47,12 @@ unsigned long long load_energy_mj(const struct view *v)
     return up_ms * v->model->power_idle_mw / 1000;
 }
 
-static unsigned clock_mhz(const struct view *v, nvmlClockType_t type, bool highest)
+unsigned load_pcie_kbps(const struct view *v)
+{
+    return load_percent(v) * 1000;
+}
+
+unsigned load_clock_mhz(const struct view *v, nvmlClockType_t type, bool highest)
 {
     bool high = highest || is_busy(v);
 
@@ -56,7 +61,7 @@ static unsigned clock_mhz(const struct view *v, nvmlClockType_t type, bool highe
     case NVML_CLOCK_SM:
         return high ? v->model->graphics_mhz : v->model->idle_mhz;
     case NVML_CLOCK_MEM:
-        return high || !v->model->idle_p8 ? v->model->memory_mhz : 405;
+        return high || !v->model->idle_p8 ? v->model->memory_mhz : LOAD_IDLE_MEMORY_MHZ;
     case NVML_CLOCK_VIDEO:
         return high ? v->model->video_mhz : v->model->video_mhz / 2;
     default:
@@ -71,7 +76,8 @@ static unsigned clock_mhz(const struct view *v, nvmlClockType_t type, bool highe
     GIVE(nvmlDeviceGetPowerManagementLimit, unsigned, true, v.model->power_limit_mw)             \
     GIVE(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, true, v.model->power_limit_mw)      \
     GIVE(nvmlDeviceGetEnforcedPowerLimit, unsigned, true, v.model->power_limit_mw)               \
-    GIVE(nvmlDeviceGetFanSpeed, unsigned, v.model->fans > 0, 30)                                 \
+    GIVE(nvmlDeviceGetAdaptiveClockInfoStatus, unsigned, true,                                   \
+         NVML_ADAPTIVE_CLOCKING_INFO_STATUS_ENABLED)                                             \
     GIVE(nvmlDeviceGetPerformanceState, nvmlPstates_t, true, performance_state(&v))              \
     GIVE(nvmlDeviceGetPowerState, nvmlPstates_t, true, performance_state(&v))                    \
     GIVE(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, true, clock_reasons(&v))    \
@@ -106,18 +112,26 @@ static unsigned clock_reasons(const struct view *v)
     }
 VALUES(GIVE_VALUE)
 
-/* The first version counts the driver's own memory as used; the second reports it separately. */
+static uint64_t used_bytes(const struct view *v)
+{
+    return v->is_mig ? state_instance_used_bytes(v->state, v->index, v->mig.instance.id,
+                                                 v->mig.profile->mem_bytes)
+                     : state_used_bytes(v->state, v->index);
+}
+
+/* The memory of a MIG device is its GPU instance's, which others in it share.
+ * The first version counts the driver's own memory as used; the second reports it separately. */
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory)
 {
     struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+    nvmlReturn_t r = library_enter_any(__func__, device, &v);
 
     if (r)
         return r;
     if (!memory)
         return NVML_ERROR_INVALID_ARGUMENT;
-    memory->total = v.model->memory_bytes;
-    memory->used = v.model->reserved_bytes + state_used_bytes(v.state, v.index);
+    memory->total = v.is_mig ? v.mig.profile->mem_bytes : v.model->memory_bytes;
+    memory->used = (v.is_mig ? 0 : v.model->reserved_bytes) + used_bytes(&v);
     memory->free = memory->total - memory->used;
     return NVML_SUCCESS;
 }
@@ -125,7 +139,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory)
 nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory)
 {
     struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+    nvmlReturn_t r = library_enter_any(__func__, device, &v);
 
     if (r)
         return r;
@@ -133,9 +147,9 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
         return NVML_ERROR_INVALID_ARGUMENT;
     if (memory->version != NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2))
         return NVML_ERROR_FUNCTION_NOT_FOUND; /* not the mismatch that other structs return */
-    memory->total = v.model->memory_bytes;
-    memory->reserved = v.model->reserved_bytes;
-    memory->used = state_used_bytes(v.state, v.index);
+    memory->total = v.is_mig ? v.mig.profile->mem_bytes : v.model->memory_bytes;
+    memory->reserved = v.is_mig ? 0 : v.model->reserved_bytes;
+    memory->used = used_bytes(&v);
     memory->free = memory->total - memory->reserved - memory->used;
     return NVML_SUCCESS;
 }
@@ -143,7 +157,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
 nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, nvmlBAR1Memory_t *bar1Memory)
 {
     struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+    nvmlReturn_t r = library_enter_any(__func__, device, &v);
 
     if (r)
         return r;
@@ -211,26 +225,39 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
     }
 ENGINES(GIVE_ENGINE)
 
-static bool sample(const struct view *v, nvmlSamplingType_t type, unsigned *ret_value)
+/* A Hopper GPU keeps no samples of clocks (an H200 under 580). */
+static nvmlReturn_t sample(const struct view *v, nvmlSamplingType_t type, unsigned *ret_value)
 {
+    const bool has_clocks = v->model->architecture < GPU_ARCHITECTURE_HOPPER;
+
+    *ret_value = 0;
     switch (type) {
     case NVML_TOTAL_POWER_SAMPLES:
         *ret_value = load_power_mw(v);
-        return true;
+        return NVML_SUCCESS;
     case NVML_GPU_UTILIZATION_SAMPLES:
         *ret_value = load_percent(v);
-        return true;
+        return NVML_SUCCESS;
     case NVML_MEMORY_UTILIZATION_SAMPLES:
         *ret_value = atomic_load(&v->now->utilization_memory);
-        return true;
+        return NVML_SUCCESS;
+    case NVML_ENC_UTILIZATION_SAMPLES:
+        *ret_value = atomic_load(&v->now->utilization_encoder);
+        return NVML_SUCCESS;
+    case NVML_DEC_UTILIZATION_SAMPLES:
+        *ret_value = atomic_load(&v->now->utilization_decoder);
+        return NVML_SUCCESS;
+    case NVML_JPG_UTILIZATION_SAMPLES:
+    case NVML_OFA_UTILIZATION_SAMPLES:
+        return NVML_SUCCESS;
     case NVML_PROCESSOR_CLK_SAMPLES:
-        *ret_value = clock_mhz(v, NVML_CLOCK_SM, false);
-        return true;
+        *ret_value = load_clock_mhz(v, NVML_CLOCK_SM, false);
+        return has_clocks ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;
     case NVML_MEMORY_CLK_SAMPLES:
-        *ret_value = clock_mhz(v, NVML_CLOCK_MEM, false);
-        return true;
+        *ret_value = load_clock_mhz(v, NVML_CLOCK_MEM, false);
+        return has_clocks ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;
     default:
-        return false;
+        return NVML_ERROR_INVALID_ARGUMENT;
     }
 }
 
@@ -248,8 +275,9 @@ nvmlReturn_t nvmlDeviceGetSamples(nvmlDevice_t device, nvmlSamplingType_t type,
         return r;
     if (!sampleValType || !sampleCount)
         return NVML_ERROR_INVALID_ARGUMENT;
-    if (!sample(&v, type, &value))
-        return NVML_ERROR_NOT_SUPPORTED;
+    r = sample(&v, type, &value);
+    if (r)
+        return r;
     *sampleValType = NVML_VALUE_TYPE_UNSIGNED_INT;
     if (samples) {
         if (*sampleCount == 0)
@@ -260,80 +288,6 @@ nvmlReturn_t nvmlDeviceGetSamples(nvmlDevice_t device, nvmlSamplingType_t type,
         samples[0].sampleValue.uiVal = value;
     }
     *sampleCount = 1;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensors_t sensorType,
-                                      unsigned int *temp)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
-
-    if (r)
-        return r;
-    if (!temp || sensorType != NVML_TEMPERATURE_GPU)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    *temp = load_celsius(&v);
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_t *temperature)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
-
-    if (r)
-        return r;
-    if (!temperature)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    if (temperature->version != NVML_STRUCT_VERSION_OF(nvmlTemperature_v1_t, 1))
-        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    if (temperature->sensorType != NVML_TEMPERATURE_GPU)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    temperature->temperature = (int)load_celsius(&v);
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t device,
-                                               nvmlTemperatureThresholds_t thresholdType,
-                                               unsigned int *temp)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
-    unsigned value = 0;
-
-    if (r)
-        return r;
-    if (!temp || thresholdType > NVML_TEMPERATURE_THRESHOLD_GPS_CURR)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    if (thresholdType == NVML_TEMPERATURE_THRESHOLD_SHUTDOWN)
-        value = v.model->shutdown_celsius;
-    else if (thresholdType == NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
-        value = v.model->slowdown_celsius;
-    else if (thresholdType == NVML_TEMPERATURE_THRESHOLD_MEM_MAX)
-        value = v.model->memory_max_celsius;
-    else if (thresholdType == NVML_TEMPERATURE_THRESHOLD_GPU_MAX)
-        value = v.model->max_celsius;
-    if (!value)
-        return NVML_ERROR_NOT_SUPPORTED;
-    *temp = value;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetFanSpeed_v2(nvmlDevice_t device, unsigned int fan, unsigned int *speed)
-{
-    struct view v;
-    nvmlReturn_t r = library_enter_device(__func__, device, &v);
-
-    if (r)
-        return r;
-    if (!speed)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    if (!v.model->fans)
-        return NVML_ERROR_NOT_SUPPORTED;
-    if (fan >= v.model->fans)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    *speed = 30;
     return NVML_SUCCESS;
 }
 
@@ -353,55 +307,69 @@ nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device,
     return NVML_SUCCESS;
 }
 
+/* Of the video engines only the current clock is known, and the memory has no customer maximum
+ * (an H200 under 580). */
 static nvmlReturn_t give_clock(const char *call, nvmlDevice_t device, nvmlClockType_t type,
-                               bool highest, unsigned *clock)
+                               nvmlClockId_t id, unsigned *clock)
 {
     struct view v;
     nvmlReturn_t r = library_enter_device(call, device, &v);
 
     if (r)
         return r;
-    if (!clock)
+    if (!clock || type > NVML_CLOCK_VIDEO || id > NVML_CLOCK_ID_CUSTOMER_BOOST_MAX)
         return NVML_ERROR_INVALID_ARGUMENT;
-    if (type > NVML_CLOCK_VIDEO)
+    if ((type == NVML_CLOCK_VIDEO && id != NVML_CLOCK_ID_CURRENT) ||
+        (type == NVML_CLOCK_MEM && id == NVML_CLOCK_ID_CUSTOMER_BOOST_MAX))
         return NVML_ERROR_NOT_SUPPORTED;
-    *clock = clock_mhz(&v, type, highest);
+    *clock = load_clock_mhz(&v, type, id != NVML_CLOCK_ID_CURRENT);
     return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *clock)
 {
-    return give_clock(__func__, device, type, false, clock);
+    nvmlReturn_t r = give_clock(__func__, device, type, NVML_CLOCK_ID_CURRENT, clock);
+
+    /* Alone among these functions. */
+    return r == NVML_ERROR_INVALID_ARGUMENT && clock ? NVML_ERROR_NOT_SUPPORTED : r;
 }
 
 nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type,
                                        unsigned int *clock)
 {
-    return give_clock(__func__, device, type, true, clock);
+    struct view v;
+    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+
+    if (r)
+        return r;
+    if (!clock || type > NVML_CLOCK_VIDEO)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *clock = load_clock_mhz(&v, type, true);
+    return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetApplicationsClock(nvmlDevice_t device, nvmlClockType_t clockType,
                                             unsigned int *clockMHz)
 {
-    return give_clock(__func__, device, clockType, true, clockMHz);
+    return give_clock(__func__, device, clockType, NVML_CLOCK_ID_APP_CLOCK_TARGET, clockMHz);
 }
 
 nvmlReturn_t nvmlDeviceGetDefaultApplicationsClock(nvmlDevice_t device, nvmlClockType_t clockType,
                                                    unsigned int *clockMHz)
 {
-    return give_clock(__func__, device, clockType, true, clockMHz);
+    return give_clock(__func__, device, clockType, NVML_CLOCK_ID_APP_CLOCK_DEFAULT, clockMHz);
 }
 
 nvmlReturn_t nvmlDeviceGetMaxCustomerBoostClock(nvmlDevice_t device, nvmlClockType_t clockType,
                                                 unsigned int *clockMHz)
 {
-    return give_clock(__func__, device, clockType, true, clockMHz);
+    return give_clock(__func__, device, clockType, NVML_CLOCK_ID_CUSTOMER_BOOST_MAX, clockMHz);
 }
 
 nvmlReturn_t nvmlDeviceGetClock(nvmlDevice_t device, nvmlClockType_t clockType,
                                 nvmlClockId_t clockId, unsigned int *clockMHz)
 {
-    return give_clock(__func__, device, clockType, clockId != NVML_CLOCK_ID_CURRENT, clockMHz);
+    return give_clock(__func__, device, clockType, clockId, clockMHz);
 }
 
 static nvmlReturn_t give_clocks(const unsigned *clocks, unsigned n, unsigned *count, unsigned *to)
@@ -438,7 +406,7 @@ nvmlReturn_t nvmlDeviceGetSupportedGraphicsClocks(nvmlDevice_t device, unsigned 
 
     if (r)
         return r;
-    if (!count)
+    if (!count || !memoryClockMHz)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (memoryClockMHz != v.model->memory_mhz)
         return NVML_ERROR_NOT_FOUND;
@@ -455,9 +423,42 @@ nvmlReturn_t nvmlDeviceGetViolationStatus(nvmlDevice_t device, nvmlPerfPolicyTyp
 
     if (r)
         return r;
-    if (!violTime || perfPolicyType > NVML_PERF_POLICY_TOTAL_BASE_CLOCKS)
+    if (!violTime || perfPolicyType > NVML_PERF_POLICY_TOTAL_BASE_CLOCKS ||
+        (perfPolicyType > NVML_PERF_POLICY_RELIABILITY &&
+         perfPolicyType < NVML_PERF_POLICY_TOTAL_APP_CLOCKS))
         return NVML_ERROR_INVALID_ARGUMENT;
     violTime->referenceTime = library_now_us();
     violTime->violationTime = 0;
+    return NVML_SUCCESS;
+}
+
+/* Of any codec, also where there is no encoder: an H200 under 580 says 100, and supports no AV1. */
+nvmlReturn_t nvmlDeviceGetEncoderCapacity(nvmlDevice_t device, nvmlEncoderType_t encoderQueryType,
+                                          unsigned int *encoderCapacity)
+{
+    struct view v;
+    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+
+    if (r)
+        return r;
+    if (!encoderCapacity || encoderQueryType > NVML_ENCODER_QUERY_AV1)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (encoderQueryType == NVML_ENCODER_QUERY_AV1 && v.model->architecture != GPU_ARCHITECTURE_ADA)
+        return NVML_ERROR_NOT_SUPPORTED;
+    *encoderCapacity = 100;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetEncoderStats(nvmlDevice_t device, unsigned int *sessionCount,
+                                       unsigned int *averageFps, unsigned int *averageLatency)
+{
+    struct view v;
+    nvmlReturn_t r = library_enter_device(__func__, device, &v);
+
+    if (r)
+        return r;
+    if (!sessionCount || !averageFps || !averageLatency)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *sessionCount = *averageFps = *averageLatency = 0;
     return NVML_SUCCESS;
 }

@@ -16,6 +16,8 @@ static const struct yamlmap_choice fault_kinds[] = {
     {"back", FAULT_BACK},
     {"error", FAULT_ERROR},
     {"missing", FAULT_MISSING},
+    {"death", FAULT_DEATH},
+    {"resetRefused", FAULT_RESET_REFUSED},
     {NULL, 0},
 };
 
@@ -63,6 +65,7 @@ static void read_fault_value(struct machine_reader *r, const struct yaml *fault_
         yamlmap_read_number(r->problems, &xid, node, path, &f->code);
         return;
     case FAULT_HANG:
+    case FAULT_DEATH:
     case FAULT_MISSING:
         read_call(r, node, path, f->call, sizeof(f->call));
         if (f->kind == FAULT_MISSING && node->text && str_equal(node->text, "all"))
@@ -73,6 +76,11 @@ static void read_fault_value(struct machine_reader *r, const struct yaml *fault_
         if (!yaml_as_bool(node, &yes) || !yes)
             refuse(r->problems, node->at, path, "expected true");
         return;
+    case FAULT_RESET_REFUSED:
+        if (!yaml_as_bool(node, &yes))
+            refuse(r->problems, node->at, path, "expected true or false");
+        f->code = yes;
+        return;
     case FAULT_ERROR:
         if (!node->text || !word_error(node->text, &f->code))
             refuse(r->problems, node->at, path, "expected an NVML error such as GPU_IS_LOST");
@@ -82,15 +90,42 @@ static void read_fault_value(struct machine_reader *r, const struct yaml *fault_
     }
 }
 
+/* Keys that belong to some kinds of fault only. */
+static void read_details(struct machine_reader *r, const struct yaml *node, const char *path,
+                         struct machine_fault *f)
+{
+    static const struct yamlmap_field id = {.kind = YAMLMAP_NUMBER, .max = 14};
+    static const struct yamlmap_field nth = {.kind = YAMLMAP_NUMBER, .min = 1, .max = 1000000};
+    const struct yaml *gi = yaml_get(node, "gi"), *ci = yaml_get(node, "ci");
+    const struct yaml *count = yaml_get(node, "nth"), *call = yaml_get(node, "call");
+
+    if (gi)
+        yamlmap_read_number(r->problems, &id, gi, path, &f->gpu_instance);
+    if (ci)
+        yamlmap_read_number(r->problems, &id, ci, path, &f->compute_instance);
+    if (count)
+        yamlmap_read_number(r->problems, &nth, count, path, &f->nth);
+    if ((gi || ci) && f->kind != FAULT_XID)
+        refuse(r->problems, (gi ? gi : ci)->key_at, path, "'gi' and 'ci' belong to 'xid' only");
+    else if (ci && !gi)
+        refuse(r->problems, ci->key_at, path, "'ci' needs 'gi', its GPU instance");
+    if (count && f->kind != FAULT_HANG && f->kind != FAULT_ERROR && f->kind != FAULT_DEATH)
+        refuse(r->problems, count->key_at, path, "'nth' belongs to 'hang', 'error' and 'death'");
+    if (call && f->kind != FAULT_ERROR)
+        refuse(r->problems, call->key_at, path, "'call' belongs to 'error' only");
+}
+
 static void read_fault(void *context, const struct yaml *node, const char *path)
 {
     struct machine_reader *r = context;
-    static const char *const known[] = {"at",   "gpu",   "call",    "xid", "hang",
-                                        "lost", "error", "missing", "back"};
+    static const char *const known[] = {"at",           "gpu",   "call",    "xid",  "hang",
+                                        "lost",         "error", "missing", "back", "death",
+                                        "resetRefused", "gi",    "ci",      "nth"};
     struct machine_fault *f = &r->machine->faults[r->machine->n_faults];
     const struct yaml *at = yaml_get(node, "at"), *value = NULL;
     char where[YAMLMAP_PATH];
 
+    f->gpu_instance = f->compute_instance = MACHINE_NO_INSTANCE;
     if (!yamlmap_check_kind(r->problems, node, YAML_MAP, path))
         return;
     yamlmap_check_keys(r->problems, node, path, known, ARRAY_SIZE(known));
@@ -112,14 +147,17 @@ static void read_fault(void *context, const struct yaml *node, const char *path)
     }
     if (!value)
         refuse(r->problems, node->at, path,
-               "expected one of xid, hang, lost, back, error, missing");
-    else if (yaml_get(node, "call") && f->kind != FAULT_ERROR)
-        refuse(r->problems, yaml_get(node, "call")->key_at, path, "'call' belongs to 'error' only");
+               "expected one of xid, hang, lost, back, error, missing, death, resetRefused");
+    else
+        read_details(r, node, path, f);
     r->machine->n_faults++;
 }
 
-static const struct yamlmap_choice process_kinds[] = {
-    {"compute", PROCESS_COMPUTE}, {"graphics", PROCESS_GRAPHICS}, {"mps", PROCESS_MPS}, {NULL, 0}};
+static const struct yamlmap_choice process_kinds[] = {{"compute", PROCESS_COMPUTE},
+                                                      {"graphics", PROCESS_GRAPHICS},
+                                                      {"mps", PROCESS_MPS},
+                                                      {"client", PROCESS_CLIENT},
+                                                      {NULL, 0}};
 
 static const struct yamlmap_field process_fields[] = {
     {"gpu", YAMLMAP_NUMBER_AT(machine_process, gpu, 0, MACHINE_MAX_GPUS - 1), .required = true},
@@ -127,6 +165,8 @@ static const struct yamlmap_field process_fields[] = {
     {"memory", .kind = YAMLMAP_SIZE, YAMLMAP_AT(machine_process, memory_bytes), .required = true},
     {"name", YAMLMAP_TEXT_AT(machine_process, name)},
     {"kind", .kind = YAMLMAP_CHOICE, YAMLMAP_AT(machine_process, kind), .choices = process_kinds},
+    {"gi", YAMLMAP_NUMBER_AT(machine_process, gpu_instance, 0, 14)},
+    {"ci", YAMLMAP_NUMBER_AT(machine_process, compute_instance, 0, MIG_INSTANCES_MAX - 1)},
     {NULL},
 };
 
@@ -135,6 +175,7 @@ static void read_process(void *context, const struct yaml *node, const char *pat
     struct machine_reader *r = context;
     struct machine_process *p = &r->machine->processes[r->machine->n_processes++];
 
+    p->gpu_instance = p->compute_instance = MACHINE_NO_INSTANCE;
     yamlmap_read(r->problems, process_fields, node, path, p);
     if (p->gpu >= r->machine->n_gpus)
         refuse(r->problems, node->at, path, "there is no GPU %u", p->gpu);

@@ -185,10 +185,12 @@ static void place_gpus(struct machine *m, uint32_t n_gpus, const struct gpu_mode
     }
 }
 
+/* The last branch with Volta, and the release of which it is recorded what each function returns
+ * (tests/conformance/recordings). */
 static void use_nominal_driver(struct machine *m)
 {
-    (void)str_copy(m->driver, sizeof(m->driver), "570.172.08");
-    m->cuda = 12080;
+    (void)str_copy(m->driver, sizeof(m->driver), "580.159.04");
+    m->cuda = 13000;
 }
 
 void machine_read_catalog(struct machine_reader *r, const struct catalog_machine *found)
@@ -276,8 +278,8 @@ static void read_gpus_and_wiring(struct machine_reader *r, const struct yaml *ro
 
 void machine_read(struct machine_reader *r, const struct yaml *root)
 {
-    static const char *const known[] = {"machine", "type",   "driver", "model",    "nodes",
-                                        "gpus",    "nvlink", "faults", "processes"};
+    static const char *const known[] = {"machine", "type",   "driver", "model",  "nodes",
+                                        "gpus",    "nvlink", "mig",    "faults", "processes"};
     static const struct yamlmap_field name = {YAMLMAP_TEXT_AT(machine, name)};
     const struct instance_type *type;
     const struct yaml *node;
@@ -295,6 +297,8 @@ void machine_read(struct machine_reader *r, const struct yaml *root)
     if ((node = yaml_get(root, "nodes")))
         yamlmap_read_list(r->problems, node, "nodes", MACHINE_MAX_NODES, read_node, r);
     read_gpus_and_wiring(r, root, type);
+    if ((node = yaml_get(root, "mig")))
+        machine_read_mig(r, node);
     if ((node = yaml_get(root, "faults")))
         machine_read_faults(r, node);
     if ((node = yaml_get(root, "processes")))

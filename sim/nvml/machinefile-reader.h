@@ -42,6 +42,7 @@ void machine_read_catalog(struct machine_reader *reader, const struct catalog_ma
 void machine_read_wiring(struct machine_reader *reader, const struct yaml *node);
 void machine_read_faults(struct machine_reader *reader, const struct yaml *list);
 void machine_read_processes(struct machine_reader *reader, const struct yaml *list);
+void machine_read_mig(struct machine_reader *reader, const struct yaml *list);
 
 /* The NVLinks of an instance type, with nominal ends. */
 void machine_wire(struct machine *machine, const struct instance_type *type);

@@ -34,6 +34,8 @@ enum {
     MACHINE_ALL_GPUS = -1, /* where a fault names a GPU */
 };
 
+#define MACHINE_NO_INSTANCE UINT32_MAX /* on the whole GPU, or the whole GPU instance */
+
 enum link_end { LINK_NONE, LINK_GPU, LINK_SWITCH };
 
 struct link {
@@ -50,27 +52,40 @@ struct machine_gpu {
     int32_t bridge; /* GPUs with the same number are on one PCIe switch; -1 = on none */
     uint32_t minor, pad[2];
     struct link links[MACHINE_MAX_LINKS];
+    struct mig_layout mig; /* how it is partitioned at first */
 };
 
 struct machine_node {
     uint64_t cpus[MACHINE_MAX_CPUS / 64];
 };
 
-enum fault_kind { FAULT_XID, FAULT_HANG, FAULT_LOST, FAULT_BACK, FAULT_ERROR, FAULT_MISSING };
+enum fault_kind {
+    FAULT_XID,
+    FAULT_HANG,
+    FAULT_LOST,
+    FAULT_BACK,
+    FAULT_ERROR,
+    FAULT_MISSING,
+    FAULT_DEATH,         /* the calling process is killed */
+    FAULT_RESET_REFUSED, /* code: 1, or 0 for its end */
+};
 
 struct machine_fault {
     uint64_t after_ns; /* since the machine was started */
     uint32_t kind;     /* enum fault_kind */
     int32_t gpu;       /* or MACHINE_ALL_GPUS */
     uint32_t code;     /* XID: its number; ERROR: an nvmlReturn_t */
-    uint32_t pad;
-    char call[MACHINE_NAME]; /* HANG, ERROR, MISSING: the NVML function; "" = every one */
+    uint32_t nth;      /* HANG, ERROR, DEATH: only this call, from 1; 0 = each */
+    uint32_t gpu_instance, compute_instance; /* XID: or MACHINE_NO_INSTANCE */
+    char call[MACHINE_NAME]; /* HANG, ERROR, MISSING, DEATH: the NVML function; "" = every one */
 };
 
-enum process_kind { PROCESS_COMPUTE, PROCESS_GRAPHICS, PROCESS_MPS };
+/* A client has the GPU open and computes nothing: a monitoring agent. NVML does not list it. */
+enum process_kind { PROCESS_COMPUTE, PROCESS_GRAPHICS, PROCESS_MPS, PROCESS_CLIENT };
 
 struct machine_process {
     uint32_t gpu, kind, pid, pad;
+    uint32_t gpu_instance, compute_instance; /* or MACHINE_NO_INSTANCE */
     uint64_t memory_bytes;
     char name[MACHINE_NAME];
 };
@@ -87,10 +102,10 @@ struct machine {
     struct machine_process processes[MACHINE_MAX_PROCESSES];
 };
 
-static_assert(sizeof(struct machine_gpu) == 544, "shared layout");
-static_assert(sizeof(struct machine_fault) == 88, "shared layout");
-static_assert(sizeof(struct machine_process) == 88, "shared layout");
-static_assert(sizeof(struct machine) == 18488, "shared layout");
+static_assert(sizeof(struct machine_gpu) == 7464, "shared layout");
+static_assert(sizeof(struct machine_fault) == 96, "shared layout");
+static_assert(sizeof(struct machine_process) == 96, "shared layout");
+static_assert(sizeof(struct machine) == 129976, "shared layout");
 
 /*
  * Finds the machine given by GPUSLICE_MACHINE or on a command line: a path (it has a '/' or ends in

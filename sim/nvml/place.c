@@ -117,7 +117,9 @@ nvmlReturn_t nvmlDeviceGetTopologyNearestGpus(nvmlDevice_t device, nvmlGpuTopolo
 
     if (r)
         return r;
-    if (!count || (*count && !deviceArray))
+    /* Boards with several GPUs, which alone have neighbours on the same board, are gone. */
+    if (!count || (*count && !deviceArray) || level <= NVML_TOPOLOGY_INTERNAL ||
+        level > NVML_TOPOLOGY_SYSTEM || level % 10)
         return NVML_ERROR_INVALID_ARGUMENT;
     for (unsigned i = 0; i < v.state->machine.n_gpus; i++) {
         if (i == v.index || ancestor(v.gpu, &v.state->machine.gpus[i]) != level)
@@ -223,6 +225,8 @@ nvmlReturn_t nvmlDeviceGetNvLinkCapability(nvmlDevice_t device, unsigned int lin
     const struct link *l;
     nvmlReturn_t r = enter_link(__func__, device, link, capResult, &v, &l);
 
+    if (r == NVML_ERROR_NOT_SUPPORTED && link >= NVML_NVLINK_MAX_LINKS)
+        return NVML_ERROR_INVALID_ARGUMENT; /* alone among these functions */
     if (r)
         return r;
     if (capability > NVML_NVLINK_CAP_VALID)

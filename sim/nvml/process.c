@@ -7,13 +7,14 @@
 /* Buffer size requested for samples of processes, even if there are none. */
 enum { SAMPLES = 72 };
 
-#define NO_INSTANCE 0xffffffffu /* not on a MIG device */
-
 static bool is_on(const struct view *v, const struct state_process *p, unsigned kind,
                   unsigned *ret_pid)
 {
     *ret_pid = atomic_load(&p->pid);
-    return *ret_pid && p->gpu == v->index && p->kind == kind;
+    if (!*ret_pid || p->gpu != v->index || p->kind != kind)
+        return false;
+    return !v->is_mig ||
+           (p->gpu_instance == v->mig.instance.id && p->compute_instance == v->mig.compute.id);
 }
 
 static unsigned count_processes(const struct view *v, unsigned kind)
@@ -29,10 +30,10 @@ static unsigned count_processes(const struct view *v, unsigned kind)
 static nvmlReturn_t give_processes(const char *call, nvmlDevice_t device, unsigned kind,
                                    unsigned *count, void *infos,
                                    void (*put)(void *infos, unsigned n, unsigned pid,
-                                               uint64_t memory_bytes))
+                                               const struct state_process *p))
 {
     struct view v;
-    nvmlReturn_t r = library_enter_device(call, device, &v);
+    nvmlReturn_t r = library_enter_any(call, device, &v);
     unsigned room, n = 0, pid;
 
     if (r)
@@ -49,21 +50,21 @@ static nvmlReturn_t give_processes(const char *call, nvmlDevice_t device, unsign
         const struct state_process *p = &v.state->processes[i];
 
         if (is_on(&v, p, kind, &pid))
-            put(infos, n++, pid, p->memory_bytes);
+            put(infos, n++, pid, p);
     }
     *count = n;
     return NVML_SUCCESS;
 }
 
-static void put_v1(void *infos, unsigned n, unsigned pid, uint64_t memory_bytes)
+static void put_v1(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
-    ((nvmlProcessInfo_v1_t *)infos)[n] = (nvmlProcessInfo_v1_t){pid, memory_bytes};
+    ((nvmlProcessInfo_v1_t *)infos)[n] = (nvmlProcessInfo_v1_t){pid, p->memory_bytes};
 }
 
-static void put_v2(void *infos, unsigned n, unsigned pid, uint64_t memory_bytes)
+static void put_v2(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
     ((nvmlProcessInfo_v2_t *)infos)[n] =
-        (nvmlProcessInfo_v2_t){pid, memory_bytes, NO_INSTANCE, NO_INSTANCE};
+        (nvmlProcessInfo_v2_t){pid, p->memory_bytes, p->gpu_instance, p->compute_instance};
 }
 
 #define LISTS(GIVE)                                                                                \
@@ -84,10 +85,10 @@ static void put_v2(void *infos, unsigned n, unsigned pid, uint64_t memory_bytes)
     }
 LISTS(GIVE_LIST)
 
-static void put_detail(void *infos, unsigned n, unsigned pid, uint64_t memory_bytes)
+static void put_detail(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
     ((nvmlProcessDetail_v1_t *)infos)[n] =
-        (nvmlProcessDetail_v1_t){pid, memory_bytes, NO_INSTANCE, NO_INSTANCE, 0};
+        (nvmlProcessDetail_v1_t){pid, p->memory_bytes, p->gpu_instance, p->compute_instance, 0};
 }
 
 nvmlReturn_t nvmlDeviceGetRunningProcessDetailList(nvmlDevice_t device,
@@ -120,7 +121,7 @@ nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device,
     if (!processSamplesCount)
         return NVML_ERROR_INVALID_ARGUMENT;
     n = count_processes(&v, PROCESS_COMPUTE);
-    if (!utilization || *processSamplesCount < n) {
+    if (!utilization || !*processSamplesCount || *processSamplesCount < n) {
         *processSamplesCount = n > SAMPLES ? n : SAMPLES;
         return NVML_ERROR_INSUFFICIENT_SIZE;
     }
@@ -155,12 +156,12 @@ nvmlReturn_t nvmlDeviceGetProcessesUtilizationInfo(nvmlDevice_t device,
     if (list->version != NVML_STRUCT_VERSION_OF(nvmlProcessesUtilizationInfo_v1_t, 1))
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     n = count_processes(&v, PROCESS_COMPUTE);
-    if (n == 0)
-        return NVML_ERROR_NOT_FOUND;
-    if (!list->procUtilArray || list->processSamplesCount < n) {
-        list->processSamplesCount = n;
+    if (!list->procUtilArray || !list->processSamplesCount || list->processSamplesCount < n) {
+        list->processSamplesCount = n > SAMPLES ? n : SAMPLES;
         return NVML_ERROR_INSUFFICIENT_SIZE;
     }
+    if (n == 0)
+        return NVML_ERROR_NOT_FOUND;
     for (unsigned i = 0; i < STATE_MAX_PROCESSES && given < list->processSamplesCount; i++) {
         const struct state_process *p = &v.state->processes[i];
 

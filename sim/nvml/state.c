@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -19,9 +20,9 @@
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
 
-static_assert(sizeof(struct state_gpu) == 96, "shared layout");
-static_assert(sizeof(struct state_process) == 88, "shared layout");
-static_assert(sizeof(struct state_rule) == 80, "shared layout");
+static_assert(sizeof(struct state_gpu) == 104, "shared layout");
+static_assert(sizeof(struct state_process) == 96, "shared layout");
+static_assert(sizeof(struct state_rule) == 88, "shared layout");
 static_assert(sizeof(struct state_event) == 32, "shared layout");
 static_assert(sizeof(struct state) % 8 == 0, "shared layout");
 static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "words must stand alone");
@@ -29,23 +30,23 @@ static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "words m
 /* flock excludes other opens of the file; this excludes other threads of this process. */
 static pthread_mutex_t writers = PTHREAD_MUTEX_INITIALIZER;
 
-static void lock(struct state_file *file)
+void state_lock(struct state_file *file)
 {
     pthread_mutex_lock(&writers);
     while (flock(file->fd, LOCK_EX) < 0 && errno == EINTR)
         ;
 }
 
-static void unlock(struct state_file *file)
-{
-    flock(file->fd, LOCK_UN);
-    pthread_mutex_unlock(&writers);
-}
-
 static void futex_wake(atomic_uint *word)
 {
     atomic_fetch_add(word, 1);
     syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+void state_unlock(struct state_file *file)
+{
+    flock(file->fd, LOCK_UN);
+    pthread_mutex_unlock(&writers);
 }
 
 static void futex_wait(atomic_uint *word, unsigned seen, uint64_t timeout_ns)
@@ -159,15 +160,41 @@ static void fill(struct state *s, const struct machine *machine, uint64_t key)
 
         to->gpu = from->gpu;
         to->kind = from->kind;
+        to->gpu_instance = from->gpu_instance;
+        to->compute_instance = from->compute_instance;
         to->memory_bytes = from->memory_bytes;
         memcpy(to->name, from->name, sizeof(to->name));
         atomic_store(&to->pid, from->pid);
     }
+    for (unsigned i = 0; i < machine->n_gpus; i++)
+        migwords_fill(&s->mig[i], &machine->gpus[i].mig);
     set_next_fault(s);
     atomic_store(&s->events_changed, events + 1); /* earlier waiters must not keep sleeping */
     atomic_store(&s->rules_changed, rules + 1);
     s->magic = STATE_MAGIC;
     atomic_store(&s->ready, 1);
+}
+
+static bool is_sound_profile(const struct mig_board *board, const struct mig_profile *p)
+{
+    if (p->name[sizeof(p->name) - 1] || p->slots == 0 || board->n_slots % p->slots ||
+        board->n_slots / p->slots > MIG_INSTANCES_MAX || p->shape.gi_slices == 0 ||
+        p->shape.gi_slices > MIG_INSTANCES_MAX || p->n_computes > MIG_CI_PROFILES_MAX)
+        return false;
+    for (uint32_t i = 0; i < p->n_computes; i++)
+        if (p->computes[i].slices == 0 || p->computes[i].slices > p->shape.gi_slices)
+            return false;
+    return true;
+}
+
+static bool is_sound_board(const struct mig_board *board)
+{
+    if (board->n_slots > MIG_SLOTS_MAX || board->n_profiles > MIG_GI_PROFILES_MAX)
+        return false;
+    for (uint32_t i = 0; i < board->n_profiles; i++)
+        if (!is_sound_profile(board, &board->profiles[i]))
+            return false;
+    return true;
 }
 
 /* Data from outside: validates here what later code relies on. */
@@ -187,7 +214,7 @@ static bool is_sound(const struct state *s)
 
         if (gpu->model.name[sizeof(gpu->model.name) - 1] || gpu->uuid[sizeof(gpu->uuid) - 1] ||
             gpu->serial[sizeof(gpu->serial) - 1] || gpu->node >= (int32_t)m->n_nodes ||
-            gpu->model.nvlink_count > MACHINE_MAX_LINKS)
+            gpu->model.nvlink_count > MACHINE_MAX_LINKS || !is_sound_board(&gpu->model.mig))
             return false;
         for (unsigned j = 0; j < MACHINE_MAX_LINKS; j++)
             if ((gpu->links[j].end == LINK_GPU && gpu->links[j].peer >= m->n_gpus) ||
@@ -218,7 +245,7 @@ static int make(struct state_file *file, const char *machine_path, uint64_t key,
     return 0;
 }
 
-static void wake_all(struct state *s)
+void state_wake(struct state *s)
 {
     futex_wake(&s->rules_changed);
     futex_wake(&s->events_changed);
@@ -229,6 +256,14 @@ static int refuse(const struct state_file *file, struct error *err)
     return error_set(err, -EBADMSG,
                      "%s is no state of this simulator: remove it, or choose another by "
                      "GPUSLICE_SIM_STATE",
+                     file->path);
+}
+
+static int refuse_version(const struct state_file *file, struct error *err)
+{
+    return error_set(err, -EBADMSG,
+                     "%s is a state of another version of this simulator: `gpuslice-sim reset` "
+                     "starts over; GPUSLICE_SIM_STATE chooses another file",
                      file->path);
 }
 
@@ -252,7 +287,7 @@ static int map(struct state_file *file, bool fresh, struct error *err)
         ftruncate(file->fd, 0) == 0)
         st.st_size = 0;
     if (st.st_size != 0 && st.st_size != size)
-        return refuse(file, err);
+        return starts_with_magic(file->fd) ? refuse_version(file, err) : refuse(file, err);
     if (st.st_size == 0 && ftruncate(file->fd, size) < 0)
         return error_set_errno(err, -errno, "cannot make %s", file->path);
     memory = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
@@ -282,6 +317,8 @@ static int attach(struct state_file *file, const char *machine_path, bool fresh,
         return make(file, machine_path, key, problems, err);
     if (fresh && file->state->magic == STATE_MAGIC)
         return make(file, machine_path, key, problems, err);
+    if (file->state->magic == STATE_MAGIC && file->state->version != STATE_VERSION)
+        return refuse_version(file, err);
     if (!is_sound(file->state))
         return refuse(file, err);
     if (!is_of_this_boot(file->state))
@@ -309,9 +346,9 @@ static int open_file(const char *machine_path, bool fresh, struct problems *prob
     /* Found in a world-writable directory: another user's file is not trusted. */
     if (!getenv("GPUSLICE_SIM_STATE") && (fstat(file.fd, &st) < 0 || st.st_uid != geteuid()))
         return error_set(err, -EPERM, "%s belongs to somebody else", file.path);
-    lock(&file);
+    state_lock(&file);
     r = attach(&file, machine_path, fresh, problems, err);
-    unlock(&file);
+    state_unlock(&file);
     if (r < 0)
         return r;
     *ret_file = file;
@@ -331,7 +368,7 @@ int state_reset(const char *machine_path, struct problems *problems, struct erro
     int r = open_file(machine_path, true, problems, &file, err);
 
     if (r == 0)
-        wake_all(file.state);
+        state_wake(file.state);
     return r;
 }
 
@@ -353,37 +390,55 @@ bool state_is_same_file(const struct state_file *file)
            mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }
 
-static void add_event_locked(struct state *s, unsigned gpu, uint64_t type, uint64_t data)
+static uint16_t short_id(uint32_t id)
+{
+    return id == STATE_NO_INSTANCE ? UINT16_MAX : (uint16_t)id;
+}
+
+static uint32_t long_id(uint16_t id)
+{
+    return id == UINT16_MAX ? STATE_NO_INSTANCE : id;
+}
+
+static void add_event(struct state *s, const struct state_happening *happening)
 {
     uint64_t number = atomic_load(&s->n_events) + 1;
     struct state_event *event = &s->events[number % STATE_MAX_EVENTS];
 
     atomic_store(&event->number, 0);
-    event->gpu = gpu;
-    event->type = type;
-    event->data = data;
+    event->gpu = happening->gpu;
+    event->gpu_instance = short_id(happening->gpu_instance);
+    event->compute_instance = short_id(happening->compute_instance);
+    event->type = happening->type;
+    event->data = happening->data;
     atomic_store(&event->number, number);
     atomic_store(&s->n_events, number);
 }
 
-bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
-                 uint64_t *ret_data)
+void state_add_change(struct state *s, unsigned gpu)
+{
+    add_event(s, &(struct state_happening){.gpu = gpu,
+                                           .gpu_instance = STATE_NO_INSTANCE,
+                                           .compute_instance = STATE_NO_INSTANCE,
+                                           .type = nvmlEventMigConfigChange});
+}
+
+bool state_event(const struct state *state, uint64_t number, struct state_happening *ret_happening)
 {
     const struct state_event *event = &state->events[number % STATE_MAX_EVENTS];
-    uint32_t gpu;
-    uint64_t type, data;
+    struct state_happening seen;
 
     if (atomic_load(&event->number) != number)
         return false;
-    gpu = event->gpu;
-    type = event->type;
-    data = event->data;
+    seen = (struct state_happening){.gpu = event->gpu,
+                                    .gpu_instance = long_id(event->gpu_instance),
+                                    .compute_instance = long_id(event->compute_instance),
+                                    .type = event->type,
+                                    .data = event->data};
     atomic_thread_fence(memory_order_acquire);
-    if (atomic_load(&event->number) != number || gpu >= MACHINE_MAX_GPUS)
+    if (atomic_load(&event->number) != number || seen.gpu >= MACHINE_MAX_GPUS)
         return false;
-    *ret_gpu = gpu;
-    *ret_type = type;
-    *ret_data = data;
+    *ret_happening = seen;
     return true;
 }
 
@@ -394,48 +449,57 @@ uint64_t state_next_event(const struct state *state)
 
 /*
  * The driver's recovery action after an XID, according to NVIDIA's catalogue of XID errors (column
- * "immediate action"); XIDs that are the application's fault require nothing.
+ * "immediate action"); XIDs that are the application's fault require nothing. The action is the
+ * GPU's. Where the event names a MIG instance and the fault is limited to it, the rest of the GPU
+ * requires nothing: which ones are not limited, src/health/xid.c has with sources.
  */
+#define WHOLE_GPU    true
+#define ONE_INSTANCE false
+
 static const struct {
     uint32_t xid, action;
+    bool whole_gpu;
 } recovery_actions[] = {
-    {46, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* GPU stopped processing */
-    {48, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* double-bit ECC error */
-    {62, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* microcontroller halt */
-    {64, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* row remapping failed */
-    {74, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* NVLink error */
-    {79, NVML_GPU_RECOVERY_ACTION_NODE_REBOOT}, /* fallen off the bus */
-    {95, NVML_GPU_RECOVERY_ACTION_GPU_RESET},   /* uncontained memory error */
-    {109, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* context switch timeout */
-    {119, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GSP call timeout */
-    {120, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GSP error */
-    {136, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* link training failed */
-    {140, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* unrecovered ECC error */
-    {143, NVML_GPU_RECOVERY_ACTION_GPU_RESET},  /* GPU initialisation error */
+    {46, NVML_GPU_RECOVERY_ACTION_GPU_RESET, ONE_INSTANCE},  /* GPU stopped processing */
+    {48, NVML_GPU_RECOVERY_ACTION_GPU_RESET, ONE_INSTANCE},  /* double-bit ECC error */
+    {62, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},     /* microcontroller halt */
+    {64, NVML_GPU_RECOVERY_ACTION_GPU_RESET, ONE_INSTANCE},  /* row remapping failed */
+    {74, NVML_GPU_RECOVERY_ACTION_GPU_RESET, ONE_INSTANCE},  /* NVLink error */
+    {79, NVML_GPU_RECOVERY_ACTION_NODE_REBOOT, WHOLE_GPU},   /* fallen off the bus */
+    {95, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},     /* uncontained memory error */
+    {109, NVML_GPU_RECOVERY_ACTION_GPU_RESET, ONE_INSTANCE}, /* context switch timeout */
+    {119, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},    /* GSP call timeout */
+    {120, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},    /* GSP error */
+    {136, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},    /* link training failed */
+    {140, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},    /* unrecovered ECC error */
+    {143, NVML_GPU_RECOVERY_ACTION_GPU_RESET, WHOLE_GPU},    /* GPU initialisation error */
 };
 
-static uint32_t recovery_action(uint32_t xid)
+static uint32_t recovery_action(uint32_t xid, bool on_instance)
 {
     for (size_t i = 0; i < ARRAY_SIZE(recovery_actions); i++)
-        if (recovery_actions[i].xid == xid)
+        if (recovery_actions[i].xid == xid && (recovery_actions[i].whole_gpu || !on_instance))
             return recovery_actions[i].action;
     return NVML_GPU_RECOVERY_ACTION_NONE;
 }
 
-static void happen_xid(struct state *s, unsigned gpu, uint32_t xid)
+static void happen_xid(struct state *s, struct state_happening at, uint32_t xid)
 {
-    uint32_t action = recovery_action(xid);
-    struct state_gpu *g = &s->gpus[gpu];
+    uint32_t action = recovery_action(xid, at.gpu_instance != STATE_NO_INSTANCE);
+    struct state_gpu *g = &s->gpus[at.gpu];
 
     if (action != NVML_GPU_RECOVERY_ACTION_NONE)
         atomic_store(&g->recovery_action, action);
     if (xid == 48 || xid == 95 || xid == 140) {
         atomic_fetch_add(&g->ecc_errors[1][0], 1);
         atomic_fetch_add(&g->ecc_errors[1][1], 1);
-        add_event_locked(s, gpu, nvmlEventTypeDoubleBitEccError, 0);
+        at.type = nvmlEventTypeDoubleBitEccError;
+        add_event(s, &at);
     }
     atomic_fetch_add(&g->xids, 1);
-    add_event_locked(s, gpu, nvmlEventTypeXidCriticalError, xid);
+    at.type = nvmlEventTypeXidCriticalError;
+    at.data = xid;
+    add_event(s, &at);
 }
 
 static int add_rule(struct state *s, const struct machine_fault *fault)
@@ -448,6 +512,8 @@ static int add_rule(struct state *s, const struct machine_fault *fault)
         rule->kind = fault->kind;
         rule->gpu = fault->gpu;
         rule->code = fault->code;
+        rule->nth = fault->nth;
+        atomic_store(&rule->n_called, 0);
         memcpy(rule->call, fault->call, sizeof(rule->call));
         atomic_store(&rule->active, 1);
         if (atomic_load(&s->n_rules) < i + 1)
@@ -459,27 +525,41 @@ static int add_rule(struct state *s, const struct machine_fault *fault)
 
 static void happen_on(struct state *s, const struct machine_fault *fault, unsigned gpu)
 {
+    const struct state_happening at = {.gpu = gpu,
+                                       .gpu_instance = fault->gpu_instance,
+                                       .compute_instance = fault->compute_instance};
+
     switch ((enum fault_kind)fault->kind) {
     case FAULT_XID:
-        happen_xid(s, gpu, fault->code);
+        happen_xid(s, at, fault->code);
         return;
     case FAULT_LOST: /* the driver reports XID 79 when a GPU no longer responds */
-        happen_xid(s, gpu, 79);
+        happen_xid(s, at, 79);
         atomic_store(&s->gpus[gpu].lost, 1);
         return;
     case FAULT_BACK:
         atomic_store(&s->gpus[gpu].lost, 0);
         return;
+    case FAULT_RESET_REFUSED:
+        atomic_store(&s->gpus[gpu].reset_refused, fault->code);
+        return;
     case FAULT_HANG:
     case FAULT_ERROR:
     case FAULT_MISSING:
+    case FAULT_DEATH:
         return; /* rules: happen() adds them once */
     }
 }
 
+static bool is_rule(uint32_t kind)
+{
+    return kind == FAULT_HANG || kind == FAULT_ERROR || kind == FAULT_MISSING ||
+           kind == FAULT_DEATH;
+}
+
 static int happen(struct state *s, const struct machine_fault *fault)
 {
-    if (fault->kind == FAULT_HANG || fault->kind == FAULT_ERROR || fault->kind == FAULT_MISSING)
+    if (is_rule(fault->kind))
         return add_rule(s, fault);
     for (unsigned i = 0; i < s->machine.n_gpus; i++)
         if (fault->gpu == MACHINE_ALL_GPUS || fault->gpu == (int32_t)i)
@@ -491,10 +571,10 @@ int state_inject(struct state_file *file, const struct machine_fault *fault)
 {
     int r;
 
-    lock(file);
+    state_lock(file);
     r = happen(file->state, fault);
-    unlock(file);
-    wake_all(file->state);
+    state_unlock(file);
+    state_wake(file->state);
     return r;
 }
 
@@ -508,7 +588,7 @@ void state_tick(struct state_file *file)
     now = clock_now_ns();
     if (now < atomic_load(&s->next_fault_ns))
         return;
-    lock(file);
+    state_lock(file);
     for (unsigned i = 0; i < s->machine.n_faults; i++) {
         const struct machine_fault *fault = &s->machine.faults[i];
 
@@ -519,57 +599,79 @@ void state_tick(struct state_file *file)
         (void)happen(s, fault);
     }
     set_next_fault(s);
-    unlock(file);
-    wake_all(s);
+    state_unlock(file);
+    state_wake(s);
 }
 
-static const struct state_rule *find_rule(const struct state *s, const char *call, int gpu)
+static bool is_about(const struct state_rule *rule, const char *call, int gpu)
+{
+    return atomic_load_explicit(&rule->active, memory_order_acquire) &&
+           (!rule->call[0] || strncmp(rule->call, call, sizeof(rule->call)) == 0) &&
+           (rule->gpu == MACHINE_ALL_GPUS || rule->gpu == gpu);
+}
+
+/* The first rule that applies to this call; one about the nth call counts it. */
+static struct state_rule *find_rule(struct state *s, const char *call, int gpu)
 {
     unsigned n = atomic_load_explicit(&s->n_rules, memory_order_acquire);
 
     for (unsigned i = 0; i < n && i < STATE_MAX_RULES; i++) {
-        const struct state_rule *rule = &s->rules[i];
+        struct state_rule *rule = &s->rules[i];
 
-        if (!atomic_load_explicit(&rule->active, memory_order_acquire))
-            continue;
-        if (rule->call[0] && strncmp(rule->call, call, sizeof(rule->call)) != 0)
-            continue;
-        if (rule->gpu == MACHINE_ALL_GPUS || rule->gpu == gpu)
+        if (is_about(rule, call, gpu) &&
+            (!rule->nth || atomic_fetch_add(&rule->n_called, 1) + 1 == rule->nth))
             return rule;
     }
     return NULL;
 }
 
-uint32_t state_meet(struct state_file *file, const char *call, int gpu)
+/* Until the rule ends; also when it is replaced by another. */
+static void hang(struct state *s, const struct state_rule *rule, const char *call, int gpu)
 {
-    struct state *s = file->state;
-
     for (;;) {
         unsigned seen = atomic_load(&s->rules_changed);
-        const struct state_rule *rule = find_rule(s, call, gpu);
 
-        if (!rule)
-            return NVML_SUCCESS;
-        if (rule->kind == FAULT_ERROR)
-            return rule->code;
-        if (rule->kind == FAULT_MISSING)
-            return NVML_ERROR_FUNCTION_NOT_FOUND;
+        if (!is_about(rule, call, gpu) || rule->kind != FAULT_HANG)
+            return;
         futex_wait(&s->rules_changed, seen, UINT64_MAX);
     }
 }
 
+uint32_t state_meet(struct state_file *file, const char *call, int gpu)
+{
+    struct state *s = file->state;
+    struct state_rule *rule;
+
+    while ((rule = find_rule(s, call, gpu))) {
+        const uint32_t kind = rule->kind, code = rule->code;
+
+        if (rule->nth && kind != FAULT_HANG) /* it has happened */
+            atomic_store(&rule->active, 0);
+        if (kind == FAULT_ERROR)
+            return code;
+        if (kind == FAULT_MISSING)
+            return NVML_ERROR_FUNCTION_NOT_FOUND;
+        if (kind == FAULT_DEATH)
+            kill(getpid(), SIGKILL);
+        hang(s, rule, call, gpu);
+    }
+    return NVML_SUCCESS;
+}
+
 bool state_is_missing(const struct state *state, const char *call)
 {
-    const struct state_rule *rule = find_rule(state, call, MACHINE_ALL_GPUS);
-
-    return rule && rule->kind == FAULT_MISSING;
+    for (unsigned i = 0; i < STATE_MAX_RULES; i++)
+        if (state->rules[i].kind == FAULT_MISSING &&
+            is_about(&state->rules[i], call, MACHINE_ALL_GPUS))
+            return true;
+    return false;
 }
 
 void state_clear(struct state_file *file, uint32_t kind, const char *call, int gpu)
 {
     struct state *s = file->state;
 
-    lock(file);
+    state_lock(file);
     for (unsigned i = 0; i < STATE_MAX_RULES; i++) {
         struct state_rule *rule = &s->rules[i];
 
@@ -578,8 +680,8 @@ void state_clear(struct state_file *file, uint32_t kind, const char *call, int g
             (gpu == MACHINE_ALL_GPUS || rule->gpu == gpu))
             atomic_store(&rule->active, 0);
     }
-    unlock(file);
-    wake_all(s);
+    state_unlock(file);
+    state_wake(s);
 }
 
 void state_reset_gpu(struct state_file *file, unsigned gpu)
@@ -588,7 +690,7 @@ void state_reset_gpu(struct state_file *file, unsigned gpu)
 
     state_clear(file, FAULT_HANG, "", (int)gpu);
     state_clear(file, FAULT_ERROR, "", (int)gpu);
-    lock(file);
+    state_lock(file);
     atomic_store(&g->lost, 0);
     atomic_store(&g->recovery_action, NVML_GPU_RECOVERY_ACTION_NONE);
     atomic_store(&g->ecc_errors[0][0], 0);
@@ -599,10 +701,13 @@ void state_reset_gpu(struct state_file *file, unsigned gpu)
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
         if (file->state->processes[i].gpu == gpu)
             atomic_store(&file->state->processes[i].pid, 0);
+    migwords_reset(&file->state->mig[gpu]);
+    if (file->state->machine.gpus[gpu].model.mig.n_slots)
+        state_add_change(file->state, gpu);
     atomic_fetch_add(&g->resets, 1);
     atomic_store(&g->reset_ns, clock_now_ns());
-    unlock(file);
-    wake_all(file->state);
+    state_unlock(file);
+    state_wake(file->state);
 }
 
 static struct state_process *find_process(struct state *s, unsigned gpu, unsigned pid)
@@ -617,7 +722,7 @@ int state_add_process(struct state_file *file, const struct machine_process *pro
 {
     struct state_process *slot;
 
-    lock(file);
+    state_lock(file);
     slot = find_process(file->state, process->gpu, process->pid);
     if (!slot)
         slot = find_process(file->state, process->gpu, 0);
@@ -625,11 +730,13 @@ int state_add_process(struct state_file *file, const struct machine_process *pro
         atomic_store(&slot->pid, 0);
         slot->gpu = process->gpu;
         slot->kind = process->kind;
+        slot->gpu_instance = process->gpu_instance;
+        slot->compute_instance = process->compute_instance;
         slot->memory_bytes = process->memory_bytes;
         memcpy(slot->name, process->name, sizeof(slot->name));
         atomic_store(&slot->pid, process->pid);
     }
-    unlock(file);
+    state_unlock(file);
     return slot ? 0 : -ENOSPC;
 }
 
@@ -637,11 +744,11 @@ int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid)
 {
     struct state_process *slot;
 
-    lock(file);
+    state_lock(file);
     slot = find_process(file->state, gpu, pid);
     if (slot)
         atomic_store(&slot->pid, 0);
-    unlock(file);
+    state_unlock(file);
     return slot ? 0 : -ENOENT;
 }
 
@@ -653,6 +760,18 @@ uint64_t state_used_bytes(const struct state *state, unsigned gpu)
 
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
         if (atomic_load(&state->processes[i].pid) && state->processes[i].gpu == gpu)
+            used = saturating_add(used, state->processes[i].memory_bytes);
+    return used < most ? used : most;
+}
+
+uint64_t state_instance_used_bytes(const struct state *state, unsigned gpu, uint32_t instance,
+                                   uint64_t most)
+{
+    uint64_t used = 0;
+
+    for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
+        if (atomic_load(&state->processes[i].pid) && state->processes[i].gpu == gpu &&
+            state->processes[i].gpu_instance == instance)
             used = saturating_add(used, state->processes[i].memory_bytes);
     return used < most ? used : most;
 }

@@ -24,14 +24,20 @@
 
 #include "base/error.h"
 #include "nvml/machinefile.h"
+#include "nvml/migwords.h"
 
 enum {
     STATE_VERSION =
-        3, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
+        6, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
     STATE_MAX_EVENTS = 256, /* a slower waiter loses the oldest */
+    STATE_GPU_INSTANCES = MIGWORDS_INSTANCES,
+    STATE_COMPUTE_INSTANCES = MIGWORDS_COMPUTES,
+    STATE_UUID = 80, /* of a MIG device, and for its name */
 };
+
+#define STATE_NO_INSTANCE MACHINE_NO_INSTANCE
 
 #define STATE_MAGIC 0x314d495355504755u /* "UGPUSIM1" */
 
@@ -40,7 +46,8 @@ struct state_gpu {
     atomic_uint utilization_gpu, utilization_memory, utilization_encoder, utilization_decoder;
     atomic_uint temperature_celsius; /* 0 = by load */
     atomic_uint compute_mode, persistence, recovery_action;
-    atomic_uint resets;             /* how often it was reset */
+    atomic_uint resets; /* how often it was reset */
+    atomic_uint reset_refused, pad;
     atomic_ullong reset_ns;         /* last reset, CLOCK_MONOTONIC; 0 = never */
     atomic_ullong used_bytes;       /* in addition to that of processes */
     atomic_ullong ecc_errors[2][2]; /* [corrected, uncorrected][volatile, aggregate] */
@@ -50,6 +57,7 @@ struct state_gpu {
 struct state_process {
     atomic_uint pid; /* 0 = free */
     uint32_t gpu, kind, utilization;
+    uint32_t gpu_instance, compute_instance; /* STATE_NO_INSTANCE: on the whole of it */
     uint64_t memory_bytes;
     char name[MACHINE_NAME];
 };
@@ -57,17 +65,26 @@ struct state_process {
 /* How a call misbehaves. */
 struct state_rule {
     atomic_uint active;
-    uint32_t kind; /* FAULT_HANG, FAULT_ERROR or FAULT_MISSING */
+    uint32_t kind; /* FAULT_HANG, FAULT_ERROR, FAULT_MISSING or FAULT_DEATH */
     int32_t gpu;   /* or MACHINE_ALL_GPUS */
     uint32_t code;
+    uint32_t nth;            /* only this call, counted from 1; 0 = each */
+    atomic_uint n_called;    /* while it is active */
     char call[MACHINE_NAME]; /* "" = every call */
 };
 
 struct state_event {
     atomic_ullong
         number; /* from 1; a different number than expected: not (or no longer) this event */
-    uint32_t gpu, pad;
-    uint64_t type, data; /* NVML's event type; an XID */
+    uint32_t gpu;
+    uint16_t gpu_instance, compute_instance; /* UINT16_MAX: of the whole of it */
+    uint64_t type, data;                     /* NVML's event type; an XID */
+};
+
+/* An event as it is written and read. */
+struct state_happening {
+    uint32_t gpu, gpu_instance, compute_instance; /* STATE_NO_INSTANCE: of the whole of it */
+    uint64_t type, data;
 };
 
 struct state {
@@ -85,6 +102,7 @@ struct state {
     atomic_uint n_rules;
     struct state_rule rules[STATE_MAX_RULES];
     struct state_gpu gpus[MACHINE_MAX_GPUS];
+    struct migwords mig[MACHINE_MAX_GPUS]; /* migstate.h changes them */
     struct state_process processes[STATE_MAX_PROCESSES];
     atomic_uint events_changed; /* futex */
     uint32_t pad2;
@@ -157,9 +175,25 @@ int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid);
 /* Bytes used by processes and `used_bytes`, at most the total. */
 uint64_t state_used_bytes(const struct state *state, unsigned gpu);
 
+/* Around changes of several words. Readers need no lock. */
+void state_lock(struct state_file *file);
+void state_unlock(struct state_file *file);
+
+/* Wakes all who wait for an event or for the end of a hang. */
+void state_wake(struct state *state);
+
+/* Adds an event, while locked; state_wake after that. */
+void state_add_event(struct state *state, const struct state_happening *happening);
+
+/* Bytes used by the processes on a GPU instance, at most `most`. */
+uint64_t state_instance_used_bytes(const struct state *state, unsigned gpu, uint32_t instance,
+                                   uint64_t most);
+
+/* The event that a GPU is partitioned otherwise; as above. */
+void state_add_change(struct state *state, unsigned gpu);
+
 /* The event with this number: false if it does not exist yet, or was overwritten. */
-bool state_event(const struct state *state, uint64_t number, unsigned *ret_gpu, uint64_t *ret_type,
-                 uint64_t *ret_data);
+bool state_event(const struct state *state, uint64_t number, struct state_happening *ret_happening);
 
 /* The number of the next event. */
 uint64_t state_next_event(const struct state *state);

@@ -55,6 +55,56 @@ nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *cudaDriverVersion)
     return give_cuda(__func__, cudaDriverVersion);
 }
 
+/* NVIDIA names the branch after the release that it was cut for; of that nothing is known here. */
+nvmlReturn_t nvmlSystemGetDriverBranch(nvmlSystemDriverBranchInfo_t *branchInfo,
+                                       unsigned int length)
+{
+    struct state_file *file;
+    nvmlReturn_t r = library_enter(__func__, &file);
+    char text[16];
+
+    if (r)
+        return r;
+    if (!branchInfo)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (branchInfo->version != NVML_STRUCT_VERSION_OF(nvmlSystemDriverBranchInfo_v1_t, 1))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    snprintf(text, sizeof(text), "r%.3s_00", file->state->machine.driver);
+    return library_give_text(branchInfo->branch, length, text);
+}
+
+/* Confidential computing is a feature of Hopper and later, off here. */
+nvmlReturn_t nvmlSystemGetConfComputeCapabilities(nvmlConfComputeSystemCaps_t *capabilities)
+{
+    struct state_file *file;
+    nvmlReturn_t r = library_enter(__func__, &file);
+
+    if (r)
+        return r;
+    if (!capabilities)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *capabilities = (nvmlConfComputeSystemCaps_t){
+        .gpusCaps = file->state->machine.gpus[0].model.architecture >= GPU_ARCHITECTURE_HOPPER};
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlSystemGetConfComputeKeyRotationThresholdInfo(
+    nvmlConfComputeGetKeyRotationThresholdInfo_t *pKeyRotationThrInfo)
+{
+    struct state_file *file;
+    nvmlReturn_t r = library_enter(__func__, &file);
+
+    if (r)
+        return r;
+    if (!pKeyRotationThrInfo)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (pKeyRotationThrInfo->version !=
+        NVML_STRUCT_VERSION_OF(nvmlConfComputeGetKeyRotationThresholdInfo_v1_t, 1))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    pKeyRotationThrInfo->attackerAdvantage = 60; /* the default */
+    return NVML_SUCCESS;
+}
+
 static const char *simulated_name(const struct state *state, unsigned pid)
 {
     for (unsigned i = 0; pid && i < STATE_MAX_PROCESSES; i++)
@@ -203,6 +253,15 @@ static nvmlReturn_t find(const char *call, const struct search *search, nvmlRetu
             *ret_device = library_handle(file->state, i);
         return r;
     }
+    if (search->is_it == has_uuid) {
+        nvmlDevice_t mig = migdevice_by_uuid(file->state, search->text);
+        struct view view;
+
+        if (mig && (r = library_enter_any(call, mig, &view)) == NVML_SUCCESS)
+            *ret_device = mig;
+        if (mig)
+            return r;
+    }
     return when_absent;
 }
 
@@ -239,7 +298,7 @@ nvmlReturn_t nvmlDeviceGetHandleByUUIDV(const nvmlUUID_t *uuid, nvmlDevice_t *de
     char text[NVML_DEVICE_UUID_ASCII_LEN + 1] = "";
     struct search search = {.is_it = has_uuid, .text = text};
 
-    if (uuid && uuid->version != NVML_STRUCT_VERSION_OF(nvmlUUID_v1_t, 1))
+    if (uuid && device && uuid->version != NVML_STRUCT_VERSION_OF(nvmlUUID_v1_t, 1))
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (!uuid || (uuid->type != NVML_UUID_TYPE_ASCII && uuid->type != NVML_UUID_TYPE_BINARY)) {
         search.is_it = NULL;
@@ -272,4 +331,18 @@ nvmlReturn_t nvmlDeviceGetHandleByPciBusId(const char *pciBusId, nvmlDevice_t *d
 nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, nvmlDevice_t *device)
 {
     return find_pci(__func__, pciBusId, device);
+}
+
+nvmlReturn_t nvmlDeviceQueryDrainState(nvmlPciInfo_t *pciInfo, nvmlEnableState_t *currentState)
+{
+    struct search search = {.is_it = pciInfo && currentState ? has_pci : NULL};
+    nvmlDevice_t device = NULL;
+    nvmlReturn_t r;
+
+    if (pciInfo)
+        search.pci = (struct pci_address){pciInfo->domain, pciInfo->bus, pciInfo->device};
+    r = find(__func__, &search, NVML_ERROR_NOT_FOUND, &device);
+    if (r == NVML_SUCCESS)
+        *currentState = NVML_FEATURE_DISABLED;
+    return r;
 }

@@ -374,6 +374,10 @@ static void test_recovery_action_until_a_reset(void **state)
     assert_int_equal(r, NVML_SUCCESS);
     INJECT("reset", "5");
     assert_int_equal(recovery_action(device(5), &r), NVML_GPU_RECOVERY_ACTION_NONE);
+    INJECT("xid", "5:1:0", "48");
+    assert_int_equal(recovery_action(device(5), &r), NVML_GPU_RECOVERY_ACTION_NONE);
+    INJECT("xid", "5:1:0", "95"); /* uncontained */
+    assert_int_equal(recovery_action(device(5), &r), NVML_GPU_RECOVERY_ACTION_GPU_RESET);
 }
 
 static void test_switches_of_p4d(void **state)

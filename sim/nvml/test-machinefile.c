@@ -229,7 +229,7 @@ static void test_a_file_that_brings_its_model_needs_no_catalog(void **state)
         "pcie: {generation: 3, width: 16}\npower: {idle: 25, limit: 300, min: 150, max: 300}\n"
         "clocks: {graphics: 1530, memory: 877, video: 1372, idle: 135}\n"
         "temperature: {idle: 34, max: 83, slowdown: 87, shutdown: 90, memoryMax: 85}\n"
-        "nvlink: {count: 6, version: 2.0, mbps: 25781}\nmigSlices: 0\n";
+        "nvlink: {count: 6, version: 2.0, mbps: 25781}\nmig: {memorySlices: 0}\n";
     static const char text[] = "machine: x\ndriver: {version: 550.163.01, cuda: 12.4}\nmodel: own\n"
                                "nodes: [0-3]\ngpus: [{pci: \"0000:00:1e.0\", node: 0}]\n";
     cleanup_problems struct problems problems = PROBLEMS_INIT;
@@ -289,11 +289,12 @@ static void test_each_problem_has_place_and_sentence(void **state)
          "7:17: faults[0].hang: NVML has no function 'nvmlDeviceGetNam'; did you mean "
          "'nvmlDeviceGetName'?"},
         {HEAD "faults: [{at: 1s}]\n",
-         "7:10: faults[0]: expected one of xid, hang, lost, back, error, missing"},
+         "7:10: faults[0]: expected one of xid, hang, lost, back, error, missing, death, "
+         "resetRefused"},
         {HEAD "processes: [{gpu: 7, pid: 1, memory: 1Mi}]\n",
          "7:13: processes[0]: there is no GPU 7"},
         {HEAD "processes: [{gpu: 0, pid: 1, memory: 1Mi, kind: x}]\n",
-         "7:49: processes[0].kind: expected one of compute, graphics, mps"},
+         "7:49: processes[0].kind: expected one of compute, graphics, mps, client"},
         {HEAD "nvlink: {peers: {0-1: 1}}\n",
          "7:23: nvlink.peers.0-1: more links than the model has"},
         {HEAD "nvlink: {peers: {0-9: 1}}\n",
@@ -303,8 +304,12 @@ static void test_each_problem_has_place_and_sentence(void **state)
         {HEAD "- {pci: \"00:1d.0\", uuid: GPU-1}\n",
          "7:3: gpus[2]: a UUID looks like GPU-8dea5edf-1f2e-5a3b-8c4d-0123456789ab"},
         {HEAD "- {pci: \"00:1d.0\", model: tesla-t5}\n",
-         "7:27: gpus[2].model: there is no model 'tesla-t5'; the models are A10G, A100-SXM4-40GB, "
-         "A100-SXM4-80GB, H100-80GB-HBM3, H200, L4, L40S, T4, V100-SXM2-16GB, V100-SXM2-32GB"},
+         "7:27: gpus[2].model: there is no model 'tesla-t5'; the models are A10G, A30, "
+         "A100-SXM4-40GB, "
+         "A100-SXM4-80GB, B200, B300-SXM6-AC, GB200, GH200-144G-HBM3e, GH200-480GB, "
+         "H100-80GB-HBM3, H100-96GB-HBM3, H100-NVL, H200, L4, L40S, "
+         "RTX-PRO-4500-Blackwell-Server-Edition, RTX-PRO-6000-Blackwell-Server-Edition, T4, T4G, "
+         "V100-SXM2-16GB, V100-SXM2-32GB"},
         {HEAD "- {pci: \"00:1d.0\", model: A100}\n",
          "7:27: gpus[2].model: there is no model 'A100'; did you mean one of A100-SXM4-40GB, "
          "A100-SXM4-80GB?"},
@@ -322,7 +327,7 @@ static void test_each_problem_has_place_and_sentence(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         cleanup_problems struct problems problems = PROBLEMS_INIT;
-        char line[300];
+        char line[400];
         const char *after;
 
         assert_int_equal(parse(table[i].text, &problems), -EBADMSG);

@@ -181,8 +181,8 @@ static void test_survives_the_death_of_writers(void **state)
 {
     for (int i = 0; i < 50; i++) {
         cleanup_state_file struct state_file file = STATE_FILE_INIT;
-        uint64_t next, type, data;
-        unsigned gpu;
+        struct state_happening event;
+        uint64_t next;
 
         if (i % 5 == 0)
             unlink(state_file_path);
@@ -191,9 +191,9 @@ static void test_survives_the_death_of_writers(void **state)
         state_clear(&file, FAULT_HANG, "", MACHINE_ALL_GPUS);
         next = state_next_event(file.state);
         add_event(&file, 1, 4711);
-        assert_true(state_event(file.state, next, &gpu, &type, &data));
-        assert_int_equal(gpu, 1);
-        assert_int_equal(data, 4711);
+        assert_true(state_event(file.state, next, &event));
+        assert_int_equal(event.gpu, 1);
+        assert_int_equal(event.data, 4711);
         assert_int_equal(state_meet(&file, "nvmlDeviceGetName", 0), NVML_SUCCESS);
     }
 }
@@ -225,7 +225,6 @@ static void test_corrupt_states_are_refused(void **state)
         uint32_t value;
     } table[] = {
         {offsetof(struct state, magic), 1},
-        {offsetof(struct state, version), STATE_VERSION + 1},
         {offsetof(struct state, machine.n_gpus), MACHINE_MAX_GPUS + 1},
         {offsetof(struct state, machine.gpus[1].node), 3},
         {offsetof(struct state, machine.gpus[0].model.nvlink_count), 99},
@@ -240,6 +239,25 @@ static void test_corrupt_states_are_refused(void **state)
         corrupt(table[i].offset, table[i].value);
         assert_refused("is no state of this simulator");
     }
+}
+
+static void test_another_version_needs_a_reset(void **state)
+{
+    struct state_file file;
+
+    for (int i = 0; i < 2; i++) {
+        file = open_state();
+        state_close(&file);
+        if (i == 0)
+            corrupt(offsetof(struct state, version), STATE_VERSION + 1);
+        else
+            assert_int_equal(truncate(state_file_path, sizeof(struct state) - 8), 0);
+        assert_refused("is a state of another version of this simulator");
+        assert_refused(state_file_path);
+        assert_int_equal(state_reset(machine_path, NULL, NULL), 0);
+    }
+    file = open_state();
+    state_close(&file);
 }
 
 static void test_another_machine_needs_a_reset(void **state)
@@ -337,20 +355,20 @@ static void test_hang_holds_another_process_until_it_ends(void **state)
 
 static void test_faults_come_due_by_the_clock(void **state)
 {
-    uint64_t type, data, began = clock_now_ms();
-    unsigned gpu;
+    struct state_happening event;
+    uint64_t began = clock_now_ms();
 
     write_machine("faults: [{at: 20ms, gpu: 1, xid: 79}, {at: 1h, gpu: 0, xid: 31}]\n");
     cleanup_state_file struct state_file file = open_state();
     unsigned seen = atomic_load(&file.state->events_changed);
 
-    while (!state_event(file.state, 1, &gpu, &type, &data)) {
+    while (!state_event(file.state, 1, &event)) {
         assert_true(clock_now_ms() < began + 5000);
         state_wait_event(&file, seen, UINT64_MAX);
         seen = atomic_load(&file.state->events_changed);
     }
-    assert_int_equal(gpu, 1);
-    assert_int_equal(data, 79);
+    assert_int_equal(event.gpu, 1);
+    assert_int_equal(event.data, 79);
     assert_int_equal(atomic_load(&file.state->gpus[1].recovery_action),
                      NVML_GPU_RECOVERY_ACTION_NODE_REBOOT);
     state_tick(&file);
@@ -381,16 +399,15 @@ static void test_reset_of_a_gpu(void **state)
 static void test_ring_keeps_the_newest(void **state)
 {
     cleanup_state_file struct state_file file = open_state();
-    uint64_t type, data;
-    unsigned gpu;
+    struct state_happening event;
 
     for (uint64_t i = 1; i <= STATE_MAX_EVENTS + 10; i++)
         add_event(&file, 0, 1000 + (uint32_t)i);
-    assert_false(state_event(file.state, 10, &gpu, &type, &data));
-    assert_true(state_event(file.state, 11, &gpu, &type, &data));
-    assert_int_equal(data, 1011);
-    assert_true(state_event(file.state, STATE_MAX_EVENTS + 10, &gpu, &type, &data));
-    assert_false(state_event(file.state, STATE_MAX_EVENTS + 11, &gpu, &type, &data));
+    assert_false(state_event(file.state, 10, &event));
+    assert_true(state_event(file.state, 11, &event));
+    assert_int_equal(event.data, 1011);
+    assert_true(state_event(file.state, STATE_MAX_EVENTS + 10, &event));
+    assert_false(state_event(file.state, STATE_MAX_EVENTS + 11, &event));
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, each)
@@ -403,6 +420,7 @@ int main(void)
         TEST(test_survives_the_death_of_writers),
         TEST(test_foreign_files_are_refused),
         TEST(test_corrupt_states_are_refused),
+        TEST(test_another_version_needs_a_reset),
         TEST(test_another_machine_needs_a_reset),
         TEST(test_bad_machine_file_tells_its_problems),
         TEST(test_rules),

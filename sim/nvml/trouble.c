@@ -41,6 +41,14 @@ nvmlReturn_t nvmlDeviceGetDetailedEccErrors(nvmlDevice_t device, nvmlMemoryError
     return r;
 }
 
+/* Where rows are remapped, on-chip memory is counted in one sum (an H200 under 580). */
+static bool has_location(const struct view *v, nvmlMemoryLocation_t location)
+{
+    if (v->model->row_remapping)
+        return location == NVML_MEMORY_LOCATION_DRAM || location == NVML_MEMORY_LOCATION_SRAM;
+    return location != NVML_MEMORY_LOCATION_SRAM;
+}
+
 nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, nvmlMemoryErrorType_t errorType,
                                              nvmlEccCounterType_t counterType,
                                              nvmlMemoryLocation_t locationType,
@@ -55,6 +63,8 @@ nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, nvmlMemoryErro
         return r;
     if (locationType > NVML_MEMORY_LOCATION_SRAM)
         return NVML_ERROR_INVALID_ARGUMENT;
+    if (!has_location(&v, locationType))
+        return NVML_ERROR_NOT_SUPPORTED;
     *count = locationType == NVML_MEMORY_LOCATION_DRAM
                  ? atomic_load(&v.now->ecc_errors[errorType][counterType])
                  : 0;
@@ -109,11 +119,9 @@ nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device,
                                                     nvmlEnableState_t *isPending)
 {
     unsigned count;
-    nvmlReturn_t r =
-        no_pages(__func__, device, NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR, &count);
+    nvmlReturn_t r = no_pages(__func__, device, NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR,
+                              isPending ? &count : NULL);
 
-    if (r == NVML_SUCCESS && !isPending)
-        return NVML_ERROR_INVALID_ARGUMENT;
     if (r == NVML_SUCCESS)
         *isPending = NVML_FEATURE_DISABLED;
     return r;

@@ -54,6 +54,9 @@ static const struct {
 static const char *const calls[] = {
 #define NVML_CALL(name, arguments) #name,
 #include "gpu/nvml-calls.def"
+#define PLAIN(name, ...)        #name,
+#define PLAIN_SYSTEM(name, ...) #name,
+#include "nvml/plain.def"
 #define UNSUPPORTED(name) #name,
 #include "nvml/unsupported.def"
 };

@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/number.h"
+#include "nvml/migstate.h"
 
 enum { MAX_WORDS = 6 };
 
@@ -14,6 +15,12 @@ struct request {
     struct state_file *file;
     char *words[MAX_WORDS];
     struct error *err;
+};
+
+/* A GPU, or a part of it; STATE_NO_INSTANCE: all of it. */
+struct place {
+    unsigned gpu;
+    uint32_t instance, compute;
 };
 
 static unsigned n_gpus(const struct request *q)
@@ -94,11 +101,52 @@ static int happen(const struct request *q, const struct machine_fault *fault)
     return r;
 }
 
+/* A GPU, "0:7", its GPU instance 7, "0:7:0", the compute instance 0 of that, or a MIG device's
+ * UUID. */
+static int read_place(const struct request *q, const char *word, struct place *ret_place)
+{
+    cleanup_free char *copy = strdup(word);
+    char *rest = copy;
+    const char *gpu = copy ? strsep(&rest, ":") : NULL;
+    const char *instance = rest ? strsep(&rest, ":") : NULL, *compute = rest;
+    struct place place = {0, STATE_NO_INSTANCE, STATE_NO_INSTANCE};
+    int r;
+
+    if (!copy)
+        return -ENOMEM;
+    if (migstate_find(q->file->state, word, &place.gpu, &place.instance, &place.compute)) {
+        *ret_place = place;
+        return 0;
+    }
+    r = read_gpu(q, gpu, &place.gpu);
+    if (r == 0 && instance &&
+        (!number_parse(instance, &place.instance) || place.instance >= STATE_GPU_INSTANCES))
+        r = error_set(q->err, -EINVAL, "'%s': write GPU:GI, such as 0:7", word);
+    if (r == 0 && compute &&
+        (!number_parse(compute, &place.compute) || place.compute >= STATE_COMPUTE_INSTANCES))
+        r = error_set(q->err, -EINVAL, "'%s': write GPU:GI:CI, such as 0:7:0", word);
+    if (r == 0)
+        *ret_place = place;
+    return r;
+}
+
 static int inject_xid(const struct request *q)
 {
-    struct machine_fault fault = {.kind = FAULT_XID};
-    int r = read_gpu_or_all(q, q->words[0], &fault.gpu);
+    struct machine_fault fault = {.kind = FAULT_XID,
+                                  .gpu = MACHINE_ALL_GPUS,
+                                  .gpu_instance = STATE_NO_INSTANCE,
+                                  .compute_instance = STATE_NO_INSTANCE};
+    struct place place;
+    int r = 0;
 
+    if (!str_equal(q->words[0], "all")) {
+        r = read_place(q, q->words[0], &place);
+        if (r == 0) {
+            fault.gpu = (int32_t)place.gpu;
+            fault.gpu_instance = place.instance;
+            fault.compute_instance = place.compute;
+        }
+    }
     if (r == 0)
         r = read_number(q, q->words[1], 1, 999, &fault.code);
     return r < 0 ? r : happen(q, &fault);
@@ -106,7 +154,8 @@ static int inject_xid(const struct request *q)
 
 static int inject_simple(const struct request *q, uint32_t kind)
 {
-    struct machine_fault fault = {.kind = kind};
+    struct machine_fault fault = {
+        .kind = kind, .gpu_instance = STATE_NO_INSTANCE, .compute_instance = STATE_NO_INSTANCE};
     int r = read_gpu_or_all(q, q->words[0], &fault.gpu);
 
     return r < 0 ? r : happen(q, &fault);
@@ -122,14 +171,40 @@ static int inject_back(const struct request *q)
     return inject_simple(q, FAULT_BACK);
 }
 
-static int inject_hang(const struct request *q)
+/* Each call, or only the nth from now on. */
+static int inject_rule(const struct request *q, uint32_t kind)
 {
-    struct machine_fault fault = {.kind = FAULT_HANG};
+    struct machine_fault fault = {.kind = kind};
     int r = read_gpu_or_all(q, q->words[0], &fault.gpu);
 
     if (r == 0)
         r = read_call(q, q->words[1], fault.call);
+    if (r == 0 && q->words[2])
+        r = read_number(q, q->words[2], 1, 1000000, &fault.nth);
     return r < 0 ? r : happen(q, &fault);
+}
+
+static int inject_hang(const struct request *q)
+{
+    return inject_rule(q, FAULT_HANG);
+}
+
+static int inject_death(const struct request *q)
+{
+    return inject_rule(q, FAULT_DEATH);
+}
+
+static int inject_reset_refused(const struct request *q)
+{
+    struct machine_fault fault = {.kind = FAULT_RESET_REFUSED};
+    int r = read_gpu_or_all(q, q->words[0], &fault.gpu);
+
+    if (r < 0)
+        return r;
+    fault.code = str_equal(q->words[1], "on");
+    if (!fault.code && !str_equal(q->words[1], "off"))
+        return error_set(q->err, -EINVAL, "'%s': write on or off", q->words[1]);
+    return happen(q, &fault);
 }
 
 static int inject_unhang(const struct request *q)
@@ -146,6 +221,7 @@ static int inject_unhang(const struct request *q)
     return 0;
 }
 
+/* Also where the GPU is in use or its reset is refused: it has happened. */
 static int inject_reset(const struct request *q)
 {
     int32_t gpu = 0;
@@ -191,6 +267,10 @@ static int inject_error(const struct request *q)
         state_clear(q->file, FAULT_ERROR, fault.call, fault.gpu);
         return 0;
     }
+    if (q->words[3])
+        r = read_number(q, q->words[3], 1, 1000000, &fault.nth);
+    if (r < 0)
+        return r;
     if (!word_error(q->words[1], &fault.code))
         return error_set(q->err, -EINVAL,
                          "'%s' is no NVML error: write its name, such as GPU_IS_LOST, its number, "
@@ -242,9 +322,12 @@ static int inject_temperature(const struct request *q)
     return r;
 }
 
-static int add_process(const struct request *q, unsigned gpu, uint32_t pid)
+static int add_process(const struct request *q, const struct place *place, uint32_t pid)
 {
-    struct machine_process process = {.gpu = gpu, .pid = pid};
+    struct machine_process process = {.gpu = place->gpu,
+                                      .gpu_instance = place->instance,
+                                      .compute_instance = place->compute,
+                                      .pid = pid};
     int r;
 
     if (!q->words[3])
@@ -258,8 +341,11 @@ static int add_process(const struct request *q, unsigned gpu, uint32_t pid)
         process.kind = PROCESS_MPS;
     else if (q->words[5] && str_equal(q->words[5], "graphics"))
         process.kind = PROCESS_GRAPHICS;
+    else if (q->words[5] && str_equal(q->words[5], "client"))
+        process.kind = PROCESS_CLIENT;
     else if (q->words[5] && !str_equal(q->words[5], "compute"))
-        return error_set(q->err, -EINVAL, "'%s': write compute, graphics or mps", q->words[5]);
+        return error_set(q->err, -EINVAL, "'%s': write compute, graphics, mps or client",
+                         q->words[5]);
     r = state_add_process(q->file, &process);
     return r < 0 ? error_set(q->err, r, "no room for more processes") : 0;
 }
@@ -267,19 +353,19 @@ static int add_process(const struct request *q, unsigned gpu, uint32_t pid)
 static int inject_process(const struct request *q)
 {
     uint32_t pid = 0;
-    unsigned gpu = 0;
-    int r = read_gpu(q, q->words[1], &gpu);
+    struct place place = {.gpu = 0};
+    int r = read_place(q, q->words[1], &place);
 
     if (r == 0)
         r = read_number(q, q->words[2], 1, INT32_MAX, &pid);
     if (r < 0)
         return r;
     if (str_equal(q->words[0], "add"))
-        return add_process(q, gpu, pid);
+        return add_process(q, &place, pid);
     if (!str_equal(q->words[0], "remove"))
         return error_set(q->err, -EINVAL, "'%s': write add or remove", q->words[0]);
-    r = state_remove_process(q->file, gpu, pid);
-    return r < 0 ? error_set(q->err, r, "GPU %u has no process %u", gpu, pid) : 0;
+    r = state_remove_process(q->file, place.gpu, pid);
+    return r < 0 ? error_set(q->err, r, "GPU %u has no process %u", place.gpu, pid) : 0;
 }
 
 static const struct {
@@ -287,24 +373,26 @@ static const struct {
     int min_words, max_words;
     int (*run)(const struct request *request);
 } injections[] = {
-    {"xid", "GPU|all NUMBER", 2, 2, inject_xid},
-    {"hang", "GPU|all [CALL]", 1, 2, inject_hang},
+    {"xid", "GPU[:GI[:CI]]|all NUMBER", 2, 2, inject_xid},
+    {"hang", "GPU|all [CALL [NTH]]", 1, 3, inject_hang},
     {"unhang", "GPU|all [CALL]", 1, 2, inject_unhang},
     {"lost", "GPU", 1, 1, inject_lost},
     {"back", "GPU", 1, 1, inject_back},
     {"reset", "GPU|all", 1, 1, inject_reset},
     {"symbol", "CALL missing|present", 2, 2, inject_symbol},
-    {"error", "CALL|all ERROR|none [GPU]", 2, 3, inject_error},
+    {"error", "CALL|all ERROR|none [GPU|all [NTH]]", 2, 4, inject_error},
+    {"death", "GPU|all CALL [NTH]", 2, 3, inject_death},
+    {"reset-refused", "GPU|all on|off", 2, 2, inject_reset_refused},
     {"memory", "GPU SIZE", 2, 2, inject_memory},
     {"utilization", "GPU PERCENT [MEMORY]", 2, 3, inject_utilization},
     {"temperature", "GPU CELSIUS", 2, 2, inject_temperature},
-    {"process", "add GPU PID SIZE [NAME [KIND]] | remove GPU PID", 3, 6, inject_process},
+    {"process", "add GPU[:GI[:CI]] PID SIZE [NAME [KIND]]|remove GPU PID", 3, 6, inject_process},
 };
 
 void inject_usage(struct text *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(injections); i++)
-        text_addf(out, "  inject %-11s  %s\n", injections[i].name, injections[i].usage);
+        text_addf(out, "  inject %-13s %s\n", injections[i].name, injections[i].usage);
 }
 
 int inject(struct state_file *file, char **words, int n_words, struct error *err)

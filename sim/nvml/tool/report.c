@@ -2,6 +2,7 @@
 #include "nvml/tool/report.h"
 
 #include "base/clock.h"
+#include "nvml/tool/partition.h"
 
 static void add_json_text(struct text *out, const char *text)
 {
@@ -106,17 +107,18 @@ void report_machine(struct text *out, const struct machine *machine, bool json)
         machine_table(out, machine);
 }
 
-static const char *const kind_names[] = {"compute", "graphics", "mps"};
+static const char *const kind_names[] = {"compute", "graphics", "mps", "client"};
 
 static const char *kind_name(unsigned kind)
 {
-    return kind_names[kind < 3 ? kind : 0];
+    return kind_names[kind < 4 ? kind : 0];
 }
 
 static const char *rule_name(const struct state_rule *rule)
 {
     return rule->kind == FAULT_HANG    ? "hang"
            : rule->kind == FAULT_ERROR ? word_error_name(rule->code)
+           : rule->kind == FAULT_DEATH ? "death"
                                        : "missing";
 }
 
@@ -138,10 +140,12 @@ static void state_json(struct text *out, const struct state_file *file)
         add_member(out, "uuid", s->machine.gpus[i].uuid);
         text_addf(out,
                   "\"lost\": %s, \"recovery_action\": %u, \"used_bytes\": %llu, "
-                  "\"utilization\": %u, \"xids\": %llu, \"resets\": %u}",
+                  "\"utilization\": %u, \"xids\": %llu, \"resets\": %u, \"mig\": ",
                   atomic_load(&g->lost) ? "true" : "false", atomic_load(&g->recovery_action),
                   (unsigned long long)state_used_bytes(s, i), atomic_load(&g->utilization_gpu),
                   (unsigned long long)atomic_load(&g->xids), atomic_load(&g->resets));
+        partition_json(out, s, i);
+        text_add(out, "}");
     }
     text_add(out, "],\n  \"processes\": [");
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++) {
@@ -206,15 +210,19 @@ static void state_table(struct text *out, const struct state_file *file)
                   (unsigned long long)(state_used_bytes(s, i) >> 20),
                   atomic_load(&g->utilization_gpu), (unsigned long long)atomic_load(&g->xids),
                   atomic_load(&g->resets), actions[action < 5 ? action : 0]);
+        partition_list(out, s, i);
     }
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++) {
         const struct state_process *p = &s->processes[i];
         unsigned pid = atomic_load(&p->pid);
 
-        if (pid)
-            text_addf(out, "  GPU %u: process %u (%s), %s, %llu MiB\n", p->gpu, pid,
-                      *p->name ? p->name : "?", kind_name(p->kind),
-                      (unsigned long long)(p->memory_bytes >> 20));
+        if (!pid)
+            continue;
+        text_addf(out, "  GPU %u", p->gpu);
+        if (p->gpu_instance != STATE_NO_INSTANCE)
+            text_addf(out, ", GPU instance %u", p->gpu_instance);
+        text_addf(out, ": process %u (%s), %s, %llu MiB\n", pid, *p->name ? p->name : "?",
+                  kind_name(p->kind), (unsigned long long)(p->memory_bytes >> 20));
     }
     add_rules(out, s);
 }

@@ -13,8 +13,11 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/names.h"
 #include "base/text.h"
 #include "nvml/tool/inject.h"
+#include "nvml/tool/partition.h"
+#include "nvml/tool/procfs.h"
 #include "nvml/tool/report.h"
 
 enum { EXIT_WRONG = 1, EXIT_USAGE = 64 };
@@ -51,38 +54,10 @@ static int is_machine(const struct dirent *entry)
     return str_ends_with(entry->d_name, ".yaml");
 }
 
-/* The names of all machines, whose order does not depend on where they come from. */
-struct names {
-    char **items;
-    size_t n_items, capacity;
-};
-
-static void names_deinit(struct names *names)
+/* In an order that does not depend on where they come from. */
+static void print_names(struct names *names)
 {
-    for (size_t i = 0; i < names->n_items; i++)
-        free(names->items[i]);
-    free(names->items);
-}
-
-static int add_name(struct names *names, const char *name, size_t length)
-{
-    char **slot = array_push(&names->items, &names->n_items, &names->capacity, sizeof(*slot));
-
-    if (!slot)
-        return -ENOMEM;
-    *slot = strndup(name, length);
-    return *slot ? 0 : -ENOMEM;
-}
-
-static int by_version(const void *a, const void *b)
-{
-    return strverscmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void print_names(const struct names *names)
-{
-    if (names->n_items)
-        qsort(names->items, names->n_items, sizeof(*names->items), by_version);
+    names_sort_by_version(names);
     for (size_t i = 0; i < names->n_items; i++)
         puts(names->items[i]);
 }
@@ -94,7 +69,7 @@ static int list_directory(struct names *names, const char *directory)
 
     for (int i = 0; i < n; i++) {
         if (r == 0)
-            r = add_name(names, entries[i]->d_name, strlen(entries[i]->d_name) - strlen(".yaml"));
+            r = names_add(names, entries[i]->d_name, strlen(entries[i]->d_name) - strlen(".yaml"));
         free(entries[i]);
     }
     if (n >= 0)
@@ -125,7 +100,7 @@ static int list_types(struct names *names)
         cleanup_free char *path = NULL;
 
         if (machine_find_file(catalog.types[i].name, NULL, &path) == -ENOENT &&
-            add_name(names, catalog.types[i].name, strlen(catalog.types[i].name)) < 0)
+            names_add(names, catalog.types[i].name, strlen(catalog.types[i].name)) < 0)
             return EXIT_WRONG;
     }
     return 0;
@@ -134,7 +109,7 @@ static int list_types(struct names *names)
 static int run_list(const struct command *command)
 {
     cleanup_free char *path = machine_search_path(), *copy = path ? strdup(path) : NULL;
-    cleanup(names_deinit) struct names names = {.items = NULL};
+    cleanup_names struct names names = NAMES_INIT;
     char *rest = copy, *directory;
     int status;
 
@@ -263,6 +238,44 @@ static int run_inject(const struct command *command)
     return r == -EINVAL ? EXIT_USAGE : r < 0 ? EXIT_WRONG : 0;
 }
 
+static int run_mig(const struct command *command)
+{
+    cleanup_problems struct problems none = PROBLEMS_INIT;
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_text struct text out = TEXT_INIT;
+    cleanup_free char *path = NULL;
+    struct error err = ERROR_INIT;
+    int status = open_machine(command, &file, &path);
+    int r;
+
+    if (status)
+        return status;
+    if (command->n_words == 1 && !str_equal(command->words[0], "list")) {
+        fputs("gpuslice-sim: name the GPU, or all; see gpuslice-sim help\n", stderr);
+        return EXIT_USAGE;
+    }
+    r = partition(&file, command->words, command->n_words, &out, &err);
+    if (r < 0) {
+        complain(&none, &err);
+        return r == -EINVAL ? EXIT_USAGE : EXIT_WRONG;
+    }
+    return print(&out);
+}
+
+static int run_proc(const struct command *command)
+{
+    cleanup_problems struct problems none = PROBLEMS_INIT;
+    cleanup_state_file struct state_file file = STATE_FILE_INIT;
+    cleanup_free char *path = NULL;
+    struct error err = ERROR_INIT;
+    int status = open_machine(command, &file, &path);
+
+    if (status)
+        return status;
+    state_tick(&file);
+    return procfs_write(command->words[0], file.state, &err) < 0 ? complain(&none, &err) : 0;
+}
+
 static int run_help(const struct command *command);
 
 static const struct {
@@ -277,6 +290,8 @@ static const struct {
     {"path", "", "where its state lies", 0, 0, run_path},
     {"reset", "", "reset the machine to its file", 0, 0, run_reset},
     {"inject", "WHAT ...", "make something happen to it", 1, 8, run_inject},
+    {"mig", "WHAT GPU ...", "partition its GPUs", 1, 66, run_mig},
+    {"proc", "FOLDER", "what the driver shows below /proc", 1, 1, run_proc},
     {"help", "", "this text", 0, 0, run_help},
 };
 
@@ -289,6 +304,9 @@ static int run_help(const struct command *command)
         text_addf(&out, "  %-7s %-14s  %s\n", verbs[i].name, verbs[i].words, verbs[i].help);
     text_add(&out, "\nWhat can be injected (CALL: an NVML function, or all):\n");
     inject_usage(&out);
+    text_add(&out, "\nHow GPUs are partitioned (PROFILE: 3g.20gb, 1c.3g.20gb, gi:3g.20gb):\n"
+                   "  mig list\n");
+    partition_usage(&out);
     text_add(&out, "\nOptions:\n"
                    "  -m, --machine NAME|FILE  which machine; default: $GPUSLICE_MACHINE\n"
                    "  -s, --state FILE         its state; default: $GPUSLICE_SIM_STATE\n"
@@ -347,6 +365,31 @@ static void find_moved(const char *variable, const char *relative)
         setenv(variable, path, 0);
 }
 
+/*
+ * Called by the name nvidia-smi: what programs ask of it that NVML cannot do, a reset of GPUs
+ * ("-r -i ID,ID", as NVIDIA/mig-parted writes it; "--gpu-reset -i ID"). 0, or nvidia-smi's status.
+ */
+static int run_as_nvidia_smi(int argc, char **argv)
+{
+    struct command command = {.machine = getenv("GPUSLICE_MACHINE")};
+    char verb[] = "reset", *rest = argc == 4 ? argv[3] : NULL, *one;
+    int status = 0;
+
+    if (!rest || !(str_equal(argv[1], "-r") || str_equal(argv[1], "--gpu-reset")) ||
+        !(str_equal(argv[2], "-i") || str_equal(argv[2], "--id"))) {
+        fputs("nvidia-smi: the simulator's only does -r -i ID\n", stderr);
+        return EXIT_WRONG;
+    }
+    while (status == 0 && (one = strsep(&rest, ","))) {
+        command.words = (char *[]){verb, one};
+        command.n_words = 2;
+        status = run_mig(&command);
+        if (status == 0)
+            printf("GPU %s was successfully reset.\n", one);
+    }
+    return status ? EXIT_WRONG : 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -359,6 +402,8 @@ int main(int argc, char **argv)
 
     find_moved("GPUSLICE_MACHINE_PATH", "machines");
     find_moved("GPUSLICE_CATALOG", "catalog");
+    if (str_ends_with(argv[0], "nvidia-smi"))
+        return run_as_nvidia_smi(argc, argv);
     while ((option = getopt_long(argc, argv, "m:s:o:hV", options, NULL)) != -1) {
         if (option == 'm')
             command.machine = optarg;
