@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/lograte.h"
 
-/* FNV-1a. A hash collision only keeps one line out of the log. */
+#include "base/hash.h"
+
+/* A collision only keeps one line out of the log. */
 static uint64_t hash(const char *sentence)
 {
-    uint64_t h = 0xcbf29ce484222325;
+    uint64_t h = hash_text(HASH_INIT, sentence);
 
-    for (const char *c = sentence; *c; c++)
-        h = (h ^ (unsigned char)*c) * 0x100000001b3;
     return h ? h : 1;
 }
 

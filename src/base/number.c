@@ -2,7 +2,10 @@
 #include "base/number.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/array.h"
 #include "base/text.h"
@@ -51,6 +54,27 @@ bool number_parse_size(const char *text, uint64_t *ret_bytes)
         return true;
     }
     return false;
+}
+
+int64_t number_quantity(const char *text)
+{
+    static const char suffixes[] = "kMGTPE";
+    const char *suffix;
+    int64_t number, factor = 1;
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return -1;
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (errno != 0)
+        return -1;
+    suffix = *end ? strchr(suffixes, *end) : NULL;
+    if (*end && (!suffix || end[1]))
+        return -1;
+    for (const char *s = suffixes; suffix && s <= suffix; s++)
+        factor *= 1000;
+    return __builtin_mul_overflow(number, factor, &number) ? -1 : number;
 }
 
 bool number_parse_version(const char *text, uint32_t *ret_major, uint32_t *ret_minor)

@@ -15,5 +15,9 @@ bool number_parse(const char *text, uint32_t *ret_value);
 /* "1Gi", "512Mi", "4Ki", "1000000": bytes. */
 bool number_parse_size(const char *text, uint64_t *ret_bytes);
 
+/* A count as the API server writes it, in its shortest form: "16", "2k", "1M"; -1 if it is not a
+ * whole number. */
+int64_t number_quantity(const char *text);
+
 /* "7.0": two numbers, at most 999.99. */
 bool number_parse_version(const char *text, uint32_t *ret_major, uint32_t *ret_minor);

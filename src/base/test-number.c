@@ -53,11 +53,40 @@ static void parses_versions(void **state)
     assert_int_equal(major, 12);
 }
 
+static void reads_counts_as_the_api_writes_them(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t number;
+    } rows[] = {
+        {"0", 0},
+        {"16", 16},
+        {"2k", 2000},
+        {"3M", 3000000},
+        {"", -1},
+        {"k", -1},
+        {"-1", -1},
+        {"1.5", -1},
+        {"16Gi", -1},
+        {"100m", -1},
+        {"9E", 9000000000000000000},
+        {"10E", -1},
+        {"99999999999999999999", -1},
+        {" 1", -1},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if (number_quantity(rows[i].text) != rows[i].number)
+            fail_msg("\"%s\" was read as %lld", rows[i].text,
+                     (long long)number_quantity(rows[i].text));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_numbers),
         cmocka_unit_test(parses_sizes),
+        cmocka_unit_test(reads_counts_as_the_api_writes_them),
         cmocka_unit_test(parses_versions),
     };
 

@@ -24,8 +24,8 @@
 #include "base/text.h"
 #include "http/clients.h"
 #include "http/server.h"
-#include "node/httplink.h"
 #include "proc/connector.h"
+#include "proc/httplink.h"
 #include "proc/pause.h"
 #include "proc/role.h"
 #include "proc/subprocess.h"
@@ -210,8 +210,12 @@ static int run(int fd, const char *socket, struct error *err)
         watchdog_start(&program.watchdog, &program.loop, WATCHDOG_MS);
     r = reach_agent(socket, err);
     if (r == 0)
-        r = server_new(&program.loop, fd, pages, ARRAY_SIZE(pages), on_ask, NULL, &program.server,
-                       err);
+        r = server_new(&(struct server_setup){.loop = &program.loop,
+                                              .fd = fd,
+                                              .pages = pages,
+                                              .n_pages = ARRAY_SIZE(pages),
+                                              .ask = on_ask},
+                       &program.server, err);
     if (r == 0)
         uv_run(&program.loop, UV_RUN_DEFAULT);
     free_parts(socket != NULL);

@@ -305,24 +305,22 @@ static void start_handles(struct server *server, uv_loop_t *loop)
     run(server);
 }
 
-int server_new(uv_loop_t *loop, int fd, const struct server_page *pages, size_t n_pages,
-               server_ask_fn *ask_owner, void *userdata, struct server **ret_server,
-               struct error *err)
+int server_new(const struct server_setup *setup, struct server **ret_server, struct error *err)
 {
-    cleanup_close int own_fd = fd;
+    cleanup_close int own_fd = setup->fd;
     cleanup_free struct server *server = calloc(1, sizeof(*server));
 
     if (!server)
         return error_set_errno(err, -ENOMEM, "cannot serve HTTP");
-    server->pages = pages;
-    server->n_pages = n_pages;
-    server->ask = ask_owner;
-    server->userdata = userdata;
-    server->daemon = start_daemon(server, fd);
+    server->pages = setup->pages;
+    server->n_pages = setup->n_pages;
+    server->ask = setup->ask;
+    server->userdata = setup->userdata;
+    server->daemon = start_daemon(server, setup->fd);
     if (!server->daemon)
         return error_set_errno(err, errno ? -errno : -EIO, "cannot serve HTTP");
     (void)TAKE_FD(own_fd); /* libmicrohttpd closes it */
-    start_handles(server, loop);
+    start_handles(server, setup->loop);
     *ret_server = TAKE_PTR(server);
     return 0;
 }

@@ -32,9 +32,16 @@ typedef void server_ask_fn(const struct server_page *page, struct server_request
  * errno. */
 int server_listen(const char *text, struct error *err);
 
-/* Takes ownership of fd, also on failure. pages are borrowed. */
-int server_new(uv_loop_t *loop, int fd, const struct server_page *pages, size_t n_pages,
-               server_ask_fn *ask, void *userdata, struct server **ret_server, struct error *err);
+struct server_setup {
+    uv_loop_t *loop;
+    int fd;                          /* that listens; the server takes ownership, also on failure */
+    const struct server_page *pages; /* borrowed */
+    size_t n_pages;
+    server_ask_fn *ask;
+    void *userdata;
+};
+
+int server_new(const struct server_setup *setup, struct server **ret_server, struct error *err);
 
 /* Every request must have been completed. NULL is allowed. */
 void server_free(struct server *server);

@@ -28,6 +28,9 @@ static const struct role_rights rights[ROLE_COUNT] = {
     [ROLE_NODESYNC] = {"nodesync", true, 0},
     [ROLE_NODESYNC_AS_ROOT] = {"nodesync-as-root", false, 0},
     [ROLE_PROBE] = {"probe", false, 0},
+    /* What logind and systemd want of who asks, where no policy of the host's lets root. */
+    [ROLE_REBOOT] = {"reboot", false, BIT(CAP_SYS_BOOT)},
+    [ROLE_CONTROLLER] = {"controller", false, 0},
 };
 
 const struct role_rights *role_rights(enum role role)

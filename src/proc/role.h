@@ -30,6 +30,8 @@ enum role {
     ROLE_NODESYNC,
     ROLE_NODESYNC_AS_ROOT, /* its credentials are for root only, and may change */
     ROLE_PROBE,
+    ROLE_REBOOT, /* asks the host to reboot */
+    ROLE_CONTROLLER,
     ROLE_COUNT,
 };
 
