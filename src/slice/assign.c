@@ -21,7 +21,7 @@ struct assigner {
 static bool is_on_node(const struct assigner *a, const char *name)
 {
     for (size_t i = 0; i < a->plan->n_devices; i++)
-        if (!*a->plan->devices[i].left_out && str_equal(a->plan->devices[i].base, name))
+        if (select_is_called(&a->plan->devices[i], name))
             return true;
     return false;
 }

@@ -64,7 +64,8 @@ bool device_equal(const struct device *a, const struct device *b)
 {
     return a->kind == b->kind && a->mem_total_bytes == b->mem_total_bytes &&
            a->mem_reserved_bytes == b->mem_reserved_bytes && a->minor == b->minor &&
-           a->is_dxg == b->is_dxg && a->numa_node == b->numa_node && a->mig_index == b->mig_index &&
+           a->is_dxg == b->is_dxg && a->is_withheld == b->is_withheld &&
+           a->numa_node == b->numa_node && a->mig_index == b->mig_index &&
            a->instance.gpu == b->instance.gpu && a->instance.compute == b->instance.compute &&
            a->gi_minor == b->gi_minor && a->ci_minor == b->ci_minor &&
            str_equal(a->profile, b->profile) && str_equal(a->unusable, b->unusable) &&

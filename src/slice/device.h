@@ -43,6 +43,8 @@ struct device {
     char
         unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
+    bool is_withheld; /* its GPU's `withheld` is about it */
+
     uint64_t mem_total_bytes;    /* 0 unknown */
     uint64_t mem_reserved_bytes; /* the driver's own */
     int minor;                   /* /dev/nvidia<minor> of its GPU; -1 unknown */

@@ -68,7 +68,7 @@ static const char *resource_fault(const struct plan *plan, const struct plan_res
 
 /* One device over all resources. */
 struct sums {
-    size_t n_slices;
+    size_t n_slices, n_second;
     uint64_t permille, mem_bytes;
 };
 
@@ -81,9 +81,10 @@ static struct sums sum_device(const struct plan *plan, size_t device,
         for (size_t i = 0; i < plan->resources[r].n_slices; i++) {
             const struct slice *slice = &plan->resources[r].slices[i];
 
-            if (slice->device != device)
+            if (slice->device != device || slice->n > PLAN_REPLICAS_MAX)
                 continue;
-            if (slice->n > PLAN_REPLICAS_MAX)
+            sums.n_second += slice->is_second;
+            if (slice->is_second)
                 continue;
             sums.n_slices += !seen[slice->n];
             seen[slice->n] = true;
@@ -103,6 +104,8 @@ static const char *sums_fault(const struct plan *plan, size_t i)
 
     if (sums.n_slices != on->n_slices)
         return "n is not unique on a device, or slices are missing";
+    if (sums.n_second != (*on->second ? on->n_slices : 0))
+        return "a device's slices are not all under its second name, or it has none";
     if (sums.permille > SHARE_WHOLE)
         return "the shares of a device add up to more than the device";
     if (memory_mib > 0 && sums.mem_bytes > memory_mib * SHARE_MIB)

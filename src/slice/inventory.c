@@ -13,6 +13,7 @@ void inventory_deinit(struct inventory *inventory)
     free(inventory->gpus);
     free(inventory->links);
     free(inventory->mig_devices);
+    free(inventory->boards);
     *inventory = (struct inventory)INVENTORY_INIT;
 }
 
@@ -36,6 +37,7 @@ int inventory_copy(struct inventory *to, const struct inventory *from)
     cleanup_free struct gpu *gpus = NULL;
     cleanup_free struct gpu_link *links = NULL;
     cleanup_free struct device *mig_devices = NULL;
+    cleanup_free struct mig_board *boards = NULL;
     size_t n = from->n_gpus;
     int r;
 
@@ -44,12 +46,15 @@ int inventory_copy(struct inventory *to, const struct inventory *from)
         r = copy_items(&links, from->links, n * n, sizeof(*links));
     if (r == 0)
         r = copy_items(&mig_devices, from->mig_devices, from->n_mig_devices, sizeof(*mig_devices));
+    if (r == 0)
+        r = copy_items(&boards, from->boards, from->n_boards, sizeof(*boards));
     if (r < 0)
         return r;
     *to = *from;
     to->gpus = TAKE_PTR(gpus);
     to->links = TAKE_PTR(links);
     to->mig_devices = TAKE_PTR(mig_devices);
+    to->boards = TAKE_PTR(boards);
     return 0;
 }
 
@@ -80,6 +85,7 @@ struct device inventory_whole(const struct inventory *inventory, size_t gpu)
         .minor = whole->minor,
         .is_dxg = whole->is_dxg,
         .numa_node = whole->numa_node,
+        .is_withheld = *whole->withheld != '\0',
         .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE},
         .gi_minor = -1,
         .ci_minor = -1,
@@ -90,6 +96,48 @@ struct device inventory_whole(const struct inventory *inventory, size_t gpu)
     memcpy(device.uuid, whole->uuid, sizeof(device.uuid));
     memcpy(device.unusable, whole->unusable, sizeof(device.unusable));
     return device;
+}
+
+const struct mig_board *inventory_board(const struct inventory *inventory, const struct gpu *gpu)
+{
+    return gpu->board > 0 && gpu->board <= inventory->n_boards ? &inventory->boards[gpu->board - 1]
+                                                               : NULL;
+}
+
+int inventory_share_board(struct inventory *inventory, const struct mig_board *board,
+                          uint32_t *ret_place)
+{
+    struct mig_board *boards;
+
+    for (size_t i = 0; i < inventory->n_boards; i++)
+        if (mig_board_equal(&inventory->boards[i], board)) {
+            *ret_place = (uint32_t)i + 1;
+            return 0;
+        }
+    boards = reallocarray(inventory->boards, inventory->n_boards + 1, sizeof(*boards));
+    if (!boards)
+        return -ENOMEM;
+    inventory->boards = boards;
+    boards[inventory->n_boards++] = *board;
+    *ret_place = (uint32_t)inventory->n_boards;
+    return 0;
+}
+
+bool inventory_same_partitions(const struct inventory *a, const struct inventory *b)
+{
+    if (a->n_gpus != b->n_gpus || a->n_mig_devices != b->n_mig_devices)
+        return false;
+    for (size_t i = 0; i < a->n_gpus; i++)
+        if (a->gpus[i].mig_capable != b->gpus[i].mig_capable ||
+            !mig_layout_equal(&a->gpus[i].layout, &b->gpus[i].layout) ||
+            !str_equal(a->gpus[i].unusable, b->gpus[i].unusable))
+            return false;
+    for (size_t i = 0; i < a->n_mig_devices; i++)
+        if (a->mig_devices[i].gpu != b->mig_devices[i].gpu ||
+            !str_equal(a->mig_devices[i].uuid, b->mig_devices[i].uuid) ||
+            !device_equal(&a->mig_devices[i], &b->mig_devices[i]))
+            return false;
+    return true;
 }
 
 bool inventory_is_partitioned(const struct inventory *inventory, size_t gpu)

@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "slice/device.h"
+#include "slice/mig.h"
 
 enum { GPU_NAME_SIZE = 96, PCI_ADDRESS_SIZE = 32 };
 
@@ -39,6 +40,11 @@ enum fact {
     FACT_RESERVED, /* memory that the driver keeps for itself */
     FACT_CAPABILITY,
     FACT_MIG,
+    FACT_MIG_PROFILES, /* its board */
+    FACT_MIG_DEVICES,
+    FACT_MIG_SHAPES,    /* of its MIG devices: what they consist of, their profiles */
+    FACT_MIG_INSTANCES, /* GPU instances without a MIG device */
+    FACT_MIG_NODES,     /* the capability nodes of its MIG devices */
     FACT_FABRIC,
     FACT_VIRTUALIZATION, /* whether it is a vGPU */
     FACT_PATHS,          /* PCIe distance to other GPUs */
@@ -85,6 +91,12 @@ struct gpu {
     char
         unusable[DEVICE_UNUSABLE_SIZE]; /* why it is unusable, the end of a sentence; "" = usable */
 
+    /* Why nothing new of it is offered, the end of a sentence: it is being partitioned. "" = it is
+     * offered. Set by the agent; of such a GPU an inventory lists the MIG devices that pods hold.
+     */
+    char withheld[DEVICE_UNUSABLE_SIZE];
+    bool is_held; /* withheld, and a pod has it whole, or slices of it */
+
     bool is_out_of_reach;  /* unusable, and it is not the GPU's own fault that it does not answer */
     uint8_t gaps[N_FACTS]; /* enum fact_gap by enum fact */
 
@@ -101,8 +113,10 @@ struct gpu {
     uint64_t mem_reserved_bytes; /* NVML v2 reserved: the driver's own */
     unsigned cc_major, cc_minor; /* CUDA compute capability; 0.0 unknown */
 
-    bool mig_capable;          /* supports MIG */
-    bool mig_enabled;          /* current mode */
+    bool mig_capable; /* supports MIG */
+    bool mig_enabled; /* current mode; equal to layout.enabled */
+    uint32_t board;   /* 1 + position in the inventory's boards; 0: unknown, or none */
+    struct mig_layout layout;
     bool is_vgpu;              /* a part of a GPU that a hypervisor shares (NVIDIA vGPU) */
     unsigned n_nvswitch_links; /* NVLinks that end in an NVSwitch */
 
@@ -121,6 +135,9 @@ struct inventory {
     struct gpu_link *links;     /* n_gpus x n_gpus, row-major; NULL when nothing is known */
     struct device *mig_devices; /* in device_compare's order; `gpu` is a position in gpus */
     size_t n_mig_devices;
+    struct mig_board *boards; /* each once, however many GPUs have it */
+    size_t n_boards;
+    bool is_reread; /* in the session that an earlier inventory is of */
 };
 
 #define INVENTORY_INIT \
@@ -142,6 +159,16 @@ const struct device *inventory_find_mig(const struct inventory *inventory, const
 
 /* The GPU at that position in `gpus`, as one device. */
 struct device inventory_whole(const struct inventory *inventory, size_t gpu);
+
+/* How that GPU can be partitioned; NULL: it cannot, or that is unknown. gpu: of the inventory. */
+const struct mig_board *inventory_board(const struct inventory *inventory, const struct gpu *gpu);
+
+/* Finds or adds a board; *ret_place is what a GPU with it has in `board`. 0 or -ENOMEM. */
+int inventory_share_board(struct inventory *inventory, const struct mig_board *board,
+                          uint32_t *ret_place);
+
+/* True if the same GPUs are partitioned in the same way. */
+bool inventory_same_partitions(const struct inventory *a, const struct inventory *b);
 
 /* True when the GPU at that position has MIG devices. */
 bool inventory_is_partitioned(const struct inventory *inventory, size_t gpu);

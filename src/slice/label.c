@@ -379,25 +379,14 @@ static void add_subject(struct labeller *l, const struct subject *subject)
                   (uintmax_t)(subject->mem_total_bytes / SHARE_MIB));
 }
 
-/* The resource that holds a slice of the device, or NULL. */
-static const struct plan_resource *resource_of(const struct plan *plan,
-                                               const struct plan_device *on)
-{
-    for (size_t i = 0; i < plan->n_resources; i++)
-        for (size_t j = 0; j < plan->resources[i].n_slices; j++)
-            if (&plan->devices[plan->resources[i].slices[j].device] == on)
-                return &plan->resources[i];
-    return NULL;
-}
-
-static void set_sharing(const struct plan *plan, const struct plan_device *on,
+static void set_sharing(const struct plan *plan, const struct plan_device *on, bool is_second,
                         struct subject *subject)
 {
-    const struct plan_resource *resource = resource_of(plan, on);
+    const struct plan_resource *resource = plan_resource_of(plan, on, is_second);
 
     subject->replicas = on->n_slices > 1 ? on->n_slices : 1;
     subject->sharing = on->n_slices > 1 ? on->sharing : SHARING_NONE;
-    subject->renamed = resource && !str_equal(resource->name, on->base);
+    subject->renamed = resource && !str_equal(resource->name, is_second ? on->second : on->base);
 }
 
 /* The GPU as one device, or NULL when the plan has its MIG devices instead. */
@@ -421,7 +410,7 @@ static void add_whole(struct labeller *l)
                               .mem_total_bytes = l->first->mem_total_bytes};
 
     if (on && !l->first->mig_enabled)
-        set_sharing(l->plan, on, &subject);
+        set_sharing(l->plan, on, false, &subject);
     add_subject(l, &subject);
 }
 
@@ -451,8 +440,10 @@ static bool is_offered_like(const struct plan_device *on, const struct plan_devi
            str_equal(on->device.profile, like->device.profile);
 }
 
-/* All offered MIG devices of one profile, represented by the first. */
-static void add_profile(struct labeller *l, const char *prefix, const struct plan_device *first)
+/* All offered MIG devices of one profile, represented by the first; those with two names have a set
+ * of labels for each. */
+static void add_profile(struct labeller *l, const char *prefix, const struct plan_device *first,
+                        bool is_second)
 {
     struct subject subject = {.prefix = prefix,
                               .model = plan_gpu(l->plan, first)->model,
@@ -461,7 +452,7 @@ static void add_profile(struct labeller *l, const char *prefix, const struct pla
 
     for (size_t i = 0; i < l->plan->n_devices; i++)
         subject.count += is_offered_like(&l->plan->devices[i], first);
-    set_sharing(l->plan, first, &subject);
+    set_sharing(l->plan, first, is_second, &subject);
     add_subject(l, &subject);
     add_shape(l, prefix, &first->device.shape);
 }
@@ -490,32 +481,33 @@ static void add_invalid(struct labeller *l)
 /* The nvidia.com/gpu.* labels on what is offered. A usable whole GPU takes precedence. */
 static void add_gpu(struct labeller *l)
 {
-    bool single = l->policy->mig_strategy == MIG_STRATEGY_SINGLE && l->first->mig_enabled;
+    const bool single = l->policy->mig_strategy == MIG_STRATEGY_SINGLE;
 
     if (single && find_mig(l->plan, true))
-        add_profile(l, "gpu", find_mig(l->plan, true));
-    else if (single && find_mig(l->plan, false))
+        add_profile(l, "gpu", find_mig(l->plan, true), false);
+    else if (single && l->first->mig_enabled)
         add_invalid(l);
     else
         add_whole(l);
 }
 
-/* `mixed`: a set of labels for each profile that is offered. */
+/* `mixed`, or `single` with both names: a set of labels for each profile that is offered. */
 static void add_profiles(struct labeller *l)
 {
     const struct plan *plan = l->plan;
+    const bool mixed = l->policy->mig_strategy == MIG_STRATEGY_MIXED;
 
-    for (size_t i = 0; i < plan->n_devices && l->policy->mig_strategy == MIG_STRATEGY_MIXED; i++) {
+    for (size_t i = 0; i < plan->n_devices; i++) {
         const struct plan_device *on = &plan->devices[i];
         char name[RESOURCE_NAME_SIZE];
         bool seen = false;
 
-        if (*on->left_out || on->device.kind != DEVICE_MIG)
+        if (*on->left_out || on->device.kind != DEVICE_MIG || !(mixed || *on->second))
             continue;
         for (size_t j = 0; j < i && !seen; j++)
             seen = is_offered_like(&plan->devices[j], on);
         if (!seen && name_mig(on->device.profile, name, NULL) == 0)
-            add_profile(l, name + strlen(NAME_DOMAIN), on);
+            add_profile(l, name + strlen(NAME_DOMAIN), on, !mixed);
     }
 }
 

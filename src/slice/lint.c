@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slice/lint.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 
 #include "base/text.h"
+#include "slice/migability.h"
+#include "slice/migstep.h"
+#include "slice/migwant.h"
 #include "slice/name.h"
+#include "slice/namepool.h"
 #include "slice/select.h"
 #include "slice/share.h"
 
@@ -148,12 +153,39 @@ static void on_sizes(const struct linter *a)
                     sum % 10);
 }
 
+static size_t count_pool(const struct plan *plan)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < plan->n_devices; i++)
+        n += *plan->devices[i].second != '\0';
+    return n;
+}
+
+/* The lists of both resources have every device: their sum counts devices twice. */
+static void on_two_names(const struct linter *a)
+{
+    const size_t n = count_pool(a->plan);
+    const size_t n_second = namepool_split(n, a->policy->mig_split_permille);
+    const struct plan_device *first = NULL;
+
+    for (size_t i = 0; i < a->plan->n_devices && !first; i++)
+        if (*a->plan->devices[i].second)
+            first = &a->plan->devices[i];
+    if (first)
+        problem_add(a->problems, PROBLEM_NOTE, a->policy->mig_names_at, "gpuslice.mig.names",
+                    "%zu MIG device%s offered as %s and as %s, each under one name at a time: %zu "
+                    "and %zu while no pod waits",
+                    n, n == 1 ? " is" : "s are", plan_resource_of(a->plan, first, false)->name,
+                    plan_resource_of(a->plan, first, true)->name, n - n_second, n_second);
+}
+
 void lint_plan(const struct plan *plan, const struct policy *policy, struct problems *problems)
 {
     static void (*const on_resource[])(const struct linter *, const struct plan_resource *) = {
         on_small_memory, on_no_share, on_many_clients, on_mixed};
     static void (*const on_plan[])(const struct linter *) = {on_mig_parents, on_unmatched_models,
-                                                             on_sizes};
+                                                             on_sizes, on_two_names};
     struct linter a = {plan, policy, problems};
 
     for (size_t i = 0; i < plan->n_resources; i++)
@@ -168,12 +200,14 @@ void lint_plan(const struct plan *plan, const struct policy *policy, struct prob
 bool lint_mig_name(const struct policy *policy, const struct sharing_entry *entry,
                    struct problems *problems)
 {
-    if (!name_is_mig(policy, entry->name) || policy->mig_strategy == MIG_STRATEGY_MIXED)
+    if (!name_is_mig(policy, entry->name) || policy->mig_strategy == MIG_STRATEGY_MIXED ||
+        (policy->mig_strategy == MIG_STRATEGY_SINGLE && policy->mig_names == MIG_NAMES_BOTH))
         return false;
     if (policy->mig_strategy == MIG_STRATEGY_SINGLE)
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
                     "%s exists only with `migStrategy: mixed`; under single, MIG devices are "
-                    "called %s: write `migStrategy: mixed`, or `name: %s`",
+                    "called %s: write `migStrategy: mixed`, or `name: %s`, or offer them under "
+                    "both names by `gpuslice: {mig: {names: both}}`",
                     entry->name, NAME_GPU, NAME_GPU);
     else
         problem_add(problems, PROBLEM_WARNING, entry->at, entry->path,
@@ -202,6 +236,8 @@ static struct mig_use find_mig_use(const struct policy *policy)
         return (struct mig_use){policy->mig_strategy_at, "flags.migStrategy",
                                 policy->mig_strategy == MIG_STRATEGY_SINGLE ? "migStrategy: single"
                                                                             : "migStrategy: mixed"};
+    if (policy->mig_layout && !str_equal(policy->mig_layout, "all-disabled"))
+        return (struct mig_use){policy->mig_layout_at, "gpuslice.mig.layout", policy->mig_layout};
     if (policy->n_mig_rules)
         return (struct mig_use){policy->mig_rules[0].at, "resources.mig", "resources.mig"};
     if (policy->mig_on_demand)
@@ -222,6 +258,14 @@ static bool any_capable(const struct inventory *inventory)
     return false;
 }
 
+static bool all_known(const struct inventory *inventory)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++)
+        if (inventory->gpus[i].gaps[FACT_MIG])
+            return false;
+    return true;
+}
+
 /* "NVIDIA A10G", or the models of a mixed machine joined with "and". */
 static void add_models(const struct inventory *inventory, struct text *models)
 {
@@ -236,18 +280,140 @@ static void add_models(const struct inventory *inventory, struct text *models)
     }
 }
 
+/* A guide is most likely why the configuration asks for it. */
+static const char *claim_of(const struct inventory *inventory)
+{
+    for (size_t i = 0; i < inventory->n_gpus; i++)
+        if (*migability_claim(inventory->gpus[i].model))
+            return migability_claim(inventory->gpus[i].model);
+    return "";
+}
+
+static bool is_model_seen(const struct inventory *inventory, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (str_equal(inventory->gpus[j].model, inventory->gpus[i].model))
+            return true;
+    return false;
+}
+
+/* 0, or -ENOENT or -ERANGE with the end of a sentence about the GPU. A name that is not built in is
+ * a label of a file. */
+static int check_room(const struct mig_board *board, const char *layout, struct error *err)
+{
+    const struct mig_layout empty = {.enabled = true, .pending = true};
+    struct mig_next next;
+    struct mig_want want;
+    int r = migwant_builtin(board, layout, &want, err);
+
+    if (r != 0 || !want.enabled)
+        return r < 0 ? r : 0;
+    migstep_next(board, &empty, &want, NULL, 0, &next);
+    return next.step.kind == MIG_STEP_IMPOSSIBLE ? error_set(err, -ENOENT, "%s", next.reason) : 0;
+}
+
+/* What gpuslice.mig.layout wants and a model cannot have. True if every GPU that can be partitioned
+ * can have it, as far as is known. */
+static bool lint_layout(const struct policy *policy, const struct inventory *inventory,
+                        struct problems *problems)
+{
+    bool fits = true;
+
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        const struct gpu *gpu = &inventory->gpus[i];
+        const struct mig_board *board = inventory_board(inventory, gpu);
+        struct error err = ERROR_INIT;
+
+        if (!board || !board->n_slots || is_model_seen(inventory, i) ||
+            check_room(board, policy->mig_layout, &err) == 0)
+            continue;
+        fits = false;
+        problem_add(problems, PROBLEM_WARNING, policy->mig_layout_at, "gpuslice.mig.layout",
+                    "GPU %u (%s) %s", gpu->index, gpu->model, error_text(&err));
+    }
+    return fits;
+}
+
+/* A strategy says how MIG devices are offered, and makes none. */
+static void lint_mode(const struct policy *policy, const struct inventory *inventory,
+                      struct problems *problems)
+{
+    const struct mig_board *board = NULL;
+    char layout[DEVICE_PROFILE_SIZE + 8] = "";
+
+    for (size_t i = 0; i < inventory->n_gpus; i++) {
+        const struct gpu *gpu = &inventory->gpus[i];
+
+        if (gpu->mig_enabled || gpu->layout.pending)
+            return;
+        if (!board && gpu->mig_capable)
+            board = inventory_board(inventory, gpu);
+    }
+    if (policy->mig_layout && str_equal(policy->mig_layout, "all-disabled"))
+        return;
+    if (policy->mig_layout) {
+        problem_add(problems, PROBLEM_NOTE, policy->mig_layout_at, "gpuslice.mig.layout",
+                    "MIG is off on every GPU of this node; with mig.partition of the chart "
+                    "(--mig-partition) the layout %s partitions them, and until then they are "
+                    "offered whole",
+                    policy->mig_layout);
+        return;
+    }
+    /* Without a board no profile is known to be one of these GPUs'. */
+    if (board && board->n_profiles)
+        snprintf(layout, sizeof(layout), "=all-%s", board->profiles[0].name);
+    problem_add(problems, PROBLEM_NOTE, policy->mig_strategy_at, "flags.migStrategy",
+                "migStrategy: %s offers MIG devices and makes none, and MIG is off on every GPU of "
+                "this node, so they are offered whole; with mig.partition of the chart "
+                "(--mig-partition) the label nvidia.com/mig.config%s on the Node partitions them",
+                policy->mig_strategy == MIG_STRATEGY_SINGLE ? "single" : "mixed", layout);
+}
+
+/* Under `single` those that are offered are of one profile; where whole GPUs win, there are none.
+ */
+static const struct plan_device *find_offered_mig(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (plan->devices[i].device.kind == DEVICE_MIG && !*plan->devices[i].left_out)
+            return &plan->devices[i];
+    return NULL;
+}
+
+/* The name that guides give pods to request. */
+void lint_names(const struct policy *policy, const struct plan *plan, struct problems *problems)
+{
+    const struct plan_device *on = find_offered_mig(plan);
+    char name[RESOURCE_NAME_SIZE];
+
+    if (policy->mig_strategy != MIG_STRATEGY_SINGLE || policy->mig_names == MIG_NAMES_BOTH || !on ||
+        name_mig(on->device.profile, name, NULL) < 0)
+        return;
+    problem_add(problems, PROBLEM_NOTE, policy->mig_strategy_at, "flags.migStrategy",
+                "migStrategy: single offers the MIG devices of this node as " NAME_GPU
+                "; the name %s belongs to migStrategy: mixed, and a pod that requests it finds no "
+                "node under single, unless gpuslice.mig.names: both offers them under both names",
+                name);
+}
+
 void lint_models(const struct policy *policy, const struct inventory *inventory,
                  struct problems *problems)
 {
     const struct mig_use use = find_mig_use(policy);
     cleanup_text struct text models = TEXT_INIT;
 
-    if (inventory->n_gpus == 0 || !use.path || any_capable(inventory))
+    if (inventory->n_gpus == 0 || !use.path)
         return;
+    if (any_capable(inventory)) {
+        if (policy->mig_layout && !lint_layout(policy, inventory, problems))
+            return;
+        if (policy->mig_strategy != MIG_STRATEGY_NONE && all_known(inventory))
+            lint_mode(policy, inventory, problems);
+        return;
+    }
     add_models(inventory, &models);
     problem_add(
         problems, PROBLEM_WARNING, use.at, use.path,
-        "the configuration requires MIG (%s), but MIG cannot partition %s: A30, A100, H100 and "
-        "later data-centre GPUs can; share these GPUs with sharing.timeSlicing instead",
-        use.words, models.length ? text_string(&models) : "these GPUs");
+        "the configuration requires MIG (%s), but MIG cannot partition %s: " MIGABILITY_MODELS
+        " can; share these GPUs with sharing.timeSlicing instead%s",
+        use.words, models.length ? text_string(&models) : "these GPUs", claim_of(inventory));
 }

@@ -34,6 +34,12 @@ void lint_policy(const struct policy *policy, struct problems *problems);
 bool lint_mig_name(const struct policy *policy, const struct sharing_entry *entry,
                    struct problems *problems);
 
-/* A policy that requires MIG on a machine none of whose models can be partitioned. */
+/* Under which names the policy offers the MIG devices of the plan, where that is `single`'s. */
+void lint_names(const struct policy *policy, const struct plan *plan, struct problems *problems);
+
+/*
+ * A policy that requires MIG, and what the machine makes of it: no model that can be partitioned,
+ * GPUs that can and are not, and a built-in layout that they cannot have.
+ */
 void lint_models(const struct policy *policy, const struct inventory *inventory,
                  struct problems *problems);

@@ -130,6 +130,18 @@ int name_of_profile(const struct policy *policy, const char *profile,
     return r;
 }
 
+void name_second(const struct policy *policy, const char *profile,
+                 char ret_name[RESOURCE_NAME_SIZE])
+{
+    char first[RESOURCE_NAME_SIZE];
+
+    ret_name[0] = '\0';
+    if (policy->mig_names == MIG_NAMES_BOTH && policy->mig_strategy == MIG_STRATEGY_SINGLE &&
+        name_of_profile(policy, profile, first, NULL) == 0 &&
+        name_mig(profile, ret_name, NULL) == 0 && str_equal(first, ret_name))
+        ret_name[0] = '\0';
+}
+
 bool name_is_mig(const struct policy *policy, const char *name)
 {
     for (size_t i = 0; i < policy->n_mig_rules; i++)

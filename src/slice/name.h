@@ -45,5 +45,12 @@ const char *name_of_model(const struct policy *policy, const char *model);
 int name_of_profile(const struct policy *policy, const char *profile,
                     char ret_name[RESOURCE_NAME_SIZE], struct error *err);
 
+/*
+ * The second name of a MIG device of that profile, nvidia.com/mig-<profile>, where the policy asks
+ * for both; "" where it has one name.
+ */
+void name_second(const struct policy *policy, const char *profile,
+                 char ret_name[RESOURCE_NAME_SIZE]);
+
 /* True for nvidia.com/mig-... and for the names that resources.mig gives. */
 bool name_is_mig(const struct policy *policy, const char *name);

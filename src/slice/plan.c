@@ -53,6 +53,23 @@ const struct plan_resource *plan_find_resource(const struct plan *plan, const ch
     return NULL;
 }
 
+static bool has_slice_of(const struct plan_resource *resource, size_t device, bool is_second)
+{
+    for (size_t i = 0; i < resource->n_slices; i++)
+        if (resource->slices[i].device == device && resource->slices[i].is_second == is_second)
+            return true;
+    return false;
+}
+
+const struct plan_resource *plan_resource_of(const struct plan *plan,
+                                             const struct plan_device *device, bool is_second)
+{
+    for (size_t i = 0; i < plan->n_resources; i++)
+        if (has_slice_of(&plan->resources[i], (size_t)(device - plan->devices), is_second))
+            return &plan->resources[i];
+    return NULL;
+}
+
 const struct slice *plan_find(const struct plan_resource *resource, const char *id)
 {
     size_t low = 0, high = resource->n_slices;
@@ -85,8 +102,9 @@ static bool slices_equal(const struct plan *plan_a, const struct slice *a,
     const struct plan_device *on_a = &plan_a->devices[a->device],
                              *on_b = &plan_b->devices[b->device];
 
-    return str_equal(a->id, b->id) && a->share_permille == b->share_permille &&
-           a->mem_bytes == b->mem_bytes && on_a->sharing == on_b->sharing &&
+    return str_equal(a->id, b->id) && a->is_second == b->is_second &&
+           a->share_permille == b->share_permille && a->mem_bytes == b->mem_bytes &&
+           on_a->sharing == on_b->sharing &&
            plan_gpu(plan_a, on_a)->index == plan_gpu(plan_b, on_b)->index &&
            serves_alike(&on_a->device, &on_b->device);
 }

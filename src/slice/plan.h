@@ -14,7 +14,9 @@
  *    (total - reserved), or bytes where there are more slices than MiB; a slice has none only when
  *    its device's memory is unknown.
  *  - The kubelet can read every resource's list (listsize.h).
- *  - A slice is in one resource. One resource may hold slices of several strategies and sizes (two
+ *  - A slice is in one resource; that of a device with two names (gpuslice.mig.names: both) is in
+ *    two, under one id, and healthy in one of them at a time (namepool.h decides in which).
+ *  - One resource may hold slices of several strategies and sizes (two
  *    entries with one name); that is a warning, because a pod cannot choose among them.
  *  - A device has at most one sharing entry; each device in no resource has a reason.
  */
@@ -42,6 +44,7 @@ struct slice {
     unsigned n;              /* of its device; 0 for a device that is not shared */
     unsigned share_permille; /* of its device's compute */
     uint64_t mem_bytes;      /* 0 when the device's memory is unknown */
+    bool is_second;          /* under the second name of its device */
 };
 
 struct plan_resource {
@@ -63,12 +66,15 @@ struct plan_device {
     struct device device; /* a copy; its `gpu` is a position in plan->gpus */
     char left_out[256];   /* why it is in no resource, the end of a sentence; "" = it is in one */
     bool excluded;        /* left out on purpose, by gpuslice.excludeDevices */
+    bool waits_for_mps;   /* left out until an MPS control daemon answers */
     bool works;           /* nothing but the configuration, or a missing MPS daemon, leaves it out:
                              a pod that holds it can still use it */
     char base[RESOURCE_NAME_SIZE]; /* its resource before sharing and renaming, by model or profile
                                     */
-    enum sharing_strategy sharing; /* how its slices share it: one strategy per device */
-    size_t n_slices;               /* in all resources */
+    char second[RESOURCE_NAME_SIZE]; /* its other name, before sharing and renaming; "" = it has one
+                                      */
+    enum sharing_strategy sharing;   /* how its slices share it: one strategy per device */
+    size_t n_slices;                 /* each once, under however many names */
 };
 
 struct plan_label {
@@ -102,6 +108,10 @@ const char *plan_device_name(const struct plan *plan, const struct plan_device *
 bool plan_has_mig_devices(const struct plan *plan);
 
 const struct plan_resource *plan_find_resource(const struct plan *plan, const char *name);
+
+/* The resource that has slices of a device, under its first or its second name; NULL = none. */
+const struct plan_resource *plan_resource_of(const struct plan *plan,
+                                             const struct plan_device *device, bool is_second);
 
 /* The slice of that id within one resource, or NULL. O(log n). */
 const struct slice *plan_find(const struct plan_resource *resource, const char *id);

@@ -141,6 +141,8 @@ static struct verdict judge(const struct maker *m, size_t i)
                                 m->policy->excluded_at, "gpuslice.excludeDevices"};
     if (!on->works)
         return judge_hardware(m, i);
+    if (device->is_withheld && device->kind == DEVICE_WHOLE && !gpu->is_held)
+        return because(PROBLEM_NOTE, gpu->withheld);
     if (!*on->base)
         return because(PROBLEM_WARNING, "its MIG profile makes no valid resource name");
     if (m->policy->needs_nodes && !device_has_nodes(device))
@@ -151,13 +153,10 @@ static struct verdict judge(const struct maker *m, size_t i)
                                 "flags.plugin.deviceListStrategy"};
     if (device->kind == DEVICE_WHOLE && gpu->mig_enabled &&
         m->policy->mig_strategy != MIG_STRATEGY_NONE)
-        return because_of_strategy(
-            m,
-            plan_has_mig_devices(m->plan)
-                ? "MIG is enabled on it, and it has no MIG device; create some, turn MIG off, or "
-                  "set migStrategy: none to offer it whole"
-                : "MIG is enabled on it, and MIG devices are not offered yet; turn MIG off, or "
-                  "set migStrategy: none to offer it whole");
+        return because_of_strategy(m,
+                                   "MIG is enabled, and there is no MIG device: create some (with "
+                                   "mig.partition by the Node's label nvidia.com/mig.config), turn "
+                                   "MIG off, or set migStrategy: none to offer whole GPUs");
     return because(PROBLEM_NOTE, NULL);
 }
 
@@ -182,41 +181,102 @@ static void name_base(const struct maker *m, struct plan_device *on)
         on->base[0] = '\0';
 }
 
-/* True if `single` cannot offer MIG devices: a pod requesting nvidia.com/gpu would get any of
- * them. */
-static bool differ(const struct plan *plan)
+/* What is withheld is listed for the pods that have it, and given to nobody. */
+static bool is_given_out(const struct plan_device *on)
 {
-    const struct plan_device *first = NULL;
-
-    for (size_t i = 0; i < plan->n_devices; i++) {
-        const struct plan_device *on = &plan->devices[i];
-
-        if (*on->left_out)
-            continue;
-        if (first && (on->device.kind != first->device.kind ||
-                      !str_equal(on->device.profile, first->device.profile)))
-            return true;
-        first = on;
-    }
-    return false;
+    return !*on->left_out && !on->device.is_withheld;
 }
 
-/* Under `single`, devices of several kinds: whole GPUs stay, MIG devices are left out. */
-static void keep_one_kind(const struct maker *m)
+static bool is_same_kind(const struct plan_device *a, const struct plan_device *b)
 {
-    static const char reason[] =
-        "migStrategy single offers MIG devices as GPUs, so all devices of the node must be MIG "
-        "devices of one profile, and they are not; partition all GPUs alike, or set migStrategy: "
-        "mixed";
+    return a->device.kind == b->device.kind && str_equal(a->device.profile, b->device.profile);
+}
 
-    if (m->policy->mig_strategy != MIG_STRATEGY_SINGLE || !differ(m->plan))
-        return;
-    for (size_t i = 0; i < m->plan->n_devices; i++) {
-        struct plan_device *on = &m->plan->devices[i];
+/*
+ * The GPUs that have devices of this kind alone; of equals whole GPUs, which are what a node offers
+ * while others partition one GPU after the other; then the number of devices.
+ */
+static size_t rank_kind(const struct plan *plan, const struct plan_device *kind)
+{
+    size_t n_gpus = 0, n_devices = 0;
 
-        if (!*on->left_out && on->device.kind == DEVICE_MIG)
-            leave_out(m, on, because_of_strategy(m, reason));
+    for (size_t i = 0; i < plan->n_gpus; i++) {
+        bool has = false, has_other = false;
+
+        for (size_t k = 0; k < plan->n_devices; k++) {
+            const struct plan_device *on = &plan->devices[k];
+
+            if (on->device.gpu != i || !is_given_out(on))
+                continue;
+            n_devices += is_same_kind(on, kind);
+            has |= is_same_kind(on, kind);
+            has_other |= !is_same_kind(on, kind);
+        }
+        n_gpus += has && !has_other;
     }
+    return (n_gpus * 2 + (kind->device.kind == DEVICE_WHOLE)) * (plan->n_devices + 1) + n_devices;
+}
+
+static const struct plan_device *choose_kind(const struct plan *plan)
+{
+    const struct plan_device *best = NULL;
+    size_t best_rank = 0;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        size_t rank = is_given_out(&plan->devices[i]) ? rank_kind(plan, &plan->devices[i]) : 0;
+
+        if (rank > best_rank) {
+            best = &plan->devices[i];
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+static void explain_kind(const struct plan_device *kind, char *reason, size_t size)
+{
+    bool is_whole = kind->device.kind == DEVICE_WHOLE;
+
+    snprintf(
+        reason, size,
+        "migStrategy single offers devices of one kind, on this node %s: no kind has more GPUs "
+        "to itself%s; partition all GPUs alike, or set migStrategy: mixed",
+        is_whole ? "whole GPUs" : kind->device.profile,
+        is_whole ? ", and in a tie whole GPUs win" : "");
+}
+
+/*
+ * Under `single` MIG devices are offered as GPUs, and a pod gets any of them: so those of one kind
+ * alone (rank_kind). What differs is left out, with one problem for all.
+ */
+static int keep_one_kind(const struct maker *m)
+{
+    struct plan *plan = m->plan;
+    cleanup_free bool *others = calloc(plan->n_devices + 1, sizeof(*others));
+    const struct plan_device *kind = choose_kind(plan);
+    char reason[sizeof(plan->devices->left_out)], list[128];
+    const struct verdict verdict = because_of_strategy(m, reason);
+    size_t n = 0;
+
+    if (!others)
+        return -ENOMEM;
+    if (m->policy->mig_strategy != MIG_STRATEGY_SINGLE || !kind)
+        return 0;
+    explain_kind(kind, reason, sizeof(reason));
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        struct plan_device *on = &plan->devices[i];
+
+        others[i] = is_given_out(on) && !is_same_kind(on, kind);
+        if (others[i])
+            snprintf(on->left_out, sizeof(on->left_out), "%s", verdict.reason);
+        n += others[i];
+    }
+    if (!n)
+        return 0;
+    select_format(plan, others, list, sizeof(list));
+    problem_add(m->problems, verdict.severity, verdict.at, verdict.path, "%s %s left out: %s", list,
+                n == 1 ? "is" : "are", reason);
+    return 0;
 }
 
 static int list(const struct maker *m, const struct inventory *inventory)
@@ -236,9 +296,69 @@ static int list(const struct maker *m, const struct inventory *inventory)
         if (verdict.reason)
             leave_out(m, &m->plan->devices[i], verdict);
     }
-    if (r == 0)
-        keep_one_kind(m);
-    return r;
+    return r == 0 ? keep_one_kind(m) : r;
+}
+
+/* ---- The names of a device ---- */
+
+/* What a device that an entry (or none, NULL) takes is called instead of `base`, one of its names.
+ * `.shared` is appended to both, and a name of its own is for the one that the entry has. */
+static void name_shown(const struct sharing_entry *entry, const char *base,
+                       char ret_name[RESOURCE_NAME_SIZE])
+{
+    char shared[RESOURCE_NAME_SIZE];
+
+    snprintf(ret_name, RESOURCE_NAME_SIZE, "%s", base);
+    if (entry && str_equal(entry->name, base))
+        snprintf(ret_name, RESOURCE_NAME_SIZE, "%s", policy_resource(entry));
+    else if (entry && name_shared(entry->name, shared, NULL) == 0 &&
+             str_equal(entry->rename, shared) && name_shared(base, shared, NULL) == 0)
+        memcpy(ret_name, shared, sizeof(shared));
+}
+
+static void name_device(const struct maker *m, size_t i, bool is_second,
+                        char ret_name[RESOURCE_NAME_SIZE])
+{
+    const struct plan_device *on = &m->plan->devices[i];
+
+    name_shown(m->assigned[i], is_second ? on->second : on->base, ret_name);
+}
+
+/* Before the entries: they may use either name. */
+static void find_seconds(const struct maker *m)
+{
+    for (size_t i = 0; i < m->plan->n_devices; i++) {
+        struct plan_device *on = &m->plan->devices[i];
+
+        if (!*on->left_out && on->device.kind == DEVICE_MIG)
+            name_second(m->policy, on->device.profile, on->second);
+    }
+}
+
+/* A rename may make one name of two. */
+static void drop_equal_seconds(const struct maker *m)
+{
+    char first[RESOURCE_NAME_SIZE], second[RESOURCE_NAME_SIZE];
+
+    for (size_t i = 0; i < m->plan->n_devices; i++) {
+        if (!*m->plan->devices[i].second)
+            continue;
+        name_device(m, i, false, first);
+        name_device(m, i, true, second);
+        if (str_equal(first, second))
+            m->plan->devices[i].second[0] = '\0';
+    }
+}
+
+static bool has_name(const struct maker *m, size_t i, const char *resource)
+{
+    char name[RESOURCE_NAME_SIZE];
+
+    name_device(m, i, false, name);
+    if (str_equal(name, resource) || !*m->plan->devices[i].second)
+        return str_equal(name, resource);
+    name_device(m, i, true, name);
+    return str_equal(name, resource);
 }
 
 /* ---- Slices into resources ---- */
@@ -263,27 +383,54 @@ static struct plan_resource *resource_like(struct plan *plan, const struct plan_
     return resource;
 }
 
+static int add_under(struct plan *plan, const struct plan_resource *like, const struct slice *slice)
+{
+    struct plan_resource *resource = resource_like(plan, like);
+    struct slice *added = NULL;
+
+    if (resource)
+        added =
+            array_push(&resource->slices, &resource->n_slices, &resource->capacity, sizeof(*added));
+    if (!added)
+        return -ENOMEM;
+    *added = *slice;
+    return 0;
+}
+
+static int add_under_second(const struct maker *m, const struct plan_resource *first,
+                            struct slice slice)
+{
+    const struct plan_device *on = &m->plan->devices[slice.device];
+    struct plan_resource like = *first;
+
+    memcpy(like.base, on->second, sizeof(like.base));
+    name_device(m, slice.device, true, like.name);
+    like.renamed = !str_equal(like.name, like.base);
+    slice.is_second = true;
+    return add_under(m->plan, &like, &slice);
+}
+
 /* Adds the next slice of the device at position i. */
 static int add_slice(const struct maker *m, size_t i, const struct plan_resource *like,
                      uint64_t share_permille, uint64_t mem_bytes)
 {
     struct plan_device *on = &m->plan->devices[i];
-    struct plan_resource *resource = resource_like(m->plan, like);
-    struct slice *slice = NULL;
+    struct slice slice = {.device = i,
+                          .n = (unsigned)on->n_slices,
+                          .share_permille = (unsigned)share_permille,
+                          .mem_bytes = mem_bytes};
+    int r;
 
-    if (resource)
-        slice =
-            array_push(&resource->slices, &resource->n_slices, &resource->capacity, sizeof(*slice));
-    if (!slice)
-        return -ENOMEM;
-    slice->device = i;
-    slice->n = (unsigned)on->n_slices++;
-    slice->share_permille = (unsigned)share_permille;
-    slice->mem_bytes = mem_bytes;
     if (like->sharing == SHARING_NONE)
-        snprintf(slice->id, sizeof(slice->id), "%s", on->device.uuid);
+        snprintf(slice.id, sizeof(slice.id), "%s", on->device.uuid);
     else
-        snprintf(slice->id, sizeof(slice->id), "%s::%u", on->device.uuid, slice->n);
+        snprintf(slice.id, sizeof(slice.id), "%s::%u", on->device.uuid, slice.n);
+    r = add_under(m->plan, like, &slice);
+    if (r == 0 && *on->second)
+        r = add_under_second(m, like, slice);
+    if (r < 0)
+        return r;
+    on->n_slices++;
     on->sharing = like->sharing;
     return 0;
 }
@@ -339,10 +486,12 @@ static int leave_out_unserved(const struct maker *m)
             continue;
         for (size_t j = 0; j < plan->n_devices; j++) {
             now[j] = j >= i && is_unserved(m, j, &wish) && str_equal(wish.resource, first.resource);
-            if (now[j])
-                snprintf(plan->devices[j].left_out, sizeof(plan->devices[j].left_out),
-                         "no MPS control daemon answers for %s, and this release starts none",
-                         first.resource);
+            if (!now[j])
+                continue;
+            plan->devices[j].waits_for_mps = true;
+            snprintf(plan->devices[j].left_out, sizeof(plan->devices[j].left_out),
+                     "no MPS control daemon answers for %s, and this release starts none",
+                     first.resource);
         }
         if (!*plan->waits_for_mps)
             snprintf(plan->waits_for_mps, sizeof(plan->waits_for_mps), "%s", first.resource);
@@ -372,9 +521,9 @@ static unsigned wanted(const struct maker *m, size_t i, const char *resource)
     if (*on->left_out)
         return 0;
     if (entry)
-        return str_equal(policy_resource(entry), resource) ? entry->replicas : 0;
+        return has_name(m, i, resource) ? entry->replicas : 0;
     if (m->policy->n_slices == 0 || on->device.kind != DEVICE_WHOLE)
-        return str_equal(on->base, resource);
+        return has_name(m, i, resource);
     for (size_t k = 0; k < m->policy->n_slices; k++)
         if (str_equal(m->policy->slices[k].name, resource))
             n += m->policy->slices[k].count;
@@ -435,6 +584,23 @@ static unsigned limit_list(const struct maker *m, const char *resource, struct p
     return most;
 }
 
+/* Both names of its devices have as many slices. */
+static unsigned limit_entry(const struct maker *m, const struct sharing_entry *entry)
+{
+    unsigned most = limit_list(m, policy_resource(entry), entry->at, entry->path);
+    char name[RESOURCE_NAME_SIZE];
+    size_t i = 0;
+
+    while (i < m->plan->n_devices && (m->assigned[i] != entry || !*m->plan->devices[i].second))
+        i++;
+    for (int k = 0; k < 2 && i < m->plan->n_devices; k++) {
+        name_device(m, i, k == 1, name);
+        if (!str_equal(name, policy_resource(entry)))
+            most = smaller(most, limit_list(m, name, entry->at, entry->path));
+    }
+    return most;
+}
+
 static int limit_lists(struct maker *m)
 {
     const struct policy *policy = m->policy;
@@ -442,11 +608,8 @@ static int limit_lists(struct maker *m)
     m->most = calloc(policy->n_sharing + policy->n_slices + 1, sizeof(*m->most));
     if (!m->most)
         return -ENOMEM;
-    for (size_t i = 0; i < policy->n_sharing; i++) {
-        const struct sharing_entry *entry = &policy->sharing[i];
-
-        m->most[i] = limit_list(m, policy_resource(entry), entry->at, entry->path);
-    }
+    for (size_t i = 0; i < policy->n_sharing; i++)
+        m->most[i] = limit_entry(m, &policy->sharing[i]);
     for (size_t k = 0; k < policy->n_slices; k++)
         m->most[policy->n_sharing + k] =
             limit_list(m, policy->slices[k].name, policy->slices[k].at, "gpuslice.slices");
@@ -481,8 +644,8 @@ static int offer_replicas(const struct maker *m, size_t i, const struct sharing_
     unsigned replicas = smaller(entry->replicas, m->most[entry - policy->sharing]);
     int r = 0;
 
-    memcpy(like.base, entry->name, sizeof(like.base));
-    snprintf(like.name, sizeof(like.name), "%s", policy_resource(entry));
+    memcpy(like.base, m->plan->devices[i].base, sizeof(like.base));
+    name_device(m, i, false, like.name);
     memcpy(like.path, entry->path, sizeof(like.path));
     like.renamed = !str_equal(like.name, like.base);
     if (like.sharing != SHARING_NONE)
@@ -667,7 +830,11 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
     int r = plan ? list(&m, inventory) : -ENOMEM;
 
     if (r == 0)
+        find_seconds(&m);
+    if (r == 0)
         r = assign(&m);
+    if (r == 0)
+        drop_equal_seconds(&m);
     if (r == 0)
         r = leave_out_unserved(&m);
     if (r == 0)

@@ -17,6 +17,10 @@ enum { RESOURCE_NAME_SIZE = 64 }; /* the kubelet's limit of 63 characters, and a
 
 enum mig_strategy { MIG_STRATEGY_NONE, MIG_STRATEGY_SINGLE, MIG_STRATEGY_MIXED };
 
+/* Under which names `single` offers MIG devices: nvidia.com/gpu, or that and
+ * nvidia.com/mig-<profile> too. */
+enum mig_names { MIG_NAMES_STRATEGY, MIG_NAMES_BOTH };
+
 enum sharing_strategy { SHARING_NONE, SHARING_TIME_SLICING, SHARING_MPS };
 
 enum isolation { ISOLATION_BY_SHARING, ISOLATION_ISOLATED, ISOLATION_COOPERATIVE };
@@ -98,8 +102,14 @@ struct policy {
     enum isolation isolation;
     enum memory_mode memory;
     enum compute_mode compute;
+    char *mig_layout;              /* NULL = none is wanted */
+    struct position mig_layout_at; /* line 0: no file sets it */
     bool mig_on_demand;
     struct position mig_on_demand_at; /* line 0: no file sets it */
+    enum mig_names mig_names;
+    struct position mig_names_at; /* line 0: no file sets it */
+    unsigned mig_split_permille;  /* of the devices with two names: under nvidia.com/mig-<profile>
+                                     while no pod waits for either */
     bool needs_nodes; /* devices reach containers by CDI alone, so their device nodes must be known
                        */
 };

@@ -56,9 +56,15 @@ const struct sharing_entry *select_find_taker_of_all(const struct policy *policy
     return NULL;
 }
 
+bool select_is_called(const struct plan_device *on, const char *name)
+{
+    return !*on->left_out &&
+           (str_equal(on->base, name) || (*on->second && str_equal(on->second, name)));
+}
+
 static bool is_of_entry(const struct plan_device *on, const struct sharing_entry *entry)
 {
-    return !*on->left_out && str_equal(on->base, entry->name);
+    return select_is_called(on, entry->name);
 }
 
 static void select_all(const struct sharing_entry *entry, const struct plan *plan, bool *reached)
@@ -129,6 +135,18 @@ bool select_excludes(const struct policy *policy, const struct plan *plan,
         if (is_meant(plan, on, &policy->excluded[i]) ||
             is_of_gpu(plan_gpu(plan, on), &policy->excluded[i]))
             return true;
+    return false;
+}
+
+bool select_excludes_gpu(const struct policy *policy, const struct gpu *gpu)
+{
+    for (size_t i = 0; i < policy->n_excluded; i++) {
+        const struct device_ref *ref = &policy->excluded[i];
+
+        if (is_of_gpu(gpu, ref) ||
+            (ref->kind == DEVICE_REF_PCI && strcasecmp(gpu->pci_address, ref->uuid) == 0))
+            return true;
+    }
     return false;
 }
 
@@ -213,7 +231,7 @@ static void explain_ref(const struct sharing_entry *entry, const struct device_r
                         size_t size)
 {
     if (!on && is_mig_ref(ref) && !plan_has_mig_devices(plan))
-        snprintf(why, size, "is passed over: MIG devices are not offered yet");
+        snprintf(why, size, "is passed over: this node has no MIG device");
     else if (!on && is_partitioned(ref, plan))
         snprintf(why, size, "is partitioned; name its MIG devices, as in \"0:1\"");
     else if (!on)
@@ -223,7 +241,7 @@ static void explain_ref(const struct sharing_entry *entry, const struct device_r
                  (is_mig_ref(ref) ? plan->n_devices : plan->n_gpus) == 1 ? "" : "s");
     else if (*on->left_out)
         snprintf(why, size, "is left out: %s", on->left_out);
-    else if (!str_equal(on->base, entry->name))
+    else if (!select_is_called(on, entry->name))
         snprintf(why, size, "is a %s, not a %s", on->base, entry->name);
     else
         snprintf(why, size, "is named twice; once is enough");
@@ -298,4 +316,17 @@ void select_format(const struct plan *plan, const bool *chosen, char *buffer, si
     }
     if (used >= size)
         memcpy(buffer + size - 4, "...", 4);
+}
+
+const struct plan_device *select_left_out_alike(const struct plan *plan,
+                                                const struct plan_device *on, bool *ret_chosen)
+{
+    const struct plan_device *first = NULL;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        ret_chosen[i] = str_equal(plan->devices[i].left_out, on->left_out);
+        if (ret_chosen[i] && !first)
+            first = &plan->devices[i];
+    }
+    return first;
 }

@@ -30,6 +30,9 @@ bool select_is_rest(const struct sharing_entry *winner, const struct sharing_ent
 /* The first entry that selects every whole GPU of every machine, so that none is left; or NULL. */
 const struct sharing_entry *select_find_taker_of_all(const struct policy *policy);
 
+/* The device is offered, and has that name before sharing and renaming. */
+bool select_is_called(const struct plan_device *on, const char *name);
+
 /* The plan's devices have base and left_out set. Sets each of reached[plan->n_devices]. */
 void select_devices(const struct sharing_entry *entry, const struct plan *plan,
                     struct problems *problems, bool *reached);
@@ -37,6 +40,9 @@ void select_devices(const struct sharing_entry *entry, const struct plan *plan,
 /* True if gpuslice.excludeDevices names the device, or the GPU that it is a part of. */
 bool select_excludes(const struct policy *policy, const struct plan *plan,
                      const struct plan_device *on);
+
+/* The same for a GPU with all that it is partitioned into, now or later. */
+bool select_excludes_gpu(const struct policy *policy, const struct gpu *gpu);
 
 /* Indices that name nothing here are a note; UUIDs and addresses may be another node's. */
 void select_report_excluded(const struct policy *policy, const struct plan *plan,
@@ -47,3 +53,8 @@ void select_report_excluded(const struct policy *policy, const struct plan *plan
  * "..." when too long. Kinds mixed: "devices 0:0, 1".
  */
 void select_format(const struct plan *plan, const bool *chosen, char *buffer, size_t size);
+
+/* Sets `ret_chosen` for every device that is left out for the same reason as `on`. The first of
+ * them: what reports each reason once does so there. */
+const struct plan_device *select_left_out_alike(const struct plan *plan,
+                                                const struct plan_device *on, bool *ret_chosen);

@@ -403,9 +403,50 @@ static void test_single_describes_mig_devices_as_gpus(void **state)
                         "count=4 memory=4864 product=NVIDIA-A30-MIG-1g.6gb-SHARED replicas=3 "
                         "sharing-strategy=time-slicing");
     snprintf(w.machine.mig_devices[3].profile, DEVICE_PROFILE_SIZE, "2g.12gb");
+    plan_again(&w); /* the one that differs is left out */
+    assert_labels_under(&w, "gpu",
+                        "count=3 memory=4864 product=NVIDIA-A30-MIG-1g.6gb-SHARED replicas=3 "
+                        "sharing-strategy=time-slicing");
+    world_end(&w);
+}
+
+/* Those of `single`, and those of `mixed`. */
+static void test_two_names_have_two_sets_of_labels(void **state)
+{
+    struct sharing_entry entry =
+        renamed(entry_all(SHARING_TIME_SLICING, NAME_GPU, 3), "nvidia.com/x");
+    struct world w = world_make(machine_make(2, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), &entry, 1);
+
+    machine_partition(&w.machine, 0, "1g.6gb 1g.6gb");
+    machine_partition(&w.machine, 1, "1g.6gb 1g.6gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    w.policy.mig_names = MIG_NAMES_BOTH;
+    plan_again(&w);
+    assert_label(&w, "mig.strategy", "single");
+    assert_labels_under(&w, "gpu",
+                        "count=4 " SHAPE_1G "product=NVIDIA-A30-MIG-1g.6gb replicas=3 "
+                        "sharing-strategy=time-slicing slices.ci=1 slices.gi=1");
+    assert_labels_under(&w, "mig-1g.6gb",
+                        "count=4 " SHAPE_1G "product=NVIDIA-A30-MIG-1g.6gb-SHARED replicas=3 "
+                        "sharing-strategy=time-slicing slices.ci=1 slices.gi=1");
+    world_end(&w);
+}
+
+/* gpu-feature-discovery's values, by which people notice. */
+static void test_single_without_a_device_is_invalid(void **state)
+{
+    struct world w = world_make(machine_make(2, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), NULL, 0);
+
+    for (size_t i = 0; i < 2; i++)
+        w.machine.gpus[i].mig_capable = w.machine.gpus[i].mig_enabled = true;
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
     plan_again(&w);
     assert_labels_under(
         &w, "gpu", "count=0 memory=0 product=NVIDIA-A30-MIG-INVALID replicas=0 sharing-strategy=");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_labels_under(&w, "gpu",
+                        "count=2 memory=24576 product=NVIDIA-A30 replicas=0 sharing-strategy=none");
     world_end(&w);
 }
 
@@ -420,6 +461,12 @@ static void test_single_beside_whole_gpus(void **state)
     assert_labels_under(&w, "gpu",
                         "count=8 memory=40960 product=NVIDIA-A100-SXM4-40GB replicas=1 "
                         "sharing-strategy=none");
+    for (size_t i = 1; i < 7; i++) /* and the other way round */
+        machine_partition(&w.machine, i, "1g.5gb");
+    plan_again(&w);
+    assert_labels_under(&w, "gpu",
+                        "count=7 " SHAPE_1G "product=NVIDIA-A100-SXM4-40GB-MIG-1g.5gb replicas=1 "
+                        "sharing-strategy=none slices.ci=1 slices.gi=1");
     world_end(&w);
 }
 
@@ -517,6 +564,8 @@ int main(void)
         cmocka_unit_test(test_mig),
         cmocka_unit_test(test_mixed_describes_each_profile),
         cmocka_unit_test(test_single_describes_mig_devices_as_gpus),
+        cmocka_unit_test(test_two_names_have_two_sets_of_labels),
+        cmocka_unit_test(test_single_without_a_device_is_invalid),
         cmocka_unit_test(test_single_beside_whole_gpus),
         cmocka_unit_test(test_nothing_without_a_gpu),
         cmocka_unit_test(test_values_are_cut_validly),

@@ -124,7 +124,8 @@ static void test_names_and_strategies(void **state)
          ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb exists only with "
          "`migStrategy: "
          "mixed`; under single, MIG devices are called nvidia.com/gpu: write `migStrategy: mixed`, "
-         "or `name: nvidia.com/gpu`"},
+         "or `name: nvidia.com/gpu`, or offer them under both names by `gpuslice: {mig: {names: "
+         "both}}`"},
         {MIG_STRATEGY_NONE, "nvidia.com/mig-1g.5gb",
          ":7:9: sharing.timeSlicing.resources[0]: nvidia.com/mig-1g.5gb exists only with "
          "`migStrategy: "
@@ -162,8 +163,10 @@ static void test_gpus_without_mig(void **state)
     assert_only(
         &problems,
         ":2:16: flags.migStrategy: the configuration requires MIG (migStrategy: single), but MIG "
-        "cannot partition NVIDIA A10G: A30, A100, H100 and later data-centre GPUs can; "
-        "share these GPUs with sharing.timeSlicing instead");
+        "cannot partition NVIDIA A10G: A30, A100, H100, H200, B200 and RTX PRO 6000 Blackwell GPUs "
+        "can; "
+        "share these GPUs with sharing.timeSlicing instead; guides that list the A10, and with it "
+        "g5, for MIG are wrong");
 }
 
 /* Each with its own place: flags.migStrategy is not in such a file. */
@@ -202,12 +205,131 @@ static void test_what_requires_mig_is_named_where_it_is(void **state)
 
 static void test_one_capable_gpu_is_enough(void **state)
 {
-    struct gpu gpus[] = {{.model = "NVIDIA A10G"}, {.index = 1, .mig_capable = true}};
+    struct gpu gpus[] = {{.model = "NVIDIA A10G"},
+                         {.index = 1, .mig_capable = true, .layout = {.enabled = true}}};
     const struct inventory machine = {.gpus = gpus, .n_gpus = 2};
     const struct policy mixed = {.mig_strategy = MIG_STRATEGY_MIXED};
     cleanup_problems struct problems problems = PROBLEMS_INIT;
 
+    gpus[1].mig_enabled = true;
     lint_models(&mixed, &machine, &problems);
+    assert_only(&problems, NULL);
+}
+
+/* A strategy is taken for what partitions GPUs. */
+static void test_a_strategy_makes_no_mig_device(void **state)
+{
+    struct gpu gpus[] = {{.model = "NVIDIA A100-SXM4-40GB", .mig_capable = true, .board = 1}};
+    struct mig_board board = {.n_profiles = 1, .profiles = {{.name = "1g.6gb"}}};
+    const struct inventory machine = {.gpus = gpus, .n_gpus = 1, .boards = &board, .n_boards = 1};
+    const struct policy single = {.mig_strategy = MIG_STRATEGY_SINGLE, .mig_strategy_at = {2, 16}},
+                        none = POLICY_INIT;
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    lint_models(&none, &machine, &problems);
+    gpus[0].layout.pending = true;
+    lint_models(&single, &machine, &problems);
+    gpus[0].layout.pending = false;
+    gpus[0].gaps[FACT_MIG] = FACT_FAILED;
+    lint_models(&single, &machine, &problems);
+    gpus[0].gaps[FACT_MIG] = FACT_KNOWN;
+    assert_only(&problems, NULL);
+    lint_models(&single, &machine, &problems);
+    assert_int_equal(
+        problems_with(&problems, PROBLEM_NOTE,
+                      "migStrategy: single offers MIG devices and makes none, and MIG is off on "
+                      "every GPU of this node, so they are offered whole; with mig.partition of "
+                      "the chart (--mig-partition) the label "
+                      "nvidia.com/mig.config=all-1g.6gb on the Node partitions them"),
+        1);
+    gpus[0].board = 0; /* its profiles are not known */
+    lint_models(&single, &machine, &problems);
+    assert_int_equal(problems_with(&problems, PROBLEM_NOTE,
+                                   "the label nvidia.com/mig.config on the Node partitions them"),
+                     1);
+}
+
+/* The configuration partitions them, or cannot. */
+static void test_a_configured_layout_is_looked_at(void **state)
+{
+    struct gpu gpus[] = {
+        {.model = "NVIDIA A100-SXM4-40GB", .mig_capable = true, .board = 1},
+        {.index = 1, .model = "NVIDIA A100-SXM4-40GB", .mig_capable = true, .board = 1}};
+    struct mig_board board = {
+        .n_slots = 8, .n_profiles = 1, .profiles = {{.name = "1g.6gb", .max_count = 7}}};
+    const struct inventory machine = {.gpus = gpus, .n_gpus = 2, .boards = &board, .n_boards = 1};
+    char impossible[] = "all-1g.10gb", possible[] = "all-1g.6gb", of_file[] = "mine";
+    struct policy policy = {
+        .mig_strategy = MIG_STRATEGY_SINGLE, .mig_layout = impossible, .mig_layout_at = {5, 7}};
+    cleanup_problems struct problems problems = PROBLEMS_INIT, fits = PROBLEMS_INIT,
+                                     none = PROBLEMS_INIT;
+
+    (void)state;
+    lint_models(&policy, &machine, &problems);
+    assert_int_equal(problems.n_items, 1);
+    assert_int_equal(problems_with(&problems, PROBLEM_WARNING,
+                                   "GPU 0 (NVIDIA A100-SXM4-40GB) has no MIG layout all-1g.10gb; "
+                                   "it has "),
+                     1);
+    policy.mig_layout = possible;
+    lint_models(&policy, &machine, &fits);
+    policy.mig_layout = of_file;
+    lint_models(&policy, &machine, &fits);
+    assert_int_equal(fits.n_items, 2);
+    assert_int_equal(problems_with(&fits, PROBLEM_NOTE, "the layout all-1g.6gb partitions them"),
+                     1);
+    assert_int_equal(problems_with(&fits, PROBLEM_NOTE, "the layout mine partitions them"), 1);
+    gpus[0].mig_capable = gpus[1].mig_capable = false;
+    lint_models(&policy, &machine, &none);
+    assert_int_equal(problems_with(&none, PROBLEM_WARNING, "MIG cannot partition"), 1);
+}
+
+static void lint_offered_names(const struct world *w, struct problems *problems)
+{
+    struct plan *plan;
+
+    assert_int_equal(plan_make(&w->machine, &w->policy, NULL, &plan), 0);
+    lint_names(&w->policy, plan, problems);
+    plan_free(plan);
+}
+
+/* The name that guides give pods to request under any strategy. */
+static void test_names_of_mixed_under_single(void **state)
+{
+    struct world w = world_make(machine_p4d(), NULL, 0);
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    for (size_t i = 0; i < 4; i++)
+        machine_partition(&w.machine, i, "1g.5gb+me");
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    lint_offered_names(&w, &problems);
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    lint_offered_names(&w, &problems); /* as many whole GPUs win, and no MIG device is offered */
+    assert_only(&problems, NULL);
+    machine_partition(&w.machine, 4, "1g.5gb+me");
+    lint_offered_names(&w, &problems);
+    assert_int_equal(problems_with(&problems, PROBLEM_NOTE,
+                                   "the name nvidia.com/mig-1g.5gb.me belongs to migStrategy: "
+                                   "mixed, and a pod that requests it finds no node under single, "
+                                   "unless gpuslice.mig.names: both offers them under both names"),
+                     1);
+    w.policy.mig_names = MIG_NAMES_BOTH; /* then the plan says it, with the numbers */
+    lint_offered_names(&w, &problems);
+    assert_int_equal(problems_with(&problems, PROBLEM_NOTE, "belongs to"), 1);
+    world_end(&w);
+}
+
+/* Under both names an entry may use either. */
+static void test_names_of_mixed_beside_those_of_single(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.5gb", 2);
+    const struct policy policy = {.mig_strategy = MIG_STRATEGY_SINGLE,
+                                  .mig_names = MIG_NAMES_BOTH,
+                                  .sharing = &entry,
+                                  .n_sharing = 1};
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+
+    lint_policy(&policy, &problems);
     assert_only(&problems, NULL);
 }
 
@@ -284,6 +406,10 @@ int main(void)
         cmocka_unit_test(test_gpus_without_mig),
         cmocka_unit_test(test_what_requires_mig_is_named_where_it_is),
         cmocka_unit_test(test_one_capable_gpu_is_enough),
+        cmocka_unit_test(test_a_strategy_makes_no_mig_device),
+        cmocka_unit_test(test_a_configured_layout_is_looked_at),
+        cmocka_unit_test(test_names_of_mixed_under_single),
+        cmocka_unit_test(test_names_of_mixed_beside_those_of_single),
         cmocka_unit_test(test_names_in_a_plan),
         cmocka_unit_test(test_mig_parents),
         cmocka_unit_test(test_unmatched_models_are_whole_gpus),

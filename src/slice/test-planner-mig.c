@@ -34,7 +34,7 @@ static void test_mig_strategies(void **state)
         /* partitioned or not, each GPU is one device, and the two that are get a warning */
         {MIG_STRATEGY_NONE, "nvidia.com/gpu 8", "1 1 1 1 1 1 1 1", 2},
         /* the devices are not all alike */
-        {MIG_STRATEGY_SINGLE, "nvidia.com/gpu 6", "0 0 0 1 1 1 1 1 1", 3},
+        {MIG_STRATEGY_SINGLE, "nvidia.com/gpu 6", "0 0 0 1 1 1 1 1 1", 1},
         {MIG_STRATEGY_MIXED, "nvidia.com/gpu 6, nvidia.com/mig-1g.5gb 2, nvidia.com/mig-3g.20gb 1",
          "1 1 1 1 1 1 1 1 1", 0},
     };
@@ -84,20 +84,65 @@ static void test_single_with_devices_alike(void **state)
     plan_again(&w);
     assert_resources(&w, "nvidia.com/gpu 4");
     assert_problems(&w, 0, 0, 0);
-    /* one of another profile: none is offered, and the reason is the same for all */
+    /* one of another profile: it alone is left out */
     snprintf(w.machine.mig_devices[3].profile, DEVICE_PROFILE_SIZE, "1g.6gb");
     plan_again(&w);
-    assert_resources(&w, "");
-    assert_problems(&w, 0, 4, 0);
-    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "MIG device 1:1 (NVIDIA A30) is"),
+    assert_resources(&w, "nvidia.com/gpu 3");
+    assert_problems(&w, 0, 1, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "MIG device 1:1 is left out: "),
                      1);
-    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "devices of one profile"), 4);
+    assert_int_equal(
+        problems_with(&w.problems, PROBLEM_WARNING, "on this node 2g.12gb: no kind has more"), 1);
     /* one that cannot be used anyway does not count */
     snprintf(w.machine.mig_devices[3].unusable, DEVICE_UNUSABLE_SIZE, "it is lost");
     plan_again(&w);
     assert_resources(&w, "nvidia.com/gpu 3");
     assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "is left out: it is lost"), 1);
     world_end(&w);
+}
+
+/* What most GPUs have is served, however many devices the others have. */
+static void test_single_serves_what_it_can(void **state)
+{
+    struct world w = world_make(machine_p4d(), NULL, 0);
+
+    for (size_t i = 0; i < 6; i++)
+        machine_partition(&w.machine, i, "3g.20gb 3g.20gb");
+    machine_partition(&w.machine, 6, "1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 12");
+    assert_problems(&w, 0, 1, 0); /* GPU 7 is whole */
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING,
+                                   "devices 6:0, 6:1, 6:2, 6:3, 6:4, 6:5, 6:6, 7 are left out"),
+                     1);
+    /* MIG is on there, and it has no device: that hides no other GPU */
+    w.machine.gpus[7].mig_enabled = true;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 12");
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "there is no MIG device"), 1);
+    world_end(&w);
+}
+
+/* Others partition one GPU after the other, from the last: pods may hold the others. */
+static void test_single_in_a_tie(void **state)
+{
+    static const char *const offered[] = {"8", "7", "6", "5", "4", "35"};
+
+    for (size_t n = 0; n < ARRAY_SIZE(offered); n++) {
+        struct world w = world_make(machine_p4d(), NULL, 0);
+        char resources[64];
+
+        for (size_t i = 8 - n; i < 8; i++)
+            machine_partition(&w.machine, i, "1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb 1g.5gb");
+        w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+        plan_again(&w);
+        snprintf(resources, sizeof(resources), "nvidia.com/gpu %s", offered[n]);
+        assert_resources(&w, resources);
+        assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "in a tie whole GPUs win"),
+                         n > 0 && n <= 4);
+        world_end(&w);
+    }
 }
 
 static void test_names_by_profile(void **state)
@@ -146,6 +191,97 @@ static void test_mig_devices_are_shared(void **state)
     assert_resources(&w, "nvidia.com/gpu 6, nvidia.com/half 2, nvidia.com/mig-1g.5gb 1, "
                          "nvidia.com/mig-3g.20gb 1");
     assert_slices_per_device(&w, "1 1 2 1 1 1 1 1 1");
+    world_end(&w);
+}
+
+static struct world world_of_two_names(struct sharing_entry *entries, size_t n)
+{
+    struct world w = world_make(machine_make(1, "NVIDIA A30", 24576, GPU_PATH_UNKNOWN), NULL, 0);
+
+    machine_partition(&w.machine, 0, "1g.6gb 1g.6gb");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    w.policy.mig_names = MIG_NAMES_BOTH;
+    w.policy.mig_split_permille = 500;
+    w.policy.sharing = entries;
+    w.policy.n_sharing = n;
+    plan_again(&w);
+    return w;
+}
+
+/* One pool: the same ids under both names. */
+static void test_two_names(void **state)
+{
+    struct world w = world_of_two_names(NULL, 0);
+    const struct plan_resource *second;
+
+    assert_resources(&w, "nvidia.com/gpu 2, nvidia.com/mig-1g.6gb 2");
+    assert_problems(&w, 1, 0, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE,
+                                   "2 MIG devices are offered as nvidia.com/gpu and as "
+                                   "nvidia.com/mig-1g.6gb, each under one name at a time: 1 and 1 "
+                                   "while no pod waits"),
+                     1);
+    second = plan_find_resource(w.plan, "nvidia.com/mig-1g.6gb");
+    assert_string_equal(second->slices[1].id, machine_mig_uuid(0, 1));
+    assert_true(second->slices[1].is_second);
+    assert_ptr_equal(plan_resource_of(w.plan, &w.plan->devices[1], true), second);
+    w.policy.mig_strategy = MIG_STRATEGY_MIXED;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/mig-1g.6gb 2");
+    w.policy.mig_strategy = MIG_STRATEGY_SINGLE;
+    w.machine.n_mig_devices = 0; /* whole GPUs have one name */
+    w.machine.gpus[0].mig_enabled = false;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/gpu 1");
+    world_end(&w);
+}
+
+static void test_two_names_of_what_is_shared(void **state)
+{
+    struct device_ref refs[] = {{.kind = DEVICE_REF_MIG_INDEX, .index = 0, .mig_index = 0}};
+    const struct sharing_entry gpus = entry_all(SHARING_TIME_SLICING, "nvidia.com/gpu", 3),
+                               migs = entry_all(SHARING_TIME_SLICING, "nvidia.com/mig-1g.6gb", 3);
+    const struct {
+        struct sharing_entry entry;
+        const char *resources;
+    } table[] = {
+        /* an entry may use either name, and is for both */
+        {gpus, "nvidia.com/gpu 6, nvidia.com/mig-1g.6gb 6"},
+        {migs, "nvidia.com/gpu 6, nvidia.com/mig-1g.6gb 6"},
+        {renamed(gpus, "nvidia.com/gpu.shared"),
+         "nvidia.com/gpu.shared 6, nvidia.com/mig-1g.6gb.shared 6"},
+        {renamed(migs, "nvidia.com/mig-1g.6gb.shared"),
+         "nvidia.com/gpu.shared 6, nvidia.com/mig-1g.6gb.shared 6"},
+        /* a name of its own takes the place of the one that the entry has */
+        {renamed(gpus, "nvidia.com/x"), "nvidia.com/mig-1g.6gb 6, nvidia.com/x 6"},
+        {renamed(migs, "nvidia.com/x"), "nvidia.com/gpu 6, nvidia.com/x 6"},
+        {renamed(gpus, "nvidia.com/mig-1g.6gb"), "nvidia.com/mig-1g.6gb 6"},
+        {renamed(listed(gpus, refs, 1), "nvidia.com/mig-1g.6gb"),
+         "nvidia.com/gpu 1, nvidia.com/mig-1g.6gb 4"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct sharing_entry entry = table[i].entry;
+        struct world w = world_of_two_names(&entry, 1);
+
+        assert_resources(&w, table[i].resources);
+        world_end(&w);
+    }
+}
+
+/* A rule gives the first name; nvidia.com/mig-<profile> stays the second. */
+static void test_two_names_by_rules(void **state)
+{
+    struct resource_rule rule = {.pattern = "1g.*", .name = "nvidia.com/slim"};
+    struct world w = world_of_two_names(NULL, 0);
+
+    w.policy.mig_rules = &rule;
+    w.policy.n_mig_rules = 1;
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/mig-1g.6gb 2, nvidia.com/slim 2");
+    snprintf(rule.name, sizeof(rule.name), "nvidia.com/mig-1g.6gb");
+    plan_again(&w);
+    assert_resources(&w, "nvidia.com/mig-1g.6gb 2");
     world_end(&w);
 }
 
@@ -217,7 +353,7 @@ static void test_gpu_without_mig_devices_yet(void **state)
     w.policy.mig_strategy = MIG_STRATEGY_MIXED;
     plan_again(&w);
     assert_slices_per_device(&w, "1 1 1 0 1 1 1 1 1");
-    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "it has no MIG device"), 1);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "there is no MIG device"), 1);
     world_end(&w);
 }
 
@@ -227,8 +363,13 @@ int main(void)
         cmocka_unit_test(test_mig_strategies),
         cmocka_unit_test(test_a_mig_device_in_a_plan),
         cmocka_unit_test(test_single_with_devices_alike),
+        cmocka_unit_test(test_single_serves_what_it_can),
+        cmocka_unit_test(test_single_in_a_tie),
         cmocka_unit_test(test_names_by_profile),
         cmocka_unit_test(test_mig_devices_are_shared),
+        cmocka_unit_test(test_two_names),
+        cmocka_unit_test(test_two_names_of_what_is_shared),
+        cmocka_unit_test(test_two_names_by_rules),
         cmocka_unit_test(test_sizes_leave_mig_devices_alone),
         cmocka_unit_test(test_mig_devices_left_out),
         cmocka_unit_test(test_gpu_without_mig_devices_yet),

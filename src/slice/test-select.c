@@ -281,6 +281,23 @@ static void test_count_of_mig_devices(void **state)
     world_end(&w);
 }
 
+/* One sentence for each reason. */
+static void test_devices_that_are_left_out_alike(void **state)
+{
+    static struct plan_device devices[] = {{.left_out = "it is lost"},
+                                           {.left_out = "it is old"},
+                                           {.left_out = "it is lost"},
+                                           {.base = "x"}};
+    static const struct plan plan = {.devices = devices, .n_devices = 4};
+    bool alike[4];
+
+    (void)state;
+    assert_ptr_equal(select_left_out_alike(&plan, &devices[2], alike), &devices[0]);
+    assert_true(alike[0] && !alike[1] && alike[2] && !alike[3]);
+    assert_ptr_equal(select_left_out_alike(&plan, &devices[1], alike), &devices[1]);
+    assert_true(!alike[0] && alike[1] && !alike[2] && !alike[3]);
+}
+
 static void test_format_of_mig_devices(void **state)
 {
     static const struct {
@@ -314,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_mig_references),
         cmocka_unit_test(test_count_of_mig_devices),
+        cmocka_unit_test(test_devices_that_are_left_out_alike),
         cmocka_unit_test(test_format_of_mig_devices),
     };
 
