@@ -40,7 +40,17 @@ struct agent_flags {
     const char *node_name;  /* --node-name, NODE_NAME; NULL = the API server is not used */
     const char *namespace_; /* of our pod: --namespace, NAMESPACE, POD_NAMESPACE; NULL = unknown */
     const char *pod_name;   /* --pod-name, POD_NAME; NULL = unknown */
-    const char *kubeconfig; /* --kubeconfig, KUBECONFIG; NULL = in-cluster */
+    const char *controller_lease;     /* --controller-lease, GPUSLICE_CONTROLLER_LEASE: in our
+                                         namespace; NULL = our Node is opened by others alone, "-" =
+                                         by us alone */
+    const char *kubeconfig;           /* --kubeconfig, KUBECONFIG; NULL = in-cluster */
     const char *pod_resources_socket; /* --pod-resources-socket; NULL = not used */
+    bool mig_partition; /* --mig-partition, GPUSLICE_MIG_PARTITION: MIG layouts are changed */
+    bool mig_reboot; /* --mig-reboot, GPUSLICE_MIG_REBOOT: for a mode, where no reset is possible */
+    bool mig_pause_clients; /* --mig-pause-clients, GPUSLICE_MIG_PAUSE_CLIENTS: those that the GPU
+                               Operator deploys */
+    const char *system_bus; /* --system-bus, GPUSLICE_SYSTEM_BUS: the socket of the host's D-Bus */
+    const char *mig_config_file; /* --mig-config-file, GPUSLICE_MIG_CONFIG_FILE: layouts by name;
+                                    NULL = only the built-in ones */
     bool help, version;
 };

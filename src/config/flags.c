@@ -315,7 +315,7 @@ static int fill_in(struct parse *parse)
         &flags->fallback_strategies, &flags->node_name,
         &flags->namespace_,          &flags->pod_name,
         &flags->kubeconfig,          &flags->pod_resources_socket,
-        &flags->channel_dir,
+        &flags->channel_dir,         &flags->mig_config_file,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(optional); i++)

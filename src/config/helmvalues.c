@@ -7,10 +7,14 @@
 #include "base/text.h"
 #include "config/options.h"
 
-/* Where charts have the texts: under this key of this section. */
-static const struct {
+/* Where charts have the texts: under this key of this section. Of the agent's, `default` names one;
+ * the MIG manager's names a label. */
+static const struct place {
     const char *parent, *section, *map;
-} places[] = {{NULL, "config", "map"}, {"devicePlugin", "config", "data"}};
+    bool is_mig;
+} places[] = {{NULL, "config", "map", false},
+              {"devicePlugin", "config", "data", false},
+              {"migManager", "config", "data", true}};
 
 /*
  * Keys of our chart's, NVIDIA's and the GPU Operator's values. Keys that are options as well
@@ -24,6 +28,7 @@ static const char *const chart_keys[] = {
     "cdi",
     "compatWithCPUManager",
     "config",
+    "controller",
     "daemonsets",
     "dcgm",
     "dcgmExporter",
@@ -64,6 +69,7 @@ static const char *const chart_keys[] = {
     "sandboxDevicePlugin",
     "securityContext",
     "selectorLabelsOverride",
+    "sliceProfiles",
     "sysAdmin",
     "tolerations",
     "toolkit",
@@ -72,35 +78,48 @@ static const char *const chart_keys[] = {
     "validator",
 };
 
-/* One place of `places`, in `root` or below a key of it (a subchart's name). */
-static bool find_at(const struct yaml *root, const char *subchart, size_t place,
+/* One place, in `root` or below a key of it (a subchart's name). */
+static bool find_at(const struct yaml *root, const char *subchart, const struct place *place,
                     struct helm_values *values)
 {
-    const char *parent = places[place].parent;
-    const struct yaml *section =
-        yaml_get(parent ? yaml_get(root, parent) : root, places[place].section);
-    const struct yaml *map = yaml_get(section, places[place].map);
+    const char *parent = place->parent;
+    const struct yaml *section = yaml_get(parent ? yaml_get(root, parent) : root, place->section);
+    const struct yaml *map = yaml_get(section, place->map);
+    struct helm_texts *texts = &values->texts[values->n_texts];
 
     if (!map || map->kind != YAML_MAP || !map->n_children)
         return false;
-    values->map = map;
-    values->chosen = yaml_get_text(section, "default");
-    values->evidence = places[place].section;
-    snprintf(values->path, sizeof(values->path), "%.24s%s%s%s%s.%s", subchart, *subchart ? "." : "",
-             parent ? parent : "", parent ? "." : "", places[place].section, places[place].map);
+    texts->map = map;
+    snprintf(texts->path, sizeof(texts->path), "%.24s%s%s%s%s.%s", subchart, *subchart ? "." : "",
+             parent ? parent : "", parent ? "." : "", place->section, place->map);
+    values->n_texts++;
+    if (!place->is_mig)
+        values->chosen = yaml_get_text(section, "default");
+    if (!values->evidence)
+        values->evidence = place->section;
     return true;
 }
 
+static bool find_place(const struct yaml *document, const struct place *place,
+                       struct helm_values *values)
+{
+    if (find_at(document, "", place, values))
+        return true;
+    for (size_t i = 0; i < document->n_children; i++)
+        if (find_at(&document->children[i], document->children[i].key, place, values))
+            return true;
+    return false;
+}
+
+/* The first place that has any, of each of the two kinds. */
 static bool find_texts(const struct yaml *document, struct helm_values *values)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        if (find_at(document, "", i, values))
-            return true;
-        for (size_t j = 0; j < document->n_children; j++)
-            if (find_at(&document->children[j], document->children[j].key, i, values))
-                return true;
-    }
-    return false;
+    bool found[2] = {false, false};
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+        if (!found[places[i].is_mig])
+            found[places[i].is_mig] = find_place(document, &places[i], values);
+    return values->n_texts > 0;
 }
 
 /* A key that only values have; or one that is an option's elsewhere, with what only values have
@@ -127,7 +146,7 @@ static bool has_option(const struct yaml *document)
 
 bool helmvalues_find(const struct yaml *document, struct helm_values *ret_values)
 {
-    struct helm_values values = {.map = NULL};
+    struct helm_values values = {.n_texts = 0};
 
     if (document->kind != YAML_MAP)
         return false;

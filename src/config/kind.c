@@ -231,6 +231,19 @@ static int parse_word_text(const struct option *option, const char *text, void *
 const struct kind kind_word = {.placeholder = "WORD", .read = read_by_parse, .parse = parse_word};
 const struct kind kind_word_text = {.placeholder = "WORD", .parse = parse_word_text};
 
+static int parse_split(const struct option *option, const char *text, void *slot, struct error *err)
+{
+    unsigned permille = 0;
+    int r = str_equal(text, "0%") ? 0 : quantity_percent(show(text).text, &permille, err);
+
+    if (r == 0)
+        *(unsigned *)slot = permille;
+    return r;
+}
+
+const struct kind kind_split = {
+    .placeholder = "PERCENT", .read = read_by_parse, .parse = parse_split};
+
 static int parse_words_text(const struct option *option, const char *text, void *slot,
                             struct error *err)
 {

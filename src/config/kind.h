@@ -13,6 +13,7 @@ extern const struct kind kind_path;       /* char *, owned; warns when it is not
 extern const struct kind kind_word;       /* enum; detail: struct word[] */
 extern const struct kind kind_duration;   /* uint64_t in ns; a bare number in the file is in ns */
 extern const struct kind kind_resource;   /* char[RESOURCE_NAME_SIZE] */
+extern const struct kind kind_split;      /* unsigned, permille: 0%...100% */
 extern const struct kind kind_count;      /* unsigned; detail: struct bounds */
 extern const struct kind kind_strategies; /* unsigned; detail: struct word[] of bits */
 extern const struct kind kind_version;    /* stores nothing: only v1 exists */

@@ -12,12 +12,14 @@
 #include "config/options.h"
 #include "config/overrides.h"
 #include "config/sharing.h"
+#include "slice/name.h"
 #include "slice/select.h"
 
 /* The default of NVIDIA's Helm chart; their plugin itself has no default and refuses to start. */
 #define STANDARD_MPS_ROOT "/run/nvidia/mps"
 
 DEFINE_CLEANUP(struct config *, config_free)
+DEFINE_CLEANUP(struct migconfig *, migconfig_free)
 #define cleanup_config cleanup(config_free_p)
 
 void config_free(struct config *config)
@@ -129,6 +131,19 @@ static void check_slices(struct reader *reader, const struct policy *policy)
                          policy->sharing[i].path, policy->sharing[i].at.line);
 }
 
+/* The other strategies have one name for each MIG device. */
+static void check_mig_names(struct reader *reader, const struct policy *policy)
+{
+    if (policy->mig_names == MIG_NAMES_BOTH && policy->mig_strategy != MIG_STRATEGY_SINGLE)
+        reader_report_at(reader, PROBLEM_WARNING, policy->mig_names_at, "gpuslice.mig.names",
+                         "both has an effect under migStrategy: single alone: %s; write "
+                         "`migStrategy: single`, or leave this out",
+                         policy->mig_strategy == MIG_STRATEGY_MIXED
+                             ? "under mixed MIG devices are " NAME_MIG "<profile>, and " NAME_GPU
+                               " are whole GPUs"
+                             : "under none no MIG device is published");
+}
+
 static int finish(struct reader *reader, struct config *config)
 {
     const struct sharing_entry *mps = first_mps(&config->policy);
@@ -140,6 +155,7 @@ static int finish(struct reader *reader, struct config *config)
             "MPS cannot share MIG devices: use migStrategy none or single, or share with "
             "timeSlicing");
     check_slices(reader, &config->policy);
+    check_mig_names(reader, &config->policy);
     config->policy.needs_nodes =
         config->plugin.device_list_strategies &&
         !(config->plugin.device_list_strategies & ~(unsigned)LIST_STRATEGIES_CDI);
@@ -175,7 +191,7 @@ static void report_empty(struct reader *reader, const struct manifest_choice *ch
 
 /* From the defaults to the finished configuration; choice NULL = all defaults. */
 static int read_choice(struct reader *reader, const struct manifest_choice *choice,
-                       const struct config_overrides *overrides, struct config **ret_config)
+                       const struct config_request *request, struct config **ret_config)
 {
     cleanup_manifest_tree struct manifest_tree tree = {.inner = NULL};
     cleanup_config struct config *config = calloc(1, sizeof(*config));
@@ -192,7 +208,7 @@ static int read_choice(struct reader *reader, const struct manifest_choice *choi
     if (r == 0 && reader->strictness == CONFIG_CHECK && reader->problems->n_items == n_before)
         report_empty(reader, choice, tree.config);
     if (r == 0)
-        r = config_overrides_apply(overrides, config);
+        r = config_overrides_apply(request->overrides, request->decides_slices, config);
     if (r == 0)
         r = finish(reader, config);
     if (r < 0)
@@ -202,11 +218,22 @@ static int read_choice(struct reader *reader, const struct manifest_choice *choi
     return 0;
 }
 
-static struct manifest_request what_to_find(const struct config_request *request, bool every)
+static int read_mig(struct reader *reader, const struct manifest_choice *choice,
+                    struct migconfig **ret_config)
 {
-    return (struct manifest_request){.may_have_none = request->may_have_none,
+    cleanup_manifest_tree struct manifest_tree tree = {.inner = NULL};
+    int r = manifest_open(reader, choice, &tree);
+
+    return r < 0 ? r : migconfig_read(reader, tree.config, ret_config);
+}
+
+static struct manifest_request what_to_find(const struct config_request *request,
+                                            enum manifest_owner owner)
+{
+    return (struct manifest_request){.owner = owner,
+                                     .may_have_none = request->may_have_none,
                                      .key = request->key && *request->key ? request->key : NULL,
-                                     .every = every};
+                                     .every = owner == MANIFEST_ANY};
 }
 
 static struct reader new_reader(const struct config_request *request, struct problems *problems)
@@ -219,7 +246,7 @@ static int read_one(struct reader *reader, const char *data, size_t size,
                     const struct config_request *request, struct config **ret_config)
 {
     cleanup_manifest struct manifest manifest = MANIFEST_INIT;
-    const struct manifest_request wanted = what_to_find(request, false);
+    const struct manifest_request wanted = what_to_find(request, MANIFEST_AGENT);
     size_t n_errors = problems_count(reader->problems, PROBLEM_ERROR);
     int r = manifest_read(reader, data, size, &wanted, &manifest);
     bool is_refused = problems_count(reader->problems, PROBLEM_ERROR) > n_errors;
@@ -228,8 +255,7 @@ static int read_one(struct reader *reader, const char *data, size_t size,
         return r;
     if (is_refused && !manifest.n_choices)
         return 0;
-    return read_choice(reader, manifest.n_choices ? manifest.choices : NULL, request->overrides,
-                       ret_config);
+    return read_choice(reader, manifest.n_choices ? manifest.choices : NULL, request, ret_config);
 }
 
 int config_parse(const char *data, size_t size, const struct config_request *request,
@@ -257,16 +283,57 @@ int config_parse(const char *data, size_t size, const struct config_request *req
     return 0;
 }
 
+static int read_one_mig(struct reader *reader, const char *data, size_t size,
+                        const struct config_request *request, struct migconfig **ret_config)
+{
+    cleanup_manifest struct manifest manifest = MANIFEST_INIT;
+    const struct manifest_request wanted = what_to_find(request, MANIFEST_MIG);
+    int r = manifest_read(reader, data, size, &wanted, &manifest);
+
+    if (r < 0)
+        return r;
+    if (!manifest.n_choices)
+        return migconfig_read(reader, NULL, ret_config);
+    return read_mig(reader, manifest.choices, ret_config);
+}
+
+int config_parse_mig(const char *data, size_t size, const struct config_request *request,
+                     struct problems *problems, struct migconfig **ret_config, struct error *err)
+{
+    cleanup(migconfig_free_p) struct migconfig *config = NULL;
+    struct reader reader = new_reader(request, problems);
+    char line[400];
+    int r = problems_set_source(problems, request->source);
+
+    if (r == 0)
+        r = read_one_mig(&reader, data, size, request, &config);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot read %s", request->source);
+    problems_sort(problems);
+    if (problems_count(problems, PROBLEM_ERROR)) {
+        problems_describe(problems, line, sizeof(line));
+        return error_set(err, -EBADMSG, "%s", line);
+    }
+    *ret_config = TAKE_PTR(config);
+    return 0;
+}
+
+static void item_deinit(struct config_item *item)
+{
+    config_free(item->config);
+    migconfig_free(item->mig);
+}
+
 void config_list_deinit(struct config_list *list)
 {
     for (size_t i = 0; i < list->n_items; i++)
-        config_free(list->items[i].config);
+        item_deinit(&list->items[i]);
     free(list->items);
     *list = (struct config_list)CONFIG_LIST_INIT;
 }
 
 static int add_item(struct reader *reader, const struct manifest_choice *choice,
-                    const struct config_overrides *overrides, struct config_list *list)
+                    const struct config_request *request, struct config_list *list)
 {
     struct config_item *item =
         array_push(&list->items, &list->n_items, &list->capacity, sizeof(*item));
@@ -275,21 +342,23 @@ static int add_item(struct reader *reader, const struct manifest_choice *choice,
         return -ENOMEM;
     if (choice)
         manifest_name(choice, item->name, sizeof(item->name));
-    return read_choice(reader, choice, overrides, &item->config);
+    if (choice && choice->is_mig)
+        return read_mig(reader, choice, &item->mig);
+    return read_choice(reader, choice, request, &item->config);
 }
 
 static int read_every(struct reader *reader, const char *data, size_t size,
                       const struct config_request *request, struct config_list *list)
 {
     cleanup_manifest struct manifest manifest = MANIFEST_INIT;
-    const struct manifest_request wanted = what_to_find(request, true);
+    const struct manifest_request wanted = what_to_find(request, MANIFEST_ANY);
     const size_t n_problems = reader->problems->n_items;
     int r = manifest_read(reader, data, size, &wanted, &manifest);
 
     if (r == 0 && !manifest.n_choices && reader->problems->n_items == n_problems)
-        return add_item(reader, NULL, request->overrides, list);
+        return add_item(reader, NULL, request, list);
     for (size_t i = 0; i < manifest.n_choices && r == 0; i++)
-        r = add_item(reader, &manifest.choices[i], request->overrides, list);
+        r = add_item(reader, &manifest.choices[i], request, list);
     return r;
 }
 
@@ -317,7 +386,8 @@ int config_list_keys(const char *data, size_t size, struct text *out)
     cleanup_problems struct problems unseen = PROBLEMS_INIT;
     struct reader reader = {.problems = &unseen};
     int r =
-        manifest_read(&reader, data, size, &(struct manifest_request){.every = true}, &manifest);
+        manifest_read(&reader, data, size,
+                      &(struct manifest_request){.owner = MANIFEST_ANY, .every = true}, &manifest);
 
     for (size_t i = 0; i < manifest.n_choices && r == 0; i++) {
         const char *key = manifest.choices[i].value->key;

@@ -17,6 +17,7 @@
 #include "base/problem.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "config/migconfig.h"
 #include "config/overrides.h"
 
 struct config_request {
@@ -24,7 +25,8 @@ struct config_request {
     const char *key;    /* the data key of a ConfigMap manifest; NULL or "" = its only key */
     enum config_strictness strictness;
     const struct config_overrides *overrides; /* of flags and environment, or NULL */
-    bool may_have_none; /* a file with nothing but manifests of others is a note, not an error */
+    bool decides_slices; /* of how GPUs are sliced the file says all: no override changes that */
+    bool may_have_none;  /* a file with nothing but manifests of others is a note, not an error */
 };
 
 /*
@@ -41,15 +43,21 @@ int config_parse(const char *data, size_t size, const struct config_request *req
 
 void config_free(struct config *config);
 
+/* A configuration of mig-parted, found in the same shapes. As config_parse. */
+int config_parse_mig(const char *data, size_t size, const struct config_request *request,
+                     struct problems *problems, struct migconfig **ret_config, struct error *err);
+
 /*
  * Every configuration of a file, for `gpuslice check`: of each key of a ConfigMap, of each
- * ConfigMap. One with errors is there as well, without the options that were refused, so that what
- * does not fit a machine can be reported in addition; it is no configuration to run with.
+ * ConfigMap, the agent's and mig-parted's. One with errors is there as well, without the options
+ * that were refused, so that what does not fit a machine can be reported in addition; it is no
+ * configuration to run with.
  */
 struct config_list {
     struct config_item {
-        char name[200]; /* "any of kube-system/plugin"; "" if it is the whole file */
-        struct config *config;
+        char name[200];        /* "any of kube-system/plugin"; "" if it is the whole file */
+        struct config *config; /* NULL: it is mig-parted's */
+        struct migconfig *mig; /* NULL: it is the agent's */
     } * items;
     size_t n_items, capacity;
 };

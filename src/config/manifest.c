@@ -7,13 +7,13 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "config/helmvalues.h"
 #include "config/options.h"
 
 /* What was found while walking the documents. */
 struct search {
     struct reader *reader;
     struct manifest *manifest;
+    enum manifest_owner owner;     /* the requested one */
     const char *key;               /* the requested one, or NULL */
     const struct yaml *bare;       /* the first document that is not a manifest */
     const struct yaml *map;        /* the first ConfigMap, or the values */
@@ -66,23 +66,32 @@ void manifest_name(const struct manifest_choice *choice, char *buffer, size_t si
         snprintf(buffer, size, "%s.%s", choice->section, show(choice->value->key).text);
 }
 
-/* True if a line of the text begins with a key of the schema, or if it has one in braces. */
+/* True if a line of the text begins with the key, or if it has it in braces. */
+static bool has_key(const char *text, const char *key)
+{
+    for (const char *at = text; (at = strcasestr(at, key)); at++) {
+        const char *end = at + strlen(key);
+
+        end += strspn(end, "\" ");
+        if (*end == ':' && (at == text || strchr("\n\"{,", at[-1])))
+            return true;
+    }
+    return false;
+}
+
+static bool looks_like_migconfig(const char *text)
+{
+    return has_key(text, "mig-configs");
+}
+
 static bool looks_like_configuration(const char *text)
 {
     static const char *const keys[] = {"version", "flags", "sharing", "resources", "gpuslice"};
 
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        const char *at = text;
-
-        for (; (at = strcasestr(at, keys[i])); at++) {
-            const char *end = at + strlen(keys[i]);
-
-            end += strspn(end, "\" ");
-            if (*end == ':' && (at == text || strchr("\n\"{,", at[-1])))
-                return true;
-        }
-    }
-    return false;
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (has_key(text, keys[i]))
+            return true;
+    return looks_like_migconfig(text);
 }
 
 static int add_choice(struct search *search, const struct manifest_choice *choice)
@@ -121,7 +130,13 @@ static int visit_texts(struct search *search, const struct yaml *owner, const st
             is_foreign = false;
         if (search->key && !str_equal(search->key, value->key))
             continue;
-        r = add_choice(search, &(struct manifest_choice){value, owner, section, false});
+        r = add_choice(
+            search, &(struct manifest_choice){
+                        .value = value,
+                        .owner = owner,
+                        .section = section,
+                        .is_mig = value->kind == YAML_SCALAR && looks_like_migconfig(value->text),
+                    });
         if (r < 0)
             return r;
     }
@@ -151,10 +166,12 @@ static int visit_config_map(struct search *search, const struct yaml *map)
 static int visit_values(struct search *search, const struct yaml *document,
                         const struct helm_values *values)
 {
+    int r = 0;
+
     search->has_values = true;
     if (!search->map)
         search->map = document;
-    if (!values->map) {
+    if (!values->n_texts) {
         if (values->config_map_name)
             reader_report(search->reader, search->if_none, document->at,
                           "these are values of a Helm chart ('%s'); the configuration is in the "
@@ -169,8 +186,13 @@ static int visit_values(struct search *search, const struct yaml *document,
         return 0;
     }
     search->chosen = values->chosen;
-    memcpy(search->manifest->sections, values->path, sizeof(values->path));
-    return visit_texts(search, document, values->map, search->manifest->sections);
+    for (size_t i = 0; i < values->n_texts && r == 0; i++) {
+        char *section = search->manifest->sections[i];
+
+        memcpy(section, values->texts[i].path, sizeof(search->manifest->sections[i]));
+        r = visit_texts(search, document, values->texts[i].map, section);
+    }
+    return r;
 }
 
 static int visit(struct search *search, const struct yaml *document);
@@ -462,9 +484,44 @@ static void drop_foreign(struct search *search)
                     name_of_map(dropped).text);
 }
 
+static void report_mig(struct search *search, const struct yaml *at)
+{
+    reader_report(
+        search->reader, search->if_none, at->at,
+        "this is a configuration of mig-parted (mig-configs), not of the agent; 'gpuslice "
+        "mig' applies it, and 'gpuslice check' looks at it");
+}
+
+/* Keeps the choices of the requested owner. A text that does not show mig-parted's key is
+ * mig-parted's as well, when no other one shows it. */
+static void drop_other_owner(struct search *search)
+{
+    struct manifest *manifest = search->manifest;
+    const struct yaml *dropped = NULL;
+    bool has_mig = false;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < manifest->n_choices; i++)
+        has_mig |= manifest->choices[i].is_mig;
+    if (search->owner == MANIFEST_ANY || (search->owner == MANIFEST_MIG && !has_mig))
+        return;
+    for (size_t i = 0; i < manifest->n_choices; i++) {
+        if (manifest->choices[i].is_mig == (search->owner == MANIFEST_MIG))
+            manifest->choices[kept++] = manifest->choices[i];
+        else if (!dropped)
+            dropped = manifest->choices[i].value;
+    }
+    manifest->n_choices = kept;
+    if (dropped && !kept && !search->failed) {
+        report_mig(search, dropped);
+        search->failed = true;
+    }
+}
+
 static int choose_bare(struct search *search)
 {
     struct reader *reader = search->reader;
+    bool is_mig = yaml_get(search->bare, "mig-configs");
 
     if (search->map) {
         reader_error(reader, search->bare->at,
@@ -481,7 +538,11 @@ static int choose_bare(struct search *search)
     if (search->other)
         reader_report(reader, reader_lenient(reader), search->other->at,
                       "a manifest next to the configuration is not read; move it to another file");
-    return add_choice(search, &(struct manifest_choice){.value = search->bare});
+    if (search->owner != MANIFEST_AGENT || !is_mig)
+        return add_choice(search,
+                          &(struct manifest_choice){.value = search->bare, .is_mig = is_mig});
+    report_mig(search, search->bare);
+    return 0;
 }
 
 /* Of the values' texts, the one that config.default names. */
@@ -505,6 +566,7 @@ static int choose(struct search *search, bool every)
     if (search->bare)
         return choose_bare(search);
     drop_foreign(search);
+    drop_other_owner(search);
     if (search->failed) {
         manifest->n_choices = every ? manifest->n_choices : 0;
     } else if (manifest->n_choices == 0) {
@@ -521,6 +583,7 @@ int manifest_read(struct reader *reader, const char *data, size_t size,
 {
     struct search search = {.reader = reader,
                             .manifest = manifest,
+                            .owner = request->owner,
                             .key = request->key,
                             .names = TEXT_INIT,
                             .if_none = request->may_have_none ? PROBLEM_NOTE : PROBLEM_ERROR};

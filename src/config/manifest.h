@@ -9,9 +9,13 @@
  *
  * Among other manifests a ConfigMap without any text that looks like a configuration is somebody
  * else's, and is passed over.
+ *
+ * A file of mig-parted (migconfig.h) comes in the same shapes; it is recognised by its key
+ * `mig-configs`.
  */
 
 #include "base/error.h"
+#include "config/helmvalues.h"
 #include "config/schema.h"
 
 /* One configuration that was found. */
@@ -19,6 +23,7 @@ struct manifest_choice {
     const struct yaml *value; /* its text, or the document itself; borrowed */
     const struct yaml *owner; /* the ConfigMap or the values; NULL = bare */
     const char *section;      /* "data", "config.map"; NULL = bare; borrowed */
+    bool is_mig;              /* mig-parted's, not the agent's */
     bool is_foreign;          /* only while searching */
 };
 
@@ -27,7 +32,7 @@ struct manifest {
     size_t n_documents;
     struct manifest_choice *choices; /* in the order of the file */
     size_t n_choices, capacity;
-    char sections[64]; /* path of the values' texts, which choices refer to */
+    char sections[HELM_TEXTS_MAX][64]; /* paths of the values' texts, which choices refer to */
 };
 
 #define MANIFEST_INIT     \
@@ -37,7 +42,11 @@ struct manifest {
 
 enum { MANIFEST_MAX_CHOICES = 256 };
 
+/* Whose configurations are requested. */
+enum manifest_owner { MANIFEST_AGENT, MANIFEST_MIG, MANIFEST_ANY };
+
 struct manifest_request {
+    enum manifest_owner owner;
     const char *key;    /* only this key; NULL = any */
     bool every;         /* all that are found; otherwise several are an error */
     bool may_have_none; /* nothing but manifests of others is a note, not an error */

@@ -64,13 +64,20 @@ const char *config_overrides_keep(struct config_overrides *overrides, const char
     return keep(overrides, NULL, text, length);
 }
 
-int config_overrides_apply(const struct config_overrides *overrides, struct config *config)
+/* The one of these that has flags; which devices are left out is the node's to say. */
+static bool is_about_slices(const struct option *option)
+{
+    return option->offset == offsetof(struct config, policy.mig_strategy);
+}
+
+int config_overrides_apply(const struct config_overrides *overrides, bool but_slices,
+                           struct config *config)
 {
     for (size_t i = 0; overrides && i < overrides->n_items; i++) {
         const struct option *option = overrides->items[i].option;
         int r;
 
-        if (!option)
+        if (!option || (but_slices && is_about_slices(option)))
             continue;
         r = option->kind->parse(option, overrides->items[i].text, (char *)config + option->offset,
                                 NULL);

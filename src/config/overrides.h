@@ -3,6 +3,7 @@
 
 /* What the command line and the environment set, kept until a file is read. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct config;
@@ -22,8 +23,10 @@ int config_overrides_add(struct config_overrides *overrides, const struct option
 const char *config_overrides_keep(struct config_overrides *overrides, const char *text,
                                   size_t length);
 
-/* Applies the overrides, which may be NULL. 0 or -ENOMEM. */
-int config_overrides_apply(const struct config_overrides *overrides, struct config *config);
+/* Applies the overrides, which may be NULL; but_slices: except those of how GPUs are sliced. 0 or
+ * -ENOMEM. */
+int config_overrides_apply(const struct config_overrides *overrides, bool but_slices,
+                           struct config *config);
 
 /* NULL is allowed. */
 void config_overrides_free(struct config_overrides *overrides);

@@ -137,13 +137,24 @@ static void list_problems(const struct problems *problems, struct text *list)
     }
 }
 
-static void run_case(const struct file_case *c)
+static void check_case(const struct file_case *c, const struct problems *problems)
 {
     cleanup_text struct text reported = TEXT_INIT;
+    size_t length = strlen(c->expected);
+
+    list_problems(problems, &reported);
+    while (length && c->expected[length - 1] == '\n')
+        length--;
+    if (strlen(text_string(&reported)) != length ||
+        strncmp(text_string(&reported), c->expected, length) != 0)
+        fail_msg("%s: reported\n%s\nnot\n%s", c->name, text_string(&reported), c->expected);
+}
+
+static void run_case(const struct file_case *c)
+{
     const char *key = strstr(c->options, "key=");
     bool agent = strstr(c->options, "agent");
     struct loaded loaded = {.problems = PROBLEMS_INIT, .err = ERROR_INIT};
-    size_t length = strlen(c->expected);
     size_t n_errors;
 
     loaded.r =
@@ -152,31 +163,47 @@ static void run_case(const struct file_case *c)
                                               .key = key ? key + 4 : NULL,
                                               .strictness = agent ? CONFIG_AGENT : CONFIG_CHECK},
                      &loaded.problems, &loaded.config, &loaded.err);
-    list_problems(&loaded.problems, &reported);
     n_errors = problems_count(&loaded.problems, PROBLEM_ERROR);
-    while (length && c->expected[length - 1] == '\n')
-        length--;
-    if (strlen(text_string(&reported)) != length ||
-        strncmp(text_string(&reported), c->expected, length) != 0)
-        fail_msg("%s: reported\n%s\nnot\n%s", c->name, text_string(&reported), c->expected);
+    check_case(c, &loaded.problems);
     assert_int_equal(loaded.r, n_errors ? -EBADMSG : 0);
     assert_int_equal(!loaded.config, n_errors > 0);
     release(&loaded);
 }
 
-static void test_every_fault_is_named_with_its_place(void **state)
+static void run_mig_case(const struct file_case *c)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct migconfig *config = NULL;
+    struct error err = ERROR_INIT;
+    int r = config_parse_mig(c->content, c->size, &(struct config_request){.source = "x.yaml"},
+                             &problems, &config, &err);
+    size_t n_errors = problems_count(&problems, PROBLEM_ERROR);
+
+    check_case(c, &problems);
+    assert_int_equal(r, n_errors ? -EBADMSG : 0);
+    assert_int_equal(!config, n_errors > 0);
+    migconfig_free(config);
+}
+
+static size_t run_cases(const char *path, void (*run)(const struct file_case *c))
 {
     cleanup_free char *cases = NULL;
     struct file_case c;
     size_t size, n_refused = 0;
     char *rest;
 
-    assert_int_equal(file_read(TEST_DATA "/config/bad.cases", 1 << 20, &cases, &size, NULL), 0);
+    assert_int_equal(file_read(path, 1 << 20, &cases, &size, NULL), 0);
     for (rest = cases; next_case(&rest, &c);) {
-        run_case(&c);
+        run(&c);
         n_refused += strstr(c.expected, "error ") != NULL;
     }
-    assert_true(n_refused >= 100);
+    return n_refused;
+}
+
+static void test_every_fault_is_named_with_its_place(void **state)
+{
+    assert_true(run_cases(TEST_DATA "/config/bad.cases", run_case) >= 100);
+    assert_true(run_cases(TEST_DATA "/config/mig.cases", run_mig_case) >= 25);
 }
 
 /* --- valid files --- */
@@ -230,6 +257,8 @@ static void assert_defaults(const struct config *c)
     assert_int_equal(c->policy.n_sharing + c->policy.n_slices, 0);
     assert_int_equal(c->n_imex_channel_ids, 0);
     assert_false(c->imex_required || c->policy.mig_on_demand);
+    assert_int_equal(c->policy.mig_names, MIG_NAMES_STRATEGY);
+    assert_int_equal(c->policy.mig_split_permille, 500);
 }
 
 /* No file is a decision, a file with nothing in it often an accident: the agent takes both, and

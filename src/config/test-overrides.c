@@ -307,6 +307,31 @@ static void test_several_apply_at_once(void **state)
     config_overrides_free(overrides);
 }
 
+/* As for the node of a slice profile. */
+static void test_a_file_that_decides_slices(void **state)
+{
+    char program[] = "gpuslice-node", flag[] = "--mig-strategy=single";
+    char variable[] = "DEVICE_ID_STRATEGY=index", *argv[] = {program, flag, NULL};
+    char *envp[] = {variable, NULL};
+    const char *file = "flags: {migStrategy: mixed, plugin: {deviceIDStrategy: uuid}}";
+    struct config_overrides *overrides = NULL;
+    struct config *config = NULL;
+    struct agent_flags flags;
+
+    assert_int_equal(flags_parse(2, argv, envp, &flags, &overrides, NULL), 0);
+    assert_int_equal(config_parse(file, strlen(file),
+                                  &(struct config_request){.strictness = CONFIG_AGENT,
+                                                           .overrides = overrides,
+                                                           .decides_slices = true},
+                                  NULL, &config, NULL),
+                     0);
+    assert_int_equal(config->policy.mig_strategy, MIG_STRATEGY_MIXED);
+    assert_int_equal(config->policy.mig_strategy_at.line, 1);
+    assert_int_equal(config->plugin.device_id_strategy, DEVICE_ID_INDEX);
+    config_free(config);
+    config_overrides_free(overrides);
+}
+
 static void test_rules_across_options_see_the_winner(void **state)
 {
     char program[] = "gpuslice-node", flag[] = "--mig-strategy=mixed",
@@ -333,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flag_over_variable_over_file_over_default),
         cmocka_unit_test(test_several_apply_at_once),
+        cmocka_unit_test(test_a_file_that_decides_slices),
         cmocka_unit_test(test_rules_across_options_see_the_winner),
     };
 
