@@ -14,14 +14,16 @@ enum { NAMESPACE_BYTES = 256 };
 
 void kube_access_deinit(struct kube_access *access)
 {
-    char **owned[] = {&access->server,   &access->server_name, &access->proxy,
-                      &access->ca_file,  &access->ca_data,     &access->token_file,
-                      &access->token,    &access->cert_file,   &access->cert_data,
-                      &access->key_file, &access->key_data,    &access->username,
-                      &access->password, &access->namespace};
+    char **owned[] = {
+        &access->server,    &access->server_name, &access->proxy,        &access->ca_file,
+        &access->ca_data,   &access->token_file,  &access->token,        &access->cert_file,
+        &access->cert_data, &access->key_file,    &access->key_data,     &access->username,
+        &access->password,  &access->namespace,   &access->exec_command, &access->exec_version};
 
     for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
         free(*owned[i]);
+    names_deinit(&access->exec_args);
+    names_deinit(&access->exec_env);
     *access = (struct kube_access)KUBE_ACCESS_INIT;
 }
 

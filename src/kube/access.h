@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/names.h"
 
 struct kube_access {
     char *server;            /* "https://10.96.0.1:443", without a trailing slash */
@@ -23,8 +24,11 @@ struct kube_access {
     char *token_file, *token;
     char *cert_file, *cert_data, *key_file, *key_data; /* PEM */
     char *username, *password;
-    char *namespace; /* of our pod, or of the context; NULL = unknown */
-    bool insecure;   /* insecure-skip-tls-verify */
+    /* A credential program (login.h); NULL = none. */
+    char *exec_command, *exec_version;
+    struct names exec_args, exec_env; /* "NAME=value" */
+    char *namespace;                  /* of our pod, or of the context; NULL = unknown */
+    bool insecure;                    /* insecure-skip-tls-verify */
 };
 
 #define KUBE_ACCESS_INIT \

@@ -7,9 +7,17 @@
 
 #include "base/text.h"
 
+static bool is_same(const char *a, const char *b)
+{
+    return str_equal(a ? a : "", b ? b : "");
+}
+
 static bool is_about(const struct correlator_entry *entry, const struct correlator_event *sentence)
 {
-    return str_equal(entry->namespace_, sentence->namespace_) &&
+    return str_equal(entry->node, sentence->node ? sentence->node : "") &&
+           is_same(entry->kind, sentence->kind) &&
+           is_same(entry->uid, sentence->kind ? sentence->uid : NULL) &&
+           str_equal(entry->namespace_, sentence->namespace_) &&
            str_equal(entry->pod, sentence->pod) && str_equal(entry->reason, sentence->reason) &&
            entry->warning == sentence->warning;
 }
@@ -53,6 +61,8 @@ static struct correlator_entry *find(struct correlator *correlator,
 
 static void free_entry(struct correlator_entry *entry)
 {
+    free(entry->node);
+    free(entry->uid);
     free(entry->namespace_);
     free(entry->pod);
     free(entry->reason);
@@ -90,11 +100,16 @@ static int add_entry(struct correlator *correlator, const struct correlator_even
 {
     struct correlator_entry *place = make_room(correlator);
     struct correlator_entry entry = {
+        .node = strdup(sentence->node ? sentence->node : ""),
+        .api_version = sentence->api_version,
+        .kind = sentence->kind,
+        .uid = sentence->kind ? strdup(sentence->uid) : NULL,
         .namespace_ = strdup(sentence->namespace_),
         .pod = strdup(sentence->pod),
         .reason = strdup(sentence->reason),
         .message = message,
         .warning = sentence->warning,
+        .is_once = sentence->is_once,
         .is_combined = is_combined,
         .count = 1,
         .first = now->wall,
@@ -102,7 +117,8 @@ static int add_entry(struct correlator *correlator, const struct correlator_even
         .last_ms = now->ms,
     };
 
-    if (!place || !entry.namespace_ || !entry.pod || !entry.reason) {
+    if (!place || !entry.node || (entry.kind && !entry.uid) || !entry.namespace_ || !entry.pod ||
+        !entry.reason) {
         free_entry(&entry);
         return place ? -ENOMEM : CORRELATOR_FULL;
     }

@@ -35,9 +35,12 @@ struct correlator_bucket {
 };
 
 struct correlator_entry {
-    char *namespace_, *pod; /* both "": the Node */
+    char *node;                     /* "" = the recorder's own */
+    const char *api_version, *kind; /* of an object that is no Node, whose name `node` is */
+    char *uid;                      /* ... its uid */
+    char *namespace_, *pod;         /* both "": the Node */
     char *reason, *message;
-    bool warning, is_combined;
+    bool warning, is_combined, is_once;
     unsigned count;     /* number of occurrences; 0 = the slot is free */
     unsigned n_written; /* the number known to the API */
     time_t first, last;
@@ -61,9 +64,14 @@ struct correlator_now {
 };
 
 struct correlator_event {
+    const char *node; /* NULL = the recorder's own */
+    /* Not NULL: about an object of this kind in no namespace, whose name `node` is. Both static. */
+    const char *api_version, *kind;
+    const char *uid;              /* ... its uid */
     const char *namespace_, *pod; /* both "": the Node */
     const char *reason, *message;
     bool warning;
+    bool is_once; /* about a pod: one event for its life, however often the program is restarted */
 };
 
 enum correlator_outcome { CORRELATOR_FULL = 1 };

@@ -16,3 +16,8 @@
  * Borrows old, consumes new. 0 or -ENOMEM.
  */
 int jsonpatch_change(json_t *operations, const char *path, const json_t *old, json_t *new);
+
+/* The same for one annotation of an object. value NULL = absent; nothing is appended when it is so
+ * already. 0 or -ENOMEM. */
+int jsonpatch_annotation(json_t *operations, const json_t *object, const char *key,
+                         const char *value);

@@ -17,6 +17,7 @@ struct kubeconfig {
     size_t n_documents;
     struct kube_access access; /* being filled */
     struct error *err;
+    bool has_person; /* who started us, so that a credential program may be run */
 };
 
 enum field_kind { FIELD_TEXT, FIELD_FILE, FIELD_PEM /* base64 */ };
@@ -262,6 +263,82 @@ static int read_cluster(struct kubeconfig *config, const struct yaml *name)
     return check_server(config, cluster);
 }
 
+/* ---- a credential program ---- */
+
+static const struct field exec_fields[] = {
+    {"apiVersion", FIELD_TEXT, ACCESS(exec_version)},
+    {"command", FIELD_TEXT, ACCESS(exec_command)},
+};
+
+static int read_arguments(struct kubeconfig *config, const struct yaml *exec)
+{
+    const struct yaml *list = yaml_get(exec, "args");
+
+    if (!list || list->kind == YAML_NULL)
+        return 0;
+    if (list->kind != YAML_LIST)
+        return refuse(config, list, "args should be a list");
+    for (size_t i = 0; i < list->n_children; i++) {
+        const struct yaml *item = &list->children[i];
+
+        if (item->kind != YAML_SCALAR)
+            return refuse(config, item, "args should be texts");
+        if (names_add(&config->access.exec_args, item->text, strlen(item->text)) < 0)
+            return no_memory(config);
+    }
+    return 0;
+}
+
+static int read_variables(struct kubeconfig *config, const struct yaml *exec)
+{
+    const struct yaml *list = yaml_get(exec, "env");
+
+    if (!list || list->kind == YAML_NULL)
+        return 0;
+    if (list->kind != YAML_LIST)
+        return refuse(config, list, "env should be a list");
+    for (size_t i = 0; i < list->n_children; i++) {
+        const struct yaml *item = &list->children[i];
+        const char *name = yaml_get_text(item, "name"), *value = yaml_get_text(item, "value");
+        cleanup_text struct text entry = TEXT_INIT;
+
+        if (!name || !*name || strchr(name, '=') || !value)
+            return refuse(config, item, "an entry of env has a name and a value");
+        text_addf(&entry, "%s=%s", name, value);
+        if (text_failed(&entry) ||
+            names_add(&config->access.exec_env, entry.data, entry.length) < 0)
+            return no_memory(config);
+    }
+    return 0;
+}
+
+static int read_exec(struct kubeconfig *config, const struct yaml *exec)
+{
+    const struct yaml *info, *command = NULL;
+    bool is_wanted = false;
+    int r;
+
+    if (exec->kind != YAML_MAP)
+        return refuse(config, exec, "exec should be a map");
+    r = read_fields(config, exec, exec_fields, ARRAY_SIZE(exec_fields));
+    if (r == 0)
+        r = text_of(config, exec, "command", &command);
+    if (r == 0 && (!command || !config->access.exec_version))
+        return refuse(config, exec, "exec has a command and an apiVersion");
+    info = yaml_get(exec, "provideClusterInfo");
+    if (r == 0 && info && yaml_as_bool(info, &is_wanted) && is_wanted)
+        return refuse(config, info,
+                      "provideClusterInfo is not supported: give the user a token, tokenFile or "
+                      "client certificate");
+    if (r == 0 && command && strchr(command->text, '/')) { /* relative to the file, as in kubectl */
+        free(TAKE_PTR(config->access.exec_command));
+        r = file_of(config, command, &config->access.exec_command);
+    }
+    if (r == 0)
+        r = read_arguments(config, exec);
+    return r == 0 ? read_variables(config, exec) : r;
+}
+
 static int read_user(struct kubeconfig *config, const struct yaml *name)
 {
     struct kube_access *access = &config->access;
@@ -273,8 +350,13 @@ static int read_user(struct kubeconfig *config, const struct yaml *name)
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         const struct yaml *node = yaml_get(user, refused[i].key);
 
-        if (node && node->kind != YAML_NULL)
+        if (!node || node->kind == YAML_NULL)
+            continue;
+        if (!config->has_person || !str_equal(refused[i].key, "exec"))
             return refuse(config, node, "%s", refused[i].instead);
+        r = read_exec(config, node);
+        if (r < 0)
+            return r;
     }
     r = read_fields(config, user, user_fields, ARRAY_SIZE(user_fields));
     if (r < 0)
@@ -351,10 +433,11 @@ static int parse(struct kubeconfig *config, const char *data, size_t size)
     return 0;
 }
 
-int kubeconfig_read(const char *file, const char *data, size_t size, struct kube_access *ret_access,
-                    struct error *err)
+static int read_any(const char *file, const char *data, size_t size, bool has_person,
+                    struct kube_access *ret_access, struct error *err)
 {
-    struct kubeconfig config = {.file = file, .access = KUBE_ACCESS_INIT, .err = err};
+    struct kubeconfig config = {
+        .file = file, .access = KUBE_ACCESS_INIT, .err = err, .has_person = has_person};
     int r = parse(&config, data, size);
 
     if (r == 0)
@@ -369,7 +452,20 @@ int kubeconfig_read(const char *file, const char *data, size_t size, struct kube
     return 0;
 }
 
-int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err)
+int kubeconfig_read(const char *file, const char *data, size_t size, struct kube_access *ret_access,
+                    struct error *err)
+{
+    return read_any(file, data, size, false, ret_access, err);
+}
+
+int kubeconfig_read_user(const char *file, const char *data, size_t size,
+                         struct kube_access *ret_access, struct error *err)
+{
+    return read_any(file, data, size, true, ret_access, err);
+}
+
+static int load_any(const char *kubeconfig, bool has_person, struct kube_access *ret_access,
+                    struct error *err)
 {
     cleanup_free char *data = NULL;
     size_t size;
@@ -380,5 +476,16 @@ int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, str
     r = file_read(kubeconfig, YAML_MAX_BYTES, &data, &size, err);
     if (r < 0)
         return error_wrap(err, r, "cannot read the kubeconfig");
-    return kubeconfig_read(kubeconfig, data, size, ret_access, err);
+    return has_person ? kubeconfig_read_user(kubeconfig, data, size, ret_access, err)
+                      : kubeconfig_read(kubeconfig, data, size, ret_access, err);
+}
+
+int kube_access_load(const char *kubeconfig, struct kube_access *ret_access, struct error *err)
+{
+    return load_any(kubeconfig, false, ret_access, err);
+}
+
+int kube_access_load_user(const char *kubeconfig, struct kube_access *ret_access, struct error *err)
+{
+    return load_any(kubeconfig, true, ret_access, err);
 }

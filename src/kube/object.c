@@ -76,6 +76,7 @@ static int write_object(struct kube_client *client, const struct writing *writin
                          .content_type = writing->content_type,
                          .body = body,
                          .body_size = strlen(body),
+                         .timeout_ms = waiter->timeout_ms,
                          .on_done = waiter->on_done,
                      },
                      waiter->userdata, waiter->ret_call, err);
@@ -111,6 +112,25 @@ int kube_create(struct kube_client *client, const char *path, const json_t *obje
 {
     return write_object(client, &(struct writing){"POST", path, "application/json", false, object},
                         waiter, err);
+}
+
+int kube_replace(struct kube_client *client, const char *path, const json_t *object,
+                 const struct kube_waiter *waiter, struct error *err)
+{
+    return write_object(client, &(struct writing){"PUT", path, "application/json", false, object},
+                        waiter, err);
+}
+
+int kube_delete(struct kube_client *client, const char *path, const char *uid,
+                const struct kube_waiter *waiter, struct error *err)
+{
+    json_t *options = json_pack("{s:s,s:s,s:{s:s}}", "apiVersion", "v1", "kind", "DeleteOptions",
+                                "preconditions", "uid", uid);
+    int r = write_object(
+        client, &(struct writing){"DELETE", path, "application/json", false, options}, waiter, err);
+
+    json_decref(options);
+    return r;
 }
 
 /* ---- conflicts ---- */
@@ -150,6 +170,16 @@ void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE])
 
     gmtime_r(&when, &utc);
     strftime(buffer, KUBE_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+void kube_microtime_format(const struct timespec *when, char buffer[KUBE_TIME_SIZE])
+{
+    struct tm utc;
+    size_t length;
+
+    gmtime_r(&when->tv_sec, &utc);
+    length = strftime(buffer, KUBE_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(buffer + length, KUBE_TIME_SIZE - length, ".%06ldZ", when->tv_nsec / 1000);
 }
 
 static bool has_text(const struct kube_response *response, const char *outer, const char *key,

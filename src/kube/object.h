@@ -37,6 +37,7 @@ struct kube_waiter {
     kube_done_fn *on_done;
     void *userdata;
     struct kube_call **ret_call;
+    unsigned timeout_ms; /* see client.h; 0 = its default */
 };
 
 /* PATCH application/apply-patch+yaml. object needs apiVersion, kind and metadata.name; borrowed. */
@@ -49,6 +50,14 @@ int kube_json_patch(struct kube_client *client, const char *path, const json_t *
 
 /* POST to a collection. */
 int kube_create(struct kube_client *client, const char *path, const json_t *object,
+                const struct kube_waiter *waiter, struct error *err);
+
+/* PUT of an object that was read before: 409 if it has changed since, by its resourceVersion. */
+int kube_replace(struct kube_client *client, const char *path, const json_t *object,
+                 const struct kube_waiter *waiter, struct error *err);
+
+/* DELETE of the object with this uid, and of no later one of its name. */
+int kube_delete(struct kube_client *client, const char *path, const char *uid,
                 const struct kube_waiter *waiter, struct error *err);
 
 /*
@@ -66,6 +75,9 @@ enum { KUBE_TIME_SIZE = 32 };
 
 /* "2026-01-31T23:59:59Z", the API's time format. */
 void kube_time_format(time_t when, char buffer[KUBE_TIME_SIZE]);
+
+/* "2026-01-31T23:59:59.000000Z", its MicroTime. */
+void kube_microtime_format(const struct timespec *when, char buffer[KUBE_TIME_SIZE]);
 
 /* For a 409's body: calls for each field another manager owns:
  * ".metadata.labels.nvidia.com/gpu.count", "nfd-master". */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/lograte.h"
 #include "base/text.h"
@@ -100,6 +101,8 @@ static void on_written(const struct kube_response *response, void *userdata)
         on_good(recorder);
     } else if (kube_is_success(status)) {
         on_failure(recorder, &(struct kube_response){.reason = "the response is not an event"});
+    } else if (status == 409 && !entry->has_event && entry->is_once) {
+        on_good(recorder); /* by an earlier process of ours */
     } else if (status == 409 && !entry->has_event) {
         entry->has_event = true; /* written by an earlier try, whose response was lost */
     } else if (status == 404 && entry->has_event) {
@@ -160,15 +163,23 @@ static const char *namespace_of(const struct correlator_entry *entry)
     return *entry->pod ? entry->namespace_ : "default";
 }
 
+static const char *node_of(const struct recorder *recorder, const struct correlator_entry *entry)
+{
+    return *entry->node ? entry->node : recorder->node;
+}
+
 static json_t *involved(const struct recorder *recorder, const struct correlator_entry *entry)
 {
     if (*entry->pod)
         return json_pack("{s:s,s:s,s:s,s:s,s:s*}", "apiVersion", "v1", "kind", "Pod", "namespace",
                          entry->namespace_, "name", entry->pod, "uid",
                          *entry->pod_uid ? entry->pod_uid : NULL);
+    if (entry->kind)
+        return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", entry->api_version, "kind", entry->kind,
+                         "name", entry->node, "uid", entry->uid);
     /* The kubelet uses the node's name as uid, and kubectl also searches for that. */
     return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", "v1", "kind", "Node", "name",
-                     recorder->node, "uid", recorder->node);
+                     node_of(recorder, entry), "uid", node_of(recorder, entry));
 }
 
 static json_t *event_object(const struct recorder *recorder, const struct correlator_entry *entry)
@@ -209,17 +220,25 @@ static int ask_pod(struct recorder *recorder, const struct correlator_entry *ent
     return kube_send(recorder->client, &request, recorder, &recorder->call, err);
 }
 
+/* What tells the events of one object apart: when, or for one that is written once, what. */
+static uint64_t number_of(const struct correlator_entry *entry)
+{
+    if (!entry->is_once || !entry->pod_uid)
+        return clock_now_ns();
+    return hash_text(hash_text(HASH_INIT, entry->reason), entry->pod_uid);
+}
+
 /* A retry uses the same name, so the server recognises it. */
 static int name_event(const struct recorder *recorder, struct correlator_entry *entry)
 {
-    const char *object = *entry->pod ? entry->pod : recorder->node;
+    const char *object = *entry->pod ? entry->pod : node_of(recorder, entry);
     size_t length = strnlen(object, OBJECT_NAME_KEPT);
 
     /* The part before the dot must end like a name. */
     while (length && strchr("-.", object[length - 1]))
         length--;
     if (!entry->event_name && asprintf(&entry->event_name, "%.*s.%llx", (int)length, object,
-                                       (unsigned long long)clock_now_ns()) < 0)
+                                       (unsigned long long)number_of(entry)) < 0)
         entry->event_name = NULL;
     return entry->event_name ? 0 : -ENOMEM;
 }
@@ -334,7 +353,8 @@ void recorder_start(struct recorder *recorder, struct kube_client *client)
 static bool is_about_the_same(const struct correlator_entry *entry,
                               const struct correlator_event *event)
 {
-    return str_equal(entry->namespace_, event->namespace_) && str_equal(entry->pod, event->pod);
+    return str_equal(entry->node, event->node ? event->node : "") &&
+           str_equal(entry->namespace_, event->namespace_) && str_equal(entry->pod, event->pod);
 }
 
 void recorder_add(struct recorder *recorder, const struct correlator_event *event)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Records events, as core/v1 Events on our Node and on pods: writes what correlator.h returns, one
- * request at a time. An event about a pod carries the pod's uid, as `kubectl describe pod` expects;
- * a deleted pod gets none.
+ * Records events, as core/v1 Events on Nodes, on pods and on objects in no namespace: writes what
+ * correlator.h returns, one request at a time. An event about a pod carries the pod's uid, as
+ * `kubectl describe pod` expects; a deleted pod gets none.
  */
 
 #include <uv.h>
@@ -14,7 +14,9 @@
 
 struct recorder;
 
-/* node is borrowed. Events before recorder_start wait. */
+/* node is borrowed: ours, which reports the events and which they are about unless they name
+ * another. A program that is of no Node gives its own name, and names a Node in each event. Events
+ * before recorder_start wait. */
 int recorder_new(uv_loop_t *loop, const char *node, void (*on_idle)(void *userdata), void *userdata,
                  struct recorder **ret_recorder, struct error *err);
 

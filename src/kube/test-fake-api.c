@@ -93,11 +93,35 @@ struct kube_call *fake_api_expect(const char *method, const char *path)
     return NULL;
 }
 
+struct kube_call *fake_api_expect_prefix(const char *method, const char *prefix)
+{
+    for (struct kube_call *call = api.open; call; call = call->next)
+        if (str_equal(call->method, method) && str_starts_with(call->path, prefix))
+            return call;
+    fail_msg("nobody asks %s %s", method, prefix);
+    return NULL;
+}
+
+/* What on_data says of it. */
+static int feed(struct kube_call *call, const char *data)
+{
+    assert_non_null(call->on_data);
+    if (!call->is_opened && call->on_open)
+        call->on_open(call->userdata);
+    call->is_opened = true;
+    return call->on_data(data, strlen(data), call->userdata);
+}
+
+void fake_api_stream(struct kube_call *call, const char *data)
+{
+    assert_int_equal(feed(call, data), 0);
+}
+
 void fake_api_answer(struct kube_call *call, unsigned status, const char *body)
 {
     void (*on_done)(const struct kube_response *response, void *userdata) = call->on_done;
     void *userdata = call->userdata;
-    const struct kube_response response = {
+    struct kube_response response = {
         .error = status ? 0 : -ECONNREFUSED,
         .http_status = status,
         .body = status ? body : "",
@@ -105,6 +129,8 @@ void fake_api_answer(struct kube_call *call, unsigned status, const char *body)
         .reason = kube_is_success(status) ? "" : "why",
     };
 
+    if (call->on_data && kube_is_success(status) && feed(call, body) != 0)
+        response = (struct kube_response){.error = -EBADMSG, .body = "", .reason = "why"};
     call_remove(call);
     on_done(&response, userdata);
 }
@@ -163,6 +189,8 @@ int kube_send(struct kube_client *client, const struct kube_request *request, vo
     call->content_type = request->content_type ? strdup(request->content_type) : NULL;
     call->body = request->body ? json_loadb(request->body, request->body_size, 0, NULL) : NULL;
     assert_true(!request->body == !call->body); /* what we send is JSON */
+    call->on_data = request->on_data;
+    call->on_open = request->on_open;
     call->on_done = request->on_done;
     call->userdata = userdata;
     while (*end)

@@ -15,9 +15,12 @@
 struct kube_call {
     struct kube_call *next;
     char *method, *path, *content_type;
-    json_t *body; /* NULL = none */
+    json_t *body;                                                  /* NULL = none */
+    int (*on_data)(const char *data, size_t size, void *userdata); /* NULL = no stream */
+    void (*on_open)(void *userdata);
     void (*on_done)(const struct kube_response *response, void *userdata);
     void *userdata;
+    bool is_opened;
     uv_timer_t timer;
     bool has_timer;
 };
@@ -48,6 +51,12 @@ unsigned fake_api_n_open(void);
 
 /* The open request that asks this; fails the test without one. */
 struct kube_call *fake_api_expect(const char *method, const char *path);
+
+/* The open request whose path begins so (a watch's has a random number); fails without one. */
+struct kube_call *fake_api_expect_prefix(const char *method, const char *prefix);
+
+/* A part of a stream's response, which goes on. */
+void fake_api_stream(struct kube_call *call, const char *data);
 
 /* The call is gone afterwards, as with a real one. */
 void fake_api_answer(struct kube_call *call, unsigned status, const char *body);

@@ -183,6 +183,68 @@ static void test_refusals(void **state)
     }
 }
 
+static struct kube_access access_with_exec(const char *user)
+{
+    cleanup_free char *text = NULL;
+    struct kube_access access = KUBE_ACCESS_INIT;
+    struct error err = ERROR_INIT;
+
+    assert_true(asprintf(&text, CONFIG("%s", "%s"), CLUSTER, user) > 0);
+    if (kubeconfig_read_user(FILE_NAME, text, strlen(text), &access, &err) < 0)
+        fail_msg("%s", error_text(&err));
+    return access;
+}
+
+/* A program that a person's kubeconfig names; without a slash it is looked for on PATH. */
+static void test_credential_program(void **state)
+{
+    cleanup_kube_access struct kube_access aws = access_with_exec(
+        "{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: aws, args: [eks, "
+        "get-token], env: [{name: AWS_PROFILE, value: p}], interactiveMode: IfAvailable, "
+        "provideClusterInfo: false}}");
+    cleanup_kube_access struct kube_access near =
+        access_with_exec("{exec: {apiVersion: v, command: ../login, args: null, env: null}}");
+
+    assert_string_equal(aws.exec_command, "aws");
+    assert_string_equal(aws.exec_version, "client.authentication.k8s.io/v1beta1");
+    assert_int_equal(aws.exec_args.n_items, 2);
+    assert_string_equal(aws.exec_args.items[1], "get-token");
+    assert_string_equal(aws.exec_env.items[0], "AWS_PROFILE=p");
+    assert_string_equal(near.exec_command, "/etc/kube/../login");
+    assert_int_equal(near.exec_args.n_items, 0);
+}
+
+static void test_credential_programs_that_are_refused(void **state)
+{
+    static const struct {
+        const char *exec, *sentence;
+    } cases[] = {
+        {"aws", "exec should be a map"},
+        {"{command: aws}", "a command and an apiVersion"},
+        {"{apiVersion: v}", "a command and an apiVersion"},
+        {"{apiVersion: v, command: []}", "command should be a text"},
+        {"{apiVersion: v, command: aws, args: eks}", "args should be a list"},
+        {"{apiVersion: v, command: aws, args: [[eks]]}", "args should be texts"},
+        {"{apiVersion: v, command: aws, env: {}}", "env should be a list"},
+        {"{apiVersion: v, command: aws, env: [{name: a}]}", "a name and a value"},
+        {"{apiVersion: v, command: aws, env: [{name: a=b, value: c}]}", "a name and a value"},
+        {"{apiVersion: v, command: aws, provideClusterInfo: true}", "provideClusterInfo"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        cleanup_free char *text = NULL;
+        struct kube_access access = KUBE_ACCESS_INIT;
+        struct error err = ERROR_INIT;
+
+        assert_true(asprintf(&text, CONFIG("%s", "{exec: %s}"), CLUSTER, cases[i].exec) > 0);
+        assert_int_equal(kubeconfig_read_user(FILE_NAME, text, strlen(text), &access, &err),
+                         -EINVAL);
+        if (!strstr(error_text(&err), cases[i].sentence))
+            fail_msg("case %zu: %s", i, error_text(&err));
+        assert_null(access.exec_command);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +252,8 @@ int main(void)
         cmocka_unit_test(test_precedence_and_relative_names),
         cmocka_unit_test(test_base64_in_several_lines),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_credential_program),
+        cmocka_unit_test(test_credential_programs_that_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,9 +146,22 @@ static void test_apply_needs_to_know_what(void **state)
     }
 }
 
+static void test_times(void **state)
+{
+    const struct timespec when = {.tv_sec = 1769903999, .tv_nsec = 1234567};
+    char text[KUBE_TIME_SIZE];
+
+    (void)state;
+    kube_time_format(when.tv_sec, text);
+    assert_string_equal(text, "2026-01-31T23:59:59Z");
+    kube_microtime_format(&when, text);
+    assert_string_equal(text, "2026-01-31T23:59:59.001234Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_conflicts),

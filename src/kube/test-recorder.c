@@ -102,6 +102,69 @@ static void our_node_gets_it(void **state)
     assert_int_equal(fake_api_n_open(), 0);
 }
 
+static void an_object_of_another_kind_gets_it(void **state)
+{
+    struct kube_call *post;
+
+    recorder_add(recorder, &(struct correlator_event){.node = "ts-4",
+                                                      .api_version = "gpuslice.dev/v1alpha1",
+                                                      .kind = "SliceProfile",
+                                                      .uid = "u-1",
+                                                      .namespace_ = "",
+                                                      .pod = "",
+                                                      .reason = "Kept",
+                                                      .message = "fine"});
+    post = fake_api_expect("POST", NODE_POST);
+    assert_string_equal(text_at(post->body, "involvedObject", "apiVersion"),
+                        "gpuslice.dev/v1alpha1");
+    assert_string_equal(text_at(post->body, "involvedObject", "kind"), "SliceProfile");
+    assert_string_equal(text_at(post->body, "involvedObject", "name"), "ts-4");
+    assert_string_equal(text_at(post->body, "involvedObject", "uid"), "u-1");
+    fake_api_answer(post, 201, EVENT);
+}
+
+/* Also when it is another process that says it again. */
+static void one_event_for_the_life_of_a_pod(void **state)
+{
+    const struct correlator_event event = {
+        .namespace_ = "ml", .pod = "train", .reason = "Wrong", .message = "so", .is_once = true};
+    char first[256] = "";
+
+    for (int i = 0; i < 2; i++) {
+        struct kube_call *post;
+
+        recorder_add(recorder, &event);
+        fake_api_serve("GET", POD_GET, 200, POD);
+        post = fake_api_expect("POST", POD_POST);
+        if (i == 0)
+            snprintf(first, sizeof(first), "%s", text_at(post->body, "metadata", "name"));
+        else
+            assert_string_equal(text_at(post->body, "metadata", "name"), first);
+        fake_api_answer(post, i == 0 ? 201 : 409, i == 0 ? EVENT : "{}");
+        assert_int_equal(fake_api_n_open(), 0);
+        assert_true(recorder_is_idle(recorder));
+        assert_int_equal(tear_down(state) + set_up(state), 0);
+    }
+}
+
+/* From a program that is of no Node. */
+static void another_node_gets_it(void **state)
+{
+    struct kube_call *post;
+
+    recorder_add(recorder, &(struct correlator_event){.node = "gpu-2",
+                                                      .namespace_ = "",
+                                                      .pod = "",
+                                                      .reason = "MIGDrainBlocked",
+                                                      .message = "not yet"});
+    post = fake_api_expect("POST", NODE_POST);
+    assert_string_equal(text_at(post->body, "involvedObject", "name"), "gpu-2");
+    assert_string_equal(text_at(post->body, "involvedObject", "uid"), "gpu-2");
+    assert_string_equal(text_at(post->body, "source", "host"), "gpu-1");
+    assert_memory_equal(text_at(post->body, "metadata", "name"), "gpu-2.", 6);
+    fake_api_answer(post, 201, EVENT);
+}
+
 static void events_before_the_start_wait(void **state)
 {
     struct recorder *early;
@@ -365,6 +428,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(our_node_gets_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_object_of_another_kind_gets_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_event_for_the_life_of_a_pod, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_node_gets_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(events_before_the_start_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_gets_it_by_its_uid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_deleted_pod_gets_nothing, set_up, tear_down),

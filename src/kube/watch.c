@@ -47,6 +47,7 @@ struct kube_watch {
     unsigned n_refusals; /* for this version, in a row */
     unsigned n_breaks;   /* of watches that had just started, in a row */
     bool lived;          /* the watch has been open for LIVED_MS */
+    unsigned refusal;    /* the status by which the server refused last; 0 = another failure */
 
     struct lograte trouble; /* as reported */
 
@@ -372,6 +373,7 @@ static void on_done(const struct kube_response *response, void *userdata)
     struct kube_watch *watch = userdata;
 
     watch->call = NULL;
+    watch->refusal = kube_is_success(response->http_status) ? 0 : response->http_status;
     enter(watch);
     judge(watch, response);
     leave(watch);
@@ -464,6 +466,11 @@ int kube_watch_new(uv_loop_t *loop, const struct kube_watch_setup *setup,
     begin_in(watch, 0);
     *ret_watch = watch;
     return 0;
+}
+
+unsigned kube_watch_refusal(const struct kube_watch *watch)
+{
+    return watch->refusal;
 }
 
 void kube_watch_free(struct kube_watch *watch)

@@ -47,5 +47,9 @@ struct kube_watch_setup {
 int kube_watch_new(uv_loop_t *loop, const struct kube_watch_setup *setup,
                    struct kube_watch **ret_watch, struct error *err);
 
+/* Why on_trouble was called last: the server's refusal (403, 404); 0 = there was none, but no
+ * response, or a senseless one. */
+unsigned kube_watch_refusal(const struct kube_watch *watch);
+
 /* Must be freed before its client. NULL is allowed. */
 void kube_watch_free(struct kube_watch *watch);
