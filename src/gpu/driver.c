@@ -48,6 +48,12 @@ struct watchdog {
     uint32_t turn; /* of the lane that answers us, at the last check */
 };
 
+/* A change that was asked for. */
+struct step {
+    driver_changed_fn *done;
+    void *userdata;
+};
+
 struct driver {
     uv_loop_t *loop;
     struct driver_callbacks callbacks;
@@ -66,6 +72,7 @@ struct driver {
 
     struct inventory inventory; /* being received */
     size_t n_gpus, n_links;     /* of it, so far */
+    size_t n_boards;            /* of it, so far */
     size_t n_mig_devices;       /* of it, so far */
     struct inventory
         known; /* the last one: names devices that hang before they report their UUID */
@@ -198,50 +205,83 @@ static int begin_inventory(struct driver *driver, const struct record_inventory 
     cleanup_free struct gpu_link *links = calloc(n * n + 1, sizeof(*links));
     cleanup_free struct device *mig_devices =
         calloc((size_t)record->n_mig_devices + 1, sizeof(*mig_devices));
+    cleanup_free struct mig_board *boards = calloc((size_t)record->n_boards + 1, sizeof(*boards));
 
-    if (!gpus || !links || !mig_devices)
+    if (!gpus || !links || !mig_devices || !boards)
         return -ENOMEM;
     inventory_deinit(&driver->inventory);
     memcpy(driver->inventory.driver_version, record->driver_version,
            sizeof(driver->inventory.driver_version));
     driver->inventory.cuda_version = record->cuda_version;
+    driver->inventory.is_reread = record->is_reread;
     memcpy(driver->inventory.gaps, record->gaps, sizeof(driver->inventory.gaps));
     driver->inventory.gpus = TAKE_PTR(gpus);
     driver->inventory.links = TAKE_PTR(links);
     driver->inventory.n_gpus = n;
     driver->inventory.mig_devices = TAKE_PTR(mig_devices);
     driver->inventory.n_mig_devices = record->n_mig_devices;
+    driver->inventory.boards = TAKE_PTR(boards);
+    driver->inventory.n_boards = record->n_boards;
     driver->n_gpus = 0;
     driver->n_links = 0;
+    driver->n_boards = 0;
     driver->n_mig_devices = 0;
     return 0;
 }
 
 /* What an avoided or lost device did not report this time is filled in from before. */
-static void fill_in(struct driver *driver, struct gpu *gpu)
+static int fill_in(struct driver *driver, struct gpu *gpu)
 {
     char who[16], unusable[sizeof(gpu->unusable)];
     const bool is_out_of_reach = gpu->is_out_of_reach;
+    const struct mig_board *board;
     const struct gpu *before;
 
     if (!gpu->unusable[0] || gpu->uuid[0])
-        return;
+        return 0;
     snprintf(who, sizeof(who), "#%u", gpu->index);
     before = find_known(driver, who);
     if (!before)
-        return;
+        return 0;
     memcpy(unusable, gpu->unusable, sizeof(unusable));
     *gpu = *before;
     memcpy(gpu->unusable, unusable, sizeof(gpu->unusable));
     gpu->is_out_of_reach = is_out_of_reach;
+    board = inventory_board(&driver->known, before);
+    gpu->board = 0;
+    return board ? inventory_share_board(&driver->inventory, board, &gpu->board) : 0;
+}
+
+/* The layout of a GPU refers to its board. */
+static bool is_consistent(const struct inventory *inventory, const struct gpu *gpu)
+{
+    const struct mig_board *board = inventory_board(inventory, gpu);
+    const struct mig_layout *layout = &gpu->layout;
+
+    if (gpu->board > inventory->n_boards || (layout->n_instances && !board))
+        return false;
+    for (uint32_t i = 0; i < layout->n_instances; i++) {
+        const struct mig_instance *instance = &layout->instances[i];
+
+        if (instance->profile >= board->n_profiles)
+            return false;
+        for (uint32_t k = 0; k < instance->n_computes; k++)
+            if (instance->computes[k].profile >= board->profiles[instance->profile].n_computes)
+                return false;
+    }
+    return true;
 }
 
 static int end_inventory(struct driver *driver)
 {
     struct inventory *inventory = &driver->inventory;
+    int r = 0;
 
-    for (size_t i = 0; i < inventory->n_gpus; i++)
-        fill_in(driver, &inventory->gpus[i]);
+    for (size_t i = 0; i < inventory->n_gpus && r == 0; i++)
+        r = is_consistent(inventory, &inventory->gpus[i]) ? fill_in(driver, &inventory->gpus[i])
+                                                          : -EBADMSG;
+    if (r < 0)
+        return r;
     inventory_deinit(&driver->known);
     driver->known = *inventory;
     *inventory = (struct inventory)INVENTORY_INIT;
@@ -255,7 +295,8 @@ static int end_if_whole(struct driver *driver)
 {
     const struct inventory *inventory = &driver->inventory;
 
-    return driver->n_links == inventory->n_gpus && driver->n_mig_devices == inventory->n_mig_devices
+    return driver->n_links == inventory->n_gpus && driver->n_boards == inventory->n_boards &&
+                   driver->n_mig_devices == inventory->n_mig_devices
                ? end_inventory(driver)
                : 0;
 }
@@ -281,12 +322,23 @@ static int take_links(struct driver *driver, const struct record_links *record)
     return end_if_whole(driver);
 }
 
+static int take_board(struct driver *driver, const struct record_board *record)
+{
+    struct inventory *inventory = &driver->inventory;
+
+    if (!inventory->boards || driver->n_links < inventory->n_gpus ||
+        record->position != driver->n_boards || driver->n_boards >= inventory->n_boards)
+        return -EBADMSG;
+    inventory->boards[driver->n_boards++] = record->board;
+    return end_if_whole(driver);
+}
+
 static int take_mig(struct driver *driver, const struct record_mig *record)
 {
     struct inventory *inventory = &driver->inventory;
 
     if (!inventory->mig_devices || driver->n_links < inventory->n_gpus ||
-        record->position != driver->n_mig_devices ||
+        driver->n_boards < inventory->n_boards || record->position != driver->n_mig_devices ||
         driver->n_mig_devices >= inventory->n_mig_devices ||
         record->device.gpu >= inventory->n_gpus)
         return -EBADMSG;
@@ -308,6 +360,8 @@ static int take_record(struct driver *driver, const struct record *record)
         return take_gpu(driver, &record->gpu);
     case RECORD_LINKS:
         return take_links(driver, &record->links);
+    case RECORD_BOARD:
+        return take_board(driver, &record->board);
     case RECORD_MIG:
         return take_mig(driver, &record->mig);
     case RECORD_UNAVAILABLE:
@@ -328,6 +382,8 @@ static int take_record(struct driver *driver, const struct record *record)
                                 record->probe.reason, userdata);
         return 0;
     case RECORD_ASK: /* ours */
+    case RECORD_CHANGE:
+    case RECORD_CHANGED: /* an answer */
         break;
     }
     return -EBADMSG;
@@ -354,6 +410,38 @@ static void on_probed(const struct channel_answer *answer, void *userdata)
         take_record(userdata, &record);
     else /* requested again when the next one is due */
         log_debug("a probe was not answered");
+}
+
+/* -- changes --------------------------------------------------------------------------------- */
+
+static void end_step(struct step *step, const struct gpu_changed *changed)
+{
+    const struct step ended = *step;
+
+    free(step);
+    ended.done(changed, ended.userdata); /* may free the driver */
+}
+
+static void on_changed(const struct channel_answer *answer, void *userdata)
+{
+    static const struct {
+        int outcome;
+        const char *reason;
+    } failures[] = {
+        [CHANNEL_ANSWERED] = {-EBADMSG, "the driver's helper sent an invalid answer"},
+        [CHANNEL_TIMED_OUT] = {-ETIMEDOUT, "the driver did not finish the step in time"},
+        [CHANNEL_REFUSED] = {-EBUSY, "the driver's helper has too many requests"},
+        [CHANNEL_CLOSED] = {-ECANCELED, "the driver's helper ended before it had an answer"},
+    };
+    struct record record;
+    struct gpu_changed failure = {.outcome = failures[answer->result].outcome};
+
+    snprintf(failure.reason, sizeof(failure.reason), "%s", failures[answer->result].reason);
+    if (answer->result == CHANNEL_ANSWERED && answer->kind == RECORD_CHANGED &&
+        record_load(answer->kind, answer->body, answer->size, &record) == 0)
+        end_step(userdata, &record.changed);
+    else
+        end_step(userdata, &failure);
 }
 
 /* -- the process ----------------------------------------------------------------------------- */
@@ -476,7 +564,7 @@ static void on_up(struct channel *channel, const char *name, void *userdata)
 
     (void)channel, (void)name;
     inventory_deinit(&driver->inventory);
-    driver->n_gpus = driver->n_links = 0;
+    driver->n_gpus = driver->n_links = driver->n_boards = driver->n_mig_devices = 0;
 }
 
 static void on_ended(const struct subprocess_end *end, void *userdata)
@@ -620,6 +708,25 @@ void driver_probe(struct driver *driver, const char *uuid)
     if (!channel ||
         channel_request(channel, RECORD_ASK, &ask, sizeof(ask), PROBE_MS, on_probed, driver) < 0)
         log_debug("a probe cannot be asked for now"); /* it is when the next one is due */
+}
+
+int driver_change(struct driver *driver, const struct gpu_change *change, uint64_t deadline_ms,
+                  driver_changed_fn *done, void *userdata)
+{
+    struct channel *channel = subprocess_channel(driver->subprocess);
+    cleanup_free struct step *step = calloc(1, sizeof(*step));
+    int r;
+
+    if (!step)
+        return -ENOMEM;
+    if (!channel)
+        return -EAGAIN;
+    *step = (struct step){.done = done, .userdata = userdata};
+    r = channel_request(channel, RECORD_CHANGE, change, sizeof(*change), deadline_ms, on_changed,
+                        step);
+    if (r == 0)
+        (void)TAKE_PTR(step);
+    return r;
 }
 
 int driver_pid(const struct driver *driver)

@@ -60,5 +60,18 @@ void driver_free(struct driver *driver);
  * that is lost or unknown makes the helper begin a new session, to see whether it came back. */
 void driver_probe(struct driver *driver, const char *uuid);
 
+/* changed: an outcome of -ECANCELED if the helper ended meanwhile; then nothing is known of the
+ * step. Borrowed. */
+typedef void driver_changed_fn(const struct gpu_changed *changed, void *userdata);
+
+/*
+ * Makes one step. done runs once, within deadline_ms or when the driver is freed, after
+ * on_inventory has reported what the step led to. Steps are made one after the other. Before a mode
+ * is changed or a GPU is reset the helper ends its own session, so that it holds nothing. 0, or
+ * -errno: done does not run.
+ */
+int driver_change(struct driver *driver, const struct gpu_change *change, uint64_t deadline_ms,
+                  driver_changed_fn *done, void *userdata);
+
 /* The helper's process id for metrics, or 0. */
 int driver_pid(const struct driver *driver);

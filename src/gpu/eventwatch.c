@@ -21,15 +21,17 @@ enum {
 struct eventwatch_gpu {
     char uuid[GPU_UUID_SIZE];
     bool registered;
-    bool known, is_news; /* whether it is watched is known; and not reported yet */
-    char why_not[256];   /* it is not watched; "" = it is */
+    bool known, is_news;      /* whether it is watched is known; and not reported yet */
+    char why_not[256];        /* it is not watched; "" = it is */
+    _Atomic bool has_changed; /* how it is partitioned */
 };
 
 int eventwatch_init(struct eventwatch *watch)
 {
     watch->due_ms = UINT64_MAX;
     watch->trouble_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return watch->trouble_fd < 0 ? -errno : 0;
+    watch->changes_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return watch->trouble_fd < 0 || watch->changes_fd < 0 ? -errno : 0;
 }
 
 /* --- registration --- */
@@ -103,6 +105,31 @@ static void plan_retry(struct eventwatch *watch)
 
 /* --- waiting --- */
 
+/* uuid "" = the driver does not tell. */
+static void note_change(struct eventwatch *watch, const char *uuid)
+{
+    _Atomic bool *noted = &watch->any_changed;
+
+    for (size_t i = 0; i < watch->n_gpus; i++)
+        if (*uuid && strcmp(watch->gpus[i].uuid, uuid) == 0)
+            noted = &watch->gpus[i].has_changed;
+    atomic_store(noted, true);
+    (void)eventfd_write(watch->changes_fd, 1);
+}
+
+/* Waits once. 0 or an outcome of the wait. */
+static int take_event(struct eventwatch *watch, unsigned timeout_ms, struct error *err)
+{
+    struct gpu_event event = {.uuid = ""};
+    int r = watch->backend->wait_event(watch->driver, timeout_ms, &event, err);
+
+    if (r == 0)
+        watch->on_event(&event);
+    if (r == GPU_RECONFIGURED)
+        note_change(watch, event.uuid);
+    return r == GPU_RECONFIGURED ? 0 : r;
+}
+
 static void *wait_for_events(void *userdata)
 {
     struct eventwatch *watch = userdata;
@@ -111,11 +138,7 @@ static void *wait_for_events(void *userdata)
 
     guard_thread(watch->guard);
     do {
-        struct gpu_event event;
-
-        r = watch->backend->wait_event(watch->driver, EVENT_WAIT_MS, &event, &err);
-        if (r == 0)
-            watch->on_event(&event);
+        r = take_event(watch, EVENT_WAIT_MS, &err);
     } while (r == 0 || r == GPU_TIMEOUT);
     snprintf(watch->why, sizeof(watch->why), "%s", error_text(&err));
     atomic_store(&watch->trouble, r);
@@ -141,11 +164,8 @@ static int start_thread(struct eventwatch *watch, struct error *err)
 static int try_wait(struct eventwatch *watch, char *ret_why, size_t size)
 {
     struct error err = ERROR_INIT;
-    struct gpu_event event;
-    int r = watch->backend->wait_event(watch->driver, 0, &event, &err);
+    int r = take_event(watch, 0, &err);
 
-    if (r == 0)
-        watch->on_event(&event);
     snprintf(ret_why, size, "%s", error_text(&err));
     return r == GPU_TIMEOUT ? 0 : r;
 }
@@ -189,6 +209,19 @@ int eventwatch_take_trouble(struct eventwatch *watch)
 
     (void)eventfd_read(watch->trouble_fd, &count);
     return take_failed_wait(watch, atomic_load(&watch->trouble), watch->why);
+}
+
+bool eventwatch_take_changes(struct eventwatch *watch, const char *but_uuid)
+{
+    bool others;
+    eventfd_t count;
+
+    (void)eventfd_read(watch->changes_fd, &count);
+    others = atomic_exchange(&watch->any_changed, false);
+    for (size_t i = 0; i < watch->n_gpus; i++)
+        if (atomic_exchange(&watch->gpus[i].has_changed, false))
+            others |= !but_uuid || strcmp(watch->gpus[i].uuid, but_uuid) != 0;
+    return others;
 }
 
 /* --- again --- */

@@ -11,7 +11,8 @@
  * new session is worth it.
  *
  * The thread owns nothing but its guard: it reads the driver, which stays open until the process
- * executes itself again. `trouble` is its only message to the other thread.
+ * executes itself again. `trouble`, which GPUs have changed, and the two descriptors are its only
+ * messages to the other thread.
  */
 
 #include <stdatomic.h>
@@ -38,10 +39,12 @@ struct eventwatch {
     /* The rest is internal. */
     struct eventwatch_gpu *gpus;
     size_t n_gpus;
-    bool refused;        /* the wait is not supported */
-    int trouble_fd;      /* eventfd: the wait failed */
-    _Atomic int trouble; /* its outcome */
-    char why[256];       /* written before trouble */
+    bool refused;             /* the wait is not supported */
+    int trouble_fd;           /* eventfd: the wait failed */
+    int changes_fd;           /* eventfd: how some GPU is partitioned has changed, */
+    _Atomic bool any_changed; /* and the driver did not tell which */
+    _Atomic int trouble;      /* its outcome */
+    char why[256];            /* written before trouble */
     uint64_t due_ms;
     uint64_t backoff_ms; /* may be set: a session that comes soon after another waits longer */
 };
@@ -59,6 +62,10 @@ int eventwatch_start(struct eventwatch *watch, struct error *err);
 
 /* The file descriptor is readable: the wait failed. 0 or EVENTWATCH_RENEW. */
 int eventwatch_take_trouble(struct eventwatch *watch);
+
+/* changes_fd is readable, no longer after this. True: a GPU other than this one (NULL = any) has
+ * changed. */
+bool eventwatch_take_changes(struct eventwatch *watch, const char *but_uuid);
 
 /* When those not watched are to be tried again; UINT64_MAX = all are. */
 uint64_t eventwatch_due_ms(const struct eventwatch *watch);

@@ -25,12 +25,18 @@
 #include "gpu/guard.h"
 #include "gpu/librarysearch.h"
 #include "gpu/record.h"
-#include "proc/blocking.h"
+#include "gpu/recordout.h"
+#include "gpu/stepper.h"
 #include "proc/role.h"
 
 enum {
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MAX_MS = 60000,
+    /* After a change, until all GPUs are looked at: an event comes when a change begins, and a
+     * change takes several steps. */
+    SETTLE_MS = 500,
+    /* Of GPUs that are partitioned and whose changes the driver does not report. */
+    POLL_MS = 2000,
 };
 
 /* The result of the last round for a GPU, so that only changes are sent. */
@@ -49,6 +55,7 @@ struct options {
     uint64_t backoff_ms; /* before the next new session; 0 = the last one was complete */
     const char *avoid;   /* "2,5": indices of devices that hung, avoided in this session; or NULL */
     uint64_t avoid_ms;   /* for how long */
+    const char *step;    /* to be made before the session; NULL = none */
 };
 
 /* Two threads: this one, and that of the events (eventwatch.h). Both send to the channel in whole
@@ -63,6 +70,13 @@ struct helper {
     uint64_t opened_ms;
     uint64_t round_ms; /* when the next round is due */
     struct eventwatch events;
+    struct inventory inventory; /* as it was sent last */
+    /* When to read again how all GPUs are partitioned; UINT64_MAX: never. */
+    uint64_t poll_ms;            /* because of those whose changes the driver does not report, */
+    uint64_t settle_ms;          /* and after a change, */
+    char stepped[GPU_UUID_SIZE]; /* which was a step of ours on this GPU, as the last one was; or
+                                    "" */
+    struct stepper stepper;      /* what was done before this session */
 };
 
 static const struct gpu_backend *const backend = &gpu_nvml;
@@ -103,76 +117,10 @@ static struct options parse_options(int argc, char *argv[])
             options.avoid = value;
         else if (str_starts_with(argv[i], "--avoid-ms="))
             options.avoid_ms = option_number(value, 0);
+        else if (str_starts_with(argv[i], "--step="))
+            options.step = value;
     }
     return options;
-}
-
-/* To the agent; both threads send. */
-static struct blocking_channel agent;
-
-/* id 0: a notice, else the response to that request. Without a reader there is nothing left to
- * do. */
-static void send_or_exit(enum record_type type, uint32_t id, const struct record *record)
-{
-    const struct proc_frame frame = {
-        .type = id ? PROC_FRAME_ANSWER : PROC_FRAME_NOTICE,
-        .kind = (uint16_t)type,
-        .id = id,
-        .body = &record->inventory, /* common address of all bodies */
-        .size = record_size(type),
-    };
-
-    if (blocking_send(&agent, &frame) < 0)
-        _exit(0);
-}
-
-static void send_reason(enum record_type type, const char *uuid, const char *reason)
-{
-    struct record record = {.type = 0};
-
-    snprintf(record.reason.uuid, sizeof(record.reason.uuid), "%s", uuid);
-    snprintf(record.reason.reason, sizeof(record.reason.reason), "%.255s", reason);
-    send_or_exit(type, 0, &record);
-}
-
-static void send_watch(const char *uuid, const char *reason)
-{
-    send_reason(RECORD_WATCH, uuid, reason);
-}
-
-static void send_event(const struct gpu_event *event)
-{
-    const struct record record = {.event = *event};
-
-    send_or_exit(RECORD_EVENT, 0, &record);
-}
-
-static void send_inventory(const struct inventory *inventory)
-{
-    struct record record = {.type = 0};
-
-    memcpy(record.inventory.driver_version, inventory->driver_version,
-           sizeof(record.inventory.driver_version));
-    record.inventory.cuda_version = inventory->cuda_version;
-    memcpy(record.inventory.gaps, inventory->gaps, sizeof(record.inventory.gaps));
-    record.inventory.n_gpus = (uint32_t)inventory->n_gpus;
-    record.inventory.n_mig_devices = (uint32_t)inventory->n_mig_devices;
-    send_or_exit(RECORD_INVENTORY, 0, &record);
-    for (uint32_t i = 0; i < inventory->n_gpus; i++) {
-        record.gpu.position = i;
-        record.gpu.gpu = inventory->gpus[i];
-        send_or_exit(RECORD_GPU, 0, &record);
-        memset(&record.links, 0, sizeof(record.links));
-        record.links.position = i;
-        memcpy(record.links.links, inventory->links + i * inventory->n_gpus,
-               inventory->n_gpus * sizeof(*inventory->links));
-        send_or_exit(RECORD_LINKS, 0, &record);
-    }
-    for (uint32_t i = 0; i < inventory->n_mig_devices; i++) {
-        record.mig.position = i;
-        record.mig.device = inventory->mig_devices[i];
-        send_or_exit(RECORD_MIG, 0, &record);
-    }
 }
 
 static uint64_t grow_backoff(uint64_t backoff_ms)
@@ -181,9 +129,10 @@ static uint64_t grow_backoff(uint64_t backoff_ms)
 }
 
 /* Ends this session by executing the program again; see helper.h. Devices that were to be avoided
-   get another chance. */
-static void restart(struct helper *helper)
+   get another chance. step: to be made in between; NULL = none. */
+static void restart(struct helper *helper, const char *step)
 {
+    const uint64_t backoff_ms = helper->options.backoff_ms;
     const struct {
         const char *name, *value;
     } paths[] = {
@@ -192,6 +141,7 @@ static void restart(struct helper *helper)
         {"library", helper->options.library},
         {"container-driver-root", helper->options.container_root},
         {"driver-root", helper->options.driver_root},
+        {"step", step},
     };
     char deadline[40], probe[40], backoff[40], texts[ARRAY_SIZE(paths)][PATH_MAX + 32];
     char *argv[6 + ARRAY_SIZE(paths)] = {(char *)"gpuslice-driver", (char *)HELPER_PART, deadline,
@@ -201,7 +151,7 @@ static void restart(struct helper *helper)
     snprintf(deadline, sizeof(deadline), "--deadline-ms=%" PRIu64, helper->options.deadline_ms);
     snprintf(probe, sizeof(probe), "--probe-ms=%" PRIu64, helper->options.probe_ms);
     snprintf(backoff, sizeof(backoff), "--backoff-ms=%" PRIu64,
-             grow_backoff(helper->options.backoff_ms));
+             step ? backoff_ms : grow_backoff(backoff_ms));
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
         if (!paths[i].value)
             continue;
@@ -220,18 +170,6 @@ static struct watched_gpu *find_device(struct helper *helper, const char *uuid)
     return NULL;
 }
 
-static void send_probe(uint32_t id, const char *uuid, int outcome, const struct gpu_probe *probe,
-                       const char *reason)
-{
-    struct record record = {.type = 0};
-
-    snprintf(record.probe.uuid, sizeof(record.probe.uuid), "%s", uuid);
-    record.probe.outcome = outcome;
-    record.probe.probe = *probe;
-    snprintf(record.probe.reason, sizeof(record.probe.reason), "%.255s", reason);
-    send_or_exit(RECORD_PROBE, id, &record);
-}
-
 /* Probes one device. id: of the agent's request; 0 = none: only changes are reported. */
 static void probe_device(struct helper *helper, struct watched_gpu *device, uint32_t id)
 {
@@ -242,7 +180,7 @@ static void probe_device(struct helper *helper, struct watched_gpu *device, uint
     if (r)
         helper->incomplete = true;
     if (id || !device->reported || device->outcome != r || device->recovery != probe.recovery)
-        send_probe(id, device->uuid, r, &probe, r ? error_text(&err) : "");
+        recordout_probe(id, device->uuid, r, &probe, r ? error_text(&err) : "");
     device->reported = true;
     device->outcome = r;
     device->recovery = probe.recovery;
@@ -259,7 +197,7 @@ static void answer_request(struct helper *helper, uint32_t id, const char *uuid)
         return;
     }
     helper->incomplete = true;
-    send_probe(id, uuid, -ENXIO, &nothing, "the driver does not show it at present");
+    recordout_probe(id, uuid, -ENXIO, &nothing, "the driver does not show it at present");
 }
 
 static void probe_all(struct helper *helper)
@@ -269,38 +207,130 @@ static void probe_all(struct helper *helper)
     helper->round_ms = clock_now_ms() + helper->options.probe_ms;
 }
 
-/* Waits for input: 1 = the agent wrote, 2 = the events thread did, 0 = timeout. */
+/* --- how GPUs are partitioned --- */
+
+/* It is partitioned, and the driver does not report when that changes. */
+static bool is_polled(const struct helper *helper, const struct gpu *gpu)
+{
+    return gpu->mig_enabled && !*gpu->unusable &&
+           !backend->reports_changes(helper->driver, gpu->uuid);
+}
+
+static bool any_capable(const struct helper *helper)
+{
+    for (size_t i = 0; i < helper->inventory.n_gpus; i++)
+        if (helper->inventory.gpus[i].mig_capable)
+            return true;
+    return false;
+}
+
+static void plan_poll(struct helper *helper)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < helper->inventory.n_gpus; i++)
+        any |= is_polled(helper, &helper->inventory.gpus[i]);
+    helper->poll_ms = any ? clock_now_ms() + POLL_MS : UINT64_MAX;
+}
+
+/* Reads it again of the GPU of that UUID, or (NULL) of all, and sends what changed. */
+static void read_partitions(struct helper *helper, const char *uuid)
+{
+    cleanup_inventory struct inventory next = INVENTORY_INIT;
+    struct error err = ERROR_INIT;
+
+    if (inventory_copy(&next, &helper->inventory) < 0 ||
+        backend->partitions(helper->driver, &next, uuid, &err) < 0 ||
+        inventory_same_partitions(&next, &helper->inventory))
+        return;
+    next.is_reread = true;
+    recordout_inventory(&next);
+    for (size_t i = 0; i < next.n_gpus; i++)
+        helper->incomplete |= *next.gpus[i].unusable != '\0';
+    inventory_deinit(&helper->inventory);
+    helper->inventory = next;
+    next = (struct inventory)INVENTORY_INIT;
+}
+
+static void read_all_partitions(struct helper *helper)
+{
+    helper->settle_ms = UINT64_MAX;
+    helper->stepped[0] = '\0';
+    read_partitions(helper, NULL);
+    plan_poll(helper);
+}
+
+static void poll_partitions(struct helper *helper)
+{
+    for (size_t i = 0; i < helper->inventory.n_gpus; i++)
+        if (is_polled(helper, &helper->inventory.gpus[i]))
+            read_partitions(helper, helper->inventory.gpus[i].uuid);
+    plan_poll(helper);
+}
+
+/* A step shows in what the driver tells of its GPU; what else may have changed meanwhile is looked
+ * at when the last of several steps was made. */
+static void look_after_step(struct helper *helper, const char *uuid)
+{
+    read_partitions(helper, uuid);
+    snprintf(helper->stepped, sizeof(helper->stepped), "%s", uuid);
+    helper->settle_ms = clock_now_ms() + SETTLE_MS;
+}
+
+/* A process that the driver cannot name may be this one: then the step is made without a session.
+ */
+static void make_change(struct helper *helper, uint32_t id, const struct gpu_change *change)
+{
+    char text[STEPPER_TEXT_SIZE];
+    struct gpu_changed changed;
+
+    stepper_format(id, change, text);
+    if (stepper_needs_no_session(change))
+        restart(helper, text);
+    backend->change(helper->driver, change, &changed);
+    if (changed.outcome == GPU_IN_USE && changed.n_holders == 0)
+        restart(helper, text);
+    if (change->verb != GPU_FIND_HOLDERS)
+        look_after_step(helper, change->uuid);
+    recordout_changed(id, &changed);
+}
+
+/* Waits for input: 1 = the agent wrote, 2 = the events thread did, 3 = how a GPU is partitioned has
+ * changed, 0 = timeout. */
 static int wait_until(struct helper *helper, uint64_t due_ms)
 {
-    struct pollfd fds[2] = {{.fd = HELPER_CHANNEL, .events = POLLIN},
-                            {.fd = helper->events.trouble_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = HELPER_CHANNEL, .events = POLLIN},
+                           {.fd = helper->events.trouble_fd, .events = POLLIN},
+                           {.fd = helper->events.changes_fd, .events = POLLIN}};
     uint64_t now_ms = clock_now_ms();
     uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
     if (poll(fds, ARRAY_SIZE(fds), wait_ms > INT_MAX ? INT_MAX : (int)wait_ms) <= 0)
         return 0;
-    return fds[0].revents ? 1 : 2;
+    return fds[0].revents ? 1 : fds[1].revents ? 2 : 3;
 }
 
-/* Receives without waiting; pings are answered. False if it is not a request. */
-static bool receive_request(struct proc_frame *ret_frame)
+static int open_once(void *userdata, struct gpu_driver **ret_driver, struct error *err)
 {
-    const int r = blocking_receive(&agent, 0, ret_frame, NULL);
-
-    if (r < 0)
-        _exit(0); /* the agent is gone */
-    return r == 0 && ret_frame->type == PROC_FRAME_REQUEST;
-}
-
-static int open_once(struct helper *helper, struct error *err)
-{
-    const struct options *options = &helper->options;
+    const struct options *options = &((struct helper *)userdata)->options;
     struct driverroot root;
 
     if (options->library)
-        return backend->open(options->library, &helper->driver, err);
+        return backend->open(options->library, ret_driver, err);
     driverroot_init(&root, options->container_root, options->driver_root, NULL);
-    return librarysearch_open(backend, &root, &helper->driver, err);
+    return librarysearch_open(backend, &root, ret_driver, err);
+}
+
+/* There is nothing to ask about yet. */
+static void refuse_request(const char *reason)
+{
+    struct gpu_changed changed = {.outcome = -EAGAIN};
+    struct proc_frame frame;
+
+    if (!recordout_receive(&frame) || frame.kind != RECORD_CHANGE)
+        return;
+    snprintf(changed.reason, sizeof(changed.reason), "the driver is not available: %.200s", reason);
+    recordout_changed(frame.id, &changed);
 }
 
 /* The driver may appear late (a new node) and come back (an upgrade): retried until it opens. */
@@ -313,15 +343,15 @@ static void open_driver(struct helper *helper)
         struct error err = ERROR_INIT;
         uint64_t due_ms;
 
-        if (open_once(helper, &err) == 0)
+        if (open_once(helper, &helper->driver, &err) == 0)
             return;
         if (strcmp(said, error_text(&err)) != 0)
-            send_reason(RECORD_UNAVAILABLE, "", error_text(&err));
+            recordout_reason(RECORD_UNAVAILABLE, "", error_text(&err));
         snprintf(said, sizeof(said), "%s", error_text(&err));
         due_ms = clock_now_ms() + backoff_ms;
         backoff_ms = grow_backoff(backoff_ms);
         while (wait_until(helper, due_ms) == 1)
-            (void)receive_request(&(struct proc_frame){.id = 0}); /* nothing to ask about yet */
+            refuse_request(said);
     }
 }
 
@@ -357,18 +387,17 @@ static int register_all(struct helper *helper)
  * whether they are watched is sent behind it, when it is known which they are. */
 static int begin_session(struct helper *helper, struct error *err)
 {
-    struct inventory inventory = INVENTORY_INIT;
-    int r;
+    int r = backend->inventory(helper->driver, &helper->inventory, err);
 
-    r = backend->inventory(helper->driver, &inventory, err);
     if (r < 0)
         return r;
-    r = remember_devices(helper, &inventory);
+    r = remember_devices(helper, &helper->inventory);
     if (r == 0)
         r = register_all(helper);
     if (r == 0)
-        send_inventory(&inventory);
-    inventory_deinit(&inventory);
+        recordout_inventory(&helper->inventory);
+    helper->settle_ms = UINT64_MAX;
+    plan_poll(helper);
     if (r == 0)
         r = eventwatch_start(&helper->events, err);
     if (r == EVENTWATCH_RENEW)
@@ -415,9 +444,28 @@ static void take_request(struct helper *helper)
     struct proc_frame frame;
     struct record record;
 
-    if (receive_request(&frame) && frame.kind == RECORD_ASK &&
-        record_load(frame.kind, frame.body, frame.size, &record) == 0)
+    if (!recordout_receive(&frame) || record_load(frame.kind, frame.body, frame.size, &record) < 0)
+        return;
+    if (frame.kind == RECORD_ASK)
         answer_request(helper, frame.id, record.ask.uuid);
+    if (frame.kind == RECORD_CHANGE)
+        make_change(helper, frame.id, &record.change);
+}
+
+static void take_event(struct helper *helper)
+{
+    /* Our own step was looked at. */
+    if (eventwatch_take_changes(&helper->events, *helper->stepped ? helper->stepped : NULL))
+        read_all_partitions(helper);
+    helper->settle_ms = clock_now_ms() + SETTLE_MS;
+}
+
+/* The rounds see what no event reported. */
+static void do_round(struct helper *helper)
+{
+    probe_all(helper);
+    if (any_capable(helper))
+        read_all_partitions(helper);
 }
 
 /* The main loop of a session; returns only by restart. */
@@ -431,11 +479,15 @@ static void serve(struct helper *helper)
             helper->incomplete = true;
         if (eventwatch_due_ms(&helper->events) < due_ms)
             due_ms = eventwatch_due_ms(&helper->events);
+        if (helper->settle_ms < due_ms)
+            due_ms = helper->settle_ms;
+        if (helper->poll_ms < due_ms)
+            due_ms = helper->poll_ms;
         if (helper->incomplete) {
             uint64_t restart_ms = session_end_ms(helper);
 
             if (clock_now_ms() >= restart_ms)
-                restart(helper);
+                restart(helper, NULL);
             due_ms = restart_ms < due_ms ? restart_ms : due_ms;
         }
         switch (wait_until(helper, due_ms)) {
@@ -445,9 +497,16 @@ static void serve(struct helper *helper)
         case 2:
             take_trouble(helper);
             break;
+        case 3:
+            take_event(helper);
+            break;
         default:
             if (clock_now_ms() >= helper->round_ms)
-                probe_all(helper);
+                do_round(helper);
+            if (clock_now_ms() >= helper->settle_ms)
+                read_all_partitions(helper);
+            else if (clock_now_ms() >= helper->poll_ms)
+                poll_partitions(helper);
         }
         if (!helper->incomplete && eventwatch_due_ms(&helper->events) == UINT64_MAX)
             helper->options.backoff_ms = 0;
@@ -485,8 +544,8 @@ int helper_main(int argc, char *argv[])
     struct helper helper = {.options = parse_options(argc, argv),
                             .events = {.backend = backend,
                                        .guard = &helper.guards[GUARD_EVENTS],
-                                       .on_event = send_event,
-                                       .on_watch = send_watch}};
+                                       .on_event = recordout_event,
+                                       .on_watch = recordout_watch}};
     struct error err = ERROR_INIT;
     int r;
 
@@ -496,14 +555,15 @@ int helper_main(int argc, char *argv[])
         return 1;
     }
     prepare_process();
-    blocking_init(&agent, HELPER_CHANNEL, HELPER_MAX_BODY);
-    if (blocking_hello(&agent, "driver") < 0)
+    if (recordout_start(HELPER_CHANNEL, HELPER_MAX_BODY) < 0)
         return 0;
     r = eventwatch_init(&helper.events);
     if (r == 0)
         r = attach_guards(&helper);
     if (r < 0)
         return 1;
+    if (helper.options.step && stepper_parse(helper.options.step, &helper.stepper))
+        stepper_make(&helper.stepper, &(struct stepper_session){backend, open_once, &helper});
     open_driver(&helper);
     helper.opened_ms = clock_now_ms();
     helper.events.driver = helper.driver;
@@ -511,9 +571,11 @@ int helper_main(int argc, char *argv[])
     avoid_devices(&helper);
     r = begin_session(&helper, &err);
     if (r < 0) {
-        send_reason(RECORD_UNAVAILABLE, "", error_text(&err));
+        recordout_reason(RECORD_UNAVAILABLE, "", error_text(&err));
         helper.incomplete = true;
     }
+    if (helper.stepper.id)
+        recordout_changed(helper.stepper.id, &helper.stepper.changed);
     malloc_trim(0); /* opening and listing used more memory than will be needed later */
     serve(&helper);
     return 0;

@@ -20,13 +20,29 @@
 typedef struct nvmlDevice_st *nvmlDevice_t;
 typedef struct nvmlEventSet_st *nvmlEventSet_t;
 typedef struct nvmlUnit_st *nvmlUnit_t;
+typedef struct nvmlGpuInstance_st *nvmlGpuInstance_t;
+typedef struct nvmlComputeInstance_st *nvmlComputeInstance_t;
+typedef struct nvmlGpmSample_st *nvmlGpmSample_t;
 
 enum {
     NVML_DEVICE_PCI_BUS_ID_BUFFER_SIZE = 32,
     NVML_DEVICE_PCI_BUS_ID_BUFFER_V2_SIZE = 16,
+    NVML_DEVICE_NAME_V2_BUFFER_SIZE = 96,
     NVML_DEVICE_UUID_ASCII_LEN = 41,
     NVML_DEVICE_UUID_BINARY_LEN = 16,
     NVML_GPU_FABRIC_UUID_LEN = 16,
+    NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE = 80,
+    NVML_PERF_MODES_BUFFER_SIZE = 2048,
+    NVML_MAX_GPU_PERF_PSTATES = 16,
+    NVML_MAX_GPU_UTILIZATIONS = 8,
+    NVML_MAX_THERMAL_SENSORS_PER_GPU = 3,
+    NVML_THERMAL_TARGET_GPU = 1,
+    NVML_THERMAL_CONTROLLER_GPU_INTERNAL = 1,
+    NVML_FAN_POLICY_TEMPERATURE_CONTINOUS_SW = 0,
+    NVML_ADAPTIVE_CLOCKING_INFO_STATUS_ENABLED = 1,
+    NVML_GPM_METRIC_MAX = 210, /* of branches 570 to 580: the first number that is no metric */
+    NVML_GPM_METRICS_GET_VERSION = 1,
+    NVML_GPM_SUPPORT_VERSION = 1,
     NVML_NVLINK_MAX_LINKS = 36, /* 18 before CUDA 13; the driver rejects what a GPU does not have */
     NVML_INIT_FLAG_NO_GPUS = 1,
     NVML_INIT_FLAG_NO_ATTACH = 2,
@@ -52,6 +68,7 @@ enum {
 typedef unsigned int nvmlAffinityScope_t;
 typedef unsigned int nvmlBusType_t;
 typedef unsigned int nvmlDeviceArchitecture_t;
+typedef unsigned int nvmlFanControlPolicy_t;
 typedef unsigned int nvmlPowerSource_t;
 typedef unsigned char nvmlGpuFabricState_t;
 
@@ -355,6 +372,41 @@ typedef enum {
     NVML_UUID_TYPE_BINARY = 2,
 } nvmlUUIDType_t;
 
+/* GPU instance profiles, as a driver is asked about them; its own ids are others. */
+enum {
+    NVML_DEVICE_MIG_DISABLE = 0,
+    NVML_DEVICE_MIG_ENABLE = 1,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE = 0,
+    NVML_GPU_INSTANCE_PROFILE_2_SLICE = 1,
+    NVML_GPU_INSTANCE_PROFILE_3_SLICE = 2,
+    NVML_GPU_INSTANCE_PROFILE_4_SLICE = 3,
+    NVML_GPU_INSTANCE_PROFILE_7_SLICE = 4,
+    NVML_GPU_INSTANCE_PROFILE_8_SLICE = 5,
+    NVML_GPU_INSTANCE_PROFILE_6_SLICE = 6,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE_REV1 = 7,
+    NVML_GPU_INSTANCE_PROFILE_2_SLICE_REV1 = 8,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE_REV2 = 9,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE_GFX = 10,
+    NVML_GPU_INSTANCE_PROFILE_2_SLICE_GFX = 11,
+    NVML_GPU_INSTANCE_PROFILE_4_SLICE_GFX = 12,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE_NO_ME = 13,
+    NVML_GPU_INSTANCE_PROFILE_2_SLICE_NO_ME = 14,
+    NVML_GPU_INSTANCE_PROFILE_1_SLICE_ALL_ME = 15,
+    NVML_GPU_INSTANCE_PROFILE_2_SLICE_ALL_ME = 16,
+    NVML_GPU_INSTANCE_PROFILE_COUNT = 18, /* fewer before CUDA 13 */
+    NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE = 0,
+    NVML_COMPUTE_INSTANCE_PROFILE_2_SLICE = 1,
+    NVML_COMPUTE_INSTANCE_PROFILE_3_SLICE = 2,
+    NVML_COMPUTE_INSTANCE_PROFILE_4_SLICE = 3,
+    NVML_COMPUTE_INSTANCE_PROFILE_7_SLICE = 4,
+    NVML_COMPUTE_INSTANCE_PROFILE_8_SLICE = 5,
+    NVML_COMPUTE_INSTANCE_PROFILE_6_SLICE = 6,
+    NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE_REV1 = 7,
+    NVML_COMPUTE_INSTANCE_PROFILE_COUNT = 9, /* 8 before CUDA 13 */
+    NVML_COMPUTE_INSTANCE_ENGINE_PROFILE_SHARED = 0,
+    NVML_COMPUTE_INSTANCE_ENGINE_PROFILE_COUNT = 1,
+};
+
 /* The kinds of event, as bits. */
 enum {
     nvmlEventTypeNone = 0x0,
@@ -525,6 +577,118 @@ typedef struct {
 } nvmlDeviceAttributes_t;
 
 typedef struct {
+    unsigned int start;
+    unsigned int size;
+} nvmlGpuInstancePlacement_t;
+
+typedef struct {
+    unsigned int id;
+    unsigned int isP2pSupported;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int copyEngineCount;
+    unsigned int decoderCount;
+    unsigned int encoderCount;
+    unsigned int jpegCount;
+    unsigned int ofaCount;
+    unsigned long long memorySizeMB;
+} nvmlGpuInstanceProfileInfo_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int id;
+    unsigned int isP2pSupported;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int copyEngineCount;
+    unsigned int decoderCount;
+    unsigned int encoderCount;
+    unsigned int jpegCount;
+    unsigned int ofaCount;
+    unsigned long long memorySizeMB;
+    char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE];
+} nvmlGpuInstanceProfileInfo_v2_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int id;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int copyEngineCount;
+    unsigned int decoderCount;
+    unsigned int encoderCount;
+    unsigned int jpegCount;
+    unsigned int ofaCount;
+    unsigned long long memorySizeMB;
+    char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE];
+    unsigned int capabilities;
+} nvmlGpuInstanceProfileInfo_v3_t;
+
+typedef struct {
+    nvmlDevice_t device;
+    unsigned int id;
+    unsigned int profileId;
+    nvmlGpuInstancePlacement_t placement;
+} nvmlGpuInstanceInfo_t;
+
+typedef struct {
+    unsigned int start;
+    unsigned int size;
+} nvmlComputeInstancePlacement_t;
+
+typedef struct {
+    unsigned int id;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int sharedCopyEngineCount;
+    unsigned int sharedDecoderCount;
+    unsigned int sharedEncoderCount;
+    unsigned int sharedJpegCount;
+    unsigned int sharedOfaCount;
+} nvmlComputeInstanceProfileInfo_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int id;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int sharedCopyEngineCount;
+    unsigned int sharedDecoderCount;
+    unsigned int sharedEncoderCount;
+    unsigned int sharedJpegCount;
+    unsigned int sharedOfaCount;
+    char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE];
+} nvmlComputeInstanceProfileInfo_v2_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int id;
+    unsigned int sliceCount;
+    unsigned int instanceCount;
+    unsigned int multiprocessorCount;
+    unsigned int sharedCopyEngineCount;
+    unsigned int sharedDecoderCount;
+    unsigned int sharedEncoderCount;
+    unsigned int sharedJpegCount;
+    unsigned int sharedOfaCount;
+    char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE];
+    unsigned int capabilities;
+} nvmlComputeInstanceProfileInfo_v3_t;
+
+typedef struct {
+    nvmlDevice_t device;
+    nvmlGpuInstance_t gpuInstance;
+    unsigned int id;
+    unsigned int profileId;
+    nvmlComputeInstancePlacement_t placement;
+} nvmlComputeInstanceInfo_t;
+
+typedef struct {
     unsigned int max;
     unsigned int high;
     unsigned int partial;
@@ -635,6 +799,101 @@ typedef struct {
     unsigned long long unprotectedMemSizeKib;
 } nvmlConfComputeMemSizeInfo_t;
 
+typedef struct {
+    unsigned int version;
+    nvmlClockType_t type;
+    nvmlPstates_t pstate;
+    int clockOffsetMHz;
+    int minClockOffsetMHz;
+    int maxClockOffsetMHz;
+} nvmlClockOffset_v1_t;
+
+typedef struct {
+    unsigned int version;
+    char str[NVML_PERF_MODES_BUFFER_SIZE];
+} nvmlDeviceCurrentClockFreqs_v1_t;
+
+typedef struct {
+    unsigned int version;
+    char str[NVML_PERF_MODES_BUFFER_SIZE];
+} nvmlDevicePerfModes_v1_t;
+
+/* Of each engine: whether it is present, its percentage, two thresholds. */
+typedef struct {
+    unsigned int flags;
+    unsigned int utilization[NVML_MAX_GPU_UTILIZATIONS][4];
+} nvmlGpuDynamicPstatesInfo_t;
+
+/* Of each sensor: controller, lowest, highest and current temperature, target. */
+typedef struct {
+    unsigned int count;
+    int sensor[NVML_MAX_THERMAL_SENSORS_PER_GPU][5];
+} nvmlGpuThermalSettings_t;
+
+typedef struct {
+    unsigned int version;
+    int marginTemperature;
+} nvmlMarginTemperature_v1_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int fan;
+    unsigned int speed;
+} nvmlFanSpeedInfo_v1_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned char ibGuid[16];
+    unsigned char chassisSerialNumber[16];
+    unsigned char slotNumber;
+    unsigned char trayIndex;
+    unsigned char hostId;
+    unsigned char peerType;
+    unsigned char moduleId;
+} nvmlPlatformInfo_v2_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned long long value;
+} nvmlPdi_v1_t;
+
+typedef struct {
+    unsigned int version;
+    char branch[NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE];
+} nvmlSystemDriverBranchInfo_v1_t;
+
+typedef struct {
+    unsigned int cpuCaps;
+    unsigned int gpusCaps;
+} nvmlConfComputeSystemCaps_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned long long attackerAdvantage;
+} nvmlConfComputeGetKeyRotationThresholdInfo_v1_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int isSupportedDevice;
+} nvmlGpmSupport_t;
+
+/* metricInfo: short name, long name, unit. */
+typedef struct {
+    unsigned int metricId;
+    nvmlReturn_t nvmlReturn;
+    double value;
+    const char *metricInfo[3];
+} nvmlGpmMetric_t;
+
+/* As many metrics follow as the caller's header has; numMetrics of them count. */
+typedef struct {
+    unsigned int version;
+    unsigned int numMetrics;
+    nvmlGpmSample_t sample1;
+    nvmlGpmSample_t sample2;
+    nvmlGpmMetric_t metrics[];
+} nvmlGpmMetricsGet_t;
+
 /* CUDA 13's nvml.h adds healthSummary. */
 typedef struct {
     unsigned int version;
@@ -653,3 +912,13 @@ typedef nvmlTemperature_v1_t nvmlTemperature_t;
 typedef nvmlProcessesUtilizationInfo_v1_t nvmlProcessesUtilizationInfo_t;
 typedef nvmlUUID_v1_t nvmlUUID_t;
 typedef nvmlGpuFabricInfo_v2_t nvmlGpuFabricInfoV_t;
+typedef nvmlClockOffset_v1_t nvmlClockOffset_t;
+typedef nvmlDeviceCurrentClockFreqs_v1_t nvmlDeviceCurrentClockFreqs_t;
+typedef nvmlDevicePerfModes_v1_t nvmlDevicePerfModes_t;
+typedef nvmlMarginTemperature_v1_t nvmlMarginTemperature_t;
+typedef nvmlFanSpeedInfo_v1_t nvmlFanSpeedInfo_t;
+typedef nvmlPlatformInfo_v2_t nvmlPlatformInfo_t;
+typedef nvmlPdi_v1_t nvmlPdi_t;
+typedef nvmlSystemDriverBranchInfo_v1_t nvmlSystemDriverBranchInfo_t;
+typedef nvmlConfComputeGetKeyRotationThresholdInfo_v1_t
+    nvmlConfComputeGetKeyRotationThresholdInfo_t;

@@ -221,11 +221,22 @@ static int read_mig(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *
 
     gpu->mig_capable = status == NVML_SUCCESS && current <= 1;
     gpu->mig_enabled = gpu->mig_capable && current == 1;
+    gpu->layout.enabled = gpu->mig_enabled;
+    gpu->layout.pending = gpu->mig_capable && pending <= 1 ? pending : gpu->mig_enabled;
     if (nvml_gap(status) == FACT_FAILED)
         nvml_note_gap(&gpu->gaps[FACT_MIG], FACT_FAILED);
     else if (status == NVML_SUCCESS && !gpu->mig_capable)
         nvml_note_gap(&gpu->gaps[FACT_MIG], FACT_ABSURD);
     return nvml_outcome(status, err, "nvmlDeviceGetMigMode");
+}
+
+void nvml_read_mig_mode(struct gpu_driver *driver, nvmlDevice_t device, struct gpu *gpu)
+{
+    struct error err = ERROR_INIT;
+
+    gpu->gaps[FACT_MIG] = FACT_KNOWN;
+    if (read_mig(driver, device, gpu, &err) == GPU_LOST)
+        snprintf(gpu->unusable, sizeof(gpu->unusable), "%.180s", error_text(&err));
 }
 
 /* As with MIG, a model or driver that does not know it is an answer: it is no vGPU. */

@@ -191,6 +191,8 @@ static int nvml_inventory(struct gpu_driver *driver, struct inventory *ret_inven
         read_gpu(driver, &inventory.gpus[i], i);
     nvml_drop_double_minors(&inventory);
     r = nvml_read_links(driver, &inventory);
+    if (r == 0)
+        r = nvml_read_partitions(driver, &inventory);
     if (r < 0)
         return r;
     *ret_inventory = inventory;
@@ -198,17 +200,41 @@ static int nvml_inventory(struct gpu_driver *driver, struct inventory *ret_inven
     return 0;
 }
 
-static int find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t *ret_device,
-                       struct error *err)
+static int nvml_partitions(struct gpu_driver *driver, struct inventory *inventory, const char *uuid,
+                           struct error *err)
 {
+    int r = nvml_reread_partitions(driver, inventory, uuid);
+
+    return r < 0 ? error_set_errno(err, r, "cannot read how the GPUs are partitioned") : 0;
+}
+
+/* NULL: this session has none. */
+static const struct nvml_gpu *find_gpu(const struct gpu_driver *driver, const char *uuid)
+{
+    for (size_t i = 0; i < driver->n_gpus; i++)
+        if (driver->gpus[i].device && strcasecmp(driver->gpus[i].uuid, uuid) == 0)
+            return &driver->gpus[i];
+    return NULL;
+}
+
+static bool nvml_reports_changes(const struct gpu_driver *driver, const char *uuid)
+{
+    const struct nvml_gpu *gpu = find_gpu(driver, uuid);
+
+    return gpu && gpu->reports_changes;
+}
+
+int nvml_find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t *ret_device,
+                     struct error *err)
+{
+    const struct nvml_gpu *gpu = find_gpu(driver, uuid);
     nvmlDevice_t device = NULL;
     int r;
 
-    for (size_t i = 0; i < driver->n_gpus; i++)
-        if (driver->gpus[i].device && strcasecmp(driver->gpus[i].uuid, uuid) == 0) {
-            *ret_device = driver->gpus[i].device;
-            return 0;
-        }
+    if (gpu) {
+        *ret_device = gpu->device;
+        return 0;
+    }
     r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetHandleByUUID, uuid, &device), err,
                      "nvmlDeviceGetHandleByUUID");
     if (r == 0)
@@ -293,7 +319,7 @@ static int nvml_probe(struct gpu_driver *driver, const char *uuid, struct gpu_pr
     struct error failure = ERROR_INIT;
     bool answers = false, fails = false;
     nvmlDevice_t device;
-    int r = find_device(driver, uuid, &device, err);
+    int r = nvml_find_device(driver, uuid, &device, err);
 
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(probes); i++) {
         struct error why = ERROR_INIT;
@@ -315,13 +341,33 @@ static int nvml_probe(struct gpu_driver *driver, const char *uuid, struct gpu_pr
     return r == 0 || r == GPU_LOST || r < 0 ? r : -EIO;
 }
 
+/* With changes of how it is partitioned, where the driver reports those. */
+static int register_events(struct gpu_driver *driver, const char *uuid, nvmlDevice_t device,
+                           unsigned long long supported, struct error *err)
+{
+    const unsigned long long wanted[] = {WATCHED_EVENTS | nvmlEventMigConfigChange, WATCHED_EVENTS};
+    int r = 0;
+
+    for (size_t i = supported & nvmlEventMigConfigChange ? 0 : 1; i < ARRAY_SIZE(wanted); i++) {
+        r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceRegisterEvents, device,
+                                  supported & wanted[i], driver->events),
+                         err, "nvmlDeviceRegisterEvents");
+        if (r)
+            continue;
+        for (size_t k = 0; k < driver->n_gpus; k++)
+            driver->gpus[k].reports_changes |= driver->gpus[k].device == device && i == 0;
+        break;
+    }
+    return r;
+}
+
 static int nvml_watch(struct gpu_driver *driver, const char *uuid, struct error *err)
 {
     unsigned long long supported = 0;
     nvmlDevice_t device;
     int r;
 
-    r = find_device(driver, uuid, &device, err);
+    r = nvml_find_device(driver, uuid, &device, err);
     if (r)
         return r;
     r = nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceGetSupportedEventTypes, device, &supported),
@@ -342,9 +388,7 @@ static int nvml_watch(struct gpu_driver *driver, const char *uuid, struct error 
             return r;
         }
     }
-    return nvml_outcome(NVML_ASK(driver, uuid, nvmlDeviceRegisterEvents, device,
-                                 supported & WATCHED_EVENTS, driver->events),
-                        err, "nvmlDeviceRegisterEvents");
+    return register_events(driver, uuid, device, supported, err);
 }
 
 static void name_device(struct gpu_driver *driver, nvmlDevice_t device, char *ret_uuid)
@@ -375,6 +419,11 @@ static int nvml_wait_event(struct gpu_driver *driver, unsigned timeout_ms,
                      err, "nvmlEventSetWait");
     if (r)
         return r;
+    if (data.eventType & nvmlEventMigConfigChange) {
+        error_set(err, -EAGAIN, "how a GPU is partitioned has changed");
+        name_device(driver, data.device, ret_event->uuid);
+        return GPU_RECONFIGURED;
+    }
     if (!(data.eventType & WATCHED_EVENTS)) {
         error_set(err, -ETIMEDOUT, "only events that nobody asked for");
         return GPU_TIMEOUT;
@@ -394,6 +443,10 @@ const struct gpu_backend gpu_nvml = {
     .close = nvml_close,
     .avoid = nvml_avoid,
     .inventory = nvml_inventory,
+    .partitions = nvml_partitions,
+    .reports_changes = nvml_reports_changes,
+    .change = nvml_change,
+    .processes = nvml_processes,
     .probe = nvml_probe,
     .watch = nvml_watch,
     .wait_event = nvml_wait_event,

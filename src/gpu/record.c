@@ -10,12 +10,15 @@ static const size_t body_sizes[] = {
     [RECORD_INVENTORY] = sizeof(struct record_inventory),
     [RECORD_GPU] = sizeof(struct record_gpu),
     [RECORD_LINKS] = sizeof(struct record_links),
+    [RECORD_BOARD] = sizeof(struct record_board),
     [RECORD_MIG] = sizeof(struct record_mig),
     [RECORD_UNAVAILABLE] = sizeof(struct record_reason),
     [RECORD_WATCH] = sizeof(struct record_reason),
     [RECORD_EVENT] = sizeof(struct gpu_event),
     [RECORD_PROBE] = sizeof(struct record_probe),
     [RECORD_ASK] = sizeof(struct record_ask),
+    [RECORD_CHANGE] = sizeof(struct gpu_change),
+    [RECORD_CHANGED] = sizeof(struct gpu_changed),
 };
 
 size_t record_size(uint32_t type)
@@ -46,6 +49,44 @@ static void check_gaps(uint8_t gaps[N_FACTS])
             gaps[i] = FACT_ABSURD;
 }
 
+/* Positions in the board are compared with it once it is here. */
+static bool check_layout(struct mig_layout *layout)
+{
+    make_bool(&layout->enabled);
+    make_bool(&layout->pending);
+    if (layout->n_instances > MIG_INSTANCES_MAX)
+        return false;
+    for (uint32_t i = 0; i < layout->n_instances; i++) {
+        const struct mig_instance *instance = &layout->instances[i];
+
+        if (instance->profile >= MIG_GI_PROFILES_MAX || instance->start >= MIG_SLOTS_MAX ||
+            instance->n_computes > MIG_INSTANCES_MAX)
+            return false;
+        for (uint32_t k = 0; k < instance->n_computes; k++)
+            if (instance->computes[k].profile >= MIG_CI_PROFILES_MAX)
+                return false;
+    }
+    return true;
+}
+
+static int check_board(struct record_board *record)
+{
+    struct mig_board *board = &record->board;
+
+    if (record->position >= RECORD_BOARDS_MAX || board->n_slots > MIG_SLOTS_MAX ||
+        board->n_profiles > MIG_GI_PROFILES_MAX)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < MIG_GI_PROFILES_MAX; i++) {
+        struct mig_profile *profile = &board->profiles[i];
+
+        TERMINATE(profile->name);
+        if (profile->n_computes > MIG_CI_PROFILES_MAX || profile->slots > MIG_SLOTS_MAX ||
+            profile->max_count > MIG_INSTANCES_MAX)
+            return -EBADMSG;
+    }
+    return 0;
+}
+
 static int check_gpu(struct record_gpu *record)
 {
     struct gpu *gpu = &record->gpu;
@@ -62,7 +103,7 @@ static int check_gpu(struct record_gpu *record)
     make_bool(&gpu->fabric_completed);
     make_bool(&gpu->is_dxg);
     check_gaps(gpu->gaps);
-    return record->position < RECORD_GPUS_MAX ? 0 : -EBADMSG;
+    return record->position < RECORD_GPUS_MAX && check_layout(&gpu->layout) ? 0 : -EBADMSG;
 }
 
 static int check_links(struct record_links *record)
@@ -92,9 +133,30 @@ static int check_mig(struct record_mig *record)
 static int check_inventory(struct record_inventory *record)
 {
     TERMINATE(record->driver_version);
+    make_bool(&record->is_reread);
     check_gaps(record->gaps);
-    return record->n_gpus <= RECORD_GPUS_MAX && record->n_mig_devices <= RECORD_MIG_MAX ? 0
-                                                                                        : -EBADMSG;
+    return record->n_gpus <= RECORD_GPUS_MAX && record->n_boards <= RECORD_BOARDS_MAX &&
+                   record->n_mig_devices <= RECORD_MIG_MAX
+               ? 0
+               : -EBADMSG;
+}
+
+static int check_change(struct gpu_change *change)
+{
+    uint32_t verb;
+
+    TERMINATE(change->uuid);
+    make_bool(&change->enabled);
+    memcpy(&verb, &change->verb, sizeof(verb));
+    return verb < GPU_VERBS ? 0 : -EBADMSG;
+}
+
+static int check_changed(struct gpu_changed *changed)
+{
+    TERMINATE(changed->reason);
+    for (size_t i = 0; i < GPU_HOLDERS_MAX; i++)
+        TERMINATE(changed->holders[i].name);
+    return changed->n_holders <= GPU_HOLDERS_MAX ? 0 : -EBADMSG;
 }
 
 static int check_probe(struct record_probe *record)
@@ -116,6 +178,8 @@ static int check(struct record *record)
         return check_gpu(&record->gpu);
     case RECORD_LINKS:
         return check_links(&record->links);
+    case RECORD_BOARD:
+        return check_board(&record->board);
     case RECORD_MIG:
         return check_mig(&record->mig);
     case RECORD_UNAVAILABLE:
@@ -131,6 +195,10 @@ static int check(struct record *record)
     case RECORD_ASK:
         TERMINATE(record->ask.uuid);
         return 0;
+    case RECORD_CHANGE:
+        return check_change(&record->change);
+    case RECORD_CHANGED:
+        return check_changed(&record->changed);
     }
     return -EBADMSG;
 }

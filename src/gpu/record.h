@@ -8,8 +8,9 @@
  * terminated, counts bounded, booleans made 0 or 1.
  *
  * helper -> agent, notices: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for
- * each GPU in order, then RECORD_MIG for each MIG device, complete before the next one starts;
- * others may come in between. agent -> helper, requests: RECORD_ASK, answered by RECORD_PROBE.
+ * each GPU in order, then RECORD_BOARD for each board and RECORD_MIG for each MIG device, complete
+ * before the next one starts; others may come in between. agent -> helper, requests: RECORD_ASK,
+ * answered by RECORD_PROBE, and RECORD_CHANGE, answered by RECORD_CHANGED.
  */
 
 #include <stdbool.h>
@@ -18,25 +19,34 @@
 
 #include "gpu/gpu.h"
 
-enum { RECORD_GPUS_MAX = 256, RECORD_MIG_MAX = 8 * RECORD_GPUS_MAX, RECORD_REASON_SIZE = 256 };
+enum {
+    RECORD_GPUS_MAX = 256,
+    RECORD_BOARDS_MAX = RECORD_GPUS_MAX,
+    RECORD_MIG_MAX = 8 * RECORD_GPUS_MAX,
+    RECORD_REASON_SIZE = 256
+};
 
 enum record_type {
     RECORD_INVENTORY = 1,
     RECORD_GPU,
     RECORD_LINKS,
+    RECORD_BOARD,
     RECORD_MIG,
     RECORD_UNAVAILABLE,
     RECORD_WATCH,
     RECORD_EVENT,
     RECORD_PROBE,
     RECORD_ASK,
+    RECORD_CHANGE,
+    RECORD_CHANGED,
 };
 
 struct record_inventory {
     char driver_version[80];
     int32_t cuda_version;
-    uint32_t n_gpus, n_mig_devices;
+    uint32_t n_gpus, n_boards, n_mig_devices;
     uint8_t gaps[N_FACTS];
+    bool is_reread;
 };
 
 struct record_gpu {
@@ -47,6 +57,11 @@ struct record_gpu {
 struct record_links {
     uint32_t position;
     struct gpu_link links[RECORD_GPUS_MAX]; /* a row; the first n_gpus count */
+};
+
+struct record_board {
+    uint32_t position; /* in inventory->boards */
+    struct mig_board board;
 };
 
 struct record_mig {
@@ -76,11 +91,14 @@ struct record {
         struct record_inventory inventory;
         struct record_gpu gpu;
         struct record_links links;
+        struct record_board board;
         struct record_mig mig;
         struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_WATCH */
         struct gpu_event event;
         struct record_probe probe;
         struct record_ask ask;
+        struct gpu_change change;
+        struct gpu_changed changed;
     };
 };
 

@@ -13,13 +13,15 @@
 
 #include <cmocka.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 /* --- a driver with GPUs a and b --- */
 
-static int registers[2];  /* how it answers for each */
-static int waits;         /* and a wait that does not last */
-static _Atomic int lasts; /* ... and one that does */
+static int registers[2];         /* how it answers for each */
+static int waits;                /* and a wait that does not last */
+static _Atomic int lasts;        /* ... and one that does */
+static const char *reconfigured; /* the GPU that such a wait names */
 
 static int fake_watch(struct gpu_driver *driver, const char *uuid, struct error *err)
 {
@@ -39,6 +41,8 @@ static int fake_wait(struct gpu_driver *driver, unsigned timeout_ms, struct gpu_
     (void)driver;
     if (r && r != GPU_TIMEOUT)
         error_set(err, -EIO, "no wait: %d", r);
+    if (r == GPU_RECONFIGURED)
+        snprintf(ret_event->uuid, sizeof(ret_event->uuid), "%s", reconfigured);
     if (r == 0)
         *ret_event = (struct gpu_event){.uuid = "a", .xid = 79};
     if (r == GPU_TIMEOUT && timeout_ms)
@@ -216,6 +220,34 @@ static void a_wait_that_lasts_fails(void **state)
     }
 }
 
+/* Each is the first wait of a session. */
+static void which_gpu_was_repartitioned_is_known(void **state)
+{
+    static const struct {
+        const char *named, *but;
+        bool is_other;
+    } rows[] = {
+        {"a", "a", false}, {"b", "a", true}, {"a", NULL, true}, {"", "a", true}, {"c", "a", true},
+    };
+
+    (void)state;
+    waits = GPU_RECONFIGURED;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct eventwatch *watch = begin();
+
+        reconfigured = rows[i].named;
+        assert_int_equal(add_both(watch), 0);
+        assert_int_equal(start(watch), 0);
+        text_clear(&reported);
+        assert_int_equal(poll(&(struct pollfd){.fd = watch->changes_fd, .events = POLLIN}, 1, 0),
+                         1);
+        assert_int_equal(eventwatch_take_changes(watch, rows[i].but), rows[i].is_other);
+        assert_int_equal(poll(&(struct pollfd){.fd = watch->changes_fd, .events = POLLIN}, 1, 0),
+                         0);
+        assert_false(eventwatch_take_changes(watch, NULL)); /* no longer */
+    }
+}
+
 static void a_lost_gpu_renews_the_session(void **state)
 {
     struct eventwatch *watch = begin();
@@ -255,6 +287,7 @@ int main(void)
         CASE(none_can_be_registered),
         CASE(the_wait_is_not_supported_for_a_moment),
         CASE(a_wait_that_lasts_fails),
+        CASE(which_gpu_was_repartitioned_is_known),
         CASE(a_lost_gpu_renews_the_session),
         CASE(attempts_back_off),
     };

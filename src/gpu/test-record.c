@@ -31,9 +31,9 @@ static void refuses_strangers(void **state)
         size_t cut; /* bytes less than the type has */
         int expected;
     } rows[] = {
-        {RECORD_INVENTORY, 0, 0},        {RECORD_ASK, 0, 0},
-        {RECORD_INVENTORY, 1, -EBADMSG}, {0, 0, -EBADMSG},
-        {RECORD_ASK + 1, 0, -EBADMSG},   {UINT32_MAX, 0, -EBADMSG},
+        {RECORD_INVENTORY, 0, 0},          {RECORD_ASK, 0, 0},
+        {RECORD_INVENTORY, 1, -EBADMSG},   {0, 0, -EBADMSG},
+        {RECORD_CHANGED + 1, 0, -EBADMSG}, {UINT32_MAX, 0, -EBADMSG},
     };
     static const char zeroes[sizeof(struct record)];
 
@@ -53,6 +53,13 @@ static void tames_wild_bytes(void **state)
 
     memset(&wild, 0xff, sizeof(wild));
     wild.gpu.position = 3;
+    assert_int_equal(record_load(RECORD_GPU, &wild.gpu, sizeof(wild.gpu), &record), -EBADMSG);
+    wild.gpu.gpu.layout.n_instances = 1;
+    wild.gpu.gpu.layout.instances[0] = (struct mig_instance){.n_computes = 1};
+    assert_int_equal(record_load(RECORD_GPU, &wild.gpu, sizeof(wild.gpu), &record), 0);
+    wild.gpu.gpu.layout.instances[0].computes[0].profile = MIG_CI_PROFILES_MAX;
+    assert_int_equal(record_load(RECORD_GPU, &wild.gpu, sizeof(wild.gpu), &record), -EBADMSG);
+    wild.gpu.gpu.layout.n_instances = 0;
     assert_int_equal(record_load(RECORD_GPU, &wild.gpu, sizeof(wild.gpu), &record), 0);
     assert_int_equal(strlen(record.gpu.gpu.uuid), sizeof(record.gpu.gpu.uuid) - 1);
     assert_true(record.gpu.gpu.mig_capable == 1);
@@ -78,6 +85,16 @@ static void tames_wild_bytes(void **state)
     wild.inventory.n_mig_devices = RECORD_MIG_MAX + 1;
     assert_int_equal(
         record_load(RECORD_INVENTORY, &wild.inventory, sizeof(wild.inventory), &record), -EBADMSG);
+    memset(&wild, 0xff, sizeof(wild));
+    assert_int_equal(record_load(RECORD_BOARD, &wild.board, sizeof(wild.board), &record), -EBADMSG);
+    assert_int_equal(record_load(RECORD_CHANGE, &wild.change, sizeof(wild.change), &record),
+                     -EBADMSG);
+    assert_int_equal(record_load(RECORD_CHANGED, &wild.changed, sizeof(wild.changed), &record),
+                     -EBADMSG);
+    wild.changed.n_holders = GPU_HOLDERS_MAX;
+    assert_int_equal(record_load(RECORD_CHANGED, &wild.changed, sizeof(wild.changed), &record), 0);
+    assert_int_equal(strlen(record.changed.holders[GPU_HOLDERS_MAX - 1].name),
+                     GPU_PROCESS_NAME_SIZE - 1);
     memset(&wild, 0xff, sizeof(wild));
     wild.links.position = 0;
     assert_int_equal(record_load(RECORD_LINKS, &wild.links, sizeof(wild.links), &record), 0);

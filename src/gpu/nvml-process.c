@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+
+#include "base/array.h"
+#include "gpu/nvml.h"
+
+enum { FIRST_MAX = 256, LAST_MAX = 1 << 16, TRIES = 4 };
+
+struct listing {
+    struct gpu_driver *driver;
+    nvmlDevice_t device;
+    const char *uuid;
+    unsigned more_ms;
+};
+
+#define ASK(listing, symbol, ...) \
+    NVML_ASK_FOR((listing)->driver, (listing)->more_ms, (listing)->uuid, symbol, ##__VA_ARGS__)
+
+enum list { LIST_COMPUTE, LIST_GRAPHICS, LIST_MPS, N_LISTS };
+
+static nvmlReturn_t ask(const struct listing *listing, enum list list, unsigned *n,
+                        nvmlProcessInfo_t *infos)
+{
+    switch (list) {
+    case LIST_COMPUTE:
+        return ASK(listing, nvmlDeviceGetComputeRunningProcesses_v3, listing->device, n, infos);
+    case LIST_GRAPHICS:
+        return ASK(listing, nvmlDeviceGetGraphicsRunningProcesses_v3, listing->device, n, infos);
+    default:
+        return ASK(listing, nvmlDeviceGetMPSComputeRunningProcesses_v3, listing->device, n, infos);
+    }
+}
+
+/* A list that grows between two calls is asked for again. *ret_infos: also after a failure. */
+static nvmlReturn_t read_list(const struct listing *listing, enum list list,
+                              nvmlProcessInfo_t **ret_infos, unsigned *ret_n)
+{
+    nvmlReturn_t status = NVML_ERROR_INSUFFICIENT_SIZE;
+    unsigned room = FIRST_MAX;
+
+    for (int i = 0; i < TRIES && status == NVML_ERROR_INSUFFICIENT_SIZE && room <= LAST_MAX; i++) {
+        free(*ret_infos);
+        *ret_infos = calloc(room, sizeof(**ret_infos));
+        if (!*ret_infos)
+            return NVML_ERROR_MEMORY;
+        *ret_n = room;
+        status = ask(listing, list, ret_n, *ret_infos);
+        if (status == NVML_SUCCESS && *ret_n > room)
+            status = NVML_ERROR_UNKNOWN;
+        room = *ret_n > room ? *ret_n + FIRST_MAX : room * 2;
+    }
+    return status;
+}
+
+/* One that computes and draws is in two lists, each time with all of its memory. */
+static struct gpu_process *find(const struct gpu_processes *processes,
+                                const nvmlProcessInfo_t *info)
+{
+    for (size_t i = 0; i < processes->n_items; i++) {
+        struct gpu_process *one = &processes->items[i];
+
+        if (one->pid == info->pid && one->instance.gpu == info->gpuInstanceId &&
+            one->instance.compute == info->computeInstanceId)
+            return one;
+    }
+    return NULL;
+}
+
+static int add(struct gpu_processes *processes, const nvmlProcessInfo_t *info)
+{
+    struct gpu_process *process = find(processes, info);
+
+    if (!process)
+        process = array_push(&processes->items, &processes->n_items, &processes->capacity,
+                             sizeof(*process));
+    if (!process)
+        return -ENOMEM;
+    if (process->mem_bytes && process->mem_bytes != GPU_MEMORY_UNKNOWN)
+        return 0;
+    *process = (struct gpu_process){
+        .pid = info->pid,
+        .instance = {info->gpuInstanceId, info->computeInstanceId},
+        .mem_bytes = info->usedGpuMemory, /* what is not available is the driver's -1 */
+    };
+    return 0;
+}
+
+int nvml_list_processes(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
+                        unsigned more_ms, struct gpu_processes *ret_processes, struct error *err)
+{
+    const struct listing listing = {driver, device, uuid, more_ms};
+    struct gpu_processes processes = GPU_PROCESSES_INIT;
+    int r = 0;
+
+    for (int list = 0; list < N_LISTS && r == 0; list++) {
+        cleanup_free nvmlProcessInfo_t *infos = NULL;
+        unsigned n = 0;
+        const nvmlReturn_t status = read_list(&listing, (enum list)list, &infos, &n);
+
+        /* The others may be unsupported where no process can be in them. */
+        if (status != NVML_SUCCESS && list == LIST_COMPUTE)
+            r = nvml_outcome(status, err, "nvmlDeviceGetComputeRunningProcesses");
+        for (unsigned i = 0; r == 0 && status == NVML_SUCCESS && i < n; i++)
+            r = add(&processes, &infos[i]);
+    }
+    if (r != 0) {
+        gpu_processes_deinit(&processes);
+        return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
+    }
+    *ret_processes = processes;
+    return 0;
+}
+
+int nvml_processes(struct gpu_driver *driver, const char *uuid, struct gpu_processes *ret_processes,
+                   struct error *err)
+{
+    nvmlDevice_t device;
+    const int r = nvml_find_device(driver, uuid, &device, err);
+
+    return r == 0 ? nvml_list_processes(driver, device, uuid, 0, ret_processes, err) : r;
+}
+
+void gpu_processes_deinit(struct gpu_processes *processes)
+{
+    free(processes->items);
+    *processes = (struct gpu_processes)GPU_PROCESSES_INIT;
+}
