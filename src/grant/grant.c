@@ -13,8 +13,10 @@ void grant_deinit(struct grant *grant)
     for (size_t i = 0; i < grant->n_ids; i++)
         free(grant->ids[i]);
     free(grant->ids);
-    for (size_t i = 0; i < grant->n_devices; i++)
+    for (size_t i = 0; i < grant->n_devices; i++) {
         free(grant->devices[i].uuid);
+        free(grant->devices[i].profile);
+    }
     free(grant->devices);
     *grant = (struct grant)GRANT_INIT;
 }
@@ -46,7 +48,24 @@ int grant_add_device(struct grant *grant, const char *uuid, uint32_t share_permi
         return -ENOMEM;
     }
     grant->devices = devices;
-    devices[grant->n_devices++] = (struct grant_device){copy, share_permille, mem_bytes};
+    devices[grant->n_devices++] = (struct grant_device){copy, share_permille, mem_bytes, NULL};
+    return 0;
+}
+
+int grant_set_profile(struct grant *grant, const char *uuid, const char *profile)
+{
+    size_t i = 0;
+    char *copy;
+
+    while (i < grant->n_devices && !str_equal(grant->devices[i].uuid, uuid))
+        i++;
+    if (i == grant->n_devices || !*profile)
+        return 0;
+    copy = strdup(profile);
+    if (!copy)
+        return -ENOMEM;
+    free(grant->devices[i].profile);
+    grant->devices[i].profile = copy;
     return 0;
 }
 
@@ -66,6 +85,9 @@ int grant_copy(struct grant *to, const struct grant *from)
     for (size_t i = 0; r == 0 && i < from->n_devices; i++)
         r = grant_add_device(to, from->devices[i].uuid, from->devices[i].share_permille,
                              from->devices[i].mem_bytes);
+    for (size_t i = 0; r == 0 && i < from->n_devices; i++)
+        if (from->devices[i].profile) /* by place: a UUID may be there twice */
+            r = (to->devices[i].profile = strdup(from->devices[i].profile)) ? 0 : -ENOMEM;
     if (r < 0)
         grant_deinit(to);
     return r;
@@ -147,6 +169,25 @@ void grant_format_lost(const struct grant *lost, struct text *out)
     put_number(out, GRANT_RECORD_LOST, 1);
     put_string(out, lost->id);
     put_ids(out, lost);
+}
+
+void grant_format_profiles(const struct grant *grant, struct text *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < grant->n_devices; i++)
+        n += grant->devices[i].profile != NULL;
+    if (!n)
+        return;
+    put_number(out, GRANT_RECORD_PROFILES, 1);
+    put_string(out, grant->id);
+    put_number(out, n, 4);
+    for (size_t i = 0; i < grant->n_devices; i++) {
+        if (!grant->devices[i].profile)
+            continue;
+        put_string(out, grant->devices[i].uuid);
+        put_string(out, grant->devices[i].profile);
+    }
 }
 
 /* --- reading --- */
@@ -269,6 +310,29 @@ static int take_lost(struct cursor *cursor, struct grant *lost)
     return r == 0 ? take_ids(cursor, lost) : r;
 }
 
+static int take_profiles(struct cursor *cursor, struct grant *grant)
+{
+    int r = take_id(cursor, grant->id);
+    size_t n = r == 0 ? take_number(cursor, 4) : 0;
+
+    if (r == 0 && (n > GRANT_IDS_MAX || n > cursor->left / 4))
+        r = -EBADMSG;
+    grant->devices = r == 0 ? calloc(n + 1, sizeof(*grant->devices)) : NULL;
+    if (r == 0 && !grant->devices)
+        r = -ENOMEM;
+    for (; r == 0 && grant->n_devices < n; grant->n_devices++) {
+        struct grant_device *device = &grant->devices[grant->n_devices];
+
+        device->uuid = take_string(cursor);
+        device->profile = device->uuid ? take_string(cursor) : NULL;
+        if (!device->profile) {
+            free(device->uuid);
+            return cursor->failed ? -EBADMSG : -ENOMEM;
+        }
+    }
+    return r;
+}
+
 void grant_record_deinit(struct grant_record *record)
 {
     grant_deinit(&record->grant);
@@ -288,6 +352,8 @@ int grant_record_parse(const void *data, size_t size, struct grant_record *ret_r
         r = take_id(&cursor, record.freed);
     else if (record.kind == GRANT_RECORD_LOST)
         r = take_lost(&cursor, &record.grant);
+    else if (record.kind == GRANT_RECORD_PROFILES)
+        r = take_profiles(&cursor, &record.grant);
     else
         cursor.left = 0;
     if (r == 0 && (cursor.failed || cursor.left || !record.kind))

@@ -30,6 +30,7 @@ struct grant_device {
     char *uuid;              /* of the GPU or MIG device */
     uint32_t share_permille; /* of its compute, summed over the ids on it; 0 = no limit known */
     uint64_t mem_bytes;      /* of its memory, summed the same way; 0 = no limit known */
+    char *profile;           /* of a MIG device, "1g.5gb+me"; NULL = unknown, or a whole GPU */
 };
 
 struct grant {
@@ -60,6 +61,9 @@ int grant_add_id(struct grant *grant, const char *id);
 int grant_add_device(struct grant *grant, const char *uuid, uint32_t share_permille,
                      uint64_t mem_bytes);
 
+/* Of a MIG device that the grant has; of others, and "", nothing is noted. 0 or -ENOMEM. */
+int grant_set_profile(struct grant *grant, const char *uuid, const char *profile);
+
 /* Exactly 16 digits of 0-9a-f: also safe as a file's name. */
 bool grant_is_id(const char *text);
 
@@ -71,12 +75,14 @@ enum grant_record_kind {
     GRANT_RECORD_FREE = 2, /* the grant ended; its ids are not held by it any more */
     GRANT_RECORD_LOST = 3, /* the grant continues without these ids: in a rewritten log, from which
                               the grant that took them is gone */
+    GRANT_RECORD_PROFILES = 4, /* what its MIG devices were: behind the grant, which earlier
+                                  releases read */
 };
 
 /* One record as read: which member counts says the kind. */
 struct grant_record {
     unsigned kind;      /* may be one that this release does not know */
-    struct grant grant; /* of a LOST record only id and ids */
+    struct grant grant; /* of a LOST record only id and ids, of PROFILES only id and devices */
     char freed[GRANT_ID_SIZE];
 };
 
@@ -91,6 +97,9 @@ void grant_record_deinit(struct grant_record *record);
 void grant_format(const struct grant *grant, struct text *out);
 void grant_format_free(const char *id, struct text *out);
 void grant_format_lost(const struct grant *lost, struct text *out);
+
+/* Nothing, if it has no MIG device of a known profile. */
+void grant_format_profiles(const struct grant *grant, struct text *out);
 
 /* Into an empty record. 0, -EBADMSG or -ENOMEM. */
 int grant_record_parse(const void *data, size_t size, struct grant_record *ret_record);

@@ -83,6 +83,10 @@ int grantstore_add(struct grantstore *store, const struct grant *grant, uint64_t
         ledger_free(&store->ledger, grant->id);
         return r;
     }
+    text_clear(&payload);
+    grant_format_profiles(grant, &payload);
+    if (payload.length)
+        (void)record(store, &payload); /* without memory it is a grant of an earlier release */
     *ret_ticket = store->n_recorded;
     return 0;
 }

@@ -25,6 +25,11 @@ void kubeletcheckpoint_deinit(struct kubeletcheckpoint *checkpoint)
     for (size_t i = 0; i < checkpoint->n_entries; i++)
         entry_deinit(&checkpoint->entries[i]);
     free(checkpoint->entries);
+    for (size_t i = 0; i < checkpoint->n_shared; i++) {
+        free(checkpoint->shared[i].resource);
+        free(checkpoint->shared[i].uuid);
+    }
+    free(checkpoint->shared);
     *checkpoint = (struct kubeletcheckpoint)KUBELETCHECKPOINT_INIT;
 }
 
@@ -475,6 +480,71 @@ static int take_entry(struct json *json, void *data)
     return r == 0 && (!*entry->pod_uid || !entry->resource) ? -EBADMSG : r;
 }
 
+/* The registered ids of one resource. */
+struct registered {
+    struct kubeletcheckpoint *checkpoint;
+    const char *resource;
+};
+
+/* Ids of one device mostly follow each other. */
+static struct kubeletcheckpoint_shared *find_shared(const struct registered *registered,
+                                                    const char *uuid)
+{
+    const struct kubeletcheckpoint *checkpoint = registered->checkpoint;
+
+    for (size_t i = checkpoint->n_shared; i > 0; i--) {
+        struct kubeletcheckpoint_shared *shared = &checkpoint->shared[i - 1];
+
+        if (str_equal(shared->uuid, uuid) && str_equal(shared->resource, registered->resource))
+            return shared;
+    }
+    return NULL;
+}
+
+static int add_shared(struct kubeletcheckpoint *checkpoint, const char *resource, const char *uuid)
+{
+    cleanup_free char *resource_copy = strdup(resource), *uuid_copy = strdup(uuid);
+    struct kubeletcheckpoint_shared *shared;
+
+    if (!resource_copy || !uuid_copy)
+        return -ENOMEM;
+    shared = array_push(&checkpoint->shared, &checkpoint->n_shared, &checkpoint->shared_capacity,
+                        sizeof(*shared));
+    if (!shared)
+        return -ENOMEM;
+    *shared = (struct kubeletcheckpoint_shared){TAKE_PTR(resource_copy), TAKE_PTR(uuid_copy), 1};
+    return 0;
+}
+
+static int take_registered_id(struct json *json, void *data)
+{
+    const struct registered *registered = data;
+    cleanup_text struct text id = TEXT_INIT;
+    struct kubeletcheckpoint_shared *shared;
+    int r = take_string(json, &id);
+    char *end;
+
+    if (r < 0)
+        return r;
+    end = id.data ? strstr(id.data, "::") : NULL;
+    if (!end)
+        return 0;
+    *end = '\0';
+    shared = find_shared(registered, id.data);
+    if (shared)
+        shared->n_ids++;
+    else if (registered->checkpoint->n_shared < KUBELETCHECKPOINT_SHARED_MAX)
+        return add_shared(registered->checkpoint, registered->resource, id.data);
+    return 0;
+}
+
+static int take_registered(struct json *json, const char *resource, void *data)
+{
+    struct registered registered = {data, resource};
+
+    return take_array(json, take_registered_id, &registered);
+}
+
 /* The result, and whether anything had the expected form. */
 struct reading {
     struct kubeletcheckpoint checkpoint;
@@ -488,6 +558,9 @@ static int take_data_member(struct json *json, const char *key, void *data)
 
     if (str_equal(key, "PodDeviceEntries"))
         return take_array(json, take_entry, &reading->checkpoint);
+    if (str_equal(key, "RegisteredDevices"))
+        return accept_word(json, "null") ? 0
+                                         : take_object(json, take_registered, &reading->checkpoint);
     return skip_value(json, skip);
 }
 

@@ -10,7 +10,7 @@
  *
  *     {"Data":{"PodDeviceEntries":[{"PodUID":"..","ContainerName":"..","ResourceName":"..",
  *      "DeviceIDs":{"-1":["id",..]},"AllocResp":"<base64 of ContainerAllocateResponse>"},..],
- *      "RegisteredDevices":{..}},"Checksum":n}
+ *      "RegisteredDevices":{"<resource>":["id",..],..}},"Checksum":n}
  *
  * The kubelet replaces the file by rename. Its checksum is over a dump of Go structs, and is not
  * verified. Unknown members are skipped; known members of another type make the file unreadable.
@@ -30,6 +30,7 @@
 enum {
     KUBELETCHECKPOINT_SIZE_MAX = 64 << 20,
     KUBELETCHECKPOINT_ENTRIES_MAX = 65535,
+    KUBELETCHECKPOINT_SHARED_MAX = 4096, /* of further devices nothing is known */
     KUBELETCHECKPOINT_UID_SIZE = 64,
     KUBELETCHECKPOINT_NAME_SIZE = 64,
 };
@@ -42,9 +43,17 @@ struct kubeletcheckpoint_entry {
     char grant[GRANT_ID_SIZE]; /* from the annotation; "" = it has none */
 };
 
+/* A device that is offered in slices, "<uuid>::<n>". */
+struct kubeletcheckpoint_shared {
+    char *resource, *uuid;
+    size_t n_ids; /* registered: of a device that is Unhealthy as a whole, there are none */
+};
+
 struct kubeletcheckpoint {
     struct kubeletcheckpoint_entry *entries;
     size_t n_entries, capacity;
+    struct kubeletcheckpoint_shared *shared;
+    size_t n_shared, shared_capacity;
 };
 
 #define KUBELETCHECKPOINT_INIT \

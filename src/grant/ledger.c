@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/array.h"
 #include "grant/journal.h"
@@ -186,6 +187,41 @@ const struct ledger_grant *ledger_holder(const struct ledger *ledger, const char
     return found ? found->holder : NULL;
 }
 
+/* An id is a UUID, or one with "::" and a number. */
+static bool grant_has_device(const struct grant *grant, const char *uuid)
+{
+    const size_t length = strlen(uuid);
+
+    for (size_t i = 0; i < grant->n_ids; i++)
+        if (strncasecmp(grant->ids[i], uuid, length) == 0 &&
+            (!grant->ids[i][length] || strncmp(grant->ids[i] + length, "::", 2) == 0))
+            return true;
+    return false;
+}
+
+const struct ledger_grant *ledger_next_of_device(const struct ledger *ledger, const char *uuid,
+                                                 size_t *position)
+{
+    while (*uuid && *position < ledger->n_grants) {
+        const struct ledger_grant *grant = ledger->grants[(*position)++];
+
+        if (grant_has_device(&grant->grant, uuid))
+            return grant;
+    }
+    return NULL;
+}
+
+bool ledger_next_held(const struct ledger *ledger, size_t *position, struct ledger_held *ret_held)
+{
+    const struct ledger_holding *at;
+
+    if (*position >= ledger->n_holdings)
+        return false;
+    at = &ledger->holdings[(*position)++];
+    *ret_held = (struct ledger_held){at->resource, at->id, &at->holder->grant};
+    return true;
+}
+
 int ledger_add(struct ledger *ledger, const struct grant *grant, uint64_t now_ms)
 {
     cleanup(ledger_grant_free_p) struct ledger_grant *entry = calloc(1, sizeof(*entry));
@@ -275,6 +311,17 @@ static void lose_ids(struct ledger *ledger, const struct grant *lost)
         }
 }
 
+static int set_profiles(struct ledger *ledger, const struct grant *profiles)
+{
+    struct ledger_grant *entry = find(ledger, profiles->id);
+    int r = 0;
+
+    for (size_t i = 0; entry && r == 0 && i < profiles->n_devices; i++)
+        r = grant_set_profile(&entry->grant, profiles->devices[i].uuid,
+                              profiles->devices[i].profile);
+    return r;
+}
+
 int ledger_replay(struct ledger *ledger, const struct grant_record *record, uint64_t now_ms)
 {
     int r = 0;
@@ -285,6 +332,8 @@ int ledger_replay(struct ledger *ledger, const struct grant_record *record, uint
         ledger_free(ledger, record->freed);
     else if (record->kind == GRANT_RECORD_LOST)
         lose_ids(ledger, &record->grant);
+    else if (record->kind == GRANT_RECORD_PROFILES)
+        r = set_profiles(ledger, &record->grant);
     if (record->kind == GRANT_RECORD_GRANT && r == 0)
         ledger_answered(ledger, record->grant.id, now_ms);
     return r < 0 ? r : 0;
@@ -336,6 +385,9 @@ void ledger_format(const struct ledger *ledger, struct text *out)
     for (size_t i = 0; i < ledger->n_grants; i++) {
         grant_format(&ledger->grants[i]->grant, &payload);
         frame(&payload, out);
+        grant_format_profiles(&ledger->grants[i]->grant, &payload);
+        if (payload.length)
+            frame(&payload, out);
         format_lost(ledger, ledger->grants[i], &payload, out);
     }
 }
@@ -570,11 +622,12 @@ int ledger_find_excess(struct ledger *ledger, const struct ledger_view *view,
 {
     cleanup(ledger_changes_deinit) struct ledger_changes changes = LEDGER_CHANGES_INIT;
     const struct ledger_backend *backend = view->backend;
-    size_t n_ending = view->checkpoint ? ledger_count(ledger).n_ending : 0;
+    const size_t n_kept = view->checkpoint ? LEDGER_ENDING_MAX : LEDGER_ENDING_LAST;
+    size_t n_ending = ledger_count(ledger).n_ending;
     int r = 0;
 
     look_into_checkpoint(ledger, view->checkpoint);
-    for (size_t i = 0; r == 0 && n_ending > LEDGER_ENDING_MAX && i < ledger->n_grants; i++) {
+    for (size_t i = 0; r == 0 && n_ending > n_kept && i < ledger->n_grants; i++) {
         const struct ledger_grant *grant = ledger->grants[i];
 
         if (grant->n_held || grant->is_in_checkpoint || !is_settled(grant, view->began_ms) ||

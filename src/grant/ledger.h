@@ -36,7 +36,8 @@
 enum {
     LEDGER_SETTLE_MS = 10000, /* by then the kubelet has recorded the response */
     LEDGER_LISTS = 2,
-    LEDGER_ENDING_MAX = 4096, /* more are dropped while no lists arrive */
+    LEDGER_ENDING_MAX = 4096,                   /* more are dropped while no lists arrive */
+    LEDGER_ENDING_LAST = 2 * LEDGER_ENDING_MAX, /* also while the checkpoint cannot be read */
 };
 
 enum ledger_outcome {
@@ -120,7 +121,7 @@ struct ledger_view {
     const struct ledger_entry *entries;
     size_t n_entries;
     const struct kubeletcheckpoint
-        *checkpoint; /* NULL = unreadable: nothing is freed, no absence counts */
+        *checkpoint; /* NULL = unreadable: a list ends no grant, no absence counts */
     const struct ledger_backend *backend;
     const char *boot; /* for adopted grants */
     int64_t now_s;    /* wall clock, for adopted grants */
@@ -150,8 +151,9 @@ int ledger_observe(struct ledger *ledger, const struct ledger_view *view,
 
 /*
  * For a kubelet whose lists do not arrive: the oldest ending grants beyond LEDGER_ENDING_MAX,
- * except those that the checkpoint names, that a process uses or that are not settled. The entries
- * are not considered. No grant without a readable checkpoint. 0 or -ENOMEM.
+ * except those that the checkpoint names, that a process uses or that are not settled. Without a
+ * readable checkpoint, those beyond LEDGER_ENDING_LAST. The entries are not considered. 0 or
+ * -ENOMEM.
  */
 int ledger_find_excess(struct ledger *ledger, const struct ledger_view *view,
                        struct ledger_changes *ret_changes);
@@ -163,6 +165,21 @@ const struct ledger_grant *ledger_find(const struct ledger *ledger, const char *
 /* The current grant of a device id, or NULL. */
 const struct ledger_grant *ledger_holder(const struct ledger *ledger, const char *resource,
                                          const char *device_id);
+
+/* The next grant, from *position on, that has ids of that GPU or MIG device, or had them and has
+ * not ended; moves *position (at first 0) behind it. NULL: there is none. */
+const struct ledger_grant *ledger_next_of_device(const struct ledger *ledger, const char *uuid,
+                                                 size_t *position);
+
+/* An id that a grant holds. */
+struct ledger_held {
+    const char *resource, *id;
+    const struct grant *grant;
+};
+
+/* The next one, from *position (at first 0) on, in the order of resource and id. False: there is
+ * none. Borrowed until the ledger changes. */
+bool ledger_next_held(const struct ledger *ledger, size_t *position, struct ledger_held *ret_held);
 
 /* Counts for metrics. */
 struct ledger_counts {

@@ -61,6 +61,37 @@ static void test_each_cut_and_each_extra_byte_is_refused(void **state)
     grant_deinit(&grant);
 }
 
+static void test_profiles_have_a_record_of_their_own(void **state)
+{
+    cleanup(grant_record_deinit) struct grant_record record = GRANT_RECORD_INIT;
+    struct grant_record other = GRANT_RECORD_INIT;
+    cleanup_text struct text text = TEXT_INIT;
+    struct grant grant, copy = GRANT_INIT;
+
+    make(&grant);
+    grant_format_profiles(&grant, &text);
+    assert_int_equal(text.length, 0);
+    assert_int_equal(grant_add_device(&grant, "MIG-1", 1000, 1), 0);
+    assert_int_equal(grant_set_profile(&grant, "MIG-1", "2g.10gb"), 0);
+    assert_int_equal(grant_set_profile(&grant, "MIG-1", "1g.5gb+me"), 0);
+    assert_int_equal(grant_set_profile(&grant, "GPU-1", ""), 0);
+    assert_int_equal(grant_set_profile(&grant, "MIG-2", "1g.5gb"), 0); /* it does not have it */
+    assert_int_equal(grant_copy(&copy, &grant), 0);
+    grant_format_profiles(&copy, &text);
+    assert_int_equal(grant_record_parse(text.data, text.length, &record), 0);
+    assert_int_equal(record.kind, GRANT_RECORD_PROFILES);
+    assert_string_equal(record.grant.id, "0123456789abcdef");
+    assert_int_equal(record.grant.n_devices, 1);
+    assert_string_equal(record.grant.devices[0].uuid, "MIG-1");
+    assert_string_equal(record.grant.devices[0].profile, "1g.5gb+me");
+    for (size_t size = 0; size < text.length; size++)
+        assert_int_equal(grant_record_parse(text.data, size, &other), -EBADMSG);
+    text_add_char(&text, 'x');
+    assert_int_equal(grant_record_parse(text.data, text.length, &other), -EBADMSG);
+    grant_deinit(&grant);
+    grant_deinit(&copy);
+}
+
 static void test_a_free_names_its_grant(void **state)
 {
     cleanup_text struct text text = TEXT_INIT;
@@ -105,6 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_grant_survives_its_record),
         cmocka_unit_test(test_each_cut_and_each_extra_byte_is_refused),
+        cmocka_unit_test(test_profiles_have_a_record_of_their_own),
         cmocka_unit_test(test_a_free_names_its_grant),
         cmocka_unit_test(test_a_kind_of_a_later_release_is_skipped),
         cmocka_unit_test(test_ids),

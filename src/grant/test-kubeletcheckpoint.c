@@ -45,6 +45,26 @@ static void test_what_the_kubelet_writes_is_read(void **state)
     assert_string_equal(checkpoint.entries[0].grant, "0123456789abcdef");
     assert_string_equal(checkpoint.entries[1].grant, "");
     assert_int_equal(checkpoint.entries[1].n_ids, 0);
+    assert_int_equal(checkpoint.n_shared, 1);
+    assert_string_equal(checkpoint.shared[0].resource, "nvidia.com/gpu");
+    assert_string_equal(checkpoint.shared[0].uuid, "GPU-1");
+    assert_int_equal(checkpoint.shared[0].n_ids, 1);
+    kubeletcheckpoint_deinit(&checkpoint);
+}
+
+static void test_slices_are_counted(void **state)
+{
+    static const char text[] = "{\"Data\":{\"PodDeviceEntries\":null,\"RegisteredDevices\":{\"a/"
+                               "b\":[\"GPU-1::0\",\"GPU-2::0\","
+                               "\"GPU-1::1\",\"kvm7\"],\"a/c\":[\"GPU-1::0\"]}},\"Checksum\":1}";
+    struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;
+
+    assert_int_equal(kubeletcheckpoint_parse(text, strlen(text), &checkpoint, NULL), 0);
+    assert_int_equal(checkpoint.n_shared, 3);
+    assert_string_equal(checkpoint.shared[0].uuid, "GPU-1");
+    assert_int_equal(checkpoint.shared[0].n_ids, 2);
+    assert_int_equal(checkpoint.shared[1].n_ids, 1);
+    assert_string_equal(checkpoint.shared[2].resource, "a/c");
     kubeletcheckpoint_deinit(&checkpoint);
 }
 
@@ -144,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_the_kubelet_writes_is_read),
+        cmocka_unit_test(test_slices_are_counted),
         cmocka_unit_test(test_every_cut_is_refused),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_depth_is_bounded),

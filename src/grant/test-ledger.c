@@ -331,7 +331,8 @@ static void test_ending_grants_do_not_pile_up(void **state)
     grant_answered(&ledger, 0xffffff, "a", 15000);
     add_entry(&checkpoint, "uid-1", "init", "a", "0000000000000003");
     assert_int_equal(ledger_find_excess(&ledger, &view, &none), 0);
-    assert_int_equal(none.n_freed, 0); /* what the checkpoint names is unknown */
+    assert_int_equal(none.n_freed, 0); /* what the checkpoint would name is unknown: only beyond
+                                          LEDGER_ENDING_LAST */
     view.checkpoint = &checkpoint;
     assert_int_equal(ledger_find_excess(&ledger, &view, &excess), 0);
     assert_int_equal(excess.n_freed, 10);
@@ -496,6 +497,58 @@ static void test_what_is_not_in_the_journal_is_inherited(void **state)
     ledger_deinit(&again);
 }
 
+static void test_what_is_held_is_listed_in_order(void **state)
+{
+    struct ledger ledger = LEDGER_INIT;
+    cleanup_text struct text text = TEXT_INIT;
+    struct ledger_held held;
+    size_t position = 0;
+
+    (void)state;
+    grant_answered(&ledger, 1, "c b", 0);
+    grant_answered(&ledger, 2, "a b", 0); /* takes b */
+    while (ledger_next_held(&ledger, &position, &held))
+        text_addf(&text, "%s:%c ", held.id, held.grant->id[GRANT_ID_SIZE - 2]);
+    assert_string_equal(text_string(&text), "a:2 b:2 c:1 ");
+    ledger_deinit(&ledger);
+}
+
+static bool has_device(const struct ledger *ledger, const char *uuid)
+{
+    size_t position = 0;
+
+    return ledger_next_of_device(ledger, uuid, &position) != NULL;
+}
+
+/* Slices of one GPU are ids of one device, whatever the resource and the case; an ending grant may
+ * have processes still. */
+static void test_a_device_is_in_use_until_its_last_grant_ends(void **state)
+{
+    struct grant slice = {.id = "0000000000000007", .resource = strdup("nvidia.com/gpu.shared")};
+    struct ledger ledger = LEDGER_INIT;
+
+    (void)state;
+    assert_false(has_device(&ledger, "GPU-1"));
+    assert_int_equal(grant_add_id(&slice, "GPU-1::12"), 0);
+    assert_int_equal(ledger_add(&ledger, &slice, 0), 0);
+    assert_true(has_device(&ledger, "GPU-1"));
+    assert_true(has_device(&ledger, "gpu-1"));
+    assert_false(has_device(&ledger, "GPU-12"));
+    assert_false(has_device(&ledger, "GPU"));
+    assert_false(has_device(&ledger, ""));
+    assert_true(ledger_free(&ledger, slice.id));
+    assert_false(has_device(&ledger, "GPU-1"));
+
+    grant_answered(&ledger, 1, "a", 0);
+    grant_answered(&ledger, 2, "a", 0); /* the first one is ending */
+    assert_true(ledger_free(&ledger, "0000000000000002"));
+    assert_true(has_device(&ledger, "a"));
+    assert_true(ledger_free(&ledger, "0000000000000001"));
+    assert_false(has_device(&ledger, "a"));
+    grant_deinit(&slice);
+    ledger_deinit(&ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_a_stale_entry_without_a_grant_replaces_no_live_grant),
         cmocka_unit_test(test_replay_gives_the_same_holders),
         cmocka_unit_test(test_what_is_not_in_the_journal_is_inherited),
+        cmocka_unit_test(test_what_is_held_is_listed_in_order),
+        cmocka_unit_test(test_a_device_is_in_use_until_its_last_grant_ends),
     };
 
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);

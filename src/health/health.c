@@ -134,6 +134,9 @@ static int miss_device(struct health *health, struct devicehealth *device,
     const struct gpu *gpu = find_listed(inventory, device);
     struct devicehealth_view before = devicehealth_view(device);
 
+    if (device->kind == DEVICE_MIG && device->listed && gpu && !*gpu->unusable &&
+        gpu->gaps[FACT_MIG_DEVICES])
+        return 0; /* the list is not complete */
     device->listed = device->kind == DEVICE_MIG && inventory_find_mig(inventory, device->uuid);
     if (device->listed || (device->kind == DEVICE_WHOLE && gpu && gpu->uuid[0]))
         return 0;
@@ -170,7 +173,7 @@ int health_inventory(struct health *health, const struct inventory *inventory, u
 {
     int changed = 0, r;
 
-    health->session++;
+    health->session += !inventory->is_reread;
     for (size_t i = 0; i < health->n_devices; i++)
         changed |= miss_device(health, &health->devices[i], inventory, now_ms);
     r = list_all(health, inventory, now_ms);

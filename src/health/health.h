@@ -45,7 +45,8 @@ void health_deinit(struct health *health);
  * Inputs. Each returns 0, HEALTH_CHANGED or -ENOMEM. UUIDs are the GPU's; unknown ones are skipped.
  */
 
-/* A new session with the driver, and its inventory. Devices that it no longer lists are lost. */
+/* The inventory of a new session with the driver, or one that was read again in the same session.
+ * Devices that it no longer lists are lost. */
 int health_inventory(struct health *health, const struct inventory *inventory, uint64_t now_ms);
 
 /*

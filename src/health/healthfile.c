@@ -58,9 +58,12 @@ void healthfile_load(struct healthfile *file, struct health *health,
     overrule(file, health, filter);
 }
 
-bool healthfile_was_removed(struct healthfile *file)
+bool healthfile_was_removed(struct healthfile *file, uint64_t now_ms)
 {
-    if (!file->exists || access(file->path, F_OK) == 0 || errno != ENOENT)
+    if (!file->exists || file->looked_ms == now_ms)
+        return false;
+    file->looked_ms = now_ms;
+    if (access(file->path, F_OK) == 0 || errno != ENOENT)
         return false;
     file->exists = false;
     return true;

@@ -18,6 +18,7 @@ struct healthfile {
     char path[PATH_MAX];
     char boot[64];          /* the kernel's boot id: state of another boot is ignored */
     bool exists;            /* it was there when we read or wrote it last */
+    uint64_t looked_ms;     /* for whether it was removed */
     struct lograte failure; /* of saving */
 };
 
@@ -28,7 +29,8 @@ void healthfile_init(struct healthfile *file, const char *folder);
 void healthfile_load(struct healthfile *file, struct health *health,
                      const struct xid_filter *filter);
 
-/* True once, after somebody removed it. */
-bool healthfile_was_removed(struct healthfile *file);
+/* True once, after somebody removed it. Looks once for each `now_ms`: with the loop's time a storm
+ * of XIDs costs one look at the file for each wake-up. */
+bool healthfile_was_removed(struct healthfile *file, uint64_t now_ms);
 
 void healthfile_save(struct healthfile *file, const struct health *health);

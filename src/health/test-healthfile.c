@@ -38,12 +38,13 @@ static void a_restart_remembers_and_a_reboot_forgets(void **state)
     assert_non_null(health_find(&after, UUID));
     assert_false(health_find(&after, UUID)->healthy);
 
-    assert_false(healthfile_was_removed(&file));
+    assert_false(healthfile_was_removed(&file, 1));
     assert_int_equal(unlink(file.path), 0);
-    assert_true(healthfile_was_removed(&file));
-    assert_false(healthfile_was_removed(&file));
+    assert_false(healthfile_was_removed(&file, 1)); /* it has looked */
+    assert_true(healthfile_was_removed(&file, 2));
+    assert_false(healthfile_was_removed(&file, 3));
     healthfile_save(&file, &before);
-    assert_false(healthfile_was_removed(&file));
+    assert_false(healthfile_was_removed(&file, 4));
 
     filter.disable_all = true; /* what is overruled is not remembered either */
     for (int i = 0; i < 2; i++) {

@@ -15,9 +15,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/lograte.h"
+#include "base/names.h"
 #include "base/text.h"
 #include "nodeconfig/configfile.h"
 #include "nodeconfig/configselect.h"
+#include "nodeconfig/nodeprofile.h"
 
 enum {
     SETTLE_MS = 50,        /* a volume swap causes several events, and so do quick label changes */
@@ -35,9 +37,11 @@ struct nodeconfig {
     unsigned open_handles;
     char *taken;                  /* the last used file name; NULL = none, or no file */
     char *label;                  /* NULL = the Node does not have it */
-    bool label_known;             /* received, remembered, or timed out */
-    bool label_received;          /* received from the cluster, and so remembered */
+    struct nodeprofile profile;   /* of the Node */
+    bool node_known;              /* received, remembered, or timed out */
+    bool node_received;           /* received from the cluster, and so remembered */
     bool waiting;                 /* nothing was used yet, and nothing can be */
+    bool missing;                 /* ... since there is nothing */
     bool seen;                    /* there was a usable configuration */
     struct lograte absence;       /* of any configuration */
     struct configfile *file;      /* NULL while none is selected, and for an empty configuration */
@@ -45,6 +49,7 @@ struct nodeconfig {
     char stand_in_path[PATH_MAX]; /* its; else stale */
     char path[PATH_MAX], fallback[PATH_MAX];
     char trouble[sizeof(((struct error *)NULL)->message)];
+    char outranked[320];       /* see nodeconfig_outranked */
     char remembered[PATH_MAX]; /* the file with the label's last known value */
 };
 
@@ -69,9 +74,10 @@ static void recall(struct nodeconfig *config)
     taken = strsep(&rest, "\n");
     config->label = *label == '=' ? strdup(label + 1) : NULL;
     config->taken = taken && *taken ? strdup(taken) : NULL;
-    config->label_known = true;
-    log_info("using this node's label as remembered, until the cluster reports it", "label",
-             config->flags->node_label, "value", config->label, "last_used", config->taken);
+    config->node_known = true;
+    if (config->flags->config_folder)
+        log_info("using this node's label as remembered, until the cluster reports it", "label",
+                 config->flags->node_label, "value", config->label, "last_used", config->taken);
 }
 
 static void remember(const struct nodeconfig *config)
@@ -86,23 +92,10 @@ static void remember(const struct nodeconfig *config)
         r = file_write_atomic(config->remembered, text.data, text.length, 0600, &err);
     if (r < 0)
         log_warning(error_text(&err), "hint",
-                    "after a restart the agent will wait for the label of its node");
+                    "after a restart the agent will wait for what the cluster reports of its node");
 }
 
 /* --- the folder's files --- */
-
-struct names {
-    char **items;
-    size_t n_items, capacity;
-};
-
-static void names_deinit(struct names *names)
-{
-    for (size_t i = 0; i < names->n_items; i++)
-        free(names->items[i]);
-    free(names->items);
-}
-#define cleanup_names cleanup(names_deinit)
 
 static bool is_file(const char *folder, const char *name)
 {
@@ -114,40 +107,31 @@ static bool is_file(const char *folder, const char *name)
            stat(path, &found) == 0 && !S_ISDIR(found.st_mode);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* 0, or why the folder cannot be read. One that does not exist is empty: it may be created later.
  */
 static int list_folder(const char *folder, struct names *names, struct error *err)
 {
     DIR *stream = opendir(folder);
     struct dirent *entry;
+    int r = 0;
 
     if (!stream)
         return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", folder);
-    while ((entry = readdir(stream))) {
-        cleanup_free char *name = is_file(folder, entry->d_name) ? strdup(entry->d_name) : NULL;
-        char **place = NULL;
-
-        if (name)
-            place = array_push(&names->items, &names->n_items, &names->capacity, sizeof(*place));
-        if (place)
-            *place = TAKE_PTR(name);
-    }
+    while (r == 0 && (entry = readdir(stream)))
+        if (is_file(folder, entry->d_name))
+            r = names_add(names, entry->d_name, strlen(entry->d_name));
     closedir(stream);
-    if (names->n_items)
-        qsort(names->items, names->n_items, sizeof(*names->items), compare_names);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot read %s", folder);
+    names_sort(names);
     return 0;
 }
 
 /* --- choosing --- */
 
 /* As configselect_pick; the path is "" for an empty configuration. */
-static int pick(const struct nodeconfig *config, const char *label, char path[PATH_MAX],
-                bool *ret_empty_folder, struct error *err)
+static int pick_in_folder(const struct nodeconfig *config, const char *label, char path[PATH_MAX],
+                          bool *ret_empty_folder, struct error *err)
 {
     const struct agent_flags *flags = config->flags;
     const struct configselect choice = {
@@ -157,7 +141,7 @@ static int pick(const struct nodeconfig *config, const char *label, char path[PA
         .default_config = flags->default_config,
         .fallbacks = flags->fallback_strategies,
     };
-    cleanup_names struct names names = {.items = NULL};
+    cleanup_names struct names names = NAMES_INIT;
     const char *name;
     int r;
 
@@ -173,13 +157,42 @@ static int pick(const struct nodeconfig *config, const char *label, char path[PA
     return r;
 }
 
+static bool is_label_set(const struct nodeconfig *config)
+{
+    return config->flags->config_folder && config->label && *config->label;
+}
+
+/* The Node's profile decides. */
+static bool follows_profile(const struct nodeconfig *config)
+{
+    return config->profile.name && !is_label_set(config);
+}
+
+/* 0 or CONFIGSELECT_EMPTY and the path; -ENODATA: the profile's configuration is to come yet; or
+ * another negative errno. */
+static int pick(const struct nodeconfig *config, char path[PATH_MAX], bool *ret_empty_folder,
+                struct error *err)
+{
+    const struct agent_flags *flags = config->flags;
+
+    *ret_empty_folder = false;
+    if (follows_profile(config)) {
+        snprintf(path, PATH_MAX, "%s", config->profile.path);
+        return nodeprofile_check(&config->profile, err);
+    }
+    if (flags->config_folder)
+        return pick_in_folder(config, config->label, path, ret_empty_folder, err);
+    snprintf(path, PATH_MAX, "%s", flags->config_file ? flags->config_file : "");
+    return 0;
+}
+
 static bool choose(struct nodeconfig *config);
 
 static void on_file_changed(void *userdata)
 {
     struct nodeconfig *config = userdata;
 
-    bool chosen = config->flags->config_folder && choose(config);
+    bool chosen = choose(config);
 
     if (chosen || !*config->trouble) /* the file may be gone, which is reported once */
         config->on_changed(config->userdata);
@@ -209,28 +222,55 @@ static bool log_waiting(struct nodeconfig *config)
     return is_first;
 }
 
+/* Two that say what the node does: the label is the nearer one. */
+static void compare_sources(struct nodeconfig *config)
+{
+    char before[sizeof(config->outranked)];
+
+    memcpy(before, config->outranked, sizeof(before));
+    config->outranked[0] = '\0';
+    if (config->profile.name && is_label_set(config))
+        snprintf(config->outranked, sizeof(config->outranked),
+                 "the Node's label %s selects the configuration '%.64s', so that the slice profile "
+                 "'%.64s' of this node has no effect; remove one of the two",
+                 config->flags->node_label, config->label, config->profile.name);
+    if (*config->outranked && !str_equal(config->outranked, before))
+        log_warning(config->outranked);
+}
+
+static bool set_trouble(struct nodeconfig *config, const char *why)
+{
+    if (str_equal(config->trouble, why))
+        return false;
+    if (config->waiting)
+        log_warning(why);
+    snprintf(config->trouble, sizeof(config->trouble), "%s", why);
+    return true;
+}
+
 /* Updates the selection. True if anything changed. */
 static bool choose(struct nodeconfig *config)
 {
     struct error err = ERROR_INIT;
     bool empty, was_seen = config->seen;
-    char path[PATH_MAX], *before = config->trouble;
+    char path[PATH_MAX];
     int r;
 
-    if (!config->label_known)
+    if (!config->node_known)
         return false;
-    r = pick(config, config->label, path, &empty, &err);
-    config->waiting = empty && !config->seen;
+    compare_sources(config);
+    r = pick(config, path, &empty, &err);
+    config->missing = config->waiting = !config->seen && (empty || r == -ENODATA);
     if (config->waiting)
-        return log_waiting(config);
+        return empty ? log_waiting(config) : set_trouble(config, error_text(&err));
     config->seen = true;
-    if (r >= 0 && was_seen && !*before && str_equal(path, config->path))
+    if (r >= 0 && was_seen && !*config->trouble && str_equal(path, config->path))
         return false;
     if (r >= 0 && (!str_equal(path, config->path) || (*path && !config->file)))
         r = follow(config, path, &err);
-    if (r < 0 && str_equal(error_text(&err), before))
-        return false;
-    snprintf(config->trouble, sizeof(config->trouble), "%s", r < 0 ? error_text(&err) : "");
+    if (r < 0)
+        return set_trouble(config, error_text(&err));
+    config->trouble[0] = '\0';
     return true;
 }
 
@@ -245,7 +285,8 @@ static void schedule_check(struct nodeconfig *config, uint64_t ms)
 
 static bool look(struct nodeconfig *config)
 {
-    if (!dirwatch_watch(&config->folder, config->flags->config_folder))
+    if (config->flags->config_folder &&
+        !dirwatch_watch(&config->folder, config->flags->config_folder))
         schedule_check(config, ABSENT_POLL_MS);
     return choose(config);
 }
@@ -268,11 +309,11 @@ static void on_timeout(uv_timer_t *timer)
 {
     struct nodeconfig *config = timer->data;
 
-    if (config->label_known)
+    if (config->node_known)
         return;
-    log_warning("the cluster has not reported this node's label; treating it as unset", "label",
-                config->flags->node_label);
-    config->label_known = true;
+    log_warning("the cluster has not reported this node; treating it as one without labels",
+                "label", config->flags->config_folder ? config->flags->node_label : NULL);
+    config->node_known = true;
     schedule_check(config, 0);
 }
 
@@ -285,33 +326,42 @@ static int start_folder(struct nodeconfig *config, struct error *err)
     if (r < 0)
         return error_set_errno(err, r, "cannot watch %s", config->flags->config_folder);
     config->open_handles++;
-    if (config->flags->node_name)
+    if (config->flags->config_file)
+        log_warning("a directory of configurations is given, so the single file is ignored", "file",
+                    config->flags->config_file, "folder", config->flags->config_folder);
+    return 0;
+}
+
+/* What is remembered of the Node, or that it is waited for. */
+static void start_node(struct nodeconfig *config)
+{
+    if (config->flags->node_name) {
+        nodeprofile_init(&config->profile, config->flags->state_dir);
         recall(config);
-    else
-        config->label_known = true; /* there was no answer */
-    config->waiting = !config->label_known;
+    } else {
+        config->node_known = true; /* there was no answer */
+    }
+    config->waiting = !config->node_known;
     if (config->waiting)
         uv_timer_start(&config->patience, on_timeout, NODECONFIG_TIMEOUT_MS, 0);
-    look(config);
-    return 0;
 }
 
 static int start(struct nodeconfig *config, struct error *err)
 {
-    const struct agent_flags *flags = config->flags;
     uv_timer_t *const timers[] = {&config->settle, &config->patience};
+    int r;
 
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
         uv_timer_init(config->loop, timers[i]);
         timers[i]->data = config;
         config->open_handles++;
     }
-    if (!flags->config_folder)
-        return flags->config_file ? follow(config, flags->config_file, err) : 0;
-    if (flags->config_file)
-        log_warning("a directory of configurations is given, so the single file is ignored", "file",
-                    flags->config_file, "folder", flags->config_folder);
-    return start_folder(config, err);
+    r = config->flags->config_folder ? start_folder(config, err) : 0;
+    if (r < 0)
+        return r;
+    start_node(config);
+    look(config);
+    return 0;
 }
 
 int nodeconfig_new(uv_loop_t *loop, const struct agent_flags *flags,
@@ -345,6 +395,7 @@ static void on_closed(uv_handle_t *handle)
         return;
     free(config->label);
     free(config->taken);
+    nodeprofile_deinit(&config->profile);
     free(config);
 }
 
@@ -362,25 +413,33 @@ void nodeconfig_free(struct nodeconfig *config)
 
 /* --- inputs and queries --- */
 
-void nodeconfig_label(struct nodeconfig *config, const char *value)
+static bool set_label(struct nodeconfig *config, const char *value)
 {
     bool alike = !value == !config->label && (!value || str_equal(value, config->label));
-    char *copy = NULL;
 
-    if (!config->flags->config_folder || (alike && config->label_received))
-        return;
-    if (value && !(copy = strdup(value)))
-        return;
+    if (alike)
+        return false;
     free(config->label);
-    config->label = copy;
-    config->label_known = config->label_received = true;
+    config->label = value ? strdup(value) : NULL;
+    return true;
+}
+
+void nodeconfig_node(struct nodeconfig *config, const struct nodeconfig_node *node)
+{
+    bool changed = !config->node_received;
+
+    changed |= set_label(config, node->label);
+    changed |= nodeprofile_set(&config->profile, node->profile, node->profile_config);
+    if (!changed)
+        return;
+    config->node_known = config->node_received = true;
     remember(config);
     schedule_check(config, SETTLE_MS);
 }
 
 void nodeconfig_check(struct nodeconfig *config)
 {
-    if (config->flags->config_folder && look(config))
+    if (look(config))
         config->on_changed(config->userdata);
     else if (config->file)
         configfile_check(config->file);
@@ -403,7 +462,7 @@ bool nodeconfig_is_waiting(const struct nodeconfig *config)
 
 bool nodeconfig_is_missing(const struct nodeconfig *config)
 {
-    return config->waiting && config->label_known;
+    return config->missing;
 }
 
 const char *nodeconfig_problem(const struct nodeconfig *config)
@@ -411,9 +470,19 @@ const char *nodeconfig_problem(const struct nodeconfig *config)
     return config->trouble;
 }
 
+const char *nodeconfig_outranked(const struct nodeconfig *config)
+{
+    return config->outranked;
+}
+
 const char *nodeconfig_path(const struct nodeconfig *config)
 {
     return config->path;
+}
+
+bool nodeconfig_is_profile(const struct nodeconfig *config)
+{
+    return config && follows_profile(config);
 }
 
 void nodeconfig_applied(struct nodeconfig *config)
@@ -421,11 +490,12 @@ void nodeconfig_applied(struct nodeconfig *config)
     const char *slash = strrchr(config->path, '/'), *name = slash ? slash + 1 : "";
 
     configfile_free(TAKE_PTR(config->stand_in));
-    if (!config->flags->config_folder || str_equal(name, config->taken ? config->taken : ""))
+    if (!config->flags->config_folder || follows_profile(config) ||
+        str_equal(name, config->taken ? config->taken : ""))
         return;
     free(config->taken);
     config->taken = *name ? strdup(name) : NULL;
-    if (config->label_received) /* an assumed label is not remembered */
+    if (config->node_received) /* an assumed label is not remembered */
         remember(config);
 }
 
@@ -454,12 +524,12 @@ const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
     bool empty;
     int r = -ENOENT;
 
-    if (!config->flags->config_folder)
+    if (!config->flags->config_folder || follows_profile(config))
         return NULL;
     if (which == 0 && config->taken)
-        r = pick(config, config->taken, config->fallback, &empty, NULL);
+        r = pick_in_folder(config, config->taken, config->fallback, &empty, NULL);
     if (which == 1)
-        r = pick(config, NULL, config->fallback, &empty, NULL);
+        r = pick_in_folder(config, NULL, config->fallback, &empty, NULL);
     return r < 0 || (config->file && str_equal(config->fallback, config->path)) ? NULL
                                                                                 : config->fallback;
 }

@@ -81,6 +81,11 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void set_label(struct bed *bed, const char *value)
+{
+    nodeconfig_node(bed->config, &(struct nodeconfig_node){.label = value});
+}
+
 static void await_change(struct bed *bed)
 {
     const unsigned before = bed->n_changes;
@@ -107,14 +112,14 @@ static void test_the_label_is_waited_for_and_remembered(void **state)
     start(bed);
     assert_true(nodeconfig_is_waiting(bed->config));
     assert_false(nodeconfig_is_missing(bed->config));
-    nodeconfig_label(bed->config, "a");
+    set_label(bed, "a");
     await_change(bed);
     assert_false(nodeconfig_is_waiting(bed->config));
     assert_path(bed, "a");
     stop(bed);
     start(bed);
     assert_path(bed, "a"); /* at once, without news */
-    nodeconfig_label(bed->config, NULL);
+    set_label(bed, NULL);
     await_change(bed);
     assert_path(bed, "default");
     stop(bed);
@@ -128,10 +133,10 @@ static void test_the_same_news_again_change_nothing(void **state)
 
     put(bed, "a", "");
     start(bed);
-    nodeconfig_label(bed->config, "a");
+    set_label(bed, "a");
     await_change(bed);
     for (int i = 0; i < 3; i++) {
-        nodeconfig_label(bed->config, "a");
+        set_label(bed, "a");
         nodeconfig_check(bed->config);
         uv_run(&bed->loop, UV_RUN_NOWAIT);
     }
@@ -144,9 +149,9 @@ static void test_trouble_comes_and_goes(void **state)
 
     put(bed, "a", "");
     start(bed);
-    nodeconfig_label(bed->config, "a");
+    set_label(bed, "a");
     await_change(bed);
-    nodeconfig_label(bed->config, "b");
+    set_label(bed, "b");
     await_change(bed);
     assert_non_null(strstr(nodeconfig_problem(bed->config), "'b', which is none of: a"));
     assert_null(nodeconfig_fallback(bed->config, 1)); /* no file 'default' */
@@ -165,10 +170,10 @@ static void test_what_was_taken_last_stands_in_after_a_restart(void **state)
     put(bed, "a", "");
     put(bed, "default", "");
     start(bed);
-    nodeconfig_label(bed->config, "a");
+    set_label(bed, "a");
     await_change(bed);
     nodeconfig_applied(bed->config);
-    nodeconfig_label(bed->config, "b");
+    set_label(bed, "b");
     await_change(bed);
     stop(bed);
     start(bed);
@@ -184,7 +189,7 @@ static void test_a_fallback_in_force_is_watched(void **state)
 
     put(bed, "default", "");
     start(bed);
-    nodeconfig_label(bed->config, "b"); /* there is none, and that stays so */
+    set_label(bed, "b"); /* there is none, and that stays so */
     await_change(bed);
     path = nodeconfig_fallback(bed->config, 1);
     assert_non_null(path);
@@ -220,17 +225,108 @@ static void test_a_single_file_needs_no_label(void **state)
 {
     struct bed *bed = *state;
 
-    bed->flags.config_folder = NULL;
+    bed->flags.config_folder = bed->flags.node_name = NULL;
     start(bed);
     assert_string_equal(nodeconfig_path(bed->config), "");
     stop(bed);
     bed->flags.config_file = "/nowhere/config.yaml";
     start(bed);
-    nodeconfig_label(bed->config, "a");
+    set_label(bed, "a");
     assert_false(nodeconfig_is_waiting(bed->config));
     assert_string_equal(nodeconfig_path(bed->config), "/nowhere/config.yaml");
     assert_null(nodeconfig_fallback(bed->config, 0));
     assert_null(nodeconfig_fallback(bed->config, 1));
+}
+
+/* --- slice profiles --- */
+
+#define QUARTERS "version: v1\nsharing: {timeSlicing: {resources: [{name: gpu, replicas: 4}]}}\n"
+
+static void set_profile(struct bed *bed, const char *label, const char *name, const char *text)
+{
+    nodeconfig_node(bed->config, &(struct nodeconfig_node){label, name, text});
+}
+
+static void assert_follows_profile(const struct bed *bed, const char *text)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+
+    assert_string_equal(nodeconfig_problem(bed->config), "");
+    assert_true(str_starts_with(nodeconfig_path(bed->config), bed->state));
+    assert_int_equal(file_read(nodeconfig_path(bed->config), 4096, &data, &size, NULL), 0);
+    assert_true(str_ends_with(data, text));
+    assert_null(nodeconfig_fallback(bed->config, 0));
+    assert_null(nodeconfig_fallback(bed->config, 1));
+}
+
+/* Nothing else is in force before: a node offers what Karpenter expects, or nothing. */
+static void test_a_profile_is_waited_for_and_remembered(void **state)
+{
+    struct bed *bed = *state;
+
+    put(bed, "default", "");
+    start(bed);
+    assert_true(nodeconfig_is_waiting(bed->config));
+    set_profile(bed, NULL, "quarters", NULL);
+    await_change(bed);
+    assert_true(nodeconfig_is_waiting(bed->config) && nodeconfig_is_missing(bed->config));
+    assert_non_null(strstr(nodeconfig_problem(bed->config), "'quarters', and the annotation"));
+    set_profile(bed, NULL, "quarters", QUARTERS);
+    await_change(bed);
+    assert_false(nodeconfig_is_waiting(bed->config));
+    assert_follows_profile(bed, QUARTERS);
+    nodeconfig_applied(bed->config);
+    stop(bed);
+    start(bed);
+    assert_follows_profile(bed, QUARTERS);
+    set_profile(bed, NULL, NULL, QUARTERS); /* the label makes it the node's */
+    await_change(bed);
+    assert_path(bed, "default");
+    stop(bed);
+    start(bed);
+    assert_path(bed, "default");
+}
+
+static void test_a_profile_needs_no_folder(void **state)
+{
+    struct bed *bed = *state;
+
+    bed->flags.config_folder = NULL;
+    bed->flags.config_file = "/nowhere/config.yaml";
+    start(bed);
+    assert_true(nodeconfig_is_waiting(bed->config));
+    set_profile(bed, NULL, "quarters", QUARTERS);
+    await_change(bed);
+    assert_follows_profile(bed, QUARTERS);
+    set_profile(bed, NULL, "quarters", QUARTERS "# changed in place\n");
+    await_change(bed);
+    assert_follows_profile(bed, "# changed in place\n");
+    set_profile(bed, NULL, NULL, NULL);
+    await_change(bed);
+    assert_string_equal(nodeconfig_path(bed->config), "/nowhere/config.yaml");
+}
+
+static void test_what_outranks_what_is_said(void **state)
+{
+    struct bed *bed = *state;
+
+    put(bed, "default", "");
+    put(bed, "a", "");
+    start(bed);
+    set_profile(bed, "a", "quarters", QUARTERS);
+    await_change(bed);
+    assert_path(bed, "a");
+    assert_non_null(strstr(nodeconfig_outranked(bed->config), "label config selects"));
+    assert_non_null(strstr(nodeconfig_outranked(bed->config), "profile 'quarters'"));
+    set_profile(bed, NULL, "quarters", QUARTERS);
+    await_change(bed);
+    assert_follows_profile(bed, QUARTERS);
+    assert_string_equal(nodeconfig_outranked(bed->config), "");
+    set_profile(bed, NULL, "halves", NULL); /* what is in force stays */
+    await_change(bed);
+    assert_false(nodeconfig_is_waiting(bed->config));
+    assert_non_null(strstr(nodeconfig_problem(bed->config), "'halves', and the annotation"));
 }
 
 int main(void)
@@ -245,6 +341,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_fallback_in_force_is_watched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_folder_is_waited_for_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_single_file_needs_no_label, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_profile_is_waited_for_and_remembered, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_profile_needs_no_folder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_outranks_what_is_said, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("nodeconfig/nodeconfig", tests, NULL, NULL);

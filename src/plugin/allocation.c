@@ -415,11 +415,37 @@ static const struct plan_device *find_device(const struct offer *offer, const ch
     return slice ? &offer->plan->devices[slice->device] : NULL;
 }
 
+/* The kubelet chose it before it read that the device has changed its name: two pods would share
+ * it. */
+static int check_name(const struct offer *offer, const char *resource, const struct device *device,
+                      struct error *err)
+{
+    const struct plan_resource *now;
+    size_t i = 0;
+
+    while (i < offer->plan->n_devices &&
+           !str_equal(offer->plan->devices[i].device.uuid, device->uuid))
+        i++;
+    if (i == offer->plan->n_devices || !*offer->plan->devices[i].second)
+        return 0;
+    now = offer_resource_of(offer, i);
+    if (now && str_equal(now->name, resource))
+        return 0;
+    error_set(err, -EBUSY,
+              "%s cannot be given to a container as %s: it is offered as %s now, and "
+              "gpuslice.mig.names: both offers each device under one name at a time",
+              device->uuid, resource, now ? now->name : "neither of its names for a moment");
+    return ALLOCATION_OTHER_NAME;
+}
+
 static int collect(struct devices *devices, const struct offer *offer, const struct offer *earlier,
                    const char *resource, char *const *ids, size_t n_ids, struct error *err)
 {
     for (size_t i = 0; i < n_ids; i++) {
         const struct offer *from = offer;
+        char name[DEVICE_NAME_SIZE];
+        const char *why;
+        int r;
         const struct plan_device *on = find_device(from, resource, message_text(ids[i]));
 
         if (!on) {
@@ -431,8 +457,17 @@ static int collect(struct devices *devices, const struct offer *offer, const str
                       message_text(ids[i]));
             return ALLOCATION_UNKNOWN_DEVICE;
         }
-        if (add_given(devices, from->plan, on) < 0)
-            return -ENOMEM;
+        why = offer_withholds(offer, &on->device);
+        if (why) {
+            error_set(err, -EBUSY, "%s (%s) cannot be given to a container: %s",
+                      plan_device_name(from->plan, on, name), on->device.uuid, why);
+            return ALLOCATION_WITHHELD;
+        }
+        r = check_name(offer, resource, &on->device, err);
+        if (r == 0)
+            r = add_given(devices, from->plan, on);
+        if (r != 0)
+            return r;
         devices->n_shared += on->sharing != SHARING_NONE;
         devices->mps |= on->sharing == SHARING_MPS;
     }

@@ -13,6 +13,8 @@
 enum allocation_outcome {
     ALLOCATION_UNKNOWN_DEVICE = 1, /* an id that this resource never announced */
     ALLOCATION_TOO_MANY,           /* failRequestsGreaterThanOne, and more than one shared slice */
+    ALLOCATION_WITHHELD,           /* its GPU is being partitioned, see offer_withholds */
+    ALLOCATION_OTHER_NAME,         /* the device is announced under its other name */
     ALLOCATION_NOT_UNIQUE,         /* gpuslice.unique, and two slices of one device */
 };
 

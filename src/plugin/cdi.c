@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "plugin/cdihooks.h"
 #include "plugin/driverfiles.h"
 
 /* Loaders reject a version below what the fields need; 0.5.0 introduced hostPath and names like
@@ -147,24 +148,21 @@ static int add_file_if_there(struct edits *edits, const char *path)
 /* --- hooks: calls of NVIDIA's program, by the runtime, before a container's own program runs ---
  */
 
-static int add_hook(json_t *hooks, const struct config *config, unsigned hook, json_t *arguments)
+static int add_hook(json_t *hooks, const struct offer *offer, unsigned hook, json_t *arguments)
 {
-    static const char *const names[] = {"create-symlinks", "enable-cuda-compat", "update-ldcache",
-                                        "disable-device-node-modification"};
-    const char *program = config->plugin.nvidia_cdi_hook_path;
+    const unsigned left_out = offer->config->plugin.disabled_hooks | offer->missing_hooks;
+    const char *program = offer->config->plugin.nvidia_cdi_hook_path;
     const char *slash = program ? strrchr(program, '/') : NULL;
     const char *name = slash ? slash + 1 : program;
     cleanup(json_release) json_t *all = NULL;
 
-    if (!program || !*program || config->plugin.disabled_hooks & hook)
+    if (!program || !*program || left_out & hook)
         return 0;
     /* The older program has the hooks under a verb. */
     all =
         str_equal(name, "nvidia-ctk") ? json_pack("[s, s]", name, "hook") : json_pack("[s]", name);
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (hook == 1u << i && json_array_append_new(all, json_string(names[i])) < 0)
-            return -ENOMEM;
-    if (!all || (arguments && json_array_extend(all, arguments) < 0))
+    if (!all || json_array_append_new(all, json_string(cdihooks_name(hook))) < 0 ||
+        (arguments && json_array_extend(all, arguments) < 0))
         return -ENOMEM;
     return json_array_append_new(hooks, json_pack("{s:s, s:s, s:O}", "hookName", "createContainer",
                                                   "path", program, "args", all));
@@ -178,9 +176,9 @@ static int add_driver_hooks(json_t *hooks, const struct offer *offer, const stru
 
     text_addf(&option, "--host-driver-version=%s", version);
     arguments = *version ? json_pack("[s]", text_string(&option)) : json_array();
-    return add_hook(hooks, offer->config, CDI_HOOK_COMPAT, arguments) |
-           add_hook(hooks, offer->config, CDI_HOOK_LDCACHE, edits->folders) |
-           add_hook(hooks, offer->config, CDI_HOOK_NO_NODES, NULL);
+    return add_hook(hooks, offer, CDI_HOOK_COMPAT, arguments) |
+           add_hook(hooks, offer, CDI_HOOK_LDCACHE, edits->folders) |
+           add_hook(hooks, offer, CDI_HOOK_NO_NODES, NULL);
 }
 
 /* For the class, or for one of its devices. */
@@ -200,7 +198,7 @@ static json_t *edits_json(const struct edits *edits, const struct offer *offer,
     int r = hooks ? 0 : -ENOMEM;
 
     if (r == 0 && json_array_size(edits->links))
-        r = add_hook(hooks, offer->config, CDI_HOOK_LINKS, edits->links);
+        r = add_hook(hooks, offer, CDI_HOOK_LINKS, edits->links);
     if (r == 0 && json_array_size(edits->folders))
         r = add_driver_hooks(hooks, offer, edits);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "deviceplugin/v1beta1/api.pb.h"
+#include "plugin/absent.h"
 #include "plugin/allocation.h"
+#include "plugin/formerholds.h"
 #include "plugin/grants.h"
 #include "plugin/grantterms.h"
 #include "rpc/message.h"
@@ -76,6 +79,27 @@ static int encode_part(const struct offer *offer, const struct plan_resource *re
     return r;
 }
 
+/* What pods hold of devices that are gone. Few: a pod's end is noticed within a minute. */
+static int encode_absent(const struct offer *offer, const char *resource, struct text *list)
+{
+    struct absent absent;
+    size_t position = 0;
+    int r = 0;
+
+    while (r == 0 && resource && absent_next(offer, resource, &position, &absent)) {
+        v1beta1_Device device = {.ID = (char *)(uintptr_t)absent.id,
+                                 .health = (char *)(uintptr_t) "Unhealthy"};
+        const v1beta1_ListAndWatchResponse part = {.devices = &device, .devices_count = 1};
+        cleanup_free void *data = NULL;
+        size_t size;
+
+        r = message_encode(v1beta1_ListAndWatchResponse_fields, &part, &data, &size);
+        if (r == 0)
+            text_add_bytes(list, data, size);
+    }
+    return r;
+}
+
 enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, void **ret_data,
                                   size_t *ret_size, struct error *err)
 {
@@ -91,6 +115,8 @@ enum rpc_status deviceplugin_list(const struct offer *offer, const char *name, v
         r = encode_part(offer, resource, from,
                         left < MESSAGE_MAX_ENTRIES ? left : MESSAGE_MAX_ENTRIES, &list);
     }
+    if (r == 0)
+        r = encode_absent(offer, name, &list);
     if (r < 0 || text_failed(&list))
         return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the device list");
     *ret_size = list.length;
@@ -206,7 +232,48 @@ void deviceplugin_given_deinit(struct deviceplugin_given *given)
     for (size_t i = 0; i < given->n; i++)
         grant_deinit(&given->items[i]);
     free(given->items);
+    free(given->data);
     *given = (struct deviceplugin_given)DEVICEPLUGIN_GIVEN_INIT;
+}
+
+/* The kubelet chose it before it read that a pod holds it otherwise: two pods would share it. */
+static int check_former(const struct deviceplugin_offers *offers, const char *resource,
+                        const char *id, struct error *err)
+{
+    const struct ledger *ledger = grants_ledger(offers->grants);
+    const struct offer *candidates[] = {offers->now, offers->earlier};
+    const struct slice *slice = NULL;
+    const struct offer *from = NULL;
+    const char *as = NULL;
+    int r;
+
+    for (size_t i = 0; i < ARRAY_SIZE(candidates) && !slice; i++) {
+        const struct plan_resource *found =
+            candidates[i] ? plan_find_resource(candidates[i]->plan, resource) : NULL;
+
+        from = candidates[i];
+        slice = found ? plan_find(found, id) : NULL;
+    }
+    r = slice && ledger ? formerholds_of_slice(from, ledger, slice, &as) : 0;
+    if (r < 0 || !as)
+        return r;
+    error_set(err, -EBUSY,
+              "%s cannot be given to a container as %s: what was offered before the configuration "
+              "changed is still held, as %s",
+              id, resource, as);
+    return ALLOCATION_OTHER_NAME;
+}
+
+static int allocate_one(const struct deviceplugin_offers *offers, const char *resource,
+                        const v1beta1_ContainerAllocateRequest *request,
+                        v1beta1_ContainerAllocateResponse *answer, struct error *err)
+{
+    int r = allocation_answer(offers->now, offers->earlier, resource, request->devices_ids,
+                              request->devices_ids_count, answer, err);
+
+    for (pb_size_t i = 0; r == 0 && i < request->devices_ids_count; i++)
+        r = check_former(offers, resource, message_text(request->devices_ids[i]), err);
+    return r;
 }
 
 static int allocate_all(const struct deviceplugin_offers *offers, const char *resource,
@@ -220,8 +287,7 @@ static int allocate_all(const struct deviceplugin_offers *offers, const char *re
     for (pb_size_t i = 0; r == 0 && i < request->container_requests_count; i++) {
         const v1beta1_ContainerAllocateRequest *one = &request->container_requests[i];
 
-        r = allocation_answer(offers->now, offers->earlier, resource, one->devices_ids,
-                              one->devices_ids_count, &response->container_responses[i], err);
+        r = allocate_one(offers, resource, one, &response->container_responses[i], err);
         if (r == 0 && offers->grants)
             r = give(offers, resource, one, &response->container_responses[i], given);
     }
@@ -230,7 +296,6 @@ static int allocate_all(const struct deviceplugin_offers *offers, const char *re
 
 enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
                                       const char *resource, const void *data, size_t size,
-                                      void **ret_data, size_t *ret_size,
                                       struct deviceplugin_given *ret_given, struct error *err)
 {
     cleanup(deviceplugin_given_deinit) struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
@@ -244,10 +309,10 @@ enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
         return refuse(err, RPC_INVALID_ARGUMENT, "not an AllocateRequest");
     given.items = calloc((size_t)request.container_requests_count + 1, sizeof(*given.items));
     r = given.items ? allocate_all(offers, resource, &request, &response, &given, err) : -ENOMEM;
-    if (r > 0)
-        return RPC_INVALID_ARGUMENT; /* allocation_answer's message */
+    if (r > 0) /* allocation_answer's message */
+        return r == ALLOCATION_OTHER_NAME ? RPC_FAILED_PRECONDITION : RPC_INVALID_ARGUMENT;
     if (r == 0)
-        r = message_encode(v1beta1_AllocateResponse_fields, &response, ret_data, ret_size);
+        r = message_encode(v1beta1_AllocateResponse_fields, &response, &given.data, &given.size);
     if (r < 0)
         return refuse(err, RPC_RESOURCE_EXHAUSTED, "out of memory for the response");
     *ret_given = given;

@@ -39,22 +39,25 @@ struct deviceplugin_offers {
     const struct grants *grants;       /* NULL = grants are not recorded */
 };
 
-/* A grant for each container of the request, named in its response. None if grants are not
- * recorded. */
+/* The encoded response of Allocate, and a grant for each container of the request, named in it.
+ * None if grants are not recorded. */
 struct deviceplugin_given {
+    void *data;
+    size_t size;
     struct grant *items;
     size_t n;
 };
 
 #define DEVICEPLUGIN_GIVEN_INIT \
     {                           \
-        .items = NULL           \
+        .data = NULL            \
     }
 
 void deviceplugin_given_deinit(struct deviceplugin_given *given);
 
-/* Allocate. The response may be sent once the grants are durable (grants.h). */
+/* Allocate. RPC_FAILED_PRECONDITION: a device has changed its name, or a pod holds it under a
+ * former one. The response may be sent once
+ * the grants are durable (grants.h). */
 enum rpc_status deviceplugin_allocate(const struct deviceplugin_offers *offers,
                                       const char *resource, const void *data, size_t size,
-                                      void **ret_data, size_t *ret_size,
                                       struct deviceplugin_given *ret_given, struct error *err);

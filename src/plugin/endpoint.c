@@ -3,9 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -216,10 +218,10 @@ static void on_given(int result, const char *why, void *userdata)
     kept_call_free(kept);
 }
 
-static void answer_when_durable(struct endpoint *endpoint, struct rpc_call *call, void *answer,
-                                size_t answer_size, const struct deviceplugin_given *given)
+static void answer_when_durable(struct endpoint *endpoint, struct rpc_call *call,
+                                struct deviceplugin_given *given)
 {
-    struct kept_call *kept = kept_call_new(endpoint, call, answer, answer_size);
+    struct kept_call *kept = kept_call_new(endpoint, call, TAKE_PTR(given->data), given->size);
     int r = -ENOMEM;
 
     if (kept)
@@ -236,19 +238,17 @@ static void handle_allocate(struct rpc_call *call, const void *data, size_t size
     const struct deviceplugin_offers offers = {*setup->offer, *setup->earlier, *setup->grants};
     cleanup(deviceplugin_given_deinit) struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
     struct error err = ERROR_INIT;
-    cleanup_free void *answer = NULL;
-    size_t answer_size = 0;
     enum rpc_status status;
 
-    status = deviceplugin_allocate(&offers, setup->resource, data, size, &answer, &answer_size,
-                                   &given, &err);
+    status = deviceplugin_allocate(&offers, setup->resource, data, size, &given, &err);
     endpoint->counters.allocations++;
+    endpoint->counters.lost_names += status == RPC_FAILED_PRECONDITION;
     if (status != RPC_OK)
         refuse_allocation(endpoint, call, status, error_text(&err));
     else if (given.n)
-        answer_when_durable(endpoint, call, TAKE_PTR(answer), answer_size, &given);
+        answer_when_durable(endpoint, call, &given);
     else
-        rpc_call_reply(call, answer, answer_size);
+        rpc_call_reply(call, given.data, given.size);
 }
 
 /* --- before each start of a container --- */
@@ -309,17 +309,30 @@ static const struct rpc_method methods[] = {
 
 /* --- life --- */
 
-void endpoint_name(const char *resource, char *buffer, size_t size)
+/* FNV-1a. */
+static uint64_t hash_text(const char *text)
 {
-    const char *slash = strchr(resource, '/');
+    uint64_t hash = 0xcbf29ce484222325u;
 
-    snprintf(buffer, size, "gpuslice-%s.sock", slash ? slash + 1 : resource);
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
+void endpoint_name(const char *folder, const char *resource, char *buffer, size_t size)
+{
+    const size_t max_path = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    const char *slash = strchr(resource, '/');
+    int n = snprintf(buffer, size, "gpuslice-%s.sock", slash ? slash + 1 : resource);
+
+    if (n < 0 || strlen(folder) + 1 + (size_t)n > max_path)
+        snprintf(buffer, size, "gpuslice-%016" PRIx64 ".sock", hash_text(resource));
 }
 
 void endpoint_init(struct endpoint *endpoint, const struct endpoint_setup *setup)
 {
     *endpoint = (struct endpoint){.setup = *setup};
-    endpoint_name(setup->resource, endpoint->name, sizeof(endpoint->name));
+    endpoint_name(setup->folder, setup->resource, endpoint->name, sizeof(endpoint->name));
     snprintf(endpoint->path, sizeof(endpoint->path), "%s/%s", setup->folder, endpoint->name);
 }
 

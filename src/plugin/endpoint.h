@@ -6,6 +6,9 @@
  * `gpuslice-<resource>.sock`, its calls, and the streams that watch device lists. deviceplugin.h
  * has the content of the responses, service.h the registration.
  *
+ * A socket's path has at most 107 bytes, for us and for the kubelet, which takes any name from
+ * Register. Where the folder leaves no room for the resource's name, a hash of it stands there.
+ *
  * A watch belongs to the turn (one registration) in which it was opened. One from an earlier turn
  * may continue beside a newer one; the newer one is what the kubelet uses, so only the end of the
  * last watch of this turn means that the kubelet dropped us.
@@ -28,6 +31,8 @@ struct rpc_server;
 
 struct endpoint_counters {
     uint64_t allocations, failed_allocations, preferences, lists_sent;
+    uint64_t
+        lost_names; /* of the failed allocations: those of a device that has changed its name */
     uint64_t cancelled, protocol_errors; /* calls; connections */
 };
 
@@ -58,8 +63,11 @@ struct endpoint {
     struct endpoint_counters counters;
 };
 
-/* "gpuslice-gpu.sock" for "nvidia.com/gpu". NVIDIA's plugin unlinks its own nvidia-*.sock names. */
-void endpoint_name(const char *resource, char *buffer, size_t size);
+/*
+ * "gpuslice-gpu.sock" for "nvidia.com/gpu"; "gpuslice-<16 hex digits>.sock" where that would be too
+ * long in this folder. NVIDIA's plugin unlinks its own nvidia-*.sock names.
+ */
+void endpoint_name(const char *folder, const char *resource, char *buffer, size_t size);
 
 /* Does not listen yet. */
 void endpoint_init(struct endpoint *endpoint, const struct endpoint_setup *setup);

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -16,8 +15,9 @@
 #include "base/clock.h"
 #include "base/hostid.h"
 #include "base/log.h"
-#include "base/lograte.h"
 #include "grant/grantstore.h"
+#include "plugin/grantmatch.h"
+#include "plugin/holdings.h"
 
 enum { STALE_MS = 60000, TRIM_AFTER = 256 /* grants freed at once */ };
 
@@ -32,23 +32,6 @@ struct grants_wait {
     size_t n_ids;
 };
 
-/* A list from the kubelet in progress: requested, then the checkpoint is read, then both are
- * evaluated. */
-struct grants_list {
-    bool is_wanted;   /* another one */
-    bool is_asked;    /* a request to the kubelet is pending */
-    bool is_reading;  /* a thread has `checkpoint`, `result` and `err` */
-    bool is_complete; /* the kubelet responded: `entries` are what pods hold */
-    uint64_t began_ms;
-    struct ledger_entry *entries; /* own their strings */
-    size_t n_entries, capacity;
-    char folder[PATH_MAX];
-    uv_work_t work;
-    struct kubeletcheckpoint checkpoint;
-    int result;
-    struct error err;
-};
-
 struct grants {
     struct grants_setup setup;
     struct hostid host;
@@ -59,21 +42,19 @@ struct grants {
     uint64_t n_commits_begun, n_commits_done;
     uv_timer_t timer;      /* the next commit */
     uv_timer_t slow_timer; /* the running commit is slow */
-    uv_timer_t list_timer; /* the next list */
     unsigned n_handles;    /* that libuv still knows */
     bool is_ready, is_closed, is_slow;
     bool has_logged_load;
     struct grants_wait **waits; /* oldest first */
     size_t n_waits, waits_capacity;
     void (*on_drained)(void *userdata); /* NULL = nobody waits for that */
+    void *drained_userdata;
     char problem[320];
     char failure[256]; /* of the last commit; "" = it succeeded */
     unsigned n_failures;
     uint64_t retry_ms;
-    struct grants_list list;
-    uint64_t listed_ms; /* when the last one began */
-    uint64_t stale_ms;  /* when a device list was last wanted */
-    struct lograte checkpoint_trouble;
+    struct holdings *holdings;
+    uint64_t stale_ms; /* when a device list was last wanted */
     double sync_seconds;
 };
 
@@ -84,21 +65,6 @@ static uint64_t now_ms(const struct grants *grants)
 
 /* --- lifetime --- */
 
-static void list_clear(struct grants_list *list)
-{
-    for (size_t i = 0; i < list->n_entries; i++) {
-        struct ledger_entry *entry = &list->entries[i];
-
-        free((char *)(uintptr_t)entry->resource);
-        free((char *)(uintptr_t)entry->id);
-        free((char *)(uintptr_t)entry->pod_namespace);
-        free((char *)(uintptr_t)entry->pod);
-        free((char *)(uintptr_t)entry->container);
-    }
-    list->n_entries = 0;
-    kubeletcheckpoint_deinit(&list->checkpoint);
-}
-
 static void wait_free(struct grants_wait *wait)
 {
     free(wait->ids);
@@ -108,11 +74,9 @@ static void wait_free(struct grants_wait *wait)
 /* Frees everything once neither libuv nor a thread refers to it. */
 static void release(struct grants *grants)
 {
-    if (!grants->is_closed || grants->n_handles || grants->commit || grants->list.is_reading)
+    if (!grants->is_closed || grants->n_handles || grants->commit)
         return;
     grantstore_deinit(&grants->store);
-    list_clear(&grants->list);
-    free(grants->list.entries);
     free(grants->waits);
     free(grants);
 }
@@ -134,7 +98,7 @@ void grants_free(struct grants *grants)
         wait_free(grants->waits[--grants->n_waits]);
     uv_close((uv_handle_t *)&grants->timer, on_closed);
     uv_close((uv_handle_t *)&grants->slow_timer, on_closed);
-    uv_close((uv_handle_t *)&grants->list_timer, on_closed);
+    holdings_free(TAKE_PTR(grants->holdings));
 }
 
 /* --- problems --- */
@@ -296,7 +260,7 @@ static void report_drained(struct grants *grants)
     void (*on_drained)(void *userdata) = grants->n_waits ? NULL : TAKE_PTR(grants->on_drained);
 
     if (on_drained)
-        on_drained(grants->setup.userdata);
+        on_drained(grants->drained_userdata);
 }
 
 static void run_commit(uv_work_t *work)
@@ -440,21 +404,13 @@ void grants_forget(struct grants_wait *wait)
     wait->on_done = NULL;
 }
 
-/* --- lists --- */
+/* --- what pods hold --- */
 
-static void on_list_due(uv_timer_t *timer);
-
-/* Immediately, or GRANTS_LIST_MS after the last one. */
+/* Before the journal is read, every device would look like one of an earlier release. */
 static void list_soon(struct grants *grants)
 {
-    uint64_t due_ms = grants->listed_ms + GRANTS_LIST_MS, now = now_ms(grants);
-
-    grants->list.is_wanted = true;
-    if (grants->list.is_asked || grants->list.is_reading ||
-        uv_is_active((uv_handle_t *)&grants->list_timer))
-        return;
-    uv_timer_start(&grants->list_timer, on_list_due,
-                   grants->listed_ms && due_ms > now ? due_ms - now : 0, 0);
+    if (grants->store.was_loaded)
+        holdings_soon(grants->holdings);
 }
 
 static void log_adoption(const struct grant *grant, const struct ledger_entry *from)
@@ -497,10 +453,14 @@ static void apply_changes(struct grants *grants, struct ledger_changes *changes)
     (void)grantstore_free_many(&grants->store, (const char(*)[GRANT_ID_SIZE])changes->freed,
                                changes->n_freed);
     for (size_t i = 0; i < changes->n_adopted; i++)
-        if (grants->setup.is_ours(changes->adopted[i].resource, grants->setup.userdata))
+        if (grants->setup.is_ours(&changes->adopted[i], grants->setup.userdata))
             adopt(grants, &changes->adopted[i], changes->adopted_from[i]);
     if (grantstore_has_work(&grants->store))
         schedule(grants);
+    if (changes->n_freed && grants->setup.on_freed)
+        grants->setup.on_freed(grants->setup.userdata);
+    if (changes->n_freed >= TRIM_AFTER)
+        malloc_trim(0); /* they lay between what lives on, so nothing was given back */
     if (changes->n_only_in_checkpoint &&
         (!grants->stale_ms || now_ms(grants) - grants->stale_ms >= STALE_MS)) {
         grants->stale_ms = now_ms(grants);
@@ -508,135 +468,50 @@ static void apply_changes(struct grants *grants, struct ledger_changes *changes)
     }
 }
 
-static int find_changes(struct grants *grants, const struct ledger_view *view,
-                        struct ledger_changes *changes)
-{
-    int r;
-
-    if (grants->list.is_complete)
-        return ledger_observe(&grants->store.ledger, view, changes);
-    r = ledger_find_excess(&grants->store.ledger, view, changes);
-    if (changes->n_freed)
-        log_warning("dropped the oldest grants that lost their devices: the kubelet does not list "
-                    "its pods",
-                    "grants", log_number(changes->n_freed));
-    return r;
-}
-
-static void judge(struct grants *grants)
+/* What neither a list nor the checkpoint can show to have ended would pile up without a limit. */
+static void drop_excess(struct grants *grants, const struct ledger_view *view)
 {
     cleanup(ledger_changes_deinit) struct ledger_changes changes = LEDGER_CHANGES_INIT;
-    struct grants_list *list = &grants->list;
+
+    if (ledger_find_excess(&grants->store.ledger, view, &changes) < 0 || !changes.n_freed)
+        return;
+    log_warning("dropped the oldest grants that lost their devices", "reason",
+                view->checkpoint ? "the kubelet does not list its pods"
+                                 : "the kubelet's checkpoint cannot be read",
+                "grants", log_number(changes.n_freed));
+    apply_changes(grants, &changes);
+}
+
+static void on_view(const struct holdings_view *seen, void *userdata)
+{
+    cleanup(ledger_changes_deinit) struct ledger_changes changes = LEDGER_CHANGES_INIT;
+    struct grants *grants = userdata;
     const struct ledger_view view = {
-        .began_ms = list->began_ms,
-        .entries = list->entries,
-        .n_entries = list->n_entries,
-        .checkpoint = list->result == 0 ? &list->checkpoint : NULL,
+        .began_ms = seen->began_ms,
+        .entries = seen->entries,
+        .n_entries = seen->n_entries,
+        .checkpoint = seen->checkpoint,
         .backend = &ledger_backend_none,
         .boot = grants->host.boot,
         .now_s = time(NULL),
     };
 
-    if (list->result == 0)
-        (void)lograte_end(&grants->checkpoint_trouble);
-    else if (lograte_begin(&grants->checkpoint_trouble, error_text(&list->err), now_ms(grants)))
-        log_warning("cannot determine which grants ended", "reason", error_text(&list->err));
-    if (find_changes(grants, &view, &changes) == 0)
+    if (seen->is_complete && ledger_observe(&grants->store.ledger, &view, &changes) == 0) {
         apply_changes(grants, &changes);
-    list_clear(list);
-    if (changes.n_freed >= TRIM_AFTER)
-        malloc_trim(0); /* they lay between what lives on, so nothing was given back */
-    if (list->is_wanted || (list->is_complete && is_missing_one(grants)))
+        if (grants->setup.on_seen)
+            grants->setup.on_seen(grants->setup.userdata);
+    }
+    if (!seen->is_complete || !seen->checkpoint)
+        drop_excess(grants, &view);
+    if (seen->is_complete && is_missing_one(grants))
         list_soon(grants);
 }
 
-static void read_checkpoint(uv_work_t *work)
+static bool has_excess(void *userdata)
 {
-    struct grants_list *list = work->data;
+    const struct grants *grants = userdata;
 
-    list->result = kubeletcheckpoint_load(list->folder, &list->checkpoint, &list->err);
-}
-
-static void after_checkpoint(uv_work_t *work, int status)
-{
-    struct grants_list *list = work->data;
-    struct grants *grants = (struct grants *)((char *)list - offsetof(struct grants, list));
-
-    (void)status;
-    list->is_reading = false;
-    if (grants->is_closed)
-        release(grants);
-    else
-        judge(grants);
-}
-
-static int copy_entry(struct grants_list *list, const struct podresources_device *device)
-{
-    struct ledger_entry *entry =
-        array_push(&list->entries, &list->n_entries, &list->capacity, sizeof(*entry));
-
-    if (!entry)
-        return -ENOMEM;
-    *entry = (struct ledger_entry){.resource = strdup(device->resource),
-                                   .id = strdup(device->id),
-                                   .pod_namespace = strdup(device->pod.namespace_),
-                                   .pod = strdup(device->pod.name),
-                                   .container = strdup(device->container)};
-    return entry->resource && entry->id && entry->pod_namespace && entry->pod && entry->container
-               ? 0
-               : -ENOMEM;
-}
-
-static void begin_reading(struct grants *grants, uint64_t began_ms)
-{
-    struct grants_list *list = &grants->list;
-
-    list->is_reading = true;
-    list->began_ms = began_ms;
-    list->err = (struct error)ERROR_INIT;
-    list->work.data = list;
-    uv_queue_work(grants->setup.loop, &list->work, read_checkpoint, after_checkpoint);
-}
-
-/* Nothing is known of pods; the checkpoint is read only to drop what has piled up. */
-static void on_no_list(struct grants *grants)
-{
-    list_clear(&grants->list);
-    grants->list.is_complete = false;
-    if (ledger_count(&grants->store.ledger).n_ending > LEDGER_ENDING_MAX)
-        begin_reading(grants, now_ms(grants));
-}
-
-static void on_listed(const struct podresources_list *answer, void *userdata)
-{
-    struct grants *grants = userdata;
-    struct grants_list *list = &grants->list;
-    int r = answer->is_complete ? 0 : -EAGAIN;
-
-    list->is_asked = false;
-    for (size_t i = 0; r == 0 && i < answer->n_devices; i++)
-        r = copy_entry(list, &answer->devices[i]);
-    list->is_complete = r == 0;
-    if (list->is_complete)
-        begin_reading(grants, answer->began_ms);
-    else
-        on_no_list(grants);
-}
-
-static void on_list_due(uv_timer_t *timer)
-{
-    struct grants *grants = timer->data;
-
-    /* Before the journal is read, every device would look like one of an earlier release. */
-    if (grants->list.is_asked || grants->list.is_reading || !grants->store.was_loaded)
-        return;
-    grants->list.is_wanted = false;
-    grants->listed_ms = now_ms(grants);
-    grants->list.is_asked = true;
-    if (grants->setup.list(grants->setup.podresources, on_listed, grants) < 0) {
-        grants->list.is_asked = false;
-        on_no_list(grants);
-    }
+    return ledger_count(&grants->store.ledger).n_ending > LEDGER_ENDING_MAX;
 }
 
 size_t grants_n_waiting(const struct grants *grants)
@@ -644,9 +519,10 @@ size_t grants_n_waiting(const struct grants *grants)
     return grants->n_waits;
 }
 
-void grants_drain(struct grants *grants, void (*on_drained)(void *userdata))
+void grants_drain(struct grants *grants, void (*on_drained)(void *userdata), void *userdata)
 {
     grants->on_drained = on_drained;
+    grants->drained_userdata = userdata;
     schedule(grants);
 }
 
@@ -675,9 +551,58 @@ const char *grants_problem(const struct grants *grants)
     return grants->problem;
 }
 
+const struct ledger *grants_ledger(const struct grants *grants)
+{
+    return grants ? &grants->store.ledger : NULL;
+}
+
 bool grants_holds(const struct grants *grants, const char *resource, const char *device_id)
 {
     return ledger_holder(&grants->store.ledger, resource, device_id) != NULL;
+}
+
+bool grants_next_held(const struct grants *grants, size_t *position, struct ledger_held *ret_held)
+{
+    return ledger_next_held(&grants->store.ledger, position, ret_held);
+}
+
+bool grants_hold_device(const struct grants *grants, const char *uuid)
+{
+    size_t position = 0;
+
+    return grants && ledger_next_of_device(&grants->store.ledger, uuid, &position);
+}
+
+bool grants_hold_as(const struct grants *grants, const char *uuid, const char *resource)
+{
+    const struct ledger_grant *found;
+    size_t position = 0;
+
+    while ((found = ledger_next_of_device(&grants->store.ledger, uuid, &position)))
+        if (str_equal(found->grant.resource, resource))
+            return true;
+    return false;
+}
+
+const char *grants_pod_uid(const struct grants *grants, const char *resource, const char *device_id)
+{
+    const struct ledger_grant *holder =
+        grants ? ledger_holder(&grants->store.ledger, resource, device_id) : NULL;
+
+    return holder ? holder->pod_uid : "";
+}
+
+const char *grants_hold_other(const struct grants *grants, const struct device *device)
+{
+    const struct ledger_grant *found;
+    size_t position = 0;
+
+    if (!grants || device->kind != DEVICE_MIG)
+        return NULL;
+    while ((found = ledger_next_of_device(&grants->store.ledger, device->uuid, &position)))
+        if (grantmatch_is_other(&found->grant, device))
+            return found->grant.resource;
+    return NULL;
 }
 
 struct grants_counters grants_counters(const struct grants *grants)
@@ -714,9 +639,15 @@ int grants_new(const struct grants_setup *setup, struct grants **ret_grants, str
     store.machine = grants->host.machine;
     store.boot = grants->host.boot;
     r = grantstore_init(&grants->store, &store, err);
-    if (r == 0 &&
-        str_copy(grants->list.folder, sizeof(grants->list.folder), setup->kubelet_folder) < 0)
-        r = error_set_errno(err, -ENAMETOOLONG, "cannot record grants");
+    if (r == 0)
+        r = holdings_new(&(struct holdings_setup){.loop = setup->loop,
+                                                  .folder = setup->kubelet_folder,
+                                                  .list = setup->list,
+                                                  .podresources = setup->podresources,
+                                                  .wants_checkpoint = has_excess,
+                                                  .on_view = on_view,
+                                                  .userdata = grants},
+                         &grants->holdings, err);
     if (r < 0) {
         free(grants);
         return r;
@@ -725,7 +656,6 @@ int grants_new(const struct grants_setup *setup, struct grants **ret_grants, str
     grants->retry_ms = GRANTS_RETRY_FIRST_MS;
     start_timer(grants, &grants->timer);
     start_timer(grants, &grants->slow_timer);
-    start_timer(grants, &grants->list_timer);
     schedule(grants);
     *ret_grants = grants;
     return 0;

@@ -13,9 +13,9 @@
  * and would itself reject the pod if it cannot write its checkpoint to the same disk. A call that
  * waits for a hanging disk is never rejected.
  *
- * Ends of grants are seen in the kubelet's pod-resources lists (ledger.h). One is requested every
+ * Ends of grants are seen in what pods hold (holdings.h, ledger.h). A list is requested every
  * minute, after the kubelet wrote its checkpoint, and again soon while a grant is missing in the
- * last one; never two at once, nor more often than each GRANTS_LIST_MS.
+ * last one.
  */
 
 #include <stdbool.h>
@@ -26,13 +26,13 @@
 #include "base/error.h"
 #include "grant/ledger.h"
 #include "plugin/podresources.h"
+#include "slice/device.h"
 
 enum {
     GRANTS_SLOW_MS = 5000, /* a longer sync is a problem of its own */
     GRANTS_RETRY_FIRST_MS = 100,
     GRANTS_RETRY_LAST_MS = 2000,
     GRANTS_TIMEOUT_MS = 30000,
-    GRANTS_LIST_MS = LEDGER_SETTLE_MS,
 };
 
 enum grants_outcome {
@@ -50,13 +50,19 @@ struct grants_setup {
     int (*list)(struct podresources *podresources, podresources_list_fn *on_listed, void *userdata);
     struct podresources *podresources;
     bool keeps_directories;
-    /* Whether ids of this resource are currently allocated by us: if so, what a pod holds of it is
-     * adopted. Asked for nothing else: grants outlive a service that is not registered. */
-    bool (*is_ours)(const char *resource, void *userdata);
+    /* Whether ids of this grant's resource are currently allocated by us, or ids of its devices
+     * under other names: if so, what a pod holds of it is adopted. Asked for nothing else: grants
+     * outlive a service that is not registered. */
+    bool (*is_ours)(const struct grant *held, void *userdata);
     /* It became ready, or the problem changed. */
     void (*on_state)(void *userdata);
     /* The kubelet's checkpoint may be outdated: send it a device list, and it writes a new one. */
     void (*on_stale_checkpoint)(void *userdata);
+    /* Grants ended: what grants_hold_other and formerholds.h say may differ. NULL is allowed. */
+    void (*on_freed)(void *userdata);
+    /* What the kubelet lists and its checkpoint has is taken over: what pods held before this agent
+     * is known, of the resources that are ours. NULL is allowed. */
+    void (*on_seen)(void *userdata);
     void *userdata;
 };
 
@@ -76,8 +82,32 @@ bool grants_is_ready(const struct grants *grants);
 /* Why no new grants are possible: a sentence; "" = they are. */
 const char *grants_problem(const struct grants *grants);
 
+/* Who holds what now. NULL for NULL. Borrowed. */
+const struct ledger *grants_ledger(const struct grants *grants);
+
 /* True if a grant currently holds this id. */
 bool grants_holds(const struct grants *grants, const char *resource, const char *device_id);
+
+/* As ledger_next_held. */
+bool grants_next_held(const struct grants *grants, size_t *position, struct ledger_held *ret_held);
+
+/* True if a grant, also one that is ending, is of this GPU or MIG device. False for NULL. */
+bool grants_hold_device(const struct grants *grants, const char *uuid);
+
+/* True if a grant, also one that is ending, is of this GPU or MIG device under that resource. */
+bool grants_hold_as(const struct grants *grants, const char *uuid, const char *resource);
+
+/* The uid of the pod to which the current grant of an id belongs, by the kubelet's checkpoint; "" =
+ * not known (yet). Borrowed until the grants change. */
+const char *grants_pod_uid(const struct grants *grants, const char *resource,
+                           const char *device_id);
+
+/*
+ * The resource under which a grant, also one that is ending, is of a MIG device of another profile
+ * that had this one's UUID: a UUID belongs to a place, so the next device in it gets the same. NULL
+ * if there is none, and for grants NULL. Borrowed until the grants change.
+ */
+const char *grants_hold_other(const struct grants *grants, const struct device *device);
 
 /* 0 = durable; else a negative errno with a message. */
 typedef void grants_done_fn(int result, const char *why, void *userdata);
@@ -107,10 +137,10 @@ void grants_forget(struct grants_wait *wait);
 /* Calls that wait for the disk. */
 size_t grants_n_waiting(const struct grants *grants);
 
-/* on_drained runs once, from the loop, when no call waits any more. The owner's userdata. */
-void grants_drain(struct grants *grants, void (*on_drained)(void *userdata));
+/* on_drained runs once, from the loop, when no call waits any more. */
+void grants_drain(struct grants *grants, void (*on_drained)(void *userdata), void *userdata);
 
-/* Once a minute. */
+/* Once a minute, and where the end of a grant is waited for. */
 void grants_tick(struct grants *grants);
 
 /* Something in the kubelet's folder changed, by that name (NULL = any). */

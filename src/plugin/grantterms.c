@@ -18,7 +18,9 @@ static const struct slice *find_slice(const struct offer *offer, const char *res
 /* A container with several slices of one GPU has the sum of them. */
 static int add_slice(struct grant *grant, const struct offer *offer, const struct slice *slice)
 {
-    const char *uuid = offer->plan->devices[slice->device].device.uuid;
+    const struct device *device = &offer->plan->devices[slice->device].device;
+    const char *uuid = device->uuid;
+    int r;
 
     for (size_t i = 0; i < grant->n_devices; i++)
         if (str_equal(grant->devices[i].uuid, uuid)) {
@@ -26,7 +28,8 @@ static int add_slice(struct grant *grant, const struct offer *offer, const struc
             grant->devices[i].mem_bytes += slice->mem_bytes;
             return 0;
         }
-    return grant_add_device(grant, uuid, slice->share_permille, slice->mem_bytes);
+    r = grant_add_device(grant, uuid, slice->share_permille, slice->mem_bytes);
+    return r == 0 ? grant_set_profile(grant, uuid, device->profile) : r;
 }
 
 static int add_id(struct grant *grant, const struct offer *offer, const struct offer *earlier,

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "base/text.h"
+#include "plugin/cdihooks.h"
 #include "plugin/grants.h"
 
 static int fill(struct offer *offer, const struct inventory *inventory, struct problems *problems)
@@ -15,8 +17,10 @@ static int fill(struct offer *offer, const struct inventory *inventory, struct p
     if (r < 0)
         return r;
     offer->device_healthy = calloc(offer->plan->n_devices + 1, sizeof(*offer->device_healthy));
-    if (!offer->device_healthy)
+    offer->names = calloc(offer->plan->n_devices + 1, sizeof(*offer->names));
+    if (!offer->device_healthy || !offer->names)
         return -ENOMEM;
+    offer->missing_hooks = cdihooks_missing(offer->config, problems);
     for (size_t i = 0; i < offer->plan->n_devices; i++)
         offer->device_healthy[i] = true;
     return 0;
@@ -45,17 +49,94 @@ void offer_free(struct offer *offer)
     if (!offer)
         return;
     free(offer->device_healthy);
+    free(offer->names);
+    free(offer->is_held_former);
     plan_free(offer->plan);
     inventory_deinit(&offer->inventory);
     free(offer);
 }
 
+const struct plan_resource *offer_resource_of(const struct offer *offer, size_t device)
+{
+    if (offer->names[device] == NAMEPOOL_NEITHER)
+        return NULL;
+    return plan_resource_of(offer->plan, &offer->plan->devices[device],
+                            offer->names[device] == NAMEPOOL_SECOND);
+}
+
+size_t offer_slice_place(const struct offer *offer, const struct plan_resource *resource,
+                         const struct slice *slice)
+{
+    size_t place = (size_t)(slice - resource->slices);
+
+    for (const struct plan_resource *at = offer->plan->resources; at < resource; at++)
+        place += at->n_slices;
+    return place;
+}
+
+size_t offer_count_slices(const struct offer *offer)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < offer->plan->n_resources; i++)
+        n += offer->plan->resources[i].n_slices;
+    return n;
+}
+
+static bool is_held_former(const struct offer *offer, const struct plan_resource *resource,
+                           const struct slice *slice)
+{
+    return offer->is_held_former &&
+           offer->is_held_former[offer_slice_place(offer, resource, slice)];
+}
+
+bool offer_slice_is_elsewhere(const struct offer *offer, const struct plan_resource *resource,
+                              const struct slice *slice)
+{
+    const enum namepool_name name = slice->is_second ? NAMEPOOL_SECOND : NAMEPOOL_FIRST;
+
+    if (*offer->plan->devices[slice->device].second && offer->names[slice->device] != name)
+        return true;
+    return offer->device_healthy[slice->device] && is_held_former(offer, resource, slice);
+}
+
 bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
                             const struct slice *slice)
 {
+    const struct plan_device *on = &offer->plan->devices[slice->device];
+
+    if (offer_slice_is_elsewhere(offer, resource, slice))
+        return false;
     if (offer->suspended_by && !grants_holds(offer->suspended_by, resource->name, slice->id))
         return false;
-    return offer->device_healthy[slice->device];
+    if (is_held_former(offer, resource, slice))
+        return false;
+    /* What a pod holds, too: the kubelet gives it to the next pod as soon as that one ends. */
+    return offer->device_healthy[slice->device] && !on->device.is_withheld;
+}
+
+static bool is_planned(const struct plan *plan, const char *uuid)
+{
+    for (size_t i = 0; i < plan->n_devices; i++)
+        if (str_equal(plan->devices[i].device.uuid, uuid))
+            return true;
+    return false;
+}
+
+const char *offer_withholds(const struct offer *offer, const struct device *device)
+{
+    const struct inventory *now = &offer->inventory;
+    const struct device *mig = inventory_find_mig(now, device->uuid);
+    const struct gpu *gpu = mig ? &now->gpus[mig->gpu] : inventory_find(now, device->uuid);
+
+    if (device->kind == DEVICE_MIG && !mig)
+        return "it does not exist any more";
+    if (mig ? mig->is_withheld : gpu && *gpu->withheld)
+        return gpu->withheld;
+    if (gpu && !mig && inventory_is_partitioned(now, (size_t)(gpu - now->gpus)) &&
+        !is_planned(offer->plan, device->uuid))
+        return "it is partitioned now";
+    return NULL;
 }
 
 size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "config/config.h"
+#include "slice/namepool.h"
 #include "slice/planner.h"
 
 struct grants;
@@ -20,9 +21,16 @@ struct offer {
     struct inventory inventory;
     struct plan *plan;
     bool *device_healthy; /* one per plan->devices */
+    /* One per plan->devices: the name that it is announced under, if it has two. */
+    enum namepool_name *names;
+    /* One per slice (offer_slice_place): pods hold it otherwise, see formerholds.h. NULL = none. */
+    bool *is_held_former;
+    unsigned missing_hooks; /* CDI_HOOK_* that NVIDIA's program on the host does not have */
     /* While set, nothing new can be granted: only what a grant holds is fit (grants.h). Borrowed.
      */
     const struct grants *suspended_by;
+    /* What pods hold: of what is gone, too (absent.h). NULL = it is not recorded. Borrowed. */
+    const struct grants *grants;
 };
 
 /*
@@ -37,9 +45,28 @@ void offer_free(struct offer *offer);
 
 DEFINE_CLEANUP(struct offer *, offer_free)
 
+/* Of a device with two names, the resource under which it is announced; NULL = neither is, for a
+ * moment. */
+const struct plan_resource *offer_resource_of(const struct offer *offer, size_t device);
+
 /* The slice is one of the resource's. */
 bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
                             const struct slice *slice);
+
+/* Why a device, of this offer or of an earlier one, may not be given out although the kubelet asks
+ * for it: its GPU is being partitioned, or the device was destroyed. The end of a sentence; NULL =
+ * it may. */
+const char *offer_withholds(const struct offer *offer, const struct device *device);
+
+/* A slice that is not announced under this one of its device's two names, or that a pod holds
+ * otherwise than it is offered now: for no other reason it is not healthy. */
+bool offer_slice_is_elsewhere(const struct offer *offer, const struct plan_resource *resource,
+                              const struct slice *slice);
+
+/* The position of a slice among those of all resources of the plan, and how many there are. */
+size_t offer_slice_place(const struct offer *offer, const struct plan_resource *resource,
+                         const struct slice *slice);
+size_t offer_count_slices(const struct offer *offer);
 
 /* How many of the resource's slices are healthy; the resource is one of the offer's plan. */
 size_t offer_count_healthy(const struct offer *offer, const struct plan_resource *resource);

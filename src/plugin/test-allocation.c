@@ -497,6 +497,70 @@ static const struct {
                                     "device /nowhere" MIG_CAP(49) " " MIG_CAP(49) " rw\n"},
 };
 
+/* A pod that was promised a GPU a moment before it is partitioned. */
+static void what_is_withheld_is_refused(void **state)
+{
+    static char *const ids[] = {(char *)(uintptr_t)UUID_0};
+    v1beta1_ContainerAllocateResponse answer;
+    struct error err = ERROR_INIT;
+    struct fixture fixture;
+    struct offer *now;
+
+    (void)state;
+    make_offer(&fixture, "flags: {}");
+    strcpy(fixture.gpus[0].withheld, "it is being partitioned");
+    assert_int_equal(offer_new(fixture.config, &fixture.inventory, NULL, &now), 0);
+    assert_int_equal(allocation_answer(now, fixture.offer, "nvidia.com/gpu", ids, 1, &answer, &err),
+                     ALLOCATION_WITHHELD);
+    assert_string_equal(error_text(&err), "GPU 0 (" UUID_0 ") cannot be given to a container: it "
+                                          "is being partitioned");
+    offer_free(now);
+    drop_offer(&fixture);
+}
+
+/* The kubelet asks for a device that has just changed its name. */
+static void a_device_is_given_under_one_of_its_names(void **state)
+{
+    static const struct {
+        enum namepool_name now;
+        const char *asked, *refused; /* NULL = it is given */
+    } names[] = {
+        {NAMEPOOL_FIRST, "nvidia.com/gpu", NULL},
+        {NAMEPOOL_SECOND, "nvidia.com/mig-2g.12gb", NULL},
+        {NAMEPOOL_FIRST, "nvidia.com/mig-2g.12gb", "it is offered as nvidia.com/gpu now"},
+        {NAMEPOOL_SECOND, "nvidia.com/gpu", "it is offered as nvidia.com/mig-2g.12gb now"},
+        {NAMEPOOL_NEITHER, "nvidia.com/gpu", "it is offered as neither of its names for a moment"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct gpu gpu = {.uuid = UUID_0, .numa_node = -1, .mig_enabled = true};
+        v1beta1_ContainerAllocateResponse answer;
+        struct error err = ERROR_INIT;
+        struct device mig_devices[3];
+        const struct inventory inventory = {
+            .gpus = &gpu, .n_gpus = 1, .mig_devices = mig_devices, .n_mig_devices = 1};
+        struct fixture fixture;
+        struct offer *offer;
+        int r;
+
+        make_mig_offer(&fixture, mig_devices, "");
+        fixture.config->policy.mig_strategy = MIG_STRATEGY_SINGLE;
+        fixture.config->policy.mig_names = MIG_NAMES_BOTH;
+        assert_int_equal(offer_new(fixture.config, &inventory, NULL, &offer), 0);
+        offer->names[0] = names[i].now;
+        r = allocation_answer(offer, fixture.offer, names[i].asked, (char *[]){mig_devices[0].uuid},
+                              1, &answer, &err);
+        assert_int_equal(r, names[i].refused ? ALLOCATION_OTHER_NAME : 0);
+        if (names[i].refused)
+            assert_non_null(strstr(error_text(&err), names[i].refused));
+        else
+            message_release(v1beta1_ContainerAllocateResponse_fields, &answer);
+        offer_free(offer);
+        drop_offer(&fixture);
+    }
+}
+
 static void answers_for_mig_devices(void **state)
 {
     (void)state;
@@ -529,6 +593,8 @@ int main(void)
         cmocka_unit_test(whole_gpus_are_not_counted),
         cmocka_unit_test(unique_slices_are_on_different_gpus),
         cmocka_unit_test(id_of_the_offer_before),
+        cmocka_unit_test(what_is_withheld_is_refused),
+        cmocka_unit_test(a_device_is_given_under_one_of_its_names),
         cmocka_unit_test(answers_for_mig_devices),
         cmocka_unit_test(nodes_are_named_as_on_the_host), /* the last: it makes the nodes */
     };

@@ -48,6 +48,8 @@ void bed_path(const struct bed *bed, const char *name, char buffer[BED_PATH_SIZE
 
 /* What a configuration with this text makes of two V100s; free it with bed_offer_free. */
 struct offer *bed_offer(const char *yaml);
+/* And of any other machine. */
+struct offer *bed_offer_of(const struct inventory *inventory, const char *yaml);
 void bed_offer_free(struct offer *offer);
 
 /* Somebody listens on a socket of that name in the folder, with nobody behind it who answers. Close

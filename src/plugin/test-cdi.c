@@ -210,6 +210,26 @@ static void hooks_as_the_program_calls_them(void **state)
     }
 }
 
+/* One that the host's program does not know would keep every container from starting. */
+static void hooks_that_the_program_lacks_are_left_out(void **state)
+{
+    cleanup_text struct text got = TEXT_INIT;
+    struct world world;
+    json_t *spec;
+
+    (void)state;
+    make_world(&world, "");
+    world.offer->missing_hooks = CDI_HOOK_COMPAT | CDI_HOOK_NO_NODES;
+    spec = load(&world);
+    describe_hooks(spec, &got);
+    assert_null(strstr(text_string(&got), COMPAT));
+    assert_null(strstr(text_string(&got), NO_NODES));
+    assert_non_null(strstr(text_string(&got), LINKS));
+    assert_non_null(strstr(text_string(&got), LDCACHE));
+    json_decref(spec);
+    drop_world(&world);
+}
+
 /* Found in our view, named as on the host, whatever the node belongs to. */
 static void nodes_of_every_class(void **state)
 {
@@ -465,6 +485,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spec_names_what_the_driver_installed),
         cmocka_unit_test(hooks_as_the_program_calls_them),
+        cmocka_unit_test(hooks_that_the_program_lacks_are_left_out),
         cmocka_unit_test(nodes_of_every_class),
         cmocka_unit_test(devices_are_named_by_the_id_strategy),
         cmocka_unit_test(written_and_removed),

@@ -226,19 +226,18 @@ static enum rpc_status allocate(const struct offer *offer, const struct offer *e
                                              .container_requests = containers};
     v1beta1_AllocateResponse response;
     const struct deviceplugin_offers offers = {offer, earlier, NULL};
-    struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
-    cleanup_free void *data = NULL, *answer = NULL;
-    size_t size = 0, answer_size = 0;
+    cleanup(deviceplugin_given_deinit) struct deviceplugin_given given = DEVICEPLUGIN_GIVEN_INIT;
+    cleanup_free void *data = NULL;
+    size_t size = 0;
     enum rpc_status status;
 
     assert_int_equal(message_encode(v1beta1_AllocateRequest_fields, &request, &data, &size), 0);
-    status = deviceplugin_allocate(&offers, GPU, data, size, &answer, &answer_size, &given, err);
+    status = deviceplugin_allocate(&offers, GPU, data, size, &given, err);
     assert_int_equal(given.n, 0);
-    deviceplugin_given_deinit(&given);
     if (status != RPC_OK)
         return status;
     assert_int_equal(
-        message_decode(v1beta1_AllocateResponse_fields, answer, answer_size, &response), 0);
+        message_decode(v1beta1_AllocateResponse_fields, given.data, given.size, &response), 0);
     for (size_t i = 0; i < response.container_responses_count; i++)
         text_addf(ret_visible, "%s ", response.container_responses[i].envs[0].value);
     message_release(v1beta1_AllocateResponse_fields, &response);
@@ -283,9 +282,9 @@ static int never_listed(struct podresources *podresources, podresources_list_fn 
     return -EAGAIN;
 }
 
-static bool is_ours(const char *resource, void *userdata)
+static bool is_ours(const struct grant *held, void *userdata)
 {
-    (void)resource, (void)userdata;
+    (void)held, (void)userdata;
     return true;
 }
 
@@ -309,15 +308,13 @@ static void allocate_granted(const struct offer *offer, const struct grants *gra
                              struct deviceplugin_given *given)
 {
     const struct deviceplugin_offers offers = {offer, NULL, grants};
-    cleanup_free void *data = NULL, *answer = NULL;
-    size_t size, answer_size = 0;
+    cleanup_free void *data = NULL;
+    size_t size;
 
     encode_request(ids, n, &data, &size);
+    assert_int_equal(deviceplugin_allocate(&offers, GPU, data, size, given, NULL), RPC_OK);
     assert_int_equal(
-        deviceplugin_allocate(&offers, GPU, data, size, &answer, &answer_size, given, NULL),
-        RPC_OK);
-    assert_int_equal(message_decode(v1beta1_AllocateResponse_fields, answer, answer_size, response),
-                     0);
+        message_decode(v1beta1_AllocateResponse_fields, given->data, given->size, response), 0);
 }
 
 /* But for one annotation it is the answer without a grant, byte for byte. */
@@ -382,10 +379,11 @@ static void what_is_no_request_is_refused(void **state)
     assert_int_equal(deviceplugin_prefer(*state, GPU, "\x0a\x7f", 2, &data, &size, &err),
                      RPC_INVALID_ARGUMENT);
     assert_string_equal(error_text(&err), "not a PreferredAllocationRequest");
-    assert_int_equal(deviceplugin_allocate(&offers, GPU, "\xff", 1, &data, &size, &given, &err),
+    assert_int_equal(deviceplugin_allocate(&offers, GPU, "\xff", 1, &given, &err),
                      RPC_INVALID_ARGUMENT);
     assert_string_equal(error_text(&err), "not an AllocateRequest");
     assert_null(data);
+    assert_null(given.data);
 }
 
 #define OF_AN_OFFER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -184,22 +185,51 @@ static void a_turn_without_a_watch_is_let_go(void **state)
 
 /* --- the socket --- */
 
+#define DEFAULT_FOLDER "/var/lib/kubelet/device-plugins"
+#define FORTY          "0123456789012345678901234567890123456789"
+#define LONGEST        "nvidia.com/" FORTY "abcdefghijkl" /* 63 */
+
 static void the_socket_is_named_after_the_resource(void **state)
 {
     static const struct {
-        const char *resource, *name;
+        const char *folder, *resource, *name;
     } rows[] = {
-        {"nvidia.com/gpu", "gpuslice-gpu.sock"},
-        {"nvidia.com/mig-1g.5gb", "gpuslice-mig-1g.5gb.sock"},
-        {"gpu", "gpuslice-gpu.sock"},
+        {DEFAULT_FOLDER, "nvidia.com/gpu", "gpuslice-gpu.sock"},
+        {DEFAULT_FOLDER, "nvidia.com/mig-1g.5gb", "gpuslice-mig-1g.5gb.sock"},
+        {DEFAULT_FOLDER, "gpu", "gpuslice-gpu.sock"},
+        {DEFAULT_FOLDER, LONGEST, "gpuslice-" FORTY "abcdefghijkl.sock"},
+        {"/" FORTY FORTY "12345678", "nvidia.com/gpu", "gpuslice-gpu.sock"}, /* 107 in all */
+        {"/" FORTY FORTY "123456789", "nvidia.com/gpu", "gpuslice-4f75cf4c78df7ee4.sock"},
     };
     char name[ENDPOINT_NAME_SIZE];
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        endpoint_name(rows[i].resource, name, sizeof(name));
+        endpoint_name(rows[i].folder, rows[i].resource, name, sizeof(name));
         assert_string_equal(name, rows[i].name);
     }
+}
+
+/* The kubelet and we are bound to 107 bytes, whatever the resource is called. */
+static void a_long_name_can_be_reached(void **state)
+{
+    struct world *world = *state;
+    struct endpoint_setup setup = world->endpoint.setup;
+    char folder[BED_PATH_SIZE], other[ENDPOINT_NAME_SIZE];
+    struct error err = ERROR_INIT;
+
+    snprintf(folder, sizeof(folder), "%s/" FORTY, world->bed.folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    setup.folder = folder;
+    setup.resource = LONGEST;
+    endpoint_init(&world->endpoint, &setup);
+    if (endpoint_listen(&world->endpoint, &err) < 0)
+        fail_msg("%s", error_text(&err));
+    assert_true(endpoint_is_reachable(&world->endpoint));
+    endpoint_name(folder, LONGEST "x", other, sizeof(other));
+    assert_string_not_equal(world->endpoint.name, other);
+    endpoint_deinit(&world->endpoint);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static void knows_whether_it_can_be_reached(void **state)
@@ -307,9 +337,9 @@ static int no_list(struct podresources *podresources, podresources_list_fn *on_l
     return -EAGAIN;
 }
 
-static bool is_nothing_ours(const char *resource, void *userdata)
+static bool is_nothing_ours(const struct grant *held, void *userdata)
 {
-    (void)resource, (void)userdata;
+    (void)held, (void)userdata;
     return false;
 }
 
@@ -429,6 +459,7 @@ int main(void)
         IN_A_WORLD(an_old_watch_does_not_stand_for_a_new_one),
         IN_A_WORLD(a_turn_without_a_watch_is_let_go),
         cmocka_unit_test(the_socket_is_named_after_the_resource),
+        IN_A_WORLD(a_long_name_can_be_reached),
         IN_A_WORLD(knows_whether_it_can_be_reached),
         IN_A_WORLD(listening_again_ends_the_watches),
         IN_A_WORLD(a_missing_folder_is_reported),
