@@ -16,28 +16,31 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/load.h"
-#include "gpu/mpsdaemon.h"
+#include "grant/places.h"
+#include "karpenter/nodekeys.h"
 #include "node/channeldir.h"
 #include "node/coexist.h"
 #include "node/container.h"
-#include "node/devicereport.h"
 #include "node/driverwatch.h"
+#include "node/ending.h"
 #include "node/facts.h"
-#include "node/httplink.h"
+#include "node/migcontrol.h"
+#include "node/mignames.h"
 #include "node/mpswatch.h"
-#include "node/offerhealth.h"
 #include "node/publisher.h"
+#include "node/reconciler.h"
 #include "node/reload.h"
 #include "node/renewal.h"
 #include "node/status.h"
 #include "node/verdict.h"
 #include "plugin/cdi.h"
+#include "plugin/formerholds.h"
 #include "plugin/grants.h"
 #include "plugin/kubeletdir.h"
+#include "proc/httplink.h"
 #include "proc/role.h"
-#include "slice/unknown.h"
 
-enum { TICK_MS = 60000, DRAIN_MS = 3000, MMAP_THRESHOLD = 128 << 10 };
+enum { TICK_MS = 60000, MMAP_THRESHOLD = 128 << 10 };
 
 struct agent {
     struct facts facts;
@@ -57,163 +60,21 @@ struct agent {
     struct httplink *httplink;    /* NULL without an address */
     struct channeldir channeldir; /* where our programs connect, unless they are children */
     struct reload reload;
+    struct reconciler reconciler;
+    struct mignames *mignames;
+    struct migcontrol *migcontrol; /* NULL = MIG layouts are not changed */
     struct renewal *renewal;
     struct status status_source;
-    bool lacks_driver;  /* it is not available, and never was */
-    bool serves;        /* a resource is registered with the kubelet */
-    bool refused_early; /* before it was known whether the node has a GPU: the event is due */
-    uv_timer_t drain;   /* the end waits so long for calls that wait for the disk */
-    bool draining, stopping;
-    int status; /* what agent_run returns; until then, what it will when it drains */
+    bool lacks_driver;                  /* it is not available, and never was */
+    char outranked[FACTS_MESSAGE_SIZE]; /* what was reported of nodeconfig_outranked */
+    struct ending ending;
+    bool stopping;
+    int status; /* what agent_run returns */
 };
 
 static void stop(struct agent *agent, int status);
 
-/* --- apply: a plan becomes services --- */
-
-static void sync_foreign_plugins(struct agent *agent)
-{
-    for (size_t i = 0; i < agent->services.n; i++)
-        coexist_foreign_plugin(agent->coexist, service_resource(agent->services.items[i]),
-                               service_foreign_plugin(agent->services.items[i]));
-    coexist_sync(agent->coexist);
-}
-
-/*
- * The runtime needs the specs before the first container, and for every container restart: they
- * outlive the agent, for restarts while it is away. What another agent wrote is replaced once we
- * serve.
- */
-static void reconcile_cdi(const struct agent *agent)
-{
-    struct error err = ERROR_INIT;
-
-    if (serviceset_stands_by(&agent->services) || !facts_is_planned(&agent->facts))
-        return;
-    if (!cdi_is_wanted(agent->facts.offer->config))
-        cdi_remove(agent->facts.flags->cdi_dir);
-    else if (cdi_write(agent->facts.flags->cdi_dir, agent->facts.offer, &err) < 0)
-        log_error(error_text(&err), "hint", "containers that request CDI devices cannot start");
-}
-
-/* --- health: devices become Healthy and Unhealthy --- */
-
-static void on_health(void *userdata)
-{
-    struct agent *agent = userdata;
-    const struct plan *plan = agent->facts.offer ? agent->facts.offer->plan : NULL;
-    cleanup_free bool *changed = plan ? calloc(plan->n_devices + 1, sizeof(*changed)) : NULL;
-
-    if (changed && offerhealth_refresh(&agent->facts, agent->publisher, changed)) {
-        serviceset_announce(&agent->services, changed);
-        publisher_touch(agent->publisher);
-    }
-}
-
-/* --- plan: configuration and machine become an offer --- */
-
-/* Nothing is registered before it is known what pods hold. */
-static void sync_services(struct agent *agent, const struct offer *before)
-{
-    if (agent->grants && !grants_is_ready(agent->grants))
-        return;
-    serviceset_sync(&agent->services, before);
-    sync_foreign_plugins(agent);
-    reconcile_cdi(agent);
-}
-
-static void put_in_force(struct agent *agent, struct offer *next)
-{
-    struct offer *before = agent->facts.offer, *dropped;
-
-    facts_offer(&agent->facts, next, &dropped);
-    next->suspended_by = agent->grants && *grants_problem(agent->grants) ? agent->grants : NULL;
-    agent->services.context.offer = next;
-    agent->services.context.earlier = agent->facts.earlier;
-    sync_services(agent, before);
-    facts_drop(&agent->facts, dropped);
-    publisher_touch(agent->publisher);
-}
-
-/* What the configuration asks for and this machine cannot offer. */
-static void note_shortfall(struct agent *agent, const struct problems *problems)
-{
-    char shortfall[sizeof(agent->facts.shortfall)];
-
-    problems_describe(problems, shortfall, sizeof(shortfall));
-    if (*shortfall && !str_equal(shortfall, agent->facts.shortfall))
-        publisher_event(agent->publisher, true, VERDICT_SHORT, shortfall, NULL, 0);
-    memcpy(agent->facts.shortfall, shortfall, sizeof(shortfall));
-}
-
-static void publish_left_out(const struct agent *agent, const struct plan *plan,
-                             const struct plan_device *on)
-{
-    char message[DEVICEREPORT_SIZE];
-
-    devicereport_log_left_out(plan, on);
-    if (on->excluded)
-        return; /* somebody wants it so */
-    devicereport_format_left_out(plan, on, message);
-    publisher_event(agent->publisher, true, "GPULeftOut", message, NULL, 0);
-}
-
-/* MPS slices come and go with their control daemon. `waited`: the resource without one before, or
- * "". Its daemon need not have come: another configuration may no longer share it by MPS. */
-static void note_mps(struct agent *agent, const char *waited)
-{
-    const struct plan *plan = agent->facts.offer->plan;
-    const struct plan_resource *resource = plan_find_resource(plan, waited);
-    char message[FACTS_MESSAGE_SIZE];
-
-    if (str_equal(plan->waits_for_mps, waited))
-        return;
-    if (resource && resource->sharing == SHARING_MPS) {
-        snprintf(message, sizeof(message),
-                 "the MPS control daemon of %s answers, its slices are offered", waited);
-        publisher_event(agent->publisher, false, "MPSDaemonAnswers", message, NULL, 0);
-    }
-    if (facts_waits_for_mps(&agent->facts, message, sizeof(message)))
-        publisher_event(agent->publisher, true, VERDICT_MPS, message, NULL, 0);
-}
-
-/* Takes ownership of config, which may be the one in force. */
-static void replan(struct agent *agent, struct config *config)
-{
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-    char waited[RESOURCE_NAME_SIZE] = "";
-    struct offer *next;
-
-    if (agent->facts.offer)
-        memcpy(waited, agent->facts.offer->plan->waits_for_mps, sizeof(waited));
-    if (*agent->facts.config_path)
-        problems_set_source(&problems, agent->facts.config_path);
-    policy_refresh_mps(&config->policy, config->mps_root, mpsdaemon_answers);
-    if (offer_new(config, &agent->facts.machine, &problems, &next) < 0) {
-        log_error("out of memory for planning; the old plan stays");
-        if (!agent->facts.offer)
-            agent->facts.next_config = config; /* retried with the next inventory */
-        else if (config != agent->facts.offer->config)
-            config_free(config);
-        return;
-    }
-    problems_log(&problems);
-    note_shortfall(agent, &problems);
-    for (size_t i = 0; i < next->plan->n_devices; i++)
-        if (*next->plan->devices[i].left_out)
-            publish_left_out(agent, next->plan, &next->plan->devices[i]);
-    offerhealth_begin(&agent->facts, agent->publisher, next);
-    put_in_force(agent, next);
-    mpswatch_follow(&agent->mpswatch, config);
-    note_mps(agent, waited);
-}
-
-static void on_mps(void *userdata)
-{
-    struct agent *agent = userdata;
-
-    replan(agent, agent->facts.offer->config);
-}
+/* --- observe: configuration and machine --- */
 
 /* FAIL_ON_INIT_ERROR=false keeps retrying instead. */
 static void end_without_driver(struct agent *agent)
@@ -225,61 +86,80 @@ static void end_without_driver(struct agent *agent)
         stop(agent, 1);
 }
 
+/* A layout that nobody makes is not ignored silently. */
+static void check_layout(const struct agent *agent, const struct config *config)
+{
+    char message[256];
+
+    if (!config->policy.mig_layout || agent->migcontrol)
+        return;
+    snprintf(message, sizeof(message),
+             "the MIG layout %.100s of gpuslice.mig.layout is not made: --mig-partition (in the "
+             "chart's values: mig.partition) is off",
+             config->policy.mig_layout);
+    log_warning(message);
+    publisher_event(agent->publisher, true, VERDICT_MIG_FAILED, message, NULL, 0);
+}
+
 static void apply_config(struct config *config, void *userdata)
 {
     struct agent *agent = userdata;
     struct error err = ERROR_INIT;
 
+    check_layout(agent, config);
     if (driverwatch_look_below(agent->driverwatch, config, &err) < 0)
         log_error(error_text(&err));
-    if (agent->facts.machine_known) {
-        replan(agent, config);
-        return;
-    }
-    config_free(agent->facts.next_config);
-    agent->facts.next_config = config;
+    reconciler_take_config(&agent->reconciler, config);
+    migcontrol_touch(agent->migcontrol);
     end_without_driver(agent); /* as when the driver is missed later */
-}
-
-/* A node without a GPU reports nothing, so events wait until it is known whether it has one. */
-static bool may_have_no_gpu(const struct facts *facts)
-{
-    return !facts->machine_known && !*facts->driver_problem;
-}
-
-static void report_early_refusal(struct agent *agent)
-{
-    const char *refusal = agent->facts.refusal;
-
-    if (agent->refused_early && *refusal)
-        publisher_event(agent->publisher, true, VERDICT_REFUSED, refusal, NULL, 0);
-    agent->refused_early = false;
-}
-
-/* What the driver leaves unknown, on the Node as in the log. */
-static void publish_unknown(const struct agent *agent)
-{
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-
-    unknown_report(&agent->facts.machine, &problems);
-    for (size_t i = 0; i < problems.n_items; i++)
-        publisher_event(agent->publisher, problems.items[i].severity != PROBLEM_NOTE,
-                        "GPUFactUnknown", problems.items[i].text, NULL, 0);
 }
 
 static void on_machine(void *userdata)
 {
     struct agent *agent = userdata;
-    struct config *config = TAKE_PTR(agent->facts.next_config);
 
     agent->lacks_driver = false;
-    publish_unknown(agent);
-    if (!config && agent->facts.offer)
-        config = agent->facts.offer->config;
-    if (config) /* unless still waiting for it */
-        replan(agent, config);
-    report_early_refusal(agent);
+    reconciler_machine_changed(&agent->reconciler);
+    migcontrol_touch(agent->migcontrol);
+    reload_report_refusal(&agent->reload);
     publisher_touch(agent->publisher);
+}
+
+static void on_health(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    reconciler_health_changed(&agent->reconciler);
+}
+
+static void on_withheld(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    reconciler_withheld_changed(&agent->reconciler);
+}
+
+static void on_partitioner_idle(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    if (!agent->stopping)
+        reconciler_partitioned(&agent->reconciler);
+}
+
+static void look_for_ended(void *userdata)
+{
+    const struct agent *agent = userdata;
+
+    if (agent->grants)
+        grants_tick(agent->grants);
+}
+
+static void on_mps(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    reconciler_mps_changed(&agent->reconciler);
 }
 
 static void on_no_driver(void *userdata)
@@ -287,16 +167,27 @@ static void on_no_driver(void *userdata)
     struct agent *agent = userdata;
 
     agent->lacks_driver = true;
-    report_early_refusal(agent);
+    reload_report_refusal(&agent->reload);
     end_without_driver(agent);
 }
 
 /* --- observe: files, folders, signals --- */
 
+/* It is logged already. */
+static void report_outranked(struct agent *agent)
+{
+    const char *sentence = nodeconfig_outranked(agent->nodeconfig);
+
+    if (*sentence && !str_equal(sentence, agent->outranked))
+        publisher_event(agent->publisher, true, "ProfileOutranked", sentence, NULL, 0);
+    snprintf(agent->outranked, sizeof(agent->outranked), "%s", sentence);
+}
+
 static void on_config_changed(void *userdata)
 {
     struct agent *agent = userdata;
 
+    report_outranked(agent);
     reload_now(&agent->reload);
     publisher_touch(agent->publisher);
 }
@@ -322,19 +213,9 @@ static void on_other_software(const struct coexist_news *news, void *userdata)
 static void on_service_state(void *userdata)
 {
     struct agent *agent = userdata;
-    const bool served = agent->serves;
 
-    if (agent->stopping)
-        return;
-    agent->serves = serviceset_serves(&agent->services);
-    if (agent->serves && !served)
-        reconcile_cdi(agent);
-    if (agent->serves && agent->grants)
-        grants_kubelet_changed(agent->grants, NULL); /* devices that pods already hold */
-    sync_foreign_plugins(agent);
-    publisher_touch(agent->publisher);
-    if (serviceset_is_registered(&agent->services))
-        log_info("every resource is registered", "resources", log_number(agent->services.n));
+    if (!agent->stopping)
+        reconciler_services_changed(&agent->reconciler);
 }
 
 static void take_node_status(struct agent *agent, const struct sync_news *news)
@@ -352,44 +233,95 @@ static void take_node_status(struct agent *agent, const struct sync_news *news)
         log_error("out of memory for the Node's status");
 }
 
+static void take_node_config(struct agent *agent, const struct sync_news *news)
+{
+    const char *label = agent->facts.flags->node_label;
+    const struct nodeconfig_node node = {
+        .label = label ? sync_news_label(news, label) : NULL,
+        .profile = sync_news_label(news, SLICEPROFILE_LABEL),
+        .profile_config = sync_news_annotation(news, SLICEPROFILE_CONFIG),
+    };
+
+    nodeconfig_node(agent->nodeconfig, &node);
+}
+
 static void on_cluster_news(const struct sync_news *news, void *userdata)
 {
     struct agent *agent = userdata;
 
     if (news->gone)
         return; /* a missing Node selects nothing */
-    if (agent->facts.flags->node_label)
-        nodeconfig_label(agent->nodeconfig, sync_news_label(news, agent->facts.flags->node_label));
+    take_node_config(agent, news);
+    if (nodepromise_set(&agent->facts.promise, sync_news_annotation(news, SLICEPROFILE_PROMISE),
+                        sync_news_label(news, NODEPROMISE_TYPE)))
+        publisher_touch(agent->publisher);
+    migcontrol_news(agent->migcontrol, news);
+    mignames_demand(agent->mignames, sync_news_annotation(news, MIGNAMES_ANNOTATION));
     take_node_status(agent, news);
     serviceset_node_changed(&agent->services);
 }
 
 /* --- observe: grants --- */
 
-static bool is_ours(const char *resource, void *userdata)
+/* Under a name that is not planned, such as that of an earlier configuration or of another plugin:
+ * a device of ours. */
+static bool has_device_of_ours(const struct facts *facts, const struct grant *held)
+{
+    const struct offer *offer = facts->offer;
+
+    if (!offer || plan_find_resource(offer->plan, held->resource))
+        return false;
+    for (size_t i = 0; i < held->n_ids; i++)
+        if (formerholds_is_device(&offer->inventory, held->ids[i]))
+            return true;
+    return false;
+}
+
+static bool is_ours(const struct grant *held, void *userdata)
 {
     const struct agent *agent = userdata;
 
-    return serviceset_serves_resource(&agent->services, resource);
+    return serviceset_serves_resource(&agent->services, held->resource) ||
+           has_device_of_ours(&agent->facts, held);
 }
 
 static void on_grants_state(void *userdata)
 {
     struct agent *agent = userdata;
-    const char *problem = grants_problem(agent->grants);
-    struct offer *offer = agent->facts.offer;
+
+    if (!agent->stopping)
+        reconciler_grants_changed(&agent->reconciler);
+    migcontrol_touch(agent->migcontrol);
+}
+
+static void on_names_changed(const bool *devices, void *userdata)
+{
+    struct agent *agent = userdata;
 
     if (agent->stopping)
         return;
-    if (*problem)
-        publisher_event(agent->publisher, true, VERDICT_GRANTS, problem, NULL, 0);
+    serviceset_announce(&agent->services, devices);
     publisher_touch(agent->publisher);
-    if (!offer)
-        return;
-    offer->suspended_by = *problem ? agent->grants : NULL;
-    if (agent->services.n)
-        serviceset_announce(&agent->services, NULL);
-    sync_services(agent, offer);
+}
+
+static void on_seen(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    if (!agent->stopping)
+        reconciler_health_changed(&agent->reconciler);
+    if (agent->reconciler.formernames.n_reported)
+        grants_tick(agent->grants); /* an end is waited for */
+    mignames_seen(agent->mignames);
+}
+
+/* A MIG device may have been withheld until now: its UUID was another device's. */
+static void on_freed(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    if (!agent->stopping)
+        reconciler_health_changed(&agent->reconciler);
 }
 
 static void on_stale_checkpoint(void *userdata)
@@ -411,34 +343,6 @@ static void on_tick(uv_timer_t *timer)
     publisher_touch(agent->publisher); /* failed writes are retried */
 }
 
-static void on_drained(void *userdata)
-{
-    stop(userdata, 0);
-}
-
-static void on_drain_timeout(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-
-    stop(agent, agent->status);
-}
-
-/* An Allocate that fails leaves a dead pod behind: those that wait for the disk are answered first.
- */
-static void leave(struct agent *agent)
-{
-    if (agent->draining || !agent->grants || !grants_n_waiting(agent->grants)) {
-        stop(agent, 0);
-        return;
-    }
-    agent->draining = true;
-    agent->status = 0;
-    log_info("waiting for the disk before the end", "allocations",
-             log_number(grants_n_waiting(agent->grants)));
-    uv_timer_start(&agent->drain, on_drain_timeout, DRAIN_MS, 0);
-    grants_drain(agent->grants, on_drained);
-}
-
 static void on_reach(bool is_lost, void *userdata)
 {
     struct agent *agent = userdata;
@@ -456,13 +360,12 @@ static void on_renewal(void *userdata)
     struct agent *agent = userdata;
     char message[sizeof(sentence) + sizeof(agent->facts.driver_problem) + 8];
 
-    if (agent->draining || agent->stopping)
+    if (agent->ending.is_draining || agent->stopping)
         return;
     log_error(sentence, "reason", agent->facts.driver_problem);
     snprintf(message, sizeof(message), "%s: %s", sentence, agent->facts.driver_problem);
     publisher_event(agent->publisher, true, "ContainerOutdated", message, NULL, 0);
-    agent->status = 1;
-    uv_timer_start(&agent->drain, on_drain_timeout, DRAIN_MS, 0);
+    ending_give_up(&agent->ending, 1);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -470,7 +373,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct agent *agent = handle->data;
 
     if (number != SIGHUP)
-        leave(agent);
+        ending_asked(&agent->ending);
     else
         nodeconfig_touch(agent->nodeconfig);
 }
@@ -509,6 +412,10 @@ static void stop(struct agent *agent, int status)
     nodeconfig_free(TAKE_PTR(agent->nodeconfig));
     grants_free(TAKE_PTR(agent->grants));
     podresources_free(TAKE_PTR(agent->podresources));
+    agent->reconciler.mignames = NULL;
+    reconciler_deinit(&agent->reconciler);
+    mignames_free(TAKE_PTR(agent->mignames));
+    migcontrol_free(TAKE_PTR(agent->migcontrol));
     coexist_free(TAKE_PTR(agent->coexist));
     kubeletdir_free(TAKE_PTR(agent->kubelet));
     if (status != 0 || !publisher_leave(agent->publisher, on_left))
@@ -517,7 +424,12 @@ static void stop(struct agent *agent, int status)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     mpswatch_close(&agent->mpswatch);
     uv_close((uv_handle_t *)&agent->tick, NULL);
-    uv_close((uv_handle_t *)&agent->drain, NULL);
+    ending_close(&agent->ending);
+}
+
+static void on_end(int status, void *userdata)
+{
+    stop(userdata, status);
 }
 
 static void start_handles(struct agent *agent)
@@ -531,8 +443,8 @@ static void start_handles(struct agent *agent)
     }
     mpswatch_init(&agent->mpswatch, &agent->loop, MPSWATCH_PERIOD_MS, on_mps, agent);
     uv_timer_init(&agent->loop, &agent->tick);
-    uv_timer_init(&agent->loop, &agent->drain);
-    agent->tick.data = agent->drain.data = agent;
+    agent->tick.data = agent;
+    ending_init(&agent->ending, &agent->loop, on_end, agent);
     uv_timer_start(&agent->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -540,10 +452,7 @@ static void on_config_event(bool warning, const char *reason, const char *messag
 {
     struct agent *agent = userdata;
 
-    if (warning && may_have_no_gpu(&agent->facts))
-        agent->refused_early = true;
-    else
-        publisher_event(agent->publisher, warning, reason, message, NULL, 0);
+    publisher_event(agent->publisher, warning, reason, message, NULL, 0);
 }
 
 static int start_channeldir(struct agent *agent, struct error *err)
@@ -573,6 +482,17 @@ static int start_renewal(struct agent *agent, struct error *err)
     };
 
     return renewal_new(&setup, &agent->renewal, err);
+}
+
+static int start_mignames(struct agent *agent, struct error *err)
+{
+    const struct mignames_setup setup = {.loop = &agent->loop,
+                                         .facts = &agent->facts,
+                                         .on_changed = on_names_changed,
+                                         .userdata = agent};
+    int r = mignames_new(&setup, &agent->mignames);
+
+    return r < 0 ? error_set_errno(err, r, "cannot give MIG devices two names") : 0;
 }
 
 /* Outputs that depend on the first configuration. */
@@ -607,6 +527,19 @@ static int start_outputs(struct agent *agent, struct error *err)
                                                         .on_reach = on_reach,
                                                         .userdata = agent},
                             &agent->driverwatch, err);
+    if (r == 0)
+        r = migcontrol_new(&(struct migcontrol_setup){.loop = &agent->loop,
+                                                      .facts = &agent->facts,
+                                                      .publisher = agent->publisher,
+                                                      .driverwatch = agent->driverwatch,
+                                                      .podresources = agent->podresources,
+                                                      .on_withheld = on_withheld,
+                                                      .on_idle = on_partitioner_idle,
+                                                      .look_for_ended = look_for_ended,
+                                                      .userdata = agent},
+                           &agent->migcontrol, err);
+    if (r == 0)
+        r = start_mignames(agent, err);
     agent->facts.nodeconfig = agent->nodeconfig;
     agent->reload = (struct reload){.facts = &agent->facts,
                                     .nodeconfig = agent->nodeconfig,
@@ -614,6 +547,11 @@ static int start_outputs(struct agent *agent, struct error *err)
                                     .apply = apply_config,
                                     .event = on_config_event,
                                     .userdata = agent};
+    agent->reconciler = (struct reconciler){.facts = &agent->facts,
+                                            .services = &agent->services,
+                                            .publisher = agent->publisher,
+                                            .mpswatch = &agent->mpswatch,
+                                            .mignames = agent->mignames};
     agent->status_source = (struct status){&agent->facts, agent->publisher};
     return r;
 }
@@ -630,11 +568,18 @@ static int start_grants(struct agent *agent, struct error *err)
         .is_ours = is_ours,
         .on_state = on_grants_state,
         .on_stale_checkpoint = on_stale_checkpoint,
+        .on_freed = on_freed,
+        .on_seen = on_seen,
         .userdata = agent,
     };
-    int r = flags->grant_dir && *flags->grant_dir ? grants_new(&setup, &agent->grants, err) : 0;
+    const bool keeps = flags->grant_dir && *flags->grant_dir;
+    struct error why = ERROR_INIT;
+    int r = keeps ? grants_new(&setup, &agent->grants, err) : 0;
 
-    agent->facts.grants = agent->grants;
+    if (keeps && places_leave(flags->state_dir, flags->plugin_dir, flags->grant_dir, &why) < 0)
+        log_warning("gpuslice mig apply does not see which pods have devices", "reason",
+                    error_text(&why));
+    agent->facts.grants = agent->ending.grants = agent->reconciler.grants = agent->grants;
     return r;
 }
 
@@ -681,7 +626,7 @@ static int start_observers(struct agent *agent, struct error *err)
     if (r == 0 && (flags->channel_dir || (flags->http_address && *flags->http_address)))
         r = httplink_new(&agent->loop, &http, status_answer, &agent->status_source,
                          &agent->httplink, err);
-    agent->facts.coexist = agent->coexist;
+    agent->facts.coexist = agent->reconciler.coexist = agent->coexist;
     agent->services.context = (struct service_context){
         .loop = &agent->loop,
         .kubelet = agent->kubelet,

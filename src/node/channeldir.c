@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "node/httplink.h"
-#include "node/peer.h"
 #include "nodesync/message.h"
+#include "proc/httplink.h"
 #include "proc/listener.h"
+#include "proc/peer.h"
 #include "proc/role.h"
 
 static const struct row {

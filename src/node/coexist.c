@@ -201,6 +201,11 @@ const char *coexist_message(const struct coexist *coexist, const char *resource)
     return foreign_plugin && *foreign_plugin->socket ? foreign_plugin->sentence : NULL;
 }
 
+const char *coexist_mig_manager(const struct coexist *coexist)
+{
+    return coexist && *coexist->pods[MIG_MANAGER] ? coexist->pods[MIG_MANAGER] : NULL;
+}
+
 /* --- life --- */
 
 int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist, struct error *err)

@@ -47,5 +47,9 @@ void coexist_foreign_plugin(struct coexist *coexist, const char *resource, const
 /* Looks for pods, at most once a minute. */
 void coexist_sync(struct coexist *coexist);
 
+/* The pod of NVIDIA's MIG manager on this node, "gpu-operator/nvidia-mig-manager-x"; NULL = there
+ * is none, as far as is known. */
+const char *coexist_mig_manager(const struct coexist *coexist);
+
 /* The message about a resource's foreign plugin; NULL = it has none. */
 const char *coexist_message(const struct coexist *coexist, const char *resource);

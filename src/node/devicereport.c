@@ -2,8 +2,11 @@
 #include "node/devicereport.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "slice/select.h"
 
 void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
                          const char *reason, char *buffer)
@@ -16,8 +19,7 @@ void devicereport_format(const struct plan *plan, const struct plan_device *on, 
              on->device.uuid, healthy ? "usable again" : "Unhealthy", *reason ? ": " : "", reason);
 }
 
-void devicereport_format_left_out(const struct plan *plan, const struct plan_device *on,
-                                  char *buffer)
+static void format_one_left_out(const struct plan *plan, const struct plan_device *on, char *buffer)
 {
     char name[DEVICE_NAME_SIZE];
     const char *uuid = on->device.uuid;
@@ -25,6 +27,27 @@ void devicereport_format_left_out(const struct plan *plan, const struct plan_dev
     snprintf(buffer, DEVICEREPORT_SIZE, "%s%s%s%s is not offered: %s",
              plan_device_name(plan, on, name), *uuid ? " (" : "", uuid, *uuid ? ")" : "",
              on->left_out);
+}
+
+void devicereport_format_left_out(const struct plan *plan, const struct plan_device *on,
+                                  const bool *meant, char *buffer)
+{
+    cleanup_free bool *alike = calloc(plan->n_devices + 1, sizeof(*alike));
+    size_t n = 0;
+    char list[256];
+
+    if (alike)
+        select_left_out_alike(plan, on, alike);
+    for (size_t i = 0; alike && i < plan->n_devices; i++) {
+        alike[i] = alike[i] && !meant[i];
+        n += alike[i];
+    }
+    if (n <= 1) {
+        format_one_left_out(plan, on, buffer);
+        return;
+    }
+    select_format(plan, alike, list, sizeof(list));
+    snprintf(buffer, DEVICEREPORT_SIZE, "%s are not offered: %s", list, on->left_out);
 }
 
 static void log_device(enum log_level level, const char *message, const struct plan *plan,

@@ -17,9 +17,12 @@ enum { DEVICEREPORT_SIZE = 800 };
 void devicereport_format(const struct plan *plan, const struct plan_device *on, bool healthy,
                          const char *reason, char *buffer);
 
-/* The same for a device in no resource. */
+/*
+ * The same for a device in no resource, with all others that are left out for the same reason, but
+ * for those of `meant`, of which nothing is to be said: "GPUs 0, 1 are not offered: ...".
+ */
 void devicereport_format_left_out(const struct plan *plan, const struct plan_device *on,
-                                  char *buffer);
+                                  const bool *meant, char *buffer);
 
 /* One line each. reason NULL = none is known. */
 void devicereport_log_health(const struct plan *plan, const struct plan_device *on, bool healthy,

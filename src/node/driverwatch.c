@@ -2,10 +2,10 @@
 #include "node/driverwatch.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -14,14 +14,14 @@
 #include "base/text.h"
 #include "gpu/driver.h"
 #include "gpu/pci.h"
-#include "health/health.h"
-#include "health/healthfile.h"
-#include "health/xid.h"
+#include "node/healthwatch.h"
 #include "node/machine.h"
 #include "node/reach.h"
+#include "node/stepwatch.h"
+#include "node/vanished.h"
 #include "node/verdict.h"
 
-enum { XID_QUIET_MS = 10000, BUS_PERIOD_MS = 60000 };
+enum { BUS_PERIOD_MS = 60000 };
 
 struct driverwatch {
     uv_loop_t *loop;
@@ -39,68 +39,15 @@ struct driverwatch {
     struct reach reach;
     bool is_lost;                       /* no GPU can be reached, at the last look */
     char *container_root, *driver_root; /* where its library is looked for */
-    uv_timer_t probe;                   /* while a device is unhealthy: when to probe again */
-    struct health health;
-    struct healthfile healthfile;
-    struct xid_filter xid_filter;
+    struct healthwatch health;
     struct lograte problem;       /* of facts.driver_problem, in the log */
     struct lograte problem_event; /* and at the cluster, where events have a limit of their own */
-    struct lograte_keys logged_xids; /* a failing GPU repeats its XID many times a second */
-    unsigned n_open;                 /* timers that are being closed */
-    int helper_pid;                  /* of the process that sent the last inventory */
+    unsigned n_open;              /* timers that are being closed */
+    int helper_pid;               /* of the process that sent the last inventory */
+    struct stepwatch steps;
+    struct vanished vanished;
+    uv_timer_t forget; /* while MIG devices are missing: when to drop them */
 };
-
-/* --- health --- */
-
-static void arm_probe(struct driverwatch *watch);
-
-static void on_probe_due(uv_timer_t *timer)
-{
-    struct driverwatch *watch = timer->data;
-    uint64_t now_ms = clock_now_ms();
-    const char *uuid;
-
-    while ((uuid = health_take_due(&watch->health, now_ms)))
-        driver_probe(watch->driver, uuid);
-    arm_probe(watch);
-}
-
-static void arm_probe(struct driverwatch *watch)
-{
-    uint64_t due_ms = health_next_probe_ms(&watch->health), now_ms = clock_now_ms();
-
-    if (due_ms == UINT64_MAX)
-        uv_timer_stop(&watch->probe);
-    else
-        uv_timer_start(&watch->probe, on_probe_due, due_ms > now_ms ? due_ms - now_ms : 1, 0);
-}
-
-/* `outcome` is the result of one of health.h's inputs. */
-static void apply_health(struct driverwatch *watch, int outcome)
-{
-    if (outcome < 0)
-        log_error("out of memory for the health of the GPUs");
-    if (outcome == HEALTH_CHANGED) {
-        watch->on_health(watch->userdata);
-        healthfile_save(&watch->healthfile, &watch->health);
-    }
-    arm_probe(watch);
-}
-
-/* Before each input of health: a change that it brings saves the file again. While a device is
- * Unhealthy it is probed, so this is noticed within a minute. */
-static void heed_removal(struct driverwatch *watch)
-{
-    int r;
-
-    if (!healthfile_was_removed(&watch->healthfile))
-        return;
-    r = health_clear(&watch->health, clock_now_ms());
-    if (r == HEALTH_CHANGED)
-        log_warning("the saved health of the GPUs was removed: faults seen so far no longer count",
-                    "file", watch->healthfile.path);
-    apply_health(watch, r);
-}
 
 /* --- what the helper reports --- */
 
@@ -165,6 +112,69 @@ static void reach_seen(struct driverwatch *watch, const struct inventory *seen, 
         log_error("out of memory for the GPUs that can be reached");
 }
 
+/* --- MIG devices that somebody else removed --- */
+
+static bool is_held(const char *uuid, void *userdata)
+{
+    const struct driverwatch *watch = userdata;
+    const struct plan *plan = watch->facts->offer ? watch->facts->offer->plan : NULL;
+
+    for (size_t i = 0; plan && watch->facts->grants && i < plan->n_resources; i++)
+        for (size_t k = 0; k < plan->resources[i].n_slices; k++) {
+            const struct slice *slice = &plan->resources[i].slices[k];
+
+            if (strcasecmp(plan->devices[slice->device].device.uuid, uuid) == 0 &&
+                grants_holds(watch->facts->grants, plan->resources[i].name, slice->id))
+                return true;
+        }
+    return false;
+}
+
+static void arm_forget(struct driverwatch *watch);
+
+static void on_forget_due(uv_timer_t *timer)
+{
+    struct driverwatch *watch = timer->data;
+    char uuid[GPU_UUID_SIZE];
+    bool changed = false;
+
+    while (vanished_take(&watch->vanished, is_held, watch, clock_now_ms(), uuid)) {
+        log_info("a MIG device that is gone, and that no pod holds, is dropped", "device", uuid);
+        changed |= machine_forget(&watch->facts->machine, uuid);
+    }
+    if (changed) {
+        int outcome = healthwatch_forget(&watch->health, &watch->facts->machine);
+
+        watch->on_machine(watch->userdata);
+        healthwatch_apply(&watch->health, outcome);
+    }
+    arm_forget(watch);
+}
+
+static void arm_forget(struct driverwatch *watch)
+{
+    const uint64_t due_ms = vanished_due_ms(&watch->vanished), now_ms = clock_now_ms();
+
+    if (due_ms == UINT64_MAX)
+        uv_timer_stop(&watch->forget);
+    else
+        uv_timer_start(&watch->forget, on_forget_due, due_ms > now_ms ? due_ms - now_ms : 1, 0);
+}
+
+/* --- what the driver lists --- */
+
+static int take_machine(struct driverwatch *watch, const struct inventory *seen, bool *ret_changed)
+{
+    struct inventory *machine = &watch->facts->machine;
+    int r = machine_update(machine, seen, watch->steps.uuids, watch->steps.n_uuids, ret_changed);
+
+    stepwatch_inventory(&watch->steps);
+    if (r == 0)
+        r = vanished_update(&watch->vanished, machine, seen, clock_now_ms());
+    arm_forget(watch);
+    return r;
+}
+
 static void on_inventory(const struct inventory *seen, void *userdata)
 {
     struct driverwatch *watch = userdata;
@@ -178,15 +188,12 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     if (!reach_is_lost(&watch->reach))
         end_driver_problem(watch);
     publisher_touch(watch->publisher);
-    if (machine_update(&watch->facts->machine, seen, NULL, 0, &changed) < 0) {
+    if (take_machine(watch, seen, &changed) < 0) {
         log_error("out of memory for the machine's inventory");
         return;
     }
     watch->facts->machine_known = !blind || watch->facts->machine.n_gpus;
-    heed_removal(watch);
-    outcome = health_inventory(&watch->health, seen, clock_now_ms());
-    if (health_forget(&watch->health, &watch->facts->machine) == HEALTH_CHANGED && outcome == 0)
-        outcome = HEALTH_CHANGED;
+    outcome = healthwatch_inventory(&watch->health, seen, &watch->facts->machine);
     if (watch->helper_pid != driver_pid(watch->driver))
         log_info("driver is available", "driver", seen->driver_version, "gpus",
                  log_number(seen->n_gpus));
@@ -194,7 +201,7 @@ static void on_inventory(const struct inventory *seen, void *userdata)
     update_reach(watch, seen->n_gpus ? why_unusable(seen) : "the driver lists none of them");
     if (watch->facts->machine_known && (first || changed || !watch->facts->offer))
         watch->on_machine(watch->userdata);
-    apply_health(watch, outcome);
+    healthwatch_apply(&watch->health, outcome);
 }
 
 /* A GPU that the kernel gave to another driver is reached from no container of ours. */
@@ -210,12 +217,6 @@ static const char *const nothing_to_serve[] = {
     [PCI_GPUS_TEGRA] = "the GPU of this node is a Tegra's, which this release does not serve",
     [PCI_GPUS_WSL] = "WSL2 without NVIDIA's library: the pod may need runtimeClassName: nvidia",
 };
-
-static void lose_driver(struct driverwatch *watch, const char *reason)
-{
-    heed_removal(watch);
-    apply_health(watch, health_unavailable(&watch->health, reason, clock_now_ms()));
-}
 
 static void serve_nothing(struct driverwatch *watch, const char *driver)
 {
@@ -235,7 +236,7 @@ static void serve_nothing(struct driverwatch *watch, const char *driver)
     else if (is_new)
         log_info("this node has no NVIDIA GPU; nothing to offer");
     if (facts->machine.n_gpus)
-        lose_driver(watch, sentence);
+        healthwatch_unavailable(&watch->health, sentence);
     if (!is_known)
         watch->on_machine(watch->userdata);
 }
@@ -269,7 +270,7 @@ static void report_unavailable(struct driverwatch *watch, const char *driver)
     snprintf(facts->driver_problem, sizeof(facts->driver_problem), "%s", watch->reason);
     if (facts->machine_known) {
         report_driver_problem(watch, "the driver is not available, retrying", NULL);
-        lose_driver(watch, watch->reason);
+        healthwatch_unavailable(&watch->health, watch->reason);
         return;
     }
     report_no_driver(watch, driver);
@@ -310,68 +311,29 @@ static void on_unavailable(const char *reason, void *userdata)
     judge_bus(watch);
 }
 
-static bool admits_xid(struct driverwatch *watch, const struct gpu_event *event)
-{
-    char key[GPU_UUID_SIZE + 64];
-
-    snprintf(key, sizeof(key), "%s %u %u %" PRIu64, event->uuid, event->gpu_instance,
-             event->compute_instance, event->xid);
-    return lograte_admit(&watch->logged_xids, key, XID_QUIET_MS, clock_now_ms());
-}
-
-static void log_xid(const struct gpu_event *event, enum xid_class class)
-{
-    const bool has_gi = event->gpu_instance != DEVICE_NO_INSTANCE;
-    const bool has_ci = event->compute_instance != DEVICE_NO_INSTANCE;
-    struct log_digits gi, ci;
-
-    log_event(class == XID_INFORMATION || class == XID_APPLICATION ? LOG_INFO : LOG_WARNING,
-              "the driver reported an XID", "gpu", *event->uuid ? event->uuid : NULL,
-              "gpu_instance", has_gi ? log_number_format(&gi, event->gpu_instance) : NULL,
-              "compute_instance", has_ci ? log_number_format(&ci, event->compute_instance) : NULL,
-              "xid", log_number(event->xid), "class", xid_class_name(class), "meaning",
-              xid_find(event->xid)->meaning, NULL);
-}
-
 static void on_event(const struct gpu_event *event, void *userdata)
 {
     struct driverwatch *watch = userdata;
-    enum xid_class class = xid_filter_class(&watch->xid_filter, event->xid);
 
     watch->facts->counters.xids++;
-    if (admits_xid(watch, event))
-        log_xid(event, class);
-    heed_removal(watch);
-    apply_health(watch, health_event(&watch->health, event, class, clock_now_ms()));
+    healthwatch_event(&watch->health, event);
 }
 
 static void on_probe(const char *uuid, int outcome, const struct gpu_probe *probe,
                      const char *reason, void *userdata)
 {
     struct driverwatch *watch = userdata;
-    int r;
 
-    heed_removal(watch);
-    r = health_probe(&watch->health, uuid, outcome, probe, reason, clock_now_ms());
     reach_probe(&watch->reach, uuid, outcome);
     update_reach(watch, reason);
-    apply_health(watch, r);
-    if (r != HEALTH_CHANGED && !health_is_well(&watch->health, uuid))
-        /* Saved even if nothing changed, for the energy counter that reveals a reset. */
-        healthfile_save(&watch->healthfile, &watch->health);
+    healthwatch_probed(&watch->health, uuid, outcome, probe, reason);
 }
 
 static void on_watch(const char *uuid, const char *reason, void *userdata)
 {
     struct driverwatch *watch = userdata;
 
-    if (health_watch(&watch->health, uuid, reason) != HEALTH_CHANGED)
-        return;
-    if (*reason)
-        log_warning("GPU does not report XID events; it is only probed, and asked for them again",
-                    "gpu", uuid, "reason", reason);
-    else
-        log_info("GPU reports XID events again", "gpu", uuid);
+    healthwatch_reports(&watch->health, uuid, reason);
 }
 
 static void on_hang(const char *call, const char *uuid, bool stuck, void *userdata)
@@ -387,33 +349,23 @@ static void on_hang(const char *call, const char *uuid, bool stuck, void *userda
     log_error(stuck ? "a driver call hangs in the kernel; its process cannot be killed"
                     : "a driver call does not return; its process was killed",
               "call", call, "gpu", *uuid ? uuid : NULL);
-    heed_removal(watch);
-    apply_health(watch, health_hang(&watch->health, call, uuid, clock_now_ms()));
+    healthwatch_hang(&watch->health, call, uuid);
 }
 
 /* --- life --- */
 
-/* NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS. */
-static int read_xid_filter(struct driverwatch *watch)
+static void probe(const char *uuid, void *userdata)
 {
-    cleanup_problems struct problems problems = PROBLEMS_INIT;
-    int r =
-        xid_filter_parse(watch->facts->flags->disable_health_checks,
-                         watch->facts->flags->enable_health_checks, &problems, &watch->xid_filter);
+    struct driverwatch *watch = userdata;
 
-    problems_log(&problems);
-    return r;
+    driver_probe(watch->driver, uuid);
 }
 
-/* What the agent before us saw, as far as it counts with our switches. */
-static void restore_health(struct driverwatch *watch)
+static void on_health_changed(void *userdata)
 {
-    watch->health.only_enabled = xid_filter_only_enabled(&watch->xid_filter);
-    if (watch->health.only_enabled)
-        log_info("health checks are off, except for XIDs that are enabled", "hint",
-                 "DP_DISABLE_HEALTHCHECKS lists 'all'");
-    healthfile_init(&watch->healthfile, watch->facts->flags->state_dir);
-    healthfile_load(&watch->healthfile, &watch->health, &watch->xid_filter);
+    struct driverwatch *watch = userdata;
+
+    watch->on_health(watch->userdata);
 }
 
 int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **ret_watch,
@@ -432,17 +384,22 @@ int driverwatch_new(const struct driverwatch_setup *setup, struct driverwatch **
     watch->on_no_driver = setup->on_no_driver;
     watch->on_reach = setup->on_reach;
     watch->userdata = setup->userdata;
-    r = read_xid_filter(watch);
+    r = healthwatch_init(&watch->health,
+                         &(struct healthwatch_setup){.loop = watch->loop,
+                                                     .flags = watch->facts->flags,
+                                                     .probe = probe,
+                                                     .on_change = on_health_changed,
+                                                     .userdata = watch},
+                         err);
     if (r < 0) {
         free(watch);
-        return error_set_errno(err, r, "cannot watch the driver");
+        return r;
     }
-    restore_health(watch);
-    watch->facts->health = &watch->health;
-    uv_timer_init(watch->loop, &watch->probe);
-    watch->probe.data = watch;
+    watch->facts->health = &watch->health.health;
     uv_timer_init(watch->loop, &watch->bus);
     watch->bus.data = watch;
+    uv_timer_init(watch->loop, &watch->forget);
+    watch->forget.data = watch;
     *ret_watch = watch;
     return 0;
 }
@@ -516,18 +473,31 @@ int driverwatch_look_below(struct driverwatch *watch, const struct config *confi
     return r;
 }
 
-static void on_closed(uv_handle_t *handle)
+int driverwatch_change(struct driverwatch *watch, const struct gpu_change *change,
+                       uint64_t deadline_ms, driver_changed_fn *done, void *userdata)
 {
-    struct driverwatch *watch = handle->data;
+    return watch->driver ? stepwatch_change(&watch->steps, watch->driver, &watch->facts->machine,
+                                            change, deadline_ms, done, userdata)
+                         : -EAGAIN;
+}
+
+static void count_down(void *userdata)
+{
+    struct driverwatch *watch = userdata;
 
     if (--watch->n_open)
         return;
     free(watch->container_root);
     free(watch->driver_root);
-    xid_filter_deinit(&watch->xid_filter);
-    health_deinit(&watch->health);
+    healthwatch_deinit(&watch->health);
     reach_deinit(&watch->reach);
+    vanished_deinit(&watch->vanished);
     free(watch);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    count_down(handle->data);
 }
 
 void driverwatch_free(struct driverwatch *watch)
@@ -536,7 +506,9 @@ void driverwatch_free(struct driverwatch *watch)
         return;
     driver_free(TAKE_PTR(watch->driver));
     watch->facts->health = NULL;
-    watch->n_open = 2;
-    uv_close((uv_handle_t *)&watch->probe, on_closed);
+    stepwatch_deinit(&watch->steps);
+    watch->n_open = 3;
+    healthwatch_close(&watch->health, count_down);
     uv_close((uv_handle_t *)&watch->bus, on_closed);
+    uv_close((uv_handle_t *)&watch->forget, on_closed);
 }

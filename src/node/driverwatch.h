@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "gpu/driver.h"
 #include "node/facts.h"
 #include "node/publisher.h"
 
@@ -44,6 +45,11 @@ int driverwatch_start(struct driverwatch *watch, struct error *err);
  * changes. With another root than before the helper starts again. */
 int driverwatch_look_below(struct driverwatch *watch, const struct config *config,
                            struct error *err);
+
+/* As driver_change; a MIG device that the step removes is no fault. done runs with -ECANCELED from
+ * within driverwatch_free. */
+int driverwatch_change(struct driverwatch *watch, const struct gpu_change *change,
+                       uint64_t deadline_ms, driver_changed_fn *done, void *userdata);
 
 /* Ends the helper; no callback runs any more. NULL is fine. */
 void driverwatch_free(struct driverwatch *watch);

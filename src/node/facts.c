@@ -49,11 +49,26 @@ void facts_deinit(struct facts *facts)
     config_free(TAKE_PTR(facts->next_config));
     inventory_deinit(&facts->machine);
     nodestatus_deinit(&facts->nodestatus);
+    nodepromise_deinit(&facts->promise);
 }
 
 bool facts_is_planned(const struct facts *facts)
 {
     return facts->offer && (!*facts->driver_problem || facts->offer->plan->n_resources);
+}
+
+static bool any_is_held(const struct grants *grants)
+{
+    struct ledger_held held;
+    size_t position = 0;
+
+    return grants && grants_next_held(grants, &position, &held);
+}
+
+bool facts_is_held_back(const struct facts *facts)
+{
+    return (!facts->services || !facts->services->n) && nodeconfig_is_profile(facts->nodeconfig) &&
+           !partitioner_is_settled(facts->partitioner) && !any_is_held(facts->grants);
 }
 
 bool facts_waits_for_mps(const struct facts *facts, char *message, size_t size)

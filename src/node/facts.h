@@ -5,7 +5,7 @@
  * The agent's current knowledge of this node: the machine, the configuration in force, the
  * resulting plan, the services, and what is wrong.
  *
- * The agent's observers (agent.c) write here; the outputs (verdict.h, status.h, nodestate.h,
+ * The observers that agent.c starts write here; the outputs (verdict.h, status.h, nodestate.h,
  * publisher.h) only read it, and know nothing else of the agent.
  */
 
@@ -17,6 +17,8 @@
 #include "config/agentflags.h"
 #include "health/health.h"
 #include "node/coexist.h"
+#include "node/nodepromise.h"
+#include "node/partitioner.h"
 #include "node/serviceset.h"
 #include "nodeconfig/nodeconfig.h"
 #include "plugin/grants.h"
@@ -31,14 +33,16 @@ struct facts_counters {
 
 /* All zero = nothing is known. */
 struct facts {
-    const struct agent_flags *flags;     /* borrowed, like the next six */
-    const struct serviceset *services;   /* NULL before the first plan */
-    const struct grants *grants;         /* NULL = grants are not recorded */
-    const struct coexist *coexist;       /* NULL before it is observed */
-    const struct nodeconfig *nodeconfig; /* NULL before it is observed */
-    const struct health *health;         /* NULL before the driver is watched */
-    struct inventory machine;            /* as remembered, see machine.h */
-    bool machine_known;                  /* the driver listed GPUs, or there is none to list */
+    const struct agent_flags *flags;       /* borrowed, like the next seven */
+    const struct serviceset *services;     /* NULL before the first plan */
+    const struct grants *grants;           /* NULL = grants are not recorded */
+    const struct coexist *coexist;         /* NULL before it is observed */
+    const struct nodeconfig *nodeconfig;   /* NULL before it is observed */
+    const struct health *health;           /* NULL before the driver is watched */
+    const struct partitioner *partitioner; /* NULL = MIG layouts are not changed */
+    struct nodepromise promise;            /* what Karpenter expects of this node */
+    struct inventory machine;              /* as remembered, see machine.h */
+    bool machine_known;                    /* the driver listed GPUs, or there is none to list */
     struct config *next_config;    /* parsed, but not yet planned because the machine is unknown */
     struct offer *offer, *earlier; /* NULL before the first plan; the previous one */
     struct nodestatus nodestatus;  /* the Node's status */
@@ -69,6 +73,14 @@ void facts_drop(const struct facts *facts, struct offer *offer);
 /* True if there is an offer, and it is one of GPUs that could be looked at. Else what an earlier
  * agent published of them (labels, CDI specifications) is better than what this one would. */
 bool facts_is_planned(const struct facts *facts);
+
+/*
+ * Nothing is registered yet, and nothing is to be: the node of a slice profile is being partitioned
+ * for the first time. So the kubelet's first number of each resource is the promised one, and no
+ * whole GPU is given out in between. It ends with the layout, or with what can be made of it; and
+ * at once where pods have devices already.
+ */
+bool facts_is_held_back(const struct facts *facts);
 
 /* MPS slices are not offered because no control daemon answers; the message (NULL: none) names
  * where it is looked for. */

@@ -7,7 +7,7 @@
  * httplink.h, with the responses of /healthz and /readyz. An agent whose loop runs is alive.
  */
 
-#include "node/httplink.h"
+#include "proc/httplink.h"
 
 enum { LIVENESS_DEADLINE_MS = 3000 };
 

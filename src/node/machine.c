@@ -105,6 +105,51 @@ static void keep_constants(const struct gpu *before, struct gpu *now)
     now->is_dxg &= now->minor < 0;
 }
 
+/* The layout refers to the board, so both stay or neither. */
+static int keep_partitions(const struct inventory *known, const struct gpu *before,
+                           struct inventory *next, struct gpu *now)
+{
+    static const enum fact facts[] = {FACT_MIG, FACT_MIG_PROFILES, FACT_MIG_INSTANCES};
+    const struct mig_board *board = inventory_board(known, before);
+    bool lapsed = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(facts); i++)
+        lapsed |= is_lapse(before->gaps, now->gaps, facts[i]);
+    if (!lapsed)
+        return 0;
+    now->layout = before->layout;
+    now->board = 0;
+    return board ? inventory_share_board(next, board, &now->board) : 0;
+}
+
+/* MIG devices that are there still, though not all of them could be asked. */
+static void keep_mig_devices(const struct inventory *known, const struct gpu *before,
+                             struct inventory *next, const struct gpu *now)
+{
+    static const enum fact facts[] = {FACT_MIG_SHAPES, FACT_MIG_INSTANCES, FACT_MIG_NODES};
+    bool lapsed = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(facts); i++)
+        lapsed |= is_lapse(before->gaps, now->gaps, facts[i]);
+    for (size_t i = 0; lapsed && i < next->n_mig_devices; i++) {
+        struct device *device = &next->mig_devices[i];
+        const struct device *was = inventory_find_mig(known, device->uuid);
+        const size_t gpu = device->gpu;
+
+        if (&next->gpus[gpu] != now || !was)
+            continue;
+        *device = *was;
+        device->gpu = gpu;
+    }
+}
+
+static void keep_mig_gaps(const struct gpu *before, struct gpu *now)
+{
+    for (unsigned fact = FACT_MIG_PROFILES; fact <= FACT_MIG_NODES; fact++)
+        if (is_lapse(before->gaps, now->gaps, (enum fact)fact))
+            now->gaps[fact] = FACT_KNOWN;
+}
+
 /* Labels tell them. What CUDA version a driver supports says nothing of another driver. */
 static void keep_versions(const struct inventory *known, struct inventory *next)
 {
@@ -119,15 +164,23 @@ static void keep_versions(const struct inventory *known, struct inventory *next)
     }
 }
 
-static void keep_all_constants(const struct inventory *known, struct inventory *next)
+static int keep_all_constants(const struct inventory *known, struct inventory *next)
 {
-    keep_versions(known, next);
-    for (size_t i = 0; i < next->n_gpus; i++) {
-        const struct gpu *before = inventory_find(known, next->gpus[i].uuid);
+    int r = 0;
 
-        if (before && !*before->unusable && !*next->gpus[i].unusable)
-            keep_constants(before, &next->gpus[i]);
+    keep_versions(known, next);
+    for (size_t i = 0; i < next->n_gpus && r == 0; i++) {
+        struct gpu *now = &next->gpus[i];
+        const struct gpu *before = inventory_find(known, now->uuid);
+
+        if (!before || *before->unusable || *now->unusable)
+            continue;
+        r = keep_partitions(known, before, next, now);
+        keep_mig_devices(known, before, next, now);
+        keep_mig_gaps(before, now);
+        keep_constants(before, now);
     }
+    return r;
 }
 
 static int by_index(const void *a, const void *b)
@@ -137,30 +190,43 @@ static int by_index(const void *a, const void *b)
     return left->index < right->index ? -1 : left->index > right->index;
 }
 
+/* A GPU of another inventory, with its board. */
+static int take_gpu(struct inventory *merged, const struct inventory *from, const struct gpu *gpu,
+                    struct gpu *place)
+{
+    const struct mig_board *board = inventory_board(from, gpu);
+
+    *place = *gpu;
+    place->board = 0;
+    return board ? inventory_share_board(merged, board, &place->board) : 0;
+}
+
 /*
  * The known GPUs, with current values where available, followed by new ones. A GPU listed without a
  * UUID is most likely the missing one, and tells nothing else.
  */
-static void merge_gpus(const struct update *update, struct inventory *merged)
+static int merge_gpus(const struct update *update, struct inventory *merged)
 {
     const struct inventory *known = update->known, *seen = update->seen;
     struct gpu *gpus = merged->gpus;
+    int r = 0;
 
-    for (size_t i = 0; i < known->n_gpus; i++)
+    for (size_t i = 0; i < known->n_gpus && r == 0; i++)
         if (usable(seen, &gpus[i])) {
             unsigned index = gpus[i].index;
 
-            gpus[i] = *inventory_find(seen, gpus[i].uuid);
+            r = take_gpu(merged, seen, inventory_find(seen, gpus[i].uuid), &gpus[i]);
             gpus[i].index = index;
         }
-    for (size_t i = 0; i < seen->n_gpus; i++)
+    for (size_t i = 0; i < seen->n_gpus && r == 0; i++)
         if (*seen->gpus[i].uuid && !inventory_find(known, seen->gpus[i].uuid))
-            gpus[merged->n_gpus++] = seen->gpus[i];
+            r = take_gpu(merged, seen, &seen->gpus[i], &gpus[merged->n_gpus++]);
     if (merged->n_gpus != known->n_gpus) {
         free(merged->links); /* the matrix has another size now; links are only hints */
         merged->links = NULL;
         qsort(gpus, merged->n_gpus, sizeof(*gpus), by_index);
     }
+    return r;
 }
 
 /* A device of another inventory, on the same GPU of this one. */
@@ -222,11 +288,12 @@ static int remember(const struct update *update, struct inventory *ret_merged)
     if (r < 0)
         return r;
     r = make_room(&merged, update->seen);
+    if (r == 0)
+        r = merge_gpus(update, &merged);
     if (r < 0) {
         inventory_deinit(&merged);
         return r;
     }
-    merge_gpus(update, &merged);
     merge_mig_devices(update, &merged);
     *ret_merged = merged;
     return 0;
@@ -242,8 +309,9 @@ static bool gpu_equal(const struct gpu *a, const struct gpu *b)
            str_equal(a->pci_address, b->pci_address) &&
            a->fabric_completed == b->fabric_completed && a->fabric_clique == b->fabric_clique &&
            str_equal(a->fabric_cluster, b->fabric_cluster) && a->is_dxg == b->is_dxg &&
-           a->cc_major == b->cc_major && a->cc_minor == b->cc_minor &&
-           a->pci_class == b->pci_class && memcmp(a->gaps, b->gaps, sizeof(a->gaps)) == 0;
+           mig_layout_equal(&a->layout, &b->layout) && a->cc_major == b->cc_major &&
+           a->cc_minor == b->cc_minor && a->pci_class == b->pci_class &&
+           memcmp(a->gaps, b->gaps, sizeof(a->gaps)) == 0;
 }
 
 static bool mig_equal(const struct device *a, const struct device *b)
@@ -258,7 +326,8 @@ static bool equal(const struct inventory *a, const struct inventory *b)
         memcmp(a->gaps, b->gaps, sizeof(a->gaps)) != 0 || a->n_mig_devices != b->n_mig_devices)
         return false;
     for (size_t i = 0; i < a->n_gpus; i++)
-        if (!gpu_equal(&a->gpus[i], &b->gpus[i]))
+        if (!gpu_equal(&a->gpus[i], &b->gpus[i]) ||
+            !inventory_board(a, &a->gpus[i]) != !inventory_board(b, &b->gpus[i]))
             return false;
     for (size_t i = 0; i < a->n_mig_devices; i++)
         if (!mig_equal(&a->mig_devices[i], &b->mig_devices[i]))
@@ -275,9 +344,26 @@ int machine_update(struct inventory *known, const struct inventory *seen,
 
     if (r < 0)
         return r;
-    keep_all_constants(known, &next);
+    r = keep_all_constants(known, &next);
+    if (r < 0) {
+        inventory_deinit(&next);
+        return r;
+    }
     *ret_changed = !equal(known, &next);
     inventory_deinit(known);
     *known = next;
     return 0;
+}
+
+bool machine_forget(struct inventory *known, const char *uuid)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < known->n_mig_devices; i++)
+        if (strcasecmp(known->mig_devices[i].uuid, uuid) != 0)
+            known->mig_devices[n++] = known->mig_devices[i];
+    if (n == known->n_mig_devices)
+        return false;
+    known->n_mig_devices = n;
+    return true;
 }

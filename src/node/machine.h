@@ -7,7 +7,8 @@
  * the same ids.
  *
  * A MIG device missing from a present GPU is a fault as well: a reset of an H100 removes its MIG
- * devices, and pods still request them. Only those that we destroyed ourselves are dropped.
+ * devices, and pods still request them. Those that we destroyed ourselves are dropped at once, and
+ * others once no pod holds them (vanished.h).
  */
 
 #include <stdbool.h>
@@ -22,3 +23,6 @@
  */
 int machine_update(struct inventory *known, const struct inventory *seen,
                    const char *const *destroyed, size_t n_destroyed, bool *ret_changed);
+
+/* Drops a MIG device. True if it was known. */
+bool machine_forget(struct inventory *known, const char *uuid);

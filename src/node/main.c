@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* gpuslice-node: the agent; as --part=driver, which the agent starts, its driver helper; and as
- * --part=probe and probe-ready the exec probes. */
+/* gpuslice-node: the agent; as --part=driver and --part=reboot, which the agent starts, its driver
+ * helper and who asks the host to reboot; and as --part=probe and probe-ready the exec probes. */
 
 #include <limits.h>
 #include <signal.h>
@@ -17,6 +17,7 @@
 #include "gpu/helper.h"
 #include "node/agent.h"
 #include "node/channeldir.h"
+#include "node/hostreboot.h"
 #include "node/liveness.h"
 #include "proc/role.h"
 
@@ -83,6 +84,8 @@ int main(int argc, char *argv[])
            SIG_IGN); /* from writing to a dead child; as PID 1 it would be ignored anyway */
     if (argc > 1 && strcmp(argv[1], "--part=driver") == 0)
         return helper_main(argc, argv);
+    if (argc == 3 && strcmp(argv[1], "--part=reboot") == 0)
+        return hostreboot_main(argv[2]);
     if (is_probe) {
         argv[1] = argv[0];
         argc--;

@@ -9,6 +9,9 @@
 #include "base/text.h"
 #include "config/machinetype.h"
 #include "node/labelfile.h"
+#include "node/mignames.h"
+#include "node/migwish.h"
+#include "node/partitioner.h"
 #include "node/verdict.h"
 
 #define MACHINE_LABEL "nvidia.com/gpu.machine"
@@ -107,6 +110,58 @@ static int add_labels(const struct facts *facts, struct sync_state *state)
     return r == 0 ? add_extras(config, state) : r;
 }
 
+/* Even while the GPUs cannot be planned: a layout may be the cause. */
+static int add_mig_state(const struct facts *facts, struct sync_state *state)
+{
+    const char *word = migreport_state_name(partitioner_state(facts->partitioner));
+
+    return word ? add_label(&state->extra_labels, &state->n_extra_labels,
+                            &state->extra_labels_capacity, MIGWISH_STATE, word)
+                : 0;
+}
+
+/* "nvidia.com/gpu=0,nvidia.com/gpu.shared=16" (karpenter/nodekeys.h). */
+static void add_advertised(const struct facts *facts, struct text *out)
+{
+    const struct plan *plan = facts->offer->plan;
+
+    for (size_t i = 0; i < plan->n_resources; i++)
+        text_addf(out, "%s%s=%zu", i ? "," : "", plan->resources[i].name,
+                  plan->resources[i].n_slices);
+}
+
+static int add_annotations(const struct facts *facts, struct sync_state *state)
+{
+    cleanup_text struct text waits = TEXT_INIT, advertises = TEXT_INIT, names = TEXT_INIT;
+
+    partitioner_add_waits(facts->partitioner, &waits);
+    if (facts_is_planned(facts) && !facts_is_held_back(facts))
+        add_advertised(facts, &advertises);
+    mignames_add_free(facts, &names);
+    if (text_failed(&waits) || text_failed(&advertises) || text_failed(&names))
+        return -ENOMEM;
+    state->mig_waits = waits.length ? text_take(&waits) : NULL;
+    state->advertises = advertises.length ? text_take(&advertises) : NULL;
+    state->mig_names = names.length ? text_take(&names) : NULL;
+    return 0;
+}
+
+static int add_promise(const struct namedemand *counts, struct sync_state *state)
+{
+    for (size_t i = 0; i < counts->n_items; i++) {
+        struct sync_count *count = array_push(&state->promise, &state->n_promise,
+                                              &state->promise_capacity, sizeof(*count));
+
+        if (!count)
+            return -ENOMEM;
+        count->count = counts->items[i].count;
+        count->name = strdup(counts->items[i].name);
+        if (!count->name)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 /* --- the condition --- */
 
 static int set_condition(const struct verdict *verdict, struct sync_state *state)
@@ -125,7 +180,8 @@ int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
     int r = 0;
 
     verdict_make(facts, &verdict);
-    if (verdict.state == VERDICT_STARTING)
+    if (verdict.state == VERDICT_STARTING ||
+        partitioner_state(facts->partitioner) == MIGREPORT_STARTING)
         return NODESTATE_UNKNOWN;
     if (verdict.state != VERDICT_NO_GPU) {
         const bool serves = verdict.state != VERDICT_NOT_OURS;
@@ -133,6 +189,14 @@ int nodestate_make(const struct facts *facts, struct sync_state *ret_state)
         state.keeps_labels = serves && !facts_is_planned(facts);
         if (serves && facts_is_planned(facts))
             r = add_labels(facts, &state);
+        if (r == 0)
+            r = add_mig_state(facts, &state);
+        state.handles_clients = facts->partitioner && facts->flags->mig_pause_clients;
+        state.pauses_clients = partitioner_waits_for_clients(facts->partitioner);
+        if (r == 0)
+            r = add_annotations(facts, &state);
+        if (r == 0)
+            r = add_promise(&facts->promise.counts, &state);
         if (r == 0)
             r = set_condition(&verdict, &state);
     }

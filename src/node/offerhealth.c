@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/offerhealth.h"
 
+#include <stdio.h>
+
 #include "node/devicereport.h"
 
-/* A device whose health is not known yet counts as healthy. */
+/* A device whose health is not known yet counts as healthy; one whose UUID a pod got for another
+ * device is not: the pod would share it with the next. */
 static bool is_healthy(const struct facts *facts, const struct plan_device *on, char *ret_reason)
 {
     const struct devicehealth *device =
         facts->health ? health_find(facts->health, on->device.uuid) : NULL;
+    const char *resource = grants_hold_other(facts->grants, &on->device);
 
     *ret_reason = '\0';
+    if (resource) {
+        snprintf(ret_reason, HEALTH_DESCRIPTION_SIZE,
+                 "a pod still holds the device that had this UUID before, as %.100s", resource);
+        return false;
+    }
     if (device)
         devicehealth_describe(device, ret_reason);
     return !device || device->healthy;
@@ -26,13 +35,16 @@ static void report(struct publisher *publisher, const struct plan *plan,
                            healthy ? "GPUHealthy" : "GPUUnhealthy", message);
 }
 
-/* Offered by this one, and reported as Unhealthy. */
-static bool was_reported(const struct offer *offer, const char *uuid)
+/* Offered by this one, and reported as Unhealthy. A MIG device of another profile is another one.
+ */
+static bool was_reported(const struct offer *offer, const struct device *device)
 {
     for (size_t i = 0; offer && i < offer->plan->n_devices; i++) {
         const struct plan_device *on = &offer->plan->devices[i];
 
-        if (!offer->device_healthy[i] && !*on->left_out && str_equal(on->device.uuid, uuid))
+        if (!offer->device_healthy[i] && !*on->left_out &&
+            str_equal(on->device.uuid, device->uuid) &&
+            str_equal(on->device.profile, device->profile))
             return true;
     }
     return false;
@@ -45,8 +57,7 @@ void offerhealth_begin(const struct facts *facts, struct publisher *publisher, s
         char reason[HEALTH_DESCRIPTION_SIZE];
 
         next->device_healthy[i] = is_healthy(facts, on, reason);
-        if (!next->device_healthy[i] && !*on->left_out &&
-            !was_reported(facts->offer, on->device.uuid))
+        if (!next->device_healthy[i] && !*on->left_out && !was_reported(facts->offer, &on->device))
             report(publisher, next->plan, on, false, reason);
     }
 }

@@ -9,7 +9,10 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "karpenter/nodekeys.h"
 #include "node/labelfile.h"
+#include "node/mignames.h"
+#include "node/migwish.h"
 #include "node/nodestate.h"
 
 enum { SOON_MS = 20 /* changes rarely come alone */ };
@@ -217,14 +220,21 @@ int publisher_new(uv_loop_t *loop, const struct publisher_options *options,
                   struct publisher **ret_publisher, struct error *err)
 {
     const struct agent_flags *flags = options->facts->flags;
-    char *watched[] = {text_of(flags->node_label)};
+    /* The last one only if it selects a file. */
+    char *labels[] = {text_of(MIGWISH_LABEL), text_of(SLICEPROFILE_LABEL),
+                      text_of(NODEPROMISE_TYPE), text_of(flags->node_label)};
+    char *annotations[] = {text_of(MIGWISH_ANNOTATION), text_of(MIGNAMES_ANNOTATION),
+                           text_of(SLICEPROFILE_CONFIG), text_of(SLICEPROFILE_PROMISE)};
     const struct sync_setup setup = {
         .node = text_of(flags->node_name),
         .kubeconfig = text_of(flags->kubeconfig),
         .namespace_ = text_of(flags->namespace_),
         .pod = text_of(flags->pod_name),
-        .watched_labels = watched,
-        .n_watched_labels = flags->config_folder && flags->node_label ? 1 : 0,
+        .lease = text_of(flags->controller_lease),
+        .watched_labels = labels,
+        .n_watched_labels = ARRAY_SIZE(labels) - !(flags->config_folder && flags->node_label),
+        .watched_annotations = annotations,
+        .n_watched_annotations = ARRAY_SIZE(annotations),
     };
     const struct synclink_options sync = {
         .setup = &setup, .listener = options->listener, .deadline_ms = flags->peer_deadline_ms};

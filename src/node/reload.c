@@ -16,16 +16,19 @@
 
 enum { REFUSAL_SIZE = sizeof(((struct facts *)NULL)->refusal) };
 
+/* Karpenter expects of the node of a slice profile what the profile says, and nothing else. */
 static int load_config(const struct reload *reload, const char *path, struct config **ret_config,
                        char why[REFUSAL_SIZE])
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
     struct error err = ERROR_INIT;
-    int r = config_load(&(struct config_request){.source = path,
-                                                 .key = reload->facts->flags->config_key,
-                                                 .strictness = CONFIG_AGENT,
-                                                 .overrides = reload->overrides},
-                        &problems, ret_config, &err);
+    int r = config_load(
+        &(struct config_request){.source = path,
+                                 .key = reload->facts->flags->config_key,
+                                 .strictness = CONFIG_AGENT,
+                                 .overrides = reload->overrides,
+                                 .decides_slices = nodeconfig_is_profile(reload->nodeconfig)},
+        &problems, ret_config, &err);
 
     problems_log(&problems);
     if (r == -EBADMSG)
@@ -89,8 +92,27 @@ static void take_config(const struct reload *reload, struct config *config, cons
     put_selected_in_force(reload, config, path);
 }
 
+static bool may_have_no_gpu(const struct facts *facts)
+{
+    return !facts->machine_known && !*facts->driver_problem;
+}
+
+static void report_refusal(struct reload *reload)
+{
+    reload->is_refusal_due = may_have_no_gpu(reload->facts);
+    if (!reload->is_refusal_due)
+        reload->event(true, VERDICT_REFUSED, reload->facts->refusal, reload->userdata);
+}
+
+void reload_report_refusal(struct reload *reload)
+{
+    if (reload->is_refusal_due && *reload->facts->refusal)
+        reload->event(true, VERDICT_REFUSED, reload->facts->refusal, reload->userdata);
+    reload->is_refusal_due = false;
+}
+
 /* Whatever is in force stays there: the previous one, or nothing yet. */
-static void refuse_config(const struct reload *reload, const char *path, const char *why)
+static void refuse_config(struct reload *reload, const char *path, const char *why)
 {
     const char *sentence = is_in_force(reload->facts)
                                ? "the new configuration is rejected, the old one stays in force"
@@ -101,16 +123,16 @@ static void refuse_config(const struct reload *reload, const char *path, const c
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", why);
     log_error(sentence, "file", *path ? path : NULL, "reason", why, "hint",
               access(path, R_OK) == 0 ? "`gpuslice check` shows every problem of a file" : NULL);
-    reload->event(true, VERDICT_REFUSED, why, reload->userdata);
+    report_refusal(reload);
 }
 
-static void report_fallback(const struct reload *reload, const char *path, const char *refusal)
+static void report_fallback(struct reload *reload, const char *path, const char *refusal)
 {
     reload->facts->counters.failed_reloads += reload->facts->is_fallback; /* not at a start */
     snprintf(reload->facts->refusal, sizeof(reload->facts->refusal), "%s", refusal);
     log_error("this node's configuration is unusable; falling back to another one", "file",
               *path ? path : NULL, "reason", refusal);
-    reload->event(true, VERDICT_REFUSED, refusal, reload->userdata);
+    report_refusal(reload);
 }
 
 static void report_fallback_change(const struct reload *reload, const char *path)
@@ -120,7 +142,7 @@ static void report_fallback_change(const struct reload *reload, const char *path
 }
 
 /* Again, when one of the files changed. */
-static void fall_back(const struct reload *reload, struct config *config, const char *path,
+static void fall_back(struct reload *reload, struct config *config, const char *path,
                       const char *refusal)
 {
     struct facts *facts = reload->facts;
@@ -137,7 +159,7 @@ static void fall_back(const struct reload *reload, struct config *config, const 
 
 /* The selected one is unusable, and none was usable since the start: better another one than no
  * slices. */
-static int find_fallback(const struct reload *reload, const char *refusal)
+static int find_fallback(struct reload *reload, const char *refusal)
 {
     for (unsigned which = 0; which < NODECONFIG_FALLBACKS; which++) {
         const char *path = nodeconfig_fallback(reload->nodeconfig, which);
@@ -162,7 +184,7 @@ static void start_with(const struct reload *reload, struct config *config, const
     put_selected_in_force(reload, config, path);
 }
 
-void reload_now(const struct reload *reload)
+void reload_now(struct reload *reload)
 {
     const char *path = nodeconfig_path(reload->nodeconfig);
     const bool is_first = !is_in_force(reload->facts);

@@ -24,8 +24,13 @@ struct reload {
     void (*apply)(struct config *config, void *userdata);
     void (*event)(bool warning, const char *reason, const char *message, void *userdata);
     void *userdata;
+    bool is_refusal_due; /* the event of facts.refusal waits for reload_report_refusal */
 };
 
 /* At the start, and when another configuration is selected or its content changed. While there is
  * nothing to use yet (nodeconfig_is_waiting), nothing happens. */
-void reload_now(const struct reload *reload);
+void reload_now(struct reload *reload);
+
+/* It is known whether this node has a GPU. Without one it reports nothing, so the event of a
+ * configuration that was rejected before waits for this. */
+void reload_report_refusal(struct reload *reload);

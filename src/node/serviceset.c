@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "plugin/absent.h"
 
 void serviceset_deinit(struct serviceset *set)
 {
@@ -23,44 +24,57 @@ static struct service *find(const struct serviceset *set, const char *resource)
     return NULL;
 }
 
-static void withdraw(struct serviceset *set, const struct plan *plan)
+/* It has a device, or a pod has one of it that is gone. */
+static bool is_listed(const struct offer *offer, const char *resource)
+{
+    struct absent absent;
+    size_t position = 0;
+
+    return plan_find_resource(offer->plan, resource) ||
+           absent_next(offer, resource, &position, &absent);
+}
+
+static void withdraw(struct serviceset *set)
 {
     for (size_t i = set->n; i-- > 0;) {
         struct service *service = set->items[i];
 
-        if (plan_find_resource(plan, service_resource(service)))
+        if (is_listed(set->context.offer, service_resource(service)))
             continue;
         set->items[i] = set->items[--set->n];
         service_withdraw(service);
     }
 }
 
-static void add(struct serviceset *set, const struct plan_resource *resource)
+static void add(struct serviceset *set, const char *resource, size_t n_devices)
 {
     struct error err = ERROR_INIT;
     struct service *service;
 
     if (!array_push(&set->items, &set->n, &set->capacity, sizeof(*set->items))) {
-        log_error("out of memory for a resource", "resource", resource->name);
+        log_error("out of memory for a resource", "resource", resource);
         return;
     }
     set->n--; /* counted only when complete: callbacks of service_new walk the array */
-    if (service_new(&set->context, resource->name, &service, &err) < 0) {
-        log_error(error_text(&err), "resource", resource->name);
+    if (service_new(&set->context, resource, &service, &err) < 0) {
+        log_error(error_text(&err), "resource", resource);
         return;
     }
     set->items[set->n++] = service;
-    log_info("resource offered", "resource", resource->name, "devices",
-             log_number(resource->n_slices));
+    log_info("resource offered", "resource", resource, "devices", log_number(n_devices));
 }
 
 static bool announces_the_same(const struct offer *before, const struct offer *now,
-                               const struct plan_resource *resource)
+                               const char *name)
 {
-    const struct plan_resource *was =
-        before ? plan_find_resource(before->plan, resource->name) : NULL;
+    const struct plan_resource *was = before ? plan_find_resource(before->plan, name) : NULL;
+    const struct plan_resource *resource = plan_find_resource(now->plan, name);
 
-    if (!was || !plan_resource_equal(before->plan, was, now->plan, resource))
+    if (!before || !was != !resource || absent_differ(before, now, name))
+        return false;
+    if (!resource)
+        return true;
+    if (!plan_resource_equal(before->plan, was, now->plan, resource))
         return false;
     for (size_t i = 0; i < resource->n_slices; i++)
         if (offer_slice_is_healthy(before, was, &was->slices[i]) !=
@@ -69,20 +83,30 @@ static bool announces_the_same(const struct offer *before, const struct offer *n
     return true;
 }
 
+static void sync_one(struct serviceset *set, const struct offer *before, const char *resource,
+                     size_t n_devices)
+{
+    struct service *service = find(set, resource);
+
+    if (!service)
+        add(set, resource, n_devices);
+    else if (!announces_the_same(before, set->context.offer, resource))
+        service_announce(service);
+}
+
 void serviceset_sync(struct serviceset *set, const struct offer *before)
 {
     const struct offer *offer = set->context.offer;
     const struct plan *plan = offer->plan;
+    struct absent absent;
+    size_t position = 0;
 
-    withdraw(set, plan);
-    for (size_t i = 0; i < plan->n_resources; i++) {
-        struct service *service = find(set, plan->resources[i].name);
-
-        if (!service)
-            add(set, &plan->resources[i]);
-        else if (!announces_the_same(before, offer, &plan->resources[i]))
-            service_announce(service);
-    }
+    withdraw(set);
+    for (size_t i = 0; i < plan->n_resources; i++)
+        sync_one(set, before, plan->resources[i].name, plan->resources[i].n_slices);
+    while (absent_next(offer, NULL, &position, &absent))
+        if (!plan_find_resource(plan, absent.resource))
+            sync_one(set, before, absent.resource, 0);
 }
 
 static bool has_slices_on(const struct plan_resource *resource, const bool *devices)
@@ -97,11 +121,12 @@ void serviceset_announce(struct serviceset *set, const bool *devices)
 {
     const struct plan *plan = set->context.offer->plan;
 
-    for (size_t i = 0; i < plan->n_resources; i++) {
-        struct service *service = find(set, plan->resources[i].name);
+    for (size_t i = 0; i < set->n; i++) {
+        const struct plan_resource *resource =
+            plan_find_resource(plan, service_resource(set->items[i]));
 
-        if (service && (!devices || has_slices_on(&plan->resources[i], devices)))
-            service_announce(service);
+        if (!devices || (resource && has_slices_on(resource, devices)))
+            service_announce(set->items[i]);
     }
 }
 

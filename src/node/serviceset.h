@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * The services of a node: one for each resource of the offer in force, and none besides.
+ * The services of a node: one for each resource of the offer in force, and for what pods have of
+ * resources that are gone (absent.h); none besides.
  */
 
 #include <stdbool.h>

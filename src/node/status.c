@@ -8,8 +8,8 @@
 #include "base/array.h"
 #include "base/exposition.h"
 #include "base/log.h"
-#include "node/httplink.h"
 #include "node/verdict.h"
+#include "proc/httplink.h"
 #include "slice/unknown.h"
 
 #ifndef GPUSLICE_VERSION
@@ -34,6 +34,15 @@ static void write_verdict(const struct facts *facts, struct text *out)
                       verdict.reason, NULL);
 }
 
+static size_t count_elsewhere(const struct offer *offer, const struct plan_resource *resource)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < resource->n_slices; i++)
+        n += offer_slice_is_elsewhere(offer, resource, &resource->slices[i]);
+    return n;
+}
+
 static void write_devices(const struct facts *facts, struct text *out)
 {
     exposition_family(out, "gpuslice_devices", "gauge",
@@ -41,11 +50,16 @@ static void write_devices(const struct facts *facts, struct text *out)
     for (size_t i = 0; facts->offer && i < facts->offer->plan->n_resources; i++) {
         const struct plan_resource *resource = &facts->offer->plan->resources[i];
         size_t healthy = offer_count_healthy(facts->offer, resource);
+        size_t elsewhere = count_elsewhere(facts->offer, resource);
 
         exposition_sample(out, "gpuslice_devices", (double)healthy, "resource", resource->name,
                           "health", "Healthy", NULL);
-        exposition_sample(out, "gpuslice_devices", (double)(resource->n_slices - healthy),
-                          "resource", resource->name, "health", "Unhealthy", NULL);
+        exposition_sample(out, "gpuslice_devices",
+                          (double)(resource->n_slices - healthy - elsewhere), "resource",
+                          resource->name, "health", "Unhealthy", NULL);
+        if (elsewhere)
+            exposition_sample(out, "gpuslice_devices", (double)elsewhere, "resource",
+                              resource->name, "health", "Elsewhere", NULL);
     }
 }
 
@@ -112,6 +126,9 @@ static const struct {
      offsetof(struct service_counters, calls.allocations)},
     {"gpuslice_failed_allocations_total", "Allocate calls that were rejected.",
      offsetof(struct service_counters, calls.failed_allocations)},
+    {"gpuslice_lost_names_total",
+     "Allocate calls that were rejected because the device had changed its name.",
+     offsetof(struct service_counters, calls.lost_names)},
     {"gpuslice_preferences_total", "GetPreferredAllocation calls.",
      offsetof(struct service_counters, calls.preferences)},
     {"gpuslice_device_lists_total", "Device lists sent to the kubelet.",
@@ -177,6 +194,29 @@ static void write_facts(const struct facts *facts, struct text *out)
     exposition_family(out, "gpuslice_config_info", "gauge",
                       "Constant 1, labelled by the file in force; empty if there is none.");
     exposition_sample(out, "gpuslice_config_info", 1, "file", facts->config_path, NULL);
+}
+
+static void write_partitioner(const struct facts *facts, struct text *out)
+{
+    const struct partitioner_counters counters = partitioner_counters(facts->partitioner);
+    const char *word = migreport_state_name(partitioner_state(facts->partitioner));
+
+    if (!facts->partitioner)
+        return;
+    exposition_family(
+        out, "gpuslice_mig_layout", "gauge",
+        "1 if the wanted MIG layout is in force, 0 while it is not, labelled by state; "
+        "none if no layout is wanted.");
+    if (word)
+        exposition_sample(out, "gpuslice_mig_layout",
+                          partitioner_state(facts->partitioner) == MIGREPORT_SUCCESS, "state", word,
+                          NULL);
+    exposition_family(out, "gpuslice_mig_steps_total", "counter",
+                      "Requests to the driver that change a MIG layout.");
+    exposition_sample(out, "gpuslice_mig_steps_total", (double)counters.steps, NULL);
+    exposition_family(out, "gpuslice_mig_failed_steps_total", "counter",
+                      "Those that failed and are retried.");
+    exposition_sample(out, "gpuslice_mig_failed_steps_total", (double)counters.failed_steps, NULL);
 }
 
 static const struct {
@@ -245,7 +285,7 @@ unsigned status_answer(enum httplink_page page, struct text *body, void *userdat
 {
     static void (*const families[])(const struct facts *, struct text *) = {
         write_build,   write_verdict,  write_devices, write_gpus,   write_watched,
-        write_unknown, write_services, write_facts,   write_grants,
+        write_unknown, write_services, write_facts,   write_grants, write_partitioner,
     };
     const struct status *status = userdata;
     struct verdict verdict;

@@ -5,8 +5,8 @@
 
 #include "base/text.h"
 #include "node/facts.h"
-#include "node/httplink.h"
 #include "node/publisher.h"
+#include "proc/httplink.h"
 
 /* Both borrowed. */
 struct status {

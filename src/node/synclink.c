@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "node/peer.h"
 #include "proc/listener.h"
+#include "proc/peer.h"
 #include "proc/subprocess.h"
 
 struct synclink {

@@ -49,6 +49,30 @@ static void sentences(void **state)
     }
 }
 
+/* One sentence for all that have one reason. */
+static void left_out(void **state)
+{
+    static struct plan_device several[] = {
+        {.device = {.uuid = "GPU-c", .gpu = 0}, .left_out = "it is lost"},
+        {.device = {.uuid = "GPU-e", .gpu = 1}, .left_out = "it is broken"},
+        {.device = {.uuid = "GPU-d", .gpu = 1}, .left_out = "it is lost"},
+        {.device = {.uuid = "GPU-f", .gpu = 1}},
+    };
+    static const struct plan of_several = {
+        .gpus = gpus, .n_gpus = 2, .devices = several, .n_devices = ARRAY_SIZE(several)};
+    bool meant[ARRAY_SIZE(several)] = {false};
+    char buffer[DEVICEREPORT_SIZE];
+
+    (void)state;
+    devicereport_format_left_out(&of_several, &several[0], meant, buffer);
+    assert_string_equal(buffer, "GPUs 2, 3 are not offered: it is lost");
+    devicereport_format_left_out(&of_several, &several[1], meant, buffer);
+    assert_string_equal(buffer, "GPU 3 (GPU-e) is not offered: it is broken");
+    meant[0] = true;
+    devicereport_format_left_out(&of_several, &several[2], meant, buffer);
+    assert_string_equal(buffer, "GPU 3 (GPU-d) is not offered: it is lost");
+}
+
 /* What `log` writes to stderr, without the time. */
 static void assert_logged(void (*log)(void), const char *expected)
 {
@@ -124,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentences),
+        cmocka_unit_test(left_out),
         cmocka_unit_test(lines),
     };
 

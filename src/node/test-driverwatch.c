@@ -58,6 +58,20 @@ void driver_probe(struct driver *driver, const char *uuid)
     text_addf(&probed, "%s ", uuid);
 }
 
+static const struct gpu_change *asked;
+static driver_changed_fn *asked_done;
+static void *asked_userdata;
+
+int driver_change(struct driver *driver, const struct gpu_change *change, uint64_t deadline_ms,
+                  driver_changed_fn *done, void *userdata)
+{
+    (void)driver, (void)deadline_ms;
+    asked = change;
+    asked_done = done;
+    asked_userdata = userdata;
+    return 0;
+}
+
 static enum pci_gpus gpus;
 static const char *holder;
 
@@ -480,6 +494,7 @@ static void removing_the_file_clears_faults(void **state)
     reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
     assert_healthy(world, BED_UUID_0, false);
     assert_int_equal(unlink(path), 0);
+    bed_advance(&world->bed, 1); /* it is looked at once in each turn of the loop */
     reports.on_probe(BED_UUID_0, 0, &probe, "", reports_userdata);
     assert_healthy(world, BED_UUID_0, true);
     see_xid(79); /* a new one */
@@ -679,6 +694,83 @@ static void a_root_is_tried_again(void **state)
     assert_int_equal(n_started, 1);
 }
 
+/* GPU 0 of two is cut into two MIG devices. */
+static struct inventory partitioned(const struct world *world)
+{
+    struct inventory machine;
+
+    assert_int_equal(inventory_copy(&machine, &world->offer->inventory), 0);
+    machine.gpus[0].mig_capable = machine.gpus[0].mig_enabled = true;
+    machine.mig_devices = calloc(2, sizeof(*machine.mig_devices));
+    machine.n_mig_devices = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        struct device *device = &machine.mig_devices[i];
+
+        device->kind = DEVICE_MIG;
+        device->mig_index = i;
+        device->instance = (struct device_instance){i + 1, 0};
+        snprintf(device->uuid, sizeof(device->uuid), "MIG-%u", i);
+        snprintf(device->profile, sizeof(device->profile), "3g.20gb");
+    }
+    return machine;
+}
+
+static unsigned n_done;
+
+static void on_done(const struct gpu_changed *changed, void *userdata)
+{
+    (void)changed, (void)userdata;
+    n_done++;
+}
+
+/* The same change, made by us and by somebody else. */
+static void a_mig_device_that_we_destroy_is_no_fault(void **state)
+{
+    struct world *world = *state;
+    struct inventory machine = partitioned(world);
+    struct gpu_change change = {.verb = GPU_DESTROY_INSTANCE, .instance = {1, DEVICE_NO_INSTANCE}};
+    const struct gpu_changed changed = {.outcome = 0};
+
+    n_done = 0;
+    start(world);
+    reports.on_inventory(&machine, reports_userdata);
+    snprintf(change.uuid, sizeof(change.uuid), "%s", BED_UUID_0);
+    assert_int_equal(driverwatch_change(world->watch, &change, 1000, on_done, NULL), 0);
+    assert_ptr_equal(asked, &change);
+    machine.mig_devices[0] = machine.mig_devices[1];
+    machine.n_mig_devices = 1;
+    reports.on_inventory(&machine, reports_userdata);
+    asked_done(&changed, asked_userdata);
+    assert_int_equal(n_done, 1);
+    assert_int_equal(world->facts.machine.n_mig_devices, 1);
+    assert_null(health_find(world->facts.health, "MIG-0"));
+    machine.n_mig_devices = 0; /* the other one goes by itself */
+    reports.on_inventory(&machine, reports_userdata);
+    assert_int_equal(world->facts.machine.n_mig_devices, 1);
+    assert_healthy(world, "MIG-1", false);
+    inventory_deinit(&machine);
+}
+
+/* The helper ended in the middle of a step: what is missing afterwards is our work. */
+static void a_step_of_unknown_outcome_may_have_destroyed_it(void **state)
+{
+    struct world *world = *state;
+    struct inventory machine = partitioned(world);
+    struct gpu_change change = {.verb = GPU_SET_MIG_MODE};
+    const struct gpu_changed changed = {.outcome = -ECANCELED};
+
+    start(world);
+    reports.on_inventory(&machine, reports_userdata);
+    snprintf(change.uuid, sizeof(change.uuid), "%s", BED_UUID_0);
+    assert_int_equal(driverwatch_change(world->watch, &change, 1000, on_done, NULL), 0);
+    asked_done(&changed, asked_userdata);
+    machine.n_mig_devices = 0;
+    reports.on_inventory(&machine, reports_userdata);
+    assert_int_equal(world->facts.machine.n_mig_devices, 0);
+    assert_null(health_find(world->facts.health, "MIG-1"));
+    inventory_deinit(&machine);
+}
+
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -705,6 +797,8 @@ int main(void)
         IN_A_WORLD(removing_the_file_clears_faults),
         IN_A_WORLD(a_removal_is_heeded_before_any_change),
         IN_A_WORLD(an_xid_that_the_flags_exclude_is_no_fault),
+        IN_A_WORLD(a_mig_device_that_we_destroy_is_no_fault),
+        IN_A_WORLD(a_step_of_unknown_outcome_may_have_destroyed_it),
     };
 
     return cmocka_run_group_tests_name("node/driverwatch", tests, NULL, NULL);

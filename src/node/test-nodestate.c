@@ -15,50 +15,13 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "node/status.h"
+#include "node/test-played.h"
 #include "plugin/test-bed.h"
-
-/* --- who is asked, played --- */
-
-struct service {
-    const char *resource;
-    bool ready;
-};
-
-bool service_is_ready(const struct service *service)
-{
-    return service->ready;
-}
-
-const char *service_resource(const struct service *service)
-{
-    return service->resource;
-}
-
-static const char
-    *foreign_plugin; /* the message about the plugin that serves instead of us; NULL = none */
-
-const char *coexist_message(const struct coexist *coexist, const char *resource)
-{
-    (void)coexist, (void)resource;
-    return foreign_plugin;
-}
-
-static bool config_is_missing;
-
-bool nodeconfig_is_missing(const struct nodeconfig *config)
-{
-    (void)config;
-    return config_is_missing;
-}
 
 /* --- an agent that knows its machine and offers something --- */
 
 struct world {
-    struct facts facts;
-    struct gpu gpu;
-    struct service gpus, halves;
-    struct service *services[2];
-    struct serviceset set;
+    struct played_node node;
     struct sync_state said;
 };
 
@@ -66,19 +29,10 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
 
-    foreign_plugin = NULL;
-    config_is_missing = false;
-    world->gpus = (struct service){"nvidia.com/gpu", true};
-    world->halves = (struct service){"nvidia.com/gpu-half", true};
-    world->services[0] = &world->gpus;
-    world->services[1] = &world->halves;
-    world->set.items = world->services;
-    world->facts.services = &world->set;
-    world->set.n = 2;
-    world->facts.machine = (struct inventory){.gpus = &world->gpu, .n_gpus = 1};
-    world->facts.machine_known = true;
-    world->facts.config_taken_at = 1700000000;
-    world->facts.offer = bed_offer(BED_SHARED_BY_4);
+    played_reset();
+    played_node_init(&world->node);
+    world->node.facts.config_taken_at = 1700000000;
+    world->node.facts.offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
 }
@@ -88,8 +42,8 @@ static int tear_down(void **state)
     struct world *world = *state;
 
     sync_state_deinit(&world->said);
-    if (world->facts.offer)
-        bed_offer_free(world->facts.offer);
+    if (world->node.facts.offer)
+        bed_offer_free(world->node.facts.offer);
     free(world);
     return 0;
 }
@@ -97,8 +51,8 @@ static int tear_down(void **state)
 /* Offers what the text says instead; NULL = nothing. */
 static void reconfigure(struct world *world, const char *yaml)
 {
-    bed_offer_free(world->facts.offer);
-    world->facts.offer = yaml ? bed_offer(yaml) : NULL;
+    bed_offer_free(world->node.facts.offer);
+    world->node.facts.offer = yaml ? bed_offer(yaml) : NULL;
 }
 
 static int say(struct world *world)
@@ -107,7 +61,7 @@ static int say(struct world *world)
 
     sync_state_deinit(&world->said);
     world->said = (struct sync_state){.n_labels = 0};
-    r = nodestate_make(&world->facts, &world->said);
+    r = nodestate_make(&world->node.facts, &world->said);
     assert_true(r >= 0);
     return r;
 }
@@ -136,10 +90,10 @@ static void nothing_is_published_before_something_is_known(void **state)
 {
     struct world *world = *state;
 
-    world->facts.machine_known = false;
+    world->node.facts.machine_known = false;
     assert_int_equal(say(world), NODESTATE_UNKNOWN);
     reconfigure(world, NULL);
-    world->facts.machine_known = true; /* the configuration is to come yet */
+    world->node.facts.machine_known = true; /* the configuration is to come yet */
     assert_int_equal(say(world), NODESTATE_UNKNOWN);
 }
 
@@ -147,8 +101,8 @@ static void a_node_without_a_gpu_has_no_condition(void **state)
 {
     struct world *world = *state;
 
-    world->facts.machine.n_gpus = 0;
-    world->set.n = 0;
+    world->node.facts.machine.n_gpus = 0;
+    world->node.set.n = 0;
     assert_int_equal(say(world), 0);
     assert_false(world->said.has_condition);
     assert_int_equal(world->said.n_labels, 0);
@@ -159,9 +113,9 @@ static void gpus_that_are_nobodys_to_slice_are_explained(void **state)
 {
     struct world *world = *state;
 
-    world->facts.machine.n_gpus = 0;
-    world->set.n = 0;
-    snprintf(world->facts.unserved, sizeof(world->facts.unserved), "passed through");
+    world->node.facts.machine.n_gpus = 0;
+    world->node.set.n = 0;
+    snprintf(world->node.facts.unserved, sizeof(world->node.facts.unserved), "passed through");
     assert_int_equal(say(world), 0);
     assert_true(world->said.has_condition);
     assert_true(world->said.ready);
@@ -174,15 +128,15 @@ static void resources_on_their_way_are_told_from_those_that_arrived(void **state
 {
     struct world *world = *state;
 
-    world->gpus.ready = world->halves.ready = false;
+    world->node.services[0].ready = world->node.services[1].ready = false;
     assert_int_equal(say(world), NODESTATE_SETTLING);
     assert_condition(world, false, "ResourcesNotRegistered",
                      "not registered with the kubelet: nvidia.com/gpu, nvidia.com/gpu-half");
-    world->gpus.ready = true;
+    world->node.services[0].ready = true;
     assert_int_equal(say(world), NODESTATE_SETTLING);
     assert_condition(world, false, "ResourcesNotRegistered",
                      "not registered with the kubelet: nvidia.com/gpu-half");
-    world->halves.ready = true;
+    world->node.services[1].ready = true;
     assert_int_equal(say(world), 0);
     assert_condition(world, true, "AllResourcesRegistered",
                      "2 resources are registered with the kubelet");
@@ -194,11 +148,11 @@ static void counts_resources_as_people_do(void **state)
 {
     struct world *world = *state;
 
-    world->set.n = 1;
+    world->node.set.n = 1;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
                      "1 resource is registered with the kubelet");
-    world->set.n = 0;
+    world->node.set.n = 0;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
                      "the configuration offers none of this node's GPUs");
@@ -211,10 +165,10 @@ static void unhealthy_devices_are_in_the_message(void **state)
     struct health health = HEALTH_INIT;
     const struct gpu_event event = {BED_UUID_1, 79, DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE};
 
-    health_inventory(&health, &world->facts.offer->inventory, 1);
+    health_inventory(&health, &world->node.facts.offer->inventory, 1);
     health_event(&health, &event, XID_REBOOT, 2);
-    world->facts.health = &health;
-    world->facts.offer->device_healthy[1] = false;
+    world->node.facts.health = &health;
+    world->node.facts.offer->device_healthy[1] = false;
     say(world);
     assert_condition(world, true, "AllResourcesRegistered",
                      "2 resources are registered with the kubelet; GPU 1 is Unhealthy: XID 79: GPU "
@@ -226,18 +180,18 @@ static void unhealthy_devices_are_in_the_message(void **state)
 static void the_gravest_trouble_is_reported(void **state)
 {
     struct world *world = *state;
-    struct facts *facts = &world->facts;
+    struct facts *facts = &world->node.facts;
 
-    world->gpus.ready = false;
+    world->node.services[0].ready = false;
     snprintf(facts->refusal, sizeof(facts->refusal), "a.yaml:1:1: no such key");
-    foreign_plugin = "NVIDIA's device plugin serves nvidia.com/gpu";
+    played.coexist_message = "NVIDIA's device plugin serves nvidia.com/gpu";
     snprintf(facts->driver_problem, sizeof(facts->driver_problem), "the driver is not loaded");
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "DriverNotAvailable", "the driver is not loaded");
     facts->driver_problem[0] = '\0';
     assert_int_equal(say(world), 0);
-    assert_condition(world, false, "ForeignDevicePlugin", foreign_plugin);
-    foreign_plugin = NULL;
+    assert_condition(world, false, "ForeignDevicePlugin", played.coexist_message);
+    played.coexist_message = NULL;
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "ConfigurationRefused", "a.yaml:1:1: no such key");
     facts->refusal[0] = '\0';
@@ -249,9 +203,10 @@ static void an_unasked_driver_is_trouble_on_any_node(void **state)
     struct world *world = *state;
 
     reconfigure(world, NULL);
-    world->facts.machine_known = false;
-    world->facts.machine.n_gpus = 0;
-    snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "no libnvidia-ml");
+    world->node.facts.machine_known = false;
+    world->node.facts.machine.n_gpus = 0;
+    snprintf(world->node.facts.driver_problem, sizeof(world->node.facts.driver_problem),
+             "no libnvidia-ml");
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "DriverNotAvailable", "no libnvidia-ml");
     assert_true(world->said.keeps_labels); /* those of the agent before stay */
@@ -262,7 +217,7 @@ static void an_empty_folder_of_configurations_is_reported(void **state)
     struct world *world = *state;
 
     reconfigure(world, NULL);
-    config_is_missing = true;
+    played.config_is_missing = true;
     assert_int_equal(say(world), 0);
     assert_condition(world, false, "ConfigurationMissing",
                      "there is no configuration yet for this node");
@@ -280,6 +235,23 @@ static void labels_say_what_is_offered(void **state)
     assert_string_equal(label(&world->said, "nvidia.com/gpu.product"),
                         "Tesla-V100-SXM2-16GB-SHARED");
     assert_null(label(&world->said, "nvidia.com/gfd.timestamp"));
+}
+
+/* For who compares it with what the kubelet has. */
+static void the_node_says_what_it_is_configured_to_offer(void **state)
+{
+    struct world *world = *state;
+
+    say(world);
+    assert_string_equal(world->said.advertises, "nvidia.com/gpu=8");
+    reconfigure(world, "sharing: {timeSlicing: {renameByDefault: true, resources: [{name: "
+                       "nvidia.com/gpu, replicas: 3}]}}\n");
+    world->node.facts.offer->device_healthy[0] = false;
+    say(world);
+    assert_string_equal(world->said.advertises, "nvidia.com/gpu.shared=6");
+    world->node.facts.machine.n_gpus = 0;
+    say(world);
+    assert_null(world->said.advertises);
 }
 
 static void the_configuration_says_how_labels_are_published(void **state)
@@ -301,9 +273,9 @@ static void the_configuration_says_how_labels_are_published(void **state)
         say(world);
         assert_int_equal(world->said.labels_by, rows[i].by);
         if (rows[i].file)
-            assert_string_equal(nodestate_label_file(&world->facts), rows[i].file);
+            assert_string_equal(nodestate_label_file(&world->node.facts), rows[i].file);
         else
-            assert_null(nodestate_label_file(&world->facts));
+            assert_null(nodestate_label_file(&world->node.facts));
     }
 }
 
@@ -327,7 +299,7 @@ static void the_time_is_said_where_it_costs_nothing(void **state)
         say(world);
         assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].on_node);
         n_labels = world->said.n_labels;
-        assert_int_equal(nodestate_add_timestamp(&world->facts, &world->said), 0);
+        assert_int_equal(nodestate_add_timestamp(&world->node.facts, &world->said), 0);
         assert_int_equal(!!label(&world->said, "nvidia.com/gfd.timestamp"), rows[i].in_file);
         assert_int_equal(world->said.n_labels - n_labels, rows[i].in_file && !rows[i].on_node);
         if (rows[i].in_file)
@@ -383,6 +355,7 @@ int main(void)
         IN_A_WORLD(an_unasked_driver_is_trouble_on_any_node),
         IN_A_WORLD(an_empty_folder_of_configurations_is_reported),
         IN_A_WORLD(labels_say_what_is_offered),
+        IN_A_WORLD(the_node_says_what_it_is_configured_to_offer),
         IN_A_WORLD(the_configuration_says_how_labels_are_published),
         IN_A_WORLD(the_time_is_said_where_it_costs_nothing),
         IN_A_WORLD(the_machine_comes_from_the_file_that_is_named),

@@ -44,6 +44,12 @@ const char *nodeconfig_fallback(struct nodeconfig *config, unsigned which)
     return *fallbacks[which] ? fallbacks[which] : NULL;
 }
 
+bool nodeconfig_is_profile(const struct nodeconfig *config)
+{
+    (void)config;
+    return false;
+}
+
 bool nodeconfig_is_waiting(const struct nodeconfig *config)
 {
     (void)config;
@@ -101,6 +107,7 @@ static int set_up(void **state)
     is_waiting = false;
     n_remembered = 0;
     world->facts.flags = &world->flags;
+    world->facts.machine_known = true;
     world->reload = (struct reload){
         .facts = &world->facts, .apply = apply, .event = event, .userdata = &world->facts};
     *state = world;
@@ -293,6 +300,52 @@ static void a_refused_first_one_offers_nothing_until_it_is_good(void **state)
     }
 }
 
+/* A node without a GPU reports nothing, and at first nobody knows whether it has one. */
+static void the_event_of_a_refusal_waits_for_the_machine(void **state)
+{
+    struct world *world = *state;
+
+    world->facts.machine_known = false;
+    put(world, "a.yaml", "sharing: 7\n", meant);
+    reload_now(&world->reload);
+    reload_now(&world->reload); /* it was written again */
+    assert_sent("");
+    assert_true(str_starts_with(world->facts.refusal, meant));
+    world->facts.machine_known = true;
+    reload_report_refusal(&world->reload);
+    assert_sent("!ConfigurationRefused ");
+    reload_report_refusal(&world->reload); /* the machine changed */
+    assert_sent("");
+}
+
+static void a_refusal_that_is_over_needs_no_event(void **state)
+{
+    struct world *world = *state;
+
+    world->facts.machine_known = false;
+    put(world, "a.yaml", "sharing: 7\n", meant);
+    reload_now(&world->reload);
+    put(world, "a.yaml", SHARED_BY("4"), meant);
+    reload_now(&world->reload);
+    world->facts.machine_known = true;
+    reload_report_refusal(&world->reload);
+    assert_sent("ConfigurationTaken ");
+}
+
+/* A driver that is missed belongs to a GPU. */
+static void a_missed_driver_is_reason_enough_for_the_event(void **state)
+{
+    struct world *world = *state;
+
+    world->facts.machine_known = false;
+    snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "it is gone");
+    put(world, "a.yaml", "sharing: 7\n", meant);
+    reload_now(&world->reload);
+    assert_sent("!ConfigurationRefused ");
+    reload_report_refusal(&world->reload);
+    assert_sent("");
+}
+
 /* A refused one is no reason to stop looking for a fallback. */
 static void a_fallback_that_appears_later_is_taken(void **state)
 {
@@ -439,6 +492,9 @@ int main(void)
         IN_A_WORLD(a_choice_that_names_nothing_is_stood_in_for),
         IN_A_WORLD(a_fallback_that_changes_is_taken_again),
         IN_A_WORLD(a_refused_first_one_offers_nothing_until_it_is_good),
+        IN_A_WORLD(the_event_of_a_refusal_waits_for_the_machine),
+        IN_A_WORLD(a_refusal_that_is_over_needs_no_event),
+        IN_A_WORLD(a_missed_driver_is_reason_enough_for_the_event),
         IN_A_WORLD(a_fallback_that_appears_later_is_taken),
         IN_A_WORLD(a_pipe_at_the_first_start_does_not_block),
         IN_A_WORLD(a_good_one_is_taken),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
+#include "node/test-played.h"
 #include "plugin/test-bed.h"
 
 #define HALVES \
@@ -19,73 +20,6 @@
 #define TWO_RESOURCES                                                                        \
     "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4, devices: [0]}," \
     " {name: nvidia.com/gpu, rename: half, replicas: 2, devices: [1]}]}}\n"
-
-/* --- services, played: what is done to them, in order --- */
-
-struct service {
-    char resource[64];
-    bool ready;
-    const char *foreign;
-};
-
-static struct text done;
-static int new_result;
-
-int service_new(const struct service_context *context, const char *resource,
-                struct service **ret_service, struct error *err)
-{
-    struct service *service;
-
-    (void)context;
-    if (new_result < 0)
-        return error_set(err, new_result, "no socket");
-    service = calloc(1, sizeof(*service));
-    snprintf(service->resource, sizeof(service->resource), "%s", resource);
-    text_addf(&done, "+%s ", resource);
-    *ret_service = service;
-    return 0;
-}
-
-void service_free(struct service *service)
-{
-    free(service);
-}
-
-void service_withdraw(struct service *service)
-{
-    text_addf(&done, "-%s ", service->resource);
-    free(service);
-}
-
-void service_announce(struct service *service)
-{
-    text_addf(&done, "!%s ", service->resource);
-}
-
-void service_check(struct service *service, const char *name)
-{
-    text_addf(&done, "?%s:%s ", service->resource, name);
-}
-
-void service_node_changed(struct service *service)
-{
-    text_addf(&done, "node:%s ", service->resource);
-}
-
-bool service_is_ready(const struct service *service)
-{
-    return service->ready;
-}
-
-const char *service_foreign_plugin(const struct service *service)
-{
-    return service->foreign;
-}
-
-const char *service_resource(const struct service *service)
-{
-    return service->resource;
-}
 
 /* --- the world --- */
 
@@ -96,7 +30,7 @@ struct world {
 
 static int set_up(void **state)
 {
-    new_result = 0;
+    played_reset();
     *state = calloc(1, sizeof(struct world));
     return 0;
 }
@@ -108,15 +42,9 @@ static int tear_down(void **state)
     serviceset_deinit(&world->set);
     if (world->offer)
         bed_offer_free(world->offer);
-    text_deinit(&done);
+    played_reset();
     free(world);
     return 0;
-}
-
-static void assert_done(const char *expected)
-{
-    assert_string_equal(text_string(&done), expected);
-    text_deinit(&done);
 }
 
 static void offer(struct world *world, const char *yaml)
@@ -137,13 +65,13 @@ static void services_follow_the_plan(void **state)
     struct world *world = *state;
 
     offer(world, BED_SHARED_BY_4);
-    assert_done("+nvidia.com/gpu ");
+    played_assert_done("+nvidia.com/gpu ");
     offer(world, BED_SHARED_BY_4); /* nothing that the kubelet could tell apart */
-    assert_done("");
+    played_assert_done("");
     offer(world, TWO_RESOURCES);
-    assert_done("!nvidia.com/gpu +nvidia.com/half ");
+    played_assert_done("!nvidia.com/gpu +nvidia.com/half ");
     offer(world, HALVES);
-    assert_done("-nvidia.com/gpu !nvidia.com/half ");
+    played_assert_done("-nvidia.com/gpu !nvidia.com/half ");
     assert_int_equal(world->set.n, 1);
 }
 
@@ -152,12 +80,12 @@ static void a_service_that_cannot_start_is_tried_again(void **state)
 {
     struct world *world = *state;
 
-    new_result = -EADDRINUSE;
+    played.new_result = -EADDRINUSE;
     offer(world, BED_SHARED_BY_4);
     assert_int_equal(world->set.n, 0);
-    new_result = 0;
+    played.new_result = 0;
     serviceset_sync(&world->set, world->offer);
-    assert_done("+nvidia.com/gpu ");
+    played_assert_done("+nvidia.com/gpu ");
 }
 
 static void health_is_announced_where_the_gpu_has_slices(void **state)
@@ -165,15 +93,16 @@ static void health_is_announced_where_the_gpu_has_slices(void **state)
     struct world *world = *state;
 
     offer(world, TWO_RESOURCES);
-    text_deinit(&done);
+    text_clear(&played.done);
     serviceset_announce(&world->set, (const bool[]){false, true});
-    assert_done("!nvidia.com/half ");
+    played_assert_done("!nvidia.com/half ");
     serviceset_announce(&world->set, (const bool[]){true, true});
-    assert_done("!nvidia.com/gpu !nvidia.com/half ");
+    played_assert_done("!nvidia.com/gpu !nvidia.com/half ");
     serviceset_check(&world->set, "kubelet.sock");
     serviceset_node_changed(&world->set);
-    assert_done("?nvidia.com/gpu:kubelet.sock ?nvidia.com/half:kubelet.sock node:nvidia.com/gpu "
-                "node:nvidia.com/half ");
+    played_assert_done(
+        "?nvidia.com/gpu:kubelet.sock ?nvidia.com/half:kubelet.sock node:nvidia.com/gpu "
+        "node:nvidia.com/half ");
 }
 
 static void who_serves(void **state)

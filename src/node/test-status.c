@@ -11,74 +11,14 @@
 
 #include <cmocka.h>
 
-#include "node/httplink.h"
+#include "node/test-played.h"
 #include "plugin/test-bed.h"
-
-/* --- who is asked, played --- */
-
-struct service {
-    const char *resource;
-    bool ready;
-    struct service_counters counters;
-};
-
-bool service_is_ready(const struct service *service)
-{
-    return service->ready;
-}
-
-const char *service_resource(const struct service *service)
-{
-    return service->resource;
-}
-
-struct service_counters service_counters(const struct service *service)
-{
-    return service->counters;
-}
-
-static const char
-    *foreign_plugin; /* the message about the plugin that serves nvidia.com/gpu; NULL = none */
-
-const char *coexist_message(const struct coexist *coexist, const char *resource)
-{
-    (void)coexist;
-    return str_equal(resource, "nvidia.com/gpu") ? foreign_plugin : NULL;
-}
-
-bool nodeconfig_is_missing(const struct nodeconfig *config)
-{
-    (void)config;
-    return false;
-}
-
-static bool has_cluster;
-
-bool publisher_has_cluster(const struct publisher *publisher)
-{
-    (void)publisher;
-    return has_cluster;
-}
-
-bool publisher_is_connected(const struct publisher *publisher)
-{
-    (void)publisher;
-    return true;
-}
-
-uint64_t publisher_lost_events(const struct publisher *publisher)
-{
-    (void)publisher;
-    return 3;
-}
+#include "proc/httplink.h"
 
 /* --- an agent with two resources --- */
 
 struct world {
-    struct facts facts;
-    struct service gpus, halves;
-    struct service *services[2];
-    struct serviceset set;
+    struct played_node node;
     struct text body;
 };
 
@@ -86,21 +26,12 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
 
-    foreign_plugin = NULL;
-    has_cluster = false;
-    world->gpus =
-        (struct service){"nvidia.com/gpu",
-                         true,
-                         {{11, 12, 13, 14}, .registrations = 15, .failed_registrations = 16}};
-    world->halves = (struct service){.resource = "nvidia.com/gpu-half", .ready = true};
-    world->services[0] = &world->gpus;
-    world->services[1] = &world->halves;
-    world->set.items = world->services;
-    world->set.n = 2;
-    world->facts.services = &world->set;
-    world->facts.machine.n_gpus = 2;
-    world->facts.machine_known = true;
-    world->facts.offer = bed_offer(BED_SHARED_BY_4);
+    played_reset();
+    played_node_init(&world->node);
+    world->node.services[0].counters = (struct service_counters){
+        {11, 12, 13, 14}, .registrations = 15, .failed_registrations = 16};
+    world->node.facts.machine.n_gpus = 2;
+    world->node.facts.offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
 }
@@ -110,8 +41,7 @@ static int tear_down(void **state)
     struct world *world = *state;
 
     text_deinit(&world->body);
-    bed_offer_free(world->facts.offer);
-    world->facts.machine.n_gpus = 0;
+    bed_offer_free(world->node.facts.offer);
     free(world);
     return 0;
 }
@@ -119,7 +49,7 @@ static int tear_down(void **state)
 static unsigned ask(struct world *world, enum httplink_page page)
 {
     text_deinit(&world->body);
-    struct status status = {.facts = &world->facts};
+    struct status status = {.facts = &world->node.facts};
 
     return status_answer(page, &world->body, &status);
 }
@@ -137,7 +67,7 @@ static void who_answers_is_healthy(void **state)
 {
     struct world *world = *state;
 
-    world->gpus.ready = false;
+    world->node.services[0].ready = false;
     assert_answer(world, HTTPLINK_HEALTH, 200, "ok\n");
 }
 
@@ -146,7 +76,7 @@ static void ready_is_who_serves_everything(void **state)
     struct world *world = *state;
 
     assert_answer(world, HTTPLINK_READY, 200, "ok\n");
-    world->gpus.ready = world->halves.ready = false;
+    world->node.services[0].ready = world->node.services[1].ready = false;
     assert_answer(world, HTTPLINK_READY, 503,
                   "nvidia.com/gpu is not registered with the kubelet\n"
                   "nvidia.com/gpu-half is not registered with the kubelet\n");
@@ -156,8 +86,8 @@ static void a_foreign_plugin_is_named(void **state)
 {
     struct world *world = *state;
 
-    world->gpus.ready = false;
-    foreign_plugin = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
+    world->node.services[0].ready = false;
+    played.coexist_message = "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it";
     assert_answer(world, HTTPLINK_READY, 503,
                   "NVIDIA's device plugin serves nvidia.com/gpu; uninstall it\n");
 }
@@ -165,19 +95,20 @@ static void a_foreign_plugin_is_named(void **state)
 static void an_agent_that_just_started_says_what_it_waits_for(void **state)
 {
     struct world *world = *state;
-    struct offer *offer = world->facts.offer;
+    struct offer *offer = world->node.facts.offer;
 
-    world->set.n = 0;
-    world->facts.offer = NULL;
+    world->node.set.n = 0;
+    world->node.facts.offer = NULL;
     assert_answer(world, HTTPLINK_READY, 503, "there is no configuration yet for this node\n");
-    world->facts.machine_known = false;
+    world->node.facts.machine_known = false;
     assert_answer(world, HTTPLINK_READY, 503, "the driver has not responded yet\n");
-    snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "no libnvidia-ml");
+    snprintf(world->node.facts.driver_problem, sizeof(world->node.facts.driver_problem),
+             "no libnvidia-ml");
     assert_answer(world, HTTPLINK_READY, 503, "no libnvidia-ml\n");
-    world->facts.machine_known = true;
-    world->facts.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
+    world->node.facts.machine_known = true;
+    world->node.facts.machine.n_gpus = 0; /* a node without a GPU waits for nothing */
     assert_answer(world, HTTPLINK_READY, 200, "ok\n");
-    world->facts.offer = offer;
+    world->node.facts.offer = offer;
 }
 
 /* --- metrics --- */
@@ -195,7 +126,7 @@ static void devices_are_counted_by_health(void **state)
 {
     struct world *world = *state;
 
-    world->facts.offer->device_healthy[1] = false;
+    world->node.facts.offer->device_healthy[1] = false;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Healthy\"} 4");
     assert_metric(world, "gpuslice_devices{resource=\"nvidia.com/gpu\",health=\"Unhealthy\"} 4");
@@ -210,8 +141,8 @@ static void an_excluded_gpu_has_no_health(void **state)
 {
     struct world *world = *state;
 
-    world->facts.offer->plan->devices[1].excluded = true;
-    world->facts.offer->device_healthy[1] = false;
+    world->node.facts.offer->plan->devices[1].excluded = true;
+    world->node.facts.offer->device_healthy[1] = false;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
                          "\",model=\"Tesla V100-SXM2-16GB\"} 1");
@@ -222,13 +153,13 @@ static void an_excluded_gpu_has_no_health(void **state)
 static void mig_devices_are_named(void **state)
 {
     struct world *world = *state;
-    struct plan_device *on = &world->facts.offer->plan->devices[1];
+    struct plan_device *on = &world->node.facts.offer->plan->devices[1];
 
     on->device.kind = DEVICE_MIG;
     on->device.mig_index = 3;
     snprintf(on->device.uuid, sizeof(on->device.uuid), "MIG-a");
     snprintf(on->device.profile, sizeof(on->device.profile), "1g.5gb");
-    world->facts.offer->device_healthy[1] = false;
+    world->node.facts.offer->device_healthy[1] = false;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_metric(world, "gpuslice_gpu_healthy{gpu=\"0\",uuid=\"" BED_UUID_0
                          "\",model=\"Tesla V100-SXM2-16GB\"} 1");
@@ -256,8 +187,8 @@ static void counters_are_those_of_their_resource(void **state)
     };
     struct world *world = *state;
 
-    world->halves.ready = false;
-    world->facts.counters = (struct facts_counters){21, 22, 23, 24};
+    world->node.services[1].ready = false;
+    world->node.facts.counters = (struct facts_counters){21, 22, 23, 24};
     ask(world, HTTPLINK_METRICS);
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
         assert_metric(world, lines[i]);
@@ -267,11 +198,12 @@ static void a_refused_configuration_shows(void **state)
 {
     struct world *world = *state;
 
-    snprintf(world->facts.config_path, sizeof(world->facts.config_path), "/config/a.yaml");
+    snprintf(world->node.facts.config_path, sizeof(world->node.facts.config_path),
+             "/config/a.yaml");
     ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 0");
     assert_metric(world, "gpuslice_config_info{file=\"/config/a.yaml\"} 1");
-    snprintf(world->facts.refusal, sizeof(world->facts.refusal), "no such key");
+    snprintf(world->node.facts.refusal, sizeof(world->node.facts.refusal), "no such key");
     ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_config_refused 1");
 }
@@ -282,7 +214,7 @@ static void the_cluster_shows_where_there_is_one(void **state)
 
     ask(world, HTTPLINK_METRICS);
     assert_null(strstr(text_string(&world->body), "gpuslice_cluster"));
-    has_cluster = true;
+    played.has_cluster = true;
     ask(world, HTTPLINK_METRICS);
     assert_metric(world, "gpuslice_cluster_connected 1");
     assert_metric(world, "gpuslice_cluster_lost_events_total 3");
@@ -292,13 +224,13 @@ static void the_cluster_shows_where_there_is_one(void **state)
 static void an_agent_without_an_offer_has_metrics(void **state)
 {
     struct world *world = *state;
-    struct offer *offer = world->facts.offer;
+    struct offer *offer = world->node.facts.offer;
 
-    world->facts.offer = NULL;
-    world->set.n = 0;
+    world->node.facts.offer = NULL;
+    world->node.set.n = 0;
     assert_int_equal(ask(world, HTTPLINK_METRICS), 200);
     assert_non_null(strstr(text_string(&world->body), "gpuslice_build_info{version="));
-    world->facts.offer = offer;
+    world->node.facts.offer = offer;
 }
 
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -14,72 +14,13 @@
 #include "base/array.h"
 #include "node/nodestate.h"
 #include "node/status.h"
+#include "node/test-played.h"
 #include "plugin/test-bed.h"
-
-/* --- what is judged, played --- */
-
-struct service {
-    const char *resource;
-    bool ready;
-};
-
-bool service_is_ready(const struct service *service)
-{
-    return service->ready;
-}
-
-const char *service_resource(const struct service *service)
-{
-    return service->resource;
-}
-
-struct service_counters service_counters(const struct service *service)
-{
-    (void)service;
-    return (struct service_counters){.registrations = 1};
-}
-
-static const char *foreign, *grants_trouble;
-static bool config_is_missing;
-
-const char *coexist_message(const struct coexist *coexist, const char *resource)
-{
-    (void)coexist;
-    return str_equal(resource, "nvidia.com/gpu") ? foreign : NULL;
-}
-
-bool nodeconfig_is_missing(const struct nodeconfig *config)
-{
-    (void)config;
-    return config_is_missing;
-}
-
-const char *grants_problem(const struct grants *grants)
-{
-    (void)grants;
-    return grants_trouble;
-}
-
-struct grants_counters grants_counters(const struct grants *grants)
-{
-    (void)grants;
-    return (struct grants_counters){.log_bytes = 1};
-}
-
-bool grants_holds(const struct grants *grants, const char *resource, const char *id)
-{
-    (void)grants, (void)resource, (void)id;
-    return true;
-}
 
 /* --- a node --- */
 
 struct world {
-    struct facts facts;
-    struct gpu gpu;
-    struct service services[2];
-    struct service *items[2];
-    struct serviceset set;
+    struct played_node node;
     struct offer *offer;
 };
 
@@ -87,14 +28,8 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
 
-    foreign = NULL;
-    grants_trouble = "";
-    config_is_missing = false;
-    for (size_t i = 0; i < ARRAY_SIZE(world->services); i++)
-        world->items[i] = &world->services[i];
-    world->services[0].resource = "nvidia.com/gpu";
-    world->services[1].resource = "nvidia.com/gpu-half";
-    world->set.items = world->items;
+    played_reset();
+    played_node_init(&world->node);
     world->offer = bed_offer(BED_SHARED_BY_4);
     *state = world;
     return 0;
@@ -116,29 +51,32 @@ static void play(struct world *world, const char *wrong)
 {
     const bool offers = !strpbrk(wrong, "on?");
 
-    foreign = strchr(wrong, 'f') ? "another plugin serves it" : NULL;
-    grants_trouble = strchr(wrong, 'g') ? "the disk is full" : "";
-    config_is_missing = strchr(wrong, 'm');
-    world->services[0].ready = !strpbrk(wrong, "uf");
-    world->services[1].ready = !strchr(wrong, 'u');
-    world->set.n = offers ? 2 : 0;
-    world->facts = (struct facts){
-        .services = &world->set,
+    played.coexist_message = strchr(wrong, 'f') ? "another plugin serves it" : NULL;
+    played.grants_problem = strchr(wrong, 'g') ? "the disk is full" : "";
+    played.config_is_missing = strchr(wrong, 'm');
+    world->node.services[0].ready = !strpbrk(wrong, "uf");
+    world->node.services[1].ready = !strchr(wrong, 'u');
+    world->node.set.n = offers ? 2 : 0;
+    world->node.facts = (struct facts){
+        .services = &world->node.set,
         .grants = (const struct grants *)(const void *)world,
-        .machine = {.gpus = &world->gpu, .n_gpus = strchr(wrong, 'n') ? 0 : 1},
+        .machine = {.gpus = &world->node.gpu, .n_gpus = strchr(wrong, 'n') ? 0 : 1},
         .machine_known = !strchr(wrong, '?'),
         .offer = offers ? world->offer : NULL,
     };
     if (strchr(wrong, 'd'))
-        snprintf(world->facts.driver_problem, sizeof(world->facts.driver_problem), "it is gone");
+        snprintf(world->node.facts.driver_problem, sizeof(world->node.facts.driver_problem),
+                 "it is gone");
     if (strchr(wrong, 'x'))
-        snprintf(world->facts.unserved, sizeof(world->facts.unserved), "they are passed through");
+        snprintf(world->node.facts.unserved, sizeof(world->node.facts.unserved),
+                 "they are passed through");
     snprintf(world->offer->plan->waits_for_mps, RESOURCE_NAME_SIZE, "%s",
              strchr(wrong, 'p') ? "nvidia.com/gpu.x" : "");
     if (strchr(wrong, 's'))
-        snprintf(world->facts.shortfall, sizeof(world->facts.shortfall), "offers 60000");
+        snprintf(world->node.facts.shortfall, sizeof(world->node.facts.shortfall), "offers 60000");
     if (strchr(wrong, 'r'))
-        snprintf(world->facts.refusal, sizeof(world->facts.refusal), "a.yaml:1:1: no such key");
+        snprintf(world->node.facts.refusal, sizeof(world->node.facts.refusal),
+                 "a.yaml:1:1: no such key");
 }
 
 /* --- the cases --- */
@@ -199,7 +137,7 @@ static void the_most_severe_reason_counts(void **state)
         struct verdict verdict;
 
         play(*state, rows[i].wrong);
-        verdict_make(&((struct world *)*state)->facts, &verdict);
+        verdict_make(&((struct world *)*state)->node.facts, &verdict);
         if (verdict.state != rows[i].state)
             fail_msg("'%s': state %d, reason %s", rows[i].wrong, verdict.state, verdict.reason);
         assert_string_equal(verdict.reason, rows[i].reason);
@@ -243,7 +181,7 @@ static void assert_condition(const struct facts *facts, size_t row, bool ready)
 static void everything_published_agrees(void **state)
 {
     struct world *world = *state;
-    const struct status status = {.facts = &world->facts};
+    const struct status status = {.facts = &world->node.facts};
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         const bool ready = str_equal(rows[i].ready_page, "ok\n");
@@ -255,8 +193,8 @@ static void everything_published_agrees(void **state)
         assert_string_equal(text_string(&body), rows[i].ready_page);
         assert_int_equal(code, ready ? 200 : 503);
         text_deinit(&body);
-        assert_condition(&world->facts, i, ready);
-        assert_metric(&world->facts, rows[i].reason, ready);
+        assert_condition(&world->node.facts, i, ready);
+        assert_metric(&world->node.facts, rows[i].reason, ready);
     }
 }
 

@@ -88,9 +88,18 @@ static bool has_no_config(const struct facts *facts, struct verdict *verdict)
         return false;
     if (nodeconfig_is_missing(facts->nodeconfig))
         set(verdict, VERDICT_NOT_READY, "ConfigurationMissing",
-            "there is no configuration yet for this node");
+            *nodeconfig_problem(facts->nodeconfig) ? nodeconfig_problem(facts->nodeconfig)
+                                                   : "there is no configuration yet for this node");
     else
         set(verdict, VERDICT_STARTING, "Starting", "there is no configuration yet for this node");
+    return true;
+}
+
+static bool is_held_back(const struct facts *facts, struct verdict *verdict)
+{
+    if (!facts_is_held_back(facts))
+        return false;
+    set(verdict, VERDICT_NOT_READY, VERDICT_MIG_PENDING, partitioner_message(facts->partitioner));
     return true;
 }
 
@@ -155,6 +164,18 @@ static bool waits_for_mps(const struct facts *facts, struct verdict *verdict)
     return true;
 }
 
+/* What is not being partitioned is offered all the same. */
+static bool lacks_layout(const struct facts *facts, struct verdict *verdict)
+{
+    const enum migreport_state state = partitioner_state(facts->partitioner);
+
+    if (state < MIGREPORT_PENDING)
+        return false;
+    set_ready(facts, verdict, state == MIGREPORT_FAILED ? VERDICT_MIG_FAILED : VERDICT_MIG_PENDING,
+              partitioner_message(facts->partitioner));
+    return true;
+}
+
 static bool is_short(const struct facts *facts, struct verdict *verdict)
 {
     if (!*facts->shortfall)
@@ -176,9 +197,9 @@ static void be_ready(const struct facts *facts, struct verdict *verdict)
 
 /* The most severe first. */
 static bool (*const checks[])(const struct facts *, struct verdict *) = {
-    is_not_ours,        has_no_gpu,         has_driver_problem, is_unknown,
-    has_grants_problem, has_foreign_plugin, is_refused,         has_no_config,
-    is_settling,        waits_for_mps,      is_short,
+    is_not_ours,        has_no_gpu,   has_driver_problem, is_unknown,   has_grants_problem,
+    has_foreign_plugin, is_refused,   has_no_config,      is_held_back, is_settling,
+    waits_for_mps,      lacks_layout, is_short,
 };
 
 void verdict_make(const struct facts *facts, struct verdict *ret_verdict)

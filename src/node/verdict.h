@@ -14,11 +14,13 @@
 #include "base/text.h"
 #include "node/facts.h"
 
-#define VERDICT_DRIVER  "DriverNotAvailable"
-#define VERDICT_GRANTS  "GrantsNotWritable"
-#define VERDICT_REFUSED "ConfigurationRefused"
-#define VERDICT_MPS     "MPSDaemonNotAnswering"
-#define VERDICT_SHORT   "OfferIncomplete"
+#define VERDICT_DRIVER      "DriverNotAvailable"
+#define VERDICT_GRANTS      "GrantsNotWritable"
+#define VERDICT_REFUSED     "ConfigurationRefused"
+#define VERDICT_MPS         "MPSDaemonNotAnswering"
+#define VERDICT_SHORT       "OfferIncomplete"
+#define VERDICT_MIG_PENDING "MIGLayoutPending"
+#define VERDICT_MIG_FAILED  "MIGLayoutFailed"
 
 enum verdict_state {
     VERDICT_STARTING, /* nothing definite is known: the Node keeps its previous condition */
