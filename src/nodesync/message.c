@@ -52,6 +52,7 @@ ASSERT_LIST(sync_setup, watched_annotations, n_watched_annotations, watched_anno
 ASSERT_LIST(sync_state, labels, n_labels, labels_capacity);
 ASSERT_LIST(sync_state, extra_labels, n_extra_labels, extra_labels_capacity);
 ASSERT_LIST(sync_state, taints, n_taints, taints_capacity);
+ASSERT_LIST(sync_state, promise, n_promise, promise_capacity);
 ASSERT_LIST(sync_event, pods, n_pods, pods_capacity);
 ASSERT_LIST(sync_news, labels, n_labels, labels_capacity);
 ASSERT_LIST(sync_news, annotations, n_annotations, annotations_capacity);
@@ -63,6 +64,7 @@ static const struct member setup_members[] = {
     MEMBER(sync_setup, kubeconfig, "kubeconfig", TEXT),
     MEMBER(sync_setup, namespace_, "namespace", TEXT),
     MEMBER(sync_setup, pod, "pod", TEXT),
+    MEMBER(sync_setup, lease, "lease", TEXT),
     MEMBER_TEXTS(sync_setup, watched_labels, "watchedLabels"),
     MEMBER_TEXTS(sync_setup, watched_annotations, "watchedAnnotations"),
 };
@@ -78,16 +80,27 @@ static const struct member taint_members[] = {
     MEMBER(sync_taint, effect, "effect", NAME),
 };
 
+static const struct member count_members[] = {
+    MEMBER(sync_count, name, "name", NAME),
+    MEMBER(sync_count, count, "count", NUMBER),
+};
+
 static const struct member state_members[] = {
     MEMBER(sync_state, keeps_labels, "keepsLabels", TRUTH),
     MEMBER(sync_state, labels_by, "labelsBy", BY),
     MEMBER_LIST(sync_state, labels, "labels", label_members),
     MEMBER_LIST(sync_state, extra_labels, "extraLabels", label_members),
     MEMBER_LIST(sync_state, taints, "taints", taint_members),
+    MEMBER_LIST(sync_state, promise, "promise", count_members),
+    MEMBER(sync_state, handles_clients, "handlesClients", TRUTH),
+    MEMBER(sync_state, pauses_clients, "pausesClients", TRUTH),
     MEMBER(sync_state, has_condition, "hasCondition", TRUTH),
     MEMBER(sync_state, ready, "ready", TRUTH),
     MEMBER(sync_state, reason, "reason", TEXT),
     MEMBER(sync_state, message, "message", TEXT),
+    MEMBER(sync_state, mig_waits, "migWaits", TEXT),
+    MEMBER(sync_state, advertises, "advertises", TEXT),
+    MEMBER(sync_state, mig_names, "migNames", TEXT),
 };
 
 static const struct member pod_members[] = {
@@ -451,10 +464,20 @@ void sync_message_deinit(struct sync_message *message)
     free_kind(message->kind, &message->setup);
 }
 
+static const char *find_value(const struct sync_label *pairs, size_t n, const char *key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_equal(pairs[i].key, key))
+            return pairs[i].value;
+    return NULL;
+}
+
 const char *sync_news_label(const struct sync_news *news, const char *key)
 {
-    for (size_t i = 0; i < news->n_labels; i++)
-        if (str_equal(news->labels[i].key, key))
-            return news->labels[i].value;
-    return NULL;
+    return find_value(news->labels, news->n_labels, key);
+}
+
+const char *sync_news_annotation(const struct sync_news *news, const char *key)
+{
+    return find_value(news->annotations, news->n_annotations, key);
 }

@@ -39,6 +39,7 @@ struct sync_setup {
     char *kubeconfig; /* "" = in-cluster */
     char *namespace_; /* of our pod; "" = unknown */
     char *pod;        /* our pod's name; "" = unknown */
+    char *lease;      /* the controller's, in our namespace; "" = unknown, "-": see opener.h */
     /* Keys whose values the news contain. */
     char **watched_labels;
     size_t n_watched_labels, watched_labels_capacity;
@@ -52,6 +53,11 @@ struct sync_label {
 
 struct sync_taint {
     char *key, *value, *effect;
+};
+
+struct sync_count {
+    char *name; /* of a resource */
+    int64_t count;
 };
 
 enum sync_labels_by {
@@ -70,10 +76,19 @@ struct sync_state {
     size_t n_extra_labels, extra_labels_capacity;
     struct sync_taint *taints; /* gpuslice.taints */
     size_t n_taints, taints_capacity;
-    bool has_condition; /* false: this node has no GPU; no condition is set */
-    bool ready;         /* GPUSlicesReady */
-    char *reason;       /* "AllResourcesRegistered" */
+    struct sync_count *promise; /* what the Node has to advertise before it is opened; none = it is
+                                   not known */
+    size_t n_promise, promise_capacity;
+    bool handles_clients; /* nvidia.com/gpu.deploy.* are ours to change (deploylabels.h): */
+    bool pauses_clients;  /* those components are in the way, else they run */
+    bool has_condition;   /* false: this node has no GPU; no condition is set */
+    bool ready;           /* GPUSlicesReady */
+    char *reason;         /* "AllResourcesRegistered" */
     char *message;
+    /* Annotations of the Node; "" = none. */
+    char *mig_waits;  /* gpuslice.dev/mig-waits (migwaits.h of the agent) */
+    char *advertises; /* gpuslice.dev/advertises (karpenter/nodekeys.h) */
+    char *mig_names;  /* gpuslice.dev/mig-names (mignames.h) */
 };
 
 struct sync_pod {
@@ -137,6 +152,9 @@ int sync_message_read(const char *line, size_t length, struct sync_message *ret_
 
 /* The value of a watched label; NULL = the Node does not have it. Borrowed. */
 const char *sync_news_label(const struct sync_news *news, const char *key);
+
+/* The same of a watched annotation. */
+const char *sync_news_annotation(const struct sync_news *news, const char *key);
 
 /* For users that keep or build one without a message; its content was malloc'ed. */
 void sync_setup_deinit(struct sync_setup *setup);

@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/kubename.h"
+#include "base/number.h"
 
 static const char *metadata_text(const json_t *node, const char *key)
 {
@@ -47,28 +48,6 @@ const json_t *node_condition(const json_t *node, const char *type)
             return condition;
     }
     return NULL;
-}
-
-int64_t node_quantity(const char *text)
-{
-    /* The API server writes counts in their shortest form: 2000 comes back as "2k". */
-    static const char suffixes[] = "kMGTPE";
-    const char *suffix;
-    int64_t number, factor = 1;
-    char *end;
-
-    if (*text < '0' || *text > '9')
-        return -1;
-    errno = 0;
-    number = strtoll(text, &end, 10);
-    if (errno != 0)
-        return -1;
-    suffix = *end ? strchr(suffixes, *end) : NULL;
-    if (*end && (!suffix || end[1]))
-        return -1;
-    for (const char *s = suffixes; suffix && s <= suffix; s++)
-        factor *= 1000;
-    return __builtin_mul_overflow(number, factor, &number) ? -1 : number;
 }
 
 static bool is_equal(const char *a, const char *b)
@@ -113,7 +92,12 @@ static int64_t quantity_at(const json_t *map, const char *key)
 {
     const char *text = json_string_value(json_object_get(map, key));
 
-    return text ? node_quantity(text) : 0;
+    return text ? number_quantity(text) : 0;
+}
+
+int64_t node_allocatable(const json_t *node, const char *name)
+{
+    return quantity_at(json_object_get(json_object_get(node, "status"), "allocatable"), name);
 }
 
 /* Resources of device plugins have a domain in their name; cpu and memory do not. */

@@ -19,8 +19,8 @@ const char *node_annotation(const json_t *node, const char *key);
 const json_t *node_condition(const json_t *node, const char *type);
 const char *node_uid(const json_t *node);
 
-/* "16", "2k", "1M"; -1 if it is not a whole number. */
-int64_t node_quantity(const char *text);
+/* What the kubelet advertises of a resource: 0 = nothing, -1 = no whole number. */
+int64_t node_allocatable(const json_t *node, const char *name);
 
 /* True if both are the same version of the same Node. */
 bool node_is_same(const json_t *a, const json_t *b);

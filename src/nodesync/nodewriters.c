@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "karpenter/nodekeys.h"
+#include "kube/jsonpatch.h"
 #include "kube/managedfields.h"
 #include "nodesync/condition.h"
+#include "nodesync/deploylabels.h"
+#include "nodesync/node.h"
 #include "nodesync/taints.h"
 
 static bool is_ready(const struct observed *observed)
@@ -22,6 +26,15 @@ static bool has_labels(const struct observed *observed)
 static void on_answer(const struct kube_response *response, void *userdata)
 {
     observed_update_from_answer(userdata, response);
+}
+
+static int send_patch(const struct observed *observed, json_t *patch, kube_done_fn *on_done,
+                      void *done_userdata, struct kube_call **ret_call, struct error *err)
+{
+    return kube_json_patch(
+        observed->client, observed->node_path, patch,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
 }
 
 int nodewriters_plan_labels(const struct observed *observed, struct labels_plan *ret_plan)
@@ -43,11 +56,7 @@ static int send_labels(void *userdata, kube_done_fn *on_done, void *done_userdat
     if (nodewriters_plan_labels(observed, &plan) < 0)
         return error_set_errno(err, -ENOMEM, "cannot label the Node");
     if (plan.release)
-        return kube_json_patch(observed->client, observed->node_path, plan.release,
-                               &(struct kube_waiter){.on_done = on_done,
-                                                     .userdata = done_userdata,
-                                                     .ret_call = ret_call},
-                               err);
+        return send_patch(observed, plan.release, on_done, done_userdata, ret_call, err);
     if (plan.object)
         return kube_apply(observed->client, observed->node_path,
                           plan.force ? KUBE_FORCE : KUBE_YIELD, plan.object,
@@ -71,10 +80,26 @@ static int send_taints(void *userdata, kube_done_fn *on_done, void *done_userdat
         return error_set_errno(err, r, "cannot taint the Node");
     if (r == TAINTS_AS_WANTED)
         return WRITER_IDLE;
-    r = kube_json_patch(
-        observed->client, observed->node_path, patch,
-        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
-        err);
+    r = send_patch(observed, patch, on_done, done_userdata, ret_call, err);
+    json_decref(patch);
+    return r;
+}
+
+static int send_clients(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                        struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+    json_t *patch = NULL;
+    int r;
+
+    if (!is_ready(observed) || !observed->state.handles_clients)
+        return WRITER_IDLE;
+    r = deploylabels_plan(observed->node, observed->state.pauses_clients, &patch);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot pause what keeps GPUs open");
+    if (r == DEPLOYLABELS_AS_WANTED)
+        return WRITER_IDLE;
+    r = send_patch(observed, patch, on_done, done_userdata, ret_call, err);
     json_decref(patch);
     return r;
 }
@@ -102,6 +127,59 @@ static int send_condition(void *userdata, kube_done_fn *on_done, void *done_user
         err);
     json_decref(object);
     return r;
+}
+
+/* Ours alone by its name, so it is simply set. wanted: NULL or "" = it is to be absent. */
+static int send_annotation(const struct observed *observed, const char *key, const char *wanted,
+                           const struct kube_waiter *waiter, struct error *err)
+{
+    const char *current = is_ready(observed) ? node_annotation(observed->node, key) : NULL;
+    json_t *patch;
+    int r;
+
+    wanted = is_ready(observed) && wanted && *wanted ? wanted : NULL;
+    if (wanted ? current && str_equal(current, wanted) : !current)
+        return WRITER_IDLE;
+    patch = json_array();
+    if (!patch || jsonpatch_annotation(patch, observed->node, key, wanted) < 0)
+        r = error_set_errno(err, -ENOMEM, "cannot annotate the Node");
+    else
+        r = send_patch(observed, patch, waiter->on_done, waiter->userdata, waiter->ret_call, err);
+    json_decref(patch);
+    return r;
+}
+
+static int send_waits(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                      struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+
+    return send_annotation(
+        observed, NODEWRITERS_WAITS_KEY, observed->state.mig_waits,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
+}
+
+static int send_advertises(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                           struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+
+    return send_annotation(
+        observed, SLICEPROFILE_ADVERTISES, observed->state.advertises,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
+}
+
+static int send_names(void *userdata, kube_done_fn *on_done, void *done_userdata,
+                      struct kube_call **ret_call, struct error *err)
+{
+    const struct observed *observed = userdata;
+
+    return send_annotation(
+        observed, NODEWRITERS_NAMES_KEY, observed->state.mig_names,
+        &(struct kube_waiter){.on_done = on_done, .userdata = done_userdata, .ret_call = ret_call},
+        err);
 }
 
 static void yield(const char *field, const char *manager, void *userdata)
@@ -141,11 +219,39 @@ static const struct writer_job jobs[NODEWRITERS_WRITERS] = {
             .send = send_taints,
             .on_answer = on_answer,
         },
+    [NODEWRITERS_CLIENTS] =
+        {
+            .what = "labels nvidia.com/gpu.deploy.* of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_clients,
+            .on_answer = on_answer,
+        },
     [NODEWRITERS_CONDITION] =
         {
             .what = "condition " CONDITION_TYPE " of the Node",
             .remedy = "let our service account patch nodes/status",
             .send = send_condition,
+            .on_answer = on_answer,
+        },
+    [NODEWRITERS_WAITS] =
+        {
+            .what = "annotation " NODEWRITERS_WAITS_KEY " of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_waits,
+            .on_answer = on_answer,
+        },
+    [NODEWRITERS_ADVERTISES] =
+        {
+            .what = "annotation " SLICEPROFILE_ADVERTISES " of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_advertises,
+            .on_answer = on_answer,
+        },
+    [NODEWRITERS_NAMES] =
+        {
+            .what = "annotation " NODEWRITERS_NAMES_KEY " of the Node",
+            .remedy = "let our service account patch nodes",
+            .send = send_names,
             .on_answer = on_answer,
         },
 };

@@ -8,7 +8,20 @@
 #include "nodesync/labels.h"
 #include "nodesync/observed.h"
 
-enum { NODEWRITERS_LABELS, NODEWRITERS_TAINTS, NODEWRITERS_CONDITION, NODEWRITERS_WRITERS };
+/* See sync_state. */
+#define NODEWRITERS_WAITS_KEY "gpuslice.dev/mig-waits"
+#define NODEWRITERS_NAMES_KEY "gpuslice.dev/mig-names"
+
+enum {
+    NODEWRITERS_LABELS,
+    NODEWRITERS_TAINTS,
+    NODEWRITERS_CLIENTS,
+    NODEWRITERS_CONDITION,
+    NODEWRITERS_WAITS,
+    NODEWRITERS_ADVERTISES,
+    NODEWRITERS_NAMES,
+    NODEWRITERS_WRITERS
+};
 
 struct nodewriters {
     struct writer writers[NODEWRITERS_WRITERS];

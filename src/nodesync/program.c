@@ -18,6 +18,7 @@
 #include "nodesync/nfdwatch.h"
 #include "nodesync/node.h"
 #include "nodesync/nodewriters.h"
+#include "nodesync/opener.h"
 #include "nodesync/shutdown.h"
 #include "proc/role.h"
 #include "proc/watchdog.h"
@@ -40,6 +41,7 @@ struct program {
     struct feature feature;
     struct nfdwatch nfdwatch;
     struct nodewriters nodewriters;
+    struct opener opener;
     struct recorder *recorder;
     struct shutdown shutdown;
     uv_timer_t access;
@@ -133,6 +135,7 @@ static void send_news(struct program *program)
 static void sync_all(struct program *program)
 {
     nodewriters_sync(&program->nodewriters);
+    opener_sync(&program->opener);
     writer_sync(&program->feature.writer);
     send_news(program);
 }
@@ -212,6 +215,7 @@ static void on_trouble(const char *reason, void *userdata)
         log_info("the API server is reachable again");
     writer_kick(&program->owner.writer);
     nodewriters_kick(&program->nodewriters);
+    opener_kick(&program->opener);
     writer_kick(&program->feature.writer);
     recorder_kick(program->recorder);
 }
@@ -273,12 +277,23 @@ static int start_watch(struct program *program, struct error *err)
                           &program->watch, err);
 }
 
+static void on_opened(const char *sentence, void *userdata)
+{
+    struct program *program = userdata;
+
+    recorder_add(program->recorder,
+                 &(struct correlator_event){
+                     .namespace_ = "", .pod = "", .reason = "NodeOpened", .message = sentence});
+}
+
 static void start_writers(struct program *program)
 {
     uv_loop_t *loop = &program->loop;
     struct observed *observed = &program->observed;
 
     nodewriters_init(&program->nodewriters, loop, observed, on_idle, program);
+    if (opener_init(&program->opener, loop, observed, on_opened, program) < 0)
+        log_error("out of memory, this node is opened by a controller alone");
     owner_init(&program->owner, loop, observed, on_owner, program);
     feature_init(&program->feature, loop, observed, &program->owner, on_feature, program);
     nfdwatch_init(&program->nfdwatch, loop, observed, &program->feature, on_nfd, program);
@@ -471,6 +486,7 @@ static void free_parts(struct program *program)
     recorder_free(program->recorder);
     if (is_running(program)) {
         nodewriters_deinit(&program->nodewriters);
+        opener_deinit(&program->opener);
         nfdwatch_deinit(&program->nfdwatch);
         feature_deinit(&program->feature);
         owner_deinit(&program->owner);

@@ -46,7 +46,8 @@ static void remove_everything(struct shutdown *shutdown)
     log_info("uninstalled: removing our changes from the Node", "node", observed->setup->node);
     shutdown->is_uninstall = true;
     sync_state_deinit(&observed->state);
-    observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE};
+    observed->state = (struct sync_state){.labels_by = SYNC_LABELS_NONE,
+                                          .handles_clients = observed->state.handles_clients};
     observed->has_state = true;
     /* There is no time to wait for back-offs. */
     nodewriters_kick(shutdown->setup.nodewriters);

@@ -7,8 +7,6 @@
 #include "kube/jsonpatch.h"
 #include "nodesync/node.h"
 
-#define ANNOTATION_PATH "/metadata/annotations/gpuslice.dev~1taints"
-
 static const char *text_of(const json_t *taint, const char *key)
 {
     const char *text = json_string_value(json_object_get(taint, key));
@@ -112,21 +110,13 @@ static int add_missing(const json_t *current, const struct sync_taint *wanted, s
 
 static int make_patch(const json_t *node, json_t *list, const char *ours, json_t *operations)
 {
-    const json_t *metadata = json_object_get(node, "metadata");
-    const json_t *annotations = json_object_get(metadata, "annotations");
     const json_t *current = json_object_get(json_object_get(node, "spec"), "taints");
 
     if (!json_equal(current, list) &&
         jsonpatch_change(operations, "/spec/taints", current,
                          json_array_size(list) ? json_incref(list) : NULL) < 0)
         return -ENOMEM;
-    if (!annotations)
-        return *ours ? jsonpatch_change(operations, "/metadata/annotations", NULL,
-                                        json_pack("{s:s}", TAINTS_ANNOTATION, ours))
-                     : 0;
-    return jsonpatch_change(operations, ANNOTATION_PATH,
-                            json_object_get(annotations, TAINTS_ANNOTATION),
-                            *ours ? json_string(ours) : NULL);
+    return jsonpatch_annotation(operations, node, TAINTS_ANNOTATION, *ours ? ours : NULL);
 }
 
 static int plan(const json_t *node, const struct sync_taint *wanted, size_t n_wanted, json_t *list,

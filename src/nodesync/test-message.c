@@ -24,6 +24,7 @@ static void crosses_unchanged(void **state)
 {
     static const char *const lines[] = {
         "{\"node\":\"gpu-1\",\"kubeconfig\":\"\",\"namespace\":\"gpus\",\"pod\":\"agent-x\","
+        "\"lease\":\"c\","
         "\"watchedLabels\":[\"nvidia.com/device-plugin.config\"],\"watchedAnnotations\":[],"
         "\"kind\":\"setup\"}",
         "{\"keepsLabels\":false,\"labelsBy\":\"auto\",\"labels\":[{\"key\":\"nvidia.com/"
@@ -31,11 +32,17 @@ static void crosses_unchanged(void **state)
         "{\"key\":\"nvidia.com/gpu.sharing-strategy\",\"value\":\"\"}],"
         "\"extraLabels\":[{\"key\":\"team\",\"value\":\"a\"}],"
         "\"taints\":[{\"key\":\"nvidia.com/gpu\",\"value\":\"\",\"effect\":\"NoSchedule\"}],"
-        "\"hasCondition\":true,\"ready\":false,\"reason\":\"ConfigurationRefused\","
-        "\"message\":\"line 1\\nline 2\",\"kind\":\"state\"}",
+        "\"promise\":[{\"name\":\"nvidia.com/"
+        "gpu\",\"count\":0}],\"handlesClients\":true,\"pausesClients\":true,\"hasCondition\":true,"
+        "\"ready\":false,"
+        "\"reason\":\"ConfigurationRefused\","
+        "\"message\":\"line 1\\nline "
+        "2\",\"migWaits\":\"{}\",\"advertises\":\"a=1\",\"migNames\":\"b=1\",\"kind\":\"state\"}",
         "{\"keepsLabels\":true,\"labelsBy\":\"none\",\"labels\":[],\"extraLabels\":[],\"taints\":[]"
-        ","
-        "\"hasCondition\":false,\"ready\":true,\"reason\":\"\",\"message\":\"\",\"kind\":"
+        ",\"promise\":[],"
+        "\"handlesClients\":false,\"pausesClients\":false,\"hasCondition\":false,\"ready\":true,"
+        "\"reason\":\"\",\"message\":\"\",\"migWaits\":\"\",\"advertises\":\"\",\"migNames\":\"\","
+        "\"kind\":"
         "\"state\"}",
         "{\"warning\":true,\"reason\":\"DeviceUnhealthy\",\"message\":\"Xid 79 \xc3\xa4\","
         "\"pods\":[{\"namespace\":\"default\",\"name\":\"p\"}],\"kind\":\"event\"}",

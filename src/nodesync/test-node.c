@@ -10,34 +10,6 @@
 
 #include "base/array.h"
 
-static void reads_counts_as_the_api_writes_them(void **state)
-{
-    static const struct {
-        const char *text;
-        int64_t number;
-    } rows[] = {
-        {"0", 0},
-        {"16", 16},
-        {"2k", 2000},
-        {"3M", 3000000},
-        {"", -1},
-        {"k", -1},
-        {"-1", -1},
-        {"1.5", -1},
-        {"16Gi", -1},
-        {"100m", -1},
-        {"9E", 9000000000000000000},
-        {"10E", -1},
-        {"99999999999999999999", -1},
-        {" 1", -1},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        if (node_quantity(rows[i].text) != rows[i].number)
-            fail_msg("\"%s\" was read as %lld", rows[i].text,
-                     (long long)node_quantity(rows[i].text));
-}
-
 static json_t *version(const char *uid, const char *text)
 {
     return json_pack("{s:{s:s,s:s}}", "metadata", "uid", uid, "resourceVersion", text);
@@ -110,7 +82,6 @@ static void tells_what_the_agent_asks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_counts_as_the_api_writes_them),
         cmocka_unit_test(knows_the_later_one),
         cmocka_unit_test(tells_what_the_agent_asks),
     };

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
+#include "karpenter/nodekeys.h"
 #include "kube/test-fake-api.h"
 #include "nodesync/condition.h"
 #include "nodesync/taints.h"
@@ -177,6 +178,23 @@ static void a_state_of_nothing_takes_ours_away(void **state)
 }
 
 /* Labels and taints are those of the agent before; only the condition is news. */
+/* Also with a state that keeps labels: the agent may wait before it has planned anything. */
+static void what_keeps_gpus_open_is_paused_when_told_to(void **state)
+{
+    static const char node[] = "{\"kind\":\"Node\",\"metadata\":{\"labels\":{\"nvidia.com/"
+                               "gpu.deploy.dcgm\":\"true\"}}}";
+    struct kube_call *call;
+
+    see(node);
+    want(&(struct sync_state){.keeps_labels = true, .pauses_clients = true});
+    assert_int_equal(fake_api_n_sent(), 0);
+    want(&(struct sync_state){
+        .keeps_labels = true, .handles_clients = true, .pauses_clients = true});
+    call = fake_api_expect("PATCH", PATCH_PATH);
+    assert_string_equal(call->content_type, JSON_PATCH);
+    assert_int_equal(json_array_size(call->body), 2);
+}
+
 static void a_state_that_keeps_labels_touches_none(void **state)
 {
     const struct sync_state keeps = {.keeps_labels = true,
@@ -192,6 +210,40 @@ static void a_state_that_keeps_labels_touches_none(void **state)
     want(&keeps);
     assert_int_equal(fake_api_n_open(), 1);
     fake_api_expect("PATCH", STATUS_PATH);
+}
+
+/* Whatever is kept: it is about what the agent does now. */
+static void annotation_follows_the_agent(const struct sync_state *wanted, const char *key)
+{
+    cleanup_text struct text annotated = TEXT_INIT;
+    struct kube_call *call;
+
+    see("{\"kind\":\"Node\",\"metadata\":{}}");
+    want(wanted);
+    call = fake_api_expect("PATCH", PATCH_PATH);
+    assert_string_equal(call->content_type, JSON_PATCH);
+    text_addf(&annotated, "{\"kind\":\"Node\",\"metadata\":{\"annotations\":{\"%s\":\"{}\"}}}",
+              key);
+    fake_api_answer(call, 200, text_string(&annotated));
+    assert_int_equal(fake_api_n_open(), 0);
+    want(&(struct sync_state){
+        .keeps_labels = true, .mig_waits = own(""), .advertises = own(""), .mig_names = own("")});
+    call = fake_api_expect("PATCH", PATCH_PATH);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(call->body, 1), "op")),
+                        "remove");
+    fake_api_answer(call, 200, "{\"kind\":\"Node\",\"metadata\":{}}");
+    assert_true(nodewriters_is_idle(&nodewriters));
+}
+
+static void the_annotations_follow_the_agent(void **state)
+{
+    annotation_follows_the_agent(&(struct sync_state){.keeps_labels = true, .mig_waits = own("{}")},
+                                 NODEWRITERS_WAITS_KEY);
+    annotation_follows_the_agent(
+        &(struct sync_state){.keeps_labels = true, .advertises = own("{}")},
+        SLICEPROFILE_ADVERTISES);
+    annotation_follows_the_agent(&(struct sync_state){.keeps_labels = true, .mig_names = own("{}")},
+                                 NODEWRITERS_NAMES_KEY);
 }
 
 /* The server knows a holder that the Node does not name. */
@@ -235,7 +287,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(sets_all_three_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refusal_holds_up_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_state_of_nothing_takes_ours_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_keeps_gpus_open_is_paused_when_told_to, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_state_that_keeps_labels_touches_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_annotations_follow_the_agent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_conflict_is_yielded_to, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_label_is_handed_over_first, set_up, tear_down),
     };

@@ -18,7 +18,7 @@ struct retirement {
     uv_loop_t loop;
     uv_timer_t timer, limit;
     struct kube_client *client;
-    const char *daemonset; /* borrowed */
+    const char *name; /* of the DaemonSet or Deployment; borrowed */
     char *path;
     bool is_told; /* the server has accepted the deletion */
     bool is_gone;
@@ -39,7 +39,7 @@ static void on_done(const struct kube_response *response, void *userdata)
     const bool is_good = kube_is_success(response->http_status);
 
     retirement->is_told = retirement->is_told || is_good;
-    retirement->is_gone = kube_is_gone(response, retirement->daemonset);
+    retirement->is_gone = kube_is_gone(response, retirement->name);
     snprintf(retirement->trouble, sizeof(retirement->trouble), "%s",
              is_good ? "its pods are still running" : response->reason);
     if (retirement->is_gone || is_hopeless(response))
@@ -76,18 +76,24 @@ static void on_limit(uv_timer_t *timer)
     uv_stop(&retirement->loop);
 }
 
-static int make_path(const char *namespace, const char *daemonset, char **ret_path,
+#define DEPLOYMENTS "deployments/"
+
+static int make_path(struct retirement *retirement, const char *namespace, const char *workload,
                      struct error *err)
 {
-    if (!namespace || !*namespace || !*daemonset)
+    bool is_deployment = str_starts_with(workload, DEPLOYMENTS);
+
+    retirement->name = workload + (is_deployment ? strlen(DEPLOYMENTS) : 0);
+    if (!namespace || !*namespace || !*retirement->name)
         return error_set(err, -EINVAL,
                          "--retire takes a DaemonSet's name, and NAMESPACE its namespace");
-    *ret_path =
-        kube_path(&(struct kube_place){"/apis/apps/v1", namespace, "daemonsets", daemonset});
-    return *ret_path ? 0 : error_set_errno(err, -ENOMEM, "cannot build the DaemonSet's path");
+    retirement->path = kube_path(&(struct kube_place){"/apis/apps/v1", namespace,
+                                                      is_deployment ? "deployments" : "daemonsets",
+                                                      retirement->name});
+    return retirement->path ? 0 : error_set_errno(err, -ENOMEM, "cannot retire %s", workload);
 }
 
-static int start(struct retirement *retirement, const char *daemonset, struct error *err)
+static int start(struct retirement *retirement, const char *workload, struct error *err)
 {
     cleanup_kube_access struct kube_access access = KUBE_ACCESS_INIT;
     const char *namespace = getenv("NAMESPACE");
@@ -95,7 +101,7 @@ static int start(struct retirement *retirement, const char *daemonset, struct er
 
     if (r < 0)
         return r;
-    r = make_path(namespace ? namespace : access.namespace, daemonset, &retirement->path, err);
+    r = make_path(retirement, namespace ? namespace : access.namespace, workload, err);
     if (r == 0)
         r = kube_client_new(&retirement->loop, &access, NODE_MANAGER, &retirement->client, err);
     if (r < 0)
@@ -105,20 +111,20 @@ static int start(struct retirement *retirement, const char *daemonset, struct er
     return 0;
 }
 
-int uninstall_run(const char *daemonset)
+int uninstall_run(const char *workload)
 {
-    struct retirement retirement = {.daemonset = daemonset};
+    struct retirement retirement = {.name = workload};
     struct error err = ERROR_INIT;
 
     uv_loop_init(&retirement.loop);
     uv_timer_init(&retirement.loop, &retirement.timer);
     uv_timer_init(&retirement.loop, &retirement.limit);
     retirement.timer.data = retirement.limit.data = &retirement;
-    if (start(&retirement, daemonset, &err) == 0) {
+    if (start(&retirement, workload, &err) == 0) {
         uv_run(&retirement.loop, UV_RUN_DEFAULT);
         if (!retirement.is_gone)
-            log_error("the DaemonSet could not be deleted, its agents may leave labels behind",
-                      "daemonset", daemonset, "reason", retirement.trouble);
+            log_error("it could not be deleted, and its pods may leave something behind", "name",
+                      workload, "reason", retirement.trouble);
     } else {
         log_error(error_text(&err));
     }
