@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "cli/verb.h"
 
@@ -27,9 +28,78 @@ const struct option_row option_rows[N_OPTIONS] = {
     [OPTION_CHECK_OUTPUT] = {"output", 'o', "text|json", true, STRING(output),
                              "output format of the findings; the default is text for people"},
     [OPTION_LABELS] = {"labels", 'l', NULL, false, STRING(labels), "also list the node's labels"},
+    [OPTION_MIG] = {"mig", 'g', "LAYOUT", false, STRING(mig),
+                    "plan as if the GPUs were partitioned: all-<profile> (all-1g.5gb), "
+                    "all-balanced, all-enabled or all-disabled; or a label of --mig-config"},
+    [OPTION_PLAN_MIG_FILE] = {"mig-config", '\0', "FILE", false, STRING(mig_file),
+                              "a configuration of mig-parted, for --mig"},
+    [OPTION_ROOM] = {"room", '\0', "PROFILE", false, STRING(room),
+                     "also tell which MIG instances would have to move so that one more device of "
+                     "this profile fits"},
     [OPTION_ROOT] =
         {"root", 'r', "FOLDER", false, STRING(root),
          "root of the node's files, such as /host in a debugging pod; the default is /"},
+    [OPTION_MIG_FILE] = {"config-file", 'f', "FILE", false, STRING(config),
+                         "a configuration of mig-parted (YAML or JSON), or a ConfigMap manifest "
+                         "with it; - reads standard input",
+                         "MIG_PARTED_CONFIG_FILE"},
+    [OPTION_MIG_LABEL] = {"selected-config", 'c', "LABEL", false, STRING(label),
+                          "which layout of the file; needed if there are several",
+                          "MIG_PARTED_SELECTED_CONFIG"},
+    [OPTION_MODE_ONLY] = {"mode-only", 'm', NULL, false, STRING(mode_only),
+                          "only MIG mode, whatever the instances are",
+                          "MIG_PARTED_MODE_CHANGE_ONLY"},
+    [OPTION_VALID_CONFIG] = {"valid-config", 'a', NULL, false, STRING(valid_config),
+                             "only whether the file is valid and has the label",
+                             "MIG_PARTED_VALID_CONFIG"},
+    [OPTION_HOOKS] = {"hooks-file", 'k', "FILE", false, STRING(hooks),
+                      "a hooks file of mig-parted: commands to run before, between and after",
+                      "MIG_PARTED_HOOKS_FILE"},
+    [OPTION_SKIP_RESET] = {"skip-reset", 's', NULL, false, STRING(skip_reset),
+                           "leave the reset that a new mode needs to somebody else",
+                           "MIG_PARTED_SKIP_RESET"},
+    [OPTION_EXPORT_OUTPUT] = {"output-format", 'o', "yaml|json", true, STRING(output),
+                              "output format of the layout; the default is yaml",
+                              "MIG_PARTED_OUTPUT_FORMAT"},
+    [OPTION_EXPORT_LABEL] = {"config-label", 'l', "LABEL", false, STRING(label),
+                             "the label of the printed layout; the default is current",
+                             "MIG_PARTED_CONFIG_LABEL"},
+    [OPTION_GENERATED_FILE] = {"config-file", 'f', "FILE", false, STRING(config),
+                               "where to write it; the default is standard output",
+                               "MIG_PARTED_OUTPUT_FILE"},
+    [OPTION_MIG_MACHINE] = {"machine", '\0', "NAME|FILE", false, STRING(machine),
+                            "a simulated machine instead of this node, as for plan"},
+    [OPTION_DEBUG] = {"debug", 'd', NULL, false, STRING(debug), "explain each decision",
+                      "MIG_PARTED_DEBUG"},
+    [OPTION_COST] = {"cost", '\0', "SLICES", false, STRING(cost),
+                     "of a SliceProfile: what a slice costs on each instance type, and the "
+                     "cheapest nodes for that many"},
+    [OPTION_WORKLOAD] = {"workload", '\0', "FILE", false, STRING(workload),
+                         "a CSV file of pods and the share of a GPU that each wants: how many GPUs "
+                         "they need, by how those are sliced, and the slices for which they need "
+                         "the fewest"},
+    [OPTION_NAMES] = {"names", '\0', "N", false, STRING(names),
+                      "for --workload: at most so many kinds of slice; the default is 8"},
+    [OPTION_INSTANCE_TYPES] = {"instance-types", 't', "TYPE,TYPE...", false, STRING(types),
+                               "only these of the instance types that the profiles select"},
+    [OPTION_AMI] = {"ami", '\0', "al2023|bottlerocket", true, STRING(ami),
+                    "the images of an EC2NodeClass; the default is al2023"},
+    [OPTION_NO_STARTUP_TAINT] = {"no-startup-taint", '\0', NULL, false, STRING(no_startup_taint),
+                                 "nodes start without the taint gpuslice.dev/not-ready, for "
+                                 "clusters in which nobody removes it"},
+    [OPTION_USERDATA_MACHINE] = {"machine", 'm', "NAME|FILE", false, STRING(machine),
+                                 "the machine that will start, by instance type (p4d.24xlarge), "
+                                 "count of a GPU model (4xA30), or machine file"},
+    [OPTION_OS] = {"os", '\0', "al2023|ubuntu|bottlerocket", true, STRING(image),
+                   "the image that will start; the default is al2023"},
+    [OPTION_CLUSTER] = {"cluster", '\0', NULL, false, STRING(cluster),
+                        "a cluster instead of files: what its nodes are, what else is there, and "
+                        "which guarantees hold; reads only"},
+    [OPTION_KUBECONFIG] = {"kubeconfig", '\0', "FILE", false, STRING(kubeconfig),
+                           "how to reach it; without it as kubectl: KUBECONFIG, ~/.kube/config, or "
+                           "the pod's service account"},
+    [OPTION_SLICES] = {"slices", '\0', "SLICES", false, STRING(slices),
+                       "how many slices there are to be nodes for"},
     [OPTION_HELP] = {"help", 'h', NULL, false, STRING(help), "print this help and exit"},
 };
 
@@ -37,7 +107,7 @@ const struct option_row option_rows[N_OPTIONS] = {
 
 static bool has_option(const struct verb *verb, size_t id)
 {
-    return verb->options & (1u << id);
+    return verb->options & (1ull << id);
 }
 
 /* One argument, split up: "--name=value", "-x", "-xvalue". */
@@ -144,6 +214,44 @@ static int set_operand(const struct verb *verb, const char *text, struct request
     return 0;
 }
 
+/* The words of Go's strconv.ParseBool, which reads mig-parted's variables. */
+static int parse_bool(const char *name, const char *text, bool *ret_value, struct error *err)
+{
+    static const char *const words[] = {"0", "f", "F", "false", "False", "FALSE",
+                                        "1", "t", "T", "true",  "True",  "TRUE"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (str_equal(text, words[i])) {
+            *ret_value = i >= ARRAY_SIZE(words) / 2;
+            return 0;
+        }
+    }
+    return error_set(err, -EINVAL, "%s is '%.80s'; write true or false", name, text);
+}
+
+/* An option of the command line outranks its variable. */
+static int read_variables(const struct verb *verb, struct request *request, struct error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < N_OPTIONS && r == 0; i++) {
+        const struct option_row *row = &option_rows[i];
+        void *field = (char *)request + row->offset;
+        const char *value = has_option(verb, i) && row->variable ? getenv(row->variable) : NULL;
+
+        if (!value || !*value)
+            continue;
+        if (!row->value && !*(bool *)field)
+            r = parse_bool(row->variable, value, field, err);
+        else if (row->value && !*(const char **)field && row->words && !is_word(row->value, value))
+            r = error_set(err, -EINVAL, "%s cannot be '%.80s'; use one of %s", row->variable, value,
+                          row->value);
+        else if (row->value && !*(const char **)field)
+            *(const char **)field = value;
+    }
+    return r;
+}
+
 static int check_together(const struct request *request, struct error *err)
 {
     if (request->node && request->machine)
@@ -246,6 +354,8 @@ int request_parse(const struct verb *verb, int argc, char *const argv[],
         else
             r = take_word(verb, text, &words, &request, err);
     }
+    if (r == 0 && !request.help)
+        r = read_variables(verb, &request, err);
     if (r == 0 && !request.help)
         r = check_together(&request, err);
     if (r < 0)

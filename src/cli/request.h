@@ -18,27 +18,47 @@
 #include "cli/verb.h"
 
 struct request {
-    const char *config;    /* --config, or the operand of verbs that take a file */
-    const char *key;       /* --key */
-    const char *machine;   /* --machine */
-    const char *output;    /* --output; NULL = the first word of the option's table row */
-    const char *operand;   /* of `help` and `completion` */
-    const char *root;      /* --root */
-    const char **operands; /* owned; of verbs whose operand ends with "..." */
+    const char *config;     /* --config, or the operand of verbs that take a file */
+    const char *key;        /* --key */
+    const char *machine;    /* --machine */
+    const char *output;     /* --output; NULL = the first word of the option's table row */
+    const char *operand;    /* of `help` and `completion` */
+    const char *root;       /* --root */
+    const char *mig;        /* --mig */
+    const char *mig_file;   /* --mig-config */
+    const char *room;       /* --room */
+    const char *label;      /* --selected-config, --config-label */
+    const char *hooks;      /* --hooks-file */
+    const char *cost;       /* --cost */
+    const char *workload;   /* --workload */
+    const char *names;      /* --names */
+    const char *types;      /* --instance-types */
+    const char *ami;        /* --ami */
+    const char *image;      /* --os */
+    const char *kubeconfig; /* --kubeconfig */
+    const char *slices;     /* --slices */
+    const char **operands;  /* owned; of verbs whose operand ends with "..." */
     size_t n_operands;
-    bool node;   /* --node */
-    bool labels; /* --labels */
-    bool help;   /* --help */
+    bool node;             /* --node */
+    bool cluster;          /* --cluster */
+    bool labels;           /* --labels */
+    bool mode_only;        /* --mode-only */
+    bool skip_reset;       /* --skip-reset */
+    bool valid_config;     /* --valid-config */
+    bool debug;            /* --debug */
+    bool no_startup_taint; /* --no-startup-taint */
+    bool help;             /* --help */
 };
 
 struct option_row {
-    const char *name; /* without dashes */
-    char letter;
+    const char *name;  /* without dashes */
+    char letter;       /* '\0' = none */
     const char *value; /* placeholder of the value in help; NULL = a switch */
     bool words;    /* the value is one of the words in `value`, separated by '|'; the first is the
                       default */
     size_t offset; /* into struct request: const char *, or bool for a switch */
-    const char *meaning; /* help, wrapped by the caller that prints it */
+    const char *meaning;  /* help, wrapped by the caller that prints it */
+    const char *variable; /* of the environment, where the option is not given; NULL = none */
 };
 
 extern const struct option_row option_rows[N_OPTIONS];

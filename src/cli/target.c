@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 #include "base/yaml.h"
+#include "base/yamlmap.h"
+#include "catalog/boards.h"
 #include "catalog/catalog.h"
 #include "cli/paths.h"
 #include "config/machinetype.h"
@@ -83,14 +85,14 @@ static void add_types(const struct catalog *catalog, struct text *text, const ch
     }
 }
 
-static int load_catalog(struct catalog *ret_catalog, struct error *err)
+int target_load_catalog(struct catalog *ret_catalog, struct error *err)
 {
     cleanup_problems struct problems problems = PROBLEMS_INIT;
-    int r = catalog_load(paths_catalog(), &problems, ret_catalog);
+    int r = catalog_load(boards_folder(), &problems, ret_catalog);
 
     if (r < 0 && problems.n_items)
         return error_set(err, r, "%s", problems.items[0].text);
-    return r < 0 ? error_set(err, r, "cannot load the catalog %s", paths_catalog()) : 0;
+    return r < 0 ? error_set(err, r, "cannot load the catalog %s", boards_folder()) : 0;
 }
 
 void target_names(struct text *text, const char *separator)
@@ -102,7 +104,7 @@ void target_names(struct text *text, const char *separator)
     while (rest && (folder = strsep(&rest, ":")))
         if (*folder)
             add_names(folder, text, separator);
-    if (load_catalog(&catalog, NULL) == 0)
+    if (target_load_catalog(&catalog, NULL) == 0)
         add_types(&catalog, text, separator);
 }
 
@@ -133,7 +135,7 @@ static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struc
 {
     cleanup_catalog struct catalog catalog = CATALOG_INIT;
     struct catalog_machine machine;
-    int r = load_catalog(&catalog, err);
+    int r = target_load_catalog(&catalog, err);
 
     if (r == 0)
         r = catalog_find_machine(&catalog, word, &machine, err);
@@ -142,6 +144,57 @@ static int resolve_by_catalog(const char *word, char ret_target[PATH_MAX], struc
     if (r == 0 && !find_named(machine.name, ret_target, PATH_MAX))
         return str_copy(ret_target, PATH_MAX, machine.name);
     return r;
+}
+
+static bool has_any(const struct yaml *document, const char *const *keys)
+{
+    while (*keys && !yaml_get(document, *keys))
+        keys++;
+    return *keys != NULL;
+}
+
+/* Why a text is not meant as a machine file; NULL = it may be one. */
+static const char *why_no_machine(const struct yaml *document)
+{
+    static const char *const of_machines[] = {"type", "machine", "gpus", NULL};
+    static const char *const of_others[] = {"apiVersion", "kind",    "version",
+                                            "flags",      "sharing", "gpuslice",
+                                            "resources",  "config",  NULL};
+
+    if (has_any(document, of_machines))
+        return NULL;
+    if (has_any(document, of_others))
+        return "this is not a machine file but a configuration or a manifest; --machine takes what "
+               "gpuslice-machine(5) describes";
+    return "this is not a machine file: it has none of the keys type, machine and gpus, see "
+           "gpuslice-machine(5)";
+}
+
+/* One sentence; what is wrong within a machine file the simulator reports. */
+static int check_content(const char *path, struct error *err)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    struct yaml *document = NULL;
+    cleanup_free char *data = NULL;
+    const char *why = NULL;
+    char line[PATH_MAX + 512];
+    size_t size;
+    int r = file_read(path, YAML_MAX_BYTES, &data, &size, err);
+
+    if (r == 0)
+        r = problems_set_source(&problems, path);
+    if (r < 0)
+        return r;
+    r = yamlmap_parse_document(data, size, &problems, &document);
+    if (r == 0)
+        why = why_no_machine(document);
+    if (why)
+        problem_add(&problems, PROBLEM_ERROR, document->at, "", "%s", why);
+    yaml_free(document, document ? 1 : 0);
+    if (!problems.n_items)
+        return r;
+    problem_format(&problems, &problems.items[0], line, sizeof(line));
+    return error_set(err, -EINVAL, "%s", line);
 }
 
 /* What the simulator would report as a driver that fails. */
@@ -154,8 +207,9 @@ static int check_machine_file(const char *path, struct error *err)
     if (!S_ISREG(status.st_mode))
         return error_set(err, -EINVAL, "%s is not a machine file: it is %s", path,
                          S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
-    return status.st_size ? 0
-                          : error_set(err, -EINVAL, "%s is not a machine file: it is empty", path);
+    if (!status.st_size)
+        return error_set(err, -EINVAL, "%s is not a machine file: it is empty", path);
+    return check_content(path, err);
 }
 
 /* A word with a slash or a suffix is a file; anything else is a name, of a file or from the
@@ -199,7 +253,7 @@ static void name_product(const struct yaml *document, char *buffer, size_t size)
     const char *name = yaml_get_text(document, "machine"), *type = yaml_get_text(document, "type");
     const struct instance_type *found = NULL;
 
-    if (!name && type && load_catalog(&catalog, NULL) == 0)
+    if (!name && type && target_load_catalog(&catalog, NULL) == 0)
         found = catalog_find_type(&catalog, type);
     snprintf(buffer, size, "%s", name ? name : found ? found->name : "");
 }
@@ -240,17 +294,22 @@ static int observe_simulated(const char *target, struct inventory *ret_inventory
         return error_set_errno(err, -errno, "cannot create the directory %s", folder);
     snprintf(state, sizeof(state), "%s/state", folder);
     setenv("GPUSLICE_MACHINE", target, 1);
-    setenv("GPUSLICE_CATALOG", paths_catalog(), 1);
+    setenv("GPUSLICE_CATALOG", boards_folder(), 1);
     setenv("GPUSLICE_SIM_STATE", state, 1);
     /* This host may have a real GPU at the address of a simulated one. */
     setenv("GPUSLICE_SYSFS", folder, 1);
+    setenv("GPUSLICE_PROC", folder, 1);
     r = gpu_nvml.open(library, &driver, err);
     if (r == 0)
         r = read_driver(driver, ret_inventory, err);
     remove_folder(folder);
-    if (r == 0)
-        read_product(target, ret_inventory->machine, sizeof(ret_inventory->machine));
-    return r;
+    if (r < 0)
+        return r;
+    /* It has no kernel, which would list the capability nodes of its MIG devices. */
+    for (size_t i = 0; i < ret_inventory->n_gpus; i++)
+        ret_inventory->gpus[i].gaps[FACT_MIG_NODES] = FACT_KNOWN;
+    read_product(target, ret_inventory->machine, sizeof(ret_inventory->machine));
+    return 0;
 }
 
 static int observe_node(const struct config *config, struct inventory *ret_inventory,
@@ -275,6 +334,86 @@ static int observe_node(const struct config *config, struct inventory *ret_inven
         snprintf(ret_inventory->machine, sizeof(ret_inventory->machine), "%.*s",
                  (int)strcspn(product, "\n"), product);
     return 0;
+}
+
+void target_processes_deinit(struct target_processes *processes)
+{
+    for (size_t i = 0; i < processes->n; i++)
+        gpu_processes_deinit(&processes->of_gpus[i].list);
+    free(processes->of_gpus);
+    *processes = (struct target_processes)TARGET_PROCESSES_INIT;
+}
+
+/* Any other failure is noted, and the other GPUs are read. 0 or -ENOMEM. */
+static int read_of_gpu(struct gpu_driver *driver, const char *uuid,
+                       struct target_gpu_processes *ret_processes)
+{
+    struct error err = ERROR_INIT;
+    const int r = gpu_nvml.processes(driver, uuid, &ret_processes->list, &err);
+
+    if (r != 0 && r != -ENOMEM && r != GPU_LOST)
+        snprintf(ret_processes->unread, sizeof(ret_processes->unread), "%s", error_text(&err));
+    return r == -ENOMEM ? r : 0;
+}
+
+/* A GPU that is lost has no processes to tell of, and the others do. */
+static int read_processes(struct gpu_driver *driver, const struct inventory *inventory,
+                          struct target_processes *ret_processes)
+{
+    struct target_processes processes = {
+        .of_gpus = calloc(inventory->n_gpus + 1, sizeof(*processes.of_gpus))};
+
+    if (!processes.of_gpus)
+        return -ENOMEM;
+    processes.n = inventory->n_gpus;
+    for (size_t i = 0; i < processes.n; i++)
+        if (!*inventory->gpus[i].unusable &&
+            read_of_gpu(driver, inventory->gpus[i].uuid, &processes.of_gpus[i]) < 0) {
+            target_processes_deinit(&processes);
+            return -ENOMEM;
+        }
+    *ret_processes = processes;
+    return 0;
+}
+
+int target_observe_processes(struct target *ret_target, struct target_processes *ret_processes,
+                             struct error *err)
+{
+    cleanup_target struct target target = {.title = "this node"};
+    struct gpu_driver *driver;
+    int r = librarysearch_open(&gpu_nvml, NULL, &driver, err);
+
+    if (r < 0)
+        return r;
+    r = gpu_nvml.inventory(driver, &target.inventory, err);
+    if (r == 0)
+        r = read_processes(driver, &target.inventory, ret_processes);
+    gpu_nvml.close(driver);
+    if (r < 0)
+        return r;
+    *ret_target = target;
+    target = (struct target)TARGET_INIT;
+    return 0;
+}
+
+int target_know_boards(struct inventory *inventory, struct error *err)
+{
+    cleanup_catalog struct catalog catalog = CATALOG_INIT;
+    int r = 0;
+
+    for (size_t i = 0; i < inventory->n_gpus && r == 0; i++) {
+        struct gpu *gpu = &inventory->gpus[i];
+        const struct gpu_model *model;
+
+        if (!gpu->mig_capable || gpu->board)
+            continue;
+        if (!catalog.n_models)
+            r = target_load_catalog(&catalog, err);
+        model = r == 0 ? catalog_find_model(&catalog, gpu->model) : NULL;
+        if (model && model->mig.n_slots)
+            r = inventory_share_board(inventory, &model->mig, &gpu->board);
+    }
+    return r;
 }
 
 int target_observe(const struct request *request, const struct config *config,

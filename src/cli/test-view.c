@@ -10,6 +10,7 @@
 enum { MIB = 1 << 20 };
 
 /* Two GPUs: one in thirds, so that remainders show; one that is ignored. */
+static const struct migpreview no_preview = MIGPREVIEW_INIT;
 static struct slice slices[] = {
     {"GPU-aaaa-1::0", 0, 0, 334, 5334ull * MIB},
     {"GPU-aaaa-1::1", 0, 1, 333, 5333ull * MIB},
@@ -62,7 +63,7 @@ static void print_to(char *buffer, size_t size, bool with_labels)
     FILE *out = fmemopen(buffer, size, "w");
 
     assert_non_null(out);
-    view_tables(&plan, &target, with_labels ? &config : NULL, out);
+    view_tables(&plan, &target, with_labels ? &config : NULL, &no_preview, out);
     fclose(out);
 }
 
@@ -94,7 +95,7 @@ static void test_tables(void **state)
 
 static void test_tree(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&plan, &target, &config);
+    cleanup(json_decrefp) json_t *tree = view_tree(&plan, &target, &config, &no_preview);
     cleanup(json_decrefp) json_t *wanted = json_loads(
         "{\"machine\": \"desk\", \"driver\": {\"version\": \"550.163.01\","
         "  \"cuda\": \"12.4\"}, \"sharing\": {\"nvidia.com/gpu\": {\"sharing\": \"time slicing\","
@@ -166,7 +167,7 @@ static void test_tables_of_mig_devices(void **state)
     FILE *out = fmemopen(text, sizeof(text), "w");
 
     assert_non_null(out);
-    view_tables(&mig_plan, &target, NULL, out);
+    view_tables(&mig_plan, &target, NULL, &no_preview, out);
     fclose(out);
     assert_string_equal(
         text,
@@ -188,7 +189,7 @@ static void test_tables_of_mig_devices(void **state)
 /* A whole GPU is shown in the same way with and without MIG devices beside it. */
 static void test_tree_of_mig_devices(void **state)
 {
-    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan, &target, &no_extras);
+    cleanup(json_decrefp) json_t *tree = view_tree(&mig_plan, &target, &no_extras, &no_preview);
     cleanup(json_decrefp) json_t *wanted = json_loads(
         "[{\"index\": 0, \"uuid\": \"GPU-aaaa-1\", \"model\": \"A100\","
         "  \"memory_bytes\": 42949672960, \"left_out\": null, \"slices\": ["

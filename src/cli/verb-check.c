@@ -5,11 +5,14 @@
 #include <errno.h>
 
 #include "base/array.h"
+#include "cli/capability.h"
+#include "cli/clustercheck.h"
 #include "cli/emit.h"
 #include "cli/findings.h"
 #include "cli/inputs.h"
 #include "cli/source.h"
 #include "cli/target.h"
+#include "config/miglint.h"
 #include "gpu/mpsdaemon.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
@@ -61,10 +64,14 @@ static int plan_one(struct check *check, const struct config_item *item, bool is
     target_name_machine(&check->target, item->config, &found);
     if (check->request->node)
         policy_refresh_mps(&item->config->policy, item->config->mps_root, mpsdaemon_answers);
+    r = policy->mig_layout ? target_know_boards(&check->target.inventory, err) : 0;
+    if (r < 0)
+        return r;
     lint_models(policy, &check->target.inventory, &found);
     r = plan_make(&check->target.inventory, policy, &found, &plan);
     if (r < 0)
         return error_set_errno(err, r, "cannot compute the plan");
+    lint_names(policy, plan, &found);
     while ((problem = problems_next(&found, problem))) {
         bool needs_name = is_one_of_many && !problem->at.line && !*problem->path;
 
@@ -72,6 +79,17 @@ static int plan_one(struct check *check, const struct config_item *item, bool is
                     needs_name ? item->name : problem->path, "%s", problem->text);
     }
     return 0;
+}
+
+/* A file of mig-parted. */
+static void check_layouts(struct check *check, const struct migconfig *config,
+                          struct problems *problems)
+{
+    if (!observe(check, NULL))
+        return;
+    check->has_target = target_know_boards(&check->target.inventory, &check->target_err) == 0;
+    if (check->has_target)
+        miglint_machine(config, &check->target.inventory, problems);
 }
 
 /*
@@ -93,6 +111,10 @@ static int look_at_configs(struct check *check, const struct source *source,
         list = &lenient;
     }
     for (size_t i = 0; i < list->n_items && r == 0; i++) {
+        if (list->items[i].mig) {
+            check_layouts(check, list->items[i].mig, problems);
+            continue;
+        }
         if (observe(check, list->items[i].config))
             r = plan_one(check, &list->items[i], list->n_items > 1, problems, err);
         else if (!target_given(check->request) && !problems_count(&repeated, PROBLEM_ERROR))
@@ -204,6 +226,29 @@ static enum exit_status check_all(struct check *check, const struct inputs *inpu
     return check->status;
 }
 
+/* A machine without a configuration: what its GPUs can do. */
+static enum exit_status check_machine(struct check *check)
+{
+    if (!observe(check, NULL)) {
+        complain("%s", error_text(&check->target_err));
+        return EXIT_UNREADABLE;
+    }
+    if (request_wants(check->request, "json"))
+        capability_emit(&check->target, stdout);
+    else
+        capability_print(&check->target, stdout);
+    return EXIT_CLEAN;
+}
+
+static enum exit_status check_cluster(const struct request *request)
+{
+    if (request->cluster && !request->config && !request->n_operands && !target_given(request))
+        return clustercheck(request);
+    complain(request->cluster ? "--cluster looks at a cluster alone: give no file and no machine"
+                              : "--kubeconfig says how to reach a cluster: give --cluster as well");
+    return EXIT_USAGE;
+}
+
 enum exit_status verb_check(const struct request *request)
 {
     struct check check = {
@@ -212,7 +257,11 @@ enum exit_status verb_check(const struct request *request)
     struct error err = ERROR_INIT;
     enum exit_status status = EXIT_UNREADABLE;
 
-    if (!request->config && !request->n_operands) {
+    if (request->cluster || request->kubeconfig) {
+        status = check_cluster(request);
+    } else if (!request->config && !request->n_operands && target_given(request)) {
+        status = check_machine(&check);
+    } else if (!request->config && !request->n_operands) {
         complain("nothing to check: name a file, as in 'gpuslice check any.yaml', or - for "
                  "standard input");
         status = EXIT_USAGE;

@@ -31,13 +31,20 @@ static const struct {
 
 static enum completed completed(size_t option)
 {
-    if (!option_rows[option].value)
-        return COMPLETE_NOTHING;
-    if (option_rows[option].words)
-        return COMPLETE_WORDS;
-    if (option == OPTION_CONFIG || option == OPTION_ROOT)
-        return COMPLETE_FILES;
-    return option == OPTION_MACHINE ? COMPLETE_MACHINES : COMPLETE_KEYS;
+    static const enum completed values[N_OPTIONS] = {
+        [OPTION_CONFIG] = COMPLETE_FILES,
+        [OPTION_ROOT] = COMPLETE_FILES,
+        [OPTION_MIG_FILE] = COMPLETE_FILES,
+        [OPTION_PLAN_MIG_FILE] = COMPLETE_FILES,
+        [OPTION_HOOKS] = COMPLETE_FILES,
+        [OPTION_GENERATED_FILE] = COMPLETE_FILES,
+        [OPTION_KEY] = COMPLETE_KEYS,
+        [OPTION_MACHINE] = COMPLETE_MACHINES,
+        [OPTION_MIG_MACHINE] = COMPLETE_MACHINES,
+        [OPTION_USERDATA_MACHINE] = COMPLETE_MACHINES,
+    };
+
+    return option_rows[option].words ? COMPLETE_WORDS : values[option];
 }
 
 /* "table|json|yaml" -> "table json yaml" */
@@ -50,7 +57,8 @@ static void put_words(const char *words)
 static void put_verbs(void)
 {
     for (size_t i = 0; i < n_verbs; i++)
-        printf("%s%s", i ? " " : "", verbs[i].name);
+        if (!verb_second_word(&verbs[i]))
+            printf("%s%s", i ? " " : "", verbs[i].name);
 }
 
 static bool takes_file(const struct verb *verb)
@@ -79,9 +87,12 @@ static void bash_option_values(const struct verb *verb)
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const struct option_row *row = &option_rows[i];
 
-        if (!(verb->options & (1u << i)) || !row->value)
+        if (!(verb->options & (1ull << i)) || !row->value)
             continue;
-        printf("    %s:--%s | %s:-%c) ", verb->name, row->name, verb->name, row->letter);
+        printf("    '%s':--%s", verb->name, row->name);
+        if (row->letter)
+            printf(" | '%s':-%c", verb->name, row->letter);
+        fputs(") ", stdout);
         if (completed(i) == COMPLETE_WORDS) {
             fputs("words=\"", stdout);
             put_words(row->value);
@@ -98,9 +109,9 @@ static void bash_option_values(const struct verb *verb)
 
 static void bash_verb(const struct verb *verb)
 {
-    printf("    %s:*)\n        words=\"", verb->name);
+    printf("    '%s':*)\n        words=\"", verb->name);
     for (size_t i = 0; i < N_OPTIONS; i++)
-        if (verb->options & (1u << i))
+        if (verb->options & (1ull << i))
             printf("--%s ", option_rows[i].name);
     if (!takes_file(verb))
         put_operands(verb);
@@ -135,14 +146,15 @@ static void print_bash(void)
         "_gpuslice()\n"
         "{\n"
         "    local current=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
-        "    local words=\"\" files=\"\"\n"
+        "    local words=\"\" files=\"\" verb=\"${COMP_WORDS[1]}\"\n"
+        "    ((COMP_CWORD > 2)) && [[ $verb == @(mig|render) ]] && verb+=\" ${COMP_WORDS[2]}\"\n"
         "    COMPREPLY=()\n"
         "    if ((COMP_CWORD == 1)); then\n"
         "        words=\"",
         stdout);
     put_verbs();
     fputs("\"\n"
-          "    else case \"${COMP_WORDS[1]}:$before\" in\n",
+          "    else case \"$verb:$before\" in\n",
           stdout);
     for (size_t i = 0; i < n_verbs; i++)
         bash_option_values(&verbs[i]);
@@ -173,13 +185,17 @@ static void zsh_meaning(const char *meaning)
 
 static void zsh_option(size_t option)
 {
-    static const char *const actions[] = {[COMPLETE_FILES] = ":file:_files",
+    static const char *const actions[] = {[COMPLETE_NOTHING] = ":value: ",
+                                          [COMPLETE_FILES] = ":file:_files",
                                           [COMPLETE_MACHINES] = ":machine:_gpuslice_machines",
                                           [COMPLETE_KEYS] = ":key:_gpuslice_keys"};
     const struct option_row *row = &option_rows[option];
 
-    printf("                '(-%c --%s)'{-%c,--%s}'[", row->letter, row->name, row->letter,
-           row->name);
+    if (row->letter)
+        printf("                '(-%c --%s)'{-%c,--%s}'[", row->letter, row->name, row->letter,
+               row->name);
+    else
+        printf("                '--%s[", row->name);
     zsh_meaning(row->meaning);
     putchar(']');
     if (completed(option) == COMPLETE_WORDS) {
@@ -194,9 +210,9 @@ static void zsh_option(size_t option)
 
 static void zsh_verb(const struct verb *verb)
 {
-    printf("        %s)\n            _arguments \\\n", verb->name);
+    printf("        '%s')\n            _arguments \\\n", verb->name);
     for (size_t i = 0; i < N_OPTIONS; i++)
-        if (verb->options & (1u << i))
+        if (verb->options & (1ull << i))
             zsh_option(i);
     if (takes_file(verb)) {
         printf("                '%s:file:_files'\n",
@@ -259,6 +275,8 @@ static void print_zsh(void)
           "    verbs=(\n",
           stdout);
     for (size_t i = 0; i < n_verbs; i++) {
+        if (verb_second_word(&verbs[i]))
+            continue;
         printf("        '%s:", verbs[i].name);
         zsh_meaning(verbs[i].summary);
         fputs("'\n", stdout);
@@ -270,6 +288,12 @@ static void print_zsh(void)
           "    fi\n"
           "    shift words\n"
           "    ((CURRENT--))\n"
+          "    if [[ $words[1] == (mig|render) ]] && ((CURRENT > 2)); then\n"
+          "        local group=$words[1]\n"
+          "        shift words\n"
+          "        ((CURRENT--))\n"
+          "        words[1]=\"$group $words[1]\"\n"
+          "    fi\n"
           "    case \"$words[1]\" in\n",
           stdout);
     for (size_t i = 0; i < n_verbs; i++)
@@ -293,12 +317,32 @@ static void fish_quoted(const char *text)
     putchar('\'');
 }
 
+/* A verb of `mig` may have the name of another: "mig plan". */
+static void fish_condition(const struct verb *verb)
+{
+    const char *second = verb_second_word(verb);
+    bool is_second = false;
+
+    for (size_t i = 0; i < n_verbs && !is_second; i++)
+        is_second =
+            verb_second_word(&verbs[i]) && str_equal(verb_second_word(&verbs[i]), verb->name);
+    printf("complete -c gpuslice -n '__fish_seen_subcommand_from %s", second ? second : verb->name);
+    if (second)
+        printf("; and __fish_seen_subcommand_from %.*s", (int)(second - 1 - verb->name),
+               verb->name);
+    else if (is_second)
+        fputs("; and not __fish_seen_subcommand_from mig", stdout);
+    putchar('\'');
+}
+
 static void fish_option(const struct verb *verb, size_t option)
 {
     const struct option_row *row = &option_rows[option];
 
-    printf("complete -c gpuslice -n '__fish_seen_subcommand_from %s' -s %c -l %s", verb->name,
-           row->letter, row->name);
+    fish_condition(verb);
+    if (row->letter)
+        printf(" -s %c", row->letter);
+    printf(" -l %s", row->name);
     switch (completed(option)) {
     case COMPLETE_NOTHING:
         break;
@@ -326,7 +370,8 @@ static void fish_operands(const struct verb *verb)
 {
     if (!verb->operand)
         return;
-    printf("complete -c gpuslice -n '__fish_seen_subcommand_from %s' ", verb->name);
+    fish_condition(verb);
+    putchar(' ');
     if (takes_file(verb)) {
         fputs("-F\n", stdout);
         return;
@@ -358,11 +403,13 @@ static void print_fish(void)
     fputs("complete -c gpuslice-sim -s m -l machine -x -a '(gpuslice completion machines)'\n",
           stdout);
     for (size_t i = 0; i < n_verbs; i++) {
-        printf("complete -c gpuslice -n __fish_use_subcommand -a %s -d ", verbs[i].name);
-        fish_quoted(verbs[i].summary);
-        putchar('\n');
+        if (!verb_second_word(&verbs[i])) {
+            printf("complete -c gpuslice -n __fish_use_subcommand -a %s -d ", verbs[i].name);
+            fish_quoted(verbs[i].summary);
+            putchar('\n');
+        }
         for (size_t j = 0; j < N_OPTIONS; j++)
-            if (verbs[i].options & (1u << j))
+            if (verbs[i].options & (1ull << j))
                 fish_option(&verbs[i], j);
         fish_operands(&verbs[i]);
     }

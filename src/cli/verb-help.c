@@ -33,8 +33,10 @@ static void print_option(FILE *out, const struct option_row *row)
 {
     char left[MEANING_AT + 32];
 
-    snprintf(left, sizeof(left), "  -%c, --%s%s%s", row->letter, row->name, row->value ? " " : "",
-             row->value ? row->value : "");
+    char letter[] = {'-', row->letter, ',', '\0'};
+
+    snprintf(left, sizeof(left), "  %-3s --%s%s%s", row->letter ? letter : "", row->name,
+             row->value ? " " : "", row->value ? row->value : "");
     if (strlen(left) + 2 > MEANING_AT)
         fprintf(out, "%s\n%*s", left, MEANING_AT, "");
     else
@@ -44,10 +46,16 @@ static void print_option(FILE *out, const struct option_row *row)
 
 void help_verb(FILE *out, const struct verb *verb)
 {
+    const char *operand = verb->operand ? verb->operand : "";
+    const size_t width = strlen("Usage: gpuslice  [OPTION...] ") + strlen(verb->name);
+
     fprintf(out, "Usage: gpuslice %s [OPTION...]%s%s\n\n%s\nOptions:\n", verb->name,
-            verb->operand ? " " : "", verb->operand ? verb->operand : "", verb->about);
+            !*operand                         ? ""
+            : width + strlen(operand) > WIDTH ? " \\\n           "
+                                              : " ",
+            operand, verb->about);
     for (size_t i = 0; i < N_OPTIONS; i++)
-        if (verb->options & (1u << i))
+        if (verb->options & (1ull << i))
             print_option(out, &option_rows[i]);
     fprintf(out, "\nExamples:\n%s", verb->examples);
 }
@@ -60,7 +68,8 @@ void help_program(FILE *out)
           "to.\n\nVerbs:\n",
           out);
     for (size_t i = 0; i < n_verbs; i++)
-        fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
+        if (!verb_second_word(&verbs[i]))
+            fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
     fputs("\n'gpuslice help VERB' explains a verb; the manual pages are gpuslice(1) "
           "and\ngpuslice.yaml(5). Colours are off when NO_COLOR is set and not empty.\n",
           out);

@@ -3,14 +3,13 @@
 #include "cli/verb.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #include "arbiter/podcgroup.h"
-#include "base/file.h"
 #include "base/text.h"
 #include "cli/emit.h"
 #include "cli/podlog.h"
+#include "cli/procfs.h"
 #include "cli/table.h"
 
 /* The kernel's PID_MAX_LIMIT. */
@@ -32,17 +31,6 @@ static bool read_pid(const char *word, long *ret_pid)
         return false;
     *ret_pid = strtol(word, &end, 10);
     return !*end && *ret_pid <= PID_LIMIT;
-}
-
-/* kthreadd has this PID on the node itself, and is in no container. */
-static bool sees_node(const char *root)
-{
-    cleanup_free char *name = NULL;
-    char path[PATH_MAX];
-    size_t size;
-
-    snprintf(path, sizeof(path), "%s/proc/2/comm", root);
-    return file_read(path, 64, &name, &size, NULL) == 0 && str_equal(name, "kthreadd\n");
 }
 
 /* `why` explains whatever is not clean about this process. */
@@ -68,41 +56,18 @@ static void name_pod(const char *root, struct finding *finding)
                   finding->pid);
 }
 
-static void explain_no_pod(const char *text, struct finding *finding)
-{
-    finding->status = EXIT_WARNINGS;
-    if (str_equal(text, "0::/\n"))
-        error_set(&finding->why, -ENOENT,
-                  "process %ld belongs to no pod, or to the same container as gpuslice",
-                  finding->pid);
-    else
-        error_set(&finding->why, -ENOENT, "process %ld belongs to no pod", finding->pid);
-}
-
 static void inspect(const char *root, struct finding *finding)
 {
-    cleanup_free char *text = NULL;
-    char path[PATH_MAX];
-    size_t size;
-    int r;
+    const int r = procfs_read_cgroup(root, finding->pid, &finding->cgroup, &finding->why);
 
-    snprintf(path, sizeof(path), "%s/proc/%ld/cgroup", root, finding->pid);
-    r = file_read(path, PODCGROUP_TEXT_MAX, &text, &size, &finding->why);
-    if (r < 0) {
-        finding->status = EXIT_UNREADABLE;
-        if (r == -ENOENT || r == -ESRCH)
-            error_set(&finding->why, r, "there is no process %ld in %s/proc", finding->pid, root);
-        return;
-    }
-    r = podcgroup_parse(text, size, &finding->cgroup, &finding->why);
-    if (r < 0) {
+    if (r == -EBADMSG)
         finding->status = EXIT_ERRORS;
-        error_wrap(&finding->why, r, "cannot determine the pod of process %ld", finding->pid);
-    } else if (r == PODCGROUP_NO_POD) {
-        explain_no_pod(text, finding);
-    } else {
+    else if (r < 0)
+        finding->status = EXIT_UNREADABLE;
+    else if (r == PODCGROUP_NO_POD)
+        finding->status = EXIT_WARNINGS;
+    else
         name_pod(root, finding);
-    }
 }
 
 static const char *word(const char *text)
@@ -166,7 +131,7 @@ enum exit_status verb_who(const struct request *request)
 
     if (!check_words(request))
         return EXIT_USAGE;
-    if (!sees_node(root)) {
+    if (!procfs_is_node(root)) {
         complain("%s/proc shows the processes of a container, but nvidia-smi shows PIDs of the "
                  "node; run this on the node, or in a pod with hostPID",
                  root);

@@ -2,11 +2,14 @@
 #include "cli/view.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "cli/style.h"
 #include "cli/table.h"
+#include "slice/select.h"
 #include "slice/unknown.h"
 
 enum { MIB = 1 << 20, VIEW_MAX_WIDTH = 100 };
@@ -185,11 +188,31 @@ static json_t *gpus_tree(const struct plan *plan)
     return tree;
 }
 
-json_t *view_tree(const struct plan *plan, const struct target *target, const struct config *config)
+/* NULL: no layout is assumed. */
+static json_t *preview_tree(const struct migpreview *preview, const struct inventory *inventory)
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o*, s:o}", "machine", target->title, "driver",
-                     driver_tree(&target->inventory), "resources", resources_tree(plan), "sharing",
-                     sharing_tree(plan), "labels", labels_tree(plan, config), "taints",
+    json_t *gpus = preview->layout ? json_array() : NULL;
+
+    for (size_t i = 0; gpus && i < preview->n_gpus; i++) {
+        const struct migpreview_gpu *on = &preview->gpus[i];
+        json_t *steps = json_array();
+
+        for (size_t j = 0; j < on->n_steps; j++)
+            json_array_append_new(steps, json_string(on->steps[j]));
+        json_array_append_new(gpus, json_pack("{s:i, s:s, s:s*, s:o}", "index",
+                                              (int)inventory->gpus[on->gpu].index, "devices",
+                                              on->devices, "waits", on->waits, "steps", steps));
+    }
+    return gpus ? json_pack("{s:s, s:o}", "layout", preview->layout, "gpus", gpus) : NULL;
+}
+
+json_t *view_tree(const struct plan *plan, const struct target *target, const struct config *config,
+                  const struct migpreview *preview)
+{
+    return json_pack("{s:s, s:o, s:o*, s:o, s:o, s:o, s:o*, s:o}", "machine", target->title,
+                     "driver", driver_tree(&target->inventory), "mig",
+                     preview_tree(preview, &target->inventory), "resources", resources_tree(plan),
+                     "sharing", sharing_tree(plan), "labels", labels_tree(plan, config), "taints",
                      config->n_taints ? taints_tree(config) : NULL, "gpus", gpus_tree(plan));
 }
 
@@ -255,10 +278,12 @@ static void add_memory(struct table *table, uint64_t min_bytes, uint64_t max_byt
         table_add(table, "%" PRIu64 "-%" PRIu64 " MiB", min_bytes / MIB, max_bytes / MIB);
 }
 
-/* "GPU-5a1c2b3d": enough to distinguish the GPUs of a node. */
+/* "GPU-5a1c2b3d": enough to distinguish the GPUs of a node; "MIG-GPU-5a1c2b3d" of a device that is
+ * not there yet (slice/miglayout.h). */
 static void add_short_uuid(struct table *table, const char *uuid)
 {
-    const char *dash = strchr(uuid, '-');
+    const char *dash =
+        strchr(str_starts_with(uuid, "MIG-GPU-") ? uuid + strlen("MIG-") : uuid, '-');
     const char *end = dash ? strchr(dash + 1, '-') : NULL;
 
     table_add(table, "%.*s", end ? (int)(end - uuid) : (int)strlen(uuid), uuid);
@@ -355,13 +380,14 @@ static void print_resources(const struct plan *plan, FILE *out)
 
 static void print_left_out(const struct plan *plan, FILE *out)
 {
+    cleanup_free bool *alike = calloc(plan->n_devices + 1, sizeof(*alike));
     bool first = true;
 
-    for (size_t i = 0; i < plan->n_devices; i++) {
+    for (size_t i = 0; alike && i < plan->n_devices; i++) {
         const struct plan_device *on = &plan->devices[i];
-        char name[DEVICE_NAME_SIZE];
+        char list[96];
 
-        if (!*on->left_out)
+        if (!*on->left_out || select_left_out_alike(plan, on, alike) != on)
             continue;
         if (first) {
             fputc('\n', out);
@@ -371,7 +397,8 @@ static void print_left_out(const struct plan *plan, FILE *out)
             fputc('\n', out);
         }
         first = false;
-        fprintf(out, "%s: %s\n", plan_device_name(plan, on, name), on->left_out);
+        select_format(plan, alike, list, sizeof(list));
+        fprintf(out, "%s: %s\n", list, on->left_out);
     }
 }
 
@@ -404,6 +431,54 @@ static void print_taints(const struct config *config, FILE *out)
     table_print(&table, out);
 }
 
+/* "0-3, 5": GPUs from `first` on that get there by the same steps; true if an earlier one does. */
+static bool name_alike(const struct migpreview *preview, const struct inventory *inventory,
+                       size_t first, struct text *names)
+{
+    size_t run = 0;
+
+    for (size_t i = 0; i < first; i++)
+        if (migpreview_equal(&preview->gpus[i], &preview->gpus[first]))
+            return true;
+    for (size_t i = first; i <= preview->n_gpus; i++) {
+        bool alike =
+            i < preview->n_gpus && migpreview_equal(&preview->gpus[i], &preview->gpus[first]);
+
+        if (alike && !run++)
+            text_addf(names, "%s%u", names->length ? ", " : "",
+                      inventory->gpus[preview->gpus[i].gpu].index);
+        if (alike || !run)
+            continue;
+        if (run > 1)
+            text_addf(names, "-%u", inventory->gpus[preview->gpus[i - 1].gpu].index);
+        run = 0;
+    }
+    return false;
+}
+
+static void print_preview(const struct migpreview *preview, const struct inventory *inventory,
+                          FILE *out)
+{
+    fputc('\n', out);
+    style_begin(out, STYLE_BOLD);
+    fprintf(out, "MIG LAYOUT %s", preview->layout);
+    style_end(out);
+    fputs(preview->n_gpus ? "\n" : "\nNo GPU can be partitioned, so nothing changes.\n", out);
+    for (size_t i = 0; i < preview->n_gpus; i++) {
+        const struct migpreview_gpu *on = &preview->gpus[i];
+        cleanup_text struct text names = TEXT_INIT;
+
+        if (name_alike(preview, inventory, i, &names))
+            continue;
+        fprintf(out, "GPU %s: %s%s\n", text_string(&names), on->devices,
+                on->n_steps ? ", in these steps:" : ", as it is");
+        if (on->waits)
+            fprintf(out, "      %s\n", on->waits);
+        for (size_t j = 0; j < on->n_steps; j++)
+            fprintf(out, "%4zu  %s\n", j + 1, on->steps[j]);
+    }
+}
+
 static void print_title(const struct target *target, FILE *out)
 {
     const struct inventory *inventory = &target->inventory;
@@ -419,7 +494,7 @@ static void print_title(const struct target *target, FILE *out)
 }
 
 void view_tables(const struct plan *plan, const struct target *target, const struct config *config,
-                 FILE *out)
+                 const struct migpreview *preview, FILE *out)
 {
     print_title(target, out);
     if (plan->n_gpus) {
@@ -428,6 +503,8 @@ void view_tables(const struct plan *plan, const struct target *target, const str
     }
     print_resources(plan, out);
     print_left_out(plan, out);
+    if (preview->layout)
+        print_preview(preview, &target->inventory, out);
     if (config)
         print_labels(plan, config, out);
     if (config && config->n_taints)
