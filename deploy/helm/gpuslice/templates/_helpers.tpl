@@ -7,6 +7,7 @@ a switch as text ("true"), a name as a number.
 {{- $standard := dict
       "config" (dict "name" "" "map" dict "default" "" "fallbackStrategies" (list "named" "single"))
       "cdi" dict "mps" dict "gfd" dict
+      "mig" (dict "partition" false "configMap" "" "pauseClients" false "reboot" false)
       "image" (dict "repository" "gpuslice/gpuslice" "tag" "" "pullPolicy" "IfNotPresent")
       "imagePullSecrets" list
       "nvidiaDriverCapabilities" "utility"
@@ -18,11 +19,14 @@ a switch as text ("true"), a name as a number.
       "resources" dict
       "http" (dict "resources" dict)
       "nodesync" (dict "enabled" true "resources" dict)
+      "controller" (dict "enabled" false "replicas" 2 "drainForMIG" "denied" "nodeLimitSeconds" 300 "replaceAtMost" 1 "profiles" false "resources" dict "nodeSelector" dict "affinity" dict
+        "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists")))
       "nodeSelector" dict "affinity" dict
       "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
       "priorityClassName" "system-node-critical"
       "kubeletDir" "/var/lib/kubelet"
       "admissionPolicy" (dict "enabled" true)
+      "sliceProfiles" (dict "enabled" false)
       "podMonitor" (dict "enabled" false "labels" dict "interval" "30s")
       "openshift" dict
       "prometheusRule" (dict "enabled" false "labels" dict "runbook" "")
@@ -42,8 +46,8 @@ a switch as text ("true"), a name as a number.
 
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
-{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "scc" "sysAdmin" }}
-{{- range $part := list . .admissionPolicy .devicePlugin .gfd .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
+{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "partition" "pauseClients" "profiles" "reboot" "scc" "sysAdmin" }}
+{{- range $part := list . .admissionPolicy .controller .devicePlugin .gfd .mig .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
 {{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
@@ -269,7 +273,8 @@ control daemon of somebody else's may be asked for. mps.root outranks what confi
 
 {{- define "gpuslice.needsSysAdmin" -}}
 {{- $written := (include "gpuslice.values" . | fromJson).sysAdmin }}
-{{- if kindIs "bool" $written }}
+{{- if (include "gpuslice.values" . | fromJson).mig.partition }}true
+{{- else if kindIs "bool" $written }}
 {{-   if $written }}true{{ end }}
 {{- else if or (include "gpuslice.usesMig" .) (contains "volume-mounts" (include "gpuslice.possibleStrategies" .)) }}true
 {{- end }}
@@ -288,7 +293,7 @@ allowPrivilegeEscalation: false
 capabilities:
   drop: [ALL]
 {{- if include "gpuslice.needsSysAdmin" . }}
-  add: [SYS_ADMIN]
+  add: [SYS_ADMIN{{ if $values.mig.reboot }}, SYS_BOOT{{ end }}]
 {{- end }}
 privileged: false
 readOnlyRootFilesystem: true
@@ -335,16 +340,27 @@ seccompProfile:
 {{- $env := list }}
 {{- /* What the agent tells nodesync; without a Node's name it waits for none. */}}
 {{- if $values.nodesync.enabled }}
+{{- /* "-": a controller that opens no nodes holds its Lease all the same. */}}
+{{-   $lease := ternary "-" (include "gpuslice.controllerName" .) (and $values.controller.enabled (not $values.controller.profiles)) }}
 {{-   $env = list
         (dict "name" "NODE_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "spec.nodeName")))
         (dict "name" "NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
-        (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name"))) }}
+        (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
+        (dict "name" "GPUSLICE_CONTROLLER_LEASE" "value" $lease) }}
 {{- end }}
 {{- $env = concat $env (list
       (dict "name" "NVIDIA_VISIBLE_DEVICES" "value" "all")
       (dict "name" "NVIDIA_DRIVER_CAPABILITIES" "value" $values.nvidiaDriverCapabilities)) }}
 {{- if include "gpuslice.needsSysAdmin" . }}
 {{-   $env = append $env (dict "name" "NVIDIA_MIG_MONITOR_DEVICES" "value" "all") }}
+{{- end }}
+{{- if $values.mig.partition }}
+{{-   $env = concat $env (list
+        (dict "name" "NVIDIA_MIG_CONFIG_DEVICES" "value" "all")
+        (dict "name" "GPUSLICE_MIG_PARTITION" "value" "true")) }}
+{{-   if $values.mig.configMap }}{{ $env = append $env (dict "name" "GPUSLICE_MIG_CONFIG_FILE" "value" "/mig-layouts/config.yaml") }}{{ end }}
+{{-   if $values.mig.pauseClients }}{{ $env = append $env (dict "name" "GPUSLICE_MIG_PAUSE_CLIENTS" "value" "true") }}{{ end }}
+{{-   if $values.mig.reboot }}{{ $env = append $env (dict "name" "GPUSLICE_MIG_REBOOT" "value" "true") }}{{ end }}
 {{- end }}
 {{- if include "gpuslice.configMapName" . }}
 {{-   $env = append $env (dict "name" "CONFIG_FILE_SRCDIR" "value" "/available-configs") }}
@@ -440,6 +456,43 @@ seccompProfile:
 {{-   if regexMatch "(?i)^(kubernetes_service_(host|port)|(https?|all|no)_proxy)$" .name }}{{ $env = append $env . }}{{ end }}
 {{- end }}
 {{- dict "env" $env | mustToJson }}
+{{- end }}
+
+{{/* The volume with the token: in an item of a list. */}}
+{{- define "gpuslice.apiAccess" -}}
+# What Kubernetes would mount into every container.
+- name: api-access
+  projected:
+    defaultMode: 0444
+    sources:
+    - serviceAccountToken:
+        path: token
+        expirationSeconds: 3607
+    - configMap:
+        name: kube-root-ca.crt
+        items:
+        - key: ca.crt
+          path: ca.crt
+    - downwardAPI:
+        items:
+        - path: namespace
+          fieldRef:
+            fieldPath: metadata.namespace
+{{- end }}
+
+{{/* --- the controller: names and labels of its own, so that no selector of the agents' finds it --- */}}
+
+{{- define "gpuslice.controllerName" -}}
+{{- printf "%s-controller" (include "gpuslice.fullname" . | trunc 52 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "gpuslice.controllerClusterName" -}}
+{{- printf "%s-controller" (include "gpuslice.clusterName" .) }}
+{{- end }}
+
+{{- define "gpuslice.controllerLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-controller" (include "gpuslice.name" . | trunc 52 | trimSuffix "-") | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end }}
 
 {{/* {"tolerations": [...]}: ours first, then the values' that say something else. */}}
