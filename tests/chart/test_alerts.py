@@ -26,19 +26,22 @@ def sources(*folders):
     return {path: path.read_text() for path in files}
 
 
-# CamelCase texts of src/node that are no reason.
-NO_REASON = {'GPUSlicesReady', 'NoGPU'}  # the condition itself; a verdict without a condition
+# CamelCase texts that are no reason.
+# The condition itself; a verdict without a condition; a method of systemd's; a condition of Karpenter's; kinds; words of the scheduler.
+NO_REASON = {'GPUSlicesReady', 'NoGPU', 'StartUnit', 'ValidationSucceeded', 'DaemonSet', 'NodePool', 'NodePools', 'NodeOverlays', 'NodeClaims',
+             'NodeClaim', 'NodeFeature', 'SliceProfiles', 'ResourceSlices', 'DeleteOptions', 'PodScheduled', 'NoSchedule', 'PreferNoSchedule', 'NotIn',
+             'DoesNotExist'}
 
 
 def reasons():
-    """Every CamelCase text of the room that publishes conditions and events."""
-    found = {word for text in sources('src/node').values() for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)
+    """Every CamelCase text of the rooms that publish conditions and events."""
+    found = {word for text in sources('src/node', 'src/nodesync', 'src/controller').values() for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)
              if len(re.findall('[A-Z]', word)) > 1 and re.search('[a-z]', word)}
     return found - NO_REASON
 
 
 def metrics():
-    return {name for text in sources('src/node', 'src/http').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
+    return {name for text in sources('src/node', 'src/http', 'src/controller').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
 
 
 def test_every_reason_has_its_row():

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import AGENT, CHART, ROOT, notes, render
+from conftest import AGENT, CHART, ROOT, notes, refusal, render
 from nvidia import AFFINITY
 
 GUIDE = 'version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n'
@@ -83,6 +83,38 @@ def test_a_flag_of_the_values_outranks_the_map():
 def test_the_monitor_of_mig_comes_with_its_capability():
     assert render({'migStrategy': 'single'}).environment['NVIDIA_MIG_MONITOR_DEVICES'] == 'all'
     assert 'NVIDIA_MIG_MONITOR_DEVICES' not in render().environment
+
+
+def test_mig_layouts_take_their_rights_only_when_asked_for():
+    off = render({'mig': {'partition': False, 'configMap': 'layouts'}})
+    assert privileges(off) == privileges(render())
+    assert not {name for name in off.environment if 'MIG' in name}
+    assert 'mig-layouts' not in {one['name'] for one in off.pod['volumes']}
+    on = render({'mig': {'partition': 'true', 'configMap': 'layouts'}, 'sysAdmin': False})
+    assert privileges(on) - privileges(off) == {'SYS_ADMIN'}
+    assert on.environment['GPUSLICE_MIG_PARTITION'] == 'true' and on.environment['NVIDIA_MIG_CONFIG_DEVICES'] == 'all'
+    assert on.environment['GPUSLICE_MIG_CONFIG_FILE'] == '/mig-layouts/config.yaml'
+    assert {'name': 'mig-layouts', 'mountPath': '/mig-layouts', 'readOnly': True} in on.agent['volumeMounts']
+    assert {'name': 'mig-layouts', 'configMap': {'name': 'layouts', 'optional': True}} in on.pod['volumes']
+    built_in = render({'mig': {'partition': True}})
+    assert 'GPUSLICE_MIG_CONFIG_FILE' not in built_in.environment
+
+
+def test_a_reboot_takes_its_rights_only_when_asked_for():
+    off = render({'mig': {'partition': True, 'reboot': 'false'}})
+    assert privileges(off) == privileges(render({'mig': {'partition': True}})) and 'GPUSLICE_MIG_REBOOT' not in off.environment
+    on = render({'mig': {'partition': True, 'reboot': 'true'}})
+    assert privileges(on) - privileges(off) == {'SYS_BOOT', 'hostPath /run/dbus read-only'}
+    assert on.environment['GPUSLICE_MIG_REBOOT'] == 'true'
+    for one in on.pod['containers']:
+        assert one['name'] == 'agent' or 'system-bus' not in {mount['name'] for mount in one['volumeMounts']}
+
+
+def test_clients_are_paused_only_when_asked_for():
+    mig = {'partition': True, 'pauseClients': 'true'}
+    off, on = render({'mig': {'partition': True}}), render({'mig': mig})
+    assert on.environment['GPUSLICE_MIG_PAUSE_CLIENTS'] == 'true' and 'GPUSLICE_MIG_PAUSE_CLIENTS' not in off.environment
+    assert privileges(on) == privileges(off)
 
 
 def test_an_own_security_context_replaces_ours():
@@ -226,7 +258,7 @@ def test_no_access_to_the_api_server(switch):
     rendered = render({'nodesync': {'enabled': switch}})
     assert list(rendered.containers) == ['agent', 'http']
     assert not [one for one in rendered.pod['volumes'] if 'projected' in one]
-    assert not {'NODE_NAME', 'NAMESPACE', 'POD_NAME'} & set(rendered.environment)
+    assert not {'NODE_NAME', 'NAMESPACE', 'POD_NAME', 'GPUSLICE_CONTROLLER_LEASE'} & set(rendered.environment)
     assert {one['kind'] for one in rendered.objects} == {'ServiceAccount', 'DaemonSet'}
     assert 'no label' in notes({'nodesync': {'enabled': switch}})
 
@@ -319,19 +351,24 @@ def test_two_releases_share_no_name_of_the_cluster():
     assert not cluster_wide('gpus') & cluster_wide('kube-system')
 
 
-def test_rbac_is_what_the_page_says():
+def assert_rights(rendered, name, *titles):
+    """Of a service account, and the page's tables below titles."""
     found = {}
     for kind in ('ClusterRole', 'Role'):
-        for role in render().all(kind):
-            for rule in role['rules']:
+        for role in rendered.all(kind):
+            for rule in role['rules'] if role['metadata']['name'] == name else ():
                 for resource in rule['resources']:
                     key = (resource, 'cluster' if kind == 'ClusterRole' else 'namespace')
                     found[key] = found.get(key, set()) | set(rule['verbs'])
     said = {}
-    for verbs, resource, where, _ in rows('In the cluster'):
+    for verbs, resource, where, _ in (row for title in titles for row in rows(title)):
         key = (resource.split(',')[0], where.split(',')[0])
         said[key] = said.get(key, set()) | set(verbs.split(', '))
     assert found == said
+
+
+def test_rbac_is_what_the_page_says():
+    assert_rights(render(), 'nvdp-gpuslice', 'In the cluster')
     daemonsets, = [rule for rule in render().only('Role')['rules'] if rule['resources'] == ['daemonsets']]
     assert daemonsets['resourceNames'] == ['nvdp-gpuslice']
 
@@ -349,6 +386,64 @@ def test_the_admission_policy(values, version, there):
         assert "'system:serviceaccount:kube-system:nvdp-gpuslice'" in condition['expression']
 
 
+CONTROLLER = {'controller': {'enabled': True}}
+
+
+def test_the_controller_is_off():
+    assert not render().all('Deployment')
+    assert not render({'controller': {'enabled': 'false', 'replicas': 3}}).all('Deployment')
+
+
+def test_the_controllers_rights_are_what_the_page_says():
+    rendered = render(CONTROLLER)
+    assert_rights(rendered, 'nvdp-gpuslice-controller', 'The controller')
+    assert_rights(rendered, 'nvdp-gpuslice', 'In the cluster')  # the agent's stay as they are
+    leases = [rule for role in rendered.all('Role') if role['metadata']['name'].endswith('-controller')
+              for rule in role['rules'] if rule['resources'] == ['leases']]
+    named, = [rule for rule in leases if rule['verbs'] != ['create']]
+    container, http = rendered.only('Deployment')['spec']['template']['spec']['containers']
+    assert f"--lease={named['resourceNames'][0]}" in container['args']
+    # Without profiles it opens no node, and the agents do not wait for it.
+    profiles = render({'controller': {'enabled': True, 'profiles': True}})
+    assert [one.environment['GPUSLICE_CONTROLLER_LEASE'] for one in (render(), rendered, profiles)] == [
+        named['resourceNames'][0], '-', named['resourceNames'][0]]
+    asked, = [rule for role in rendered.all('Role') if role['metadata']['name'] == 'nvdp-gpuslice'
+              for rule in role['rules'] if rule['resources'] == ['leases']]
+    assert asked['verbs'] == ['get'] and asked['resourceNames'] == named['resourceNames']
+    for one in (container, http):
+        assert one['securityContext']['runAsUser'] == 65534 and one['securityContext']['capabilities'] == {'drop': ['ALL']}
+        assert {'name': 'NVIDIA_VISIBLE_DEVICES', 'value': 'void'} in one['env']
+    assert [mount['mountPath'] for mount in http['volumeMounts']] == [CHANNEL]  # and no token
+
+
+def test_the_controllers_pods_are_no_agents():
+    """No selector of the agents' finds them, nor the other way round."""
+    rendered = render({**CONTROLLER, 'podMonitor': {'enabled': True}})
+    daemonset, deployment = rendered.only('DaemonSet'), rendered.only('Deployment')
+    for one, other in ((daemonset, deployment), (deployment, daemonset)):
+        selector = one['spec']['selector']['matchLabels']
+        assert selector.items() <= one['spec']['template']['metadata']['labels'].items()
+        assert not selector.items() <= other['spec']['template']['metadata']['labels'].items()
+    monitored = [one['spec']['selector']['matchLabels'] for one in rendered.all('PodMonitor')]
+    assert monitored == [daemonset['spec']['selector']['matchLabels'], deployment['spec']['selector']['matchLabels']]
+
+
+def test_what_the_values_say_of_the_controller():
+    toleration = {'key': 'infra', 'operator': 'Exists'}
+    rendered = render({'httpAddress': '', 'logLevel': 'debug', 'controller': {
+        'enabled': 'true', 'replicas': 3, 'drainForMIG': 'allowed', 'nodeLimitSeconds': 600, 'replaceAtMost': 2, 'resources': {'limits': {'memory': '64Mi'}},
+        'nodeSelector': {'pool': 'infra'}, 'affinity': {'nodeAffinity': {}}, 'tolerations': [toleration]}})
+    deployment = rendered.only('Deployment')
+    pod = deployment['spec']['template']['spec']
+    container, = pod['containers']  # and no HTTP
+    assert deployment['spec']['replicas'] == 3 and {'--drain-for-mig=allowed', '--log-level=debug', '--node-limit=600', '--replace-at-most=2'} <= set(container['args'])
+    assert container['resources'] == {'limits': {'memory': '64Mi'}}
+    assert pod['nodeSelector'] == {'kubernetes.io/os': 'linux', 'pool': 'infra'} and pod['affinity'] == {'nodeAffinity': {}}
+    assert pod['tolerations'] == [toleration]
+    assert '--drain-for-mig=denied' in str(render(CONTROLLER).only('Deployment'))
+    assert 'drainForMIG' in refusal({'controller': {'enabled': True, 'drainForMIG': 'yes'}})
+
+
 def test_metrics_for_prometheus():
     assert not render().all('PodMonitor')
     rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}, 'interval': '7s'}})
@@ -357,6 +452,32 @@ def test_metrics_for_prometheus():
     assert monitor['metadata']['labels']['release'] == 'prometheus'
     assert monitor['spec']['selector']['matchLabels'] == rendered.only('DaemonSet')['spec']['selector']['matchLabels']
     assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.containers['http']['ports']]
+
+
+def test_slice_profiles_as_a_kind():
+    assert not render().all('CustomResourceDefinition')
+    kind = render({'sliceProfiles': {'enabled': True}}).only('CustomResourceDefinition')
+    assert kind == yaml.safe_load((CHART / 'sliceprofiles.yaml').read_text())
+    assert kind['metadata']['annotations']['helm.sh/resource-policy'] == 'keep' and not (CHART / 'crds').exists()
+
+
+def test_profiles_are_kept_where_they_are_asked_for():
+    rendered = render({'controller': {'enabled': True, 'profiles': True}})
+    assert_rights(rendered, 'nvdp-gpuslice-controller', 'The controller', 'The controller and SliceProfiles')
+    assert rendered.only('CustomResourceDefinition') == yaml.safe_load((CHART / 'sliceprofiles.yaml').read_text())
+    assert '--profiles=keep' in str(rendered.only('Deployment')) and '--profiles=off' in str(render(CONTROLLER).only('Deployment'))
+    policy, = [one for one in rendered.all('ValidatingAdmissionPolicy') if one['metadata']['name'].endswith('-controller')]
+    account, = [one for one in rendered.all('ServiceAccount') if one['metadata']['name'].endswith('-controller')]
+    assert account['metadata']['name'] in policy['spec']['matchConditions'][0]['expression']
+    job, = [one for one in rendered.all('Job', hooks=True) if 'controller' in one['metadata']['name']]
+    pod = job['spec']['template']['spec']
+    assert pod['initContainers'][0]['command'][-1] == f"deployments/{rendered.only('Deployment')['metadata']['name']}"
+    assert pod['containers'][0]['command'][1:] == ['--profiles=leave', f"--lease={account['metadata']['name']}"]
+    assert pod['serviceAccountName'] == account['metadata']['name'] and job['metadata']['annotations']['helm.sh/hook'] == 'pre-delete'
+    for values in CONTROLLER, {'controller': {'profiles': True}}:
+        rendered = render(values)
+        assert 'karpenter.sh' not in str(rendered.all('ClusterRole')) + str(rendered.all('ValidatingAdmissionPolicy'))
+        assert not rendered.all('CustomResourceDefinition')
 
 
 def test_the_job_before_an_uninstallation():

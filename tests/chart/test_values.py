@@ -100,7 +100,7 @@ def test_every_null_of_a_release_is_as_if_unset(release):
 def test_a_file_comes_to_its_environment(name):
     values, expected, _ = FILES[name]
     rendered = render(values)
-    optional = {'FALLBACK_STRATEGIES', 'NVIDIA_MIG_MONITOR_DEVICES'}
+    optional = {'FALLBACK_STRATEGIES', 'NVIDIA_MIG_MONITOR_DEVICES', 'GPUSLICE_CONTROLLER_LEASE'}
     found = rendered.environment
     assert {**STANDARD, **expected} == {key: value for key, value in found.items()
                                         if key not in optional or key in expected}

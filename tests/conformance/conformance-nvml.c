@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "gpu/nvml-abi.h"
 
@@ -405,6 +406,53 @@ static void mig(void)
     REFUSES(nvml.nvmlDeviceGetMigMode(gpu, NULL, &pending));
 }
 
+/* One profile of GPU instances, by each function that knows it. */
+static void mig_profile(unsigned index, bool is_off)
+{
+    nvmlGpuInstanceProfileInfo_v2_t v2 = {
+        .version = NVML_STRUCT_VERSION_OF(nvmlGpuInstanceProfileInfo_v2_t, 2)};
+    nvmlGpuInstancePlacement_t places[16] = {{0, 0}};
+    nvmlGpuInstanceProfileInfo_t v1 = {.id = 0};
+    unsigned n = 0, room = 16, capacity = 99;
+    nvmlGpuInstance_t instances[16];
+    nvmlReturn_t r = nvml.nvmlDeviceGetGpuInstanceProfileInfo(gpu, index, &v1);
+
+    CHECK(r == NVML_SUCCESS || r == NVML_ERROR_NOT_SUPPORTED || r == NVML_ERROR_INVALID_ARGUMENT);
+    if (r != NVML_SUCCESS)
+        return;
+    note("MIG profile %u: id %u, %u x %u slices", index, v1.id, v1.instanceCount, v1.sliceCount);
+    CHECK(v1.instanceCount >= 1 && v1.sliceCount >= 1 && v1.memorySizeMB > 0);
+    SUCCEEDS(nvml.nvmlDeviceGetGpuInstanceProfileInfoV(gpu, index, &v2));
+    CHECK(v2.id == v1.id && v2.instanceCount == v1.instanceCount);
+    CHECK(v2.memorySizeMB == v1.memorySizeMB && strncmp(v2.name, "MIG ", 4) == 0);
+    SUCCEEDS(nvml.nvmlDeviceGetGpuInstancePossiblePlacements_v2(gpu, v1.id, NULL, &n));
+    SUCCEEDS(nvml.nvmlDeviceGetGpuInstancePossiblePlacements_v2(gpu, v1.id, places, &room));
+    CHECK(n == room && n >= v1.instanceCount && places[0].size > 0);
+    SUCCEEDS(nvml.nvmlDeviceGetGpuInstanceRemainingCapacity(gpu, v1.id, &capacity));
+    CHECK(is_off ? capacity == v1.instanceCount : capacity <= v1.instanceCount);
+    SUCCEEDS(nvml.nvmlDeviceGetGpuInstances(gpu, v1.id, instances, &n));
+    CHECK(!is_off || n == 0);
+    v2.version = 1;
+    REFUSES(nvml.nvmlDeviceGetGpuInstanceProfileInfoV(gpu, index, &v2));
+}
+
+static void mig_profiles(void)
+{
+    unsigned current = 9, pending = 9, n = 0;
+    nvmlGpuInstanceProfileInfo_t info;
+    nvmlGpuInstance_t instance;
+
+    if (!SUPPORTED(nvml.nvmlDeviceGetMigMode(gpu, &current, &pending)))
+        return;
+    for (unsigned index = 0; index <= NVML_GPU_INSTANCE_PROFILE_COUNT; index++)
+        mig_profile(index, current == 0);
+    REFUSES(nvml.nvmlDeviceGetGpuInstanceProfileInfo(gpu, 99, &info));
+    REFUSES(nvml.nvmlDeviceGetGpuInstanceProfileInfo(gpu, 0, NULL));
+    REFUSES(nvml.nvmlDeviceGetGpuInstanceRemainingCapacity(gpu, 99, &n));
+    if (current == 0)
+        GIVES(NVML_ERROR_NOT_FOUND, nvml.nvmlDeviceGetGpuInstanceById(gpu, 1, &instance));
+}
+
 static unsigned long long now_ms(void)
 {
     struct timespec now;
@@ -623,6 +671,166 @@ static void memory_errors(void)
                                              NVML_VOLATILE_ECC, NULL));
 }
 
+static void inforom(void)
+{
+    char text[64] = "";
+
+    if (SUPPORTED(nvml.nvmlDeviceGetInforomImageVersion(gpu, text, sizeof(text)))) {
+        note("infoROM %s", text);
+        CHECK(strlen(text) > 8 && strchr(text, '.'));
+        GIVES(NVML_ERROR_INSUFFICIENT_SIZE, nvml.nvmlDeviceGetInforomImageVersion(gpu, text, 3));
+    }
+    for (nvmlInforomObject_t object = NVML_INFOROM_OEM; object <= NVML_INFOROM_DEN; object++) {
+        unsigned major, minor;
+
+        if (!SUPPORTED(nvml.nvmlDeviceGetInforomVersion(gpu, object, text, sizeof(text))))
+            continue;
+        note("object %u: %s", object, text);
+        CHECK(sscanf(text, "%u.%u", &major, &minor) == 2);
+    }
+    REFUSES(nvml.nvmlDeviceGetInforomVersion(gpu, NVML_INFOROM_DEN + 1, text, sizeof(text)));
+}
+
+static void performance_states(void)
+{
+    nvmlPstates_t states[NVML_MAX_GPU_PERF_PSTATES], current;
+    unsigned lowest, highest, graphics, n = 0;
+    bool is_listed = false;
+
+    SUCCEEDS(nvml.nvmlDeviceGetPerformanceState(gpu, &current));
+    SUCCEEDS(nvml.nvmlDeviceGetClockInfo(gpu, NVML_CLOCK_GRAPHICS, &graphics));
+    if (!SUPPORTED(nvml.nvmlDeviceGetSupportedPerformanceStates(gpu, states, sizeof(states))))
+        return;
+    for (; n < NVML_MAX_GPU_PERF_PSTATES && states[n] != NVML_PSTATE_UNKNOWN; n++) {
+        is_listed |= states[n] == current;
+        SUCCEEDS(nvml.nvmlDeviceGetMinMaxClockOfPState(gpu, NVML_CLOCK_GRAPHICS, states[n], &lowest,
+                                                       &highest));
+        note("P%u: %u to %u MHz", states[n], lowest, highest);
+        CHECK(lowest <= highest && (n == 0 || states[n] < states[n - 1]));
+        if (states[n] == current)
+            CHECK(lowest <= graphics && graphics <= highest);
+    }
+    CHECK(is_listed);
+    for (; n < NVML_MAX_GPU_PERF_PSTATES; n++)
+        CHECK(states[n] == NVML_PSTATE_UNKNOWN);
+    GIVES(NVML_ERROR_INSUFFICIENT_SIZE,
+          nvml.nvmlDeviceGetSupportedPerformanceStates(gpu, states, 1));
+}
+
+static void clock_texts(void)
+{
+    nvmlDeviceCurrentClockFreqs_t freqs = {
+        .version = NVML_STRUCT_VERSION_OF(nvmlDeviceCurrentClockFreqs_v1_t, 1)};
+    nvmlDevicePerfModes_t modes = {.version = NVML_STRUCT_VERSION_OF(nvmlDevicePerfModes_v1_t, 1)};
+
+    if (!nvml.nvmlDeviceGetCurrentClockFreqs || !nvml.nvmlDeviceGetPerformanceModes)
+        return;
+    if (SUPPORTED(nvml.nvmlDeviceGetCurrentClockFreqs(gpu, &freqs)))
+        CHECK(strncmp(freqs.str, "nvclock=", 8) == 0 && strstr(freqs.str, ", memclockmax="));
+    if (SUPPORTED(nvml.nvmlDeviceGetPerformanceModes(gpu, &modes)))
+        CHECK(strncmp(modes.str, "perf=0, nvclock=", 16) == 0);
+    note("now %s; modes %s", freqs.str, modes.str);
+}
+
+static void sensors(void)
+{
+    nvmlMarginTemperature_t margin = {.version =
+                                          NVML_STRUCT_VERSION_OF(nvmlMarginTemperature_v1_t, 1)};
+    nvmlGpuThermalSettings_t settings;
+    unsigned celsius;
+
+    SUCCEEDS(nvml.nvmlDeviceGetTemperature(gpu, NVML_TEMPERATURE_GPU, &celsius));
+    if (SUPPORTED(nvml.nvmlDeviceGetThermalSettings(gpu, 0, &settings))) {
+        CHECK(settings.count >= 1 && settings.count <= NVML_MAX_THERMAL_SENSORS_PER_GPU);
+        CHECK(abs(settings.sensor[0][3] - (int)celsius) <= 5);
+        CHECK(settings.sensor[0][4] == NVML_THERMAL_TARGET_GPU);
+    }
+    if (nvml.nvmlDeviceGetMarginTemperature &&
+        SUPPORTED(nvml.nvmlDeviceGetMarginTemperature(gpu, &margin)))
+        CHECK(margin.marginTemperature > 0 && margin.marginTemperature < 127);
+}
+
+static void identifiers(void)
+{
+    nvmlPlatformInfo_t platform = {.version = NVML_STRUCT_VERSION_OF(nvmlPlatformInfo_v2_t, 2)};
+    nvmlSystemDriverBranchInfo_t branch = {
+        .version = NVML_STRUCT_VERSION_OF(nvmlSystemDriverBranchInfo_v1_t, 1)};
+    nvmlPdi_t pdi = {.version = NVML_STRUCT_VERSION_OF(nvmlPdi_v1_t, 1)};
+    nvmlEnableState_t draining;
+    nvmlPciInfo_t pci;
+    unsigned n;
+
+    if (nvml.nvmlDeviceGetPdi && SUPPORTED(nvml.nvmlDeviceGetPdi(gpu, &pdi)))
+        CHECK(pdi.value != 0);
+    if (nvml.nvmlDeviceGetPlatformInfo && SUPPORTED(nvml.nvmlDeviceGetPlatformInfo(gpu, &platform)))
+        note("module %u", platform.moduleId);
+    if (nvml.nvmlSystemGetDriverBranch) {
+        SUCCEEDS(nvml.nvmlSystemGetDriverBranch(&branch, sizeof(branch.branch)));
+        note("branch %s", branch.branch);
+        CHECK(branch.branch[0] == 'r');
+    }
+    SUCCEEDS(nvml.nvmlDeviceGetPciInfo_v3(gpu, &pci));
+    if (SUPPORTED(nvml.nvmlDeviceQueryDrainState(&pci, &draining)))
+        CHECK(draining == NVML_FEATURE_DISABLED);
+    if (SUPPORTED(nvml.nvmlDeviceGetIrqNum(gpu, &n)))
+        CHECK(n > 0);
+    if (SUPPORTED(nvml.nvmlDeviceGetAccountingBufferSize(gpu, &n)))
+        CHECK(n >= 1000);
+}
+
+static void encoders(void)
+{
+    unsigned sessions, fps, latency, percent;
+
+    if (SUPPORTED(nvml.nvmlDeviceGetEncoderStats(gpu, &sessions, &fps, &latency)) && !sessions)
+        CHECK(fps == 0 && latency == 0);
+    if (SUPPORTED(nvml.nvmlDeviceGetEncoderCapacity(gpu, NVML_ENCODER_QUERY_H264, &percent)))
+        CHECK(percent <= 100);
+}
+
+/* One more than the known metrics, to see that one refused does not refuse all. */
+enum { SOME_METRICS = NVML_GPM_METRIC_MAX };
+
+static void gpm(void)
+{
+    nvmlGpmSupport_t support = {.version = NVML_GPM_SUPPORT_VERSION};
+    nvmlGpmMetricsGet_t *get = calloc(1, sizeof(*get) + SOME_METRICS * sizeof(nvmlGpmMetric_t));
+    nvmlGpmSample_t samples[2] = {NULL, NULL};
+
+    if (!get)
+        return;
+    SUCCEEDS(nvml.nvmlGpmQueryDeviceSupport(gpu, &support));
+    note("GPM: %u", support.isSupportedDevice);
+    for (unsigned i = 0; i < 2; i++) {
+        SUCCEEDS(nvml.nvmlGpmSampleAlloc(&samples[i]));
+        GIVES(support.isSupportedDevice ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED,
+              nvml.nvmlGpmSampleGet(gpu, samples[i]));
+    }
+    get->sample1 = samples[0];
+    get->sample2 = samples[1];
+    get->numMetrics = SOME_METRICS;
+    for (unsigned i = 0; i < SOME_METRICS; i++)
+        get->metrics[i].metricId = i + 1;
+    GIVES(NVML_ERROR_ARGUMENT_VERSION_MISMATCH, nvml.nvmlGpmMetricsGet(get));
+    get->version = NVML_GPM_METRICS_GET_VERSION;
+    if (support.isSupportedDevice) {
+        SUCCEEDS(nvml.nvmlGpmMetricsGet(get));
+        CHECK(get->metrics[0].nvmlReturn == NVML_SUCCESS);
+        CHECK(get->metrics[0].value >= 0 && get->metrics[0].value <= 100);
+        CHECK(strcmp(get->metrics[0].metricInfo[1], "GRAPHICS_UTIL") == 0);
+        CHECK(strcmp(get->metrics[31].metricInfo[0], "nvdec2") == 0);
+        CHECK(strcmp(get->metrics[96].metricInfo[1], "NVLINK_L17_TX_PER_SEC") == 0);
+        CHECK(strcmp(get->metrics[207].metricInfo[2], "C/R") == 0);
+        CHECK(strcmp(get->metrics[208].metricInfo[2], "%") == 0);
+        CHECK(get->metrics[209].nvmlReturn == NVML_ERROR_INVALID_ARGUMENT);
+        get->sample2 = samples[0];
+        REFUSES(nvml.nvmlGpmMetricsGet(get));
+    }
+    SUCCEEDS(nvml.nvmlGpmSampleFree(samples[0]));
+    SUCCEEDS(nvml.nvmlGpmSampleFree(samples[1]));
+    free(get);
+}
+
 static void after_shutdown(void)
 {
     char name[96];
@@ -649,6 +857,7 @@ static const struct {
     {"limits", limits},
     {"modes", modes},
     {"MIG", mig},
+    {"MIG profiles", mig_profiles},
     {"events", events},
     {"field values", fields},
     {"processes", processes},
@@ -657,12 +866,19 @@ static const struct {
     {"peers", peers},
     {"fabric", fabric},
     {"memory errors", memory_errors},
+    {"infoROM", inforom},
+    {"performance states", performance_states},
+    {"clocks as text", clock_texts},
+    {"sensors", sensors},
+    {"identifiers", identifiers},
+    {"encoders", encoders},
+    {"GPM", gpm},
     {"after shutdown every call says so", after_shutdown},
 };
 
 int main(int argc, char **argv)
 {
-    const char *path = "libnvidia-ml.so.1";
+    const char *path = "libnvidia-ml.so.1", *state = getenv("GPUSLICE_SIM_STATE");
     const size_t n = sizeof(cases) / sizeof(cases[0]);
     unsigned n_failed = 0;
     void *library;
@@ -673,6 +889,9 @@ int main(int argc, char **argv)
         else
             path = argv[i];
     }
+    /* A simulated machine is new, whatever an earlier run or version of the simulator left. */
+    if (state)
+        unlink(state);
     library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         printf("1..0 # SKIP %s\n", dlerror());

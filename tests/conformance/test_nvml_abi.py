@@ -18,14 +18,19 @@ TOOLS = Path(os.environ.get('GPUSLICE_TOOLS', ROOT / 'build-tools'))
 HEADER = (ROOT / 'src/gpu/nvml-abi.h').read_text()
 CALLS = (ROOT / 'src/gpu/nvml-calls.def').read_text()
 SINCE = (ROOT / 'sim/nvml/since.def').read_text()
+PLAIN = (ROOT / 'sim/nvml/plain.def').read_text()
 UNSUPPORTED = (ROOT / 'sim/nvml/unsupported.def').read_text()
 
 VERSIONS = ['12.9.79', '13.5.37']
 BRANCHES = {'12.9.79': 575, '13.5.37': 610}  # of the driver that each came with
 # What a release does not have yet, or has under another type.
-ABSENT = {'12.9.79': {'nvmlGpuFabricInfo_v3_t'}, '13.5.37': set()}
-# Bounds of loops, not of memory: ours is the newer.
-CHANGED = {'12.9.79': {'NVML_NVLINK_MAX_LINKS'}}
+ABSENT = {'12.9.79': {'nvmlGpuFabricInfo_v3_t', 'nvmlPdi_v1_t', 'nvmlDeviceGetPdi', 'nvmlDeviceGetGpuInstanceProfileInfoByIdV'},
+          '13.5.37': set()}
+# Bounds of loops, not of memory.
+CHANGED = {'12.9.79': {'NVML_NVLINK_MAX_LINKS', 'NVML_GPU_INSTANCE_PROFILE_COUNT', 'NVML_COMPUTE_INSTANCE_PROFILE_COUNT'},
+           '13.5.37': {'NVML_GPM_METRIC_MAX'}}
+# Its last member is as long as the header's number of metrics; ours has none of its own.
+OPEN = {'nvmlGpmMetricsGet_t'}
 # NVIDIA moves nvmlX_t to the newest version of a struct; our prototype stays at the version we fill.
 MOVED = {'13.5.37': {'nvmlDeviceGetGpuFabricInfoV'}}
 
@@ -100,7 +105,8 @@ def test_sizes_and_offsets(headers, version, tmp_path):
     for name, members in structs():
         if name in ABSENT[version]:
             continue
-        checks.append(f'_Static_assert(sizeof({name}) == sizeof(ours_{name}), "sizeof {name}");')
+        if name not in OPEN:
+            checks.append(f'_Static_assert(sizeof({name}) == sizeof(ours_{name}), "sizeof {name}");')
         for member in members:
             for what in (f'offsetof({name}, {member})', f'sizeof((({name} *)0)->{member})'):
                 checks.append(f'_Static_assert({what} == {renamed(what)}, "{name}.{member}");')
@@ -112,11 +118,25 @@ def test_sizes_and_offsets(headers, version, tmp_path):
 def test_prototypes(headers, version, tmp_path):
     checks = []
     for name, arguments in calls():
-        if name in MOVED.get(version, ()):
+        if name in MOVED.get(version, set()) | ABSENT[version]:
             continue
         checks.append(f'typedef nvmlReturn_t proto_{name}({arguments});')
         checks.append(f'_Static_assert(__builtin_types_compatible_p(__typeof__({name}), proto_{name}), "{name}");')
     assert len(checks) > 280
+    assert compile_with(headers[version], tmp_path, checks) == ''
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_outputs_of_plain_functions(headers, version, tmp_path):
+    """What is zeroed is as large as the struct, and has its version."""
+    text = without_comments(PLAIN)
+    sizes = re.findall(r'\bOUT\((nvml\w+), (\d+)\)', text)
+    versions = re.findall(r'\bVERSION\((nvml\w+_v(\d+)_t), (\d+), (\d+)\)', text)
+    assert versions and all(of_name == number for _, of_name, number, _ in versions)
+    sizes += [(name, size) for name, _, _, size in versions]
+    assert len(sizes) == len(re.findall(r'\bOUT\(nvml|\bVERSION\(', text))
+    present = known(headers[version], {name for name, _ in sizes})
+    checks = [f'_Static_assert(sizeof({name}) == {size}, "{name}");' for name, size in sizes if name in present]
     assert compile_with(headers[version], tmp_path, checks) == ''
 
 
@@ -142,6 +162,7 @@ def test_a_simulated_driver_has_its_own_functions(headers, version):
 def test_simulator_exports_every_function(headers, version):
     """Foreign clients may bind each function of the header when they start."""
     declared = declared_by(headers[version])
-    ours = {name for name, _ in calls()} | set(re.findall(r'^UNSUPPORTED\((\w+)\)', UNSUPPORTED, re.M)) | {'nvmlErrorString'}
+    ours = {name for name, _ in calls()} | {'nvmlErrorString'} | set(re.findall(r'^UNSUPPORTED\((\w+)\)', UNSUPPORTED, re.M))
+    ours |= set(re.findall(r'^PLAIN(?:_SYSTEM)?\((\w+)', PLAIN, re.M))
     assert len(declared) > 380
     assert declared - ours == set()

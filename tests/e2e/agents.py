@@ -28,6 +28,7 @@ CONFIG = 'nvidia-device-plugin'  # the guide's ConfigMap and its key
 KEY = 'any'
 LABEL = 'gpuslice-bed'           # the node that has it gets an agent
 N_GPUS = 4
+CAPS_MAJOR = 508                 # a driver takes any free number
 CONTAINERS = ['agent', 'nodesync', 'http']
 
 
@@ -57,10 +58,37 @@ class Machine:
         shutil.copytree(ROOT / 'sim/machines', self.folder / 'machines')
         shutil.copytree(ROOT / 'share/catalog', self.folder / 'catalog')
         for name, minor in [*((f'nvidia{n}', n) for n in range(N_GPUS)), ('nvidiactl', 255)]:
-            os.mknod(self.root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(195, minor))
+            self.add_node(name, 195, minor)
         self.environment = {'GPUSLICE_MACHINE': 'p3.8xlarge', 'GPUSLICE_MACHINE_PATH': str(self.folder / 'machines'),
                             'GPUSLICE_CATALOG': str(self.folder / 'catalog'),
                             'GPUSLICE_SIM_STATE': str(self.folder / 'state/machine')}
+
+    def add_node(self, name, major, minor):
+        os.mknod(self.root / 'dev' / name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+
+    def become(self, name):
+        """Another machine, whose GPUs MIG may partition or not: with all their device nodes, and the kernel's list of
+        capabilities."""
+        self.environment['GPUSLICE_MACHINE'] = name
+        n_gpus = len(json.loads(self.sim('state', '-o', 'json'))['gpus'])
+        for n in range(N_GPUS, n_gpus):
+            self.add_node(f'nvidia{n}', 195, n)
+        self.environment['GPUSLICE_PROC'] = str(self.folder / 'proc')
+        self.sim('proc', self.folder / 'proc')
+        (self.root / 'dev/nvidia-caps').mkdir()
+        for entry, minor in self.capabilities().items():
+            if int(re.match(r'gpu(\d+)/', entry)[1]) < n_gpus:
+                self.add_node(f'nvidia-caps/nvidia-cap{minor}', CAPS_MAJOR, minor)
+
+    def capabilities(self):
+        """{"gpu0/gi7", "gpu0/gi7/ci0" ...: the minor number of its device node}, as the kernel lists them."""
+        text = (self.folder / 'proc/driver/nvidia-caps/mig-minors').read_text()
+        return {entry: int(minor) for entry, minor in re.findall(r'^(gpu\S+)/access (\d+)$', text, re.M)}
+
+    def mig_devices(self):
+        """{UUID: (GPU, GPU instance, compute instance, profile)}"""
+        pattern = r'GPU (\d+): GPU instance (\d+) at \S+, compute instance (\d+), (\S+), (MIG-\S+)'
+        return {row[4]: (*map(int, row[:3]), row[3]) for row in re.findall(pattern, self.sim('mig', 'list'))}
 
     def host_root(self):
         """A second name for the driver root, for an agent that shares the host's mounts."""
@@ -228,7 +256,7 @@ class ChartAgent:
     def __init__(self, cluster, folder):
         self.cluster, self.folder, self.api = cluster, folder, cluster.api
         self.machine_folder, self.machine = folder / 'machine', None
-        self.values, self.marks, self.revision, self.settings = folder / 'values.json', {}, 0, ()
+        self.values, self.marks, self.revision, self.settings = folder / 'values.json', {}, 0, None
         self.pods_path = f'/api/v1/namespaces/{SYSTEM}/pods'
 
     # --- the release ---
@@ -236,7 +264,7 @@ class ChartAgent:
     def install(self, *settings):
         """The guide's command: `helm upgrade -i nvdp ...`; `settings` go to --set."""
         self.write_values({LABEL: 'agent'})
-        self.settings = settings
+        self.settings = settings, dict(self.machine.environment)
         words = [word for one in (f'config.name={CONFIG}', *settings) for word in ('--set', one)]
         return self.cluster.helm('upgrade', '-i', 'nvdp', CHART, '--namespace', SYSTEM,
                                  '-f', EXAMPLES / 'nvdp-values.yaml', '-f', self.values, *words)
@@ -268,9 +296,6 @@ class ChartAgent:
         else:
             self.api.call(path, 'POST', {'metadata': {'name': CONFIG}, 'data': {key: text}})
 
-    def label_node(self, value):
-        self.api.call(self.cluster.node_path, 'PATCH', {'metadata': {'labels': {LABEL: value}}})
-
     # --- the pod of one test ---
 
     def reset(self):
@@ -282,13 +307,16 @@ class ChartAgent:
         """`settings`: the test's own values of the chart."""
         if config:
             self.configure(config)
-        if settings != self.settings or not self.installed():
+        if (settings, self.machine.environment) != self.settings or not self.installed():
             self.install(*settings)
         self.come()
 
     def wait_pod(self, other_than=None):
+        def is_another():
+            pod = self.pod()
+            return pod and pod['metadata']['uid'] != other_than and self.pid()
         try:
-            wait('', lambda: self.pid() and self.pod()['metadata']['uid'] != other_than, 30)
+            wait('', is_another, 30)
         except BedError:
             states = [one['status'].get('containerStatuses', one['status']) for one in self.agents()]
             raise BedError(f'no agent runs: {json.dumps(states, indent=1)}\n{self.said()}') from None
@@ -314,11 +342,11 @@ class ChartAgent:
         wait('the agent again', self.pid, 60)
 
     def leave(self):
-        self.label_node(None)
+        self.cluster.label_node(LABEL, None)
         wait('no agent', lambda: not self.agents(), 30)
 
     def come(self):
-        self.label_node('agent')
+        self.cluster.label_node(LABEL, 'agent')
         self.wait_pod()
 
     remove = leave

@@ -16,12 +16,12 @@ class Refused(Exception):
 
 class Api:
     def __init__(self, port, authority, token='admin-token'):
-        self.port, self.token, self.authority = port, token, str(authority)
+        self.port, self.token, self.authority, self.patience = port, token, str(authority), 20
         self.here = threading.local()  # a connection for each thread
 
-    def connect(self, timeout=20):
+    def connect(self, timeout=None):
         tls = ssl.create_default_context(cafile=self.authority)
-        return http.client.HTTPSConnection('127.0.0.1', self.port, timeout=timeout, context=tls)
+        return http.client.HTTPSConnection('127.0.0.1', self.port, timeout=timeout or self.patience, context=tls)
 
     def send(self, connection, path, method='GET', body=None, kind='application/merge-patch+json'):
         headers = {'Authorization': f'Bearer {self.token}',
@@ -73,3 +73,33 @@ class Api:
             return
         finally:
             connection.close()
+
+
+class Follower:
+    """Calls look(type, object) for every change of a list, from its present state on, in a thread of its own."""
+
+    def __init__(self, api, path, look, patience=0.5):
+        """`patience`: for so many seconds at most, end() waits."""
+        self.api, self.path, self.look, self.patience = api, path + ('&' if '?' in path else '?'), look, patience
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        version = ''  # after which to go on, so that nothing is missed between two connections
+        while not self.ended.is_set():
+            try:
+                for kind, changed in self.api.watch(f'{self.path}resourceVersion={version}', self.patience):
+                    if kind == 'ERROR':  # so old a version is not kept
+                        version = ''
+                        break
+                    version = changed['metadata']['resourceVersion']
+                    self.look(kind, changed)
+                    if self.ended.is_set():
+                        break
+            except (OSError, Refused, http.client.HTTPException, ValueError):  # the server ends, or is away
+                self.ended.wait(0.1)
+
+    def end(self):
+        self.ended.set()
+        self.thread.join()

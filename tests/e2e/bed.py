@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Kubernetes cluster on this machine's loopback, for tests.
 
-    tests/e2e/bed build     builds or fetches what is missing (minutes, once)
+    tests/e2e/bed build     builds or fetches what is missing (minutes, once); `build node` without what few tests need
     tests/e2e/bed up        one control plane and one real node; CONTAINERD=2 for containerd 2
     tests/e2e/bed down      ends them, also those of a run that died
     tests/e2e/bed env       prints what a shell needs: eval "$(tests/e2e/bed env)"
@@ -90,8 +90,8 @@ def has_ended(pid):
 class Program:
     """A daemon of the bed. Its pid is kept in a file, so that a later process can end it as well."""
 
-    def __init__(self, folder, name, *argv, path=''):
-        self.name, self.argv = name, [str(word) for word in argv]
+    def __init__(self, folder, name, *argv, path='', variables=None):
+        self.name, self.argv, self.variables = name, [str(word) for word in argv], variables or {}
         self.log, self.pidfile, self.path = folder / f'{name}.log', folder / f'{name}.pid', path
         self.child = None
 
@@ -99,6 +99,7 @@ class Program:
         environment = dict(os.environ, PATH=f"{self.path}{programs.BIN}:{os.environ['PATH']}")
         for name in ('KUBECONFIG', 'LD_LIBRARY_PATH', 'LD_PRELOAD'):
             environment.pop(name, None)
+        environment.update(self.variables)
         with open(self.log, 'ab') as log:
             self.child = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env=environment, start_new_session=True, pass_fds=keep)
@@ -125,6 +126,9 @@ class Program:
 
     def kill(self):
         self.end(signal.SIGKILL)
+
+    def signal(self, number):
+        os.kill(self.pid, number)
 
     def restart(self):
         self.end()
@@ -166,7 +170,7 @@ class ControlPlane:
             f'--service-account-signing-key-file={keys}/sa.key', f'--kubelet-certificate-authority={keys}/ca.crt',
             f'--kubelet-client-certificate={keys}/apiclient.crt', f'--kubelet-client-key={keys}/apiclient.key',
             '--kubelet-preferred-address-types=Hostname', '--profiling=false')
-        # Without the limits on its queries the controllers wait for each other: 3 s instead of 8.
+        # With the usual limits on queries the controllers wait for each other, 8 s instead of 3, and the scheduler in a burst.
         self.controllers = Program(
             self.folder, 'kube-controller-manager', programs.BIN / 'kube-controller-manager',
             f'--kubeconfig={self.folder}/controllers.kubeconfig', '--bind-address=127.0.0.1', f'--secure-port={port + 3}',
@@ -174,7 +178,8 @@ class ControlPlane:
             '--use-service-account-credentials=true', '--kube-api-qps=500', '--kube-api-burst=1000', '--profiling=false')
         self.scheduler = Program(
             self.folder, 'kube-scheduler', programs.BIN / 'kube-scheduler', f'--kubeconfig={self.folder}/scheduler.kubeconfig',
-            '--bind-address=127.0.0.1', f'--secure-port={port + 4}', '--leader-elect=false', '--profiling=false')
+            '--bind-address=127.0.0.1', f'--secure-port={port + 4}', '--leader-elect=false', '--kube-api-qps=500', '--kube-api-burst=1000',
+            '--profiling=false')
         self.programs = [self.scheduler, self.controllers, self.server, self.etcd]  # as they are ended
 
     def up(self, controllers=False, scheduler=False, keep=()):
@@ -237,6 +242,14 @@ class ControlPlane:
         self.server.start()
         self.await_server()
 
+    def await_kinds(self):
+        """Until the API server serves every CRD. `kubectl wait` fails on one that has no condition yet."""
+        def served():
+            every = self.api.call('/apis/apiextensions.k8s.io/v1/customresourcedefinitions')['items']
+            return all({'Established': 'True'}.items() <= {one['type']: one['status'] for one in crd.get('status', {}).get('conditions') or []}.items()
+                       for crd in every)
+        wait('the CRDs', served, 60)
+
     def kubectl(self, *arguments, stdin=None):
         done = subprocess.run([programs.clients() / 'kubectl', *map(str, arguments)], input=stdin, text=True,
                               capture_output=True, env=dict(os.environ, KUBECONFIG=str(self.kubeconfig)))
@@ -261,10 +274,13 @@ class Bed(ControlPlane):
         self.shared = self.folder / 'shared'       # a shared mount, as every mount is under systemd
         self.major = containerd
         is_new = containerd == '2'
+        self.runtime = programs.runtime()
+        debian = Path(f'{self.runtime}/usr/bin')
+        self.ctr_program = debian / 'ctr'
         self.containerd = Program(
-            self.folder, 'containerd', programs.BIN / 'containerd2/containerd' if is_new else '/usr/bin/containerd',
+            self.folder, 'containerd', (programs.BIN / 'containerd2' if is_new else debian) / 'containerd',
             '--config', self.folder / f"containerd{'2' if is_new else ''}.toml",
-            path=f'{programs.BIN}/containerd2:' if is_new else '')
+            path=f"{f'{programs.BIN}/containerd2:' if is_new else ''}{debian}:{self.runtime}/usr/sbin:")
         self.kubelet = Program(
             self.folder, 'kubelet', programs.BIN / 'kubelet', f'--config={self.folder}/kubelet.yaml',
             f'--kubeconfig={self.folder}/node.kubeconfig', f'--hostname-override={self.node_name}', '--v=2')
@@ -348,7 +364,7 @@ class Bed(ControlPlane):
             target = self.folder / ('cni/10-bridge.conflist' if name == 'bridge.conflist' else name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(Template((HERE / 'node' / name).read_text()).substitute(
-                bed=self.folder, run=self.run, bridge=BRIDGE, cdi=CDI))
+                bed=self.folder, run=self.run, bridge=BRIDGE, cdi=CDI, runtime=self.runtime))
 
     def ports(self):
         return [*super().ports(), 10248, 10250]
@@ -412,7 +428,7 @@ class Bed(ControlPlane):
 
     def ctr(self, *words, check=True):
         """Standard output; None when it failed and that is no error."""
-        done = quiet('ctr', '--address', self.socket, '--namespace', 'k8s.io', *words)
+        done = quiet(self.ctr_program, '--address', self.socket, '--namespace', 'k8s.io', *words)
         if done.returncode and check:
             raise BedError(f"ctr {' '.join(map(str, words))}: {done.stderr}")
         return None if done.returncode else done.stdout
@@ -421,8 +437,9 @@ class Bed(ControlPlane):
         for archive in archives:
             self.ctr('images', 'import', archive)
 
-    def reboot(self):
-        """As when the power failed: everything is gone at once, and with it what lives in /run; disks keep theirs."""
+    def reboot(self, meanwhile=lambda: None):
+        """As when the power failed: everything is gone at once, and with it what lives in /run; disks keep theirs. `meanwhile` is
+        called while nothing runs."""
         self.kubelet.kill()
         self.containerd.kill()
         self.end_containers()
@@ -430,6 +447,7 @@ class Bed(ControlPlane):
         self.unmount(KUBELET_ROOT / 'pods')
         for folder in (self.run, CDI, STATE):
             quiet('rm', '-rf', '--one-file-system', folder)
+        meanwhile()
         self.start_containerd()
         self.start_kubelet()
 
@@ -461,12 +479,14 @@ def read_or_empty(path):
 
 
 def main():
-    verb = sys.argv[1] if len(sys.argv) == 2 else ''
+    verb, *parts = sys.argv[1:] or ['']
+    if parts and (verb != 'build' or not set(parts) <= set(programs.PARTS)):
+        sys.exit(__doc__)
     bed = Bed()
     started = time.monotonic()
     try:
         if verb == 'build':
-            programs.build()
+            programs.build(*([parts] if parts else []))
         elif verb == 'up':
             bed.up(keep_lock=True)
             print(f'bed: up after {time.monotonic() - started:.1f} s; eval "$({sys.argv[0]} env)" for kubectl')

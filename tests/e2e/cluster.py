@@ -3,14 +3,13 @@
 import json
 import re
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import grpc
 
 import programs
-from api import Refused
+from api import Follower
 from bed import BedError, has_ended, wait
 
 GPU = 'nvidia.com/gpu'
@@ -55,6 +54,10 @@ class Cluster:
         status = self.api.call(self.node_path)['status']
         return tuple(None if resource not in status[part] else int(status[part][resource])
                      for part in ('capacity', 'allocatable'))
+
+    def label_node(self, name, value):
+        """None: without that label."""
+        self.api.call(self.node_path, 'PATCH', {'metadata': {'labels': {name: value}}})
 
     def condition(self, kind):
         """(status, reason); None without."""
@@ -147,9 +150,13 @@ class Cluster:
     def scale(self, name, count):
         self.api.call(f'/apis/apps/v1/namespaces/{DEFAULT}/deployments/{name}/scale', 'PATCH', {'spec': {'replicas': count}})
 
-    def clean(self, namespace=DEFAULT):
+    def discard(self, namespace=DEFAULT):
+        """All pods are to end."""
         for kind in (f'/apis/apps/v1/namespaces/{namespace}/deployments', f'/api/v1/namespaces/{namespace}/pods'):
             self.api.call(f'{kind}?gracePeriodSeconds=0&propagationPolicy=Background', 'DELETE')
+
+    def clean(self, namespace=DEFAULT):
+        self.discard(namespace)
         self.wait_count(0, namespace)
 
     def events(self, kind, name, namespace=DEFAULT):
@@ -201,14 +208,14 @@ class Cluster:
         return {(pod, name): (pid, sorted(sum(held.get(pod, {}).get(name, {}).values(), [])))
                 for (pod, name), (pid, _) in self.containers().items()}
 
-    def device_nodes(self, pid):
-        """(names below /dev, minor numbers of major 195 that the cgroup allows), of one container."""
-        names = {one.name for one in Path(f'/proc/{pid}/root/dev').iterdir() if one.name.startswith('nvidia')}
+    def device_nodes(self, pid, folder='', major=195):
+        """(NVIDIA's names in that folder of /dev, minor numbers of that major that the cgroup allows), of one container."""
+        names = {one.name for one in Path(f'/proc/{pid}/root/dev', folder).iterdir() if one.name.startswith('nvidia')}
         group = re.search(r':devices:(.*)', Path(f'/proc/{pid}/cgroup').read_text())
         if not group:  # cgroup v2 keeps devices in a program of the kernel's
             return names, None
         allowed = Path(f'/sys/fs/cgroup/devices{group[1]}/devices.list').read_text()
-        return names, {int(minor) for minor in re.findall(r'c 195:(\d+) rw', allowed)}
+        return names, {int(minor) for minor in re.findall(rf'c {major}:(\d+) rw', allowed)}
 
 
 def fields(data):
@@ -238,21 +245,10 @@ class Timeline:
     """Every (capacity, allocatable) that the node showed since, in order."""
 
     def __init__(self, cluster, resource=GPU):
-        self.cluster, self.resource, self.seen, self.ended = cluster, resource, [], threading.Event()
-        self.started = time.monotonic()
-        self.thread = threading.Thread(target=self.follow, daemon=True)
-        self.thread.start()
+        self.resource, self.seen, self.started = resource, [], time.monotonic()
+        self.follower = Follower(cluster.api, f'/api/v1/nodes?fieldSelector=metadata.name={cluster.bed.node_name}', self.look)
 
-    def follow(self):
-        path = f'/api/v1/nodes?fieldSelector=metadata.name={self.cluster.bed.node_name}'
-        while not self.ended.is_set():
-            try:
-                for _, node in self.cluster.api.watch(path, 0.5):
-                    self.look(node)
-            except (OSError, Refused):
-                self.ended.wait(0.1)
-
-    def look(self, node):
+    def look(self, _, node):
         status = node.get('status', {})
         value = tuple(status.get(part, {}).get(self.resource) for part in ('capacity', 'allocatable'))
         value = tuple(None if one is None else int(one) for one in value)
@@ -260,8 +256,7 @@ class Timeline:
             self.seen.append((round(time.monotonic() - self.started, 2), value))
 
     def end(self, note=''):
-        self.ended.set()
-        self.thread.join()
+        self.follower.end()
         self.print(note)
         return [value for _, value in self.seen]
 

@@ -14,6 +14,8 @@ import programs  # noqa: E402
 from agents import IMAGE, BareAgent, ChartAgent  # noqa: E402
 from bed import Bed, ControlPlane  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from karpenter import PARTS as karpenter_parts  # noqa: E402
+from karpenter import Karpenter  # noqa: E402
 
 
 KEEP = bool(os.environ.get('KEEP_BED'))  # use the bed that `tests/e2e/bed up` started, and leave it up
@@ -33,8 +35,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """Waits for its turn on this machine before the first test's clock runs."""
-    if not KEEP and any('bed' in item.fixturenames for item in session.items) and not session.config.option.collectonly:
+    """What few tests need is built, and the turn on this machine awaited, before the first test's clock runs."""
+    needed = {name for item in session.items for name in item.fixturenames}
+    if session.config.option.collectonly:
+        return
+    parts = ['nfd'] * ('master' in needed) + (karpenter_parts if 'karpenter' in needed else [])
+    parts += ['karpenter', 'karpenter-aws'] * ('karpenter_of_aws' in needed) + ['containerd2'] * ('bed' in needed and the_bed.major == '2')
+    if parts:
+        programs.build(parts)
+    if not KEEP and 'bed' in needed:
         the_bed.acquire()
 
 
@@ -61,6 +70,20 @@ def plane():
         yield made.up()
     finally:
         made.down()
+
+
+@pytest.fixture(scope='module')
+def karpenter():
+    """Karpenter on a cluster of its own, without a real node."""
+    if not (programs.BIN / 'kube-apiserver').exists():
+        pytest.skip('tests/e2e/bed build was not run')
+    made = Karpenter(ControlPlane(programs.FOLDER / 'karpenter', 26543))
+    try:
+        made.plane.up(controllers=True, scheduler=True)
+        yield made.up()
+    finally:
+        made.down()
+        made.plane.down()
 
 
 @pytest.fixture
@@ -90,5 +113,6 @@ def agent(cluster, release):
     release.reset()
     yield release
     print('--- agent:\n' + release.said())
+    cluster.discard()  # they end while the agent does
     release.remove()
     cluster.wait_nothing()

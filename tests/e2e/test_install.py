@@ -79,8 +79,7 @@ def test_time_and_memory(cluster, agent):
         agent.start(replicas(4))
         cluster.wait_allocatable(16)
         offset = began - started_at(agent.pids()[0])
-        line.ended.set()
-        line.thread.join()
+        line.end()
         [seen] = [when for when, (_, allocatable) in line.seen if allocatable == 16]
         rows.append(f'agent start -> allocatable 16: {seen + offset:.2f} s')
         pids = agent.pids()

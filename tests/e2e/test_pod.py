@@ -19,7 +19,7 @@ from bed import has_ended, wait
 from test_install import chart, ours  # noqa: F401
 from test_restarts import eight
 from test_rivals import peer, slices  # noqa: F401
-from test_switching import condition_is, keep_and_grow
+from test_switching import condition_is, eight_on, go_over, keep_and_grow
 
 NOBODY = 65534
 TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
@@ -374,18 +374,11 @@ def test_from_one_container_and_back(cluster, chart, earlier):  # noqa: F811
     def names():
         return [one['name'] for one in chart.pod()['spec']['containers']]
     assert names() == ['agent']
-    cluster.wait_allocatable(16)
-    cluster.deploy('demo', 8)
-    cluster.wait_running(8)
+    before = eight_on(cluster)
     condition_is(cluster, 'True', 'AllResourcesRegistered')
-    before, shown = cluster.state(), ours(cluster.api.call(cluster.node_path))
+    shown = ours(cluster.api.call(cluster.node_path))
     for count, over in enumerate([lambda: chart.install(), lambda: cluster.helm('rollback', 'nvdp', '1', '--namespace', SYSTEM),
                                   lambda: chart.install('logLevel=debug')], 9):
-        old = chart.pod()['metadata']['uid']
-        over()
-        chart.wait_pod(old)
-        keep_and_grow(cluster, before, count)
-        before = cluster.state()
-        condition_is(cluster, 'True', 'AllResourcesRegistered')
+        before = go_over(cluster, chart, over, before, count)
         assert set(ours(cluster.api.call(cluster.node_path))) == set(shown)
         assert names() == (['agent'] if count == 10 else CONTAINERS)

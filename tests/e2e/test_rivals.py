@@ -12,6 +12,7 @@ import pytest
 
 from agents import replicas
 from bed import wait
+from cluster import GPU
 from test_restarts import eight
 
 HERE = Path(__file__).resolve().parent
@@ -44,6 +45,15 @@ def peer(tmp_path):
     made = Peer(tmp_path)
     yield made
     print('--- peer:\n' + (made.log.read_text() if made.log.exists() else ''))
+    made.end()
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """Another one beside it."""
+    (tmp_path / 'stranger').mkdir()
+    made = Peer(tmp_path / 'stranger')
+    yield made
     made.end()
 
 
@@ -136,40 +146,52 @@ def knows_its_node(cluster, agent, monkeypatch):
         monkeypatch.setenv('KUBECONFIG', str(cluster.bed.kubeconfig))
 
 
-@pytest.mark.usefixtures('knows_its_node')
-def test_a_registration_that_the_kubelet_forgot(cluster, agent, peer):
-    """
-    A plugin by a name that nobody knows registers our resource and ends. The kubelet then drops the newest plugin and
-    has none, while our stream goes on: nobody tells us. The Node does: it shows nothing allocatable.
-    """
-    before = eight(cluster, agent)
-    agent.mark()
-    peer.start(slices(agent), '--endpoint', 'somebody.sock')
-    peer.end()
-    cluster.wait_allocatable(0)
-    agent.wait_line('registering again, because the Node shows none of its devices', timeout=60)
-    agent.wait_line(REGISTERED)
-    cluster.settles((16, 16))
-    cluster.keeps(before, seconds=1)
+TWO = '''
+version: v1
+sharing:
+  timeSlicing:
+    resources:
+    - {name: nvidia.com/gpu, replicas: 4, devices: [0, 1]}
+    - {name: nvidia.com/gpu, rename: nvidia.com/half, replicas: 4, devices: [2, 3]}
+'''
+HALF = 'nvidia.com/half'
 
 
 @pytest.mark.usefixtures('knows_its_node')
-def test_a_peer_that_the_kubelet_forgot_with_our_crash(cluster, agent, peer):
+def test_registrations_that_the_kubelet_forgot(cluster, agent, peer, stranger):
     """
-    A peer serves when we are killed, and the kubelet takes the end of our stream for the end of his: nobody is called,
-    although he listens. The Node shows nothing allocatable, so we serve.
+    The kubelet has no plugin of a resource although one listens, and nobody is called. The Node tells: it shows nothing
+    allocatable for half a minute. (Of two resources at once, so that the test waits once.)
+
+    Ours, of nvidia.com/gpu: a plugin by a name that nobody knows registers it and ends. The kubelet then drops the newest
+    plugin and has none, while our stream goes on: we register again.
+    A peer's, of nvidia.com/half: he serves when we are killed, and the kubelet takes the end of our stream for the end of
+    his. Nobody calls him, although he listens: so we serve.
     """
-    before = eight(cluster, agent)
+    ids = slices(agent)
+    agent.start(TWO)
+    for resource in (GPU, HALF):
+        cluster.wait_allocatable(8, resource)
+        cluster.deploy(resource.split('/')[1], 4, {resource: 1})
+    cluster.wait_running(8)
+    before = cluster.state()
+    assert len(before) == 8 and all(len(held) == 1 for _, held in before.values())
     agent.mark()
-    peer.start(slices(agent))
-    agent.wait_line(SERVES)
+    peer.start(ids[8:], '--resource', HALF)
+    agent.wait_line(r'serves nvidia.com/half \(nvidia-half.sock\)')
     agent.kill()
     agent.resume()
-    cluster.wait_allocatable(0)
+    cluster.wait_allocatable(0, HALF)
+    cluster.settles((8, 8), GPU)
+    stranger.start(ids[:8], '--endpoint', 'somebody.sock')
+    stranger.end()
+    cluster.wait_allocatable(0, GPU)
+    agent.wait_line('registering again, because the Node shows none of its devices', timeout=60)
     agent.wait_line('the Node shows none of the devices of another device plugin', timeout=90)
-    agent.wait_line(REGISTERED)
-    cluster.settles((16, 16))
+    for resource in (GPU, HALF):
+        cluster.settles((8, 8), resource, timeout=60)
     cluster.keeps(before, seconds=1)
-    cluster.scale('demo', 9)
-    cluster.wait_running(9)
-    assert peer.count('allocated') == 0 and len(set(cluster.held_ids())) == 9
+    for resource in (GPU, HALF):
+        cluster.scale(resource.split('/')[1], 5)
+    cluster.wait_running(10)
+    assert peer.count('allocated') == stranger.count('allocated') == 0 and len(set(cluster.held_ids())) == 10

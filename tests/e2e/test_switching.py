@@ -31,8 +31,11 @@ def eight_on(cluster):
 
 
 def keep_and_grow(cluster, before, count):
-    """The same processes hold the same ids, and new pods get others."""
-    cluster.settles((16, 16))
+    """
+    The same processes hold the same ids, and new pods get others. What pods of an earlier configuration held is
+    nobody's until three lists of the kubelet, 10 s apart, say that they ended while no agent ran.
+    """
+    cluster.settles((16, 16), timeout=60)
     cluster.keeps(before, seconds=1)
     cluster.scale('demo', count)
     cluster.wait_running(count)
@@ -44,6 +47,8 @@ def keep_and_grow(cluster, before, count):
 
 def readyz(agent):
     """(HTTP status, text)"""
+    # The kubelet reports a pod's address after the pod itself has written its Node's condition.
+    agent.cluster.wait("the agent's address", lambda: agent.pod()['status'].get('podIP'))
     address = agent.pod()['status']['podIP']
     try:
         with urllib.request.urlopen(f'http://{address}:19400/readyz', timeout=5) as answer:
@@ -62,6 +67,16 @@ def event(cluster, reason):
 
 def condition_is(cluster, status, reason):
     cluster.wait(reason, lambda: cluster.condition('GPUSlicesReady') == (status, reason))
+
+
+def go_over(cluster, chart, over, before, count):  # noqa: F811
+    """`over` replaces the agent's pod: pods run on, and new ones get slices. What holds them then."""
+    old = chart.pod()['metadata']['uid']
+    over()
+    chart.wait_pod(old)
+    keep_and_grow(cluster, before, count)
+    condition_is(cluster, 'True', 'AllResourcesRegistered')
+    return cluster.state()
 
 
 def test_over(cluster, chart, nvidia):  # noqa: F811

@@ -12,7 +12,7 @@ import pytest
 from agents import CONTAINERS, EXAMPLES, ROOT, SYSTEM, replicas
 from bed import wait
 from test_install import chart, ours  # noqa: F401
-from test_switching import condition_is, eight_on, keep_and_grow
+from test_switching import condition_is, eight_on, go_over
 
 LABEL = 'gpuslice-bed'
 
@@ -72,12 +72,7 @@ def test_over_and_back(cluster, chart, earlier):  # noqa: F811
     shown = set(ours(cluster.api.call(cluster.node_path)))
     for count, over, tag in ((9, chart.install, None), (10, lambda: cluster.helm('rollback', 'nvdp', '1', '--namespace', SYSTEM), 'earlier'),
                              (11, chart.install, None)):
-        old = chart.pod()['metadata']['uid']
-        over()
-        chart.wait_pod(old)
-        keep_and_grow(cluster, before, count)
-        before = cluster.state()
-        condition_is(cluster, 'True', 'AllResourcesRegistered')
+        before = go_over(cluster, chart, over, before, count)
         containers = {one['name']: one['image'] for one in chart.pod()['spec']['containers']}
         assert list(containers) == CONTAINERS and all((':earlier' in image) == (tag == 'earlier') for image in containers.values())
         # What an earlier version showed on the Node is there after it, too; a later one may show more, until it goes.

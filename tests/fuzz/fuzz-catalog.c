@@ -7,13 +7,32 @@
 #include <string.h>
 
 #include "catalog/catalog.h"
+#include "catalog/prices.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_board(const struct mig_board *board)
+{
+    if (board->n_slots > MIG_SLOTS_MAX || board->n_profiles > MIG_GI_PROFILES_MAX)
+        abort();
+    for (uint32_t i = 0; i < board->n_profiles; i++) {
+        const struct mig_profile *p = &board->profiles[i];
+
+        if (p->index >= MIG_GI_PROFILES_MAX || p->max_count > MIG_INSTANCES_MAX || !p->starts ||
+            (uint64_t)p->starts << p->slots >= 2ull << board->n_slots || !p->shape.gi_slices ||
+            p->n_computes > MIG_CI_PROFILES_MAX)
+            abort();
+        for (uint32_t j = 0; j < p->n_computes; j++)
+            if (p->computes[j].slices * p->computes[j].max_count > p->shape.gi_slices)
+                abort();
+    }
+}
 
 static void check_model(const struct gpu_model *m)
 {
     char name[GPU_MODEL_NAME];
 
+    check_board(&m->mig);
     gpu_model_short_name(m, name);
     if (!gpu_model_is_named(m, m->name) || !gpu_model_is_named(m, name) ||
         m->reserved_bytes >= m->memory_bytes || m->nvlink_count > GPU_MODEL_MAX_NVLINKS)
@@ -57,6 +76,19 @@ static void look_up(const struct catalog *catalog, const char *word)
     catalog_add_near_models(catalog, word, &near);
 }
 
+static void check_prices(const char *text, size_t size)
+{
+    cleanup_problems struct problems problems = PROBLEMS_INIT;
+    cleanup_prices struct prices prices = PRICES_INIT;
+    int r = prices_parse(text, size, &problems, &prices);
+
+    if ((r == 0) == (problems_count(&problems, PROBLEM_ERROR) > 0))
+        abort();
+    for (size_t i = 0; i < prices.n_items; i++)
+        if (!prices.items[i].micro)
+            abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cleanup_catalog struct catalog catalog = CATALOG_INIT;
@@ -77,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_model(&catalog.models[i]);
     for (size_t i = 0; i < catalog.n_types; i++)
         check_type(&catalog, &catalog.types[i]);
+    check_prices(text, size);
     snprintf(word, sizeof(word), "%.*s", (int)size, text);
     look_up(&catalog, word);
     return 0;

@@ -12,20 +12,9 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "problemcheck.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check_problems(const struct problems *problems, size_t size)
-{
-    const struct problem *problem = NULL;
-    char line[1024];
-
-    while ((problem = problems_next(problems, problem))) {
-        problem_format(problems, problem, line, sizeof(line));
-        if (problem->at.line == 0 || problem->at.line > size + 1 || strpbrk(line, "\n\r\x1b"))
-            abort();
-    }
-}
 
 static void check_policy(const struct policy *policy)
 {
@@ -60,7 +49,7 @@ static int parse(const uint8_t *data, size_t size, enum config_strictness strict
         abort();
     if (r != -ENOMEM && (r == 0) == (problems_count(&problems, PROBLEM_ERROR) > 0))
         abort();
-    check_problems(&problems, size);
+    problemcheck(&problems, size);
     if (config)
         check_policy(&config->policy);
     config_free(config);
@@ -78,13 +67,14 @@ static void parse_every(const uint8_t *data, size_t size, enum config_strictness
                            &(struct config_request){.source = "fuzz", .strictness = strictness},
                            &problems, &list, NULL) < 0)
         return;
-    check_problems(&problems, size);
+    problemcheck(&problems, size);
     if (!list.n_items && !problems_count(&problems, PROBLEM_ERROR))
         abort();
     for (size_t i = 0; i < list.n_items; i++) {
-        if (!list.items[i].config)
+        if (!list.items[i].config == !list.items[i].mig)
             abort();
-        check_policy(&list.items[i].config->policy);
+        if (list.items[i].config)
+            check_policy(&list.items[i].config->policy);
     }
     config_list_keys((const char *)data, size, &keys);
 }

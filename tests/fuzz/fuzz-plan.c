@@ -208,7 +208,9 @@ static void read_wishes(struct bytes *bytes, struct wishes *wishes)
     struct policy *policy = &wishes->policy;
 
     memset(wishes, 0, sizeof(*wishes));
-    policy->mig_strategy = next(bytes, 3);
+    policy->mig_strategy = next(bytes, 6);
+    policy->mig_names = policy->mig_strategy < 3 ? MIG_NAMES_STRATEGY : MIG_NAMES_BOTH;
+    policy->mig_strategy %= 3;
     policy->isolation = next(bytes, 3);
     policy->mps_fail_multi = next(bytes, 2);
     policy->sharing = wishes->entries;
@@ -255,6 +257,8 @@ static void check_sums(const struct plan *plan)
         for (size_t i = 0; i < plan->resources[r].n_slices; i++) {
             const struct slice *slice = &plan->resources[r].slices[i];
 
+            if (slice->is_second)
+                continue;
             permille[slice->device] += slice->share_permille;
             mem_bytes[slice->device] += slice->mem_bytes;
         }

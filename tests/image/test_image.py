@@ -110,7 +110,7 @@ def test_a_build_with_sanitizers_is_refused(tmp_path):
 
 def test_only_our_programs(pristine):
     assert {file.name for file in (pristine / 'usr/bin').iterdir()} >= {
-        'gpuslice', 'gpuslice-node', 'gpuslice-http', 'gpuslice-nodesync'}
+        'gpuslice', 'gpuslice-node', 'gpuslice-http', 'gpuslice-nodesync', 'gpuslice-controller'}
     assert all(re.fullmatch(r'gpuslice(-[a-z]+)?', file.name) for file in (pristine / 'usr/bin').iterdir())
     assert not {'gpuslice-sim', 'gpuslice-kubelet'} & {file.name for file in (pristine / 'usr/bin').iterdir()}
     executable = [file for file in pristine.rglob('*') if file.is_file() and not file.is_symlink()
@@ -178,7 +178,7 @@ def test_it_has_the_catalog_and_finds_it(pristine, root):
     done = run_inside(root, '/usr/bin/gpuslice', 'completion', 'machines')
     assert {'g5.2xlarge', 'p5en.48xlarge'} <= set(done.stdout.split())
     done = run_inside(root, '/usr/bin/gpuslice', 'plan', '--machine', '8xH100')
-    assert "there is no model 'H100'; did you mean H100-80GB-HBM3?" in done.stderr
+    assert "there is no model 'H100'; did you mean one of H100-80GB-HBM3, " in done.stderr
 
 
 @pytest.mark.parametrize('place', [MULTIARCH, 'usr/lib64'], ids=['as on Debian', 'as on Red Hat'])

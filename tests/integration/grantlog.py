@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's log of grants, read by the words of src/grant/journal.h and grant.h and not by their code."""
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAGIC = b'gpuslice grants 1\n'
-GRANT, FREE, LOST = 1, 2, 3
+GRANT, FREE, LOST, PROFILES = 1, 2, 3, 4
 
 
 def crc_of_byte(crc):
@@ -31,6 +31,7 @@ class Grant:
     resource: str
     ids: list
     devices: list  # (uuid, share in permille, memory in bytes)
+    profiles: dict = field(default_factory=dict)  # of MIG devices, by UUID
     position: int = 0
 
 
@@ -78,6 +79,8 @@ def records(data):
             yield kind, cursor.text()
         elif kind == LOST:
             yield kind, (cursor.text(), [cursor.text() for _ in range(cursor.number('I'))])
+        elif kind == PROFILES:
+            yield kind, (cursor.text(), {cursor.text(): cursor.text() for _ in range(cursor.number('I'))})
 
 
 class Ledger:
@@ -94,6 +97,8 @@ class Ledger:
                 self.drop(what, list(self.holders))
             elif kind == LOST:
                 self.drop(*what)
+            elif kind == PROFILES and what[0] in self.grants:
+                self.grants[what[0]].profiles = what[1]
 
     def drop(self, grant, ids):
         for i in ids:

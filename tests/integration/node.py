@@ -252,9 +252,10 @@ class Node:
         self.kubelet('apply', '-f', manifest)
 
     def run_pods(self, count, name='demo', resource='nvidia.com/gpu', each=1):
-        """A Deployment of `count` pods, awaited; returns the pods."""
+        """A Deployment of `count` pods, awaited beside those of others; returns all pods."""
+        others = sum(pod['phase'] == 'Running' and not pod['name'].startswith(f'{name}-') for pod in self.pods())
         self.apply(deployment(name, count, {resource: each}))
-        self.wait_for(f'pods={count}')
+        self.wait_for(f'pods={count + others}')
         return self.pods()
 
     def end(self):
@@ -264,6 +265,29 @@ class Node:
 
     def said(self):
         return '\n'.join(f'--- {process.name}:\n{process.output()[-4000:]}' for process in self.processes)
+
+
+def reset_as(node, machine):
+    """Runs on that machine, with what stands for nvidia-smi, by which the agent resets a GPU."""
+    node.machine(machine)
+    gpus = json.loads(node.run('gpuslice', 'plan', '--machine', machine, '-o', 'json').stdout)['gpus']
+    folder = node.folder / 'smi'
+    folder.mkdir(exist_ok=True)
+    cases = ''.join(f'{gpu["uuid"]}) i={i};;\n' for i, gpu in enumerate(gpus))
+    (folder / 'nvidia-smi').write_text(f'''#!/bin/sh
+[ "$1 $2" = "--gpu-reset -i" ] || exit 2
+case "$3" in
+{cases}*) exit 6;;
+esac
+said=$({PROGRAMS["gpuslice-sim"]} mig reset $i 2>&1) && exit
+case "$said" in
+*"cannot be reset"*) echo "Resetting GPU $3 is not supported."; exit 3;;
+esac
+echo "$said"
+exit 1
+''')
+    (folder / 'nvidia-smi').chmod(0o755)
+    node.environment['PATH'] = f'{folder}:{os.environ["PATH"]}'
 
 
 class Volume:
@@ -306,13 +330,16 @@ relay(agent, test)
 CONFIG_LABEL = 'nvidia.com/device-plugin.config'
 
 
-def news(label=None, heard=True, gone=False, **resources):
-    """The Node's state, as sent to the agent."""
+def news(label=None, heard=True, gone=False, labels=None, annotations=None, **resources):
+    """The Node's state, as sent to the agent. label: the one that selects a configuration."""
     told = {'kind': 'news', 'heard': heard, 'gone': gone, 'labelsHeldByOthers': [],
             'resources': [{'name': name, 'capacity': count, 'allocatable': count}
                           for name, count in resources.items()]}
-    if label is not None:
-        told['labels'] = [{'key': CONFIG_LABEL, 'value': label}]
+    labels = {**({} if label is None else {CONFIG_LABEL: label}), **(labels or {})}
+    if labels:
+        told['labels'] = [{'key': key, 'value': value} for key, value in labels.items()]
+    if annotations:
+        told['annotations'] = [{'key': key, 'value': value} for key, value in annotations.items()]
     return json.dumps(told) + '\n'
 
 

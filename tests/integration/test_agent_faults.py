@@ -243,6 +243,16 @@ def test_a_folder_in_the_way_of_the_socket(node):
     assert agent.count('exists and is not a socket') == 1
 
 
+def test_a_long_name_in_a_long_folder(node):
+    """No socket could be called after the resource there."""
+    longest = 'nvidia.com/' + 'a' * 52
+    node.plugins = node.folder / ('x' * 40)
+    node.start_kubelet()
+    node.start_agent(replicas(4, rename=longest))
+    node.wait_allocatable(16, longest)
+    node.run_pods(2, resource=longest)
+
+
 def test_a_path_too_long_for_a_socket(node):
     node.plugins = node.folder / ('x' * 60) / ('y' * 60)
     node.plugins.mkdir(parents=True)

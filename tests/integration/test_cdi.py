@@ -280,3 +280,12 @@ def test_an_uninstall_removes_them(node, driver, farewell):
     assert specs(node)
     assert agent.end() == 0
     assert bool(specs(node)) == (not farewell)
+
+
+def test_hooks_that_the_host_does_not_have(node, driver):
+    """An nvidia-ctk of a container toolkit before 1.17.5 ends with status 3 on them, and no container would start."""
+    (driver / 'usr/bin/nvidia-ctk').write_bytes(b'\x7fELF\0create-symlinks\0update-ldcache\0')
+    agent = start(node, driver, '--device-list-strategy=cdi-cri', '--nvidia-cdi-hook-path', host_root(driver) / 'usr/bin/nvidia-ctk')
+    agent.wait_line('too old for the CDI hooks enable-cuda-compat, disable-device-node-modification')
+    hooks = json.loads((node.cdi / f'gpuslice-{VENDOR}-gpu.json').read_text())['containerEdits']['hooks']
+    assert {hook['args'][2] for hook in hooks} == {'create-symlinks', 'update-ldcache'}

@@ -30,12 +30,20 @@ AWS = {'g4dn.xlarge': (1, 'T4'), 'g4dn.2xlarge': (1, 'T4'), 'g4dn.4xlarge': (1, 
        'g6e.24xlarge': (4, 'L40S'), 'g6e.48xlarge': (8, 'L40S'), 'p3.2xlarge': (1, 'V100'), 'p3.8xlarge': (4, 'V100'),
        'p3.16xlarge': (8, 'V100'), 'p3dn.24xlarge': (8, 'V100'), 'p4d.24xlarge': (8, 'A100'),
        'p4de.24xlarge': (8, 'A100'), 'p5.4xlarge': (1, 'H100'), 'p5.48xlarge': (8, 'H100'),
-       'p5e.48xlarge': (8, 'H200'), 'p5en.48xlarge': (8, 'H200')}
+       'p5e.48xlarge': (8, 'H200'), 'p5en.48xlarge': (8, 'H200'),
+       'g5g.xlarge': (1, 'T4G'), 'g5g.2xlarge': (1, 'T4G'), 'g5g.4xlarge': (1, 'T4G'), 'g5g.8xlarge': (1, 'T4G'),
+       'g5g.16xlarge': (2, 'T4G'), 'g5g.metal': (2, 'T4G'), 'g7.2xlarge': (1, 'RTX PRO 4500'),
+       'g7.4xlarge': (1, 'RTX PRO 4500'), 'g7.8xlarge': (1, 'RTX PRO 4500'), 'g7.12xlarge': (2, 'RTX PRO 4500'),
+       'g7.24xlarge': (4, 'RTX PRO 4500'), 'g7.48xlarge': (8, 'RTX PRO 4500'), 'g7e.2xlarge': (1, 'RTX PRO 6000'),
+       'g7e.4xlarge': (1, 'RTX PRO 6000'), 'g7e.8xlarge': (1, 'RTX PRO 6000'), 'g7e.12xlarge': (2, 'RTX PRO 6000'),
+       'g7e.24xlarge': (4, 'RTX PRO 6000'), 'g7e.48xlarge': (8, 'RTX PRO 6000'), 'p6-b200.48xlarge': (8, 'B200'),
+       'p6-b300.48xlarge': (8, 'B300'), 'p6e-gb200.36xlarge': (4, 'GB200')}
 # Every type of the catalog; one that AWS has too little is missed above.
-TYPES = sorted({*AWS, *re.findall(r'^  (\w+\.\w+): ', '\n'.join(
+TYPES = sorted({*AWS, *re.findall(r'^  ([\w-]+\.\w+): ', '\n'.join(
     path.read_text() for path in (ROOT / 'share/catalog/types').glob('*.yaml')), re.M)})
 GUIDE = ROOT / 'deploy/examples/time-slicing-configmap.yaml'
-VERBS = ['plan', 'check', 'who', 'version', 'help', 'completion']
+VERBS = ['plan', 'check', 'who', 'mig', 'mig apply', 'mig assert', 'mig export', 'mig generate-config', 'mig plan', 'convert', 'render', 'render karpenter', 'render placeholders', 'render cluster-autoscaler', 'render userdata',
+         'version', 'help', 'completion']
 MIB = 2**20
 
 CLEAN, WARNINGS, ERRORS, UNREADABLE, USAGE = 0, 1, 2, 3, 64
@@ -105,7 +113,7 @@ def test_every_instance_type_has_the_gpus_that_aws_publishes(machine):
     count, word = AWS[machine]
     tree = plan(machine)
     assert tree['resources'] == {'nvidia.com/gpu': count} and len(tree['gpus']) == count
-    assert all(word in re.split('[ -]', gpu['model']) for gpu in tree['gpus'])
+    assert all(f' {word} ' in ' ' + gpu['model'].replace('-', ' ') + ' ' for gpu in tree['gpus'])
     assert tree['labels']['nvidia.com/gpu.machine'] == machine
 
 
@@ -420,6 +428,20 @@ def test_models_without_mig_are_told():
     assert run('check', '-', stdin='flags: {migStrategy: single}\n').returncode == CLEAN
 
 
+@pytest.mark.parametrize('machine,model,instead', [
+    ('g5.12xlarge', 'GPUs 0-3 (NVIDIA A10G)', True), ('4xA10G', 'GPUs 0-3 (NVIDIA A10G)', True),
+    ('p3.8xlarge', 'GPUs 0-3 (Tesla V100-SXM2-16GB)', True), ('g4dn.xlarge', 'GPU 0 (Tesla T4)', True),
+    ('g6.12xlarge', 'GPUs 0-3 (NVIDIA L4)', True), ('p4d.24xlarge', 'GPUs 0-7 (NVIDIA A100-SXM4-40GB)', False),
+    ('p5.48xlarge', 'GPUs 0-7 (NVIDIA H100 80GB HBM3)', False)])
+def test_what_mig_can_partition(machine, model, instead):
+    done = run('check', '-m', machine)
+    assert done.returncode == CLEAN and done.stdout.count('\n') == 2
+    assert f'{model} {"cannot" if instead else "can"} be partitioned by MIG' in done.stdout
+    assert ('sharing.timeSlicing' in done.stdout) == instead
+    tree = json.loads(run('check', '-m', machine, '-o', 'json').stdout)
+    assert {gpu['mig'] for gpu in tree['gpus']} == {'no' if instead else 'yes'}
+
+
 def test_machine_problems_are_named_beside_the_files():
     text = ('typo: 1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2, '
             'devices: [7]}]}}\n')
@@ -679,6 +701,8 @@ WRONG = [
     (['completion'], 'bash, zsh or fish'),
     (['completion', 'bsh'], "did you mean 'bash'?"),
     (['version', 'now'], "remove 'now'"),
+    (['mig'], 'apply, assert, export, generate-config, plan'),
+    (['mig', 'asert'], "did you mean 'gpuslice mig assert'?"),
 ]
 
 
@@ -701,7 +725,7 @@ def test_no_words_at_all():
     assert done.returncode == USAGE and done.stdout == '' and 'Usage: gpuslice' in done.stderr
 
 
-@pytest.mark.parametrize('arguments', [['--help']] + [[verb, '--help'] for verb in VERBS],
+@pytest.mark.parametrize('arguments', [['--help']] + [[*verb.split(), '--help'] for verb in VERBS],
                          ids=lambda words: ' '.join(words))
 def test_help(arguments):
     done = run(*arguments)
@@ -757,7 +781,7 @@ def test_a_machine_that_is_not_there_names_those_that_are():
     for word, near, family in (('g5.3xlarge', 'g5.xlarge', 'g5.24xlarge'), ('p3.8xlrage', 'p3.8xlarge', 'p3.2xlarge')):
         done = run('plan', '-m', word)
         assert f"did you mean '{near}'?" in done.stderr and family in done.stderr
-    assert '4xA10G' in run('plan', '-m', 'g7.xlarge').stderr
+    assert '4xA10G' in run('plan', '-m', 'g9.xlarge').stderr
 
 
 def test_both_programs_list_machines_in_natural_order():
@@ -774,6 +798,15 @@ def test_machine_files_are_checked_as_configurations_are(tmp_path):
     done = ask('gpuslice-sim', 'check', bad, 'p3.8xlarge')
     assert done.returncode == 1 and done.stdout == 'p3.8xlarge: clean\n'
     assert f'{bad}:2:1: error: gpsu: ' in done.stderr
+
+
+def test_another_library_of_the_simulator(tmp_path):
+    """GPUSLICE_SIM_LIBRARY is taken in place of the built one, and named where it is missing."""
+    library = tmp_path / 'libnvidia-ml.so.1'
+    done = run('plan', '-m', 'p3.8xlarge', GPUSLICE_SIM_LIBRARY=str(library))
+    assert done.returncode == UNREADABLE and str(library) in done.stderr
+    shutil.copy(BUILD / 'sim/nvml/libnvidia-ml.so.1', library)
+    assert run('plan', '-m', 'p3.8xlarge', GPUSLICE_SIM_LIBRARY=str(library)).returncode == CLEAN
 
 
 def test_a_moved_installation_finds_its_files(tmp_path):
@@ -808,6 +841,21 @@ def test_what_is_no_machine_file_is_one_sentence(tmp_path, verb, kind, said):
     assert done.returncode == UNREADABLE
     line, = done.stderr.splitlines()
     assert str(machine) in line and said in line and 'driver' not in line
+
+
+@pytest.mark.parametrize('verb', ['plan', 'check'])
+@pytest.mark.parametrize('text, said', [
+    ('x\n', ':1:1: this is not a machine file'), ('[1, 2]\n', ':1:1: this is not a machine file'), ('# none\n', ':1:1: the file is empty'),
+    ('foo: bar\n', ':1:1: this is not a machine file: it has none of the keys'), ('a: b: c\n', ':1:'), ('\0', ':1:1: not a text file'),
+    ('version: v1\n', ':1:1: this is not a machine file but a configuration'), ('\n  kind: Pod\n', ':2:3: this is not a machine file but'),
+    ('type: p3.8xlarge\n---\nfoo: bar\n', ':1:1: expected one YAML document')])
+def test_a_text_that_is_no_machine_file_is_one_sentence(tmp_path, verb, text, said):
+    machine = tmp_path / 'odd.yaml'
+    machine.write_text(text)
+    done = run(verb, GUIDE, '-m', machine)
+    assert done.returncode == UNREADABLE
+    line, = done.stderr.splitlines()
+    assert f'gpuslice: {machine}{said}' in line and 'driver' not in line
 
 
 # --- colours ---
@@ -865,7 +913,7 @@ def test_bold_ends_on_its_line():
 def test_completion_files_are_what_is_printed(shell):
     done = run('completion', shell)
     assert done.stdout == (ROOT / f'completion/gpuslice.{shell}').read_text()
-    for word in VERBS + ['config', 'machine', 'output']:
+    for word in ' '.join(VERBS).split() + ['config', 'machine', 'output']:
         assert word in done.stdout
 
 
@@ -930,7 +978,7 @@ def test_every_word_of_help_is_in_the_manual():
     page = page_of('gpuslice')
     for verb in VERBS:
         assert f'*{verb}*' in page
-        for word in re.findall(r'^  (-\w), (--[\w-]+)', run('help', verb).stdout, re.M):
+        for word in re.findall(r'^  (-\w), (--[\w-]+)', run('help', *verb.split()).stdout, re.M):
             assert f'*{word[0]}*, *{word[1]}*' in page
 
 

@@ -80,6 +80,7 @@ def test_a_fault_passes_where_the_driver_reports_its_end(node, xid):
 
 def test_a_remembered_fault_is_reported(node, cluster):
     """F6: the agent after the one that saw it says so once, in the log, in an event and in the condition."""
+    cluster.greet = {}
     node.sim('inject', 'symbol', 'nvmlDeviceGetFieldValues', 'missing')
     agent = start(node, OLD, NODE_NAME='gpu-1')
     node.sim('inject', 'xid', '0', '48')

@@ -113,6 +113,7 @@ def test_children_that_stop_are_replaced(node, cluster):
 
 
 def test_a_message_that_is_too_large_ends_the_program(node, cluster):
+    cluster.greet = {}
     node.start_kubelet()
     agent = node.start_agent(GUIDE, '--node-name=gpu-1')
     cluster.wait_condition('AllResourcesRegistered')
@@ -229,7 +230,8 @@ def test_closed_standard_streams_are_not_used_for_something_else(node, pod, role
     """Else the log goes into an epoll or a socket, and children inherit it."""
     command = {'http': ['gpuslice-http', f'--connect={pod.socket("http")}', pod.address],
                'nodesync': ['gpuslice-nodesync', f'--connect={pod.socket("nodesync")}'],
-               'agent': ['gpuslice-node', '--channel-dir', pod.folder, '--kubelet-socket=', '--device-plugin-dir', node.folder]}[role]
+               'agent': ['gpuslice-node', '--channel-dir', pod.folder, '--kubelet-socket=', '--device-plugin-dir', node.folder,
+                         '--state-dir', node.folder / 'state', '--grant-dir', node.folder / 'grants']}[role]
     process = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" <&- >&- 2>&-', PROGRAMS[command[0]], *command[1:]],
                                env=node.environment, cwd=node.folder)
 

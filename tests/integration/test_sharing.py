@@ -20,6 +20,7 @@ def test_a_slice_per_mib(node):
 def test_more_than_the_kubelet_can_read(node):
     """What fits is offered, and log, Node and plan tell how many that are."""
     cluster = Cluster(node)
+    cluster.greet = {}
     node.start_kubelet()
     agent = node.start_agent(replicas(50000), NODE_NAME='here')
     agent.wait_line('registered with the kubelet')
@@ -106,6 +107,7 @@ def test_mps_slices_come_and_go_with_their_daemon(node):
     """Without one a pod would have the whole GPU, and no limit. What is not shared by MPS is offered all the same."""
     root = node.folder / 'mps'
     cluster = Cluster(node)
+    cluster.greet = {}
     port = free_port()
     node.start_kubelet()
     agent = node.start_agent(MPS % root, NODE_NAME='here', GPUSLICE_HTTP_ADDRESS=f'127.0.0.1:{port}')
@@ -116,6 +118,8 @@ def test_mps_slices_come_and_go_with_their_daemon(node):
     assert 'nvidia.com/gpu.mps' not in node.kubelet('get', 'node', '-o', 'json').stdout
     assert http_get(f'127.0.0.1:{port}', '/readyz')[0] == 503
     agent.wait_line('GPUs 0, 1 not offered: no MPS control daemon answers for nvidia.com/gpu.mps')
+    assert [event['reason'] for event in cluster.all('event')] == ['MPSDaemonNotAnswering']
+    assert agent.count('no MPS control daemon answers') == 1
 
     daemon = Daemon(root)
     node.wait_allocatable(8, 'nvidia.com/gpu.mps')
@@ -134,6 +138,7 @@ def test_mps_slices_come_and_go_with_their_daemon(node):
 
 def test_mps_that_is_configured_away_is_no_daemon_that_answers(node):
     cluster = Cluster(node)
+    cluster.greet = {}
     node.start_kubelet()
     node.start_agent(MPS % (node.folder / 'mps'), NODE_NAME='here')
     cluster.wait_event('MPSDaemonNotAnswering')
@@ -148,6 +153,7 @@ def test_each_resource_of_mps_has_its_daemon(node):
     """The one that answers is named, and so is the next that does not."""
     root = node.folder / 'mps'
     cluster = Cluster(node)
+    cluster.greet = {}
     node.start_kubelet()
     node.start_agent(f'''
 flags: {{mpsRoot: {root}}}
@@ -180,6 +186,8 @@ def test_check_and_plan_warn_of_mps(node):
     check = node.run('gpuslice', 'check', node.config, check=False)
     assert check.returncode == 1 and 'warning' in check.stdout
     assert 'starts no MPS control daemon' in check.stdout
+    table = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', check=False).stdout
+    assert '\nLEFT OUT\nGPUs 0, 1: no MPS control daemon answers' in table and table.count('no MPS control daemon') == 1
     plan = node.run('gpuslice', 'plan', '--config', node.config, '--machine', 'p3.8xlarge', '-o', 'json', check=False)
     assert 'GPUs 0, 1 not offered: no MPS control daemon answers' in plan.stderr
     assert json.loads(plan.stdout)['resources'] == {'nvidia.com/gpu': 2}
@@ -191,6 +199,7 @@ def test_excluded_gpus_leave_and_come_back_live(node):
     """By UUID and by index; the pods that run on one stay."""
     uuids = [one.split('::')[0] for one in node.slices(1)]
     cluster = Cluster(node)
+    cluster.greet = {}
     node.start_kubelet()
     agent = node.start_agent(replicas(4), NODE_NAME='here')
     node.wait_allocatable(16)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node import BUILD, PROGRAMS
+from node import BUILD, PROGRAMS, eventually
 
 STAND_IN = PROGRAMS['gpuslice-kubelet']
 VERBS = ['run', 'apply -f x', 'delete x', 'scale x 1', 'get pods', 'get node', 'logs x', 'wait --for pods=1']
@@ -66,3 +66,32 @@ def test_it_is_not_installed():
     plan = json.loads((BUILD / 'meson-info/intro-install_plan.json').read_text())
     names = {Path(built).name for kind in plan.values() for built in kind}
     assert 'gpuslice' in names and not [name for name in names if 'gpuslice-kubelet' in name]
+
+
+def test_its_options_by_their_long_names(node, tmp_path):
+    """One container runs what --run says and ends; its restarts wait for --restart-back-off. The other has no log of it."""
+    image, (one, other) = 'registry.example/demo:1', ('one', 'other')
+    manifest = tmp_path / 'pod.json'
+    manifest.write_text(json.dumps({'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'demo'}, 'spec': {'containers': [
+        {'name': one, 'image': image}, {'name': other, 'image': 'registry.example/other:1'}]}}))
+    node.start_kubelet('--run', 'registry.example/d*=echo "a line of $WORD"; exit 1', '--env', 'WORD=mine', '--restart-back-off', '10ms')
+    node.kubelet('apply', '--dry-run', '--filename', manifest)
+    assert not node.pods()
+    node.kubelet('apply', '--filename', manifest)
+
+    def restarts():
+        [pod] = node.pods()
+        return next(container for container in pod['containers'] if container['name'] == one).get('restarts', 0)
+    eventually(lambda: restarts() > 2, 'it is restarted again and again')
+    assert 'a line of mine' in node.kubelet('logs', 'demo', '--container', one).stdout
+    assert 'a line' not in node.kubelet('logs', 'demo', '--container', other).stdout
+
+
+def test_the_simulators_state_by_its_long_name(node, tmp_path):
+    """gpuslice-sim --state chooses another machine than the variable does."""
+    for state in ('a', 'b'):
+        node.run('gpuslice-sim', '--machine', 'p3.8xlarge', '--state', tmp_path / state, 'reset')
+    node.run('gpuslice-sim', '--machine', 'p3.8xlarge', '--state', tmp_path / 'a', 'inject', 'lost', '0')
+    shown = [node.run('gpuslice-sim', '--machine', 'p3.8xlarge', '--state', tmp_path / state, '--output', 'json', 'state').stdout
+             for state in ('a', 'b')]
+    assert shown[0] != shown[1] and [path.name for path in sorted(tmp_path.iterdir())] == ['a', 'b']

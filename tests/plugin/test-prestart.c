@@ -76,10 +76,10 @@ static void nothing(uv_timer_t *timer)
         uv_timer_stop(&(world)->alarm);                      \
     } while (0)
 
-static bool is_ours(const char *resource, void *userdata)
+static bool is_ours(const struct grant *held, void *userdata)
 {
     (void)userdata;
-    return strcmp(resource, GPU) == 0;
+    return strcmp(held->resource, GPU) == 0;
 }
 
 static void ignore(void *userdata)

@@ -57,6 +57,43 @@ def test_a_suite_that_there_is_not(target, name, meant):
     assert last == '0 passed, 0 failed'
 
 
+def test_an_installation_says_where_it_is(tmp_path):
+    (tmp_path / 'meson-logs').mkdir()
+    files = ['bin/gpuslice', 'bin/gpuslice-node', 'lib/gpuslice/sim/libnvidia-ml.so.1', 'share/man/man1/gpuslice.1', 'share/man/man8/gpuslice-node.8',
+             'share/zsh/site-functions/_gpuslice']
+    (tmp_path / 'meson-logs/install-log.txt').write_text('# by Meson\n' + ''.join(f'/x y/usr/{name}\n' for name in files))
+
+    def said(path):
+        return subprocess.run([ROOT / 'tools/installed', tmp_path], env={'PATH': path}, capture_output=True, text=True, check=True, timeout=60).stdout
+    lines = ['installed:', '  /x y/usr/bin: gpuslice gpuslice-node', '  /x y/usr/lib/gpuslice/sim: libnvidia-ml.so.1', '  /x y/usr/share/man: 2 files',
+             '  /x y/usr/share/zsh: _gpuslice']
+    assert said('/x y/usr/bin:/bin').splitlines() == lines
+    assert said('/bin').splitlines() == [*lines, 'The programs:  export PATH="/x y/usr/bin:$PATH"; then gpuslice help']
+
+
+def test_no_package_starts_a_service():
+    """What the targets install on somebody's machine may not run there by itself."""
+    groups = ['build', 'run', 'test', 'soak', 'e2e', 'lint', 'matrix', 'fuzz']
+    packages = subprocess.run([ROOT / 'tools/deps', '--list', *groups], capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert 'gcc' in packages
+    listed = subprocess.run(['dpkg-query', '-L', *packages], capture_output=True, text=True, check=False, timeout=60).stdout.splitlines()
+    units = [Path(name) for name in listed if re.search(r'/systemd/system/[^/]*\.(service|socket)$|^/etc/init\.d/.', name)]
+    assert '/usr/bin/gcc' in listed
+    assert not [str(unit) for unit in units if unit.suffix == '' or re.search(r'^\[Install\]', unit.read_text(), re.M)]
+
+
+def test_containerd_is_unpacked_and_not_installed(tmp_path):
+    """Its service would start; and where Docker's edition is installed, Debian's would take its place."""
+    done = subprocess.run([ROOT / 'tools/containerd', tmp_path / 'here'], capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        pytest.skip(done.stderr.strip())
+    root = Path(done.stdout.strip())
+    assert root == tmp_path / 'here' and sorted(path.name for path in root.iterdir()) == ['lock', 'usr']
+    for name in ('bin/containerd', 'bin/ctr', 'sbin/runc'):
+        assert subprocess.run([root / 'usr' / name, '--version'], capture_output=True, check=False, timeout=60).returncode == 0
+    assert (root / 'usr/lib/cni/bridge').exists()
+
+
 def test_the_suites_that_there_are_are_those_of_the_help():
     listed = ' '.join(make('help').stdout.partition('suites: ')[2].split())
     assert listed and make('test', 'SUITES=nothing-like-it').stdout.splitlines()[0].endswith(f' There are: {listed}')

@@ -21,11 +21,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/array.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "gpu/nvml.h"
 #include "nvml/state.h"
@@ -71,6 +73,7 @@ static const struct call {
 
 NONSENSE(count_huge, (unsigned *n), *n = UINT32_MAX)
 NONSENSE(handle_null, (unsigned index, nvmlDevice_t *device), *device = NULL)
+NONSENSE(mig_handle_null, (nvmlDevice_t device, unsigned index, nvmlDevice_t *mig), *mig = NULL)
 NONSENSE(text_empty, (nvmlDevice_t device, char *text, unsigned size), *text = '\0')
 NONSENSE(text_control, (nvmlDevice_t device, char *text, unsigned size),
          snprintf(text, size, "\x1b\xff\n"))
@@ -107,6 +110,22 @@ NONSENSE(capability_negative, (nvmlDevice_t device, int *major, int *minor),
 NONSENSE(capability_huge, (nvmlDevice_t device, int *major, int *minor), *major = *minor = INT_MAX)
 NONSENSE(mig_mode_seven, (nvmlDevice_t device, unsigned *current, unsigned *pending),
          *current = *pending = 7)
+NONSENSE(profile_huge, (nvmlDevice_t device, unsigned profile, nvmlGpuInstanceProfileInfo_t *info),
+         memset(info, 0xff, sizeof(*info)))
+NONSENSE(profile_none, (nvmlDevice_t device, unsigned profile, nvmlGpuInstanceProfileInfo_t *info),
+         memset(info, 0, sizeof(*info)))
+NONSENSE(places_huge,
+         (nvmlDevice_t device, unsigned id, nvmlGpuInstancePlacement_t *places, unsigned *n),
+         memset(places, 0xff, sizeof(*places));
+         *n = 1)
+NONSENSE(attributes_none, (nvmlDevice_t device, nvmlDeviceAttributes_t *attributes),
+         memset(attributes, 0, sizeof(*attributes)))
+NONSENSE(attributes_huge, (nvmlDevice_t device, nvmlDeviceAttributes_t *attributes),
+         memset(attributes, 0xff, sizeof(*attributes)))
+NONSENSE(instance_huge, (nvmlGpuInstance_t instance, nvmlGpuInstanceInfo_t *info),
+         memset(info, 0xff, sizeof(*info)))
+NONSENSE(compute_huge, (nvmlComputeInstance_t instance, nvmlComputeInstanceInfo_t *info),
+         memset(info, 0xff, sizeof(*info)))
 NONSENSE(virtualization_odd, (nvmlDevice_t device, nvmlGpuVirtualizationMode_t *mode),
          *mode = (nvmlGpuVirtualizationMode_t)77)
 NONSENSE(fabric_state, (nvmlDevice_t device, nvmlGpuFabricInfoV_t *info), info->state = 0xff)
@@ -142,10 +161,14 @@ struct row {
     unsigned silent;          /* classes in which there is nothing to say */
     unsigned left_out;        /* classes in which nothing can be offered */
     unsigned cdi_left_out;    /* the same where CDI alone gives devices to containers */
+    unsigned hidden;          /* classes in which there is nothing to offer of GPUs that work */
+    unsigned contradicts;     /* classes in which no GPU with MIG devices can answer */
     unsigned dead;            /* classes in which a probe must fail; beside those left out */
     bool needs_switches;      /* there is something to say where NVLinks end at NVSwitches */
     bool is_spare;            /* a healthy session never makes the call */
-    nvmlReturn_t answer;      /* a status that is no refusal */
+    bool needs_mig;           /* made to partition GPUs, which no session here does */
+    nvmlReturn_t answer;      /* a status that is no refusal, */
+    nvmlReturn_t answer_too;  /* and another */
     const char *label;        /* in no key of a label, unless its value is "unknown" */
     struct nonsense {
         any_fn *functions[2]; /* by call */
@@ -229,12 +252,13 @@ static const struct row rows[] = {
      .left_out = IN(LOST),
      .silent = IN(ABSENT) | IN(UNSUPPORTED) | IN(FAILED),
      .nonsense = {AS(memory_v2_all_reserved)}},
-    {{"nvmlDeviceGetMemoryInfo"}, .silent = EVERY, .is_spare = true},
+    {{"nvmlDeviceGetMemoryInfo"},
+     .silent = EVERY}, /* of a MIG device, whose attributes have it too */
     {{"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo"},
      "the memory",
      "nvmlDeviceGetMemoryInfo",
      .left_out = IN(LOST),
-     .label = ".memory",
+     .label = "gpu.memory",
      .nonsense = {{{(any_fn *)memory_v2_none, (any_fn *)memory_none}},
                   {{(any_fn *)memory_v2_huge, (any_fn *)memory_huge}}}},
     {{"nvmlDeviceGetCudaComputeCapability"},
@@ -247,8 +271,75 @@ static const struct row rows[] = {
      "the MIG mode",
      "nvmlDeviceGetMigMode",
      .left_out = IN(LOST),
+     .contradicts = IN(ABSENT) | IN(UNSUPPORTED),
      NOT_KNOWN_IS_NONE,
      .nonsense = {AS(mig_mode_seven)}},
+    /* How GPUs are, and can be, partitioned. */
+    {{"nvmlDeviceGetGpuInstanceProfileInfo"},
+     "the list of MIG profiles",
+     "nvmlDeviceGetGpuInstanceProfileInfo",
+     .answer = NVML_ERROR_INVALID_ARGUMENT, /* no such profile */
+     .left_out = IN(LOST),
+     .silent = IN(UNSUPPORTED),
+     .contradicts = IN(UNSUPPORTED),
+     .nonsense = {AS(profile_none), AS(profile_huge)}},
+    {{"nvmlDeviceGetGpuInstanceProfileInfoV"}, .silent = EVERY, .is_spare = true},
+    {{"nvmlDeviceGetGpuInstancePossiblePlacements_v2"},
+     "the list of MIG profiles",
+     "nvmlDeviceGetGpuInstanceProfileInfo",
+     .left_out = IN(LOST),
+     .nonsense = {AS(places_huge)}},
+    {{"nvmlDeviceGetMaxMigDeviceCount"},
+     "the list of MIG devices",
+     "nvmlDeviceGetMigDeviceHandleByIndex",
+     .left_out = IN(LOST),
+     .hidden = EVERY},
+    {{"nvmlDeviceGetMigDeviceHandleByIndex"},
+     "the list of MIG devices",
+     "nvmlDeviceGetMigDeviceHandleByIndex",
+     .answer = NVML_ERROR_NOT_FOUND, /* no MIG device has that index */
+     .answer_too = NVML_ERROR_INVALID_ARGUMENT,
+     .left_out = IN(LOST),
+     .hidden = EVERY,
+     .nonsense = {AS(mig_handle_null)}},
+#define OF_DEVICE(call, ...)                                                                       \
+    {                                                                                              \
+        {call}, "the profile of some MIG device", "nvmlDeviceGetAttributes", .left_out = IN(LOST), \
+                                                                             .nonsense = {         \
+                                                                                 __VA_ARGS__       \
+                                                                             }                     \
+    }
+    OF_DEVICE("nvmlDeviceGetGpuInstanceId"),
+    OF_DEVICE("nvmlDeviceGetComputeInstanceId"),
+    OF_DEVICE("nvmlDeviceGetAttributes_v2", AS(attributes_none), AS(attributes_huge)),
+#define OF_INSTANCE(call, ...)                                                                  \
+    {                                                                                           \
+        {call}, "the list of GPU instances", "nvmlDeviceGetGpuInstances", .left_out = IN(LOST), \
+                                                                          .nonsense = {         \
+                                                                              __VA_ARGS__       \
+                                                                          }                     \
+    }
+    OF_INSTANCE("nvmlDeviceGetGpuInstances"),
+    OF_INSTANCE("nvmlDeviceGetGpuInstanceById"),
+    OF_INSTANCE("nvmlGpuInstanceGetInfo", AS(instance_huge)),
+    OF_INSTANCE("nvmlGpuInstanceGetComputeInstanceById"),
+    OF_INSTANCE("nvmlComputeInstanceGetInfo_v2", AS(compute_huge)),
+#define OF_MIG(call)                               \
+    {                                              \
+        {call}, .silent = EVERY, .needs_mig = true \
+    }
+    OF_MIG("nvmlDeviceSetMigMode"),
+    OF_MIG("nvmlDeviceCreateGpuInstance"),
+    OF_MIG("nvmlDeviceCreateGpuInstanceWithPlacement"),
+    OF_MIG("nvmlGpuInstanceGetComputeInstanceProfileInfo"),
+    OF_MIG("nvmlGpuInstanceCreateComputeInstance"),
+    OF_MIG("nvmlGpuInstanceCreateComputeInstanceWithPlacement"),
+    OF_MIG("nvmlComputeInstanceDestroy"),
+    OF_MIG("nvmlGpuInstanceDestroy"),
+    OF_MIG("nvmlDeviceGetComputeRunningProcesses_v3"),
+    OF_MIG("nvmlDeviceGetGraphicsRunningProcesses_v3"),
+    OF_MIG("nvmlDeviceGetMPSComputeRunningProcesses_v3"),
+    OF_MIG("nvmlSystemGetProcessName"),
     {{"nvmlDeviceGetVirtualizationMode"},
      "the virtualization mode",
      "nvmlDeviceGetVirtualizationMode",
@@ -338,6 +429,8 @@ struct bed {
 };
 
 static char *machines[MACHINES_MAX];
+static char partitioned[] = "/tmp/gpuslice-answers-XXXXXX.yaml";
+static char proc[] = "/tmp/gpuslice-answers-XXXXXX";
 static size_t n_machines;
 
 /* What came of one inventory. */
@@ -398,7 +491,10 @@ static struct plan *make_plan(const struct inventory *inventory, bool needs_node
                                   .name = "nvidia.com/gpu",
                                   .replicas = REPLICAS,
                                   .path = "sharing.timeSlicing.resources[0]"};
-    const struct policy policy = {.sharing = &entry, .n_sharing = 1, .needs_nodes = needs_nodes};
+    const struct policy policy = {.sharing = &entry,
+                                  .n_sharing = 1,
+                                  .needs_nodes = needs_nodes,
+                                  .mig_strategy = MIG_STRATEGY_MIXED};
     struct plan *plan = NULL;
 
     assert_int_equal(plan_make(inventory, &policy, problems, &plan), 0);
@@ -537,10 +633,12 @@ static bool is_said(const struct cell *cell, const struct outcome *outcome)
     const struct row *row = cell->row;
     const char *what = cell->nonsense && cell->nonsense->what ? cell->nonsense->what : row->what;
 
+    const char *lost =
+        cell->status == NVML_ERROR_GPU_IS_LOST ? "fallen off the bus" : "needs a reset";
+
     if (row->left_out & IN(cell->class) && cell->class == LOST && !row->words)
-        return says(outcome, "is left out",
-                    cell->status == NVML_ERROR_GPU_IS_LOST ? "fallen off the bus" : "needs a reset",
-                    row->query ? row->query : "");
+        return says(outcome, "is left out", lost, row->query ? row->query : "") ||
+               says(outcome, "is left out", lost, row->calls[0]);
     if (row->words && !(cell->class == ABSURD && what))
         return says(outcome, row->words, "", "");
     return says(outcome, what, " unknown: ", reasons[cell->class]) &&
@@ -586,13 +684,16 @@ static void judge(const struct bed *bed, const struct cell *cell, const struct o
 {
     const struct row *row = cell->row;
     const unsigned in = was_asked ? IN(cell->class) : 0;
-    const size_t offered = row->left_out & in ? 0 : healthy->n_offered;
-    const size_t by_cdi = (row->left_out | row->cdi_left_out) & in ? 0 : healthy->n_offered_by_cdi;
+    const unsigned none = (row->left_out | row->hidden) & in;
+    const size_t offered = none ? 0 : healthy->n_offered;
+    const size_t by_cdi = none || row->cdi_left_out & in ? 0 : healthy->n_offered_by_cdi;
     const size_t alive = (row->left_out | row->dead) & in ? 0 : healthy->n_alive;
     const bool silent =
         !was_asked || row->silent & in || (row->needs_switches && !healthy->has_switches);
     const bool other = cell->nonsense && cell->nonsense->what;
 
+    if (row->contradicts & IN(cell->class) && healthy->n_offered > healthy->n_gpus)
+        return;
     if (now->n_offered != offered || now->n_offered_by_cdi != by_cdi)
         complain(bed, cell, now, "another offer was expected");
     if (now->n_alive != alive)
@@ -647,7 +748,7 @@ static void run_row(struct bed *bed, size_t i)
          status = status == NVML_ERROR_INVALID_STATE ? NVML_ERROR_UNKNOWN : status + 1) {
         cell.class = class_of(status);
         cell.status = status;
-        if (status != rows[i].answer)
+        if (status != rows[i].answer && status != rows[i].answer_too)
             was_asked |= run_cell(bed, &cell, was_asked);
     }
     cell.class = ABSENT;
@@ -700,9 +801,10 @@ static void each_answer_on_each_machine(void **state)
 
         open_machine(&bed, machines[m]);
         healthy = observe(&bed);
-        assert_int_equal(healthy.n_offered, healthy.n_gpus);
+        assert_true(healthy.n_offered >= healthy.n_gpus); /* MIG devices are more */
         assert_int_equal(healthy.n_alive, healthy.n_gpus);
-        assert_null(strstr(text_string(&healthy.sentences), "unknown"));
+        if (strstr(text_string(&healthy.sentences), "unknown"))
+            fail_msg("%s: %s", machines[m], text_string(&healthy.sentences));
         healthy_now = &healthy;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
             run_row(&bed, i);
@@ -710,12 +812,68 @@ static void each_answer_on_each_machine(void **state)
         close_machine(&bed);
     }
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        if (row_was_asked[i] == rows[i].is_spare)
+        if (row_was_asked[i] == rows[i].is_spare && !rows[i].needs_mig)
             fail_msg("%s: %s", rows[i].calls[0],
                      rows[i].is_spare ? "a healthy session makes the call"
                                       : "no machine makes the call, so the row shows nothing");
     assert_int_equal(n_wrong, 0);
     print_message("# %zu cells on %zu machines\n", n_cells, n_machines);
+}
+
+/* The kernel's list of capability nodes, for eight GPUs. */
+static int write_minors(void)
+{
+    cleanup_text struct text text = TEXT_INIT;
+    char path[96];
+    unsigned minor = 3;
+
+    for (unsigned gpu = 0; gpu < 8; gpu++)
+        for (unsigned gi = 0; gi < 15; gi++) {
+            text_addf(&text, "gpu%u/gi%u/access %u\n", gpu, gi, minor++);
+            for (unsigned ci = 0; ci < 8; ci++)
+                text_addf(&text, "gpu%u/gi%u/ci%u/access %u\n", gpu, gi, ci, minor++);
+        }
+    if (!mkdtemp(proc))
+        return -1;
+    setenv("GPUSLICE_PROC", proc, 1);
+    snprintf(path, sizeof(path), "%s/driver", proc);
+    if (mkdir(path, 0755) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "%s/driver/nvidia-caps", proc);
+    if (mkdir(path, 0755) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "%s/driver/nvidia-caps/mig-minors", proc);
+    return file_write_atomic(path, text_string(&text), text.length, 0644, NULL);
+}
+
+static void remove_minors(void)
+{
+    static const char *const parts[] = {"/driver/nvidia-caps/mig-minors", "/driver/nvidia-caps",
+                                        "/driver", ""};
+
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        char path[96];
+
+        snprintf(path, sizeof(path), "%s%s", proc, parts[i]);
+        remove(path);
+    }
+}
+
+/* GPUs that are partitioned are on no machine file of ours. */
+static int add_partitioned(void)
+{
+    static const char mig[] = "mig: [{gpu: all, instances: [3g.20gb, 1c.2g.10gb, 1g.5gb+me]}]\n";
+    cleanup_free char *whole = NULL;
+    cleanup_close int fd = mkstemps(partitioned, (int)strlen(".yaml"));
+    char path[PATH_MAX];
+    size_t size;
+
+    snprintf(path, sizeof(path), "%s/p4d.24xlarge.yaml", getenv("GPUSLICE_TEST_MACHINES"));
+    if (fd < 0 || file_read(path, 1 << 20, &whole, &size, NULL) < 0 ||
+        file_write_all(fd, whole, size) < 0 || file_write_all(fd, mig, sizeof(mig) - 1) < 0)
+        return -1;
+    machines[n_machines++] = strdup(partitioned);
+    return write_minors();
 }
 
 /* Every machine file, as paths. */
@@ -731,11 +889,13 @@ static int list_machines(void **state)
             n_machines++;
     if (dir)
         closedir(dir);
-    return n_machines ? 0 : -1;
+    return n_machines ? add_partitioned() : -1;
 }
 
 static int forget_machines(void **state)
 {
+    unlink(partitioned);
+    remove_minors();
     while (n_machines)
         free(machines[--n_machines]);
     return 0;

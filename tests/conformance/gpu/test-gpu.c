@@ -3,11 +3,9 @@
 /* Simulated machines, seen through the backend and through the helper. */
 
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -15,6 +13,7 @@
 #include "gpu/gpu.h"
 #include "gpu/helper.h"
 #include "gpu/test-seen.h"
+#include "simtool.h"
 
 enum { DEADLINE_MS = 700 };
 
@@ -31,24 +30,6 @@ static void use_machine(const char *name)
     setenv("GPUSLICE_MACHINE", name, 1);
     setenv("GPUSLICE_SIM_STATE", state, 1);
 }
-
-#define WORDS_MAX 6
-
-static void inject(const char *const words[WORDS_MAX])
-{
-    const char *tool = getenv("GPUSLICE_TEST_SIM");
-    char *argv[WORDS_MAX + 3] = {(char *)tool, (char *)"inject"};
-    int status;
-    pid_t pid;
-
-    for (int i = 0; i < WORDS_MAX; i++)
-        argv[i + 2] = (char *)words[i];
-    assert_int_equal(posix_spawn(&pid, tool, NULL, NULL, argv, environ), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
-#define INJECT(...) inject((const char *const[WORDS_MAX]){__VA_ARGS__})
 
 static struct inventory read_machine(const char *name)
 {
@@ -148,7 +129,7 @@ static int end(void **state)
 
 static void an_xid_arrives(void **state)
 {
-    INJECT("xid", "2", "95"); /* comes with a double bit error, which we report as XID 48 */
+    SIM("inject", "xid", "2", "95"); /* comes with a double bit error, which we report as XID 48 */
     WAIT_FOR(&seen, seen.n_events >= 1 && seen.event.xid != 48);
     assert_int_equal(seen.event.xid, 95);
     assert_string_equal(seen.event.uuid, seen.inventory.gpus[2].uuid);
@@ -160,7 +141,7 @@ static void a_hang_is_reported(void **state)
     char uuid[GPU_UUID_SIZE];
 
     memcpy(uuid, seen.inventory.gpus[1].uuid, sizeof(uuid));
-    INJECT("hang", "1", "nvmlDeviceGetTotalEnergyConsumption");
+    SIM("inject", "hang", "1", "nvmlDeviceGetTotalEnergyConsumption");
     began_ms = clock_now_ms();
     driver_probe(seen.driver, uuid);
     WAIT_FOR(&seen, seen.n_hangs >= 1);
@@ -171,7 +152,7 @@ static void a_hang_is_reported(void **state)
     assert_string_equal(seen.inventory.gpus[1].uuid, uuid);
     assert_string_not_equal(seen.inventory.gpus[1].unusable, "");
     assert_string_equal(seen.inventory.gpus[2].unusable, "");
-    INJECT("xid", "2", "31");
+    SIM("inject", "xid", "2", "31");
     WAIT_FOR(&seen, seen.n_events >= 1);
 }
 
@@ -190,15 +171,15 @@ static void a_lost_gpu_comes_back(void **state)
     unsigned n;
 
     memcpy(uuid, seen.inventory.gpus[3].uuid, sizeof(uuid));
-    INJECT("lost", "3");
+    SIM("inject", "lost", "3");
     WAIT_FOR(&seen, seen.n_lost >= 1);
     assert_string_equal(seen.lost_uuid, uuid);
     WAIT_FOR(&seen, seen.inventory.gpus[3].unusable[0]);
     assert_string_equal(seen.inventory.gpus[0].unusable, "");
     n = seen.n_events;
-    INJECT("xid", "0", "31");
+    SIM("inject", "xid", "0", "31");
     WAIT_FOR(&seen, seen.n_events > n);
-    INJECT("back", "3");
+    SIM("inject", "back", "3");
     WAIT_FOR(&seen, !seen.inventory.gpus[3].unusable[0]);
     assert_string_equal(seen.inventory.gpus[3].uuid, uuid);
     assert_int_equal(seen.n_hangs, 0);
@@ -206,9 +187,9 @@ static void a_lost_gpu_comes_back(void **state)
 
 static void symbols_go_missing(void **state)
 {
-    INJECT("symbol", "nvmlDeviceGetMemoryInfo_v2", "missing");
-    INJECT("symbol", "nvmlDeviceGetNvLinkState", "missing");
-    INJECT("symbol", "nvmlEventSetWait_v2", "missing");
+    SIM("inject", "symbol", "nvmlDeviceGetMemoryInfo_v2", "missing");
+    SIM("inject", "symbol", "nvmlDeviceGetNvLinkState", "missing");
+    SIM("inject", "symbol", "nvmlEventSetWait_v2", "missing");
     kill(driver_pid(seen.driver), SIGKILL);
     WAIT_FOR(&seen, seen.n_inventories >= 2);
     assert_int_equal(seen.inventory.n_gpus, 4);

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gpuslice-controller and real Karpenter: one SliceProfile is enough for exactly the nodes that its pods need; somebody else's NodePool
+is written with consent only; what goes leaves nothing behind. What happens without the controller: test_karpenter.py."""
+import contextlib
+import subprocess
+import time
+
+import pytest
+
+import pki
+import programs
+from api import Refused
+from cluster import GPU
+from karpenter import BUILD, NODE_CLASS, OVERLAYS, POOLS, REGISTERS, condition
+
+pytestmark = pytest.mark.timeout(600)
+PROFILES = '/apis/gpuslice.dev/v1alpha1/sliceprofiles'
+CRD = programs.ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml'
+SHARED, MIG, STARTUP = 'nvidia.com/gpu.shared', 'nvidia.com/mig-1g.5gb', 'gpuslice.dev/not-ready'
+PROFILE, HASH, CONSENT = 'gpuslice.dev/profile', 'gpuslice.dev/profile-hash', 'gpuslice.dev/consent'
+RENAMED = {'timeSlicing': {'replicas': 4, 'renameByDefault': True}}
+WHOLE = {'p3.8xlarge': {GPU: 0, SHARED: 16}}
+
+
+class Controller:
+    """The profiles of a Karpenter, and who keeps them."""
+
+    def __init__(self, karpenter):
+        self.karpenter, self.api, self.folder = karpenter, karpenter.api, karpenter.plane.folder
+        self.log, self.process = self.folder / 'controller.log', None
+        self.config = self.folder / 'controller.kubeconfig'
+        pki.kubeconfig(self.config, karpenter.plane.address, karpenter.plane.pki / 'ca.crt', 'admin-token')
+
+    def start(self, mode='keep'):
+        with open(self.log, 'a') as out:
+            self.process = subprocess.Popen(
+                [BUILD / 'src/gpuslice-controller', f'--kubeconfig={self.config}', '--namespace=default', '--lease-duration=3',
+                 f'--profiles={mode}'], stderr=out)
+        return self.process
+
+    def end(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def create(self, name, types, how, **more):
+        self.api.call(PROFILES, 'POST', {'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': name}, 'spec': {
+            'instanceTypes': list(types), **how, 'taints': [], 'consolidateAfter': 'Never', 'nodeClass': NODE_CLASS, **more}})
+        return f'{PROFILES}/{name}'
+
+    def await_reason(self, path, reason):
+        """The condition's sentence."""
+        def found():
+            ready = condition(self.api.call(path), 'Ready')
+            return ready and ready[1] == reason and ready[2]
+        return self.karpenter.await_(f'{path}: {reason}', found)
+
+    def await_ready(self, path):
+        assert self.await_reason(path, 'Kept') and condition(self.api.call(path), 'Ready')[0] == 'True'
+
+    def overlays(self, profile):
+        return self.api.call(f'{OVERLAYS}?labelSelector={PROFILE}={profile}')['items']
+
+    def register(self, pool, nodes):
+        """What agents make of its nodes. Also a part of the pool that is the administrator's."""
+        self.api.call(f'{POOLS}/{pool}', 'PATCH', {'spec': {'template': {'metadata': {'annotations': {
+            REGISTERS + kind: ','.join(f'{one}={count}' for one, count in capacity.items()) for kind, capacity in nodes.items()}}}}})
+
+    def await_running(self, name, count):
+        """The nodes of the pool are opened, as the one who watches them does it."""
+        def found():
+            for node in self.api.call(f'/api/v1/nodes?labelSelector={PROFILE}={name}')['items']:
+                taints = node['spec'].get('taints', [])
+                rest = [one for one in taints if one['key'] != STARTUP]
+                if rest != taints:
+                    with contextlib.suppress(Refused):
+                        self.api.call(f"/api/v1/nodes/{node['metadata']['name']}", 'PATCH', {
+                            'metadata': {'resourceVersion': node['metadata']['resourceVersion']}, 'spec': {'taints': rest}})
+            return self.karpenter.n_running(name) == count
+        self.karpenter.await_(f'{count} pods of {name}', found)
+
+    def events(self, name, reason):
+        return [one['message'] for one in self.api.call(f'/api/v1/events?fieldSelector=involvedObject.name={name},reason={reason}')['items']]
+
+
+@pytest.fixture(scope='module')
+def controller(karpenter):
+    karpenter.plane.kubectl('apply', '--server-side', '-f', CRD)
+    karpenter.plane.await_kinds()
+    made = Controller(karpenter)
+    made.start()
+    yield made
+    made.end()
+    print('--- controller:\n' + made.log.read_text())
+
+
+@pytest.fixture
+def kept(controller):
+    """With nothing left of the test before but nodes that go."""
+    yield controller
+    controller.api.call(PROFILES, 'DELETE')
+    controller.karpenter.clean()
+
+
+def test_one_profile_is_enough(kept):
+    """Of each kind at the same time: 16 pods one node, 17 two, 56 MIG slices one p4d."""
+    karpenter = kept.karpenter
+    cases = {'shares': ({'p3.8xlarge': {GPU: 16}}, {'timeSlicing': {'replicas': 4}}, 16, {GPU: 1}, 1),
+             'renamed': (WHOLE, RENAMED, 17, {SHARED: 1}, 2),
+             'mixed': ({'p4d.24xlarge': {GPU: 0, MIG: 56}}, {'mig': {'strategy': 'mixed', 'layout': 'all-1g.5gb'}}, 56, {MIG: 1}, 1)}
+    paths = {name: kept.create(name, nodes, how) for name, (nodes, how, *_) in cases.items()}
+    for name, path in paths.items():
+        kept.await_ready(path)
+        kept.register(name, cases[name][0])
+    for name, (_, _, pods, resource, _) in cases.items():
+        karpenter.deploy(name, pods, [resource])
+    for name, (_, _, pods, _, _) in cases.items():
+        kept.await_running(name, pods)
+    karpenter.settle()
+    assert {name: karpenter.launched(name) for name in cases} == {
+        name: {next(iter(nodes)): count} for name, (nodes, _, _, _, count) in cases.items()}
+    for name, (*_, count) in cases.items():
+        karpenter.await_('its nodes are counted', lambda: kept.api.call(paths[name])['status']['nodes'] == count)
+        kept.await_ready(paths[name])
+    # The profile goes, and its nodes stay as long as somebody needs them.
+    kept.api.call(paths['mixed'], 'DELETE')
+    karpenter.await_('no overlay', lambda: not kept.overlays('mixed'))
+    karpenter.await_('a limit', lambda: kept.api.call(f'{POOLS}/mixed')['spec'].get('limits') == {'cpu': '0'})
+    said, = karpenter.await_('an event', lambda: kept.events('mixed', 'SliceProfileLeft'))
+    assert 'with the last of its 1' in said and karpenter.n_running('mixed') == 56
+    node, = kept.api.call(f'/api/v1/nodes?labelSelector={PROFILE}=mixed')['items']
+    kept.api.call('/apis/apps/v1/namespaces/default/deployments/mixed', 'DELETE')
+    kept.api.call(f"/api/v1/nodes/{node['metadata']['name']}", 'DELETE')
+    karpenter.await_('no pool', lambda: not kept.api.find(f'{POOLS}/mixed'))
+
+
+def test_what_others_say_is_said(kept):
+    """A stranger's heavier overlay, and a pool that has the name already. Of what goes without a node nothing is left."""
+    path = kept.create('told', WHOLE, RENAMED)
+    kept.await_ready(path)
+    stranger = kept.karpenter.create_overlay('told', 'p3.8xlarge', {SHARED: 4}, 5000, 'stranger')
+    assert 'stranger' in kept.await_reason(path, 'Outweighed')
+    kept.karpenter.await_('an event', lambda: kept.events('told', 'Outweighed'))
+    kept.api.call(stranger, 'DELETE')
+    kept.await_ready(path)
+    kept.api.call(path, 'PATCH', {'spec': {'timeSlicing': None, 'mps': {'replicas': 4}}})
+    kept.await_reason(path, 'NotServed')
+    kept.api.call(path, 'PATCH', {'spec': {'mps': None, 'mig': {'strategy': 'mixed', 'layout': 'all-1g.5gb'}}})
+    assert 'p3.8xlarge' in kept.await_reason(path, 'Impossible')
+    assert kept.overlays('told'), 'what was there stays while the profile cannot be honoured'
+    taken = kept.karpenter.create_pool(WHOLE)
+    other = kept.create(taken, WHOLE, RENAMED)
+    kept.await_reason(other, 'PoolTaken')
+    for one in path, other:
+        kept.api.call(one, 'DELETE')
+    kept.karpenter.await_('nothing is left', lambda: not kept.overlays('told') and not kept.api.find(f'{POOLS}/told'))
+    assert kept.api.find(f'{POOLS}/{taken}')
+
+
+def test_a_pool_of_somebody_else(kept):
+    """Nothing is written while it has nodes, before consent; what is undone three times stays undone; and all of it can be taken back."""
+    karpenter = kept.karpenter
+    pool = karpenter.create_pool({'p3.8xlarge': {GPU: 4}})
+    at = f'{POOLS}/{pool}'
+    karpenter.deploy(pool, 1, [{GPU: 1}])
+    karpenter.await_running(pool, 1)
+    before = kept.api.call(at)['spec']['template']
+    path = kept.create('named', WHOLE, RENAMED, nodePool=pool, taints=[{'key': 'a', 'effect': 'NoSchedule'}])
+    said = kept.await_reason(path, 'ConsentMissing')
+    status = kept.api.call(path)['status']
+    assert 'replace its 1 nodes' in said and status['nodesToReplace'] == 1 and f"{CONSENT}={status['consent']}" in said
+    time.sleep(2)
+    assert kept.api.call(at)['spec']['template'] == before and kept.api.call(path)['status']['poolWrites'] == 0
+    # The pod of a whole GPU would start node after node of a pool that has none any more.
+    kept.api.call(f'/apis/apps/v1/namespaces/default/deployments/{pool}', 'DELETE')
+    kept.api.call(at, 'PATCH', {'metadata': {'annotations': {CONSENT: status['consent']}}})
+
+    def is_written():
+        template = kept.api.call(at)['spec']['template']
+        return template['metadata']['labels'].get(PROFILE) == 'named' if template['metadata'].get('labels') else False
+    for _ in range(3):
+        karpenter.await_('the template', is_written)
+        kept.await_ready(path)
+        written = kept.api.call(at)['spec']['template']
+        assert STARTUP in [one['key'] for one in written['spec']['startupTaints']] and written['spec']['taints'][0]['key'] == 'a'
+        assert written['spec']['requirements'] == before['spec']['requirements']
+        kept.api.call(at, 'PATCH', {'spec': {'template': {'metadata': {'labels': {PROFILE: None}}}}})
+    assert '3 times' in kept.await_reason(path, 'Reverted')
+    karpenter.await_('an event', lambda: kept.events('named', 'Reverted'))
+    time.sleep(2)
+    assert not is_written()
+    kept.api.call(path, 'DELETE')
+    with contextlib.suppress(Exception):  # without nodes nobody needs to consent
+        kept.api.call(at, 'PATCH', {'metadata': {'annotations': {CONSENT: 'withdraw-named'}}})
+    karpenter.await_('the old template', lambda: not kept.api.call(at)['metadata'].get('annotations', {}).get('gpuslice.dev/applied'))
+    left = kept.api.call(at)['spec']['template']
+    assert left['spec'] == before['spec'] and not left['metadata'].get('labels') and left['metadata']['annotations'] == \
+        before['metadata']['annotations']
+    karpenter.await_('no overlay', lambda: not kept.overlays('named'))
+
+
+def test_a_controller_that_goes_takes_everything_back(kept):
+    """As the chart's uninstall hook has it done; the profiles stay."""
+    paths = [kept.create('leave', WHOLE, RENAMED), kept.create('leave-too', WHOLE, {'timeSlicing': {'replicas': 2}})]
+    for path in paths:
+        kept.await_ready(path)
+    kept.end()
+    try:
+        assert kept.start('leave').wait(60) == 0
+        assert not kept.api.call(OVERLAYS)['items'] and not any(kept.api.find(f'{POOLS}/{name}') for name in ('leave', 'leave-too'))
+        assert all(map(kept.api.find, paths))
+    finally:
+        kept.start()
+    for path in paths:
+        kept.await_ready(path)
