@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/clusternodes.h"
 #include "cli/clusterparts.h"
+#include "kube/field.h"
 #include "kube/object.h"
 
 #define KARPENTER "/apis/karpenter.sh/"
@@ -18,18 +19,6 @@ struct facts {
     json_t *tree; /* what is found; owned */
     struct clusternodes nodes;
 };
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static const json_t *metadata_of(const json_t *object)
-{
-    return json_object_get(object, "metadata");
-}
 
 static void set_text(json_t *object, const char *key, const char *text)
 {
@@ -72,13 +61,13 @@ static int get(struct facts *f, const char *path, const char *what, json_t **ret
 
 static json_t *describe(const char *kind, const json_t *workload, const struct part *part)
 {
-    const json_t *metadata = metadata_of(workload), *status = json_object_get(workload, "status");
+    const json_t *metadata = kube_metadata(workload), *status = json_object_get(workload, "status");
     const json_t *n = json_object_get(status, "desiredNumberScheduled");
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "role",
-                     clusterparts_role_name(part->role), "what", part->what, "kind", kind,
-                     "namespace", text_of(metadata, "namespace"), "name", text_of(metadata, "name"),
-                     "version", part->version, "nodes", json_integer_value(n));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "role", clusterparts_role_name(part->role), "what",
+        part->what, "kind", kind, "namespace", kube_text(metadata, "namespace"), "name",
+        kube_text(metadata, "name"), "version", part->version, "nodes", json_integer_value(n));
 }
 
 static void note_agent(struct facts *f, const json_t *workload, json_t *about)
@@ -160,7 +149,7 @@ static int read_namespace(struct facts *f, struct error *err)
 {
     json_t *agent = json_object_get(f->tree, "agent"), *object = NULL;
     const struct kube_place place = {
-        .api = "/api/v1", .collection = "namespaces", .name = text_of(agent, "namespace")};
+        .api = "/api/v1", .collection = "namespaces", .name = kube_text(agent, "namespace")};
     cleanup_free char *path = json_is_object(agent) ? kube_path(&place) : NULL;
     int r;
 
@@ -169,41 +158,24 @@ static int read_namespace(struct facts *f, struct error *err)
     r = get(f, path, "the namespace of the agent: its Pod Security", &object, err);
     if (r == READ)
         set_text(agent, "podSecurity",
-                 text_of(json_object_get(metadata_of(object), "labels"),
-                         "pod-security.kubernetes.io/enforce"));
+                 kube_text(json_object_get(kube_metadata(object), "labels"),
+                           "pod-security.kubernetes.io/enforce"));
     json_decref(object);
     return r < 0 ? r : 0;
 }
 
 /* ---- Karpenter ---- */
 
-static const char *condition_of(const json_t *object, const char *type, const char **ret_message)
-{
-    const json_t *conditions = json_object_get(json_object_get(object, "status"), "conditions");
-
-    for (size_t i = 0; i < json_array_size(conditions); i++) {
-        const json_t *condition = json_array_get(conditions, i);
-
-        if (!str_equal(text_of(condition, "type"), type))
-            continue;
-        *ret_message = text_of(condition, "message");
-        return text_of(condition, "status");
-    }
-    *ret_message = "";
-    return "";
-}
-
 static int on_overlay(const json_t *item, void *userdata)
 {
     struct facts *f = userdata;
-    const char *message, *ready = condition_of(item, "Ready", &message);
-    const json_t *metadata = metadata_of(item);
+    const json_t *metadata = kube_metadata(item), *ready = kube_condition(item, "Ready");
 
-    json_array_append_new(json_object_get(f->tree, "overlays"),
-                          json_pack("{s:s, s:s, s:s, s:s}", "name", text_of(metadata, "name"),
-                                    "profile",
-                                    text_of(json_object_get(metadata, "labels"), PROFILE), "ready",
-                                    ready, "message", message));
+    json_array_append_new(
+        json_object_get(f->tree, "overlays"),
+        json_pack("{s:s, s:s, s:s, s:s}", "name", kube_text(metadata, "name"), "profile",
+                  kube_text(json_object_get(metadata, "labels"), PROFILE), "ready",
+                  kube_text(ready, "status"), "message", kube_text(ready, "message")));
     return 0;
 }
 
@@ -211,12 +183,12 @@ static int on_pool(const json_t *item, void *userdata)
 {
     struct facts *f = userdata;
     const json_t *template = json_object_get(json_object_get(item, "spec"), "template"),
-                 *labels = json_object_get(metadata_of(template), "labels"),
+                 *labels = json_object_get(kube_metadata(template), "labels"),
                  *class = json_object_get(json_object_get(template, "spec"), "nodeClassRef");
 
-    json_object_set_new(json_object_get(f->tree, "pools"), text_of(metadata_of(item), "name"),
-                        json_pack("{s:s, s:b}", "profile", text_of(labels, PROFILE), "auto",
-                                  str_equal(text_of(class, "group"), "eks.amazonaws.com")));
+    json_object_set_new(json_object_get(f->tree, "pools"), kube_name(item),
+                        json_pack("{s:s, s:b}", "profile", kube_text(labels, PROFILE), "auto",
+                                  kube_says(class, "group", "eks.amazonaws.com")));
     return 0;
 }
 
@@ -239,7 +211,7 @@ static int on_slice(const json_t *item, void *userdata)
 {
     struct facts *f = userdata;
     const json_t *spec = json_object_get(item, "spec");
-    const char *driver = text_of(spec, "driver"), *node = text_of(spec, "nodeName");
+    const char *driver = kube_text(spec, "driver"), *node = kube_text(spec, "nodeName");
     json_t *drivers = json_object_get(f->tree, "draDrivers"), *nodes;
 
     /* gpu.nvidia.com, hami-core-gpu.project-hami.io; not compute-domain.nvidia.com, which has none.
@@ -260,8 +232,7 @@ static int on_class(const json_t *item, void *userdata)
 {
     struct facts *f = userdata;
 
-    json_array_append_new(json_object_get(f->tree, "deviceClasses"),
-                          json_string(text_of(metadata_of(item), "name")));
+    json_array_append_new(json_object_get(f->tree, "deviceClasses"), json_string(kube_name(item)));
     return 0;
 }
 
@@ -294,7 +265,7 @@ static int read_dra(struct facts *f, struct error *err)
     int r =
         get(f, "/apis/resource.k8s.io", "the API group resource.k8s.io: DRA drivers", &group, err);
 
-    version = text_of(json_object_get(group, "preferredVersion"), "groupVersion");
+    version = kube_text(json_object_get(group, "preferredVersion"), "groupVersion");
     if (r == READ)
         r = list_dra(f, version, "resourceslices", "ResourceSlices: DRA drivers", on_slice, err);
     if (r >= 0 && *version)
@@ -350,7 +321,7 @@ static int read_version(struct facts *f, struct error *err)
     int r = get(f, "/version", "the version of the API server", &version, err);
 
     if (r == READ)
-        set_text(f->tree, "kubernetes", text_of(version, "gitVersion"));
+        set_text(f->tree, "kubernetes", kube_text(version, "gitVersion"));
     json_decref(version);
     return r < 0 ? r : 0;
 }

@@ -7,18 +7,12 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "kube/field.h"
 
 /* The first release of Karpenter in which the heavier of two NodeOverlays wins. */
 enum { KARPENTER_MAJOR = 1, KARPENTER_MINOR = 9 };
 
 static const struct position nowhere = {0, 0};
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
 
 static json_int_t number_of(const json_t *object, const char *key)
 {
@@ -64,11 +58,11 @@ static bool is_old(const char *version)
 static const char *settle_gate(const json_t *facts)
 {
     const json_t *overlays = json_object_get(facts, "overlays");
-    const char *told = text_of(json_object_get(facts, "karpenter"), "gate");
+    const char *told = kube_text(json_object_get(facts, "karpenter"), "gate");
     bool is_any_judged = false;
 
     for (size_t i = 0; i < json_array_size(overlays); i++)
-        is_any_judged |= *text_of(json_array_get(overlays, i), "ready") != '\0';
+        is_any_judged |= *kube_text(json_array_get(overlays, i), "ready") != '\0';
     if (*told)
         return told;
     if (is_any_judged)
@@ -84,8 +78,8 @@ static struct cluster look_at(json_t *facts)
                         .pools = json_object_get(facts, "pools"),
                         .gate = settle_gate(facts)};
 
-    c.is_old = is_old(text_of(c.karpenter, "version"));
-    if (json_is_object(c.karpenter) && !*text_of(c.karpenter, "gate"))
+    c.is_old = is_old(kube_text(c.karpenter, "version"));
+    if (json_is_object(c.karpenter) && !*kube_text(c.karpenter, "gate"))
         json_object_set_new((json_t *)c.karpenter, "gate", json_string(c.gate));
     return c;
 }
@@ -98,8 +92,8 @@ static bool is_auto(const json_t *group)
 /* The NodePool of a group; NULL: it is none, or is not known. */
 static const json_t *pool_of(const struct cluster *c, const json_t *group)
 {
-    return str_equal(text_of(group, "kind"), "NodePool")
-               ? json_object_get(c->pools, text_of(group, "name"))
+    return kube_says(group, "kind", "NodePool")
+               ? json_object_get(c->pools, kube_text(group, "name"))
                : NULL;
 }
 
@@ -193,7 +187,7 @@ static struct answer judge_scheduling(const struct cluster *c, const json_t *gro
 static struct answer judge_pool(const struct cluster *c, const json_t *pool)
 {
     const json_t *overlays = json_object_get(c->facts, "overlays");
-    const char *profile = text_of(pool, "profile");
+    const char *profile = kube_text(pool, "profile");
     size_t n = 0, n_ready = 0;
 
     if (!*profile)
@@ -201,16 +195,16 @@ static struct answer judge_pool(const struct cluster *c, const json_t *pool)
                             "Karpenter counts whole GPUs; see gpuslice render karpenter");
     if (c->is_old)
         return answer("no", "Karpenter %s is too old for NodeOverlays; %d.%d is the first",
-                      text_of(c->karpenter, "version"), KARPENTER_MAJOR, KARPENTER_MINOR);
+                      kube_text(c->karpenter, "version"), KARPENTER_MAJOR, KARPENTER_MINOR);
     if (str_equal(c->gate, "off"))
         return answer("no", "Karpenter's feature gate NodeOverlay is off");
     for (size_t i = 0; i < json_array_size(overlays); i++) {
         const json_t *overlay = json_array_get(overlays, i);
 
-        if (!str_equal(text_of(overlay, "profile"), profile))
+        if (!kube_says(overlay, "profile", profile))
             continue;
         n++;
-        n_ready += str_equal(text_of(overlay, "ready"), "True");
+        n_ready += kube_says(overlay, "ready", "True");
     }
     if (!n)
         return answer("no", "the profile %s has no NodeOverlay", profile);
@@ -228,7 +222,7 @@ static struct answer judge_scaling(const struct cluster *c, const json_t *group)
     if (is_auto(group) || (pool && json_is_true(json_object_get(pool, "auto"))))
         return answer("no", "EKS Auto Mode has no NodeOverlays, and its nodes no slices: pods that "
                             "ask for slices start none of them");
-    if (!str_equal(text_of(group, "kind"), "NodePool"))
+    if (!kube_says(group, "kind", "NodePool"))
         return answer("unknown", "the tags of its Auto Scaling group are not in the cluster; see "
                                  "gpuslice render cluster-autoscaler");
     if (!pool)
@@ -285,7 +279,7 @@ static void judge_group(const struct cluster *c, json_t *group)
 
 static void name_group(const json_t *group, struct text *name)
 {
-    text_addf(name, "%s %s", text_of(group, "kind"), text_of(group, "name"));
+    text_addf(name, "%s %s", kube_text(group, "kind"), kube_text(group, "name"));
 }
 
 static void check_agent_on(const struct cluster *c, const json_t *group, const char *path,
@@ -376,7 +370,7 @@ static void check_group(const struct cluster *c, const json_t *group, struct pro
 
 static void check_agent(const struct cluster *c, struct problems *problems)
 {
-    const char *level = text_of(c->agent, "podSecurity");
+    const char *level = kube_text(c->agent, "podSecurity");
     cleanup_text struct text name = TEXT_INIT;
 
     if (!json_is_object(c->agent)) {
@@ -384,7 +378,7 @@ static void check_agent(const struct cluster *c, struct problems *problems)
                     "gpuslice is not installed: no DaemonSet of it was found");
         return;
     }
-    text_addf(&name, "Namespace %s", text_of(c->agent, "namespace"));
+    text_addf(&name, "Namespace %s", kube_text(c->agent, "namespace"));
     if (*level && !str_equal(level, "privileged"))
         problem_add(problems, PROBLEM_ERROR, nowhere, text_string(&name),
                     "Pod Security enforces '%s' there, which refuses pods that mount the host's "
@@ -401,7 +395,7 @@ static bool has_sliced_pool(const struct cluster *c)
 
     json_object_foreach((json_t *)c->pools, name, pool)
     {
-        if (*text_of(pool, "profile"))
+        if (*kube_text(pool, "profile"))
             return true;
     }
     return false;
@@ -410,17 +404,17 @@ static bool has_sliced_pool(const struct cluster *c)
 static void check_karpenter(const struct cluster *c, struct problems *problems)
 {
     const json_t *overlays = json_object_get(c->facts, "overlays");
-    const char *version = text_of(c->karpenter, "version");
+    const char *version = kube_text(c->karpenter, "version");
     bool is_needed = json_array_size(overlays) || has_sliced_pool(c);
 
     for (size_t i = 0; i < json_array_size(overlays); i++) {
         const json_t *overlay = json_array_get(overlays, i);
         cleanup_text struct text name = TEXT_INIT;
 
-        text_addf(&name, "NodeOverlay %s", text_of(overlay, "name"));
-        if (str_equal(text_of(overlay, "ready"), "False"))
+        text_addf(&name, "NodeOverlay %s", kube_text(overlay, "name"));
+        if (kube_says(overlay, "ready", "False"))
             problem_add(problems, PROBLEM_ERROR, nowhere, text_string(&name),
-                        "Karpenter does not apply it: %s", text_of(overlay, "message"));
+                        "Karpenter does not apply it: %s", kube_text(overlay, "message"));
     }
     if (is_needed && c->is_old)
         problem_add(problems, PROBLEM_ERROR, nowhere, "Karpenter",
@@ -447,7 +441,7 @@ static void check_unknown(const struct cluster *c, struct problems *problems)
         const json_t *item = json_array_get(unknown, i);
 
         problem_add(problems, PROBLEM_WARNING, nowhere, "", "not known: %s (%s)",
-                    text_of(item, "what"), text_of(item, "why"));
+                    kube_text(item, "what"), kube_text(item, "why"));
     }
     if (!is_hidden(c->facts, "nodesWithoutGPU") &&
         !json_array_size(json_object_get(c->facts, "groups")))

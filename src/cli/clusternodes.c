@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "base/number.h"
 #include "base/text.h"
 #include "cli/clusterparts.h"
+#include "kube/field.h"
 
 #define INSTANCE_TYPE "node.kubernetes.io/instance-type"
 #define VENDOR        "nvidia.com/"
@@ -49,17 +49,11 @@ void clusternodes_add_drawn(struct clusternodes *nodes, const char *node)
 /* ---- one Node ---- */
 
 struct node {
-    const json_t *labels, *allocatable, *info, *conditions;
+    const json_t *labels, *allocatable, *info;
+    const json_t *ready; /* our condition */
     const char *name;
     const struct instance_type *type; /* NULL = not in the catalog */
 };
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
 
 static struct node read_node(const struct clusternodes *nodes, const json_t *object)
 {
@@ -68,18 +62,17 @@ static struct node read_node(const struct clusternodes *nodes, const json_t *obj
     struct node node = {.labels = json_object_get(metadata, "labels"),
                         .allocatable = json_object_get(status, "allocatable"),
                         .info = json_object_get(status, "nodeInfo"),
-                        .conditions = json_object_get(status, "conditions"),
-                        .name = text_of(metadata, "name")};
+                        .ready = kube_condition(object, "GPUSlicesReady"),
+                        .name = kube_name(object)};
 
-    node.type = catalog_find_type(nodes->catalog, text_of(node.labels, INSTANCE_TYPE));
+    node.type = catalog_find_type(nodes->catalog, kube_text(node.labels, INSTANCE_TYPE));
     return node;
 }
 
 /* 0 also for what is no count. */
 static json_int_t amount_of(const json_t *amount)
 {
-    const char *text = json_string_value(amount);
-    const int64_t count = text ? number_quantity(text) : 0;
+    const int64_t count = kube_count(amount);
 
     return count > 0 ? count : 0;
 }
@@ -100,8 +93,9 @@ static bool has_device(const struct node *node)
 /* Karpenter counts GPUs of every manufacturer. */
 static bool is_of_others(const struct node *node)
 {
-    const char *of_karpenter = text_of(node->labels, "karpenter.k8s.aws/instance-gpu-manufacturer"),
-               *of_eks = text_of(node->labels, "eks.amazonaws.com/instance-gpu-manufacturer"),
+    const char *of_karpenter =
+                   kube_text(node->labels, "karpenter.k8s.aws/instance-gpu-manufacturer"),
+               *of_eks = kube_text(node->labels, "eks.amazonaws.com/instance-gpu-manufacturer"),
                *name = *of_karpenter ? of_karpenter : of_eks;
 
     return *name && !str_equal(name, "nvidia");
@@ -125,7 +119,7 @@ static bool has_gpu(const struct node *node)
     for (size_t i = 0; i < ARRAY_SIZE(labels) && !is_of_others(node); i++) {
         const json_t *value = json_object_get(node->labels, labels[i]);
 
-        if (value && !str_equal(json_string_value(value) ? json_string_value(value) : "", "false"))
+        if (value && !kube_says(node->labels, labels[i], "false"))
             return true;
     }
     return node->type || has_device(node);
@@ -146,7 +140,7 @@ static void name_group(const struct node *node, const char **ret_kind, const cha
 
     for (size_t i = 0; i < ARRAY_SIZE(pools); i++) {
         *ret_kind = pools[i].kind;
-        *ret_name = text_of(node->labels, pools[i].label);
+        *ret_name = kube_text(node->labels, pools[i].label);
         if (**ret_name)
             return;
     }
@@ -188,10 +182,10 @@ static void tally(json_t *group, const char *key, const char *value)
 /* gpu-feature-discovery's labels, ours among them: the whole version, or its three numbers. */
 static void tally_driver(const struct node *node, json_t *group)
 {
-    const char *whole = text_of(node->labels, VENDOR "cuda.driver-version.full"),
-               *major = text_of(node->labels, VENDOR "cuda.driver.major"),
-               *minor = text_of(node->labels, VENDOR "cuda.driver.minor"),
-               *revision = text_of(node->labels, VENDOR "cuda.driver.rev");
+    const char *whole = kube_text(node->labels, VENDOR "cuda.driver-version.full"),
+               *major = kube_text(node->labels, VENDOR "cuda.driver.major"),
+               *minor = kube_text(node->labels, VENDOR "cuda.driver.minor"),
+               *revision = kube_text(node->labels, VENDOR "cuda.driver.rev");
     cleanup_text struct text version = TEXT_INIT;
 
     if (*whole)
@@ -238,9 +232,9 @@ static void tally_info(const struct node *node, json_t *group)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        tally(group, fields[i][0], text_of(node->info, fields[i][1]));
-    tally(group, "cgroup", cgroup_of(text_of(node->info, "osImage")));
-    tally(group, "types", text_of(node->labels, INSTANCE_TYPE));
+        tally(group, fields[i][0], kube_text(node->info, fields[i][1]));
+    tally(group, "cgroup", cgroup_of(kube_text(node->info, "osImage")));
+    tally(group, "types", kube_text(node->labels, INSTANCE_TYPE));
     tally_driver(node, group);
 }
 
@@ -261,14 +255,9 @@ static void sum_devices(const struct node *node, json_t *group)
 /* "ready", the reason why not, or "" without our condition. */
 static const char *agent_of(const struct node *node)
 {
-    for (size_t i = 0; i < json_array_size(node->conditions); i++) {
-        const json_t *condition = json_array_get(node->conditions, i);
-
-        if (str_equal(text_of(condition, "type"), "GPUSlicesReady"))
-            return str_equal(text_of(condition, "status"), "True") ? "ready"
-                                                                   : text_of(condition, "reason");
-    }
-    return "";
+    if (kube_says(node->ready, "status", "True"))
+        return "ready";
+    return kube_text(node->ready, "reason");
 }
 
 static void tally_rivals(const struct clusternodes *nodes, const struct node *node, json_t *group)
@@ -277,8 +266,8 @@ static void tally_rivals(const struct clusternodes *nodes, const struct node *no
         const json_t *rival = json_array_get(nodes->rivals, i);
 
         if (clusterparts_may_run(json_object_get(rival, "workload"), node->labels))
-            tally(group, str_equal(text_of(rival, "role"), "mig") ? "migManagers" : "plugins",
-                  text_of(rival, "what"));
+            tally(group, kube_says(rival, "role", "mig") ? "migManagers" : "plugins",
+                  kube_text(rival, "what"));
     }
 }
 
@@ -292,14 +281,14 @@ static long replicas_of(const struct node *node, const char *resource)
     if (str_ends_with(resource, ".shared"))
         length -= strlen(".shared");
     text_addf(&key, "%.*s.replicas", (int)length, resource);
-    return strtol(text_of(node->labels, text_string(&key)), NULL, 10);
+    return strtol(kube_text(node->labels, text_string(&key)), NULL, 10);
 }
 
 /* Whether several slices lie on one device. A name of one's own is given to slices. */
 static bool is_shared(const struct node *node, const char *resource, json_int_t amount)
 {
     const bool is_mig = str_starts_with(resource, VENDOR "mig-");
-    const bool is_part = is_mig || strstr(text_of(node->labels, VENDOR "gpu.product"), "-MIG-");
+    const bool is_part = is_mig || strstr(kube_text(node->labels, VENDOR "gpu.product"), "-MIG-");
 
     if (replicas_of(node, resource) > 1 || str_ends_with(resource, ".shared"))
         return true;
@@ -311,7 +300,7 @@ static bool is_shared(const struct node *node, const char *resource, json_int_t 
 /* The least that any of its resources has: "shared", "whole", "mig"; "" = none is advertised. */
 static const char *sharing_of(const struct node *node)
 {
-    const bool has_parts = strstr(text_of(node->labels, VENDOR "gpu.product"), "-MIG-") != NULL;
+    const bool has_parts = strstr(kube_text(node->labels, VENDOR "gpu.product"), "-MIG-") != NULL;
     const char *name, *found = "";
     json_t *amount;
 
@@ -331,7 +320,7 @@ static const char *sharing_of(const struct node *node)
 
 static const char *mig_of(const struct clusternodes *nodes, const struct node *node)
 {
-    const char *label = text_of(node->labels, VENDOR "mig.capable");
+    const char *label = kube_text(node->labels, VENDOR "mig.capable");
 
     if (node->type)
         return nodes->catalog->models[node->type->model].mig.n_slots ? "capable" : "incapable";
@@ -361,7 +350,7 @@ void clusternodes_add(struct clusternodes *nodes, const json_t *object)
     tally(group, "mig", mig_of(nodes, &node));
     tally(group, "sharing", sharing_of(&node));
     tally_rivals(nodes, &node, group);
-    if (str_equal(text_of(node.labels, "eks.amazonaws.com/compute-type"), "auto"))
+    if (kube_says(node.labels, "eks.amazonaws.com/compute-type", "auto"))
         add_one(group, "autoMode");
     if (is_hidden(&node))
         add_one(group, "hidden");

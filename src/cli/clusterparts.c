@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "karpenter/requirement.h"
+#include "kube/field.h"
 
 /* The first row that fits. NVIDIA's chart has three DaemonSets of one image: names decide there. */
 static const struct {
@@ -50,14 +51,6 @@ static const char *container_image(const json_t *workload, size_t i)
         json_array_get(json_object_get(pod_spec(workload), "containers"), i), "image"));
 }
 
-static const char *metadata_text(const json_t *workload, const char *key)
-{
-    const char *text =
-        json_string_value(json_object_get(json_object_get(workload, "metadata"), key));
-
-    return text ? text : "";
-}
-
 /* "registry:5000/karpenter/controller:1.14.1@sha256:..." -> "1.14.1" */
 static void version_of(const char *image, char *version, size_t size)
 {
@@ -89,7 +82,7 @@ static bool matches(const json_t *workload, size_t row, struct part *ret_part)
 {
     const char *image;
 
-    if (!has(metadata_text(workload, "name"), rows[row].name))
+    if (!has(kube_name(workload), rows[row].name))
         return false;
     for (size_t i = 0; (image = container_image(workload, i)); i++) {
         if (!has(image, rows[row].image))

@@ -6,15 +6,9 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "cli/style.h"
+#include "kube/field.h"
 
 enum { INDENT = 2, NAMES = 12 };
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
 
 static void print_line(FILE *out, const char *name, const char *value)
 {
@@ -73,7 +67,7 @@ static void print_guarantees(FILE *out, const json_t *group)
             json_object_get(json_object_get(group, "guarantees"), names[i][0]);
         cleanup_text struct text text = TEXT_INIT;
 
-        text_addf(&text, "%s: %s", text_of(guarantee, "answer"), text_of(guarantee, "why"));
+        text_addf(&text, "%s: %s", kube_text(guarantee, "answer"), kube_text(guarantee, "why"));
         print_line(out, names[i][1], text_string(&text));
     }
 }
@@ -96,8 +90,8 @@ static void print_group(FILE *out, const json_t *group)
 
     fputc('\n', out);
     style_begin(out, STYLE_BOLD);
-    fprintf(out, "%s %s, %lld node%s", text_of(group, "kind"), text_of(group, "name"), (long long)n,
-            n == 1 ? "" : "s");
+    fprintf(out, "%s %s, %lld node%s", kube_text(group, "kind"), kube_text(group, "name"),
+            (long long)n, n == 1 ? "" : "s");
     style_end(out);
     fputc('\n', out);
     for (size_t i = 0; i < ARRAY_SIZE(facts); i++)
@@ -109,10 +103,10 @@ static void print_group(FILE *out, const json_t *group)
 /* "DaemonSet kube-system/nvdp" with its version. */
 static void add_workload(const json_t *part, struct text *text)
 {
-    const char *version = text_of(part, "version");
+    const char *version = kube_text(part, "version");
 
-    text_addf(text, "%s%s%s (%s %s/%s)", text_of(part, "what"), *version ? " " : "", version,
-              text_of(part, "kind"), text_of(part, "namespace"), text_of(part, "name"));
+    text_addf(text, "%s%s%s (%s %s/%s)", kube_text(part, "what"), *version ? " " : "", version,
+              kube_text(part, "kind"), kube_text(part, "namespace"), kube_text(part, "name"));
 }
 
 static void print_agent(FILE *out, const json_t *facts)
@@ -128,9 +122,9 @@ static void print_agent(FILE *out, const json_t *facts)
     add_workload(agent, &text);
     text_addf(&text, " for %lld nodes; Pod Security of its namespace: %s",
               (long long)json_integer_value(json_object_get(agent, "nodes")),
-              json_is_null(level)              ? "unknown"
-              : *text_of(agent, "podSecurity") ? text_of(agent, "podSecurity")
-                                               : "no label (the API server's default)");
+              json_is_null(level)                ? "unknown"
+              : *kube_text(agent, "podSecurity") ? kube_text(agent, "podSecurity")
+                                                 : "no label (the API server's default)");
     print_line(out, "gpuslice", text_string(&text));
 }
 
@@ -138,7 +132,7 @@ static void print_karpenter(FILE *out, const json_t *facts)
 {
     const json_t *karpenter = json_object_get(facts, "karpenter"),
                  *served = json_object_get(facts, "overlaysServed");
-    const char *gate = text_of(karpenter, "gate");
+    const char *gate = kube_text(karpenter, "gate");
     cleanup_text struct text text = TEXT_INIT;
 
     if (json_is_object(karpenter))
@@ -192,7 +186,7 @@ void clusterprint(const json_t *facts, FILE *out)
 {
     const json_t *groups = json_object_get(facts, "groups"),
                  *others = json_object_get(facts, "nodesWithoutGPU");
-    const char *version = text_of(facts, "kubernetes");
+    const char *version = kube_text(facts, "kubernetes");
 
     style_begin(out, STYLE_BOLD);
     fprintf(out, "The cluster");

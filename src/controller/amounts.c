@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
-#include "base/number.h"
+#include "kube/field.h"
 #include "slice/name.h"
 
 void amounts_deinit(struct amounts *amounts)
@@ -38,14 +38,6 @@ int amounts_set(struct amounts *amounts, const char *name, int64_t count)
     return 0;
 }
 
-/* The API server has texts; a NodeOverlay may have been written with a number. */
-static int64_t count_of(const json_t *quantity)
-{
-    if (json_is_integer(quantity))
-        return json_integer_value(quantity);
-    return json_is_string(quantity) ? number_quantity(json_string_value(quantity)) : -1;
-}
-
 int amounts_read(const json_t *object, struct amounts *amounts)
 {
     const char *name;
@@ -53,7 +45,7 @@ int amounts_read(const json_t *object, struct amounts *amounts)
 
     json_object_foreach((json_t *)(uintptr_t)object, name, quantity)
     {
-        const int64_t count = count_of(quantity);
+        const int64_t count = kube_count(quantity);
 
         if (str_starts_with(name, NAME_DOMAIN) && count >= 0 &&
             amounts_set(amounts, name, count) == -ENOMEM)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
-#include "controller/owned.h"
+#include "kube/field.h"
 
 static int set(struct change *change, enum change_verb verb, const char *api,
                const char *collection, const char *name, json_t *body)
@@ -21,7 +21,7 @@ static int set(struct change *change, enum change_verb verb, const char *api,
 int change_apply(struct change *change, const char *api, const char *collection, json_t *body,
                  enum kube_conflict conflict)
 {
-    int r = set(change, CHANGE_APPLY, api, collection, owned_name(body), body);
+    int r = set(change, CHANGE_APPLY, api, collection, kube_name(body), body);
 
     change->conflict = conflict;
     return r;
@@ -37,8 +37,8 @@ void change_delete(struct change *change, const char *api, const char *collectio
                    const json_t *object)
 {
     *change = (struct change){.verb = CHANGE_DELETE, .api = api, .collection = collection};
-    snprintf(change->name, sizeof(change->name), "%s", owned_name(object));
-    snprintf(change->uid, sizeof(change->uid), "%s", owned_uid(object));
+    snprintf(change->name, sizeof(change->name), "%s", kube_name(object));
+    snprintf(change->uid, sizeof(change->uid), "%s", kube_uid(object));
 }
 
 bool change_is_of_pool(const struct change *change)

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "controller/namenode.h"
 #include "kube/backoff.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 #include "kube/object.h"
 
@@ -44,7 +45,7 @@ static const char *wanted_of(const struct demandwriter *writer, const char *node
 
 static const char *current_of(const struct demandwriter *writer, const json_t *node)
 {
-    const char *written = json_string_value(json_object_get(writer->written, namenode_name(node)));
+    const char *written = json_string_value(json_object_get(writer->written, kube_name(node)));
 
     if (written)
         return *written ? written : NULL;
@@ -53,7 +54,7 @@ static const char *current_of(const struct demandwriter *writer, const json_t *n
 
 static bool is_as_wanted(const struct demandwriter *writer, const json_t *node)
 {
-    const char *wanted = wanted_of(writer, namenode_name(node));
+    const char *wanted = wanted_of(writer, kube_name(node));
     const char *current = current_of(writer, node);
 
     return wanted ? current && str_equal(current, wanted) : !current;
@@ -104,7 +105,7 @@ static int send_patch(struct demandwriter *writer, const char *path, const json_
 
 static int write_node(struct demandwriter *writer, const json_t *node, struct error *err)
 {
-    const char *name = namenode_name(node);
+    const char *name = kube_name(node);
     const char *value = json_object_get(writer->left, name) ? NULL : wanted_of(writer, name);
     cleanup_free char *path = kube_path(&(struct kube_place){"/api/v1", NULL, "nodes", name});
     json_t *patch = json_array();
@@ -151,7 +152,7 @@ static const json_t *next_node(struct demandwriter *writer)
     while (writer->next < kube_store_count(writer->nodes)) {
         const json_t *node = kube_store_at(writer->nodes, writer->next++);
 
-        if (!is_as_wanted(writer, node) && *namenode_name(node))
+        if (!is_as_wanted(writer, node) && *kube_name(node))
             return node;
     }
     return NULL;
@@ -181,7 +182,7 @@ void demandwriter_begin(struct demandwriter *writer, const struct kube_store *no
 void demandwriter_left(struct demandwriter *writer, const json_t *node)
 {
     if (namenode_demand(node))
-        json_object_set(writer->left, namenode_name(node), (json_t *)(uintptr_t)node);
+        json_object_set(writer->left, kube_name(node), (json_t *)(uintptr_t)node);
 }
 
 void demandwriter_seen(struct demandwriter *writer, const char *node)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "kube/backoff.h"
+#include "kube/field.h"
 #include "kube/object.h"
 
 enum { HTTP_BLOCKED = 429 /* by a disruption budget */ };
@@ -116,9 +117,9 @@ static void add_causes(const struct kube_response *response, struct text *text)
 
     json_array_foreach(json_object_get(json_object_get(status, "details"), "causes"), i, cause)
     {
-        const char *message = json_string_value(json_object_get(cause, "message"));
+        const char *message = kube_text(cause, "message");
 
-        if (message)
+        if (*message)
             text_addf(text, "; %s", message);
     }
     json_decref(status);
@@ -257,27 +258,10 @@ static void look_at_next(struct drain *drain)
 
 /* -- the Node ---------------------------------------------------------------------------------- */
 
-static const char *annotation(const json_t *node, const char *key)
-{
-    return json_string_value(
-        json_object_get(json_object_get(json_object_get(node, "metadata"), "annotations"), key));
-}
-
 /* On one that is not, nobody would end the pods. */
 static bool is_node_ready(const json_t *node)
 {
-    const json_t *condition;
-    size_t i;
-
-    json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition)
-    {
-        const char *type = json_string_value(json_object_get(condition, "type"));
-        const char *status = json_string_value(json_object_get(condition, "status"));
-
-        if (type && status && str_equal(type, "Ready"))
-            return str_equal(status, "True");
-    }
-    return false;
+    return kube_says(kube_condition(node, "Ready"), "status", "True");
 }
 
 static void complain(const struct drain *drain, const char *reason, const char *message)
@@ -341,8 +325,8 @@ static void restart(struct drain *drain)
 
 bool drain_see(struct drain *drain, const json_t *node)
 {
-    const char *waits = annotation(node, MIGWAITS_ANNOTATION);
-    const char *word = annotation(node, DRAINPLAN_ANNOTATION);
+    const char *waits = kube_annotation(node, MIGWAITS_ANNOTATION);
+    const char *word = kube_annotation(node, DRAINPLAN_ANNOTATION);
     cleanup_free char *now = NULL;
 
     if (!waits)

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "kube/field.h"
 
 const char *const drain_consent_names[DRAIN_CONSENTS] = {
     [DRAIN_DENIED] = "denied",
@@ -20,19 +21,12 @@ bool drain_consent_parse(const char *word, enum drain_consent *ret_consent)
     return false;
 }
 
-static const char *text_at(const json_t *object, const char *outer, const char *key)
-{
-    const char *text = json_string_value(json_object_get(json_object_get(object, outer), key));
-
-    return text ? text : "";
-}
-
 static const json_t *controller_of(const json_t *pod)
 {
     const json_t *owner;
     size_t i;
 
-    json_array_foreach(json_object_get(json_object_get(pod, "metadata"), "ownerReferences"), i,
+    json_array_foreach(json_object_get(kube_metadata(pod), "ownerReferences"), i,
                        owner) if (json_is_true(json_object_get(owner, "controller"))) return owner;
     return NULL;
 }
@@ -40,8 +34,7 @@ static const json_t *controller_of(const json_t *pod)
 /* The API server has only a copy of it, with a uid of its own. */
 static bool is_static(const json_t *pod)
 {
-    return json_object_get(json_object_get(json_object_get(pod, "metadata"), "annotations"),
-                           "kubernetes.io/config.mirror") != NULL;
+    return kube_annotation(pod, "kubernetes.io/config.mirror") != NULL;
 }
 
 struct mark {
@@ -51,8 +44,7 @@ struct mark {
 
 static bool has_mark(const json_t *pod, const struct mark *mark)
 {
-    const char *found = json_string_value(json_object_get(
-        json_object_get(json_object_get(pod, "metadata"), "annotations"), mark->key));
+    const char *found = kube_annotation(pod, mark->key);
 
     return found && str_equal(found, mark->value) != mark->is_other;
 }
@@ -68,12 +60,11 @@ static const char *protection(const json_t *pod, enum drain_consent consent)
          "has the annotation cluster-autoscaler.kubernetes.io/safe-to-evict: delete it yourself"},
     };
     const json_t *controller = controller_of(pod);
-    const char *kind = json_string_value(json_object_get(controller, "kind"));
 
     for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
         if (has_mark(pod, &marks[i]))
             return marks[i].why;
-    if (kind && str_equal(kind, "DaemonSet"))
+    if (kube_says(controller, "kind", "DaemonSet"))
         return "is a DaemonSet's, and would come back to this node";
     if (!controller && consent != DRAIN_FORCED)
         return "has no controller that would create it again: delete it yourself, or annotate the "
@@ -84,9 +75,9 @@ static const char *protection(const json_t *pod, enum drain_consent consent)
 enum drain_step drainplan_pod(const json_t *pod, const struct migwaits_pod *wanted,
                               const char *node, enum drain_consent consent, const char **ret_why)
 {
-    const char *phase = text_at(pod, "status", "phase");
+    const char *phase = kube_text(json_object_get(pod, "status"), "phase");
 
-    if (!pod || !str_equal(text_at(pod, "spec", "nodeName"), node) ||
+    if (!pod || !kube_says(json_object_get(pod, "spec"), "nodeName", node) ||
         str_equal(phase, "Succeeded") || str_equal(phase, "Failed"))
         return DRAIN_GONE;
     if (is_static(pod)) {
@@ -95,9 +86,9 @@ enum drain_step drainplan_pod(const json_t *pod, const struct migwaits_pod *want
     }
     if (!*wanted->uid)
         return DRAIN_UNKNOWN;
-    if (!str_equal(text_at(pod, "metadata", "uid"), wanted->uid))
+    if (!str_equal(kube_uid(pod), wanted->uid))
         return DRAIN_GONE;
-    if (*text_at(pod, "metadata", "deletionTimestamp"))
+    if (*kube_text(kube_metadata(pod), "deletionTimestamp"))
         return DRAIN_GOING;
     *ret_why =
         consent == DRAIN_DENIED ? "is on a node that may not be drained" : protection(pod, consent);

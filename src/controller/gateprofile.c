@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 #include "kube/object.h"
 #include "kube/writer.h"
@@ -34,6 +35,11 @@ static const json_t *status_of(const struct gateprofile *profile)
     return json_object_get(profile->object, "status");
 }
 
+static const json_t *condition_of(const struct gateprofile *profile)
+{
+    return kube_condition(profile->object, GATEPROFILE_CONDITION);
+}
+
 static const json_t *conditions_of(const struct gateprofile *profile)
 {
     return json_object_get(status_of(profile), "conditions");
@@ -41,43 +47,16 @@ static const json_t *conditions_of(const struct gateprofile *profile)
 
 static json_int_t generation_of(const struct gateprofile *profile)
 {
-    return json_integer_value(
-        json_object_get(json_object_get(profile->object, "metadata"), "generation"));
-}
-
-static const char *text_at(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
-
-static const json_t *condition_of(const struct gateprofile *profile)
-{
-    const json_t *conditions = conditions_of(profile);
-
-    for (size_t i = 0; i < json_array_size(conditions); i++) {
-        const json_t *condition = json_array_get(conditions, i);
-        const char *type = text_at(condition, "type");
-
-        if (type && str_equal(type, GATEPROFILE_CONDITION))
-            return condition;
-    }
-    return NULL;
-}
-
-static bool says(const json_t *condition, const char *key, const char *text)
-{
-    const char *is = text_at(condition, key);
-
-    return is && str_equal(is, text);
+    return kube_generation(profile->object);
 }
 
 static bool is_condition_right(const struct gateprofile *profile)
 {
     const json_t *condition = condition_of(profile);
 
-    return !profile->status || (says(condition, "status", profile->status) &&
-                                says(condition, "reason", profile->reason) &&
-                                says(condition, "message", profile->message));
+    return !profile->status || (kube_says(condition, "status", profile->status) &&
+                                kube_says(condition, "reason", profile->reason) &&
+                                kube_says(condition, "message", profile->message));
 }
 
 /* -- what is written --------------------------------------------------------------------------- */
@@ -86,14 +65,14 @@ static bool is_condition_right(const struct gateprofile *profile)
 static json_t *make_condition(const struct gateprofile *profile)
 {
     const json_t *old = condition_of(profile);
-    const char *since = text_at(old, "lastTransitionTime");
+    const char *since = kube_text(old, "lastTransitionTime");
     char now[KUBE_TIME_SIZE];
 
     kube_time_format(time(NULL), now);
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "type", GATEPROFILE_CONDITION, "status",
                      profile->status, "reason", profile->reason, "message", profile->message,
                      "observedGeneration", generation_of(profile), "lastTransitionTime",
-                     since && says(old, "status", profile->status) ? since : now);
+                     *since && kube_says(old, "status", profile->status) ? since : now);
 }
 
 /* The other conditions as they are. NULL without memory. */

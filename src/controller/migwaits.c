@@ -8,11 +8,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
+#include "kube/field.h"
 
 static bool has(const struct migwaits *waits, const struct migwaits_pod *pod)
 {
@@ -33,11 +29,11 @@ static void free_pod(struct migwaits_pod *pod)
 /* A pod that has devices of several GPUs is named for each. */
 static int add_pod(struct migwaits *waits, const json_t *object, struct error *err)
 {
-    const char *namespace_ = text_of(object, "namespace"), *name = text_of(object, "name");
-    const char *uid = text_of(object, "uid");
+    const char *namespace_ = kube_text(object, "namespace"), *name = kube_text(object, "name");
+    const char *uid = json_string_value(json_object_get(object, "uid")); /* may be "" */
     struct migwaits_pod pod, *place;
 
-    if (!namespace_ || !*namespace_ || !name || !*name || !uid)
+    if (!*namespace_ || !*name || !uid)
         return error_set(err, -EBADMSG, "a pod needs namespace, name and uid, as texts");
     pod = (struct migwaits_pod){strdup(namespace_), strdup(name), strdup(uid)};
     if (pod.namespace_ && pod.name && pod.uid && has(waits, &pod)) {
@@ -78,7 +74,7 @@ static int add_gpu(struct migwaits *waits, const json_t *gpu, struct error *err)
 
 static int read_object(const json_t *object, struct migwaits *waits, struct error *err)
 {
-    const char *layout = text_of(object, "layout");
+    const char *layout = json_string_value(json_object_get(object, "layout"));
     const json_t *gpus = json_object_get(object, "gpus"), *gpu;
     size_t i;
     int r;

@@ -6,6 +6,7 @@
 #include "controller/namenode.h"
 #include "controller/nodefit.h"
 #include "controller/podneed.h"
+#include "kube/field.h"
 #include "slice/name.h"
 
 #define IN_PRODUCT "-MIG-" /* NVIDIA-A100-SXM4-40GB-MIG-1g.5gb */
@@ -88,12 +89,12 @@ void nameadvice_write(const char *resource, const json_t *node, struct text *out
             "the Node %s has such devices as %s (migStrategy: single): request that, with the "
             "nodeSelector " NAMENODE_PRODUCT ": %s, or have the agents offer both names by "
             "gpuslice.mig.names: both",
-            resource, namenode_name(node), has, namenode_label(node, NAMENODE_PRODUCT));
+            resource, kube_name(node), has, namenode_label(node, NAMENODE_PRODUCT));
     else
         text_addf(
             out,
             "no Node that this pod may run on has %s; the GPUs of the Node %s are partitioned, "
             "and their devices are %s there (migStrategy: mixed): request that, or have them "
             "named %s by migStrategy: single",
-            resource, namenode_name(node), has, resource);
+            resource, kube_name(node), has, resource);
 }

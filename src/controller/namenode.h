@@ -26,7 +26,6 @@
 json_t *namenode_reduce(const json_t *node);
 
 /* The functions below also take the API's object. "" for one that is not there. */
-const char *namenode_name(const json_t *node);
 const char *namenode_label(const json_t *node, const char *key);
 
 /* NULL = it has none. */

@@ -11,6 +11,7 @@
 #include "controller/namenode.h"
 #include "controller/nodefit.h"
 #include "controller/podneed.h"
+#include "kube/field.h"
 
 struct place {
     const json_t *node;
@@ -105,7 +106,7 @@ static ssize_t find_room(const struct plan *plan, const json_t *pod, size_t from
 static ssize_t find_node(const struct plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->n_places; i++)
-        if (str_equal(namenode_name(plan->places[i].node), name))
+        if (str_equal(kube_name(plan->places[i].node), name))
             return (ssize_t)i;
     return NOWHERE;
 }
@@ -200,9 +201,8 @@ static int place_pod(struct plan *plan, const json_t *pod)
         return json_array_append(plan->hopeless, (json_t *)(uintptr_t)pod) < 0 ? -ENOMEM : 0;
     count(&plan->places[at], pod);
     return json_object_set_new(plan->turns, podneed_uid(pod),
-                               json_pack("{s:s,s:I,s:I}", "node",
-                                         namenode_name(plan->places[at].node), "since",
-                                         (json_int_t)turn.since, "turns", turn.turns)) < 0
+                               json_pack("{s:s,s:I,s:I}", "node", kube_name(plan->places[at].node),
+                                         "since", (json_int_t)turn.since, "turns", turn.turns)) < 0
                ? -ENOMEM
                : 0;
 }
@@ -232,8 +232,7 @@ static int write_wanted(const struct place *place, json_t *wanted)
     }
     if (!text.length)
         return place->wanted ? -ENOMEM : 0;
-    return json_object_set_new(wanted, namenode_name(place->node),
-                               json_string(text_string(&text))) < 0
+    return json_object_set_new(wanted, kube_name(place->node), json_string(text_string(&text))) < 0
                ? -ENOMEM
                : 0;
 }

@@ -6,22 +6,9 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "kube/field.h"
 
 #define UNSCHEDULABLE "node.kubernetes.io/unschedulable"
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-const char *nodefit_meta(const json_t *object, const char *member, const char *key)
-{
-    const json_t *metadata = json_object_get(object, "metadata");
-
-    return json_string_value(json_object_get(json_object_get(metadata, member), key));
-}
 
 /* -- labels and fields ------------------------------------------------------------------------- */
 
@@ -58,7 +45,7 @@ static bool is_beyond(const char *value, const char *limit, int sign)
 /* An operator that is not known matches nothing. */
 static bool matches(const json_t *requirement, const char *value)
 {
-    const char *operator_ = text_of(requirement, "operator");
+    const char *operator_ = kube_text(requirement, "operator");
     const json_t *values = json_object_get(requirement, "values");
     const char *first = json_string_value(json_array_get(values, 0));
 
@@ -79,9 +66,9 @@ static bool has_fields(const json_t *node, const json_t *fields)
 {
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const json_t *field = json_array_get(fields, i);
-        const char *name = text_of(json_object_get(node, "metadata"), "name");
+        const char *name = kube_name(node);
 
-        if (!str_equal(text_of(field, "key"), "metadata.name") || !matches(field, name))
+        if (!kube_says(field, "key", "metadata.name") || !matches(field, name))
             return false;
     }
     return true;
@@ -96,7 +83,7 @@ static bool has_term(const json_t *node, const json_t *term)
     for (size_t i = 0; i < json_array_size(labels); i++) {
         const json_t *one = json_array_get(labels, i);
 
-        if (!matches(one, nodefit_meta(node, "labels", text_of(one, "key"))))
+        if (!matches(one, kube_label(node, kube_text(one, "key"))))
             return false;
     }
     return json_array_size(labels) + json_array_size(fields) && has_fields(node, fields);
@@ -124,7 +111,7 @@ static bool has_selector(const json_t *spec, const json_t *node)
 
     json_object_foreach(selector, key, value)
     {
-        const char *found = nodefit_meta(node, "labels", key);
+        const char *found = kube_label(node, key);
         const char *wanted = json_string_value(value);
 
         if (!found || !wanted || !str_equal(found, wanted))
@@ -137,13 +124,13 @@ static bool has_selector(const json_t *spec, const json_t *node)
 
 static bool tolerates(const json_t *toleration, const json_t *taint)
 {
-    const char *effect = text_of(toleration, "effect"), *key = text_of(toleration, "key");
-    const char *operator_ = text_of(toleration, "operator");
-    const char *limit = text_of(toleration, "value"), *value = text_of(taint, "value");
+    const char *effect = kube_text(toleration, "effect"), *key = kube_text(toleration, "key");
+    const char *operator_ = kube_text(toleration, "operator");
+    const char *limit = kube_text(toleration, "value"), *value = kube_text(taint, "value");
 
-    if (*effect && !str_equal(effect, text_of(taint, "effect")))
+    if (*effect && !str_equal(effect, kube_text(taint, "effect")))
         return false;
-    if (*key ? !str_equal(key, text_of(taint, "key")) : !str_equal(operator_, "Exists"))
+    if (*key ? !str_equal(key, kube_text(taint, "key")) : !str_equal(operator_, "Exists"))
         return false;
     if (str_equal(operator_, "Exists"))
         return true;
@@ -172,14 +159,14 @@ static bool is_passing(const json_t *taint)
                                            "gpuslice.dev/"};
 
     for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
-        if (str_starts_with(text_of(taint, "key"), prefixes[i]))
+        if (str_starts_with(kube_text(taint, "key"), prefixes[i]))
             return true;
     return false;
 }
 
 static bool keeps_out(const json_t *spec, const json_t *taint, enum nodefit_when when)
 {
-    if (str_equal(text_of(taint, "effect"), "PreferNoSchedule") ||
+    if (kube_says(taint, "effect", "PreferNoSchedule") ||
         (when == NODEFIT_SOME_TIME && is_passing(taint)))
         return false;
     return !is_tolerated(spec, taint);

@@ -20,6 +20,3 @@ enum nodefit_when {
 };
 
 bool nodefit_may_run(const json_t *pod, const json_t *node, enum nodefit_when when);
-
-/* A label or annotation of an object, by the member of its metadata; NULL = it has none. */
-const char *nodefit_meta(const json_t *object, const char *member, const char *key);

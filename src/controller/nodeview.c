@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "karpenter/nodekeys.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 #include "slice/namedemand.h"
 
@@ -15,44 +16,14 @@
 
 /* -- parts of the object ----------------------------------------------------------------------- */
 
-static const json_t *metadata_of(const json_t *node)
-{
-    return json_object_get(node, "metadata");
-}
-
-static const char *text_at(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
-
-static bool has_text(const json_t *object, const char *key, const char *text)
-{
-    const char *found = text_at(object, key);
-
-    return found && str_equal(found, text);
-}
-
-static const json_t *condition_of(const json_t *node, const char *type)
-{
-    const json_t *condition;
-    size_t i;
-
-    json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition)
-    {
-        if (has_text(condition, "type", type))
-            return condition;
-    }
-    return NULL;
-}
-
 static const json_t *claim_of(const json_t *node)
 {
     const json_t *owner;
     size_t i;
 
-    json_array_foreach(json_object_get(metadata_of(node), "ownerReferences"), i, owner)
+    json_array_foreach(json_object_get(kube_metadata(node), "ownerReferences"), i, owner)
     {
-        if (has_text(owner, "kind", "NodeClaim"))
+        if (kube_says(owner, "kind", "NodeClaim"))
             return owner;
     }
     return NULL;
@@ -60,7 +31,7 @@ static const json_t *claim_of(const json_t *node)
 
 static bool is_startup_taint(const json_t *taint)
 {
-    return has_text(taint, "key", SLICEPROFILE_STARTUP_TAINT);
+    return kube_says(taint, "key", SLICEPROFILE_STARTUP_TAINT);
 }
 
 static bool has_startup_taint(const json_t *taints)
@@ -69,14 +40,6 @@ static bool has_startup_taint(const json_t *taints)
         if (is_startup_taint(json_array_get(taints, i)))
             return true;
     return false;
-}
-
-static int64_t time_of(const char *text)
-{
-    struct tm when = {.tm_isdst = 0};
-    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &when) : NULL;
-
-    return end && !*end ? (int64_t)timegm(&when) : 0;
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
@@ -95,16 +58,16 @@ static const struct {
 
 static void find_texts(const json_t *node, const char *found[NODEVIEW_TEXTS])
 {
-    const json_t *condition = condition_of(node, AGENT_CONDITION), *claim = claim_of(node);
+    const json_t *condition = kube_condition(node, AGENT_CONDITION), *claim = claim_of(node);
 
     for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
         found[entries[i].text] =
-            text_at(json_object_get(metadata_of(node), entries[i].map), entries[i].key);
-    found[NODEVIEW_NAME] = text_at(metadata_of(node), "name");
-    found[NODEVIEW_CLAIM] = text_at(claim, "name");
-    found[NODEVIEW_CLAIM_UID] = text_at(claim, "uid");
-    found[NODEVIEW_REASON] = text_at(condition, "reason");
-    found[NODEVIEW_MESSAGE] = text_at(condition, "message");
+            kube_text(json_object_get(kube_metadata(node), entries[i].map), entries[i].key);
+    found[NODEVIEW_NAME] = kube_text(kube_metadata(node), "name");
+    found[NODEVIEW_CLAIM] = kube_text(claim, "name");
+    found[NODEVIEW_CLAIM_UID] = kube_text(claim, "uid");
+    found[NODEVIEW_REASON] = kube_text(condition, "reason");
+    found[NODEVIEW_MESSAGE] = kube_text(condition, "message");
 }
 
 static int copy_texts(const json_t *node, struct nodeview *view)
@@ -113,7 +76,7 @@ static int copy_texts(const json_t *node, struct nodeview *view)
 
     find_texts(node, found);
     for (size_t i = 0; i < NODEVIEW_TEXTS; i++) {
-        view->texts[i] = strdup(found[i] ? found[i] : "");
+        view->texts[i] = strdup(found[i]);
         if (!view->texts[i])
             return -ENOMEM;
     }
@@ -122,11 +85,11 @@ static int copy_texts(const json_t *node, struct nodeview *view)
 
 static enum nodeview_agent agent_of(const json_t *node)
 {
-    const json_t *condition = condition_of(node, AGENT_CONDITION);
+    const json_t *condition = kube_condition(node, AGENT_CONDITION);
 
     if (!condition)
         return NODEVIEW_SILENT;
-    return has_text(condition, "status", "True") ? NODEVIEW_READY : NODEVIEW_NOT_READY;
+    return kube_says(condition, "status", "True") ? NODEVIEW_READY : NODEVIEW_NOT_READY;
 }
 
 /* What cannot be read is not known. */
@@ -144,29 +107,28 @@ static int read_configured(const char *text, struct nodeview *view)
 }
 
 /* "true", or for how long. */
-static bool is_kept(const json_t *annotations)
+static bool is_kept(const json_t *node)
 {
-    const char *kept = text_at(annotations, "karpenter.sh/do-not-disrupt");
+    const char *kept = kube_annotation(node, "karpenter.sh/do-not-disrupt");
 
     return kept && !str_equal(kept, "false");
 }
 
 static int read_node(const json_t *node, struct nodeview *view)
 {
-    const json_t *annotations = json_object_get(metadata_of(node), "annotations");
     json_t *taints = json_object_get(json_object_get(node, "spec"), "taints");
     int r = copy_texts(node, view);
 
-    view->created_s = time_of(text_at(metadata_of(node), "creationTimestamp"));
-    view->is_ready = has_text(condition_of(node, "Ready"), "status", "True");
-    view->is_going = text_at(metadata_of(node), "deletionTimestamp") != NULL;
-    view->is_kept = is_kept(annotations);
+    view->created_s = kube_time(kube_metadata(node), "creationTimestamp");
+    view->is_ready = kube_says(kube_condition(node, "Ready"), "status", "True");
+    view->is_going = *kube_text(kube_metadata(node), "deletionTimestamp");
+    view->is_kept = is_kept(node);
     view->agent = agent_of(node);
     view->is_closed = has_startup_taint(taints);
     if (view->is_closed)
         view->taints = json_incref(taints);
     if (r == 0)
-        r = read_configured(text_at(annotations, SLICEPROFILE_ADVERTISES), view);
+        r = read_configured(kube_annotation(node, SLICEPROFILE_ADVERTISES), view);
     if (r == 0)
         r = amounts_read(json_object_get(json_object_get(node, "status"), "allocatable"),
                          &view->allocatable);

@@ -10,6 +10,7 @@
 #include "controller/owned.h"
 #include "karpenter/document.h"
 #include "karpenter/overlay.h"
+#include "kube/field.h"
 
 static const char *const compared[] = {"requirements", "capacity", "weight"};
 
@@ -51,20 +52,9 @@ static json_t *wanted_overlays(const struct sliceprofile *profile, const struct 
 
 /* -- what Karpenter says ----------------------------------------------------------------------- */
 
-/* "2026-01-31T23:59:59Z"; 0 = unreadable. */
-static time_t time_of(const char *text)
-{
-    struct tm parts = {.tm_sec = 0};
-    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-
-    return end && !*end ? timegm(&parts) : 0;
-}
-
 static bool is_silent(const struct planview *view, const json_t *object)
 {
-    const char *created = json_string_value(
-        json_object_get(json_object_get(object, "metadata"), "creationTimestamp"));
-    time_t since = created ? time_of(created) : 0;
+    const int64_t since = kube_time(kube_metadata(object), "creationTimestamp");
 
     return since && view->now - since >= OVERLAYPLAN_SILENCE_S;
 }
@@ -72,17 +62,17 @@ static bool is_silent(const struct planview *view, const json_t *object)
 static enum overlayplan_state state_of(const struct planview *view, const json_t *object,
                                        const char **ret_message)
 {
-    const json_t *ready = owned_condition(object, "Ready"),
-                 *valid = owned_condition(object, "ValidationSucceeded");
-    const json_t *bad = owned_condition_is(valid, "False")   ? valid
-                        : owned_condition_is(ready, "False") ? ready
-                                                             : NULL;
+    const json_t *ready = kube_condition(object, "Ready"),
+                 *valid = kube_condition(object, "ValidationSucceeded");
+    const json_t *bad = kube_says(valid, "status", "False")   ? valid
+                        : kube_says(ready, "status", "False") ? ready
+                                                              : NULL;
 
     if (bad) {
         *ret_message = json_string_value(json_object_get(bad, "message"));
         return OVERLAYPLAN_REJECTED;
     }
-    if (owned_condition_is(ready, "True"))
+    if (kube_says(ready, "status", "True"))
         return OVERLAYPLAN_HEEDED;
     return !ready && !valid && is_silent(view, object) ? OVERLAYPLAN_SILENT : OVERLAYPLAN_WAITS;
 }
@@ -103,7 +93,7 @@ static void report(struct overlayplan *plan, enum overlayplan_state state, const
 static int want(const struct planview *view, const char *profile, json_t *wanted,
                 struct overlayplan *plan)
 {
-    const char *name = owned_name(wanted), *message = NULL;
+    const char *name = kube_name(wanted), *message = NULL;
     const json_t *object = owned_find(view->overlays, name);
     bool is_ours = object && owned_is_ours(object, profile);
 
@@ -155,7 +145,7 @@ static void end_old(const struct planview *view, const struct sliceprofile *prof
 {
     for (size_t i = 0; i < json_array_size(view->overlays); i++) {
         json_t *object = json_array_get(view->overlays, i);
-        bool is_wanted = owned_find(wanted, owned_name(object)) != NULL;
+        bool is_wanted = owned_find(wanted, kube_name(object)) != NULL;
 
         if (!is_wanted && owned_is_ours(object, profile->name)) {
             plan->n_overlays++;

@@ -5,37 +5,16 @@
 
 #include "base/text.h"
 #include "karpenter/sliceprofile.h"
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static const json_t *metadata_of(const json_t *object)
-{
-    return json_object_get(object, "metadata");
-}
-
-const char *owned_name(const json_t *object)
-{
-    return text_of(metadata_of(object), "name");
-}
-
-const char *owned_uid(const json_t *object)
-{
-    return text_of(metadata_of(object), "uid");
-}
+#include "kube/field.h"
 
 const char *owned_label(const json_t *object, const char *key)
 {
-    return text_of(json_object_get(metadata_of(object), "labels"), key);
+    return kube_text(json_object_get(kube_metadata(object), "labels"), key);
 }
 
 const char *owned_annotation(const json_t *object, const char *key)
 {
-    return text_of(json_object_get(metadata_of(object), "annotations"), key);
+    return kube_text(json_object_get(kube_metadata(object), "annotations"), key);
 }
 
 bool owned_is_ours(const json_t *object, const char *profile)
@@ -48,7 +27,7 @@ bool owned_is_ours(const json_t *object, const char *profile)
 
 void owned_claim(json_t *object, const char *profile)
 {
-    json_t *metadata = json_object_get(object, "metadata");
+    json_t *metadata = kube_metadata(object);
     json_t *labels = json_object_get(metadata, "labels");
 
     if (!labels) {
@@ -62,24 +41,9 @@ void owned_claim(json_t *object, const char *profile)
 json_t *owned_find(const json_t *objects, const char *name)
 {
     for (size_t i = 0; i < json_array_size(objects); i++)
-        if (str_equal(owned_name(json_array_get(objects, i)), name))
+        if (str_equal(kube_name(json_array_get(objects, i)), name))
             return json_array_get(objects, i);
     return NULL;
-}
-
-const json_t *owned_condition(const json_t *object, const char *type)
-{
-    const json_t *all = json_object_get(json_object_get(object, "status"), "conditions");
-
-    for (size_t i = 0; i < json_array_size(all); i++)
-        if (str_equal(text_of(json_array_get(all, i), "type"), type))
-            return json_array_get(all, i);
-    return NULL;
-}
-
-bool owned_condition_is(const json_t *condition, const char *status)
-{
-    return condition && str_equal(text_of(condition, "status"), status);
 }
 
 bool owned_has(const json_t *all, const json_t *part)

@@ -15,8 +15,6 @@
 #define OWNED_POOL_LABEL    "karpenter.sh/nodepool"
 
 /* Each "" if it is not there. Borrowed. */
-const char *owned_name(const json_t *object);
-const char *owned_uid(const json_t *object);
 const char *owned_label(const json_t *object, const char *key);
 const char *owned_annotation(const json_t *object, const char *key);
 
@@ -28,10 +26,6 @@ void owned_claim(json_t *object, const char *profile);
 
 /* In an array of objects; NULL = it has none of this name. */
 json_t *owned_find(const json_t *objects, const char *name);
-
-/* A condition of its status; NULL = there is none. */
-const json_t *owned_condition(const json_t *object, const char *type);
-bool owned_condition_is(const json_t *condition, const char *status);
 
 /* Whether `all` has everything that `part` has: members of objects by themselves, anything else by
  * being equal. */

@@ -2,31 +2,26 @@
 #include "controller/podneed.h"
 
 #include <stdbool.h>
-#include <time.h>
 
 #include "base/text.h"
-#include "controller/quantity.h"
+#include "kube/field.h"
 #include "slice/name.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
+enum { COUNT_MAX = 1000000 }; /* so that sums stay in bounds */
 
 /* -- requests ---------------------------------------------------------------------------------- */
 
 static json_int_t request_of(const json_t *container, const char *name)
 {
     const json_t *requests = json_object_get(json_object_get(container, "resources"), "requests");
+    const int64_t count = kube_count(json_object_get(requests, name));
 
-    return quantity_read(json_string_value(json_object_get(requests, name)));
+    return count < 0 ? 0 : count < COUNT_MAX ? count : COUNT_MAX;
 }
 
 static bool runs_on(const json_t *init_container)
 {
-    return str_equal(text_of(init_container, "restartPolicy"), "Always");
+    return kube_says(init_container, "restartPolicy", "Always");
 }
 
 /* As the scheduler counts: init containers run one after the other, before the others and beside
@@ -49,7 +44,7 @@ static json_int_t count(const json_t *spec, const char *name)
         sum += request_of(json_array_get(main, i), name);
     sum += beside;
     sum = sum > most ? sum : most;
-    return sum < QUANTITY_MAX ? sum : QUANTITY_MAX;
+    return sum < COUNT_MAX ? sum : COUNT_MAX;
 }
 
 static void add_names(const json_t *spec, const char *member, json_t *requests)
@@ -72,29 +67,14 @@ static void add_names(const json_t *spec, const char *member, json_t *requests)
 
 /* -- since when -------------------------------------------------------------------------------- */
 
-static int64_t read_time(const char *text)
-{
-    struct tm tm = {0};
-    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-
-    return end ? (int64_t)timegm(&tm) : 0;
-}
-
 /* The scheduler has tried, and no Node was fit. */
 static bool is_unschedulable(const json_t *pod, int64_t *ret_since)
 {
-    const json_t *conditions = json_object_get(json_object_get(pod, "status"), "conditions");
+    const json_t *condition = kube_condition(pod, "PodScheduled");
 
-    for (size_t i = 0; i < json_array_size(conditions); i++) {
-        const json_t *one = json_array_get(conditions, i);
-
-        if (!str_equal(text_of(one, "type"), "PodScheduled"))
-            continue;
-        *ret_since = read_time(text_of(one, "lastTransitionTime"));
-        return str_equal(text_of(one, "status"), "False") &&
-               str_equal(text_of(one, "reason"), "Unschedulable");
-    }
-    return false;
+    *ret_since = kube_time(condition, "lastTransitionTime");
+    return kube_says(condition, "status", "False") &&
+           kube_says(condition, "reason", "Unschedulable");
 }
 
 /* -- what is kept ------------------------------------------------------------------------------ */
@@ -110,20 +90,20 @@ static json_t *keep_spec(const json_t *spec)
 
 json_t *podneed_reduce(const json_t *pod)
 {
-    const json_t *metadata = json_object_get(pod, "metadata"), *spec = json_object_get(pod, "spec");
+    const json_t *metadata = kube_metadata(pod), *spec = json_object_get(pod, "spec");
     json_t *requests = json_object();
     int64_t since;
 
     add_names(spec, "initContainers", requests);
     add_names(spec, "containers", requests);
-    if (!json_object_size(requests) || *text_of(spec, "nodeName") ||
+    if (!json_object_size(requests) || *kube_text(spec, "nodeName") ||
         json_object_get(metadata, "deletionTimestamp") || !is_unschedulable(pod, &since)) {
         json_decref(requests);
         return json_object();
     }
     return json_pack("{s:{s:s,s:s,s:s},s:o,s:o,s:I}", "metadata", "namespace",
-                     text_of(metadata, "namespace"), "name", text_of(metadata, "name"), "uid",
-                     text_of(metadata, "uid"), "spec", keep_spec(spec), "requests", requests,
+                     kube_text(metadata, "namespace"), "name", kube_text(metadata, "name"), "uid",
+                     kube_text(metadata, "uid"), "spec", keep_spec(spec), "requests", requests,
                      "since", (json_int_t)since);
 }
 
@@ -134,7 +114,7 @@ json_t *podneed_requests(const json_t *pod)
 
 const char *podneed_uid(const json_t *pod)
 {
-    return text_of(json_object_get(pod, "metadata"), "uid");
+    return kube_uid(pod);
 }
 
 int64_t podneed_since(const json_t *pod)

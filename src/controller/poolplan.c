@@ -13,6 +13,7 @@
 #include "controller/templatemerge.h"
 #include "karpenter/nodepool.h"
 #include "karpenter/poolcheck.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 
 /* It holds a node back in every version of Karpenter; `nodes` is younger. */
@@ -137,10 +138,7 @@ static int plan_own(const struct poolplan_setup *setup, struct poolplan *plan)
 
 static const char *pool_named_by(const json_t *profile)
 {
-    const char *name =
-        json_string_value(json_object_get(json_object_get(profile, "spec"), "nodePool"));
-
-    return name ? name : "";
+    return kube_text(json_object_get(profile, "spec"), "nodePool");
 }
 
 /* Which other profile has the pool: the one that it was written for, else of those that name it
@@ -154,13 +152,13 @@ static const char *other_owner(const struct poolplan_setup *setup, const json_t 
     if (str_equal(recorded, name))
         return NULL;
     if (holder && str_equal(pool_named_by(holder), setup->profile->node_pool))
-        return owned_name(holder);
+        return kube_name(holder);
     for (size_t i = 0; i < json_array_size(profiles); i++) {
         const json_t *one = json_array_get(profiles, i);
 
         if (str_equal(pool_named_by(one), setup->profile->node_pool) &&
-            strcmp(owned_name(one), name) < 0)
-            return owned_name(one);
+            strcmp(kube_name(one), name) < 0)
+            return kube_name(one);
     }
     return NULL;
 }
@@ -206,14 +204,14 @@ static int patch_pool(struct change *change, const json_t *pool, const json_t *t
     if (r == 0 && ends_consent)
         r = jsonpatch_annotation(operations, pool, POOLPLAN_CONSENT, NULL);
     if (r == 0)
-        return change_patch(change, CHANGE_POOLS, owned_name(pool), operations);
+        return change_patch(change, CHANGE_POOLS, kube_name(pool), operations);
     json_decref(operations);
     return r;
 }
 
 static bool is_consented(const struct planview *view, const json_t *pool, const char *token)
 {
-    return (!view->fleet->failed && fleet_count(view->fleet, owned_name(pool), NULL, NULL) == 0) ||
+    return (!view->fleet->failed && fleet_count(view->fleet, kube_name(pool), NULL, NULL) == 0) ||
            str_equal(owned_annotation(pool, POOLPLAN_CONSENT), token);
 }
 
@@ -221,7 +219,7 @@ static int keep_named(const struct poolplan_setup *setup, const json_t *pool, co
                       const json_t *template, const json_t *wanted_record, struct poolplan *plan)
 {
     const struct fleet *fleet = setup->view->fleet;
-    const char *name = owned_name(pool);
+    const char *name = kube_name(pool);
     bool is_written = json_equal(template_of(pool), template), fits;
     char hash[SLICEPROFILE_HASH];
     int r = check_fit(setup, pool, template, &fits);
@@ -322,7 +320,7 @@ static json_t *retire(const json_t *pool)
 /* Only a pool that can start no node can be found without one, and then be deleted. */
 static int leave_own(const struct planview *view, const json_t *pool, struct poolplan_left *left)
 {
-    const char *name = owned_name(pool);
+    const char *name = kube_name(pool);
 
     left->is_ours = true;
     left->n_nodes = fleet_count(view->fleet, name, NULL, NULL);
@@ -341,7 +339,7 @@ static int leave_named(const struct planview *view, const json_t *pool, const js
     int r;
 
     left->is_ours = false;
-    left->n_nodes = fleet_count(view->fleet, owned_name(pool), NULL, NULL);
+    left->n_nodes = fleet_count(view->fleet, kube_name(pool), NULL, NULL);
     snprintf(token, sizeof(token), POOLPLAN_WITHDRAW "%s", name);
     r = templatemerge(template_of(pool), record, NULL, name, &template, &none);
     if (r == 0 && (is_consented(view, pool, token) || json_equal(template, template_of(pool))))
@@ -356,7 +354,7 @@ static int leave(const struct planview *view, const char *name, const struct sli
 {
     json_t *record = templatemerge_record(pool);
     bool has_own = profile && !*profile->node_pool,
-         has_it = profile && str_equal(profile->node_pool, owned_name(pool));
+         has_it = profile && str_equal(profile->node_pool, kube_name(pool));
     int r = 0;
 
     if (owned_is_ours(pool, name) && !has_own)
@@ -366,7 +364,7 @@ static int leave(const struct planview *view, const char *name, const struct sli
     else
         left = NULL;
     if (left)
-        snprintf(left->pool, sizeof(left->pool), "%s", owned_name(pool));
+        snprintf(left->pool, sizeof(left->pool), "%s", kube_name(pool));
     json_decref(record);
     return r;
 }

@@ -13,6 +13,7 @@
 #include "base/lograte.h"
 #include "base/text.h"
 #include "karpenter/nodepool.h"
+#include "kube/field.h"
 #include "kube/writer.h"
 
 enum {
@@ -71,10 +72,7 @@ static const json_t *profiles_of(const struct planview *view)
 
 static const char *version_of(const json_t *object)
 {
-    const char *version =
-        json_string_value(json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
-
-    return version ? version : "";
+    return kube_text(kube_metadata(object), "resourceVersion");
 }
 
 static bool is_seen(struct hand *hand, const struct planview *view)
@@ -106,7 +104,7 @@ static void expect_answer(struct hand *hand, const json_t *(*objects)(const stru
     json_t *object = json_loadb(response->body, response->size, 0, NULL);
 
     if (*version_of(object))
-        expect(hand, objects, owned_name(object), version_of(object));
+        expect(hand, objects, kube_name(object), version_of(object));
     json_decref(object);
 }
 
@@ -204,14 +202,7 @@ static int send_object(void *userdata, kube_done_fn *on_done, void *done_userdat
 
 static const json_t *was_condition(const struct profilekeeper *keeper)
 {
-    return owned_condition(keeper->object, "Ready");
-}
-
-static bool is_text(const json_t *condition, const char *key, const char *text)
-{
-    const char *has = json_string_value(json_object_get(condition, key));
-
-    return has && str_equal(has, text);
+    return kube_condition(keeper->object, "Ready");
 }
 
 /* What comes and goes by itself is no event. */
@@ -221,13 +212,13 @@ static void say(const struct profilekeeper *keeper)
     const json_t *was = was_condition(keeper);
 
     if (str_equal(plan->reason, "Writing") || str_equal(plan->reason, "Waiting") ||
-        (is_text(was, "reason", plan->reason) && is_text(was, "message", plan->message)))
+        (kube_says(was, "reason", plan->reason) && kube_says(was, "message", plan->message)))
         return;
     recorder_add(keeper->setup.recorder,
                  &(struct correlator_event){.node = keeper->name,
                                             .api_version = SLICEPROFILE_API_VERSION,
                                             .kind = SLICEPROFILE_KIND,
-                                            .uid = owned_uid(keeper->object),
+                                            .uid = kube_uid(keeper->object),
                                             .namespace_ = "",
                                             .pod = "",
                                             .reason = plan->reason,
@@ -271,7 +262,7 @@ static int apply_status(struct profilekeeper *keeper, json_t *status, struct kub
     json_t *object =
         json_pack("{s:s, s:s, s:{s:s, s:s}, s:O}", "apiVersion", SLICEPROFILE_API_VERSION, "kind",
                   SLICEPROFILE_KIND, "metadata", "name", keeper->name, "uid",
-                  owned_uid(keeper->object), "status", status);
+                  kube_uid(keeper->object), "status", status);
     int r = path && object
                 ? kube_apply(keeper->setup.client, path, KUBE_FORCE, object,
                              &(struct kube_waiter){.on_done = on_status_done,
@@ -294,9 +285,8 @@ static bool is_written(const struct profilekeeper *keeper, json_t *status)
     json_decref(bare);
     for (size_t i = 0; i < json_array_size(conditions) && is; i++) {
         const json_t *one = json_array_get(conditions, i);
-        const char *type = json_string_value(json_object_get(one, "type"));
 
-        is = json_equal(owned_condition(keeper->object, type), one);
+        is = json_equal(kube_condition(keeper->object, kube_text(one, "type")), one);
     }
     return is;
 }
@@ -325,7 +315,7 @@ static int send_status(void *userdata, kube_done_fn *on_done, void *done_userdat
 
 static void set_object(struct profilekeeper *keeper, json_t *object)
 {
-    bool is_another = !str_equal(owned_uid(keeper->object), owned_uid(object));
+    bool is_another = !str_equal(kube_uid(keeper->object), kube_uid(object));
 
     json_decref(keeper->object);
     keeper->object = json_incref(object);
@@ -339,8 +329,7 @@ static void set_object(struct profilekeeper *keeper, json_t *object)
 
 static void note_generation(struct profilekeeper *keeper)
 {
-    int64_t generation = json_integer_value(
-        json_object_get(json_object_get(keeper->object, "metadata"), "generation"));
+    int64_t generation = kube_generation(keeper->object);
 
     if (generation == keeper->sent_generation)
         return;
@@ -384,7 +373,7 @@ static void tell_of_left(struct profilekeeper *keeper, const struct planview *vi
                      &(struct correlator_event){.node = left->pool,
                                                 .api_version = NODEPOOL_API_VERSION,
                                                 .kind = "NodePool",
-                                                .uid = owned_uid(pool),
+                                                .uid = kube_uid(pool),
                                                 .namespace_ = "",
                                                 .pod = "",
                                                 .reason = "SliceProfileLeft",

@@ -11,6 +11,7 @@
 #include "controller/overlayplan.h"
 #include "controller/owned.h"
 #include "karpenter/overlaycheck.h"
+#include "kube/field.h"
 
 /* What is known of one profile while it is planned. */
 struct planner {
@@ -68,7 +69,7 @@ static void decide_by_problems(struct planner *p, const char *reason)
 /* Without the status: that is ours, and no part of what is parsed. */
 static char *text_of(const json_t *object)
 {
-    json_t *metadata = json_pack("{s:s}", "name", owned_name(object));
+    json_t *metadata = json_pack("{s:s}", "name", kube_name(object));
     json_t *bare =
         json_pack("{s:s, s:s, s:o, s:O?}", "apiVersion", SLICEPROFILE_API_VERSION, "kind",
                   SLICEPROFILE_KIND, "metadata", metadata, "spec", json_object_get(object, "spec"));
@@ -182,7 +183,7 @@ static int decide_by_others(struct planner *p)
 static void decide_by_karpenter(struct planner *p)
 {
     const json_t *pool = owned_find(p->setup->view->pools, pool_of(p));
-    const json_t *ready = owned_condition(pool, "Ready");
+    const json_t *ready = kube_condition(pool, "Ready");
     const char *message = json_string_value(json_object_get(ready, "message"));
 
     switch (p->overlays.state) {
@@ -206,7 +207,7 @@ static void decide_by_karpenter(struct planner *p)
     case OVERLAYPLAN_TAKEN:
         break;
     }
-    if (owned_condition_is(ready, "False"))
+    if (kube_says(ready, "status", "False"))
         decide(p, "PoolNotReady", "Karpenter says of the NodePool %s: %s", pool_of(p),
                message && *message ? message : "it is not ready");
 }
@@ -234,8 +235,7 @@ static int plan_objects(struct planner *p)
                                   .profile = profile_of(p),
                                   .promises = &p->promises,
                                   .problems = &p->problems};
-    int64_t generation = json_integer_value(
-        json_object_get(json_object_get(setup->object, "metadata"), "generation"));
+    int64_t generation = kube_generation(setup->object);
     int r;
 
     profileplan_counted(setup->object, &pool.counted);
@@ -317,8 +317,7 @@ static int make_status(struct planner *p)
 {
     struct profileplan *plan = p->plan;
     const json_t *object = p->setup->object;
-    json_int_t generation =
-        json_integer_value(json_object_get(json_object_get(object, "metadata"), "generation"));
+    json_int_t generation = kube_generation(object);
     bool is_planned = p->overlays.all != NULL;
     char hash[SLICEPROFILE_HASH] = "";
 
@@ -432,7 +431,7 @@ static void set_time(json_t *one, const json_t *before, const char *now)
 {
     const char *type = json_string_value(json_object_get(one, "type"));
     const json_t *wrapped = json_pack("{s:O?}", "status", before);
-    const json_t *was = owned_condition(wrapped, type);
+    const json_t *was = kube_condition(wrapped, type);
     const json_t *time = json_object_get(was, "lastTransitionTime");
 
     if (json_is_string(time) &&

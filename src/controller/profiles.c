@@ -13,6 +13,7 @@
 #include "controller/profilekeeper.h"
 #include "controller/templatemerge.h"
 #include "karpenter/sliceprofile.h"
+#include "kube/field.h"
 #include "kube/store.h"
 
 enum {
@@ -222,7 +223,7 @@ static void ensure_of_pool(struct profiles *profiles, const json_t *pool)
 static void ensure_all(struct profiles *profiles, const struct planview *view)
 {
     for (size_t i = 0; i < json_array_size(view->profiles); i++)
-        ensure(profiles, owned_name(json_array_get(view->profiles, i)));
+        ensure(profiles, kube_name(json_array_get(view->profiles, i)));
     for (size_t i = 0; i < json_array_size(view->pools); i++)
         ensure_of_pool(profiles, json_array_get(view->pools, i));
     for (size_t i = 0; i < json_array_size(view->overlays); i++)

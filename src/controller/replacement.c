@@ -2,6 +2,7 @@
 #include "controller/replacement.h"
 
 #include "base/text.h"
+#include "kube/field.h"
 
 #define TYPES "types"
 
@@ -15,18 +16,12 @@ const json_t *replacement_list(const json_t *status, json_int_t generation)
     return json_object_get(replacements, TYPES);
 }
 
-static const char *text_at(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
-
 static json_t *find(const json_t *list, const char *type)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *row = json_array_get(list, i);
-        const char *name = text_at(row, "instanceType");
 
-        if (name && str_equal(name, type))
+        if (kube_says(row, "instanceType", type))
             return row;
     }
     return NULL;

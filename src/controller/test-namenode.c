@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "controller/test-json.h"
+#include "kube/field.h"
 
 #define STATUS                                                                           \
     "'status':{'capacity':{'cpu':'8','nvidia.com/gpu':'7','nvidia.com/mig-1g.5gb':'0'}," \
@@ -60,7 +61,7 @@ static void nodes_of_whole_gpus_are_not_kept(void **state)
     json_t *kept = namenode_reduce(node);
 
     assert_json(kept, "{}");
-    assert_string_equal(namenode_name(kept), "");
+    assert_string_equal(kube_name(kept), "");
     json_decref(kept);
     json_decref(node);
 }

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "base/text.h"
 #include "karpenter/test-bench.h"
+#include "kube/field.h"
 #include "kube/test-fake-api.h"
 
 #define BY      "?fieldManager=gpuslice-node"
@@ -108,7 +108,7 @@ static bool look(void)
 static void take(struct kube_call *call, const char *version, json_t *objects)
 {
     json_t *object = json_deep_copy(call->body);
-    json_t *there = objects ? owned_find(objects, owned_name(object)) : NULL;
+    json_t *there = objects ? owned_find(objects, kube_name(object)) : NULL;
     cleanup_free char *text = NULL;
 
     json_object_set_new(json_object_get(object, "metadata"), "resourceVersion",
@@ -129,7 +129,7 @@ static struct kube_call *overlay_call(void)
 
 static const char *reason_of(const struct kube_call *call)
 {
-    return json_string_value(json_object_get(owned_condition(call->body, "Ready"), "reason"));
+    return json_string_value(json_object_get(kube_condition(call->body, "Ready"), "reason"));
 }
 
 /* The overlay, and then the status that counts the write of the pool. */

@@ -14,6 +14,7 @@
 #include "controller/overlayplan.h"
 #include "controller/owned.h"
 #include "karpenter/test-bench.h"
+#include "kube/field.h"
 
 /* -- a cluster that keeps what is written, with Karpenter's conditions ------------------------- */
 
@@ -92,7 +93,7 @@ static void put_profile(const char *name, const char *spec)
 static void remove_named(json_t *objects, const char *name)
 {
     for (size_t i = json_array_size(objects); i-- > 0;)
-        if (str_equal(owned_name(json_array_get(objects, i)), name))
+        if (str_equal(kube_name(json_array_get(objects, i)), name))
             json_array_remove(objects, i);
 }
 
@@ -181,7 +182,7 @@ static void write_change(const struct change *change)
 
     cluster.n_changes++;
     if (change->verb == CHANGE_DELETE) {
-        assert_string_equal(owned_uid(object), change->uid);
+        assert_string_equal(kube_uid(object), change->uid);
         remove_named(objects, change->name);
         return;
     }
@@ -343,7 +344,7 @@ static void what_is_changed_is_changed_back(void **state)
         json_string_value(json_object_get(
             json_object_get(json_object_get(overlay, "spec"), "capacity"), "nvidia.com/gpu")),
         "16");
-    remove_named(cluster.overlays, owned_name(overlay));
+    remove_named(cluster.overlays, kube_name(overlay));
     assert_int_equal(settle("ts"), 1);
 }
 
@@ -555,8 +556,8 @@ static void warnings_are_told_beside(void **state)
     put_profile("ts", "{\"instanceTypes\":[\"g5.xlarge\"],\"timeSlicing\":{\"replicas\":200}}");
     settle("ts");
     assert_ready("Kept");
-    warned = owned_condition(owned_find(cluster.profiles, "ts"), "Warned");
-    assert_true(owned_condition_is(warned, "True"));
+    warned = kube_condition(owned_find(cluster.profiles, "ts"), "Warned");
+    assert_true(kube_says(warned, "status", "True"));
     assert_non_null(strstr(json_string_value(json_object_get(warned, "message")), "g5.xlarge"));
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/lograte.h"
 #include "base/text.h"
+#include "kube/field.h"
 #include "kube/leaseview.h"
 #include "kube/object.h"
 
@@ -39,13 +40,6 @@ static void on_retry(uv_timer_t *timer);
 static uint64_t now_ms(const struct lease *lease)
 {
     return lease->setup.now_ms ? lease->setup.now_ms() : clock_now_ms();
-}
-
-static const char *spec_text(const json_t *spec, const char *key)
-{
-    const char *text = json_string_value(json_object_get(spec, key));
-
-    return text ? text : "";
 }
 
 const char *lease_holder(const struct lease *lease)
@@ -187,7 +181,7 @@ static void on_written(const struct kube_response *response, void *userdata)
 static json_t *make_spec(const struct lease *lease, bool is_release)
 {
     const json_t *old = json_object_get(lease->object, "spec");
-    const bool was_ours = old && str_equal(spec_text(old, "holderIdentity"), lease->identity);
+    const bool was_ours = old && kube_says(old, "holderIdentity", lease->identity);
     json_int_t n_transitions = json_integer_value(json_object_get(old, "leaseTransitions"));
     json_t *spec = old ? json_copy((json_t *)(uintptr_t)old) : json_object();
     char time[KUBE_TIME_SIZE];

@@ -2,6 +2,7 @@
 #include "kube/leaseview.h"
 
 #include "base/cleanup.h"
+#include "kube/field.h"
 
 enum { DURATION_MAX_S = 86400 /* a day is no lease any more */ };
 
@@ -23,9 +24,7 @@ void leaseview_see(struct leaseview *view, const json_t *lease, uint64_t now_ms)
 
 const char *leaseview_holder(const struct leaseview *view)
 {
-    const char *holder = json_string_value(json_object_get(view->spec, "holderIdentity"));
-
-    return holder ? holder : "";
+    return kube_text(view->spec, "holderIdentity");
 }
 
 bool leaseview_is_abandoned(const struct leaseview *view, unsigned default_s, uint64_t now_ms)

@@ -5,25 +5,18 @@
 #include <string.h>
 
 #include "base/text.h"
-
-static const char *text_of(const json_t *entry, const char *key)
-{
-    const char *text = json_string_value(json_object_get(entry, key));
-
-    return text ? text : "";
-}
+#include "kube/field.h"
 
 static const json_t *entries_of(const json_t *object)
 {
-    return json_object_get(json_object_get(object, "metadata"), "managedFields");
+    return json_object_get(kube_metadata(object), "managedFields");
 }
 
 /* Only what was applied goes away when it is not applied any more. */
 static bool is_applied(const json_t *entry, const char *manager, const char *subresource)
 {
-    return str_equal(text_of(entry, "manager"), manager) &&
-           str_equal(text_of(entry, "operation"), "Apply") &&
-           str_equal(text_of(entry, "subresource"), subresource);
+    return kube_says(entry, "manager", manager) && kube_says(entry, "operation", "Apply") &&
+           kube_says(entry, "subresource", subresource);
 }
 
 static json_t *find(const json_t *entry, const struct managed_field *field)
@@ -59,7 +52,7 @@ const char *managedfields_other(const json_t *object, const struct managed_field
 
     json_array_foreach(entries_of(object), i, entry)
     {
-        const char *manager = text_of(entry, "manager");
+        const char *manager = kube_text(entry, "manager");
         const char *const *one = except;
 
         while (*one && !str_equal(*one, manager))
@@ -78,9 +71,9 @@ const char *managedfields_time(const json_t *object, const char *manager)
 
     json_array_foreach(entries_of(object), i, entry)
     {
-        const char *time = text_of(entry, "time");
+        const char *time = kube_text(entry, "time");
 
-        if (str_equal(text_of(entry, "manager"), manager) && (!newest || strcmp(time, newest) > 0))
+        if (kube_says(entry, "manager", manager) && (!newest || strcmp(time, newest) > 0))
             newest = time;
     }
     return newest;
@@ -115,10 +108,10 @@ json_t *managedfields_release(const json_t *object, const char *manager,
         if (!is_applied(entry, manager, "") || !find(entry, parent))
             continue;
         snprintf(path, sizeof(path), "/metadata/managedFields/%zu/fieldsV1", i);
-        return json_pack(
-            "[{s:s,s:s,s:O},{s:s,s:s,s:o}]", "op", "test", "path", "/metadata/resourceVersion",
-            "value", json_object_get(json_object_get(object, "metadata"), "resourceVersion"), "op",
-            "replace", "path", path, "value", fields_without(entry, parent, leaves));
+        return json_pack("[{s:s,s:s,s:O},{s:s,s:s,s:o}]", "op", "test", "path",
+                         "/metadata/resourceVersion", "value",
+                         json_object_get(kube_metadata(object), "resourceVersion"), "op", "replace",
+                         "path", path, "value", fields_without(entry, parent, leaves));
     }
     return json_array();
 }

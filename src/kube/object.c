@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "kube/field.h"
 
 /* ---- names in URLs ---- */
 
@@ -153,12 +154,11 @@ void kube_each_conflict(const struct kube_response *response,
 
     for (size_t i = 0; i < json_array_size(causes); i++) {
         const json_t *cause = json_array_get(causes, i);
-        const char *reason = json_string_value(json_object_get(cause, "reason"));
         const char *field = json_string_value(json_object_get(cause, "field"));
         cleanup_free char *manager =
             manager_of(json_string_value(json_object_get(cause, "message")));
 
-        if (reason && str_equal(reason, "FieldManagerConflict") && field && manager)
+        if (kube_says(cause, "reason", "FieldManagerConflict") && field && manager)
             visit(field, manager, userdata);
     }
     json_decref(status);
@@ -186,9 +186,7 @@ static bool has_text(const struct kube_response *response, const char *outer, co
                      const char *text)
 {
     json_t *object = json_loadb(response->body, response->size, 0, NULL);
-    const json_t *at = outer ? json_object_get(object, outer) : object;
-    const char *found = json_string_value(json_object_get(at, key));
-    const bool is_equal = found && str_equal(found, text);
+    const bool is_equal = kube_says(outer ? json_object_get(object, outer) : object, key, text);
 
     json_decref(object);
     return is_equal;

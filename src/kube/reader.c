@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "kube/field.h"
 #include "kube/object.h"
 #include "kube/splitter.h"
 
@@ -205,9 +206,8 @@ static char *page_path(const char *path, const char *query, const char *next)
 static char *next_of_gone(const struct kube_reader *reader)
 {
     json_t *status = json_loads(reader->body, 0, NULL);
-    const char *next =
-        json_string_value(json_object_get(json_object_get(status, "metadata"), "continue"));
-    char *copy = next && *next ? strdup(next) : NULL;
+    const char *next = kube_text(kube_metadata(status), "continue");
+    char *copy = *next ? strdup(next) : NULL;
 
     json_decref(status);
     return copy;

@@ -3,17 +3,10 @@
 
 #include <errno.h>
 
-#include "base/text.h"
+#include "kube/field.h"
 #include "kube/managedfields.h"
 #include "kube/object.h"
 #include "nodesync/node.h"
-
-static bool says(const json_t *condition, const char *key, const char *wanted)
-{
-    const char *text = json_string_value(json_object_get(condition, key));
-
-    return str_equal(text ? text : "", wanted);
-}
 
 static bool is_ours(const json_t *node)
 {
@@ -33,7 +26,7 @@ static json_t *apply_object(const json_t *node, const char *node_name, json_t *c
 int condition_plan(const json_t *node, const char *node_name, const struct sync_state *state,
                    time_t now, json_t **ret_object)
 {
-    const json_t *current = node_condition(node, CONDITION_TYPE);
+    const json_t *current = kube_condition(node, CONDITION_TYPE);
     const char *status = state->ready ? "True" : "False";
     const char *since;
     char time[KUBE_TIME_SIZE];
@@ -44,12 +37,12 @@ int condition_plan(const json_t *node, const char *node_name, const struct sync_
         *ret_object = apply_object(node, node_name, json_array());
         return *ret_object ? 0 : -ENOMEM;
     }
-    if (says(current, "status", status) && says(current, "reason", state->reason) &&
-        says(current, "message", state->message))
+    if (kube_says(current, "status", status) && kube_says(current, "reason", state->reason) &&
+        kube_says(current, "message", state->message))
         return CONDITION_AS_WANTED;
     kube_time_format(now, time);
     since = json_string_value(json_object_get(current, "lastTransitionTime"));
-    if (!since || !says(current, "status", status))
+    if (!since || !kube_says(current, "status", status))
         since = time;
     *ret_object =
         apply_object(node, node_name,

@@ -6,8 +6,8 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
-#include "nodesync/node.h"
 
 #define PREFIX "nvidia.com/gpu.deploy."
 #define RUNS   "true"
@@ -25,7 +25,7 @@ static int change(const json_t *node, const char *component, bool pauses, json_t
 
     snprintf(key, sizeof(key), PREFIX "%s", component);
     snprintf(path, sizeof(path), "/metadata/labels/nvidia.com~1gpu.deploy.%s", component);
-    live = node_label(node, key);
+    live = kube_label(node, key);
     if (!live || !str_equal(live, from))
         return 0;
     old = json_string(from);

@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/kubename.h"
+#include "kube/field.h"
 #include "kube/managedfields.h"
 #include "nodesync/node.h"
 #include "nodesync/nodefeature.h"
@@ -69,7 +70,7 @@ static int want(const json_t *node, const struct labels_known *known,
                 const struct sync_label *label, json_t *apply, struct labels_plan *plan)
 {
     const char *fault = node_label_fault(label->key, label->value);
-    const char *live = node_label(node, label->key);
+    const char *live = kube_label(node, label->key);
     const char *refused_by = json_string_value(json_object_get(known->yielded, label->key));
     const char *other = refused_by ? refused_by : other_holder(node, label->key, NULL);
 
@@ -137,7 +138,7 @@ static bool is_applied(const json_t *node, const json_t *ours, json_t *apply)
         return false;
     json_object_foreach(apply, key, value)
     {
-        const char *live = node_label(node, key);
+        const char *live = kube_label(node, key);
         char step[512];
 
         if (!live || !str_equal(live, json_string_value(value)) ||

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "nodesync/node.h"
+#include "kube/field.h"
 #include "nodesync/nodefeature.h"
 
 static bool is_value(const json_t *map, const char *key, const char *value)
@@ -31,7 +31,7 @@ struct sight {
 static int look_at(struct nfd *nfd, const json_t *node, const struct sync_label *label,
                    const json_t *found, const struct sight *sight)
 {
-    const char *live = node_label(node, label->key);
+    const char *live = kube_label(node, label->key);
     const char *last;
 
     if (!live || !nodefeature_serves(node, label->key))

@@ -7,47 +7,16 @@
 
 #include "base/array.h"
 #include "base/kubename.h"
-#include "base/number.h"
+#include "kube/field.h"
 
 static const char *metadata_text(const json_t *node, const char *key)
 {
-    return json_string_value(json_object_get(json_object_get(node, "metadata"), key));
-}
-
-static const char *metadata_entry(const json_t *node, const char *map, const char *key)
-{
-    return json_string_value(
-        json_object_get(json_object_get(json_object_get(node, "metadata"), map), key));
-}
-
-const char *node_label(const json_t *node, const char *key)
-{
-    return metadata_entry(node, "labels", key);
-}
-
-const char *node_annotation(const json_t *node, const char *key)
-{
-    return metadata_entry(node, "annotations", key);
+    return json_string_value(json_object_get(kube_metadata(node), key));
 }
 
 const char *node_uid(const json_t *node)
 {
     return metadata_text(node, "uid");
-}
-
-const json_t *node_condition(const json_t *node, const char *type)
-{
-    const json_t *condition;
-    size_t i;
-
-    json_array_foreach(json_object_get(json_object_get(node, "status"), "conditions"), i, condition)
-    {
-        const char *text = json_string_value(json_object_get(condition, "type"));
-
-        if (text && str_equal(text, type))
-            return condition;
-    }
-    return NULL;
 }
 
 static bool is_equal(const char *a, const char *b)
@@ -90,9 +59,9 @@ json_t *node_keep(const json_t *node)
 
 static int64_t quantity_at(const json_t *map, const char *key)
 {
-    const char *text = json_string_value(json_object_get(map, key));
+    const json_t *quantity = json_object_get(map, key);
 
-    return text ? number_quantity(text) : 0;
+    return quantity ? kube_count(quantity) : 0;
 }
 
 int64_t node_allocatable(const json_t *node, const char *name)
@@ -151,12 +120,12 @@ int node_news(const json_t *node, const struct sync_setup *setup, struct sync_ne
 {
     const json_t *status = json_object_get(node, "status");
     struct sync_news news = {.reachable = false};
-    int r = add_watched(setup->watched_labels, setup->n_watched_labels, node, node_label,
+    int r = add_watched(setup->watched_labels, setup->n_watched_labels, node, kube_label,
                         &news.labels, &news.n_labels, &news.labels_capacity);
 
     if (r == 0)
         r = add_watched(setup->watched_annotations, setup->n_watched_annotations, node,
-                        node_annotation, &news.annotations, &news.n_annotations,
+                        kube_annotation, &news.annotations, &news.n_annotations,
                         &news.annotations_capacity);
     if (r == 0)
         r = add_resources(json_object_get(status, "capacity"),

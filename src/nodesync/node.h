@@ -14,9 +14,6 @@
                      */
 
 /* NULL = it has none. */
-const char *node_label(const json_t *node, const char *key);
-const char *node_annotation(const json_t *node, const char *key);
-const json_t *node_condition(const json_t *node, const char *type);
 const char *node_uid(const json_t *node);
 
 /* What the kubelet advertises of a resource: 0 = nothing, -1 = no whole number. */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nodesync/nodefeature.h"
-#include "nodesync/node.h"
 
 #include <string.h>
 
+#include "kube/field.h"
 #include "kube/managedfields.h"
+#include "nodesync/node.h"
 
 #define NFD_ANNOTATIONS "nfd.node.kubernetes.io/"
 
@@ -75,9 +76,7 @@ bool nodefeature_is_offered(const char *body)
 
     json_array_foreach(json_object_get(answer, "resources"), i, resource)
     {
-        const char *name = json_string_value(json_object_get(resource, "name"));
-
-        is_offered = is_offered || (name && str_equal(name, "nodefeatures"));
+        is_offered = is_offered || kube_says(resource, "name", "nodefeatures");
     }
     json_decref(answer);
     return is_offered;

@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "karpenter/nodekeys.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 #include "kube/managedfields.h"
 #include "nodesync/condition.h"
 #include "nodesync/deploylabels.h"
-#include "nodesync/node.h"
 #include "nodesync/taints.h"
 
 static bool is_ready(const struct observed *observed)
@@ -133,7 +133,7 @@ static int send_condition(void *userdata, kube_done_fn *on_done, void *done_user
 static int send_annotation(const struct observed *observed, const char *key, const char *wanted,
                            const struct kube_waiter *waiter, struct error *err)
 {
-    const char *current = is_ready(observed) ? node_annotation(observed->node, key) : NULL;
+    const char *current = is_ready(observed) ? kube_annotation(observed->node, key) : NULL;
     json_t *patch;
     int r;
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "kube/field.h"
 #include "kube/object.h"
 #include "nodesync/node.h"
 
@@ -42,9 +43,8 @@ void observed_see_listed(struct observed *observed, const json_t *node)
 void observed_update_from_answer(struct observed *observed, const struct kube_response *response)
 {
     json_t *object = json_loadb(response->body, response->size, 0, NULL);
-    const char *kind = json_string_value(json_object_get(object, "kind"));
 
-    if (kind && str_equal(kind, "Node"))
+    if (kube_says(object, "kind", "Node"))
         observed_update(observed, object);
     json_decref(object);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "karpenter/nodekeys.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 #include "kube/lease.h"
 #include "kube/object.h"
@@ -20,9 +21,7 @@ static const json_t *taints_of(const struct opener *opener)
 
 static bool is_startup_taint(const json_t *taint)
 {
-    const char *key = json_string_value(json_object_get(taint, "key"));
-
-    return key && str_equal(key, SLICEPROFILE_STARTUP_TAINT);
+    return kube_says(taint, "key", SLICEPROFILE_STARTUP_TAINT);
 }
 
 static bool is_closed(const struct opener *opener)

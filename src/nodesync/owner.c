@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "nodesync/node.h"
+#include "kube/field.h"
 
 static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdata,
                        struct kube_call **ret_call, struct error *err)
@@ -96,7 +96,7 @@ static bool chooses(const json_t *daemonset, const json_t *node)
                 "nodeSelector", &selector);
     json_object_foreach(selector, key, value)
     {
-        const char *has = node ? node_label(node, key) : NULL;
+        const char *has = node ? kube_label(node, key) : NULL;
 
         if (node && json_is_string(value) && (!has || !str_equal(has, json_string_value(value))))
             return false;

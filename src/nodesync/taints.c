@@ -4,20 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
-#include "nodesync/node.h"
-
-static const char *text_of(const json_t *taint, const char *key)
-{
-    const char *text = json_string_value(json_object_get(taint, key));
-
-    return text ? text : "";
-}
 
 static bool is_same(const json_t *taint, const struct sync_taint *wanted)
 {
-    return str_equal(text_of(taint, "key"), wanted->key) &&
-           str_equal(text_of(taint, "effect"), wanted->effect);
+    return kube_says(taint, "key", wanted->key) && kube_says(taint, "effect", wanted->effect);
 }
 
 static const struct sync_taint *find_wanted(const json_t *taint, const struct sync_taint *wanted,
@@ -41,7 +33,7 @@ static bool is_remembered(const json_t *taint, const char *remembered)
     cleanup_text struct text own = TEXT_INIT;
     const char *at = remembered;
 
-    format(text_of(taint, "key"), text_of(taint, "value"), text_of(taint, "effect"), &own);
+    format(kube_text(taint, "key"), kube_text(taint, "value"), kube_text(taint, "effect"), &own);
     while (*at) {
         const size_t length = strcspn(at, ",");
 
@@ -82,7 +74,7 @@ static int keep_current(const json_t *current, const char *remembered,
             continue;
         if (is_ours)
             remember(row, ours);
-        if (is_ours && !str_equal(text_of(taint, "value"), row->value)
+        if (is_ours && !kube_says(taint, "value", row->value)
                 ? json_array_append_new(list, make_taint(row)) < 0
                 : json_array_append(list, (json_t *)(uintptr_t)taint) < 0)
             return -ENOMEM;
@@ -123,7 +115,7 @@ static int plan(const json_t *node, const struct sync_taint *wanted, size_t n_wa
                 json_t *operations)
 {
     const json_t *current = json_object_get(json_object_get(node, "spec"), "taints");
-    const char *annotation = node_annotation(node, TAINTS_ANNOTATION);
+    const char *annotation = kube_annotation(node, TAINTS_ANNOTATION);
     const char *remembered = annotation ? annotation : "";
     cleanup_text struct text ours = TEXT_INIT;
 

@@ -10,8 +10,7 @@
 #include <cmocka.h>
 
 #include "base/array.h"
-#include "base/text.h"
-#include "nodesync/node.h"
+#include "kube/field.h"
 
 static char *own(const char *text)
 {
@@ -78,7 +77,7 @@ static void the_newest_node_stays(void **state)
     see(observed, "9", "red");
     see(observed, "10", "red");
     assert_int_equal(n_changes, 2);
-    assert_string_equal(node_label(observed->node, "team"), "blue");
+    assert_string_equal(kube_label(observed->node, "team"), "blue");
 }
 
 /* After etcd was restored from a backup the server's versions are lower for a long time. */
@@ -88,9 +87,9 @@ static void a_list_is_true(void **state)
 
     see(observed, "500000", "old");
     see_by(observed_see_listed, observed, "400123", "new");
-    assert_string_equal(node_label(observed->node, "team"), "new");
+    assert_string_equal(kube_label(observed->node, "team"), "new");
     see(observed, "400124", "newer");
-    assert_string_equal(node_label(observed->node, "team"), "newer");
+    assert_string_equal(kube_label(observed->node, "team"), "newer");
     assert_int_equal(n_changes, 3);
     see_by(observed_see_listed, observed, "400124",
            "newer"); /* another list, and nothing happened */
@@ -126,7 +125,7 @@ static void an_answer_is_a_sight(void **state)
     observed_update_from_answer(observed,
                                 &(struct kube_response){.body = node, .size = strlen(node)});
     assert_int_equal(n_changes, 2);
-    assert_string_equal(node_label(observed->node, "team"), "blue");
+    assert_string_equal(kube_label(observed->node, "team"), "blue");
 }
 
 int main(void)

@@ -13,6 +13,7 @@
 #include "controller/namenode.h"
 #include "controller/nameshare.h"
 #include "controller/podneed.h"
+#include "kube/field.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,7 +43,7 @@ static void share(const json_t *pod, const json_t *node)
                            &wanted, &places);
 
     assert(r == 0);
-    text = json_string_value(json_object_get(wanted, namenode_name(node)));
+    text = json_string_value(json_object_get(wanted, kube_name(node)));
     if (text) {
         assert(namedemand_parse(text, &demand, NULL) == 0 && namenode_pool(node, &pool));
         for (size_t i = 0; i < demand.n_items; i++)
