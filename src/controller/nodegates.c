@@ -22,9 +22,8 @@ enum {
     KINDS_KEPT = 64, /* beyond that those without a node are looked for */
 };
 
-#define OVERLAYS_PATH "/apis/karpenter.sh/v1alpha1/nodeoverlays"
-#define SLICES_PATH   "/apis/resource.k8s.io/v1/resourceslices"
-#define DRA_DRIVER    "gpu.nvidia.com"
+#define SLICES_PATH "/apis/resource.k8s.io/v1/resourceslices"
+#define DRA_DRIVER  "gpu.nvidia.com"
 
 struct subject {
     struct gate *gate;
@@ -36,7 +35,8 @@ struct nodegates {
     struct gate_setup gate_setup;
     struct gateprofile_setup profile_setup;
     uv_timer_t timer;
-    struct kube_store *nodes, *profiles, *overlays, *slices;
+    struct kube_store *profiles, *overlays; /* borrowed */
+    struct kube_store *nodes, *slices;
     struct subject *subjects; /* by name, one for each Node of the store */
     size_t n_subjects, subjects_capacity;
     struct gateprofile **items; /* SliceProfiles */
@@ -467,9 +467,6 @@ static void release_node(void *kept)
 
 static const struct store_kind node_kind = {reduce_node, is_equal_node, release_node};
 
-static const struct store_kind object_kind = {kube_store_keep, kube_store_json_is_equal,
-                                              kube_store_json_release};
-
 /* A ResourceSlice: the name of its node. */
 static void *reduce_slice(const json_t *object, void *userdata)
 {
@@ -521,22 +518,6 @@ static const struct collection {
     const struct store_kind *kind;
     struct store_events events;
 } collections[] = {
-    {offsetof(struct nodegates, profiles),
-     GATEPROFILE_PATH,
-     NULL,
-     NULL,
-     "SliceProfiles",
-     "let our service account list and watch sliceprofiles",
-     &object_kind,
-     {on_profile, on_state}},
-    {offsetof(struct nodegates, overlays),
-     OVERLAYS_PATH,
-     NULL,
-     NULL,
-     "NodeOverlays",
-     "let our service account list and watch nodeoverlays",
-     &object_kind,
-     {on_overlay, on_state}},
     {offsetof(struct nodegates, slices),
      SLICES_PATH,
      NULL,
@@ -582,6 +563,20 @@ static int watch(struct nodegates *gates, const struct collection *collection, s
                                    .events = &collection->events,
                                    .userdata = gates},
         store_of(gates, collection), err);
+}
+
+static int hear(struct nodegates *gates, struct error *err)
+{
+    static const struct store_events profile_events = {on_profile, on_state};
+    static const struct store_events overlay_events = {on_overlay, on_state};
+    struct sharedstores *stores = gates->setup.stores;
+
+    if (sharedstores_listen(stores, SHAREDSTORE_PROFILES, &profile_events, gates) < 0 ||
+        sharedstores_listen(stores, SHAREDSTORE_OVERLAYS, &overlay_events, gates) < 0)
+        return error_set_errno(err, -ENOMEM, "cannot watch the Nodes of SliceProfiles");
+    gates->profiles = sharedstores_get(stores, SHAREDSTORE_PROFILES);
+    gates->overlays = sharedstores_get(stores, SHAREDSTORE_OVERLAYS);
+    return 0;
 }
 
 /* -- metrics ----------------------------------------------------------------------------------- */
@@ -665,7 +660,7 @@ int nodegates_new(const struct nodegates_setup *setup, struct nodegates **ret_ga
                   struct error *err)
 {
     struct nodegates *gates = calloc(1, sizeof(*gates));
-    int r = 0;
+    int r;
 
     if (!gates)
         return error_set_errno(err, -ENOMEM, "cannot watch the Nodes of SliceProfiles");
@@ -682,6 +677,7 @@ int nodegates_new(const struct nodegates_setup *setup, struct nodegates **ret_ga
     gates->collect_at = KINDS_KEPT;
     uv_timer_init(setup->loop, &gates->timer);
     gates->timer.data = gates;
+    r = hear(gates, err);
     for (size_t i = 0; i < ARRAY_SIZE(collections) && r == 0; i++)
         r = watch(gates, &collections[i], err);
     if (r < 0)
@@ -700,6 +696,7 @@ void nodegates_free(struct nodegates *gates)
 {
     if (!gates)
         return;
+    sharedstores_leave(gates->setup.stores, gates);
     for (size_t i = 0; i < ARRAY_SIZE(collections); i++)
         kube_store_free(*store_of(gates, &collections[i]));
     for (size_t i = 0; i < gates->n_subjects; i++)

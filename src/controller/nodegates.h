@@ -17,10 +17,12 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "controller/gate.h"
+#include "controller/sharedstores.h"
 
 struct nodegates_setup { /* borrowed */
     uv_loop_t *loop;
     struct kube_client *client;
+    struct sharedstores *stores;
     struct recorder *recorder;
     const struct catalog *catalog;
     unsigned limit_s;         /* what a node has until it is overdue */

@@ -25,7 +25,7 @@ enum collection { PROFILES, POOLS, OVERLAYS, CLAIMS, COLLECTIONS };
 
 struct profiles {
     struct profiles_setup setup;
-    struct kube_store *stores[COLLECTIONS];
+    struct kube_store *stores[COLLECTIONS]; /* those of sharedstores.h are borrowed */
     struct fleet fleet;
     uv_timer_t timer;
     struct profilekeeper **keepers;
@@ -84,21 +84,22 @@ static void on_state(struct kube_store *store, void *userdata)
 static const struct store_events object_events = {on_change, on_state};
 static const struct store_events claim_events = {on_claim, on_state};
 
+/* What other duties watch too. */
 static const struct {
+    enum collection which;
+    enum sharedstore shared;
+} shared[] = {{PROFILES, SHAREDSTORE_PROFILES}, {OVERLAYS, SHAREDSTORE_OVERLAYS}};
+
+static const struct own_store {
+    enum collection which;
     const char *path, *what, *remedy;
     const struct store_kind *kind;
     const struct store_events *events;
-} collections[COLLECTIONS] = {
-    [PROFILES] = {"/apis/gpuslice.dev/v1alpha1/sliceprofiles", "SliceProfiles",
-                  "let our service account list and watch sliceprofiles", &json_kind,
-                  &object_events},
-    [POOLS] = {"/apis/karpenter.sh/v1/nodepools", "NodePools",
-               "let our service account list and watch nodepools", &json_kind, &object_events},
-    [OVERLAYS] = {"/apis/karpenter.sh/v1alpha1/nodeoverlays", "NodeOverlays",
-                  "let our service account list and watch nodeoverlays", &json_kind,
-                  &object_events},
-    [CLAIMS] = {"/apis/karpenter.sh/v1/nodeclaims", "NodeClaims",
-                "let our service account list and watch nodeclaims", &claim_kind, &claim_events},
+} own_stores[] = {
+    {POOLS, "/apis/karpenter.sh/v1/nodepools", "NodePools",
+     "let our service account list and watch nodepools", &json_kind, &object_events},
+    {CLAIMS, "/apis/karpenter.sh/v1/nodeclaims", "NodeClaims",
+     "let our service account list and watch nodeclaims", &claim_kind, &claim_events},
 };
 
 /* -- whether Karpenter can be seen ------------------------------------------------------------- */
@@ -316,27 +317,45 @@ static void look_soon(struct profiles *profiles)
 
 /* -- life -------------------------------------------------------------------------------------- */
 
+static int hear(struct profiles *profiles, struct error *err)
+{
+    struct sharedstores *stores = profiles->setup.stores;
+
+    for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
+        if (sharedstores_listen(stores, shared[i].shared, &object_events, profiles) < 0)
+            return error_set_errno(err, -ENOMEM, "cannot keep SliceProfiles");
+        profiles->stores[shared[i].which] = sharedstores_get(stores, shared[i].shared);
+    }
+    return 0;
+}
+
+static int watch(struct profiles *profiles, const struct own_store *own, struct error *err)
+{
+    return kube_store_new(profiles->setup.loop,
+                          &(struct kube_store_setup){.client = profiles->setup.client,
+                                                     .path = own->path,
+                                                     .what = own->what,
+                                                     .remedy = own->remedy,
+                                                     .kind = own->kind,
+                                                     .events = own->events,
+                                                     .userdata = profiles},
+                          &profiles->stores[own->which], err);
+}
+
 int profiles_new(const struct profiles_setup *setup, struct profiles **ret_profiles,
                  struct error *err)
 {
     struct profiles *profiles = calloc(1, sizeof(*profiles));
-    int r = 0;
+    int r;
 
     if (!profiles)
         return error_set_errno(err, -ENOMEM, "cannot keep SliceProfiles");
     profiles->setup = *setup;
     uv_timer_init(setup->loop, &profiles->timer);
     profiles->timer.data = profiles;
-    for (size_t i = 0; i < COLLECTIONS && r == 0; i++)
-        r = kube_store_new(setup->loop,
-                           &(struct kube_store_setup){.client = setup->client,
-                                                      .path = collections[i].path,
-                                                      .what = collections[i].what,
-                                                      .remedy = collections[i].remedy,
-                                                      .kind = collections[i].kind,
-                                                      .events = collections[i].events,
-                                                      .userdata = profiles},
-                           &profiles->stores[i], err);
+    r = hear(profiles, err);
+    for (size_t i = 0; i < ARRAY_SIZE(own_stores) && r == 0; i++)
+        r = watch(profiles, &own_stores[i], err);
     if (r < 0)
         profiles_free(profiles);
     else
@@ -378,8 +397,9 @@ void profiles_free(struct profiles *profiles)
 {
     if (!profiles)
         return;
-    for (size_t i = 0; i < COLLECTIONS; i++)
-        kube_store_free(profiles->stores[i]);
+    sharedstores_leave(profiles->setup.stores, profiles);
+    for (size_t i = 0; i < ARRAY_SIZE(own_stores); i++)
+        kube_store_free(profiles->stores[own_stores[i].which]);
     for (size_t i = 0; i < profiles->n_keepers; i++)
         profilekeeper_free(profiles->keepers[i]);
     free(profiles->keepers);

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "controller/profilekeeper.h"
+#include "controller/sharedstores.h"
 #include "kube/client.h"
 #include "kube/recorder.h"
 
@@ -24,6 +25,7 @@
 struct profiles_setup {
     uv_loop_t *loop;
     struct kube_client *client;
+    struct sharedstores *stores;
     struct recorder *recorder;
     const struct catalog *catalog;
     bool is_leaving;                   /* takes everything back, as if there were no profiles */

@@ -23,6 +23,7 @@
 #include "controller/drains.h"
 #include "controller/nodegates.h"
 #include "controller/profiles.h"
+#include "controller/sharedstores.h"
 #include "controller/waiting.h"
 #include "kube/backoff.h"
 #include "kube/kubeconfig.h"
@@ -62,6 +63,7 @@ struct replica {
     struct httplink *httplink;
     /* While it leads: */
     struct recorder *recorder;
+    struct sharedstores *stores; /* NULL without profiles */
     struct drains *drains;
     struct drain_counters drained;
     struct waiting *waiting;
@@ -168,6 +170,7 @@ static int start_profiles(struct replica *replica, struct error *err)
         return 0;
     return profiles_new(&(struct profiles_setup){.loop = &replica->loop,
                                                  .client = replica->client,
+                                                 .stores = replica->stores,
                                                  .recorder = replica->recorder,
                                                  .catalog = &replica->catalog,
                                                  .is_leaving = mode == PROFILES_LEFT,
@@ -203,6 +206,7 @@ static int start_nodegates(struct replica *replica, struct error *err)
     return nodegates_new(
         &(struct nodegates_setup){.loop = &replica->loop,
                                   .client = replica->client,
+                                  .stores = replica->stores,
                                   .recorder = replica->recorder,
                                   .catalog = &replica->catalog,
                                   .limit_s = replica->options->node_limit_s,
@@ -254,6 +258,8 @@ static int start_duties(struct replica *replica, struct error *err)
     if (r < 0)
         return r;
     recorder_start(replica->recorder, replica->client);
+    if (replica->options->profiles != PROFILES_OFF)
+        r = sharedstores_new(&replica->loop, replica->client, &replica->stores, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(duties); i++)
         r = duties[i].start(replica, err);
     return r;
@@ -263,6 +269,7 @@ static void stop_duties(struct replica *replica)
 {
     for (size_t i = ARRAY_SIZE(duties); i-- > 0;)
         duties[i].stop(replica);
+    sharedstores_free(TAKE_PTR(replica->stores));
     recorder_free(TAKE_PTR(replica->recorder));
 }
 

@@ -27,6 +27,7 @@ enum { LOOK_MS = 100 }; /* by then it has looked */
 static uv_loop_t loop;
 static struct recorder *recorder;
 static struct profilekeeper_counters counters;
+static struct sharedstores *stores;
 static struct profiles *profiles;
 static unsigned n_left;
 static char waits[256];
@@ -58,6 +59,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     profiles_free(profiles);
+    sharedstores_free(stores);
     recorder_free(recorder);
     uv_run(&loop, UV_RUN_DEFAULT);
     return uv_loop_close(&loop);
@@ -66,8 +68,10 @@ static int tear_down(void **state)
 /* Lists all four. */
 static void start(bool is_leaving)
 {
+    assert_int_equal(sharedstores_new(&loop, fake_api_client(), &stores, NULL), 0);
     assert_int_equal(profiles_new(&(struct profiles_setup){.loop = &loop,
                                                            .client = fake_api_client(),
+                                                           .stores = stores,
                                                            .recorder = recorder,
                                                            .catalog = &bench_catalog,
                                                            .is_leaving = is_leaving,
