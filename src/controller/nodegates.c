@@ -12,23 +12,21 @@
 #include "base/exposition.h"
 #include "base/log.h"
 #include "controller/gateprofile.h"
+#include "controller/gateset.h"
+#include "controller/nodekinds.h"
+#include "controller/nodetally.h"
 #include "karpenter/nodekeys.h"
+#include "kube/field.h"
 #include "kube/object.h"
 #include "kube/store.h"
 
 enum {
     SOON_MS = 50,
     TICK_MS = 1000,
-    KINDS_KEPT = 64, /* beyond that those without a node are looked for */
 };
 
 #define SLICES_PATH "/apis/resource.k8s.io/v1/resourceslices"
 #define DRA_DRIVER  "gpu.nvidia.com"
-
-struct subject {
-    struct gate *gate;
-    bool is_settled;
-};
 
 struct nodegates {
     struct nodegates_setup setup;
@@ -37,15 +35,11 @@ struct nodegates {
     uv_timer_t timer;
     struct kube_store *profiles, *overlays; /* borrowed */
     struct kube_store *nodes, *slices;
-    struct subject *subjects; /* by name, one for each Node of the store */
-    size_t n_subjects, subjects_capacity;
+    struct gateset set;         /* one for each Node of the store */
     struct gateprofile **items; /* SliceProfiles */
     size_t n_items, items_capacity;
-    struct nodekind **kinds;
-    size_t n_kinds, kinds_capacity;
-    size_t collect_at;   /* so many kinds */
+    struct nodekinds kinds;
     uint64_t counted_ms; /* when profiles were given what their nodes are */
-    bool is_stale;       /* the kinds' numbers are to be computed again */
 };
 
 static void wake(struct nodegates *gates);
@@ -84,6 +78,19 @@ static void drop_profile(struct nodegates *gates, const char *name)
         }
 }
 
+/* The numbers of its nodes follow from it; NULL: from what all profiles share. */
+static void touch(struct nodegates *gates, const char *profile)
+{
+    nodekinds_touch(&gates->kinds, profile);
+    for (size_t i = 0; i < gates->set.n_items; i++) {
+        struct gateset_item *item = &gates->set.items[i];
+        const struct nodeview *view = kube_store_find(gates->nodes, gate_node(item->gate));
+
+        if (!profile || (view && str_equal(view->texts[NODEVIEW_PROFILE], profile)))
+            item->is_settled = false;
+    }
+}
+
 static void on_profile(const char *key, const void *was, const void *is, void *userdata)
 {
     struct nodegates *gates = userdata;
@@ -97,56 +104,20 @@ static void on_profile(const char *key, const void *was, const void *is, void *u
         if (profile)
             gateprofile_see(profile, is);
     }
-    gates->is_stale = true;
+    touch(gates, key);
     wake(gates);
 }
 
 /* -- kinds ------------------------------------------------------------------------------------- */
 
-static struct nodekind *find_kind(const struct nodegates *gates, const struct nodeview *view)
+static bool is_used(const struct nodekind *kind, const void *userdata)
 {
-    for (size_t i = 0; i < gates->n_kinds; i++)
-        if (nodekind_has(gates->kinds[i], view))
-            return gates->kinds[i];
-    return NULL;
-}
+    const struct nodegates *gates = userdata;
 
-static bool is_used(const struct nodegates *gates, const struct nodekind *kind)
-{
     for (size_t i = 0; i < kube_store_count(gates->nodes); i++)
         if (nodekind_has(kind, kube_store_at(gates->nodes, i)))
             return true;
     return false;
-}
-
-/* Kinds come with each state of a profile, and nobody says when the last node of one has gone. */
-static void collect_kinds(struct nodegates *gates)
-{
-    if (gates->n_kinds < gates->collect_at)
-        return;
-    for (size_t i = gates->n_kinds; i-- > 0;)
-        if (!is_used(gates, gates->kinds[i])) {
-            nodekind_free(gates->kinds[i]);
-            gates->kinds[i] = gates->kinds[--gates->n_kinds];
-        }
-    gates->collect_at = gates->n_kinds * 2 + KINDS_KEPT;
-}
-
-static int add_kind(struct nodegates *gates, const struct nodeview *view, const json_t *labels)
-{
-    struct nodekind *kind, **place;
-
-    collect_kinds(gates);
-    kind = nodekind_new(view, labels);
-    place = kind ? array_push(&gates->kinds, &gates->n_kinds, &gates->kinds_capacity, sizeof(kind))
-                 : NULL;
-    if (!place) {
-        nodekind_free(kind);
-        return -ENOMEM;
-    }
-    *place = kind;
-    gates->is_stale = true;
-    return 0;
 }
 
 /* Karpenter's overlays; what cannot be read Karpenter does not heed either. NULL without memory. */
@@ -162,6 +133,7 @@ static struct overlay *read_overlays(const struct nodegates *gates, size_t *ret_
     return overlays;
 }
 
+/* Those that are stale. */
 static int compute(struct nodegates *gates)
 {
     struct nodekind_world world = {.catalog = gates->setup.catalog};
@@ -170,65 +142,25 @@ static int compute(struct nodegates *gates)
 
     if (kube_store_is_complete(gates->overlays))
         world.overlays = overlays;
-    for (size_t i = 0; i < gates->n_kinds && r == 0; i++) {
-        const struct gateprofile *profile = find_profile(gates, gates->kinds[i]->profile);
+    for (size_t i = 0; i < gates->kinds.n_items && r == 0; i++) {
+        struct nodekind *kind = gates->kinds.items[i];
+        const struct gateprofile *profile = find_profile(gates, kind->profile);
 
         world.profile = profile ? gateprofile_read(profile) : NULL;
-        r = nodekind_compute(gates->kinds[i], &world);
+        if (kind->is_stale)
+            r = nodekind_compute(kind, &world);
     }
-    gates->is_stale = r < 0;
     return r;
 }
 
 /* -- Nodes ------------------------------------------------------------------------------------- */
 
-/* The place of the first subject whose Node does not come before. */
-static size_t place_of(const struct nodegates *gates, const char *node)
-{
-    size_t from = 0, to = gates->n_subjects;
-
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-
-        if (strcmp(gate_node(gates->subjects[middle].gate), node) < 0)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
-}
-
-static struct subject *find(const struct nodegates *gates, const char *node)
-{
-    const size_t i = place_of(gates, node);
-
-    return i < gates->n_subjects && str_equal(gate_node(gates->subjects[i].gate), node)
-               ? &gates->subjects[i]
-               : NULL;
-}
-
 static void add(struct nodegates *gates, const char *node)
 {
-    const size_t i = place_of(gates, node);
     struct gate *gate = gate_new(&gates->gate_setup, node, kube_store_is_complete(gates->nodes));
 
-    if (!gate || !array_push(&gates->subjects, &gates->n_subjects, &gates->subjects_capacity,
-                             sizeof(*gates->subjects))) {
-        gate_free(gate);
+    if (!gate || gateset_add(&gates->set, gate) < 0)
         log_error("out of memory for a Node of a SliceProfile", "node", node);
-        return;
-    }
-    memmove(&gates->subjects[i + 1], &gates->subjects[i],
-            (gates->n_subjects - 1 - i) * sizeof(*gates->subjects));
-    gates->subjects[i] = (struct subject){.gate = gate};
-}
-
-static void drop(struct nodegates *gates, struct subject *subject)
-{
-    gate_free(subject->gate);
-    gates->n_subjects--;
-    memmove(subject, subject + 1,
-            (size_t)(&gates->subjects[gates->n_subjects] - subject) * sizeof(*subject));
 }
 
 static bool has_dra(const struct nodegates *gates, const char *node)
@@ -244,14 +176,14 @@ static struct gate_now now(void)
     return (struct gate_now){.ms = clock_now_ms(), .wall = time(NULL)};
 }
 
-static void see(struct nodegates *gates, struct subject *subject, const struct gate_now *now)
+static void see(struct nodegates *gates, struct gateset_item *item, const struct gate_now *now)
 {
-    const struct nodeview *view = kube_store_find(gates->nodes, gate_node(subject->gate));
-    const struct nodekind *kind = view ? find_kind(gates, view) : NULL;
+    const char *node = gate_node(item->gate);
+    const struct nodeview *view = kube_store_find(gates->nodes, node);
+    const struct nodekind *kind = view ? nodekinds_find(&gates->kinds, view) : NULL;
 
-    if (kind)
-        subject->is_settled =
-            gate_see(subject->gate, view, kind, has_dra(gates, gate_node(subject->gate)), now);
+    if (kind && !kind->is_stale)
+        item->is_settled = gate_see(item->gate, view, kind, has_dra(gates, node), now);
 }
 
 /* Until the profiles are known, and the overlays or that there are none, nothing can be judged. */
@@ -266,14 +198,14 @@ static bool is_world_known(const struct nodegates *gates)
 static void on_node(const char *key, const void *was, const void *is, void *userdata)
 {
     struct nodegates *gates = userdata;
-    struct subject *subject = find(gates, key);
+    struct gateset_item *item = gateset_find(&gates->set, key);
 
-    if (!is && subject)
-        drop(gates, subject);
-    else if (is && !subject)
+    if (!is)
+        gateset_drop(&gates->set, key);
+    else if (!item)
         add(gates, key);
-    else if (subject)
-        subject->is_settled = false;
+    else
+        item->is_settled = false;
     wake(gates);
 }
 
@@ -328,7 +260,7 @@ static void replace(struct nodegates *gates, struct gate *gate, const struct gat
     const struct sliceprofile *read = profile ? gateprofile_read(profile) : NULL;
     const struct replacement_facts facts = {
         .node = view,
-        .kind = view ? find_kind(gates, view) : NULL,
+        .kind = view ? nodekinds_find(&gates->kinds, view) : NULL,
         .is_wanted = read && read->replace,
         .list = profile ? gateprofile_list(profile) : NULL,
         .n_going = *n_going,
@@ -366,9 +298,9 @@ static void replace_overdue(struct nodegates *gates, const struct gate_now *now)
         kube_store_state(gates->profiles) != STORE_SYNCED)
         return;
     n_going = count_going(gates);
-    for (size_t i = 0; i < gates->n_subjects; i++)
-        if (gate_is_overdue(gates->subjects[i].gate))
-            replace(gates, gates->subjects[i].gate, now, &n_going);
+    for (size_t i = 0; i < gates->set.n_items; i++)
+        if (gate_is_overdue(gates->set.items[i].gate))
+            replace(gates, gates->set.items[i].gate, now, &n_going);
 }
 
 /* -- all together ------------------------------------------------------------------------------ */
@@ -377,8 +309,8 @@ static void count_profile(const struct nodegates *gates, struct gateprofile *pro
 {
     struct gateprofile_nodes nodes = {.n_nodes = 0};
 
-    for (size_t i = 0; i < gates->n_subjects; i++) {
-        const struct gate *gate = gates->subjects[i].gate;
+    for (size_t i = 0; i < gates->set.n_items; i++) {
+        const struct gate *gate = gates->set.items[i].gate;
         const struct nodeview *view = kube_store_find(gates->nodes, gate_node(gate));
 
         if (!view || !str_equal(view->texts[NODEVIEW_PROFILE], gateprofile_name(profile)))
@@ -407,21 +339,21 @@ static bool count_profiles(struct nodegates *gates, const struct gate_now *now)
 static void look(struct nodegates *gates)
 {
     const struct gate_now moment = now();
-    const bool was_stale = gates->is_stale;
     bool is_settled = true;
 
     if (!is_world_known(gates) || !kube_store_is_complete(gates->nodes)) {
         uv_timer_stop(&gates->timer); /* on_state comes */
         return;
     }
-    if (was_stale && compute(gates) < 0)
+    nodekinds_collect(&gates->kinds, is_used, gates);
+    if (nodekinds_are_stale(&gates->kinds) && compute(gates) < 0)
         log_error("out of memory for what nodes were promised");
-    for (size_t i = 0; i < gates->n_subjects; i++) {
-        struct subject *subject = &gates->subjects[i];
+    for (size_t i = 0; i < gates->set.n_items; i++) {
+        struct gateset_item *item = &gates->set.items[i];
 
-        if (was_stale || !subject->is_settled)
-            see(gates, subject, &moment);
-        is_settled = is_settled && subject->is_settled;
+        if (!item->is_settled)
+            see(gates, item, &moment);
+        is_settled = is_settled && item->is_settled;
     }
     replace_overdue(gates, &moment);
     if (count_profiles(gates, &moment) && is_settled)
@@ -447,8 +379,8 @@ static void *reduce_node(const json_t *object, void *userdata)
     struct nodegates *gates = userdata;
     struct nodeview *view = nodeview_new(object);
 
-    if (view && !find_kind(gates, view) &&
-        add_kind(gates, view, json_object_get(json_object_get(object, "metadata"), "labels")) < 0) {
+    if (view && nodekinds_ensure(&gates->kinds, view,
+                                 json_object_get(kube_metadata(object), "labels")) < 0) {
         nodeview_free(view);
         return NULL;
     }
@@ -470,10 +402,7 @@ static const struct store_kind node_kind = {reduce_node, is_equal_node, release_
 /* A ResourceSlice: the name of its node. */
 static void *reduce_slice(const json_t *object, void *userdata)
 {
-    const char *node =
-        json_string_value(json_object_get(json_object_get(object, "spec"), "nodeName"));
-
-    return strdup(node ? node : "");
+    return strdup(kube_text(json_object_get(object, "spec"), "nodeName"));
 }
 
 static bool is_equal_slice(const void *a, const void *b)
@@ -487,17 +416,17 @@ static void on_overlay(const char *key, const void *was, const void *is, void *u
 {
     struct nodegates *gates = userdata;
 
-    gates->is_stale = true;
+    touch(gates, NULL);
     wake(gates);
 }
 
 static void on_slice(const char *key, const void *was, const void *is, void *userdata)
 {
     struct nodegates *gates = userdata;
-    struct subject *subject = find(gates, is ? is : was);
+    struct gateset_item *item = gateset_find(&gates->set, is ? is : was);
 
-    if (subject)
-        subject->is_settled = false;
+    if (item)
+        item->is_settled = false;
     wake(gates);
 }
 
@@ -506,7 +435,7 @@ static void on_state(struct kube_store *store, void *userdata)
     struct nodegates *gates = userdata;
 
     if (store == gates->overlays)
-        gates->is_stale = true;
+        touch(gates, NULL);
     if (store == gates->nodes && kube_store_state(store) == STORE_SYNCED)
         recorder_kick(gates->setup.recorder);
     wake(gates);
@@ -581,58 +510,24 @@ static int hear(struct nodegates *gates, struct error *err)
 
 /* -- metrics ----------------------------------------------------------------------------------- */
 
-/* Of one profile and NodePool. */
-struct row {
-    const char *profile, *pool;
-    unsigned n[NODEGATE_STATES];
-};
-
-struct rows {
-    struct row *items;
-    size_t n_items, capacity;
-};
-
-static void count_node(struct rows *rows, const struct nodeview *view, enum nodegate_state state)
-{
-    const char *profile = view->texts[NODEVIEW_PROFILE], *pool = view->texts[NODEVIEW_POOL];
-    struct row *row = NULL;
-
-    for (size_t i = 0; i < rows->n_items && !row; i++)
-        if (str_equal(rows->items[i].profile, profile) && str_equal(rows->items[i].pool, pool))
-            row = &rows->items[i];
-    if (!row)
-        row = array_push(&rows->items, &rows->n_items, &rows->capacity, sizeof(*row));
-    if (!row)
-        return;
-    row->profile = profile;
-    row->pool = pool;
-    row->n[state]++;
-}
-
 static void add_states(const struct nodegates *gates, struct text *out)
 {
-    static const char name[] = "gpuslice_controller_profile_nodes";
-    struct rows rows = {.items = NULL};
+    cleanup_nodetally struct nodetally tally = {.rows = NULL};
 
-    for (size_t i = 0; i < gates->n_subjects; i++) {
-        const struct gate *gate = gates->subjects[i].gate;
+    for (size_t i = 0; i < gates->set.n_items; i++) {
+        const struct gate *gate = gates->set.items[i].gate;
         const struct nodeview *view = kube_store_find(gates->nodes, gate_node(gate));
 
         if (view)
-            count_node(&rows, view, gate_state(gate));
+            nodetally_add(&tally, view, gate_state(gate));
     }
-    for (size_t i = 0; i < rows.n_items; i++)
-        for (size_t k = 0; k < NODEGATE_STATES; k++)
-            exposition_sample(out, name, rows.items[i].n[k], "profile", rows.items[i].profile,
-                              "nodepool", rows.items[i].pool, "state", nodegate_state_names[k],
-                              NULL);
-    free(rows.items);
+    nodetally_write(&tally, "gpuslice_controller_profile_nodes", out);
 }
 
 static void add_reasons(const struct nodegates *gates, struct text *out)
 {
-    for (size_t i = 0; i < gates->n_subjects; i++) {
-        const struct gate *gate = gates->subjects[i].gate;
+    for (size_t i = 0; i < gates->set.n_items; i++) {
+        const struct gate *gate = gates->set.items[i].gate;
 
         if (gate_reason(gate))
             exposition_sample(out, "gpuslice_controller_profile_node_wrong", 1, "node",
@@ -674,7 +569,7 @@ int nodegates_new(const struct nodegates_setup *setup, struct nodegates **ret_ga
                                             .counters = setup->counters};
     gates->profile_setup = (struct gateprofile_setup){
         .loop = setup->loop, .client = setup->client, .may_write = may_write, .userdata = gates};
-    gates->collect_at = KINDS_KEPT;
+    nodekinds_init(&gates->kinds);
     uv_timer_init(setup->loop, &gates->timer);
     gates->timer.data = gates;
     r = hear(gates, err);
@@ -699,14 +594,10 @@ void nodegates_free(struct nodegates *gates)
     sharedstores_leave(gates->setup.stores, gates);
     for (size_t i = 0; i < ARRAY_SIZE(collections); i++)
         kube_store_free(*store_of(gates, &collections[i]));
-    for (size_t i = 0; i < gates->n_subjects; i++)
-        gate_free(gates->subjects[i].gate);
+    gateset_deinit(&gates->set);
     for (size_t i = 0; i < gates->n_items; i++)
         gateprofile_free(gates->items[i]);
-    for (size_t i = 0; i < gates->n_kinds; i++)
-        nodekind_free(gates->kinds[i]);
-    free(gates->subjects);
+    nodekinds_deinit(&gates->kinds);
     free(gates->items);
-    free(gates->kinds);
     uv_close((uv_handle_t *)&gates->timer, on_closed);
 }

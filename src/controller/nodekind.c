@@ -27,6 +27,7 @@ struct nodekind *nodekind_new(const struct nodeview *view, const json_t *labels)
 
     if (!kind)
         return NULL;
+    kind->is_stale = true;
     kind->labels = json_deep_copy(labels);
     if (kind->labels && copy(&kind->pool, view->texts[NODEVIEW_POOL]) &&
         copy(&kind->profile, view->texts[NODEVIEW_PROFILE]) &&
@@ -220,5 +221,8 @@ int nodekind_compute(struct nodekind *kind, const struct nodekind_world *world)
 {
     int r = find_promise(kind, world);
 
-    return r == 0 ? find_belief(kind, world) : r;
+    if (r == 0)
+        r = find_belief(kind, world);
+    kind->is_stale = r < 0;
+    return r;
 }

@@ -25,6 +25,7 @@
 struct nodekind {
     char *pool, *profile, *hash, *type, *annotation; /* "" = none */
     json_t *labels; /* of the first of them that was seen: what overlays select by */
+    bool is_stale;  /* the numbers below are to be computed (again) */
 
     bool is_promised; /* else `unknown` is the end of the sentence "what it was promised is not
                          known: " */
@@ -52,5 +53,5 @@ struct nodekind_world {
     size_t n_overlays;
 };
 
-/* Computes the numbers again. 0 or -ENOMEM. */
+/* Computes the numbers (again). 0 or -ENOMEM. */
 int nodekind_compute(struct nodekind *kind, const struct nodekind_world *world);
