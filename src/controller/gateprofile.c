@@ -197,12 +197,15 @@ static void parse(struct gateprofile *profile)
 void gateprofile_see(struct gateprofile *profile, const json_t *object)
 {
     json_t *copy = json_deep_copy(object);
+    const bool is_same = profile->object && json_equal(json_object_get(profile->object, "spec"),
+                                                       json_object_get(copy, "spec"));
 
     if (!copy)
         return;
     json_decref(profile->object);
     profile->object = copy;
-    parse(profile);
+    if (!is_same || !profile->is_read)
+        parse(profile);
 }
 
 const struct sliceprofile *gateprofile_read(const struct gateprofile *profile)

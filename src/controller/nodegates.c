@@ -91,6 +91,12 @@ static void touch(struct nodegates *gates, const char *profile)
     }
 }
 
+/* Statuses are written often, by us too, and no number follows from them. */
+static bool is_other_spec(const json_t *was, const json_t *is)
+{
+    return !was || !is || !json_equal(json_object_get(was, "spec"), json_object_get(is, "spec"));
+}
+
 static void on_profile(const char *key, const void *was, const void *is, void *userdata)
 {
     struct nodegates *gates = userdata;
@@ -104,7 +110,8 @@ static void on_profile(const char *key, const void *was, const void *is, void *u
         if (profile)
             gateprofile_see(profile, is);
     }
-    touch(gates, key);
+    if (is_other_spec(was, is))
+        touch(gates, key);
     wake(gates);
 }
 
@@ -416,7 +423,8 @@ static void on_overlay(const char *key, const void *was, const void *is, void *u
 {
     struct nodegates *gates = userdata;
 
-    touch(gates, NULL);
+    if (is_other_spec(was, is))
+        touch(gates, NULL);
     wake(gates);
 }
 
