@@ -108,10 +108,10 @@ static void name_process(const struct gpu_holder *holder, struct text *text)
 /* Asked again before each step: a pod may have come meanwhile. */
 static int find_users(struct migapply *apply, size_t gpu, struct users *users, struct error *err)
 {
-    cleanup_migpods struct migpods pods = MIGPODS_INIT;
+    cleanup_podrecords struct podrecords pods = PODRECORDS_INIT;
     struct gpu_change question = {.verb = GPU_FIND_HOLDERS,
                                   .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE}};
-    int r = migpods_read(&apply->places, &pods, err);
+    int r = podrecords_read(&apply->places, &pods, err);
 
     if (r < 0)
         return r;

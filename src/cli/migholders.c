@@ -31,7 +31,7 @@ static void on_pod(struct device_instance instance, const char *who, const char 
     migholders_add(userdata, instance, who);
 }
 
-void migholders_add_pods(struct migholders *holders, const struct migpods *pods,
+void migholders_add_pods(struct migholders *holders, const struct podrecords *pods,
                          const struct inventory *machine, size_t gpu)
 {
     migpods_find(pods, machine, gpu, on_pod, holders);

@@ -28,7 +28,7 @@ void migholders_deinit(struct migholders *holders);
 void migholders_add(struct migholders *holders, struct device_instance instance, const char *name);
 
 /* The pods that have devices of the GPU at that position. */
-void migholders_add_pods(struct migholders *holders, const struct migpods *pods,
+void migholders_add_pods(struct migholders *holders, const struct podrecords *pods,
                          const struct inventory *machine, size_t gpu);
 
 /* Appends the names of those at these places: "pod default/train and 3 more". */

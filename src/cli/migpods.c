@@ -2,118 +2,36 @@
 #include "cli/migpods.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/file.h"
+#include "arbiter/podlog.h"
 #include "base/text.h"
 #include "cli/paths.h"
-#include "cli/podlog.h"
 #include "config/schema.h"
-#include "grant/journal.h"
 
 /* The kubelet records an answer at once; an older grant that it does not know has ended. */
 enum { UNRECORDED_S = 60, WHO_SIZE = 512 };
 
-/* --- reading --- */
-
-static int replay(const char *data, size_t first, size_t end, struct ledger *ledger)
+int migpods_look(const char *machine, struct podrecords *ret_pods, struct error *err)
 {
-    const void *payload;
-    size_t size;
-    int r = 0;
-
-    while (r == 0 && journal_next(data, end, &first, &payload, &size)) {
-        struct grant_record record = GRANT_RECORD_INIT;
-
-        r = grant_record_parse(payload, size, &record);
-        if (r == 0)
-            r = ledger_replay(ledger, &record, 0);
-        grant_record_deinit(&record);
-    }
-    return r;
-}
-
-/* A log of another machine, as on a disk image, tells nothing of this one's pods: its grants are of
- * devices that are not here. */
-static int read_grants(const char *folder, struct ledger *ledger, bool *ret_found,
-                       struct error *err)
-{
-    cleanup_free char *data = NULL;
-    struct journal_header header;
-    size_t size, first, end;
-    char path[PATH_MAX];
-    int r;
-
-    snprintf(path, sizeof(path), "%s/grants-v%d.log", folder, JOURNAL_VERSION);
-    r = file_read(path, JOURNAL_SIZE_MAX, &data, &size, err);
-    if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    if (journal_scan(data, size, &header, &first, &end) != 0)
-        return 0;
-    r = replay(data, first, end, ledger);
-    *ret_found = true;
-    return r < 0 ? error_set_errno(err, r, "cannot read %s", path) : 0;
-}
-
-static bool is_there(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-
-    return snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
-           access(path, F_OK) == 0;
-}
-
-int migpods_read(const struct places *places, struct migpods *ret_pods, struct error *err)
-{
-    struct migpods pods = MIGPODS_INIT;
-    int r;
-
-    pods.places = *places;
-    pods.now_s = time(NULL);
-    /* The log first: a grant that goes from there into the checkpoint is then in one of them. */
-    r = read_grants(places->grant_dir, &pods.ledger, &pods.has_log, err);
-    if (r == 0)
-        r = kubeletcheckpoint_load(places->plugin_dir, &pods.checkpoint, err);
-    pods.has_checkpoint = is_there(places->plugin_dir, KUBELETCHECKPOINT_NAME);
-    if (r < 0) {
-        migpods_deinit(&pods);
-        return error_wrap(err, r, "it is unknown which pods have GPUs");
-    }
-    *ret_pods = pods;
-    return 0;
-}
-
-int migpods_look(const char *machine, struct migpods *ret_pods, struct error *err)
-{
-    cleanup_migpods struct migpods pods = MIGPODS_INIT;
+    cleanup_podrecords struct podrecords pods = PODRECORDS_INIT;
     struct places places;
     int r;
 
     if (machine)
         return error_set(err, -ENODATA, "%s is simulated, without a kubelet", machine);
     places_find(paths_state_dir(), &places);
-    r = migpods_read(&places, &pods, err);
+    r = podrecords_read(&places, &pods, err);
     if (r < 0)
         return r;
     if (!pods.has_checkpoint && !pods.has_log)
         return error_set(err, -ENOENT, "there is no checkpoint of a kubelet in %s",
                          places.plugin_dir);
     *ret_pods = pods;
-    pods = (struct migpods)MIGPODS_INIT;
+    pods = (struct podrecords)PODRECORDS_INIT;
     return 0;
-}
-
-void migpods_deinit(struct migpods *pods)
-{
-    kubeletcheckpoint_deinit(&pods->checkpoint);
-    ledger_deinit(&pods->ledger);
-    *pods = (struct migpods)MIGPODS_INIT;
 }
 
 /* --- devices --- */
@@ -142,20 +60,6 @@ static bool find_device(const struct inventory *machine, size_t gpu, const char 
     return false;
 }
 
-static bool has_ended(const struct places *places, const char *pod_uid)
-{
-    char folder[PATH_MAX];
-
-    return !strchr(pod_uid, '/') &&
-           snprintf(folder, sizeof(folder), "%s/../pods", places->plugin_dir) < PATH_MAX &&
-           is_there(folder, ".") && !is_there(folder, pod_uid);
-}
-
-bool migpods_has_ended(const struct migpods *pods, const char *pod_uid)
-{
-    return has_ended(&pods->places, pod_uid);
-}
-
 static void name_pod(const struct kubeletcheckpoint_entry *entry, char who[WHO_SIZE])
 {
     struct podcgroup cgroup = {.pod_uid = ""};
@@ -172,7 +76,7 @@ static void name_pod(const struct kubeletcheckpoint_entry *entry, char who[WHO_S
 
 /* What is found on one GPU. */
 struct search {
-    const struct places *places;
+    const struct podrecords *pods;
     const struct inventory *machine;
     size_t gpu;
     migpods_found_fn *found;
@@ -197,7 +101,7 @@ static void search_entry(const struct search *search, const struct kubeletcheckp
         if (!find_device(search->machine, search->gpu, entry->ids[i], &device) ||
             str_equal(device.uuid, last.uuid))
             continue;
-        if (!*who && has_ended(search->places, entry->pod_uid))
+        if (!*who && podrecords_has_ended(search->pods, entry->pod_uid))
             return;
         if (!*who)
             name_pod(entry, who);
@@ -206,7 +110,7 @@ static void search_entry(const struct search *search, const struct kubeletcheckp
     }
 }
 
-static bool is_settled(const struct migpods *pods, const struct grant *grant)
+static bool is_settled(const struct podrecords *pods, const struct grant *grant)
 {
     for (size_t i = 0; i < pods->checkpoint.n_entries; i++)
         if (str_equal(pods->checkpoint.entries[i].grant, grant->id))
@@ -224,10 +128,10 @@ static void search_grant(const struct search *search, const struct grant *grant)
             report(search, &device, "a pod that begins or has just ended");
 }
 
-void migpods_find(const struct migpods *pods, const struct inventory *machine, size_t gpu,
+void migpods_find(const struct podrecords *pods, const struct inventory *machine, size_t gpu,
                   migpods_found_fn *found, void *userdata)
 {
-    const struct search search = {&pods->places, machine, gpu, found, userdata};
+    const struct search search = {pods, machine, gpu, found, userdata};
 
     for (size_t i = 0; i < pods->checkpoint.n_entries; i++)
         search_entry(&search, &pods->checkpoint.entries[i]);

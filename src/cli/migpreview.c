@@ -103,7 +103,7 @@ bool migpreview_may_wait(const struct gpu *gpu, const struct migpreview_gpu *on)
 /* NULL: nobody, as far as it is known. */
 static char *find_waits(const struct inventory *inventory, size_t gpu,
                         const struct mig_board *board, const struct mig_want *want,
-                        const struct migpods *pods)
+                        const struct podrecords *pods)
 {
     cleanup_migholders struct migholders holders = {.n = 0};
     cleanup_text struct text text = TEXT_INIT;
@@ -115,7 +115,7 @@ static char *find_waits(const struct inventory *inventory, size_t gpu,
 }
 
 static int assume(struct target *target, size_t gpu, const struct mig_board *board,
-                  const struct mig_want *want, const struct migpods *pods,
+                  const struct mig_want *want, const struct podrecords *pods,
                   struct migpreview *preview, struct error *err)
 {
     const struct gpu *on = &target->inventory.gpus[gpu];
@@ -184,7 +184,7 @@ static void exceptions_deinit(struct exceptions *exceptions)
 
 /* One GPU. 0: it has the layout, or is an exception; MIGWANT_OTHER; -ENOMEM. */
 static int preview_gpu(struct target *target, size_t gpu, const struct migchoice *choice,
-                       const struct migpods *pods, struct exceptions *exceptions,
+                       const struct podrecords *pods, struct exceptions *exceptions,
                        struct migpreview *preview)
 {
     const struct gpu *on = &target->inventory.gpus[gpu];
@@ -228,7 +228,7 @@ static int refuse_all(const struct target *target, const struct migchoice *choic
 }
 
 int migpreview_make(struct target *target, const struct migchoice *choice,
-                    const struct migpods *pods, struct problems *problems,
+                    const struct podrecords *pods, struct problems *problems,
                     struct migpreview *ret_preview, struct error *err)
 {
     cleanup_migpreview struct migpreview preview = {.layout = choice->name};

@@ -44,7 +44,7 @@ void migpreview_deinit(struct migpreview *preview);
  * GPU can, or there is no such built-in layout; -ENOMEM.
  */
 int migpreview_make(struct target *target, const struct migchoice *choice,
-                    const struct migpods *pods, struct problems *problems,
+                    const struct podrecords *pods, struct problems *problems,
                     struct migpreview *ret_preview, struct error *err);
 
 /* True if a GPU that such steps change has MIG devices, which somebody may hold. */

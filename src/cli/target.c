@@ -336,48 +336,7 @@ static int observe_node(const struct config *config, struct inventory *ret_inven
     return 0;
 }
 
-void target_processes_deinit(struct target_processes *processes)
-{
-    for (size_t i = 0; i < processes->n; i++)
-        gpu_processes_deinit(&processes->of_gpus[i].list);
-    free(processes->of_gpus);
-    *processes = (struct target_processes)TARGET_PROCESSES_INIT;
-}
-
-/* Any other failure is noted, and the other GPUs are read. 0 or -ENOMEM. */
-static int read_of_gpu(struct gpu_driver *driver, const char *uuid,
-                       struct target_gpu_processes *ret_processes)
-{
-    struct error err = ERROR_INIT;
-    const int r = gpu_nvml.processes(driver, uuid, &ret_processes->list, &err);
-
-    if (r != 0 && r != -ENOMEM && r != GPU_LOST)
-        snprintf(ret_processes->unread, sizeof(ret_processes->unread), "%s", error_text(&err));
-    return r == -ENOMEM ? r : 0;
-}
-
-/* A GPU that is lost has no processes to tell of, and the others do. */
-static int read_processes(struct gpu_driver *driver, const struct inventory *inventory,
-                          struct target_processes *ret_processes)
-{
-    struct target_processes processes = {
-        .of_gpus = calloc(inventory->n_gpus + 1, sizeof(*processes.of_gpus))};
-
-    if (!processes.of_gpus)
-        return -ENOMEM;
-    processes.n = inventory->n_gpus;
-    for (size_t i = 0; i < processes.n; i++)
-        if (!*inventory->gpus[i].unusable &&
-            read_of_gpu(driver, inventory->gpus[i].uuid, &processes.of_gpus[i]) < 0) {
-            target_processes_deinit(&processes);
-            return -ENOMEM;
-        }
-    *ret_processes = processes;
-    return 0;
-}
-
-int target_observe_processes(struct target *ret_target, struct target_processes *ret_processes,
-                             struct error *err)
+int target_observe_usage(struct target *ret_target, struct usage *ret_usage, struct error *err)
 {
     cleanup_target struct target target = {.title = "this node"};
     struct gpu_driver *driver;
@@ -387,7 +346,7 @@ int target_observe_processes(struct target *ret_target, struct target_processes 
         return r;
     r = gpu_nvml.inventory(driver, &target.inventory, err);
     if (r == 0)
-        r = read_processes(driver, &target.inventory, ret_processes);
+        r = usage_read(&gpu_nvml, driver, &target.inventory, ret_usage);
     gpu_nvml.close(driver);
     if (r < 0)
         return r;

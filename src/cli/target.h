@@ -16,7 +16,7 @@
 #include "catalog/catalog.h"
 #include "cli/request.h"
 #include "config/config.h"
-#include "gpu/gpu.h"
+#include "gpu/usage.h"
 #include "slice/inventory.h"
 
 struct target {
@@ -40,26 +40,8 @@ bool target_given(const struct request *request);
 int target_observe(const struct request *request, const struct config *config,
                    struct target *ret_target, struct error *err);
 
-/* Who uses the GPUs of this node. */
-struct target_processes {
-    struct target_gpu_processes {
-        struct gpu_processes list;
-        char unread[256]; /* why the driver does not tell them; "" = it does, or the GPU is lost */
-    } * of_gpus;          /* one for each of the inventory */
-    size_t n;
-};
-
-#define TARGET_PROCESSES_INIT \
-    {                         \
-        .of_gpus = NULL       \
-    }
-
-void target_processes_deinit(struct target_processes *processes);
-#define cleanup_target_processes cleanup(target_processes_deinit)
-
 /* This node, and who uses its GPUs, in one session. 0, or why its driver cannot be queried. */
-int target_observe_processes(struct target *ret_target, struct target_processes *ret_processes,
-                             struct error *err);
+int target_observe_usage(struct target *ret_target, struct usage *ret_usage, struct error *err);
 
 /* Takes from the catalog how GPUs can be partitioned whose driver does not report it: one before
  * R535 does not while MIG is off. */

@@ -2,132 +2,19 @@
 #include "cli/request.h"
 #include "cli/verb.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "arbiter/audit.h"
-#include "base/file.h"
+#include "arbiter/auditread.h"
+#include "arbiter/procfs.h"
 #include "base/text.h"
 #include "cli/emit.h"
-#include "cli/migpods.h"
 #include "cli/paths.h"
-#include "cli/podlog.h"
-#include "cli/procfs.h"
 #include "cli/table.h"
 #include "cli/target.h"
-#include "gpu/holders.h"
-#include "grant/places.h"
 
 #define MIB (UINT64_C(1) << 20)
 
 /* --- observe --- */
-
-static void name_pod(const char *root, struct audit_owner *owner, const struct podcgroup *cgroup)
-{
-    struct podlog log;
-
-    if (podlog_find(root, cgroup, &log, NULL) != 0)
-        return;
-    snprintf(owner->namespace_, sizeof(owner->namespace_), "%s", log.namespace_);
-    snprintf(owner->pod, sizeof(owner->pod), "%s", log.pod);
-    snprintf(owner->container, sizeof(owner->container), "%s", log.container);
-    snprintf(owner->pod_uid, sizeof(owner->pod_uid), "%s", log.pod_uid);
-}
-
-static void find_owner(const char *root, uint32_t pid, struct audit_owner *owner)
-{
-    struct podcgroup cgroup = {.pod_uid = ""};
-
-    *owner = (struct audit_owner){.outcome = procfs_read_cgroup(root, pid, &cgroup, NULL)};
-    holders_name(pid, owner->process, sizeof(owner->process));
-    if (owner->outcome == PODCGROUP_NO_POD || owner->outcome < 0)
-        return;
-    snprintf(owner->pod_uid, sizeof(owner->pod_uid), "%s", cgroup.pod_uid);
-    name_pod(root, owner, &cgroup);
-    if (*owner->pod_uid)
-        owner->outcome = 0; /* also of a hidden one, when its log names it */
-}
-
-static int add_processes(struct audit *audit, const char *root, const struct target *target,
-                         const struct target_processes *used)
-{
-    int r = 0;
-
-    for (size_t gpu = 0; gpu < target->inventory.n_gpus; gpu++) {
-        const struct gpu_processes *list = &used->of_gpus[gpu].list;
-
-        for (size_t i = 0; i < list->n_items && r == 0; i++) {
-            struct audit_owner owner;
-
-            find_owner(root, list->items[i].pid, &owner);
-            r = audit_add_process(audit, gpu, &list->items[i], &owner);
-        }
-        if (*used->of_gpus[gpu].unread)
-            audit_note_unread(audit, gpu);
-    }
-    return r;
-}
-
-static bool has_ended(const char *pod_uid, void *userdata)
-{
-    return migpods_has_ended(userdata, pod_uid);
-}
-
-/* Who holds slices and uses nothing is known by the pod's uid alone so far. */
-static void name_holders(struct audit *audit, const char *root)
-{
-    for (size_t i = 0; i < audit->n_uses; i++) {
-        struct audit_owner *owner = &audit->uses[i].owner;
-        struct podcgroup cgroup = {.pod_uid = ""};
-        struct podlog log;
-
-        if (*owner->pod || !*owner->pod_uid ||
-            str_copy(cgroup.pod_uid, sizeof(cgroup.pod_uid), owner->pod_uid) < 0 ||
-            podlog_find(root, &cgroup, &log, NULL) != 0)
-            continue;
-        snprintf(owner->namespace_, sizeof(owner->namespace_), "%s", log.namespace_);
-        snprintf(owner->pod, sizeof(owner->pod), "%s", log.pod);
-    }
-}
-
-/* A folder of the node, below the root of its files; that of a link of the agent's, too. */
-static int find_folder(const char *root, char folder[PATH_MAX], struct error *err)
-{
-    char path[PATH_MAX], target[PATH_MAX];
-    ssize_t length;
-
-    if (snprintf(path, sizeof(path), "%s%s", root, folder) >= PATH_MAX)
-        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
-    length = readlink(path, target, sizeof(target) - 1);
-    target[length < 0 ? 0 : length] = '\0';
-    if (snprintf(folder, PATH_MAX, "%s%s", *target == '/' ? root : "",
-                 *target == '/' ? target : path) >= PATH_MAX)
-        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
-    return 0;
-}
-
-static int find_places(const char *root, struct places *ret_places, struct error *err)
-{
-    char state_dir[PATH_MAX];
-    int r = 0;
-
-    if (snprintf(state_dir, sizeof(state_dir), "%s%s", root, paths_state_dir()) >= PATH_MAX)
-        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
-    places_find(state_dir, ret_places);
-    for (size_t i = 0; i < 2 && r == 0; i++) {
-        char *folder = i ? ret_places->grant_dir : ret_places->plugin_dir;
-
-        /* A link is below the root already. */
-        if (str_starts_with(folder, state_dir))
-            memmove(folder, folder + strlen(root), strlen(folder + strlen(root)) + 1);
-        r = find_folder(root, folder, err);
-    }
-    return r;
-}
 
 /* Beside a kubelet that has not met a device plugin there is none, nor without a kubelet. */
 static void report_no_checkpoint(const struct places *places)
@@ -137,32 +24,24 @@ static void report_no_checkpoint(const struct places *places)
              KUBELETCHECKPOINT_NAME, places->plugin_dir);
 }
 
-static int observe(const char *root, struct target *target, struct target_processes *used,
-                   struct audit *audit, struct error *err)
+static int observe(const char *root, struct target *target, struct usage *used, struct audit *audit,
+                   struct error *err)
 {
-    cleanup_migpods struct migpods pods = MIGPODS_INIT;
+    cleanup_podrecords struct podrecords records = PODRECORDS_INIT;
     struct places places;
-    int r = target_observe_processes(target, used, err);
+    int r = target_observe_usage(target, used, err);
 
     if (r < 0)
         return error_wrap(err, r, "cannot query this machine's driver");
-    r = find_places(root, &places, err);
+    r = places_find_below(root, paths_state_dir(), &places, err);
     if (r == 0)
-        r = migpods_read(&places, &pods, err);
+        r = podrecords_read(&places, &records, err);
     if (r < 0)
         return r;
-    if (!pods.has_checkpoint)
+    if (!records.has_checkpoint)
         report_no_checkpoint(&places);
-    r = audit_begin(audit, &target->inventory);
-    if (r == 0)
-        r = audit_add_holders(audit, &pods.checkpoint, &pods.ledger, has_ended, &pods);
-    if (r == 0)
-        r = add_processes(audit, root, target, used);
-    if (r < 0)
-        return error_set_errno(err, r, "cannot audit this node");
-    name_holders(audit, root);
-    audit_end(audit);
-    return 0;
+    r = auditread(root, &target->inventory, used, &records, audit);
+    return r < 0 ? error_set_errno(err, r, "cannot audit this node") : 0;
 }
 
 /* --- report --- */
@@ -279,8 +158,7 @@ static enum exit_status report_findings(const struct audit *audit, bool is_silen
     return status;
 }
 
-static enum exit_status report_unread(const struct target *target,
-                                      const struct target_processes *used)
+static enum exit_status report_unread(const struct target *target, const struct usage *used)
 {
     enum exit_status status = EXIT_CLEAN;
 
@@ -296,7 +174,7 @@ static enum exit_status report_unread(const struct target *target,
 
 enum exit_status verb_audit(const struct request *request)
 {
-    cleanup_target_processes struct target_processes used = TARGET_PROCESSES_INIT;
+    cleanup_usage struct usage used = USAGE_INIT;
     cleanup_target struct target target = TARGET_INIT;
     cleanup_audit struct audit audit = AUDIT_INIT;
     const bool as_json = request_wants(request, "json");

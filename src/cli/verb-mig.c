@@ -116,7 +116,7 @@ struct planning {
     const struct request *request;
     const struct migchoice *choice;
     struct target target;
-    struct migpods pods;
+    struct podrecords pods;
     bool knows_pods;
     struct error why_not; /* it does not */
     bool may_wait;        /* see migpreview_may_wait */
@@ -145,7 +145,7 @@ static void add_steps(const struct planning *planning, const struct gpu *gpu,
 static void planning_deinit(struct planning *planning)
 {
     target_deinit(&planning->target);
-    migpods_deinit(&planning->pods);
+    podrecords_deinit(&planning->pods);
 }
 
 /* False if the GPU cannot become what is wanted of it. */
@@ -186,7 +186,7 @@ enum exit_status verb_mig_plan(const struct request *request)
 {
     cleanup_migchoice struct migchoice choice = MIGCHOICE_INIT;
     cleanup(planning_deinit) struct planning planning = {
-        .request = request, .choice = &choice, .target = TARGET_INIT, .pods = MIGPODS_INIT};
+        .request = request, .choice = &choice, .target = TARGET_INIT, .pods = PODRECORDS_INIT};
     const struct inventory *machine = &planning.target.inventory;
     cleanup_miggroup struct miggroup group = MIGGROUP_INIT;
     bool can = true;

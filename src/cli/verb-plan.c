@@ -114,7 +114,7 @@ static int preview_layout(const struct request *request, const struct migchoice 
                           struct target *target, struct problems *problems,
                           struct migpreview *preview, struct error *err)
 {
-    cleanup_migpods struct migpods pods = MIGPODS_INIT;
+    cleanup_podrecords struct podrecords pods = PODRECORDS_INIT;
     struct error why = ERROR_INIT;
     const bool is_known = migpods_look(request->machine, &pods, &why) == 0;
     int r = migpreview_make(target, choice, is_known ? &pods : NULL, problems, preview, err);

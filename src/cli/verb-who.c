@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #include "arbiter/podcgroup.h"
+#include "arbiter/podlog.h"
+#include "arbiter/procfs.h"
 #include "base/text.h"
 #include "cli/emit.h"
-#include "cli/podlog.h"
-#include "cli/procfs.h"
 #include "cli/table.h"
 
 /* The kernel's PID_MAX_LIMIT. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 #define STANDARD_PLUGIN_DIR "/var/lib/kubelet/device-plugins"
 #define STANDARD_GRANT_DIR  "/var/lib/gpuslice"
@@ -73,4 +74,40 @@ void places_find(const char *state_dir, struct places *ret_places)
     find(given, state_dir, "device-plugins", STANDARD_PLUGIN_DIR, ret_places->plugin_dir);
     find(variable("GPUSLICE_GRANT_DIR"), state_dir, "grants", STANDARD_GRANT_DIR,
          ret_places->grant_dir);
+}
+
+/* A folder of the node, below the root of its files; that of a link of the agent's, too. */
+static int find_folder(const char *root, char folder[PATH_MAX], struct error *err)
+{
+    char path[PATH_MAX], target[PATH_MAX];
+    ssize_t length;
+
+    if (snprintf(path, sizeof(path), "%s%s", root, folder) >= PATH_MAX)
+        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
+    length = readlink(path, target, sizeof(target) - 1);
+    target[length < 0 ? 0 : length] = '\0';
+    if (snprintf(folder, PATH_MAX, "%s%s", *target == '/' ? root : "",
+                 *target == '/' ? target : path) >= PATH_MAX)
+        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
+    return 0;
+}
+
+int places_find_below(const char *root, const char *state_dir, struct places *ret_places,
+                      struct error *err)
+{
+    char state_below[PATH_MAX];
+    int r = 0;
+
+    if (snprintf(state_below, sizeof(state_below), "%s%s", root, state_dir) >= PATH_MAX)
+        return error_set_errno(err, -ENAMETOOLONG, "cannot read the files below %s", root);
+    places_find(state_below, ret_places);
+    for (size_t i = 0; i < 2 && r == 0; i++) {
+        char *folder = i ? ret_places->grant_dir : ret_places->plugin_dir;
+
+        /* A link is below the root already. */
+        if (str_starts_with(folder, state_below))
+            memmove(folder, folder + strlen(root), strlen(folder + strlen(root)) + 1);
+        r = find_folder(root, folder, err);
+    }
+    return r;
 }

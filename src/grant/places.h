@@ -23,3 +23,7 @@ int places_leave(const char *state_dir, const char *plugin_dir, const char *gran
 /* By GPUSLICE_DEVICE_PLUGIN_DIR, KUBELET_SOCKET and GPUSLICE_GRANT_DIR, as the agent reads them;
  * else by the links; else the standard folders. */
 void places_find(const char *state_dir, struct places *ret_places);
+
+/* The same where the node's files are below another root: both as paths that lead there. */
+int places_find_below(const char *root, const char *state_dir, struct places *ret_places,
+                      struct error *err);

@@ -59,10 +59,31 @@ static void variables_take_precedence(void **state)
     expect("/nowhere", "/p", "/var/lib/gpuslice");
 }
 
+static void below_another_root_links_lead_there(void **state)
+{
+    char root[256], expected[300];
+    struct places places;
+
+    (void)state;
+    clear();
+    snprintf(root, sizeof(root), "%s", tempdir_path("root"));
+    assert_int_equal(places_leave(tempdir_path("root/run"), "/k/plugins", "/g", NULL), 0);
+    assert_int_equal(places_find_below(root, "/run", &places, NULL), 0);
+    snprintf(expected, sizeof(expected), "%s/k/plugins", root);
+    assert_string_equal(places.plugin_dir, expected);
+    snprintf(expected, sizeof(expected), "%s/g", root);
+    assert_string_equal(places.grant_dir, expected);
+    assert_int_equal(places_find_below(root, "/elsewhere", &places, NULL), 0);
+    snprintf(expected, sizeof(expected), "%s/var/lib/gpuslice", root);
+    assert_string_equal(places.grant_dir, expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_the_agent_left_is_found, tempdir_make, tempdir_remove),
+        cmocka_unit_test_setup_teardown(below_another_root_links_lead_there, tempdir_make,
+                                        tempdir_remove),
         cmocka_unit_test(variables_take_precedence),
     };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/procfs.h"
+#include "arbiter/procfs.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/podlog.h"
+#include "arbiter/podlog.h"
 
 #include <dirent.h>
 #include <errno.h>
