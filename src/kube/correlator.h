@@ -65,10 +65,11 @@ struct correlator_now {
 
 struct correlator_event {
     const char *node; /* NULL = the recorder's own */
-    /* Not NULL: about an object of this kind in no namespace, whose name `node` is. Both static. */
+    /* Not NULL: about an object of this kind, whose name `node` is, in namespace_ ("" = in none).
+     * Both static. */
     const char *api_version, *kind;
     const char *uid;              /* ... its uid */
-    const char *namespace_, *pod; /* both "": the Node */
+    const char *namespace_, *pod; /* both "": the Node, or the object */
     const char *reason, *message;
     bool warning;
     bool is_once; /* about a pod: one event for its life, however often the program is restarted */

@@ -57,7 +57,7 @@ static void log_trouble(struct recorder *recorder, const char *reason, unsigned 
 }
 
 /* A deleted or terminating namespace accepts no events; the Node's namespace always exists. */
-static bool is_of_pod(unsigned status)
+static bool is_of_namespace(unsigned status)
 {
     return status == 403 || status == 404 || status == 410;
 }
@@ -67,7 +67,7 @@ static void on_failure(struct recorder *recorder, const struct kube_response *re
 {
     const unsigned status = response->http_status;
     const bool is_of_entry = status >= 400 && status < 500 && status != 401 && status != 429 &&
-                             (!is_of_pod(status) || *recorder->entry->pod);
+                             (!is_of_namespace(status) || *recorder->entry->namespace_);
 
     log_trouble(recorder, *response->reason ? response->reason : "no reason given", status);
     if (is_of_entry) {
@@ -160,7 +160,7 @@ static char *path_of(const char *namespace_, const char *collection, const char 
 /* Events about a Node, which has no namespace, are in this one by convention. */
 static const char *namespace_of(const struct correlator_entry *entry)
 {
-    return *entry->pod ? entry->namespace_ : "default";
+    return *entry->namespace_ ? entry->namespace_ : "default";
 }
 
 static const char *node_of(const struct recorder *recorder, const struct correlator_entry *entry)
@@ -175,7 +175,8 @@ static json_t *involved(const struct recorder *recorder, const struct correlator
                          entry->namespace_, "name", entry->pod, "uid",
                          *entry->pod_uid ? entry->pod_uid : NULL);
     if (entry->kind)
-        return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", entry->api_version, "kind", entry->kind,
+        return json_pack("{s:s,s:s,s:s*,s:s,s:s}", "apiVersion", entry->api_version, "kind",
+                         entry->kind, "namespace", *entry->namespace_ ? entry->namespace_ : NULL,
                          "name", entry->node, "uid", entry->uid);
     /* The kubelet uses the node's name as uid, and kubectl also searches for that. */
     return json_pack("{s:s,s:s,s:s,s:s}", "apiVersion", "v1", "kind", "Node", "name",

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Records events, as core/v1 Events on Nodes, on pods and on objects in no namespace: writes what
+ * Records events, as core/v1 Events on Nodes, on pods and on objects of other kinds: writes what
  * correlator.h returns, one request at a time. An event about a pod carries the pod's uid, as
  * `kubectl describe pod` expects; a deleted pod gets none.
  */

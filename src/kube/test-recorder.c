@@ -123,6 +123,30 @@ static void an_object_of_another_kind_gets_it(void **state)
     fake_api_answer(post, 201, EVENT);
 }
 
+/* In its own namespace, where `kubectl describe` looks; one that is going holds up no other. */
+static void an_object_in_a_namespace_gets_it_there(void **state)
+{
+    struct kube_call *post;
+
+    recorder_add(recorder, &(struct correlator_event){.node = "plugin",
+                                                      .api_version = "v1",
+                                                      .kind = "ConfigMap",
+                                                      .uid = "u-1",
+                                                      .namespace_ = "ml",
+                                                      .pod = "",
+                                                      .reason = "Made",
+                                                      .message = "fine"});
+    post = fake_api_expect("POST", POD_POST);
+    assert_string_equal(text_at(post->body, "metadata", "namespace"), "ml");
+    assert_string_equal(text_at(post->body, "involvedObject", "kind"), "ConfigMap");
+    assert_string_equal(text_at(post->body, "involvedObject", "namespace"), "ml");
+    assert_string_equal(text_at(post->body, "involvedObject", "name"), "plugin");
+    say("gone");
+    fake_api_answer(post, 403, "{}");
+    fake_api_answer(fake_api_expect("POST", NODE_POST), 201, EVENT);
+    assert_true(recorder_is_idle(recorder));
+}
+
 /* Also when it is another process that says it again. */
 static void one_event_for_the_life_of_a_pod(void **state)
 {
@@ -429,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(our_node_gets_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_object_of_another_kind_gets_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_object_in_a_namespace_gets_it_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_event_for_the_life_of_a_pod, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_node_gets_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(events_before_the_start_wait, set_up, tear_down),
