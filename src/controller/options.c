@@ -50,7 +50,7 @@ void options_help(void)
         "                          reported, and replaced if its SliceProfile wants that\n"
         "  --replace-at-most=N     such nodes at a time\n"
         "  --kubeconfig=FILE       instead of the pod's service account\n"
-        "  --namespace=NAME        of the Lease\n"
+        "  --namespace=NAME        of the Lease and the ConfigMaps\n"
         "  --lease=NAME            the Lease by which one of the replicas leads\n"
         "  --lease-duration=S      seconds until another replica takes over\n"
         "  --identity=NAME         of this replica; default: the pod's name\n"

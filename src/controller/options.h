@@ -20,7 +20,8 @@ enum profiles_mode {
 
 struct options {
     const char *kubeconfig;  /* "" = in-cluster */
-    const char *namespace_;  /* of the Lease; NULL = that of our pod or of the kubeconfig */
+    const char *namespace_;  /* of the Lease and the ConfigMaps; NULL = that of our pod or of the
+                                kubeconfig */
     const char *lease;       /* its name */
     const char *identity;    /* NULL = made of the host's name */
     const char *channel_dir; /* where gpuslice-http finds us; NULL = nothing is served */

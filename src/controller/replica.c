@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "catalog/boards.h"
 #include "catalog/catalog.h"
+#include "controller/configprofiles.h"
 #include "controller/drains.h"
 #include "controller/nodegates.h"
 #include "controller/profiles.h"
@@ -41,6 +42,7 @@ enum {
     PEER_DEADLINE_MS = 10000,
     LEAVE_MS = 5000, /* at most, for giving the Lease up */
     IDENTITY_SIZE = 128,
+    NAMESPACE_SIZE = 254,
 };
 
 #define MANAGER "gpuslice-controller"
@@ -58,6 +60,7 @@ struct replica {
     struct backoff access_backoff;
     struct lograte access_trouble;
     struct kube_client *client; /* NULL until the access is known */
+    char namespace_[NAMESPACE_SIZE];
     struct lease *lease;
     struct listener *listener; /* NULL without --channel-dir */
     struct httplink *httplink;
@@ -70,6 +73,8 @@ struct replica {
     uint64_t n_answered; /* pods */
     struct profiles *profiles;
     struct profilekeeper_counters changed;
+    struct configprofiles *configprofiles;
+    unsigned n_leaving; /* duties that take back, and have not done so */
     struct nodegates *nodegates;
     struct gate_counters gated;
     struct catalog catalog; /* for profiles */
@@ -156,9 +161,11 @@ static void on_left(const char *waits, void *userdata)
 
     if (*waits)
         log_error("not everything is taken back", "waits", waits);
-    else
+    replica->status |= *waits != '\0';
+    if (--replica->n_leaving)
+        return;
+    if (!replica->status)
         log_info("NodeOverlays and NodePools are taken back");
-    replica->status = *waits != '\0';
     lease_release(replica->lease);
 }
 
@@ -168,6 +175,7 @@ static int start_profiles(struct replica *replica, struct error *err)
 
     if (mode == PROFILES_OFF)
         return 0;
+    replica->n_leaving += mode == PROFILES_LEFT;
     return profiles_new(&(struct profiles_setup){.loop = &replica->loop,
                                                  .client = replica->client,
                                                  .stores = replica->stores,
@@ -196,6 +204,30 @@ static void add_profiles(const struct replica *replica, struct text *out)
     exposition_family(out, name, "counter", "Changes of NodeOverlays and NodePools requested.");
     exposition_sample(out, name, (double)replica->changed.written, "result", "accepted", NULL);
     exposition_sample(out, name, (double)replica->changed.failed, "result", "failed", NULL);
+}
+
+static int start_configprofiles(struct replica *replica, struct error *err)
+{
+    const enum profiles_mode mode = replica->options->profiles;
+
+    if (mode == PROFILES_OFF)
+        return 0;
+    replica->n_leaving += mode == PROFILES_LEFT;
+    return configprofiles_new(&(struct configprofiles_setup){.loop = &replica->loop,
+                                                             .client = replica->client,
+                                                             .stores = replica->stores,
+                                                             .recorder = replica->recorder,
+                                                             .namespace_ = replica->namespace_,
+                                                             .is_leaving = mode == PROFILES_LEFT,
+                                                             .may_write = may_write,
+                                                             .on_left = on_left,
+                                                             .userdata = replica},
+                              &replica->configprofiles, err);
+}
+
+static void stop_configprofiles(struct replica *replica)
+{
+    configprofiles_free(TAKE_PTR(replica->configprofiles));
 }
 
 /* Not while profiles are left: that changes no node. */
@@ -242,10 +274,12 @@ static void add_nodegates(const struct replica *replica, struct text *out)
 static const struct duty {
     int (*start)(struct replica *replica, struct error *err);
     void (*stop)(struct replica *replica); /* also if it did not start */
-    void (*add_metrics)(const struct replica *replica, struct text *out); /* also while stopped */
+    void (*add_metrics)(const struct replica *replica, struct text *out); /* also while stopped;
+                                                                             may be NULL */
 } duties[] = {
     {start_drains, stop_drains, add_drains},
     {start_profiles, stop_profiles, add_profiles},
+    {start_configprofiles, stop_configprofiles, NULL},
     {start_waiting, stop_waiting, add_waiting},
     {start_nodegates, stop_nodegates, add_nodegates},
 };
@@ -258,6 +292,7 @@ static int start_duties(struct replica *replica, struct error *err)
     if (r < 0)
         return r;
     recorder_start(replica->recorder, replica->client);
+    replica->n_leaving = 0;
     if (replica->options->profiles != PROFILES_OFF)
         r = sharedstores_new(&replica->loop, replica->client, &replica->stores, err);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(duties); i++)
@@ -317,7 +352,8 @@ static void add_metrics(const struct replica *replica, struct text *out)
     exposition_family(out, terms, "counter", "Times that this replica began to lead.");
     exposition_sample(out, terms, (double)replica->n_terms, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(duties); i++)
-        duties[i].add_metrics(replica, out);
+        if (duties[i].add_metrics)
+            duties[i].add_metrics(replica, out);
 }
 
 /* A replica that waits is ready too. */
@@ -384,6 +420,7 @@ static int join_election(struct replica *replica, const char *namespace_, struct
 
     if (!namespace_ || !*namespace_)
         return error_set(err, -EINVAL, "the namespace of the Lease is not known: set --namespace");
+    snprintf(replica->namespace_, sizeof(replica->namespace_), "%s", namespace_);
     return lease_new(&replica->loop,
                      &(struct lease_setup){.client = replica->client,
                                            .namespace_ = namespace_,
