@@ -30,7 +30,7 @@ def sources(*folders):
 # The condition itself; a verdict without a condition; a method of systemd's; a condition of Karpenter's; kinds; words of the scheduler.
 NO_REASON = {'GPUSlicesReady', 'NoGPU', 'StartUnit', 'ValidationSucceeded', 'DaemonSet', 'NodePool', 'NodePools', 'NodeOverlays', 'NodeClaims',
              'NodeClaim', 'NodeFeature', 'SliceProfiles', 'ResourceSlices', 'DeleteOptions', 'PodScheduled', 'NoSchedule', 'PreferNoSchedule', 'NotIn',
-             'DoesNotExist'}
+             'DoesNotExist', 'ConfigMap'}
 
 
 def reasons():
