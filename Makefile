@@ -37,6 +37,9 @@ setup_build-release-arm64 := $(checked) -Dreproducible=true --cross-file build-t
 # The whole tree tells the fuzzers which way an input took; without that they would guess blindly.
 setup_build-fuzz     := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link' -Doptimization=1 -Db_lundef=false -Db_sanitize=address,undefined -Dfuzz=true
 
+# What is built of it, where that is not everything.
+targets_build-fuzz   := fuzzers
+
 compiler_build-clang := clang-14
 compiler_build-fuzz  := clang-14
 
@@ -172,7 +175,7 @@ need-%: FORCE
 	@tools/deps build $*
 
 $(folders):
-	@tools/build $@ "$(compiler_$@)" $(setup_$@)
+	@TARGETS="$(targets_$@)" tools/build $@ "$(compiler_$@)" $(setup_$@)
 
 $(folders:%=unit-%): unit-%: %
 	@tools/run-tests $* unit fuzz
