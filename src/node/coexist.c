@@ -14,6 +14,7 @@
 
 enum {
     CHECK_PERIOD_MS = 60000,
+    FIRST_RETRY_MS = 250, /* while a foreign plugin's pod is unknown; doubled each time */
     POD_SIZE = 512,
 };
 
@@ -50,6 +51,8 @@ struct coexist {
     char pods[N_COMPONENTS][POD_SIZE]; /* "namespace/name" of the first one; "" = none seen */
     bool asking;
     uint64_t next_check_ms;
+    uv_timer_t retry;
+    uint64_t retry_ms; /* until the next one */
 };
 
 static void say(const struct coexist *coexist, bool warning, const char *reason,
@@ -71,10 +74,15 @@ static struct foreignplugin *find_row(const struct coexist *coexist, const char 
     return NULL;
 }
 
+static bool is_of_agent(const char *socket)
+{
+    return str_starts_with(socket, "gpuslice-");
+}
+
 static void compose(struct foreignplugin *foreign_plugin, const char *plugin_pod,
                     const char *agent_pod)
 {
-    bool is_agent = str_starts_with(foreign_plugin->socket, "gpuslice-");
+    bool is_agent = is_of_agent(foreign_plugin->socket);
     const char *pod = is_agent ? agent_pod : plugin_pod;
     char named[POD_SIZE + 8] = "";
 
@@ -91,6 +99,7 @@ static void compose(struct foreignplugin *foreign_plugin, const char *plugin_pod
                  foreign_plugin->resource, foreign_plugin->socket, named);
 }
 
+/* A message that gains the pod's name is reported again. */
 static void report_foreign_plugins(struct coexist *coexist)
 {
     for (size_t i = 0; i < coexist->n_foreign; i++) {
@@ -99,10 +108,21 @@ static void report_foreign_plugins(struct coexist *coexist)
         if (!*foreign_plugin->socket)
             continue;
         compose(foreign_plugin, coexist->pods[DEVICE_PLUGIN], coexist->pods[AGENT]);
-        if (lograte_begin(&foreign_plugin->rate, foreign_plugin->socket,
+        if (lograte_begin(&foreign_plugin->rate, foreign_plugin->sentence,
                           uv_now(coexist->setup.loop)))
             say(coexist, true, COEXIST_FOREIGN, foreign_plugin->sentence);
     }
+}
+
+static bool lacks_pod(const struct coexist *coexist)
+{
+    for (size_t i = 0; i < coexist->n_foreign; i++) {
+        const char *socket = coexist->foreign[i].socket;
+
+        if (*socket && !*coexist->pods[is_of_agent(socket) ? AGENT : DEVICE_PLUGIN])
+            return true;
+    }
+    return false;
 }
 
 static void report_gone(struct coexist *coexist, struct foreignplugin *foreign_plugin)
@@ -142,6 +162,22 @@ static void report_component(const struct coexist *coexist, size_t i, const char
     say(coexist, false, components[i].reason, sentence);
 }
 
+static void ask(struct coexist *coexist);
+
+static void on_retry(uv_timer_t *timer)
+{
+    ask(timer->data);
+}
+
+/* A kubelet under load lists a pod late, or does not answer. A plugin on the host has no pod. */
+static void plan_retry(struct coexist *coexist)
+{
+    if (!lacks_pod(coexist) || coexist->retry_ms >= CHECK_PERIOD_MS)
+        return;
+    uv_timer_start(&coexist->retry, on_retry, coexist->retry_ms, 0);
+    coexist->retry_ms *= 2;
+}
+
 static void on_pods(const struct podresources_pod *pods, size_t n_pods, void *userdata)
 {
     struct coexist *coexist = userdata;
@@ -153,8 +189,10 @@ static void on_pods(const struct podresources_pod *pods, size_t n_pods, void *us
     for (size_t i = 0; i < N_COMPONENTS; i++)
         if (components[i].reason && *found[i] && !str_equal(found[i], coexist->pods[i]))
             report_component(coexist, i, found[i]);
-    memcpy(coexist->pods, found, sizeof(found));
+    if (n_pods) /* else the kubelet did not answer */
+        memcpy(coexist->pods, found, sizeof(found));
     report_foreign_plugins(coexist);
+    plan_retry(coexist);
 }
 
 static void ask(struct coexist *coexist)
@@ -191,6 +229,7 @@ void coexist_foreign_plugin(struct coexist *coexist, const char *resource, const
         return;
     }
     compose(foreign_plugin, "", "");
+    coexist->retry_ms = FIRST_RETRY_MS;
     ask(coexist);
 }
 
@@ -215,8 +254,15 @@ int coexist_new(const struct coexist_setup *setup, struct coexist **ret_coexist,
     if (!coexist)
         return error_set_errno(err, -ENOMEM, "cannot look for other GPU software");
     coexist->setup = *setup;
+    uv_timer_init(setup->loop, &coexist->retry);
+    coexist->retry.data = coexist;
     *ret_coexist = coexist;
     return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
 }
 
 void coexist_free(struct coexist *coexist)
@@ -224,5 +270,5 @@ void coexist_free(struct coexist *coexist)
     if (!coexist)
         return;
     free(coexist->foreign);
-    free(coexist);
+    uv_close((uv_handle_t *)&coexist->retry, on_closed);
 }

@@ -7,7 +7,8 @@
  * Foreign plugins are reported by the services (service_foreign_plugin); their pods are found by
  * the names that NVIDIA's charts and operator use. gpu-feature-discovery and mig-manager are found
  * in the same way. Each change is reported once: in the log, and to the owner, which creates an
- * event. No other action is taken.
+ * event; a foreign plugin whose pod the kubelet lists only later is reported again, with its name.
+ * No other action is taken.
  */
 
 #include <stdbool.h>

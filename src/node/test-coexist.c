@@ -83,6 +83,7 @@ static int tear_down(void **state)
     struct world *world = *state;
 
     coexist_free(world->coexist);
+    uv_run(&world->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&world->loop), 0);
     text_deinit(&world->said);
     free(world);
@@ -111,6 +112,28 @@ static void a_foreign_plugin_is_reported_once_with_its_pod(void **state)
     assert_string_equal(text_string(&world->said), "!ForeignDevicePlugin ForeignDevicePluginGone ");
     assert_null(coexist_message(world->coexist, GPU));
     assert_int_equal(n_questions, 1);
+}
+
+/* A kubelet under load does not answer at first, then lists the pod late. */
+static void a_pod_that_is_listed_late_is_named(void **state)
+{
+    static const struct podresources_pod pods[] = {{"default", "web"},
+                                                   {"kube-system", "nvdp-nvidia-device-plugin-x"}};
+    struct world *world = *state;
+
+    coexist_foreign_plugin(world->coexist, GPU, "nvidia-gpu.sock");
+    answer(NULL, 0);
+    assert_null(strstr(world->sentence, "pod "));
+    uv_run(&world->loop, UV_RUN_ONCE);
+    answer(pods, 1);
+    assert_string_equal(text_string(&world->said), "!ForeignDevicePlugin ");
+    uv_run(&world->loop, UV_RUN_ONCE);
+    answer(pods, 2);
+    assert_string_equal(text_string(&world->said), "!ForeignDevicePlugin !ForeignDevicePlugin ");
+    assert_non_null(strstr(world->sentence, "(pod kube-system/nvdp-nvidia-device-plugin-x)"));
+    coexist_sync(world->coexist); /* nothing is missing any more */
+    assert_null(asked);
+    assert_int_equal(uv_run(&world->loop, UV_RUN_NOWAIT), 0);
 }
 
 /* Gone before the kubelet told whose pod it is. */
@@ -175,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_foreign_plugin_is_reported_once_with_its_pod, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_pod_that_is_listed_late_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_short_visit_is_not_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flapping_foreign_plugin_is_rate_limited, set_up,
                                         tear_down),

@@ -57,11 +57,12 @@ def readyz(agent):
         return error.code, error.read().decode()
 
 
-def event(cluster, reason):
-    """The message of the Node's event, once it is there."""
+def event(cluster, reason, text=''):
+    """The message of the Node's event with this text, once it is there."""
     def found():
-        return [one['message'] for one in cluster.events('Node', cluster.bed.node_name) if one['reason'] == reason]
-    cluster.wait(f'an event {reason}', found)
+        return [one['message'] for one in cluster.events('Node', cluster.bed.node_name)
+                if one['reason'] == reason and text in one['message']]
+    cluster.wait(f'an event {reason} with {text!r}', found)
     return found()[-1]
 
 
@@ -87,7 +88,7 @@ def test_over(cluster, chart, nvidia):  # noqa: F811
     chart.start(replicas(4))
     condition_is(cluster, 'False', 'ForeignDevicePlugin')
     pod = f'{SYSTEM}/{nvidia.pod_name()}'
-    assert pod in event(cluster, 'ForeignDevicePlugin')
+    event(cluster, 'ForeignDevicePlugin', pod)
     status, text = readyz(chart)
     assert status == 503 and 'nvidia.com/gpu' in text and 'nvidia-gpu.sock' in text and pod in text
     assert pod in chart.said() and registrations(chart) == 0
