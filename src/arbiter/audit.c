@@ -53,7 +53,7 @@ static size_t find_device(const struct audit *audit, const char *id)
     size_t i = 0;
 
     while (i < audit->n_devices &&
-           (!length || strncasecmp(audit->devices[i].device.uuid, id, length) ||
+           (!length || strncasecmp(audit->devices[i].device.uuid, id, length) != 0 ||
             audit->devices[i].device.uuid[length]))
         i++;
     return i;

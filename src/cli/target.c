@@ -338,7 +338,7 @@ static int observe_node(const struct config *config, struct inventory *ret_inven
 
 int target_observe_usage(struct target *ret_target, struct usage *ret_usage, struct error *err)
 {
-    cleanup_target struct target target = {.title = "this node"};
+    struct target target = {.title = "this node"};
     struct gpu_driver *driver;
     int r = librarysearch_open(&gpu_nvml, NULL, &driver, err);
 
@@ -348,11 +348,11 @@ int target_observe_usage(struct target *ret_target, struct usage *ret_usage, str
     if (r == 0)
         r = usage_read(&gpu_nvml, driver, &target.inventory, ret_usage);
     gpu_nvml.close(driver);
-    if (r < 0)
-        return r;
-    *ret_target = target;
-    target = (struct target)TARGET_INIT;
-    return 0;
+    if (r == 0)
+        *ret_target = target;
+    else
+        target_deinit(&target);
+    return r;
 }
 
 int target_know_boards(struct inventory *inventory, struct error *err)

@@ -115,17 +115,16 @@ static int evaluate(const struct nodekind *kind, const struct overlay *overlays,
                     struct amounts *amounts, json_t **ret_owners)
 {
     cleanup_problems struct problems ignored = PROBLEMS_INIT;
-    json_t *found, *owners;
+    json_t *found, *owners = NULL;
     int r = overlay_evaluate(overlays, n, kind->labels, &ignored, &found, &owners);
 
     if (r < 0)
         return r;
     r = amounts_read(found, amounts);
     json_decref(found);
-    if (ret_owners)
-        *ret_owners = owners;
-    else
-        json_decref(owners);
+    if (r == 0 && ret_owners)
+        *ret_owners = TAKE_PTR(owners);
+    json_decref(owners);
     return r;
 }
 
@@ -199,7 +198,7 @@ static void name_owner(struct nodekind *kind, const json_t *owners)
 
 static int find_belief(struct nodekind *kind, const struct nodekind_world *world)
 {
-    json_t *owners;
+    json_t *owners = NULL;
     int r;
 
     amounts_deinit(&kind->believed);

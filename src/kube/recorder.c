@@ -95,16 +95,15 @@ static void on_written(const struct kube_response *response, void *userdata)
     struct recorder *recorder = userdata;
     struct correlator_entry *entry = recorder->entry;
     const unsigned status = response->http_status;
+    const bool is_there = status == 409 && !entry->has_event; /* an earlier response was lost */
 
     recorder->call = NULL;
-    if (kube_is_kind(response, "Event")) {
+    if (kube_is_kind(response, "Event") || (is_there && entry->is_once)) {
         on_good(recorder);
     } else if (kube_is_success(status)) {
         on_failure(recorder, &(struct kube_response){.reason = "the response is not an event"});
-    } else if (status == 409 && !entry->has_event && entry->is_once) {
-        on_good(recorder); /* by an earlier process of ours */
-    } else if (status == 409 && !entry->has_event) {
-        entry->has_event = true; /* written by an earlier try, whose response was lost */
+    } else if (is_there) {
+        entry->has_event = true;
     } else if (status == 404 && entry->has_event) {
         entry->has_event = false; /* events expire after an hour: create it again */
         free(TAKE_PTR(entry->event_name));
