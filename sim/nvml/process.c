@@ -7,14 +7,17 @@
 /* Buffer size requested for samples of processes, even if there are none. */
 enum { SAMPLES = 72 };
 
-static bool is_on(const struct view *v, const struct state_process *p, unsigned kind,
-                  unsigned *ret_pid)
+static bool is_on(const struct view *v, unsigned slot, unsigned kind, unsigned *ret_pid)
 {
-    *ret_pid = atomic_load(&p->pid);
-    if (!*ret_pid || p->gpu != v->index || p->kind != kind)
+    const struct state_process *p = &v->state->processes[slot];
+
+    if (!atomic_load(&p->pid) || p->gpu != v->index || p->kind != kind)
         return false;
-    return !v->is_mig ||
-           (p->gpu_instance == v->mig.instance.id && p->compute_instance == v->mig.compute.id);
+    if (v->is_mig &&
+        (p->gpu_instance != v->mig.instance.id || p->compute_instance != v->mig.compute.id))
+        return false;
+    *ret_pid = state_process_pid(v->state, slot);
+    return *ret_pid > 0;
 }
 
 static unsigned count_processes(const struct view *v, unsigned kind)
@@ -22,7 +25,7 @@ static unsigned count_processes(const struct view *v, unsigned kind)
     unsigned n = 0, pid;
 
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
-        n += is_on(v, &v->state->processes[i], kind, &pid);
+        n += is_on(v, i, kind, &pid);
     return n;
 }
 
@@ -49,7 +52,7 @@ static nvmlReturn_t give_processes(const char *call, nvmlDevice_t device, unsign
     for (unsigned i = 0; i < STATE_MAX_PROCESSES && n < room; i++) {
         const struct state_process *p = &v.state->processes[i];
 
-        if (is_on(&v, p, kind, &pid))
+        if (is_on(&v, i, kind, &pid))
             put(infos, n++, pid, p);
     }
     *count = n;
@@ -58,13 +61,13 @@ static nvmlReturn_t give_processes(const char *call, nvmlDevice_t device, unsign
 
 static void put_v1(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
-    ((nvmlProcessInfo_v1_t *)infos)[n] = (nvmlProcessInfo_v1_t){pid, p->memory_bytes};
+    ((nvmlProcessInfo_v1_t *)infos)[n] = (nvmlProcessInfo_v1_t){pid, atomic_load(&p->memory_bytes)};
 }
 
 static void put_v2(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
-    ((nvmlProcessInfo_v2_t *)infos)[n] =
-        (nvmlProcessInfo_v2_t){pid, p->memory_bytes, p->gpu_instance, p->compute_instance};
+    ((nvmlProcessInfo_v2_t *)infos)[n] = (nvmlProcessInfo_v2_t){
+        pid, atomic_load(&p->memory_bytes), p->gpu_instance, p->compute_instance};
 }
 
 #define LISTS(GIVE)                                                                                \
@@ -87,8 +90,8 @@ LISTS(GIVE_LIST)
 
 static void put_detail(void *infos, unsigned n, unsigned pid, const struct state_process *p)
 {
-    ((nvmlProcessDetail_v1_t *)infos)[n] =
-        (nvmlProcessDetail_v1_t){pid, p->memory_bytes, p->gpu_instance, p->compute_instance, 0};
+    ((nvmlProcessDetail_v1_t *)infos)[n] = (nvmlProcessDetail_v1_t){
+        pid, atomic_load(&p->memory_bytes), p->gpu_instance, p->compute_instance, 0};
 }
 
 nvmlReturn_t nvmlDeviceGetRunningProcessDetailList(nvmlDevice_t device,
@@ -130,7 +133,7 @@ nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device,
     for (unsigned i = 0; i < STATE_MAX_PROCESSES && given < *processSamplesCount; i++) {
         const struct state_process *p = &v.state->processes[i];
 
-        if (is_on(&v, p, PROCESS_COMPUTE, &pid))
+        if (is_on(&v, i, PROCESS_COMPUTE, &pid))
             utilization[given++] = (nvmlProcessUtilizationSample_t){
                 .pid = pid,
                 .timeStamp = library_now_us(),
@@ -165,7 +168,7 @@ nvmlReturn_t nvmlDeviceGetProcessesUtilizationInfo(nvmlDevice_t device,
     for (unsigned i = 0; i < STATE_MAX_PROCESSES && given < list->processSamplesCount; i++) {
         const struct state_process *p = &v.state->processes[i];
 
-        if (is_on(&v, p, PROCESS_COMPUTE, &pid))
+        if (is_on(&v, i, PROCESS_COMPUTE, &pid))
             list->procUtilArray[given++] = (nvmlProcessUtilizationInfo_v1_t){
                 .timeStamp = library_now_us(),
                 .pid = pid,

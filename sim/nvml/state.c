@@ -19,9 +19,10 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
+#include "nvml/alive.h"
 
 static_assert(sizeof(struct state_gpu) == 104, "shared layout");
-static_assert(sizeof(struct state_process) == 96, "shared layout");
+static_assert(sizeof(struct state_process) == 104, "shared layout");
 static_assert(sizeof(struct state_rule) == 88, "shared layout");
 static_assert(sizeof(struct state_event) == 32, "shared layout");
 static_assert(sizeof(struct state) % 8 == 0, "shared layout");
@@ -162,7 +163,7 @@ static void fill(struct state *s, const struct machine *machine, uint64_t key)
         to->kind = from->kind;
         to->gpu_instance = from->gpu_instance;
         to->compute_instance = from->compute_instance;
-        to->memory_bytes = from->memory_bytes;
+        atomic_store(&to->memory_bytes, from->memory_bytes);
         memcpy(to->name, from->name, sizeof(to->name));
         atomic_store(&to->pid, from->pid);
     }
@@ -351,6 +352,7 @@ static int open_file(const char *machine_path, bool fresh, struct problems *prob
     state_unlock(&file);
     if (r < 0)
         return r;
+    alive_use(file.path);
     *ret_file = file;
     file = (struct state_file)STATE_FILE_INIT;
     return 0;
@@ -606,7 +608,8 @@ void state_tick(struct state_file *file)
 static bool is_about(const struct state_rule *rule, const char *call, int gpu)
 {
     return atomic_load_explicit(&rule->active, memory_order_acquire) &&
-           (!rule->call[0] || strncmp(rule->call, call, sizeof(rule->call)) == 0) &&
+           (rule->call[0] ? strncmp(rule->call, call, sizeof(rule->call)) == 0
+                          : strncmp(call, "nvml", 4) == 0) &&
            (rule->gpu == MACHINE_ALL_GPUS || rule->gpu == gpu);
 }
 
@@ -713,7 +716,8 @@ void state_reset_gpu(struct state_file *file, unsigned gpu)
 static struct state_process *find_process(struct state *s, unsigned gpu, unsigned pid)
 {
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
-        if (atomic_load(&s->processes[i].pid) == pid && (pid == 0 || s->processes[i].gpu == gpu))
+        if (atomic_load(&s->processes[i].pid) == pid &&
+            (pid == 0 || (s->processes[i].gpu == gpu && !s->processes[i].client)))
             return &s->processes[i];
     return NULL;
 }
@@ -732,7 +736,8 @@ int state_add_process(struct state_file *file, const struct machine_process *pro
         slot->kind = process->kind;
         slot->gpu_instance = process->gpu_instance;
         slot->compute_instance = process->compute_instance;
-        slot->memory_bytes = process->memory_bytes;
+        slot->client = 0;
+        atomic_store(&slot->memory_bytes, process->memory_bytes);
         memcpy(slot->name, process->name, sizeof(slot->name));
         atomic_store(&slot->pid, process->pid);
     }
@@ -752,6 +757,27 @@ int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid)
     return slot ? 0 : -ENOENT;
 }
 
+bool state_process_exists(const struct state *state, unsigned slot)
+{
+    const struct state_process *p = &state->processes[slot];
+
+    if (!atomic_load(&p->pid))
+        return false;
+    return !p->client || p->client == alive_self() || alive_holder(slot) >= 0;
+}
+
+unsigned state_process_pid(const struct state *state, unsigned slot)
+{
+    const struct state_process *p = &state->processes[slot];
+    unsigned pid = atomic_load(&p->pid);
+    pid_t holder;
+
+    if (!pid || !p->client || p->client == alive_self())
+        return pid;
+    holder = alive_holder(slot);
+    return holder > 0 ? (unsigned)holder : 0;
+}
+
 uint64_t state_used_bytes(const struct state *state, unsigned gpu)
 {
     const struct gpu_model *model = &state->machine.gpus[gpu].model;
@@ -759,8 +785,8 @@ uint64_t state_used_bytes(const struct state *state, unsigned gpu)
     uint64_t most = model->memory_bytes - model->reserved_bytes;
 
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
-        if (atomic_load(&state->processes[i].pid) && state->processes[i].gpu == gpu)
-            used = saturating_add(used, state->processes[i].memory_bytes);
+        if (state->processes[i].gpu == gpu && state_process_exists(state, i))
+            used = saturating_add(used, atomic_load(&state->processes[i].memory_bytes));
     return used < most ? used : most;
 }
 
@@ -770,9 +796,9 @@ uint64_t state_instance_used_bytes(const struct state *state, unsigned gpu, uint
     uint64_t used = 0;
 
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
-        if (atomic_load(&state->processes[i].pid) && state->processes[i].gpu == gpu &&
-            state->processes[i].gpu_instance == instance)
-            used = saturating_add(used, state->processes[i].memory_bytes);
+        if (state->processes[i].gpu == gpu && state->processes[i].gpu_instance == instance &&
+            state_process_exists(state, i))
+            used = saturating_add(used, atomic_load(&state->processes[i].memory_bytes));
     return used < most ? used : most;
 }
 

@@ -28,7 +28,7 @@
 
 enum {
     STATE_VERSION =
-        6, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
+        7, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
     STATE_MAX_EVENTS = 256, /* a slower waiter loses the oldest */
@@ -55,10 +55,11 @@ struct state_gpu {
 };
 
 struct state_process {
-    atomic_uint pid; /* 0 = free */
+    atomic_uint pid; /* 0 = free; of a client, as it sees itself */
     uint32_t gpu, kind, utilization;
     uint32_t gpu_instance, compute_instance; /* STATE_NO_INSTANCE: on the whole of it */
-    uint64_t memory_bytes;
+    uint64_t client; /* alive_self() of a process that registered itself; 0 = acted out */
+    atomic_ullong memory_bytes;
     char name[MACHINE_NAME];
 };
 
@@ -70,7 +71,7 @@ struct state_rule {
     uint32_t code;
     uint32_t nth;            /* only this call, counted from 1; 0 = each */
     atomic_uint n_called;    /* while it is active */
-    char call[MACHINE_NAME]; /* "" = every call */
+    char call[MACHINE_NAME]; /* "" = every call of NVML */
 };
 
 struct state_event {
@@ -171,6 +172,13 @@ int state_add_process(struct state_file *file, const struct machine_process *pro
 
 /* -ENOENT if no such process is on the GPU. */
 int state_remove_process(struct state_file *file, unsigned gpu, unsigned pid);
+
+/* The PID in a slot as this process sees it. 0: the slot is free, its process ended, or it is in a
+ * PID namespace that cannot be seen from here. */
+unsigned state_process_pid(const struct state *state, unsigned slot);
+
+/* Does the process in this slot, if any, still use memory? */
+bool state_process_exists(const struct state *state, unsigned slot);
 
 /* Bytes used by processes and `used_bytes`, at most the total. */
 uint64_t state_used_bytes(const struct state *state, unsigned gpu);

@@ -150,13 +150,13 @@ static void state_json(struct text *out, const struct state_file *file)
     text_add(out, "],\n  \"processes\": [");
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++) {
         const struct state_process *p = &s->processes[i];
-        unsigned pid = atomic_load(&p->pid);
+        unsigned pid = state_process_pid(s, i);
 
         if (!pid)
             continue;
         text_addf(out,
                   "%s\n  {\"gpu\": %u, \"pid\": %u, \"kind\": \"%s\", \"memory_bytes\": %llu, ",
-                  comma, p->gpu, pid, kind_name(p->kind), (unsigned long long)p->memory_bytes);
+                  comma, p->gpu, pid, kind_name(p->kind), atomic_load(&p->memory_bytes));
         text_add(out, "\"name\": ");
         add_json_text(out, p->name);
         text_add(out, "}");
@@ -214,7 +214,7 @@ static void state_table(struct text *out, const struct state_file *file)
     }
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++) {
         const struct state_process *p = &s->processes[i];
-        unsigned pid = atomic_load(&p->pid);
+        unsigned pid = state_process_pid(s, i);
 
         if (!pid)
             continue;
@@ -222,7 +222,7 @@ static void state_table(struct text *out, const struct state_file *file)
         if (p->gpu_instance != STATE_NO_INSTANCE)
             text_addf(out, ", GPU instance %u", p->gpu_instance);
         text_addf(out, ": process %u (%s), %s, %llu MiB\n", pid, *p->name ? p->name : "?",
-                  kind_name(p->kind), (unsigned long long)(p->memory_bytes >> 20));
+                  kind_name(p->kind), atomic_load(&p->memory_bytes) >> 20);
     }
     add_rules(out, s);
 }
