@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* The two simulated libraries in one process, as a program that uses CUDA and NVML has them. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gpu/nvml-abi.h"
+#include "shim/cuda-abi.h"
+
+#define MIB UINT64_C(1048576)
+
+static struct {
+#define CUDA_CALL(name, asked, since, variant, arguments, values) CUresult(*name) arguments;
+#define CUDA_SAME(name, other, asked, since, variant, arguments, values)
+#include "shim/cuda-calls.def"
+#undef CUDA_CALL
+#undef CUDA_SAME
+} cu;
+
+static nvmlReturn_t (*nvml_memory)(nvmlDevice_t device, nvmlMemory_t *memory);
+static nvmlReturn_t (*nvml_processes)(nvmlDevice_t device, unsigned *n, nvmlProcessInfo_t *infos);
+static nvmlDevice_t gpu;
+
+static void *library(const char *variable)
+{
+    void *handle = dlopen(getenv(variable), RTLD_NOW | RTLD_LOCAL);
+
+    assert_non_null(handle);
+    return handle;
+}
+
+static int setup(void **state)
+{
+    void *cuda = library("GPUSLICE_TEST_CUDA"), *nvml = library("GPUSLICE_TEST_LIBRARY");
+    nvmlReturn_t (*init)(void), (*by_index)(unsigned, nvmlDevice_t *);
+    char path[] = "/tmp/test-cuda-XXXXXX";
+
+    assert_int_equal(close(mkstemp(path)), 0);
+    setenv("GPUSLICE_SIM_STATE", path, 1);
+    setenv("GPUSLICE_MACHINE", "p5en.48xlarge", 1);
+    *state = strdup(path);
+#define CUDA_CALL(name, asked, since, variant, arguments, values) \
+    cu.name = (CUresult(*) arguments)dlsym(cuda, #name);          \
+    assert_non_null(cu.name);
+#define CUDA_SAME(name, other, asked, since, variant, arguments, values)
+#include "shim/cuda-calls.def"
+    init = (nvmlReturn_t(*)(void))dlsym(nvml, "nvmlInit_v2");
+    by_index =
+        (nvmlReturn_t(*)(unsigned, nvmlDevice_t *))dlsym(nvml, "nvmlDeviceGetHandleByIndex_v2");
+    nvml_memory =
+        (nvmlReturn_t(*)(nvmlDevice_t, nvmlMemory_t *))dlsym(nvml, "nvmlDeviceGetMemoryInfo");
+    nvml_processes = (nvmlReturn_t(*)(nvmlDevice_t, unsigned *, nvmlProcessInfo_t *))dlsym(
+        nvml, "nvmlDeviceGetComputeRunningProcesses_v3");
+    assert_int_equal(init(), NVML_SUCCESS);
+    assert_int_equal(by_index(0, &gpu), NVML_SUCCESS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char clients[80];
+
+    snprintf(clients, sizeof(clients), "%s.clients", (char *)*state);
+    unlink(clients);
+    unlink(*state);
+    free(*state);
+    return 0;
+}
+
+static uint64_t used_bytes(void)
+{
+    nvmlMemory_t memory;
+
+    assert_int_equal(nvml_memory(gpu, &memory), NVML_SUCCESS);
+    return memory.used;
+}
+
+/* What NVML says that a process has; 0 if it is not listed. */
+static uint64_t process_bytes(pid_t pid)
+{
+    nvmlProcessInfo_t infos[16];
+    unsigned n = 16;
+
+    assert_int_equal(nvml_processes(gpu, &n, infos), NVML_SUCCESS);
+    for (unsigned i = 0; i < n; i++)
+        if (infos[i].pid == (unsigned)pid)
+            return infos[i].usedGpuMemory;
+    return 0;
+}
+
+static void enter_context(void)
+{
+    CUcontext context;
+
+    assert_int_equal(cu.cuInit(0), CUDA_SUCCESS);
+    assert_int_equal(cu.cuDevicePrimaryCtxRetain(&context, 0), CUDA_SUCCESS);
+    assert_int_equal(cu.cuCtxSetCurrent(context), CUDA_SUCCESS);
+}
+
+/* A process that allocates, says so, and waits for its end. */
+static pid_t start_child(uint64_t bytes)
+{
+    int ready[2];
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        CUdeviceptr memory;
+
+        enter_context();
+        byte = cu.cuMemAlloc_v2(&memory, bytes) == CUDA_SUCCESS;
+        (void)!write(ready[1], &byte, 1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 1);
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
+/* Runs first: its child must be forked before this process initialises CUDA. */
+static void test_a_killed_process_is_forgotten(void **state)
+{
+    const uint64_t before = used_bytes();
+    pid_t child = start_child(1000 * MIB);
+
+    assert_int_equal(process_bytes(child), (1000 + 516) * MIB);
+    assert_int_equal(used_bytes() - before, (1000 + 516) * MIB);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(process_bytes(child), 0);
+    assert_int_equal(used_bytes(), before);
+}
+
+static void test_nvml_shows_what_cuda_has(void **state)
+{
+    const uint64_t before = used_bytes();
+    CUdeviceptr memory;
+
+    enter_context();
+    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(cu.cuMemAlloc_v2(&memory, 100 * MIB + 1), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), (516 + 102) * MIB);
+    assert_int_equal(used_bytes() - before, (516 + 102) * MIB);
+    assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), 0);
+    assert_int_equal(used_bytes(), before);
+}
+
+/* A forked child cannot use what its parent initialised, and takes nothing away from it. */
+static void test_a_forked_child_has_no_context(void **state)
+{
+    CUdeviceptr memory;
+    int status = -1;
+    pid_t child;
+
+    enter_context();
+    child = fork();
+    if (child == 0)
+        _exit(cu.cuMemAlloc_v2(&memory, 1) == CUDA_ERROR_NOT_INITIALIZED &&
+              cu.cuInit(0) == CUDA_ERROR_NOT_INITIALIZED);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
+}
+
+/* Managed memory counts where it lies. */
+static void test_managed_memory_moves(void **state)
+{
+    CUdeviceptr memory;
+
+    enter_context();
+    assert_int_equal(cu.cuMemAllocManaged(&memory, 64 * MIB, CU_MEM_ATTACH_GLOBAL), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(cu.cuMemPrefetchAsync(memory, 64 * MIB, 0, NULL), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), (516 + 64) * MIB);
+    assert_int_equal(cu.cuMemPrefetchAsync(memory, 64 * MIB, -1, NULL), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), 0);
+}
+
+/* What is not acted out is there, and says so. */
+static void test_the_rest_is_not_supported(void **state)
+{
+    void *cuda = dlopen(getenv("GPUSLICE_TEST_CUDA"), RTLD_NOW | RTLD_NOLOAD);
+    CUresult (*absent)(void) = (CUresult(*)(void))dlsym(cuda, "cuGreenCtxCreate");
+
+    assert_non_null(absent);
+    assert_int_equal(absent(), CUDA_ERROR_NOT_SUPPORTED);
+    dlclose(cuda);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_killed_process_is_forgotten),
+        cmocka_unit_test(test_nvml_shows_what_cuda_has),
+        cmocka_unit_test(test_a_forked_child_has_no_context),
+        cmocka_unit_test(test_managed_memory_moves),
+        cmocka_unit_test(test_the_rest_is_not_supported),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

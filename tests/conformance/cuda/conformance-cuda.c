@@ -1,0 +1,1137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * The behaviour of every libcuda.so.1, simulated or real: the same cases run on both, so a real GPU
+ * validates the simulator. Needs a GPU that nobody else uses, and depends only on the ABI.
+ *
+ *     conformance-cuda [-v] [LIBRARY]     prints TAP
+ *     conformance-cuda --child LIBRARY    what the cases about several processes start
+ */
+
+#include <dlfcn.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/cuda-abi.h"
+
+#define MIB UINT64_C(1048576)
+
+static struct {
+#define CUDA_CALL(name, asked, since, variant, arguments, values)        CUresult(*name) arguments;
+#define CUDA_SAME(name, other, asked, since, variant, arguments, values) CUresult(*name) arguments;
+#include "shim/cuda-calls.def"
+#undef CUDA_CALL
+#undef CUDA_SAME
+} cu;
+
+static const char *library_path = "libcuda.so.1";
+static bool verbose;
+static unsigned n_failures; /* of the running case */
+static CUdevice gpu;
+
+static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
+{
+    va_list args;
+
+    if (!verbose)
+        return;
+    fputs("# ", stdout);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static void check(bool good, const char *what, int line)
+{
+    if (good)
+        return;
+    n_failures++;
+    printf("# line %d: %s\n", line, what);
+}
+
+static void check_return(CUresult got, CUresult wanted, const char *what, int line)
+{
+    if (got == wanted)
+        return;
+    n_failures++;
+    printf("# line %d: %s: %d, not %d\n", line, what, got, wanted);
+}
+
+#define CHECK(condition)    check(condition, #condition, __LINE__)
+#define GIVES(wanted, call) check_return(call, wanted, #call, __LINE__)
+#define SUCCEEDS(call)      GIVES(CUDA_SUCCESS, call)
+#define REFUSES(call)       GIVES(CUDA_ERROR_INVALID_VALUE, call)
+
+static uint64_t free_bytes(void)
+{
+    size_t free_now = 0, total = 0;
+
+    SUCCEEDS(cu.cuMemGetInfo_v2(&free_now, &total));
+    return free_now;
+}
+
+static void before_init(void)
+{
+    CUcontext context;
+    int n;
+
+    GIVES(CUDA_ERROR_NOT_INITIALIZED, cu.cuDeviceGetCount(&n));
+    GIVES(CUDA_ERROR_NOT_INITIALIZED, cu.cuDevicePrimaryCtxRetain(&context, 0));
+    REFUSES(cu.cuInit(1));
+    SUCCEEDS(cu.cuInit(0));
+    SUCCEEDS(cu.cuInit(0));
+}
+
+static void devices(void)
+{
+    char name[128] = "", bus[32] = "";
+    int n = 0, major = 0, minor = 0, value = 0, version = 0;
+    CUdevice same = -1;
+    size_t total = 0;
+    CUuuid uuid = {""}, zero = {""};
+
+    SUCCEEDS(cu.cuDriverGetVersion(&version));
+    CHECK(version >= 11000);
+    SUCCEEDS(cu.cuDeviceGetCount(&n));
+    CHECK(n > 0);
+    SUCCEEDS(cu.cuDeviceGet(&gpu, 0));
+    GIVES(CUDA_ERROR_INVALID_DEVICE, cu.cuDeviceGet(&same, n));
+    SUCCEEDS(cu.cuDeviceGetName(name, sizeof(name), gpu));
+    SUCCEEDS(cu.cuDeviceTotalMem_v2(&total, gpu));
+    CHECK(total > 1024 * MIB);
+    SUCCEEDS(cu.cuDeviceGetUuid_v2(&uuid, gpu));
+    CHECK(memcmp(&uuid, &zero, sizeof(uuid)) != 0);
+    SUCCEEDS(cu.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, gpu));
+    SUCCEEDS(cu.cuDeviceComputeCapability(&value, &minor, gpu));
+    CHECK(value == major && major >= 7);
+    SUCCEEDS(cu.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_WARP_SIZE, gpu));
+    CHECK(value == 32);
+    SUCCEEDS(cu.cuDeviceGetPCIBusId(bus, sizeof(bus), gpu));
+    SUCCEEDS(cu.cuDeviceGetByPCIBusId(&same, bus));
+    CHECK(same == gpu);
+    note("%s, CUDA %d, %d.%d, %s, %zu MiB", name, version, major, minor, bus, total / MIB);
+}
+
+static void without_context(void)
+{
+    CUcontext context = (CUcontext)&context;
+    CUdeviceptr memory;
+    size_t a, b;
+
+    SUCCEEDS(cu.cuCtxGetCurrent(&context));
+    CHECK(!context);
+    GIVES(CUDA_ERROR_INVALID_CONTEXT, cu.cuMemAlloc_v2(&memory, 1));
+    GIVES(CUDA_ERROR_INVALID_CONTEXT, cu.cuMemGetInfo_v2(&a, &b));
+    GIVES(CUDA_ERROR_INVALID_CONTEXT, cu.cuCtxSynchronize());
+}
+
+static bool primary_is_active(void)
+{
+    unsigned flags = 99;
+    int active = 99;
+
+    SUCCEEDS(cu.cuDevicePrimaryCtxGetState(gpu, &flags, &active));
+    return active;
+}
+
+static void primary_context(void)
+{
+    CUcontext first = NULL, second = NULL;
+    CUdevice device = -1;
+    CUdeviceptr memory = 0;
+
+    CHECK(!primary_is_active());
+    SUCCEEDS(cu.cuDevicePrimaryCtxRetain(&first, gpu));
+    SUCCEEDS(cu.cuDevicePrimaryCtxRetain(&second, gpu));
+    CHECK(first && first == second && primary_is_active());
+    SUCCEEDS(cu.cuCtxSetCurrent(first));
+    SUCCEEDS(cu.cuCtxGetDevice(&device));
+    CHECK(device == gpu);
+    SUCCEEDS(cu.cuMemAlloc_v2(&memory, 4 * MIB));
+    SUCCEEDS(cu.cuDevicePrimaryCtxRelease_v2(gpu));
+    CHECK(primary_is_active());
+    SUCCEEDS(cu.cuMemFree_v2(memory));
+    SUCCEEDS(cu.cuDevicePrimaryCtxRelease_v2(gpu));
+    CHECK(!primary_is_active());
+    GIVES(CUDA_ERROR_INVALID_CONTEXT, cu.cuDevicePrimaryCtxRelease_v2(gpu));
+    SUCCEEDS(cu.cuDevicePrimaryCtxRetain(&second, gpu));
+    CHECK(first == second);
+    SUCCEEDS(cu.cuCtxSetCurrent(second));
+}
+
+static void context_stack(void)
+{
+    CUcontext primary = NULL, own = NULL, now = NULL;
+
+    SUCCEEDS(cu.cuCtxGetCurrent(&primary));
+    SUCCEEDS(cu.cuCtxCreate_v2(&own, 0, gpu));
+    SUCCEEDS(cu.cuCtxGetCurrent(&now));
+    CHECK(now == own && own != primary);
+    SUCCEEDS(cu.cuCtxPushCurrent_v2(primary));
+    SUCCEEDS(cu.cuCtxPopCurrent_v2(&now));
+    CHECK(now == primary);
+    SUCCEEDS(cu.cuCtxDestroy_v2(own));
+    SUCCEEDS(cu.cuCtxGetCurrent(&now));
+    CHECK(now == primary);
+}
+
+/* A family of allocations: takes bytes, and gives them back. */
+struct family {
+    const char *name;
+    CUresult (*take)(uint64_t bytes);
+    void (*give)(void);
+};
+
+static CUdeviceptr taken;
+
+static CUresult take_plain(uint64_t bytes)
+{
+    return cu.cuMemAlloc_v2(&taken, bytes);
+}
+
+static void give_plain(void)
+{
+    SUCCEEDS(cu.cuMemFree_v2(taken));
+}
+
+static CUresult take_pitch(uint64_t bytes)
+{
+    size_t pitch = 0;
+    CUresult r = cu.cuMemAllocPitch_v2(&taken, &pitch, 65536, bytes / 65536, 4);
+
+    CHECK(r || pitch == 65536);
+    return r;
+}
+
+static CUresult take_async(uint64_t bytes)
+{
+    return cu.cuMemAllocAsync(&taken, bytes, NULL);
+}
+
+static void give_async(void)
+{
+    SUCCEEDS(cu.cuMemFreeAsync(taken, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+}
+
+static CUmemoryPool own_pool;
+
+static CUmemPoolProps pool_properties(void)
+{
+    return (CUmemPoolProps){.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                            .location = {CU_MEM_LOCATION_TYPE_DEVICE, gpu}};
+}
+
+static CUresult take_pool(uint64_t bytes)
+{
+    CUmemPoolProps properties = pool_properties();
+    CUresult r;
+
+    SUCCEEDS(cu.cuMemPoolCreate(&own_pool, &properties));
+    r = cu.cuMemAllocFromPoolAsync(&taken, bytes, own_pool, NULL);
+    if (r != CUDA_SUCCESS)
+        SUCCEEDS(cu.cuMemPoolDestroy(own_pool));
+    return r;
+}
+
+static void give_pool(void)
+{
+    give_async();
+    SUCCEEDS(cu.cuMemPoolDestroy(own_pool));
+}
+
+static CUmemGenericAllocationHandle taken_handle;
+
+static CUmemAllocationProp properties(void)
+{
+    return (CUmemAllocationProp){.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                 .location = {CU_MEM_LOCATION_TYPE_DEVICE, gpu}};
+}
+
+static CUresult take_physical(uint64_t bytes)
+{
+    CUmemAllocationProp wanted = properties();
+
+    return cu.cuMemCreate(&taken_handle, bytes, &wanted, 0);
+}
+
+static void give_physical(void)
+{
+    SUCCEEDS(cu.cuMemRelease(taken_handle));
+}
+
+static CUarray taken_array;
+
+static CUresult take_array(uint64_t bytes)
+{
+    const CUDA_ARRAY_DESCRIPTOR wanted = {16384, bytes / 65536, CU_AD_FORMAT_FLOAT, 1};
+
+    return cu.cuArrayCreate_v2(&taken_array, &wanted);
+}
+
+static void give_array(void)
+{
+    SUCCEEDS(cu.cuArrayDestroy(taken_array));
+}
+
+/* As large as the hardware allows an array to be in two dimensions, it is far from a GPU's memory.
+ */
+static CUresult take_array_3d(uint64_t bytes)
+{
+    const CUDA_ARRAY3D_DESCRIPTOR wanted = {.Width = 4096,
+                                            .Height = 4096,
+                                            .Depth = bytes / (4096 * 4096 * 16),
+                                            .Format = CU_AD_FORMAT_FLOAT,
+                                            .NumChannels = 4};
+
+    return cu.cuArray3DCreate_v2(&taken_array, &wanted);
+}
+
+static CUmipmappedArray taken_mipmap;
+
+static CUresult take_mipmap(uint64_t bytes)
+{
+    const CUDA_ARRAY3D_DESCRIPTOR wanted = {
+        .Width = 16384, .Height = bytes / 65536, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1};
+
+    return cu.cuMipmappedArrayCreate(&taken_mipmap, &wanted, 1);
+}
+
+static void give_mipmap(void)
+{
+    SUCCEEDS(cu.cuMipmappedArrayDestroy(taken_mipmap));
+}
+
+static const struct family families[] = {
+    {"cuMemAlloc", take_plain, give_plain},
+    {"cuMemAllocPitch", take_pitch, give_plain},
+    {"cuMemAllocAsync", take_async, give_async},
+    {"cuMemAllocAsync, cuMemFree", take_async, give_plain},
+    {"cuMemAllocFromPoolAsync", take_pool, give_pool},
+    {"cuMemCreate", take_physical, give_physical},
+    {"cuArrayCreate", take_array, give_array},
+    {"cuArray3DCreate", take_array_3d, give_array},
+    {"cuMipmappedArrayCreate", take_mipmap, give_mipmap},
+};
+enum { N_FAMILIES = sizeof(families) / sizeof(families[0]) };
+
+/* What is taken is seen by cuMemGetInfo at once, and is back afterwards. */
+static void families_are_accounted(void)
+{
+    const uint64_t bytes = 512 * MIB, slack = 40 * MIB;
+
+    for (unsigned i = 0; i < N_FAMILIES; i++) {
+        uint64_t before = free_bytes(), during, after;
+
+        SUCCEEDS(families[i].take(bytes));
+        during = free_bytes();
+        families[i].give();
+        SUCCEEDS(cu.cuCtxSynchronize());
+        after = free_bytes();
+        note("%s of %llu MiB: %llu MiB, %lld MiB stay", families[i].name,
+             (unsigned long long)(bytes / MIB), (unsigned long long)((before - during) / MIB),
+             ((long long)before - (long long)after) / (long long)MIB);
+        CHECK(before - during >= bytes && before - during <= bytes + slack);
+        CHECK(after <= before && before - after <= slack);
+    }
+}
+
+static bool has_no_limit_of_its_own(const struct family *family)
+{
+    return family->take != take_array && family->take != take_mipmap &&
+           family->take != take_array_3d && family->take != take_pitch;
+}
+
+static void out_of_memory_is_code_2(void)
+{
+    for (unsigned i = 0; i < N_FAMILIES; i++) {
+        uint64_t free_now = free_bytes();
+
+        if (!has_no_limit_of_its_own(&families[i]))
+            continue;
+        GIVES(CUDA_ERROR_OUT_OF_MEMORY, families[i].take((free_now / MIB / 2 * 2 + 64) * MIB));
+        SUCCEEDS(cu.cuCtxSynchronize());
+        CHECK(free_bytes() >= free_now - 40 * MIB);
+    }
+}
+
+/* The device is full by one family; others then get code 2 as well. */
+static void full_for_every_family(void)
+{
+    CUdeviceptr most = 0;
+    uint64_t bytes = free_bytes() / (2 * MIB) * 2 * MIB;
+
+    while (bytes > 0 && cu.cuMemAlloc_v2(&most, bytes) == CUDA_ERROR_OUT_OF_MEMORY)
+        bytes -= 2 * MIB;
+    note("%llu of %llu MiB are to be had", (unsigned long long)(bytes / MIB),
+         (unsigned long long)(free_bytes() / MIB));
+    for (unsigned i = 0; i < N_FAMILIES; i++)
+        GIVES(CUDA_ERROR_OUT_OF_MEMORY, families[i].take(512 * MIB));
+    SUCCEEDS(cu.cuMemFree_v2(most));
+}
+
+static void granules(void)
+{
+    CUdeviceptr small[64];
+    uint64_t before = free_bytes(), one, many;
+
+    SUCCEEDS(cu.cuMemAlloc_v2(&small[0], 1));
+    one = before - free_bytes();
+    for (unsigned i = 1; i < 64; i++)
+        SUCCEEDS(cu.cuMemAlloc_v2(&small[i], 1024));
+    many = before - free_bytes();
+    note("1 byte takes %llu KiB, 64 small pieces %llu KiB", (unsigned long long)(one / 1024),
+         (unsigned long long)(many / 1024));
+    CHECK(one <= 2 * MIB && many <= 2 * MIB);
+    for (unsigned i = 0; i < 64; i++)
+        SUCCEEDS(cu.cuMemFree_v2(small[i]));
+    CHECK(before - free_bytes() <= 2 * MIB);
+    REFUSES(cu.cuMemAlloc_v2(&small[0], 0));
+    REFUSES(cu.cuMemAlloc_v2(NULL, 1));
+    SUCCEEDS(cu.cuMemFree_v2(0));
+    REFUSES(cu.cuMemFree_v2(4096));
+}
+
+static void ranges_and_attributes(void)
+{
+    CUdeviceptr memory = 0, base = 0;
+    size_t size = 0;
+    unsigned type = 0;
+    int ordinal = -1;
+    bool is_managed = true;
+
+    SUCCEEDS(cu.cuMemAlloc_v2(&memory, 3 * MIB));
+    SUCCEEDS(cu.cuMemGetAddressRange_v2(&base, &size, memory + 5));
+    CHECK(base == memory && size == 3 * MIB);
+    SUCCEEDS(cu.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, memory));
+    CHECK(type == CU_MEMORYTYPE_DEVICE);
+    SUCCEEDS(cu.cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, memory));
+    CHECK(ordinal == gpu);
+    SUCCEEDS(cu.cuPointerGetAttribute(&is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, memory));
+    CHECK(!is_managed);
+    SUCCEEDS(cu.cuMemFree_v2(memory));
+    REFUSES(cu.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, memory));
+    GIVES(CUDA_ERROR_NOT_FOUND, cu.cuMemGetAddressRange_v2(&base, &size, memory));
+}
+
+static void host_and_managed_memory(void)
+{
+    uint64_t before = free_bytes();
+    CUdeviceptr device = 0, managed = 0;
+    void *pinned = NULL;
+    bool is_managed = false;
+    char page[8192];
+
+    SUCCEEDS(cu.cuMemHostAlloc(&pinned, 64 * MIB, 0));
+    memset(pinned, 1, 64 * MIB);
+    SUCCEEDS(cu.cuMemHostGetDevicePointer_v2(&device, pinned, 0));
+    SUCCEEDS(cu.cuMemAllocManaged(&managed, 64 * MIB, CU_MEM_ATTACH_GLOBAL));
+    memset((void *)(uintptr_t)managed, 2, 64 * MIB);
+    SUCCEEDS(cu.cuPointerGetAttribute(&is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, managed));
+    CHECK(is_managed);
+    note("both take %lld KiB of the device", ((long long)before - (long long)free_bytes()) / 1024);
+    CHECK(before - free_bytes() <= 16 * MIB);
+    SUCCEEDS(cu.cuMemHostRegister_v2(page, sizeof(page), 0));
+    GIVES(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED,
+          cu.cuMemHostRegister_v2(page, sizeof(page), 0));
+    SUCCEEDS(cu.cuMemHostUnregister(page));
+    GIVES(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, cu.cuMemHostUnregister(page));
+    SUCCEEDS(cu.cuMemFree_v2(managed));
+    SUCCEEDS(cu.cuMemFreeHost(pinned));
+}
+
+static void copies_and_fills(void)
+{
+    enum { N = 4096 };
+    static unsigned from[N], to[N];
+    CUdeviceptr a = 0, b = 0;
+    CUDA_MEMCPY2D rows = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .srcPitch = 128,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = to,
+                          .dstPitch = 64,
+                          .WidthInBytes = 64,
+                          .Height = 32};
+
+    for (unsigned i = 0; i < N; i++)
+        from[i] = i * 2654435761u;
+    SUCCEEDS(cu.cuMemAlloc_v2(&a, sizeof(from)));
+    SUCCEEDS(cu.cuMemAlloc_v2(&b, sizeof(from)));
+    SUCCEEDS(cu.cuMemcpyHtoD_v2(a, from, sizeof(from)));
+    SUCCEEDS(cu.cuMemcpyDtoD_v2(b, a, sizeof(from)));
+    SUCCEEDS(cu.cuMemcpyDtoH_v2(to, b, sizeof(to)));
+    CHECK(memcmp(from, to, sizeof(to)) == 0);
+    SUCCEEDS(cu.cuMemsetD32_v2(a, 0x01020304, N / 2));
+    SUCCEEDS(cu.cuMemsetD8_v2(a + 2, 9, 1));
+    SUCCEEDS(cu.cuMemcpyDtoHAsync_v2(to, a, sizeof(to), NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    CHECK(to[0] == 0x01090304 && to[N / 2 - 1] == 0x01020304 && to[N / 2] == from[N / 2]);
+    rows.srcDevice = b;
+    SUCCEEDS(cu.cuMemcpy2D_v2(&rows));
+    CHECK(to[16] == from[32] && to[15] == from[15] && to[511] == from[31 * 32 + 15]);
+    REFUSES(cu.cuMemcpyDtoH_v2(to, 4096, 16));
+    SUCCEEDS(cu.cuMemFree_v2(a));
+    SUCCEEDS(cu.cuMemFree_v2(b));
+}
+
+static uint64_t pool_value(CUmemoryPool pool, CUmemPool_attribute attribute)
+{
+    uint64_t value = 0;
+
+    SUCCEEDS(cu.cuMemPoolGetAttribute(pool, attribute, &value));
+    return value;
+}
+
+static void pools_keep_what_is_freed(void)
+{
+    CUmemPoolProps wanted = pool_properties();
+    CUmemoryPool pool = NULL;
+    CUdeviceptr memory = 0;
+    uint64_t keep = 1024 * MIB, zero = 0, before = free_bytes(), held;
+
+    SUCCEEDS(cu.cuMemPoolCreate(&pool, &wanted));
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD) == 0);
+    SUCCEEDS(cu.cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep));
+    SUCCEEDS(cu.cuMemAllocFromPoolAsync(&memory, 100 * MIB, pool, NULL));
+    held = pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT);
+    note("100 MiB reserve %llu MiB", (unsigned long long)(held / MIB));
+    CHECK(held >= 100 * MIB && held <= 160 * MIB);
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT) == 100 * MIB);
+    SUCCEEDS(cu.cuMemFreeAsync(memory, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT) == 0);
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT) == held);
+    CHECK(before - free_bytes() >= held);
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH) == 100 * MIB);
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH) == held);
+    SUCCEEDS(cu.cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH, &zero));
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH) == 0);
+    SUCCEEDS(cu.cuMemPoolTrimTo(pool, 0));
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT) == 0);
+    SUCCEEDS(cu.cuMemPoolDestroy(pool));
+}
+
+static void virtual_memory(void)
+{
+    CUmemAllocationProp wanted = properties();
+    const CUmemAccessDesc both = {{CU_MEM_LOCATION_TYPE_DEVICE, gpu},
+                                  CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    CUmemGenericAllocationHandle handle = 0, again = 0;
+    CUdeviceptr place = 0;
+    size_t step = 0;
+    unsigned seen = 0;
+    unsigned long long access = 99;
+    uint64_t before = free_bytes();
+
+    SUCCEEDS(cu.cuMemGetAllocationGranularity(&step, &wanted, CU_MEM_ALLOC_GRANULARITY_MINIMUM));
+    CHECK(step == 2 * MIB);
+    SUCCEEDS(cu.cuMemAddressReserve(&place, 64 * step, 0, 0, 0));
+    CHECK(before - free_bytes() <= 2 * MIB);
+    REFUSES(cu.cuMemCreate(&handle, step / 2, &wanted, 0));
+    SUCCEEDS(cu.cuMemCreate(&handle, 32 * step, &wanted, 0));
+    CHECK(before - free_bytes() >= 32 * step);
+    SUCCEEDS(cu.cuMemMap(place, 32 * step, 0, handle, 0));
+    SUCCEEDS(cu.cuMemSetAccess(place, 32 * step, &both, 1));
+    SUCCEEDS(cu.cuMemGetAccess(&access, &both.location, place));
+    CHECK(access == CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+    SUCCEEDS(cu.cuMemsetD32_v2(place, 7, 100));
+    SUCCEEDS(cu.cuMemcpyDtoH_v2(&seen, place + 4, sizeof(seen)));
+    CHECK(seen == 7);
+    SUCCEEDS(cu.cuMemRelease(handle));
+    CHECK(before - free_bytes() >= 32 * step); /* it is still mapped */
+    SUCCEEDS(cu.cuMemRetainAllocationHandle(&again, (void *)(uintptr_t)place));
+    SUCCEEDS(cu.cuMemUnmap(place, 32 * step));
+    CHECK(before - free_bytes() >= 32 * step);
+    SUCCEEDS(cu.cuMemRelease(again));
+    CHECK(before - free_bytes() <= 4 * MIB);
+    SUCCEEDS(cu.cuMemAddressFree(place, 64 * step));
+}
+
+/* Keeps one thread of the device busy for as many microseconds as its parameter says. */
+static const char spin_image[] = ".version 7.0\n"
+                                 ".target sm_70\n"
+                                 ".address_size 64\n"
+                                 ".visible .entry spin_us(.param .u32 us)\n"
+                                 "{\n"
+                                 "    .reg .pred %p;\n"
+                                 "    .reg .u32 %r;\n"
+                                 "    .reg .u64 %begin, %now, %wanted;\n"
+                                 "    ld.param.u32 %r, [us];\n"
+                                 "    mul.wide.u32 %wanted, %r, 1000;\n"
+                                 "    mov.u64 %begin, %globaltimer;\n"
+                                 "again:\n"
+                                 "    mov.u64 %now, %globaltimer;\n"
+                                 "    sub.u64 %now, %now, %begin;\n"
+                                 "    setp.lt.u64 %p, %now, %wanted;\n"
+                                 "    @%p bra again;\n"
+                                 "    ret;\n"
+                                 "}\n";
+
+static CUmodule spin_module;
+static CUfunction spin_kernel;
+
+static void modules(void)
+{
+    CUfunction none = NULL;
+    int threads = 0;
+
+    SUCCEEDS(cu.cuModuleLoadData(&spin_module, spin_image));
+    SUCCEEDS(cu.cuModuleGetFunction(&spin_kernel, spin_module, "spin_us"));
+    GIVES(CUDA_ERROR_NOT_FOUND, cu.cuModuleGetFunction(&none, spin_module, "spin"));
+    SUCCEEDS(cu.cuFuncGetAttribute(&threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, spin_kernel));
+    CHECK(threads == 1024);
+}
+
+static CUresult spin(unsigned us, CUstream stream)
+{
+    void *parameters[] = {&us};
+
+    return cu.cuLaunchKernel(spin_kernel, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL);
+}
+
+static double now_ms(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+/* Not ready, while the work that began there is not over: a machine may have been late in between.
+ */
+#define BUSY(begin, ms, call)                                                              \
+    ({                                                                                     \
+        CUresult _got = call;                                                              \
+        check_return(_got, now_ms() - (begin) < (ms) ? CUDA_ERROR_NOT_READY : _got, #call, \
+                     __LINE__);                                                            \
+    })
+
+static void kernels_take_time(void)
+{
+    CUevent before = NULL, after = NULL, never = NULL;
+    double begin;
+    float ms = 0;
+
+    SUCCEEDS(cu.cuEventCreate(&before, CU_EVENT_DEFAULT));
+    SUCCEEDS(cu.cuEventCreate(&after, CU_EVENT_DEFAULT));
+    SUCCEEDS(cu.cuEventCreate(&never, CU_EVENT_DEFAULT));
+    SUCCEEDS(spin(1, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    begin = now_ms();
+    SUCCEEDS(cu.cuEventRecord(before, NULL));
+    SUCCEEDS(spin(100000, NULL));
+    SUCCEEDS(cu.cuEventRecord(after, NULL));
+    BUSY(begin, 100, cu.cuEventQuery(after));
+    BUSY(begin, 100, cu.cuStreamQuery(NULL));
+    BUSY(begin, 100, cu.cuEventElapsedTime(&ms, before, after));
+    SUCCEEDS(cu.cuEventSynchronize(after));
+    CHECK(now_ms() - begin >= 100);
+    SUCCEEDS(cu.cuEventQuery(after));
+    SUCCEEDS(cu.cuEventElapsedTime(&ms, before, after));
+    note("a kernel of 100 ms takes %.3f ms", ms);
+    CHECK(ms >= 99.9f);
+    SUCCEEDS(cu.cuEventQuery(never));
+    GIVES(CUDA_ERROR_INVALID_HANDLE, cu.cuEventElapsedTime(&ms, before, never));
+    SUCCEEDS(cu.cuEventDestroy_v2(before));
+    SUCCEEDS(cu.cuEventDestroy_v2(after));
+    SUCCEEDS(cu.cuEventDestroy_v2(never));
+}
+
+/* Two streams at once take as long as one; the default stream waits for blocking streams alone. */
+static void streams_run_side_by_side(void)
+{
+    CUstream one = NULL, two = NULL, free_one = NULL;
+    double begin;
+
+    SUCCEEDS(cu.cuStreamCreate(&one, CU_STREAM_DEFAULT));
+    SUCCEEDS(cu.cuStreamCreate(&two, CU_STREAM_DEFAULT));
+    SUCCEEDS(cu.cuStreamCreate(&free_one, CU_STREAM_NON_BLOCKING));
+    begin = now_ms();
+    SUCCEEDS(spin(150000, one));
+    SUCCEEDS(spin(150000, two));
+    SUCCEEDS(cu.cuStreamSynchronize(one));
+    SUCCEEDS(cu.cuStreamSynchronize(two));
+    note("150 ms twice, side by side: %.1f ms", now_ms() - begin);
+    CHECK(now_ms() - begin >= 150);
+
+    begin = now_ms();
+    SUCCEEDS(spin(100000, one));
+    SUCCEEDS(spin(1, NULL));
+    SUCCEEDS(spin(1, two));
+    BUSY(begin, 100, cu.cuStreamQuery(two));
+    SUCCEEDS(cu.cuStreamSynchronize(two));
+    SUCCEEDS(cu.cuStreamQuery(one));
+
+    begin = now_ms();
+    SUCCEEDS(spin(300000, free_one));
+    SUCCEEDS(spin(1, NULL));
+    SUCCEEDS(cu.cuStreamSynchronize(NULL));
+    BUSY(begin, 300, cu.cuStreamQuery(free_one));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    SUCCEEDS(cu.cuStreamQuery(free_one));
+    SUCCEEDS(cu.cuStreamDestroy_v2(one));
+    SUCCEEDS(cu.cuStreamDestroy_v2(two));
+    SUCCEEDS(cu.cuStreamDestroy_v2(free_one));
+}
+
+static void add_ten(void *number)
+{
+    *(unsigned *)number += 10;
+}
+
+static void times_two(void *number)
+{
+    *(unsigned *)number *= 2;
+}
+
+/* Work of a stream is done in order, also copies and calls, and that of another waits for an event.
+ */
+static void work_is_done_in_order(void)
+{
+    CUstream one = NULL, two = NULL;
+    CUevent event = NULL;
+    CUdeviceptr memory = 0;
+    unsigned number = 1, *seen = NULL;
+    double begin;
+
+    SUCCEEDS(cu.cuMemAlloc_v2(&memory, 4096));
+    SUCCEEDS(cu.cuMemHostAlloc((void **)&seen, sizeof(*seen), 0));
+    SUCCEEDS(cu.cuMemsetD32_v2(memory, 1, 1));
+    SUCCEEDS(cu.cuStreamCreate(&one, CU_STREAM_NON_BLOCKING));
+    SUCCEEDS(cu.cuStreamCreate(&two, CU_STREAM_NON_BLOCKING));
+    SUCCEEDS(cu.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    begin = now_ms();
+    SUCCEEDS(spin(50000, one));
+    SUCCEEDS(cu.cuLaunchHostFunc(one, add_ten, &number));
+    SUCCEEDS(cu.cuMemsetD32Async(memory, 2, 1, one));
+    SUCCEEDS(cu.cuEventRecord(event, one));
+    SUCCEEDS(cu.cuStreamWaitEvent(two, event, 0));
+    SUCCEEDS(cu.cuLaunchHostFunc(two, times_two, &number));
+    SUCCEEDS(cu.cuMemcpyDtoHAsync_v2(seen, memory, sizeof(*seen), two));
+    BUSY(begin, 50, cu.cuStreamQuery(two));
+    SUCCEEDS(cu.cuStreamSynchronize(two));
+    CHECK(number == 22 && *seen == 2);
+    SUCCEEDS(cu.cuEventDestroy_v2(event));
+    SUCCEEDS(cu.cuStreamDestroy_v2(one));
+    SUCCEEDS(cu.cuStreamDestroy_v2(two));
+    SUCCEEDS(cu.cuMemFreeHost(seen));
+    SUCCEEDS(cu.cuMemFree_v2(memory));
+}
+
+/* Captured work is not done, but with every launch of the graph. */
+static void graphs_do_what_was_captured(void)
+{
+    CUstream stream = NULL;
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUgraphNodeType type;
+    CUgraphNode nodes[8];
+    size_t n = 0;
+    unsigned number = 1;
+    double begin;
+
+    SUCCEEDS(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    SUCCEEDS(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    SUCCEEDS(cu.cuStreamIsCapturing(stream, &status));
+    CHECK(status == CU_STREAM_CAPTURE_STATUS_ACTIVE);
+    SUCCEEDS(spin(40000, stream));
+    SUCCEEDS(cu.cuLaunchHostFunc(stream, times_two, &number));
+    SUCCEEDS(cu.cuStreamEndCapture(stream, &graph));
+    SUCCEEDS(cu.cuGraphGetNodes(graph, NULL, &n));
+    CHECK(n == 2);
+    SUCCEEDS(cu.cuGraphGetNodes(graph, nodes, &n));
+    SUCCEEDS(cu.cuGraphNodeGetType(nodes[0], &type));
+    CHECK(type == CU_GRAPH_NODE_TYPE_KERNEL || type == CU_GRAPH_NODE_TYPE_HOST);
+    SUCCEEDS(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    SUCCEEDS(cu.cuStreamSynchronize(stream));
+    CHECK(number == 1);
+    begin = now_ms();
+    SUCCEEDS(cu.cuGraphLaunch(exec, stream));
+    SUCCEEDS(cu.cuGraphLaunch(exec, stream));
+    SUCCEEDS(cu.cuStreamSynchronize(stream));
+    CHECK(number == 4 && now_ms() - begin >= 80);
+    SUCCEEDS(cu.cuGraphExecDestroy(exec));
+    SUCCEEDS(cu.cuGraphDestroy(graph));
+    SUCCEEDS(cu.cuStreamDestroy_v2(stream));
+}
+
+static void graphs_by_hand(void)
+{
+    unsigned us = 30000;
+    void *parameters[] = {&us};
+    const CUDA_KERNEL_NODE_PARAMS kernel = {spin_kernel, 1, 1,          1,    1,    1,
+                                            1,           0, parameters, NULL, NULL, NULL};
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUgraphNode first = NULL, second = NULL;
+    double begin;
+
+    SUCCEEDS(cu.cuGraphCreate(&graph, 0));
+    SUCCEEDS(cu.cuGraphAddKernelNode_v2(&first, graph, NULL, 0, &kernel));
+    SUCCEEDS(cu.cuGraphAddEmptyNode(&second, graph, &first, 1));
+    SUCCEEDS(cu.cuGraphAddKernelNode_v2(&second, graph, &second, 1, &kernel));
+    SUCCEEDS(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    SUCCEEDS(cu.cuGraphDestroy(graph));
+    begin = now_ms();
+    SUCCEEDS(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    CHECK(now_ms() - begin >= 60);
+    SUCCEEDS(cu.cuGraphExecDestroy(exec));
+}
+
+/* Memory that is freed in a stream may be used by the work before it. */
+static void frees_are_in_order(void)
+{
+    CUstream stream = NULL;
+    CUmemoryPool pool = NULL;
+    CUdeviceptr memory = 0;
+
+    SUCCEEDS(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    SUCCEEDS(cu.cuDeviceGetDefaultMemPool(&pool, gpu));
+    SUCCEEDS(cu.cuMemAllocAsync(&memory, 8 * MIB, stream));
+    SUCCEEDS(spin(50000, stream));
+    SUCCEEDS(cu.cuMemFreeAsync(memory, stream));
+    SUCCEEDS(cu.cuStreamSynchronize(stream));
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_CURRENT) == 0);
+    CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT) == 0);
+    SUCCEEDS(cu.cuStreamDestroy_v2(stream));
+}
+
+/* Every name and version is the symbol that the library exports for it. */
+static void addresses_by_name(void)
+{
+    static const struct {
+        const char *asked;
+        int version;
+        uint64_t flags;
+        const char *symbol;
+    } rows[] = {
+        {"cuMemAlloc", 12000, 0, "cuMemAlloc_v2"},
+        {"cuMemGetInfo", 11000, 0, "cuMemGetInfo_v2"},
+        {"cuMemcpyHtoD", 12000, 0, "cuMemcpyHtoD_v2"},
+        {"cuMemcpyHtoD", 12000, 2, "cuMemcpyHtoD_v2_ptds"},
+        {"cuMemcpyHtoDAsync", 12000, 2, "cuMemcpyHtoDAsync_v2_ptsz"},
+        {"cuMemAllocAsync", 12000, 0, "cuMemAllocAsync"},
+        {"cuMemAllocAsync", 12000, 2, "cuMemAllocAsync_ptsz"},
+        {"cuLaunchKernel", 12000, 1, "cuLaunchKernel"},
+        {"cuLaunchKernel", 12000, 2, "cuLaunchKernel_ptsz"},
+        {"cuDevicePrimaryCtxRelease", 10000, 0, "cuDevicePrimaryCtxRelease"},
+        {"cuDevicePrimaryCtxRelease", 11000, 0, "cuDevicePrimaryCtxRelease_v2"},
+        {"cuCtxCreate", 11000, 0, "cuCtxCreate_v2"},
+        {"cuCtxCreate", 11040, 0, "cuCtxCreate_v3"},
+        {"cuGetProcAddress", 11030, 0, "cuGetProcAddress"},
+        {"cuGetProcAddress", 12000, 0, "cuGetProcAddress_v2"},
+        {"cuStreamBeginCapture", 12000, 0, "cuStreamBeginCapture_v2"},
+        {"cuGraphInstantiateWithFlags", 12000, 0, "cuGraphInstantiateWithFlags"},
+        {"cuInit", 12000, 0, "cuInit"},
+    };
+    void *library = dlopen(library_path, RTLD_NOW | RTLD_LOCAL), *address;
+    CUdriverProcAddressQueryResult status;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        void *exported = dlsym(library, rows[i].symbol);
+
+        address = NULL;
+        SUCCEEDS(cu.cuGetProcAddress_v2(rows[i].asked, &address, rows[i].version, rows[i].flags,
+                                        &status));
+        check(address && address == exported && status == CU_GET_PROC_ADDRESS_SUCCESS,
+              rows[i].symbol, __LINE__);
+        address = NULL;
+        SUCCEEDS(cu.cuGetProcAddress(rows[i].asked, &address, rows[i].version, rows[i].flags));
+        check(address && address == exported, rows[i].symbol, __LINE__);
+    }
+    address = &address;
+    (void)cu.cuGetProcAddress_v2("cuNoSuchThing", &address, 12000, 0, &status);
+    CHECK(!address && status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
+    (void)cu.cuGetProcAddress_v2("cuMemAllocAsync", &address, 10000, 0, &status);
+    CHECK(!address && status == CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
+    dlclose(library);
+}
+
+/* Another process: lines to its standard input are requests, those of its output the answers.
+ */
+struct child {
+    pid_t pid;
+    FILE *to, *from;
+};
+
+static char self[] = "/proc/self/exe", child_option[] = "--child";
+
+static struct child child_start(void)
+{
+    char *const arguments[] = {self, child_option, (char *)(uintptr_t)library_path, NULL};
+    struct child child = {0};
+    posix_spawn_file_actions_t actions;
+    int in[2], out[2];
+
+    if (pipe(in) < 0 || pipe(out) < 0)
+        abort();
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    for (unsigned i = 0; i < 2; i++) {
+        posix_spawn_file_actions_addclose(&actions, in[i]);
+        posix_spawn_file_actions_addclose(&actions, out[i]);
+    }
+    CHECK(posix_spawn(&child.pid, self, &actions, NULL, arguments, environ) == 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(in[0]);
+    close(out[1]);
+    child.to = fdopen(in[1], "w");
+    child.from = fdopen(out[0], "r");
+    return child;
+}
+
+/* A line to it, and its answer, which is a number. */
+static long long child_ask(struct child *child, const char *line)
+{
+    char answer[64] = "";
+
+    fprintf(child->to, "%s\n", line);
+    fflush(child->to);
+    return fgets(answer, sizeof(answer), child->from) ? strtoll(answer, NULL, 0) : -1;
+}
+
+static void child_end(struct child *child, int signal)
+{
+    if (signal)
+        kill(child->pid, signal);
+    fclose(child->to);
+    fclose(child->from);
+    waitpid(child->pid, NULL, 0);
+}
+
+/* Within five seconds. */
+static bool becomes_free(uint64_t bytes)
+{
+    for (unsigned i = 0; i < 500; i++) {
+        if (free_bytes() >= bytes)
+            return true;
+        poll(NULL, 0, 10);
+    }
+    return false;
+}
+
+static void killed_process_leaves_nothing(void)
+{
+    uint64_t before = free_bytes(), with_context;
+    struct child child = child_start();
+
+    CHECK(child_ask(&child, "context") == 0);
+    with_context = free_bytes();
+    note("a context of another process takes %llu MiB",
+         (unsigned long long)((before - with_context) / MIB));
+    CHECK(before - with_context >= 50 * MIB);
+    CHECK(child_ask(&child, "alloc 1024") == 0);
+    CHECK(with_context - free_bytes() >= 1024 * MIB);
+    child_end(&child, SIGKILL);
+    CHECK(becomes_free(before - 2 * MIB));
+}
+
+/* What one has taken, another cannot have. */
+static void memory_is_shared_by_processes(void)
+{
+    struct child child = child_start();
+    uint64_t free_now;
+    char line[64];
+
+    CHECK(child_ask(&child, "context") == 0);
+    free_now = free_bytes();
+    snprintf(line, sizeof(line), "alloc %llu", (unsigned long long)(free_now / MIB * 3 / 4));
+    CHECK(child_ask(&child, line) == 0);
+    CHECK(child_ask(&child, line) == CUDA_ERROR_OUT_OF_MEMORY);
+    GIVES(CUDA_ERROR_OUT_OF_MEMORY, take_plain(free_now / 2));
+    child_end(&child, 0);
+    CHECK(becomes_free(free_now));
+    SUCCEEDS(take_plain(free_now / 2));
+    give_plain();
+}
+
+static void memory_by_handle(void)
+{
+    struct child child = child_start();
+    CUipcMemHandle handle;
+    CUdeviceptr memory = 0;
+    char line[256] = "ipc ";
+    unsigned seen = 0;
+    uint64_t before;
+
+    SUCCEEDS(cu.cuMemAlloc_v2(&memory, 4 * MIB));
+    SUCCEEDS(cu.cuMemsetD32_v2(memory, 42, MIB));
+    SUCCEEDS(cu.cuIpcGetMemHandle(&handle, memory));
+    for (size_t i = 0; i < sizeof(handle); i++)
+        snprintf(line + 4 + 2 * i, 3, "%02x", (unsigned char)handle.reserved[i]);
+    CHECK(child_ask(&child, "context") == 0);
+    before = free_bytes();
+    CHECK(child_ask(&child, line) == 42);
+    SUCCEEDS(cu.cuMemcpyDtoH_v2(&seen, memory, sizeof(seen)));
+    CHECK(seen == 43);
+    CHECK(before - free_bytes() <= 2 * MIB);
+    child_end(&child, 0);
+    SUCCEEDS(cu.cuMemFree_v2(memory));
+}
+
+/* Opens the handle, returns the first word, and leaves one more there. */
+static long long child_open(const char *hex)
+{
+    CUipcMemHandle handle;
+    CUdeviceptr memory = 0;
+    unsigned value = 0;
+
+    for (size_t i = 0; i < sizeof(handle); i++) {
+        char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+
+        handle.reserved[i] = (char)strtoul(digits, NULL, 16);
+    }
+    if (cu.cuIpcOpenMemHandle_v2(&memory, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS) ||
+        cu.cuMemcpyDtoH_v2(&value, memory, sizeof(value)) ||
+        cu.cuMemsetD32_v2(memory, value + 1, 1) || cu.cuCtxSynchronize() ||
+        cu.cuIpcCloseMemHandle(memory))
+        return -1;
+    return value;
+}
+
+static int child_main(void)
+{
+    CUcontext context;
+    CUdeviceptr memory;
+    char line[256];
+
+    while (fgets(line, sizeof(line), stdin)) {
+        long long r = -1;
+
+        if (strncmp(line, "context", 7) == 0) {
+            r = cu.cuInit(0);
+            r = r ? r : cu.cuDevicePrimaryCtxRetain(&context, 0);
+            r = r ? r : cu.cuCtxSetCurrent(context);
+        } else if (strncmp(line, "alloc ", 6) == 0) {
+            r = cu.cuMemAlloc_v2(&memory, strtoull(line + 6, NULL, 10) * MIB);
+        } else if (strncmp(line, "ipc ", 4) == 0 && strlen(line) >= 132) {
+            r = child_open(line + 4);
+        }
+        printf("%lld\n", r);
+        fflush(stdout);
+    }
+    return 0;
+}
+
+static void texts(void)
+{
+    const char *text = NULL;
+
+    SUCCEEDS(cu.cuGetErrorName(CUDA_ERROR_OUT_OF_MEMORY, &text));
+    CHECK(text && strcmp(text, "CUDA_ERROR_OUT_OF_MEMORY") == 0);
+    SUCCEEDS(cu.cuGetErrorString(CUDA_ERROR_OUT_OF_MEMORY, &text));
+    CHECK(text && strcmp(text, "out of memory") == 0);
+    REFUSES(cu.cuGetErrorName((CUresult)98765, &text));
+}
+
+/* Everything of a context ends with it. */
+static void reset(void)
+{
+    CUcontext context = NULL;
+    CUdeviceptr memory = 0;
+    uint64_t before = free_bytes();
+
+    SUCCEEDS(cu.cuMemAlloc_v2(&memory, 256 * MIB));
+    SUCCEEDS(cu.cuDevicePrimaryCtxReset_v2(gpu));
+    CHECK(!primary_is_active());
+    SUCCEEDS(cu.cuDevicePrimaryCtxRetain(&context, gpu));
+    SUCCEEDS(cu.cuCtxSetCurrent(context));
+    CHECK(free_bytes() + 40 * MIB >= before);
+    SUCCEEDS(cu.cuDevicePrimaryCtxRelease_v2(gpu));
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
+    {"before cuInit every call says so", before_init},
+    {"devices", devices},
+    {"errors as text", texts},
+    {"addresses by name, version and default stream", addresses_by_name},
+    {"without a context there is no memory", without_context},
+    {"the primary context is counted", primary_context},
+    {"each thread has a stack of contexts", context_stack},
+    {"every family is accounted", families_are_accounted},
+    {"too much is error 2 for every family", out_of_memory_is_code_2},
+    {"a full device is full for every family", full_for_every_family},
+    {"small allocations share a granule", granules},
+    {"ranges and attributes of pointers", ranges_and_attributes},
+    {"memory of the host is not the device's", host_and_managed_memory},
+    {"copies and fills have results", copies_and_fills},
+    {"pools keep what is freed, up to a threshold", pools_keep_what_is_freed},
+    {"virtual memory: created, mapped, unmapped", virtual_memory},
+    {"modules have kernels", modules},
+    {"kernels take time, and events tell it", kernels_take_time},
+    {"streams run side by side", streams_run_side_by_side},
+    {"work is done in order", work_is_done_in_order},
+    {"graphs do what was captured", graphs_do_what_was_captured},
+    {"graphs made by hand", graphs_by_hand},
+    {"frees are in order", frees_are_in_order},
+    {"a killed process leaves nothing", killed_process_leaves_nothing},
+    {"processes share the memory of a device", memory_is_shared_by_processes},
+    {"memory by handle in another process", memory_by_handle},
+    {"a reset ends everything of a context", reset},
+};
+
+static void load_library(void)
+{
+    void *library = dlopen(library_path, RTLD_NOW | RTLD_LOCAL);
+
+    if (!library) {
+        printf("1..0 # SKIP %s\n", dlerror());
+        exit(77);
+    }
+#define CUDA_CALL(name, asked, since, variant, arguments, values) \
+    cu.name = (CUresult(*) arguments)dlsym(library, #name);       \
+    if (!cu.name)                                                 \
+        note("this library has no " #name);
+#define CUDA_SAME(name, other, asked, since, variant, arguments, values) \
+    CUDA_CALL(name, asked, since, variant, arguments, values)
+#include "shim/cuda-calls.def"
+}
+
+int main(int argc, char **argv)
+{
+    const size_t n = sizeof(cases) / sizeof(cases[0]);
+    const char *state = getenv("GPUSLICE_SIM_STATE");
+    unsigned n_failed = 0;
+    bool is_child = false;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-v") == 0)
+            verbose = true;
+        else if (strcmp(argv[i], "--child") == 0)
+            is_child = true;
+        else
+            library_path = argv[i];
+    }
+    /* A simulated machine is new, whatever an earlier run or version of the simulator left. */
+    if (state && !is_child)
+        unlink(state);
+    load_library();
+    if (is_child)
+        return child_main();
+    printf("1..%zu\n", n);
+    for (size_t i = 0; i < n; i++) {
+        n_failures = 0;
+        cases[i].run();
+        printf("%sok %zu - %s\n", n_failures ? "not " : "", i + 1, cases[i].name);
+        n_failed += n_failures > 0;
+        fflush(stdout);
+    }
+    return n_failed > 0;
+}
