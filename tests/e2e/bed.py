@@ -8,139 +8,31 @@
 
 `ControlPlane(folder, port)` is etcd and the API server, and on demand the controllers and the scheduler; any number
 of them may run beside each other. `Bed()` adds containerd and a kubelet: one for each machine, since the kubelet's
-device plugin folder has a fixed place. Everything is below build-tools/e2e but for /var/lib/kubelet, a bridge, one
+device plugin folder has a fixed place; `Bed().second` is another one, for which other folders are in the fixed places. Everything is below build-tools/e2e but for /var/lib/kubelet, a bridge, one
 address on `lo` and the kubepods cgroups, and all of that goes with `down`.
 """
 import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from string import Template
 
 import pki
 import programs
 from api import Api, Refused
+from daemons import BedError, Program, end_all, has_ended, quiet, wait  # noqa: F401  (some for those who import them from here)
+from realnode import CDI, CGROUPS, GRANTS, HERE, KUBELET_ROOT, STATE, RealNode
+from secondnode import SecondNode
 
-HERE = Path(__file__).resolve().parent
-KUBELET_ROOT = Path('/var/lib/kubelet')
 PLUGINS = KUBELET_ROOT / 'device-plugins'
 MARK = KUBELET_ROOT / '.gpuslice-bed'  # the folder is a bed's: names that bed's folder
 LOCK = Path('/tmp/bed.lock')
 SERVICE = '10.96.0.1'                  # the API server, as pods call it
 BRIDGE = 'gpuslice0'
-CDI = Path('/run/cdi')                 # where every runtime looks
-STATE = Path('/run/gpuslice')          # of the agent
-GRANTS = Path('/var/lib/gpuslice')      # of the agent, kept over reboots
-
-
-class BedError(Exception):
-    pass
-
-
-def wait(what, found, timeout=60):
-    """Awaits a true value and returns it. Looks often at first, then less so: each look costs the API server something."""
-    started = time.monotonic()
-    while True:
-        value = found()
-        if value:
-            return value
-        waited = time.monotonic() - started
-        if waited > timeout:
-            raise BedError(f'not within {timeout} s: {what}')
-        time.sleep(min(0.1, max(0.03, waited / 20)))
-
-
-def quiet(*argv):
-    return subprocess.run([*map(str, argv)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-
-
-def command_of(pid):
-    try:
-        return Path(f'/proc/{pid}/cmdline').read_bytes().decode(errors='replace').split('\0')
-    except OSError:
-        return []
-
-
-def processes(*words):
-    """Pids of the processes whose command line holds all these arguments."""
-    return [int(one.name) for one in Path('/proc').iterdir()
-            if one.name.isdigit() and set(words) <= set(command_of(one.name))]
-
-
-def end_all(pids, number=signal.SIGKILL):
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def has_ended(pid):
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
-    except OSError:
-        return True
-
-
-class Program:
-    """A daemon of the bed. Its pid is kept in a file, so that a later process can end it as well."""
-
-    def __init__(self, folder, name, *argv, path='', variables=None):
-        self.name, self.argv, self.variables = name, [str(word) for word in argv], variables or {}
-        self.log, self.pidfile, self.path = folder / f'{name}.log', folder / f'{name}.pid', path
-        self.child = None
-
-    def start(self, keep=()):
-        environment = dict(os.environ, PATH=f"{self.path}{programs.BIN}:{os.environ['PATH']}")
-        for name in ('KUBECONFIG', 'LD_LIBRARY_PATH', 'LD_PRELOAD'):
-            environment.pop(name, None)
-        environment.update(self.variables)
-        with open(self.log, 'ab') as log:
-            self.child = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          env=environment, start_new_session=True, pass_fds=keep)
-        self.pidfile.write_text(str(self.child.pid))
-
-    @property
-    def pid(self):
-        """None when it does not run."""
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(self.pidfile.read_text())
-            if command_of(pid)[:len(self.argv)] == self.argv and not has_ended(pid):
-                return pid
-        return None
-
-    def end(self, number=signal.SIGTERM, patience=10):
-        pid = self.pid
-        if pid:
-            end_all([pid], number)
-            with contextlib.suppress(BedError):
-                wait('the end', lambda: self.reaped(pid), patience)
-            end_all([pid] if not self.reaped(pid) else [])
-            wait(f'{self.name} killed', lambda: self.reaped(pid), patience)
-        self.pidfile.unlink(missing_ok=True)
-
-    def kill(self):
-        self.end(signal.SIGKILL)
-
-    def signal(self, number):
-        os.kill(self.pid, number)
-
-    def restart(self):
-        self.end()
-        self.start()
-
-    def reaped(self, pid):
-        if self.child and self.child.pid == pid:
-            return self.child.poll() is not None
-        return has_ended(pid)
-
-    def tail(self, n_lines=15):
-        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-n_lines:]) if self.log.exists() else ''
 
 
 class ControlPlane:
@@ -263,30 +155,19 @@ class ControlPlane:
         shutil.rmtree(self.folder / 'etcd', ignore_errors=True)
 
 
-class Bed(ControlPlane):
+class Bed(ControlPlane, RealNode):
     """A control plane and one real node."""
 
     def __init__(self, folder=programs.FOLDER / 'node', port=6443, containerd=os.environ.get('CONTAINERD', '1')):
         super().__init__(folder, port)
         # The name resolves to loopback on every machine, so that `kubectl logs` finds the kubelet.
-        self.run = self.folder / 'containerd-run'  # what a reboot empties
-        self.socket = self.run / 'containerd.sock'
+        self.define_node(self.folder, self.folder / 'containerd-run', containerd)
+        self.kubelet = self.define_kubelet(self.folder / 'kubelet.yaml', self.folder / 'node.kubeconfig')
         self.shared = self.folder / 'shared'       # a shared mount, as every mount is under systemd
-        self.major = containerd
-        is_new = containerd == '2'
-        self.runtime = programs.runtime()
-        debian = Path(f'{self.runtime}/usr/bin')
-        self.ctr_program = debian / 'ctr'
-        self.containerd = Program(
-            self.folder, 'containerd', (programs.BIN / 'containerd2' if is_new else debian) / 'containerd',
-            '--config', self.folder / f"containerd{'2' if is_new else ''}.toml",
-            path=f"{f'{programs.BIN}/containerd2:' if is_new else ''}{debian}:{self.runtime}/usr/sbin:")
-        self.kubelet = Program(
-            self.folder, 'kubelet', programs.BIN / 'kubelet', f'--config={self.folder}/kubelet.yaml',
-            f'--kubeconfig={self.folder}/node.kubeconfig', f'--hostname-override={self.node_name}', '--v=2')
         self.proxy = Program(self.folder, 'proxy', '/usr/bin/python3', HERE / 'faultproxy.py', '--listen', f'{SERVICE}:443',
                              '--to', f'127.0.0.1:{port}', '--control', self.folder / 'proxy.sock')
         self.programs = [self.kubelet, self.proxy, *self.programs]
+        self.second = SecondNode(self)
         self.lock = None
 
     # --- up and down ---
@@ -363,8 +244,7 @@ class Bed(ControlPlane):
         for name in ('kubelet.yaml', 'containerd.toml', 'containerd2.toml', 'bridge.conflist'):
             target = self.folder / ('cni/10-bridge.conflist' if name == 'bridge.conflist' else name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(Template((HERE / 'node' / name).read_text()).substitute(
-                bed=self.folder, run=self.run, bridge=BRIDGE, cdi=CDI, runtime=self.runtime))
+            target.write_text(self.settings(name, bridge=BRIDGE))
 
     def ports(self):
         return [*super().ports(), 10248, 10250]
@@ -376,6 +256,7 @@ class Bed(ControlPlane):
             self.lock = None
 
     def dismantle(self):
+        self.second.down()
         self.kubelet.end()
         self.end_containers()
         self.containerd.end()
@@ -400,19 +281,9 @@ class Bed(ControlPlane):
         node = self.api.find(f'/api/v1/nodes/{self.node_name}')
         return node and any(one['type'] == 'Ready' and one['status'] == 'True' for one in node['status'].get('conditions', ()))
 
-    def start_containerd(self):
-        self.run.mkdir(parents=True, exist_ok=True)
-        self.containerd.start()
-        self.await_('containerd', lambda: self.ctr('version', check=False) is not None, 30)
-
-    def start_kubelet(self):
-        """A kubelet ends when containerd answers, but not yet for the CRI. systemd starts it again, and so do we."""
-        def is_up():
-            if not self.kubelet.pid:
-                self.kubelet.start()
-            with contextlib.suppress(OSError), urllib.request.urlopen('http://127.0.0.1:10248/healthz', timeout=5) as answer:
-                return answer.status == 200
-        self.await_('the kubelet', is_up)
+    @staticmethod
+    def cgroups():
+        return CGROUPS.glob('*/kubepods') if MARK.exists() else []
 
     def check(self):
         """Every program runs. One that ended is started again, so that it fails one test and not all that follow."""
@@ -421,21 +292,6 @@ class Bed(ControlPlane):
             one.start()
         if died:
             raise BedError(''.join(f'{one.name} had ended, and is started again:\n{one.tail()}\n' for one in died))
-
-    def restart_containerd(self):
-        self.containerd.end()
-        self.start_containerd()
-
-    def ctr(self, *words, check=True):
-        """Standard output; None when it failed and that is no error."""
-        done = quiet(self.ctr_program, '--address', self.socket, '--namespace', 'k8s.io', *words)
-        if done.returncode and check:
-            raise BedError(f"ctr {' '.join(map(str, words))}: {done.stderr}")
-        return None if done.returncode else done.stdout
-
-    def import_images(self, *archives):
-        for archive in archives:
-            self.ctr('images', 'import', archive)
 
     def reboot(self, meanwhile=lambda: None):
         """As when the power failed: everything is gone at once, and with it what lives in /run; disks keep theirs. `meanwhile` is
@@ -451,31 +307,12 @@ class Bed(ControlPlane):
         self.start_containerd()
         self.start_kubelet()
 
-    def end_containers(self):
-        """Every container of this containerd and its shims, without asking it."""
-        end_all(processes('-address', str(self.socket)))
-        for _ in range(100):
-            # os.walk passes over a group that went meanwhile.
-            left = {int(pid) for group in Path('/sys/fs/cgroup').glob('*/kubepods') for folder, _, _ in os.walk(group)
-                    for pid in read_or_empty(Path(folder, 'cgroup.procs')).split()} if MARK.exists() else set()
-            if not left:
-                return
-            end_all(left)
-            time.sleep(0.02)
-
     @staticmethod
     def unmount(below):
         for _ in range(3):  # the kubelet mounts its folder on itself, once for each start
             points = [line.split()[1] for line in Path('/proc/mounts').read_text().splitlines()]
             for point in sorted((one for one in points if Path(one).is_relative_to(below)), reverse=True):
                 quiet('umount', '--lazy', point)
-
-
-def read_or_empty(path):
-    try:
-        return path.read_text()
-    except OSError:
-        return ''
 
 
 def main():

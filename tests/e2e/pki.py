@@ -40,9 +40,10 @@ def make(folder, node):
     (folder / 'tokens.csv').write_text('\n'.join(rows) + '\n')
 
 
-def kubeconfig(path, server, authority, token):
+def kubeconfig(path, server, authority, token, **acting):
+    """`acting`: the user and groups as which the token's user acts."""
     path.write_text(json.dumps({
         'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'bed',
         'clusters': [{'name': 'bed', 'cluster': {'server': server, 'certificate-authority': str(authority)}}],
-        'users': [{'name': 'bed', 'user': {'token': token}}],
+        'users': [{'name': 'bed', 'user': {'token': token, **acting}}],
         'contexts': [{'name': 'bed', 'context': {'cluster': 'bed', 'user': 'bed'}}]}))
