@@ -24,7 +24,9 @@ the_bed = Bed()
 
 @pytest.hookimpl(tryfirst=True)  # before pytest's own, which looks at the marks that -m asks for
 def pytest_collection_modifyitems(config, items):
-    """What needs containerd 2 is no case of a run on the other. What needs the node is marked so."""
+    """What needs containerd 2 is no case of a run on the other. What needs the node is marked so. What needs Karpenter as well comes last:
+    by then a suite beside this one has built it."""
+    items.sort(key=lambda item: 'chain' in item.fixturenames)
     for item in items:
         if 'bed' in item.fixturenames:
             item.add_marker('node')

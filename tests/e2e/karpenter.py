@@ -108,6 +108,13 @@ def module_folder(name, below):
                                         cwd=programs.HERE / below, text=True, stdin=subprocess.DEVNULL).strip())
 
 
+def create_policy(api, name, spec):
+    """A MutatingAdmissionPolicy, bound."""
+    group = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolic'
+    for kind, one in {'ies': spec, 'ybindings': {'policyName': name}}.items():
+        api.call(f'{group}{kind}', 'POST', {'metadata': {'name': name}, 'spec': one})
+
+
 class Karpenter:
     """On a control plane with controllers and scheduler, on the two ports after its own."""
     file = programs.BIN / ('next/karpenter' if NEXT else 'karpenter')
@@ -134,9 +141,8 @@ class Karpenter:
             one.end()
             one.log.unlink(missing_ok=True)
         self.plane.programs[:0] = [self.program, self.kwok]
-        module, kwok = module_folder(*self.crds[:2]), module_folder('sigs.k8s.io/kwok', 'go')
-        self.plane.kubectl('apply', '--server-side', *(word for path in self.crds[2] for word in ('-f', module / path)))
-        self.plane.await_kinds()
+        self.create_kinds()
+        kwok = module_folder('sigs.k8s.io/kwok', 'go')
         stages = [(kwok / f'kustomize/stage/{name}.yaml').read_text() for name in STAGES]
         (self.plane.folder / 'stages.yaml').write_text('\n---\n'.join(stages))
         self.prepare()
@@ -145,6 +151,11 @@ class Karpenter:
         self.follower = Follower(self.api, CLAIMS, self.see_claim, 10)
         self.create_agents()
         return self
+
+    def create_kinds(self):
+        module = module_folder(*self.crds[:2])
+        self.plane.kubectl('apply', '--server-side', *(word for path in self.crds[2] for word in ('-f', module / path)))
+        self.plane.await_kinds()
 
     def prepare(self):
         """What there is to be had."""
@@ -280,10 +291,7 @@ class Karpenter:
     # --- agents ---
 
     def create_agents(self):
-        group, name = '/apis/admissionregistration.k8s.io/v1', 'agents'
-        for kind, spec in {'MutatingAdmissionPolicy': AGENTS, 'MutatingAdmissionPolicyBinding': {'policyName': name}}.items():
-            path = f"{group}/mutatingadmissionpolic{'ies' if kind.endswith('Policy') else 'ybindings'}"
-            self.api.call(path, 'POST', {'metadata': {'name': name}, 'spec': spec})
+        create_policy(self.api, 'agents', AGENTS)
         trial = self.node('trial', {TYPE: 'trial'}, {'cpu': '1'}, {f'{REGISTERS}trial': f'{GPU}=7'})
         self.await_('the agents', lambda: self.api.call('/api/v1/nodes?dryRun=All', 'POST', trial)[
             'status']['allocatable'].get(GPU) == '7')
