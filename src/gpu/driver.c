@@ -48,6 +48,12 @@ struct watchdog {
     uint32_t turn; /* of the lane that answers us, at the last check */
 };
 
+/* A question for the processes of a GPU. */
+struct listing {
+    driver_listed_fn *done;
+    void *userdata;
+};
+
 /* A change that was asked for. */
 struct step {
     driver_changed_fn *done;
@@ -383,7 +389,9 @@ static int take_record(struct driver *driver, const struct record *record)
         return 0;
     case RECORD_ASK: /* ours */
     case RECORD_CHANGE:
-    case RECORD_CHANGED: /* an answer */
+    case RECORD_LIST:
+    case RECORD_CHANGED: /* answers */
+    case RECORD_LISTED:
         break;
     }
     return -EBADMSG;
@@ -412,7 +420,25 @@ static void on_probed(const struct channel_answer *answer, void *userdata)
         log_debug("a probe was not answered");
 }
 
-/* -- changes --------------------------------------------------------------------------------- */
+/* -- requests -------------------------------------------------------------------------------- */
+
+/* Why an answer is missing. */
+static const struct {
+    int outcome;
+    const char *reason;
+} missing_answers[] = {
+    [CHANNEL_ANSWERED] = {-EBADMSG, "the driver's helper sent an invalid answer"},
+    [CHANNEL_TIMED_OUT] = {-ETIMEDOUT, "the driver did not answer in time"},
+    [CHANNEL_REFUSED] = {-EBUSY, "the driver's helper has too many requests"},
+    [CHANNEL_CLOSED] = {-ECANCELED, "the driver's helper ended before it had an answer"},
+};
+
+static bool load_answer(const struct channel_answer *answer, enum record_type type,
+                        struct record *ret_record)
+{
+    return answer->result == CHANNEL_ANSWERED && answer->kind == type &&
+           record_load(answer->kind, answer->body, answer->size, ret_record) == 0;
+}
 
 static void end_step(struct step *step, const struct gpu_changed *changed)
 {
@@ -424,24 +450,28 @@ static void end_step(struct step *step, const struct gpu_changed *changed)
 
 static void on_changed(const struct channel_answer *answer, void *userdata)
 {
-    static const struct {
-        int outcome;
-        const char *reason;
-    } failures[] = {
-        [CHANNEL_ANSWERED] = {-EBADMSG, "the driver's helper sent an invalid answer"},
-        [CHANNEL_TIMED_OUT] = {-ETIMEDOUT, "the driver did not finish the step in time"},
-        [CHANNEL_REFUSED] = {-EBUSY, "the driver's helper has too many requests"},
-        [CHANNEL_CLOSED] = {-ECANCELED, "the driver's helper ended before it had an answer"},
-    };
     struct record record;
-    struct gpu_changed failure = {.outcome = failures[answer->result].outcome};
+    struct gpu_changed failure = {.outcome = missing_answers[answer->result].outcome};
 
-    snprintf(failure.reason, sizeof(failure.reason), "%s", failures[answer->result].reason);
-    if (answer->result == CHANNEL_ANSWERED && answer->kind == RECORD_CHANGED &&
-        record_load(answer->kind, answer->body, answer->size, &record) == 0)
-        end_step(userdata, &record.changed);
-    else
-        end_step(userdata, &failure);
+    snprintf(failure.reason, sizeof(failure.reason), "%s", missing_answers[answer->result].reason);
+    end_step(userdata, load_answer(answer, RECORD_CHANGED, &record) ? &record.changed : &failure);
+}
+
+static void on_listed(const struct channel_answer *answer, void *userdata)
+{
+    struct listing *listing = userdata;
+    const struct listing ended = *listing;
+    struct driver_listed listed = {.outcome = missing_answers[answer->result].outcome,
+                                   .reason = missing_answers[answer->result].reason};
+    struct record record;
+
+    free(listing);
+    if (load_answer(answer, RECORD_LISTED, &record))
+        listed = (struct driver_listed){.outcome = record.listed.outcome,
+                                        .reason = record.listed.reason,
+                                        .items = record.listed.processes,
+                                        .n_items = record.listed.n_processes};
+    ended.done(&listed, ended.userdata); /* may free the driver */
 }
 
 /* -- the process ----------------------------------------------------------------------------- */
@@ -726,6 +756,26 @@ int driver_change(struct driver *driver, const struct gpu_change *change, uint64
                         step);
     if (r == 0)
         (void)TAKE_PTR(step);
+    return r;
+}
+
+int driver_list_processes(struct driver *driver, const char *uuid, uint64_t deadline_ms,
+                          driver_listed_fn *done, void *userdata)
+{
+    struct channel *channel = subprocess_channel(driver->subprocess);
+    cleanup_free struct listing *listing = calloc(1, sizeof(*listing));
+    struct record_ask ask = {.uuid = ""};
+    int r;
+
+    if (!listing)
+        return -ENOMEM;
+    if (!channel)
+        return -EAGAIN;
+    snprintf(ask.uuid, sizeof(ask.uuid), "%s", uuid);
+    *listing = (struct listing){.done = done, .userdata = userdata};
+    r = channel_request(channel, RECORD_LIST, &ask, sizeof(ask), deadline_ms, on_listed, listing);
+    if (r == 0)
+        (void)TAKE_PTR(listing);
     return r;
 }
 

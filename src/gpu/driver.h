@@ -73,5 +73,21 @@ typedef void driver_changed_fn(const struct gpu_changed *changed, void *userdata
 int driver_change(struct driver *driver, const struct gpu_change *change, uint64_t deadline_ms,
                   driver_changed_fn *done, void *userdata);
 
+/* outcome: as of gpu_backend.processes, or -ECANCELED if the helper ended meanwhile; with a reason
+ * for every one but 0. Borrowed. */
+struct driver_listed {
+    int outcome;
+    const char *reason;
+    const struct gpu_process *items;
+    size_t n_items;
+};
+
+typedef void driver_listed_fn(const struct driver_listed *listed, void *userdata);
+
+/* Asks who uses a GPU. done runs once, within deadline_ms or when the driver is freed. 0, or
+ * -errno: it does not run. */
+int driver_list_processes(struct driver *driver, const char *uuid, uint64_t deadline_ms,
+                          driver_listed_fn *done, void *userdata);
+
 /* The helper's process id for metrics, or 0. */
 int driver_pid(const struct driver *driver);

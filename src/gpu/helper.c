@@ -200,6 +200,22 @@ static void answer_request(struct helper *helper, uint32_t id, const char *uuid)
     recordout_probe(id, uuid, -ENXIO, &nothing, "the driver does not show it at present");
 }
 
+/* As for a probe: one that this session does not have is not queried. */
+static void list_processes(struct helper *helper, uint32_t id, const char *uuid)
+{
+    cleanup_gpu_processes struct gpu_processes processes = GPU_PROCESSES_INIT;
+    struct error err = ERROR_INIT;
+    int r = -ENXIO;
+
+    if (find_device(helper, uuid))
+        r = backend->processes(helper->driver, uuid, &processes, &err);
+    else
+        error_set(&err, r, "the driver does not show it at present");
+    if (r == GPU_LOST || r == -ENXIO)
+        helper->incomplete = true;
+    recordout_listed(id, r, &processes, r ? error_text(&err) : "");
+}
+
 static void probe_all(struct helper *helper)
 {
     for (size_t i = 0; i < helper->n_devices; i++)
@@ -448,6 +464,8 @@ static void take_request(struct helper *helper)
         return;
     if (frame.kind == RECORD_ASK)
         answer_request(helper, frame.id, record.ask.uuid);
+    if (frame.kind == RECORD_LIST)
+        list_processes(helper, frame.id, record.ask.uuid);
     if (frame.kind == RECORD_CHANGE)
         make_change(helper, frame.id, &record.change);
 }

@@ -19,6 +19,8 @@ static const size_t body_sizes[] = {
     [RECORD_ASK] = sizeof(struct record_ask),
     [RECORD_CHANGE] = sizeof(struct gpu_change),
     [RECORD_CHANGED] = sizeof(struct gpu_changed),
+    [RECORD_LIST] = sizeof(struct record_ask),
+    [RECORD_LISTED] = sizeof(struct record_listed),
 };
 
 size_t record_size(uint32_t type)
@@ -159,6 +161,12 @@ static int check_changed(struct gpu_changed *changed)
     return changed->n_holders <= GPU_HOLDERS_MAX ? 0 : -EBADMSG;
 }
 
+static int check_listed(struct record_listed *listed)
+{
+    TERMINATE(listed->reason);
+    return listed->n_processes <= RECORD_PROCESSES_MAX ? 0 : -EBADMSG;
+}
+
 static int check_probe(struct record_probe *record)
 {
     uint32_t recovery;
@@ -193,12 +201,15 @@ static int check(struct record *record)
     case RECORD_PROBE:
         return check_probe(&record->probe);
     case RECORD_ASK:
+    case RECORD_LIST:
         TERMINATE(record->ask.uuid);
         return 0;
     case RECORD_CHANGE:
         return check_change(&record->change);
     case RECORD_CHANGED:
         return check_changed(&record->changed);
+    case RECORD_LISTED:
+        return check_listed(&record->listed);
     }
     return -EBADMSG;
 }

@@ -10,7 +10,8 @@
  * helper -> agent, notices: an inventory is RECORD_INVENTORY, then RECORD_GPU and RECORD_LINKS for
  * each GPU in order, then RECORD_BOARD for each board and RECORD_MIG for each MIG device, complete
  * before the next one starts; others may come in between. agent -> helper, requests: RECORD_ASK,
- * answered by RECORD_PROBE, and RECORD_CHANGE, answered by RECORD_CHANGED.
+ * answered by RECORD_PROBE, RECORD_CHANGE, answered by RECORD_CHANGED, and RECORD_LIST, answered by
+ * RECORD_LISTED.
  */
 
 #include <stdbool.h>
@@ -23,7 +24,8 @@ enum {
     RECORD_GPUS_MAX = 256,
     RECORD_BOARDS_MAX = RECORD_GPUS_MAX,
     RECORD_MIG_MAX = 8 * RECORD_GPUS_MAX,
-    RECORD_REASON_SIZE = 256
+    RECORD_REASON_SIZE = 256,
+    RECORD_PROCESSES_MAX = 1024, /* of a GPU */
 };
 
 enum record_type {
@@ -39,6 +41,8 @@ enum record_type {
     RECORD_ASK,
     RECORD_CHANGE,
     RECORD_CHANGED,
+    RECORD_LIST,
+    RECORD_LISTED,
 };
 
 struct record_inventory {
@@ -85,6 +89,13 @@ struct record_ask {
     char uuid[GPU_UUID_SIZE];
 };
 
+struct record_listed {
+    int32_t outcome; /* as of gpu_backend.processes */
+    uint32_t n_processes;
+    char reason[RECORD_REASON_SIZE];
+    struct gpu_process processes[RECORD_PROCESSES_MAX]; /* the first n_processes count */
+};
+
 struct record {
     enum record_type type;
     union {
@@ -96,9 +107,10 @@ struct record {
         struct record_reason reason; /* RECORD_UNAVAILABLE, RECORD_WATCH */
         struct gpu_event event;
         struct record_probe probe;
-        struct record_ask ask;
+        struct record_ask ask; /* RECORD_ASK, RECORD_LIST */
         struct gpu_change change;
         struct gpu_changed changed;
+        struct record_listed listed;
     };
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gpu/recordout.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,6 +101,23 @@ void recordout_changed(uint32_t id, const struct gpu_changed *changed)
     const struct record record = {.changed = *changed};
 
     send_or_exit(RECORD_CHANGED, id, &record);
+}
+
+void recordout_listed(uint32_t id, int outcome, const struct gpu_processes *processes,
+                      const char *reason)
+{
+    struct record record = {.type = 0};
+    struct record_listed *listed = &record.listed;
+    const bool fits = processes->n_items <= RECORD_PROCESSES_MAX;
+
+    listed->outcome = fits ? outcome : -E2BIG;
+    listed->n_processes = fits ? (uint32_t)processes->n_items : 0;
+    if (listed->n_processes)
+        memcpy(listed->processes, processes->items,
+               listed->n_processes * sizeof(*listed->processes));
+    snprintf(listed->reason, sizeof(listed->reason), "%.255s",
+             fits ? reason : "more processes use it than are asked for");
+    send_or_exit(RECORD_LISTED, id, &record);
 }
 
 bool recordout_receive(struct proc_frame *ret_frame)

@@ -28,3 +28,5 @@ void recordout_inventory(const struct inventory *inventory);
 void recordout_probe(uint32_t id, const char *uuid, int outcome, const struct gpu_probe *probe,
                      const char *reason);
 void recordout_changed(uint32_t id, const struct gpu_changed *changed);
+void recordout_listed(uint32_t id, int outcome, const struct gpu_processes *processes,
+                      const char *reason);

@@ -112,6 +112,61 @@ static void answers_a_probe(void **state)
     assert_int_equal(seen->probe.recovery, GPU_RECOVERY_RESET);
 }
 
+struct answer {
+    unsigned n;
+    int outcome;
+    size_t n_items;
+    uint32_t pid;
+    char reason[256];
+};
+
+static void on_listed(const struct driver_listed *listed, void *userdata)
+{
+    struct answer *answer = userdata;
+
+    answer->n++;
+    answer->outcome = listed->outcome;
+    answer->n_items = listed->n_items;
+    answer->pid = listed->n_items ? listed->items[0].pid : 0;
+    snprintf(answer->reason, sizeof(answer->reason), "%s", listed->reason);
+}
+
+static void lists_processes(void **state)
+{
+    struct seen *seen = *state;
+    struct answer answer = {0};
+
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_probes >= FAKE_GPUS);
+    assert_int_equal(driver_list_processes(seen->driver, uuids[1], TIMEOUT_MS, on_listed, &answer),
+                     0);
+    WAIT_FOR(seen, answer.n == 1);
+    assert_int_equal(answer.outcome, 0);
+    assert_int_equal(answer.n_items, 1);
+    assert_int_equal(answer.pid, 4711);
+    assert_int_equal(
+        driver_list_processes(seen->driver, "GPU-none", TIMEOUT_MS, on_listed, &answer), 0);
+    WAIT_FOR(seen, answer.n == 2);
+    assert_int_equal(answer.outcome, -ENXIO);
+    assert_string_equal(answer.reason, "the driver does not show it at present");
+}
+
+static void a_list_that_hangs_is_answered(void **state)
+{
+    struct seen *seen = *state;
+    struct answer answer = {0};
+
+    seen_start(seen, FAKE_LIBRARY, DEADLINE_MS);
+    WAIT_FOR(seen, seen->n_probes >= FAKE_GPUS);
+    set_hang("nvmlDeviceGetComputeRunningProcesses_v3");
+    fake->hang_index = 1;
+    assert_int_equal(driver_list_processes(seen->driver, uuids[1], TIMEOUT_MS, on_listed, &answer),
+                     0);
+    WAIT_FOR(seen, answer.n == 1);
+    assert_int_equal(answer.outcome, -ECANCELED);
+    assert_string_equal(seen->hung_call, "nvmlDeviceGetComputeRunningProcesses_v3");
+}
+
 static void survives_a_hang(void **state)
 {
     struct seen *seen = *state;
@@ -522,6 +577,8 @@ int main(int argc, char *argv[])
         cmocka_unit_test_setup_teardown(tells_the_machine, set_up, tear_down),
         cmocka_unit_test_setup_teardown(delivers_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_a_probe, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_processes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_list_that_hangs_is_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_a_hang, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_a_stuck_helper_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_a_hang_at_the_start, set_up, tear_down),

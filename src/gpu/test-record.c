@@ -31,9 +31,9 @@ static void refuses_strangers(void **state)
         size_t cut; /* bytes less than the type has */
         int expected;
     } rows[] = {
-        {RECORD_INVENTORY, 0, 0},          {RECORD_ASK, 0, 0},
-        {RECORD_INVENTORY, 1, -EBADMSG},   {0, 0, -EBADMSG},
-        {RECORD_CHANGED + 1, 0, -EBADMSG}, {UINT32_MAX, 0, -EBADMSG},
+        {RECORD_INVENTORY, 0, 0},         {RECORD_ASK, 0, 0},
+        {RECORD_INVENTORY, 1, -EBADMSG},  {0, 0, -EBADMSG},
+        {RECORD_LISTED + 1, 0, -EBADMSG}, {UINT32_MAX, 0, -EBADMSG},
     };
     static const char zeroes[sizeof(struct record)];
 
@@ -95,6 +95,12 @@ static void tames_wild_bytes(void **state)
     assert_int_equal(record_load(RECORD_CHANGED, &wild.changed, sizeof(wild.changed), &record), 0);
     assert_int_equal(strlen(record.changed.holders[GPU_HOLDERS_MAX - 1].name),
                      GPU_PROCESS_NAME_SIZE - 1);
+    memset(&wild, 0xff, sizeof(wild));
+    assert_int_equal(record_load(RECORD_LISTED, &wild.listed, sizeof(wild.listed), &record),
+                     -EBADMSG);
+    wild.listed.n_processes = RECORD_PROCESSES_MAX;
+    assert_int_equal(record_load(RECORD_LISTED, &wild.listed, sizeof(wild.listed), &record), 0);
+    assert_int_equal(strlen(record.listed.reason), RECORD_REASON_SIZE - 1);
     memset(&wild, 0xff, sizeof(wild));
     wild.links.position = 0;
     assert_int_equal(record_load(RECORD_LINKS, &wild.links, sizeof(wild.links), &record), 0);

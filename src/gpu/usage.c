@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int usage_init(struct usage *usage, size_t n_gpus)
+int usage_init(struct usage *usage, size_t n_gpus)
 {
     *usage = (struct usage){.of_gpus = calloc(n_gpus + 1, sizeof(*usage->of_gpus)), .n = n_gpus};
     return usage->of_gpus ? 0 : -ENOMEM;

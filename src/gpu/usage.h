@@ -25,6 +25,9 @@ struct usage {
 void usage_deinit(struct usage *usage);
 #define cleanup_usage cleanup(usage_deinit)
 
+/* For that many GPUs, without any process. 0 or -ENOMEM. */
+int usage_init(struct usage *usage, size_t n_gpus);
+
 /* Asks the driver for the processes of each GPU that it can use. A GPU that is lost has none to
  * tell of. 0 or -ENOMEM; any other failure is noted, and the other GPUs are read. */
 int usage_read(const struct gpu_backend *backend, struct gpu_driver *driver,
