@@ -59,8 +59,7 @@ static size_t find_device(const struct audit *audit, const char *id)
     return i;
 }
 
-/* The MIG device that a process uses, else its GPU. */
-static size_t find_used(const struct audit *audit, size_t gpu, struct device_instance instance)
+size_t audit_find_device(const struct audit *audit, size_t gpu, struct device_instance instance)
 {
     size_t found = audit->n_devices;
 
@@ -109,7 +108,7 @@ static struct audit_use *find_use(const struct audit *audit, size_t device, cons
 int audit_add_process(struct audit *audit, size_t gpu, const struct gpu_process *process,
                       const struct audit_owner *owner)
 {
-    const size_t device = find_used(audit, gpu, process->instance);
+    const size_t device = audit_find_device(audit, gpu, process->instance);
     struct audit_use *use;
 
     if (device == audit->n_devices)
@@ -134,7 +133,7 @@ void audit_note_unread(struct audit *audit, size_t gpu)
 {
     for (size_t i = 0; i < audit->n_devices; i++)
         if (audit->devices[i].device.gpu == gpu)
-            audit->devices[i].is_used_partly = true;
+            audit->devices[i].is_used_partly = audit->devices[i].is_unread = true;
 }
 
 /* --- what containers hold --- */
@@ -364,6 +363,17 @@ void audit_end(struct audit *audit)
     }
 }
 
+bool audit_verdict_is_wrong(enum audit_verdict verdict)
+{
+    return verdict != AUDIT_WITHIN && verdict != AUDIT_HOST;
+}
+
+/* Slices without a limit that nobody uses are no finding. */
+bool audit_is_wrong(const struct audit_use *use)
+{
+    return audit_verdict_is_wrong(use->verdict) && use->n_processes;
+}
+
 /* --- words --- */
 
 const char *audit_verdict_name(enum audit_verdict verdict)
@@ -430,14 +440,14 @@ static void add_what_it_has(const struct audit *audit, const struct audit_use *u
 
 void audit_add_finding(const struct audit *audit, const struct audit_use *use, struct text *text)
 {
+    if (!audit_is_wrong(use))
+        return;
     switch (use->verdict) {
     case AUDIT_WITHIN:
     case AUDIT_HOST:
     case N_AUDIT_VERDICTS:
         return;
     case AUDIT_NO_LIMIT:
-        if (!use->n_processes)
-            return;
         add_pod(use, text);
         add_used(audit, use, text);
         text_addf(text, ", and nothing says how much its %zu of %s give", use->n_slices,

@@ -76,6 +76,7 @@ struct audit_device {
     unsigned gpu_index;  /* of its GPU, as the driver counts */
     uint64_t used_bytes; /* by all processes */
     bool is_used_partly; /* there may be more */
+    bool is_unread;      /* its processes are not known */
 };
 
 struct audit {
@@ -112,6 +113,13 @@ void audit_note_unread(struct audit *audit, size_t gpu);
 
 /* When everything is added: verdicts, sums, order. */
 void audit_end(struct audit *audit);
+
+/* The device at that position: the MIG device of that instance, else the GPU. n_devices: none. */
+size_t audit_find_device(const struct audit *audit, size_t gpu, struct device_instance instance);
+
+/* Whether it is a finding: a process of the node is not judged. */
+bool audit_verdict_is_wrong(enum audit_verdict verdict);
+bool audit_is_wrong(const struct audit_use *use);
 
 /* "asked-nothing" */
 const char *audit_verdict_name(enum audit_verdict verdict);

@@ -4,10 +4,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/text.h"
+
+enum { STAT_MAX = 4096 };
 
 /* kthreadd has this PID on the node itself, and is in no container. */
 bool procfs_is_node(const char *root)
@@ -47,4 +53,39 @@ int procfs_read_cgroup(const char *root, long pid, struct podcgroup *ret_pod, st
     if (r < 0)
         return error_wrap(err, r, "cannot determine the pod of process %ld", pid);
     return r == PODCGROUP_NO_POD ? explain_no_pod(text, pid, err) : r;
+}
+
+/* proc(5): the start is field 22; the name, field 2, is in parentheses and may hold any. */
+static bool parse_start(const char *text, uint64_t *ret_ticks)
+{
+    const char *at = strrchr(text, ')');
+
+    for (int field = 2; at && field < 22; field++) {
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return at && number_digits(&at, ret_ticks) && *at == ' ';
+}
+
+int procfs_read_start(const char *root, long pid, uint64_t *ret_ticks, struct error *err)
+{
+    cleanup_free char *text = NULL;
+    char path[PATH_MAX];
+    size_t size;
+    int r;
+
+    snprintf(path, sizeof(path), "%s/proc/%ld/stat", root, pid);
+    r = file_read(path, STAT_MAX, &text, &size, err);
+    if (r < 0)
+        return r;
+    return parse_start(text, ret_ticks) ? 0 : error_set(err, -EBADMSG, "cannot parse %s", path);
+}
+
+uint64_t procfs_now(void)
+{
+    const uint64_t hertz = (uint64_t)sysconf(_SC_CLK_TCK);
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * hertz + (uint64_t)now.tv_nsec * hertz / 1000000000u;
 }

@@ -31,6 +31,11 @@ static const struct role_rights rights[ROLE_COUNT] = {
     /* What logind and systemd want of who asks, where no policy of the host's lets root. */
     [ROLE_REBOOT] = {"reboot", false, BIT(CAP_SYS_BOOT)},
     [ROLE_CONTROLLER] = {"controller", false, 0},
+    /* To end processes of pods that run as another user; and what the helper of its driver keeps.
+     */
+    [ROLE_ARBITER] = {"arbiter", false,
+                      BIT(CAP_KILL) | BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_MODULE) | BIT(CAP_MKNOD) |
+                          BIT(CAP_DAC_OVERRIDE)},
 };
 
 const struct role_rights *role_rights(enum role role)

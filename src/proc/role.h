@@ -32,6 +32,7 @@ enum role {
     ROLE_PROBE,
     ROLE_REBOOT, /* asks the host to reboot */
     ROLE_CONTROLLER,
+    ROLE_ARBITER,
     ROLE_COUNT,
 };
 

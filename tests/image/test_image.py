@@ -110,7 +110,7 @@ def test_a_build_with_sanitizers_is_refused(tmp_path):
 
 def test_only_our_programs(pristine):
     assert {file.name for file in (pristine / 'usr/bin').iterdir()} >= {
-        'gpuslice', 'gpuslice-node', 'gpuslice-http', 'gpuslice-nodesync', 'gpuslice-controller'}
+        'gpuslice', 'gpuslice-node', 'gpuslice-http', 'gpuslice-nodesync', 'gpuslice-arbiter', 'gpuslice-controller'}
     assert all(re.fullmatch(r'gpuslice(-[a-z]+)?', file.name) for file in (pristine / 'usr/bin').iterdir())
     assert not {'gpuslice-sim', 'gpuslice-kubelet'} & {file.name for file in (pristine / 'usr/bin').iterdir()}
     executable = [file for file in pristine.rglob('*') if file.is_file() and not file.is_symlink()

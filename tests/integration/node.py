@@ -24,6 +24,7 @@ from environment import clean as clean_environment  # noqa: E402
 BUILD = Path(os.environ.get('GPUSLICE_BUILD', ROOT / 'build')).resolve()
 PROGRAMS = {'gpuslice': BUILD / 'src/gpuslice',
             'gpuslice-node': BUILD / 'src/gpuslice-node',
+            'gpuslice-arbiter': BUILD / 'src/gpuslice-arbiter',
             'gpuslice-http': BUILD / 'src/gpuslice-http',
             'gpuslice-nodesync': BUILD / 'src/gpuslice-nodesync',
             'gpuslice-kubelet': BUILD / 'sim/kubelet/gpuslice-kubelet',

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Audits this node once a second: asks the driver's helper who uses the GPUs, has a thread of
+ * libuv's pool read the node's files, since those may hang with a disk, and reports what begins and
+ * what ends.
+ *
+ * What was reported is noted in a file, so that an auditor that follows does not report it again.
+ * While GPUs are being partitioned by our agent it lets go of the driver: a GPU that somebody has
+ * open cannot be reset.
+ */
+
+#include <uv.h>
+
+#include "arbiter/arbiteroptions.h"
+#include "base/text.h"
+
+struct auditor;
+
+/* Options are borrowed. */
+int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct auditor **ret_auditor,
+                struct error *err);
+
+/* Its handles close in later turns of the loop. NULL is allowed. */
+void auditor_free(struct auditor *auditor);
+
+void auditor_add_metrics(const struct auditor *auditor, struct text *out);
+
+/* Adds a sentence; true: audits are made, or there is no driver whose GPUs could be used. */
+bool auditor_add_readiness(const struct auditor *auditor, struct text *out);

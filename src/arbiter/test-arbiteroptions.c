@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arbiter/arbiteroptions.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+
+static int parse(const char *flag, struct arbiteroptions *ret_options, struct error *err)
+{
+    char program[] = "gpuslice-arbiter", word[64];
+    char *argv[] = {program, word, NULL};
+
+    *err = (struct error)ERROR_INIT;
+    assert_true(strlen(flag) < sizeof(word));
+    strcpy(word, flag);
+    return arbiteroptions_parse(*flag ? 2 : 1, argv, ret_options, err);
+}
+
+static void reports_unless_told_otherwise(void **state)
+{
+    struct arbiteroptions options;
+    struct error err;
+
+    (void)state;
+    unsetenv("GPUSLICE_STATE_DIR");
+    assert_int_equal(parse("", &options, &err), 0);
+    assert_false(options.policy.kills);
+    assert_int_equal(options.policy.grace_ms, 30000);
+    assert_string_equal(options.policy.spared, "kube-system");
+    assert_string_equal(options.state_dir, "/run/gpuslice");
+    assert_int_equal(parse("--on-violation=kill", &options, &err), 0);
+    assert_true(options.policy.kills);
+    assert_int_equal(parse("--grace=0", &options, &err), 0);
+    assert_int_equal(options.policy.grace_ms, 0);
+}
+
+static void says_what_to_write_instead(void **state)
+{
+    static const struct {
+        const char *flag, *sentence;
+    } rows[] = {
+        {"--on-violation=starve", "needs a library in the pods"},
+        {"--on-violation=stop", "--on-violation=stop: write report or kill"},
+        {"--mode=enforce", "--mode=enforce: write audit, the only mode of this release"},
+        {"--grace=soon", "--grace=soon: write a number of seconds from 0 to 86400"},
+        {"--driver-deadline=0", "write a number of seconds from 1 to 86400"},
+        {"--log-level=loud", "write debug, info, warning or error"},
+        {"--log-format=xml", "write logfmt or json"},
+        {"--quiet", "--quiet: unknown"},
+        {"audit", "audit: no such argument"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct arbiteroptions options;
+        struct error err;
+
+        assert_int_equal(parse(rows[i].flag, &options, &err), -EINVAL);
+        if (!strstr(error_text(&err), rows[i].sentence))
+            fail_msg("%s: %s", rows[i].flag, error_text(&err));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reports_unless_told_otherwise),
+        cmocka_unit_test(says_what_to_write_instead),
+    };
+
+    return cmocka_run_group_tests_name("arbiter/options", tests, NULL, NULL);
+}

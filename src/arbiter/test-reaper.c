@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arbiter/reaper.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "arbiter/procfs.h"
+#include "base/array.h"
+#include "base/file.h"
+
+#define UID   "00000001-0000-4000-8000-000000000000"
+#define OTHER "00000002-0000-4000-8000-000000000000"
+#define ID    "279f883734e4a78ea025dd9adaff94ffff3a843e4b6b2664eee495475543597b"
+
+static void acts_on_pods_alone(void **state)
+{
+    static const struct {
+        const char *what;
+        enum audit_verdict verdict;
+        const char *uid, *namespace_;
+        bool kills, knows_holders, has_begun;
+        unsigned n_absent;
+        uint64_t killed_ms, now_ms;
+        bool expected;
+    } rows[] = {
+        {"it is over", AUDIT_OVER, UID, "ml", true, true, true, 0, 0, 31000, true},
+        {"it has no slice", AUDIT_ASKED_NOTHING, UID, "ml", true, true, true, 0, 0, 31000, true},
+        {"other GPU", AUDIT_OTHER_DEVICE, UID, "ml", true, true, true, 0, 0, 31000, true},
+        {"no limit", AUDIT_NO_LIMIT, UID, "ml", true, true, true, 0, 0, 31000, false},
+        {"unknown", AUDIT_UNKNOWN, "", "", true, true, true, 0, 0, 31000, false},
+        {"of the node", AUDIT_HOST, "", "", true, true, true, 0, 0, 31000, false},
+        {"only reported", AUDIT_OVER, UID, "ml", false, true, true, 0, 0, 31000, false},
+        {"within grace", AUDIT_OVER, UID, "ml", true, true, true, 0, 0, 30999, false},
+        {"spared", AUDIT_OVER, UID, "kube-system", true, true, true, 0, 0, 31000, false},
+        {"also spared", AUDIT_OVER, UID, "ops", true, true, true, 0, 0, 31000, false},
+        {"nearly spared", AUDIT_OVER, UID, "kube", true, true, true, 0, 0, 31000, true},
+        {"whose is not known", AUDIT_OVER, UID, "", true, true, true, 0, 0, 31000, false},
+        {"no checkpoint", AUDIT_ASKED_NOTHING, UID, "ml", true, false, true, 0, 0, 31000, false},
+        {"not begun", AUDIT_OVER, UID, "ml", true, true, false, 0, 0, 31000, false},
+        {"absent now", AUDIT_OVER, UID, "ml", true, true, true, 1, 0, 31000, false},
+        {"being killed", AUDIT_OVER, UID, "ml", true, true, true, 0, 31000, 35999, false},
+        {"again", AUDIT_OVER, UID, "ml", true, true, true, 0, 31000, 36000, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct reaper_policy policy = {
+            .kills = rows[i].kills, .grace_ms = 30000, .spared = "kube-system,ops"};
+        struct violation violation = {.verdict = rows[i].verdict,
+                                      .has_begun = rows[i].has_begun,
+                                      .n_absent = rows[i].n_absent,
+                                      .killed_ms = rows[i].killed_ms,
+                                      .since_ms = 1000};
+
+        snprintf(violation.owner.pod_uid, sizeof(violation.owner.pod_uid), "%s", rows[i].uid);
+        snprintf(violation.owner.namespace_, sizeof(violation.owner.namespace_), "%s",
+                 rows[i].namespace_);
+        if (reaper_is_due(&policy, &violation, rows[i].knows_holders, rows[i].now_ms) !=
+            rows[i].expected)
+            fail_msg("%s", rows[i].what);
+    }
+}
+
+/* --- a process, with the files of a node as the kernel would show it --- */
+
+static char root[64];
+static pid_t child;
+
+static void write_cgroup(const char *path)
+{
+    char file[160], text[300];
+
+    snprintf(file, sizeof(file), "%s/proc/%d/cgroup", root, child);
+    snprintf(text, sizeof(text), "0::%s\n", path);
+    assert_int_equal(file_write_atomic(file, text, strlen(text), 0644, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+    char path[160], target[64];
+
+    (void)state;
+    strcpy(root, "/tmp/gpuslice-reaper-XXXXXX");
+    assert_non_null(mkdtemp(root));
+    child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    snprintf(path, sizeof(path), "%s/proc/%d", root, child);
+    assert_int_equal(file_make_directory(path, NULL), 0);
+    snprintf(path, sizeof(path), "%s/proc/%d/stat", root, child);
+    snprintf(target, sizeof(target), "/proc/%d/stat", child);
+    assert_int_equal(symlink(target, path), 0);
+    write_cgroup("/kubepods/burstable/pod" UID "/" ID);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[160];
+
+    (void)state;
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/proc/%d/%s", root, child, i ? "stat" : "cgroup");
+        unlink(path);
+    }
+    snprintf(path, sizeof(path), "%s/proc/%d", root, child);
+    rmdir(path);
+    snprintf(path, sizeof(path), "%s/proc", root);
+    rmdir(path);
+    rmdir(root);
+    return 0;
+}
+
+static int try_to_kill(const char *uid, uint64_t began_ticks)
+{
+    struct audit_owner owner = {.container = ""};
+    struct error err = ERROR_INIT;
+    int r;
+
+    snprintf(owner.pod_uid, sizeof(owner.pod_uid), "%s", uid);
+    r = reaper_kill(root, (uint32_t)child, &owner, began_ticks, &err);
+    if (r < 0)
+        fail_msg("%s", error_text(&err));
+    return r;
+}
+
+static bool lives(void)
+{
+    return waitpid(child, NULL, WNOHANG) == 0;
+}
+
+static void the_process_of_the_pod_is_killed(void **state)
+{
+    int status;
+
+    (void)state;
+    assert_int_equal(try_to_kill(UID, UINT64_MAX), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(try_to_kill(UID, UINT64_MAX), REAPER_GONE);
+}
+
+static void that_of_another_pod_is_not(void **state)
+{
+    static const char *const paths[] = {
+        "/kubepods/burstable/pod" OTHER "/" ID,
+        "/system.slice/dcgm.service",
+        "/",
+        /* a user who may make cgroups could have made this one */
+        "/user.slice/mine/kubepods/burstable/pod" UID "/" ID,
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        write_cgroup(paths[i]);
+        assert_int_equal(try_to_kill(UID, UINT64_MAX), REAPER_NOT_THEIRS);
+        assert_true(lives());
+    }
+}
+
+/* The driver was asked before this process was there: what it listed has ended. */
+static void one_that_took_the_number_since_is_not(void **state)
+{
+    uint64_t started;
+
+    (void)state;
+    assert_int_equal(procfs_read_start("", (uint32_t)child, &started, NULL), 0);
+    assert_true(started <= procfs_now());
+    assert_int_equal(try_to_kill(UID, started), REAPER_GONE);
+    assert_true(lives());
+    assert_int_equal(try_to_kill(UID, started + 1), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acts_on_pods_alone),
+        cmocka_unit_test_setup_teardown(the_process_of_the_pod_is_killed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(that_of_another_pod_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_took_the_number_since_is_not, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests_name("arbiter/reaper", tests, NULL, NULL);
+}
