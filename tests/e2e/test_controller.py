@@ -674,6 +674,18 @@ def test_of_karpenters_objects_it_writes_what_profiles_say(plane):
     assert 'of its own' in bound.patch(overlays['other'], {'spec': {'weight': 2}})
     assert 'of its own' in bound.call(overlays['other'], 'DELETE')
 
+    # SliceProfiles: those that it makes of ConfigMaps.
+    plane.kubectl('apply', '--server-side', '-f', programs.ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml')
+    profiles = '/apis/gpuslice.dev/v1alpha1/sliceprofiles'
+    bed.wait('sliceprofiles', lambda: plane.answers(profiles), PATIENCE)
+    one = {'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'spec': {'gpuNames': ['v100'], 'timeSlicing': {'replicas': 4}}}
+    plane.api.call(profiles, 'POST', {**one, 'metadata': {'name': 'somebodys'}})
+    assert 'of its own' in bound.call(profiles, 'POST', {**one, 'metadata': {'name': 'p-any'}})
+    assert bound.call(profiles, 'POST', {**one, 'metadata': {'name': 'p-any', 'labels': OURS}}) == ''
+    assert bound.patch(f'{profiles}/p-any', {'spec': {'maxNodes': 2}}) == bound.call(f'{profiles}/p-any', 'DELETE') == ''
+    assert 'of its own' in bound.patch(f'{profiles}/somebodys', {'spec': {'maxNodes': 2}})
+    assert 'of its own' in bound.call(f'{profiles}/somebodys', 'DELETE')
+
     capacity, profile = 'karpenter.sh/capacity-type', {'gpuslice.dev/profile': 'ts'}
     for name, labels, refused in (('a', {**profile, capacity: 'spot'}, False), ('b', {**profile, capacity: 'reserved'}, True),
                                   ('c', profile, True), ('d', {capacity: 'spot'}, True)):

@@ -2,10 +2,12 @@
 """gpuslice-controller and real Karpenter: one SliceProfile is enough for exactly the nodes that its pods need; somebody else's NodePool
 is written with consent only; what goes leaves nothing behind. What happens without the controller: test_karpenter.py."""
 import contextlib
+import re
 import subprocess
 import time
 
 import pytest
+import yaml
 
 import pki
 import programs
@@ -20,6 +22,8 @@ SHARED, MIG, STARTUP = 'nvidia.com/gpu.shared', 'nvidia.com/mig-1g.5gb', 'gpusli
 PROFILE, HASH, CONSENT = 'gpuslice.dev/profile', 'gpuslice.dev/profile-hash', 'gpuslice.dev/consent'
 RENAMED = {'timeSlicing': {'replicas': 4, 'renameByDefault': True}}
 WHOLE = {'p3.8xlarge': {GPU: 0, SHARED: 16}}
+GUIDE = programs.ROOT / 'tests/data/guides/time-slicing.md'
+MAPS, SLICED = '/api/v1/namespaces/default/configmaps', {'gpuslice.dev/slice-profile': 'true'}
 
 
 class Controller:
@@ -47,6 +51,13 @@ class Controller:
         self.api.call(PROFILES, 'POST', {'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': name}, 'spec': {
             'instanceTypes': list(types), **how, 'taints': [], 'consolidateAfter': 'Never', 'nodeClass': NODE_CLASS, **more}})
         return f'{PROFILES}/{name}'
+
+    def create_map(self, name, data, types):
+        """What the guide's reader does to a ConfigMap; the path of the SliceProfile that each key is to be."""
+        self.api.call(MAPS, 'POST', {'metadata': {'name': name, 'labels': SLICED, 'annotations': {
+            'gpuslice.dev/instance-types': types, 'gpuslice.dev/node-class': '{kind}.{group}/{name}'.format(**NODE_CLASS),
+            'gpuslice.dev/consolidate-after': 'Never'}}, 'data': data})
+        return [f'{PROFILES}/{name}-{key}' for key in data]
 
     def await_reason(self, path, reason):
         """The condition's sentence."""
@@ -98,6 +109,7 @@ def controller(karpenter):
 def kept(controller):
     """With nothing left of the test before but nodes that go."""
     yield controller
+    controller.api.call(f'{MAPS}?labelSelector=gpuslice.dev/slice-profile', 'DELETE')
     controller.api.call(PROFILES, 'DELETE')
     controller.karpenter.clean()
 
@@ -199,16 +211,56 @@ def test_a_pool_of_somebody_else(kept):
     karpenter.await_('no overlay', lambda: not kept.overlays('named'))
 
 
+def test_a_config_map_is_enough(kept):
+    """The first guide's, with a label and annotations: its 16 pods start one node. Without the label nothing of it is left."""
+    karpenter, name = kept.karpenter, 'nvidia-device-plugin'
+    shown = yaml.safe_load(re.search(r'<<EOF\n(.*?)EOF', GUIDE.read_text(), re.S)[1])
+    assert shown['metadata']['name'] == name
+    path, = kept.create_map(name, shown['data'], 'p3.8xlarge')
+    profile, at = path.rpartition('/')[2], f'{MAPS}/{name}'
+    karpenter.await_('the profile', lambda: kept.api.find(path))
+    kept.await_ready(path)
+    kept.register(profile, {'p3.8xlarge': {GPU: 16}})
+    karpenter.deploy(profile, 16, [{GPU: 1}], tolerations=[{'key': GPU, 'operator': 'Exists'}])  # as EKS adds to pods
+    kept.await_running(profile, 16)
+    karpenter.settle()
+    assert karpenter.launched(profile) == {'p3.8xlarge': 1}
+    assert f'{name}/any is the SliceProfile {profile}' in karpenter.await_('an event', lambda: kept.events(name, 'SliceProfileMade'))[0]
+
+    # A mistake takes nothing away, and says where it is; what is right again is heeded.
+    before = kept.api.call(path)['spec']
+    kept.api.call(at, 'PATCH', {'data': {'any': shown['data']['any'].replace('replicas: 4', 'replicas: four')}})
+    said, = karpenter.await_('an event', lambda: kept.events(name, 'NoSliceProfile'))
+    assert f'{name}/any:8:17: sharing.timeSlicing.resources[0].replicas' in said
+    assert kept.overlays(profile) and kept.api.call(path)['spec'] == before
+    kept.api.call(at, 'PATCH', {'data': shown['data'], 'metadata': {'annotations': {'gpuslice.dev/max-nodes': '3'}}})
+    karpenter.await_('the edit', lambda: kept.api.call(f'{POOLS}/{profile}')['spec'].get('limits', {}).get('nodes') == '3')
+    kept.api.call(at, 'PATCH', {'metadata': {'annotations': {'gpuslice.dev/max-nodes': None}}})
+    karpenter.await_('its end', lambda: not kept.api.call(f'{POOLS}/{profile}')['spec'].get('limits'))
+
+    kept.api.call(at, 'PATCH', {'metadata': {'labels': {key: None for key in SLICED}}})
+    karpenter.await_('no profile', lambda: not kept.api.find(path))
+    karpenter.await_('no overlay', lambda: not kept.overlays(profile))
+    karpenter.await_('a limit', lambda: kept.api.call(f'{POOLS}/{profile}')['spec'].get('limits') == {'cpu': '0'})
+    assert karpenter.n_running(profile) == 16
+    kept.api.call(at, 'DELETE')
+
+
 def test_a_controller_that_goes_takes_everything_back(kept):
-    """As the chart's uninstall hook has it done; the profiles stay."""
+    """As the chart's uninstall hook has it done; the profiles stay, but for those that it made of ConfigMaps."""
+    shares = 'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 3}]}}'
+    made, = kept.create_map('leaving', {'any': shares}, 'p3.8xlarge')
+    kept.karpenter.await_('the profile', lambda: kept.api.find(made))
+    kept.await_ready(made)
     paths = [kept.create('leave', WHOLE, RENAMED), kept.create('leave-too', WHOLE, {'timeSlicing': {'replicas': 2}})]
     for path in paths:
         kept.await_ready(path)
     kept.end()
     try:
         assert kept.start('leave').wait(60) == 0
-        assert not kept.api.call(OVERLAYS)['items'] and not any(kept.api.find(f'{POOLS}/{name}') for name in ('leave', 'leave-too'))
-        assert all(map(kept.api.find, paths))
+        assert not kept.api.call(OVERLAYS)['items']
+        assert not any(kept.api.find(f'{POOLS}/{name}') for name in ('leave', 'leave-too', 'leaving-any'))
+        assert all(map(kept.api.find, paths)) and not kept.api.find(made)
     finally:
         kept.start()
     for path in paths:
