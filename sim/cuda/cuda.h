@@ -31,7 +31,6 @@ struct cuda_device {
     int ordinal;    /* as this process counts them */
     const struct machine_gpu *gpu;
     CUcontext primary; /* once it was retained; it keeps its address */
-    unsigned n_contexts;
     CUmemoryPool default_pool, current_pool;
 };
 

@@ -69,12 +69,10 @@ static void *own_symbol(const char *name, const char *ending)
 CUresult sim_cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                                  CUdriverProcAddressQueryResult *status)
 {
-    const uint64_t known_flags =
-        CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
     const struct entry *entry;
     bool is_known;
 
-    if (!symbol || !function || version < 0 || (flags & ~known_flags) || flags == known_flags)
+    if (!symbol || !function || version < 0 || (unsigned)version > cuda_version() || flags > 3)
         return CUDA_ERROR_INVALID_VALUE;
     if (flags == CU_GET_PROC_ADDRESS_DEFAULT && cuda_is_per_thread())
         flags = CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
@@ -84,10 +82,13 @@ CUresult sim_cuGetProcAddress_v2(const char *symbol, void **function, int versio
         *status = *function  ? CU_GET_PROC_ADDRESS_SUCCESS
                   : is_known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
                              : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-    return *function || status ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+    return CUDA_SUCCESS;
 }
 
+/* The first version has no status, and an error instead. */
 CUresult sim_cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags)
 {
-    return sim_cuGetProcAddress_v2(symbol, function, version, flags, NULL);
+    CUresult r = sim_cuGetProcAddress_v2(symbol, function, version, flags, NULL);
+
+    return r == CUDA_SUCCESS && !*function ? CUDA_ERROR_NOT_FOUND : r;
 }

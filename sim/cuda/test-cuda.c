@@ -141,8 +141,8 @@ static void test_a_killed_process_is_forgotten(void **state)
     const uint64_t before = used_bytes();
     pid_t child = start_child(1000 * MIB);
 
-    assert_int_equal(process_bytes(child), (1000 + 516) * MIB);
-    assert_int_equal(used_bytes() - before, (1000 + 516) * MIB);
+    assert_int_equal(process_bytes(child), (1000 + 518) * MIB);
+    assert_int_equal(used_bytes() - before, (1000 + 518) * MIB);
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(process_bytes(child), 0);
@@ -155,10 +155,10 @@ static void test_nvml_shows_what_cuda_has(void **state)
     CUdeviceptr memory;
 
     enter_context();
-    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(process_bytes(getpid()), 518 * MIB);
     assert_int_equal(cu.cuMemAlloc_v2(&memory, 100 * MIB + 1), CUDA_SUCCESS);
-    assert_int_equal(process_bytes(getpid()), (516 + 102) * MIB);
-    assert_int_equal(used_bytes() - before, (516 + 102) * MIB);
+    assert_int_equal(process_bytes(getpid()), (518 + 102) * MIB);
+    assert_int_equal(used_bytes() - before, (518 + 102) * MIB);
     assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
     assert_int_equal(process_bytes(getpid()), 0);
     assert_int_equal(used_bytes(), before);
@@ -178,7 +178,7 @@ static void test_a_forked_child_has_no_context(void **state)
               cu.cuInit(0) == CUDA_ERROR_NOT_INITIALIZED);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(process_bytes(getpid()), 518 * MIB);
     assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
 }
 
@@ -189,11 +189,11 @@ static void test_managed_memory_moves(void **state)
 
     enter_context();
     assert_int_equal(cu.cuMemAllocManaged(&memory, 64 * MIB, CU_MEM_ATTACH_GLOBAL), CUDA_SUCCESS);
-    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(process_bytes(getpid()), 518 * MIB);
     assert_int_equal(cu.cuMemPrefetchAsync(memory, 64 * MIB, 0, NULL), CUDA_SUCCESS);
-    assert_int_equal(process_bytes(getpid()), (516 + 64) * MIB);
+    assert_int_equal(process_bytes(getpid()), (518 + 64) * MIB);
     assert_int_equal(cu.cuMemPrefetchAsync(memory, 64 * MIB, -1, NULL), CUDA_SUCCESS);
-    assert_int_equal(process_bytes(getpid()), 516 * MIB);
+    assert_int_equal(process_bytes(getpid()), 518 * MIB);
     assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
     assert_int_equal(process_bytes(getpid()), 0);
 }
