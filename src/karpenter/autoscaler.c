@@ -23,7 +23,7 @@ static void add_labels(const struct sliceprofile *profile, json_t *tags)
 
     json_object_foreach(labels, name, value)
     {
-        char key[sizeof(TAG "label/") + SLICEPROFILE_KEY];
+        char key[sizeof(TAG "label/") + PROFILEMARK_KEY];
 
         snprintf(key, sizeof(key), TAG "label/%s", name);
         json_object_set(tags, key, value);
@@ -39,7 +39,7 @@ static void add_taints(const struct sliceprofile *profile, json_t *tags)
     for (size_t i = 0; i < json_array_size(taints); i++) {
         const json_t *taint = json_array_get(taints, i);
         const char *value = json_string_value(json_object_get(taint, "value"));
-        char key[sizeof(TAG "taint/") + SLICEPROFILE_KEY], text[SLICEPROFILE_VALUE + 24];
+        char key[sizeof(TAG "taint/") + PROFILEMARK_KEY], text[PROFILEMARK_VALUE + 24];
 
         snprintf(key, sizeof(key), TAG "taint/%s",
                  json_string_value(json_object_get(taint, "key")));

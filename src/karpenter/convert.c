@@ -100,19 +100,9 @@ static void choose_slices(const struct gpu_model *model, struct sliceprofile *pr
 
 static int set_node(struct sliceprofile *profile, const char *gpu)
 {
-    struct sliceprofile_label *label =
-        array_push(&profile->labels, &profile->n_labels, &profile->labels_capacity, sizeof(*label));
-    struct sliceprofile_taint *taint =
-        array_push(&profile->taints, &profile->n_taints, &profile->taints_capacity, sizeof(*taint));
-
-    if (!label || !taint)
+    if (profilemarks_add_label(&profile->marks, GUIDE_KEY, gpu) < 0)
         return -ENOMEM;
-    snprintf(label->key, sizeof(label->key), "%s", GUIDE_KEY);
-    snprintf(label->value, sizeof(label->value), "%s", gpu);
-    snprintf(taint->key, sizeof(taint->key), "%s", GPU_TAINT);
-    snprintf(taint->effect, sizeof(taint->effect), "NoSchedule");
-    profile->has_taints = true;
-    return 0;
+    return profilemarks_add_taint(&profile->marks, GPU_TAINT, "", "NoSchedule");
 }
 
 static int make_profile(struct converter *c, const struct provisioner *p,

@@ -13,8 +13,9 @@ json_t *nodepool_labels(const struct sliceprofile *profile)
     sliceprofile_hash(profile, hash);
     json_object_set_new(labels, SLICEPROFILE_LABEL, json_string(profile->name));
     json_object_set_new(labels, SLICEPROFILE_HASH_LABEL, json_string(hash));
-    for (size_t i = 0; i < profile->n_labels; i++)
-        json_object_set_new(labels, profile->labels[i].key, json_string(profile->labels[i].value));
+    for (size_t i = 0; i < profile->marks.n_labels; i++)
+        json_object_set_new(labels, profile->marks.labels[i].key,
+                            json_string(profile->marks.labels[i].value));
     return labels;
 }
 
@@ -31,19 +32,9 @@ json_t *nodepool_annotations(const struct sliceprofile *profile, const struct pr
 
 json_t *nodepool_taints(const struct sliceprofile *profile)
 {
-    json_t *taints = json_array();
-
-    if (!profile->has_taints)
-        json_array_append_new(
-            taints, json_pack("{s:s, s:s}", "key", NODEPOOL_TAINT, "effect", "NoSchedule"));
-    for (size_t i = 0; i < profile->n_taints; i++) {
-        const struct sliceprofile_taint *taint = &profile->taints[i];
-
-        json_array_append_new(taints, json_pack("{s:s, s:s*, s:s}", "key", taint->key, "value",
-                                                *taint->value ? taint->value : NULL, "effect",
-                                                taint->effect));
-    }
-    return taints;
+    if (profile->marks.has_taints)
+        return profilemarks_taints(&profile->marks);
+    return json_pack("[{s:s, s:s}]", "key", NODEPOOL_TAINT, "effect", "NoSchedule");
 }
 
 json_t *nodepool_startup_taints(void)

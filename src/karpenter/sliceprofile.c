@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "karpenter/sliceprofile.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,6 @@
 #include "base/array.h"
 #include "base/kubename.h"
 #include "base/yamlmap.h"
-#include "slice/migname.h"
 #include "slice/migwant.h"
 #include "slice/name.h"
 #include "slice/plan.h"
@@ -23,8 +21,7 @@ void sliceprofile_deinit(struct sliceprofile *profile)
     names_deinit(&profile->instance_types);
     names_deinit(&profile->gpu_names);
     names_deinit(&profile->capacity_types);
-    free(profile->labels);
-    free(profile->taints);
+    profilemarks_deinit(&profile->marks);
     profileslices_deinit(&profile->slices);
     memset(profile, 0, sizeof(*profile));
 }
@@ -167,9 +164,9 @@ static void add_name(void *context, const struct yaml *item, const char *path)
 {
     struct reader *r = context;
 
-    if (!item->text || !*item->text || strlen(item->text) >= SLICEPROFILE_VALUE)
+    if (!item->text || !*item->text || strlen(item->text) >= PROFILEMARK_VALUE)
         refuse(r->problems, item->at, path, "expected a text of at most %d bytes",
-               SLICEPROFILE_VALUE - 1);
+               PROFILEMARK_VALUE - 1);
     else if (names_add(r->list, item->text, strlen(item->text)) < 0)
         r->failed = true;
 }
@@ -204,147 +201,6 @@ static void read_capacity_types(struct reader *r, const struct yaml *spec)
     }
 }
 
-/* Karpenter and we set these ourselves. */
-static bool is_ours(const char *key)
-{
-    return str_equal(key, SLICEPROFILE_LABEL) || str_equal(key, SLICEPROFILE_HASH_LABEL) ||
-           str_starts_with(key, "karpenter.sh/");
-}
-
-static void add_label(struct reader *r, const struct yaml *node)
-{
-    struct sliceprofile *profile = r->profile;
-    struct error err = ERROR_INIT;
-    struct sliceprofile_label *label;
-
-    if (kubename_check_key(node->key, &err) < 0 ||
-        (node->text && *node->text && kubename_check_value(node->text, &err) < 0)) {
-        refuse(r->problems, node->at, "spec.labels", "%s", error_text(&err));
-        return;
-    }
-    if (!node->text || is_ours(node->key)) {
-        refuse(r->problems, node->at, "spec.labels",
-               node->text ? "gpuslice or Karpenter sets this label itself; remove it"
-                          : "expected a text; write \"\" for an empty one");
-        return;
-    }
-    label =
-        array_push(&profile->labels, &profile->n_labels, &profile->labels_capacity, sizeof(*label));
-    if (!label) {
-        r->failed = true;
-        return;
-    }
-    str_copy(label->key, sizeof(label->key), node->key);
-    str_copy(label->value, sizeof(label->value), node->text);
-}
-
-static void read_labels(struct reader *r, const struct yaml *node)
-{
-    if (!node || !yamlmap_check_kind(r->problems, node, YAML_MAP, "spec.labels"))
-        return;
-    for (size_t i = 0; i < node->n_children && i < SLICEPROFILE_ITEMS_MAX; i++)
-        add_label(r, &node->children[i]);
-    if (node->n_children > SLICEPROFILE_ITEMS_MAX)
-        refuse(r->problems, node->at, "spec.labels", "more than %d labels", SLICEPROFILE_ITEMS_MAX);
-}
-
-static bool parse_key(const char *text, void *to)
-{
-    return kubename_check_key(text, NULL) == 0 && str_copy(to, SLICEPROFILE_KEY, text) == 0;
-}
-
-static bool parse_value(const char *text, void *to)
-{
-    return (!*text || kubename_check_value(text, NULL) == 0) &&
-           str_copy(to, SLICEPROFILE_VALUE, text) == 0;
-}
-
-static bool parse_effect(const char *text, void *to)
-{
-    return (str_equal(text, "NoSchedule") || str_equal(text, "PreferNoSchedule") ||
-            str_equal(text, "NoExecute")) &&
-           str_copy(to, sizeof(((struct sliceprofile_taint *)0)->effect), text) == 0;
-}
-
-static const struct yamlmap_field taint_fields[] = {
-    {"key", .kind = YAMLMAP_WORD, YAMLMAP_AT(sliceprofile_taint, key), .parse = parse_key,
-     .expected = "the key of a taint, such as nvidia.com/gpu-shared", .required = true},
-    {"value", .kind = YAMLMAP_WORD, YAMLMAP_AT(sliceprofile_taint, value), .parse = parse_value,
-     .expected = "a value of at most 63 letters, digits, '-', '_' and '.'"},
-    {"effect", .kind = YAMLMAP_WORD, YAMLMAP_AT(sliceprofile_taint, effect), .parse = parse_effect,
-     .expected = "NoSchedule, PreferNoSchedule or NoExecute", .required = true},
-    {NULL},
-};
-
-static void add_taint(void *context, const struct yaml *item, const char *path)
-{
-    struct reader *r = context;
-    struct sliceprofile *profile = r->profile;
-    struct sliceprofile_taint *taint =
-        array_push(&profile->taints, &profile->n_taints, &profile->taints_capacity, sizeof(*taint));
-
-    if (!taint)
-        r->failed = true;
-    else
-        yamlmap_read(r->problems, taint_fields, item, path, taint);
-}
-
-static void read_taints(struct reader *r, const struct yaml *node)
-{
-    if (!node)
-        return;
-    r->profile->has_taints = true;
-    yamlmap_read_list(r->problems, node, "spec.taints", SLICEPROFILE_ITEMS_MAX, add_taint, r);
-}
-
-#define DEVICES_PATH "spec.mig.devices"
-
-static int compare_devices(const void *a, const void *b)
-{
-    return strcmp(((const struct sliceprofile_device *)a)->profile,
-                  ((const struct sliceprofile_device *)b)->profile);
-}
-
-static void add_device(struct reader *r, const struct yaml *node)
-{
-    struct sliceprofile *profile = r->profile;
-    struct sliceprofile_device *device = &profile->devices[profile->n_devices];
-    struct error err = ERROR_INIT;
-    struct mig_name name;
-    int64_t count;
-
-    if (migname_parse(node->key, &name, &err) < 0) {
-        refuse(r->problems, node->key_at, DEVICES_PATH, "%s", error_text(&err));
-        return;
-    }
-    if (!yaml_as_int(node, &count) || count < 1 || count > MIGWANT_COUNT_MAX) {
-        refuse(r->problems, node->at, DEVICES_PATH, "expected a number from 1 to %d",
-               MIGWANT_COUNT_MAX);
-        return;
-    }
-    migname_format(&name, device->profile);
-    device->count = (uint32_t)count;
-    for (size_t i = 0; i < profile->n_devices; i++)
-        if (str_equal(profile->devices[i].profile, device->profile)) {
-            refuse(r->problems, node->key_at, DEVICES_PATH, "%s is there already", device->profile);
-            return;
-        }
-    profile->n_devices++;
-}
-
-/* The layout that the devices are: in one order, so that it is the same however it was written. */
-static void name_devices(struct sliceprofile *profile)
-{
-    size_t at = 0;
-
-    qsort(profile->devices, profile->n_devices, sizeof(*profile->devices), compare_devices);
-    for (size_t i = 0; i < profile->n_devices && at < sizeof(profile->layout); i++)
-        at +=
-            (size_t)snprintf(profile->layout + at, sizeof(profile->layout) - at, "%s%u x %s",
-                             i ? ", " : "", profile->devices[i].count, profile->devices[i].profile);
-    assert(at < sizeof(profile->layout));
-}
-
 static void read_devices(struct reader *r, const struct yaml *mig)
 {
     const struct yaml *layout = yaml_get(mig, "layout"), *devices = yaml_get(mig, "devices");
@@ -354,19 +210,12 @@ static void read_devices(struct reader *r, const struct yaml *mig)
                "nothing says what a GPU is partitioned into; add layout, such as all-1g.5gb, or "
                "devices, such as {1g.5gb: 2, 3g.20gb: 1}");
     if (layout && devices)
-        refuse(r->problems, devices->key_at, DEVICES_PATH,
+        refuse(r->problems, devices->key_at, "spec.mig.devices",
                "excludes layout; give only one of them");
-    if (!devices || layout || !yamlmap_check_kind(r->problems, devices, YAML_MAP, DEVICES_PATH))
+    if (!devices || layout)
         return;
-    if (!devices->n_children || devices->n_children > SLICEPROFILE_DEVICES_MAX) {
-        refuse(r->problems, devices->at, DEVICES_PATH,
-               "expected 1 to %d profiles, such as {1g.5gb: 2, 3g.20gb: 1}",
-               SLICEPROFILE_DEVICES_MAX);
-        return;
-    }
-    for (size_t i = 0; i < devices->n_children; i++)
-        add_device(r, &devices->children[i]);
-    name_devices(r->profile);
+    profiledevices_read(r->problems, devices, &r->profile->devices);
+    profiledevices_format(&r->profile->devices, r->profile->layout);
 }
 
 static void read_mode(struct reader *r, const struct yaml *spec)
@@ -434,8 +283,8 @@ static void read_spec(struct reader *r, const struct yaml *spec)
     read_names(r, spec, "gpuNames", &r->profile->gpu_names);
     read_capacity_types(r, spec);
     read_mode(r, spec);
-    read_labels(r, yaml_get(spec, "labels"));
-    read_taints(r, yaml_get(spec, "taints"));
+    if (profilemarks_read(r->problems, spec, &r->profile->marks) < 0)
+        r->failed = true;
     check_spec(r, spec);
 }
 
@@ -586,16 +435,6 @@ static const char *strategy_name(const struct sliceprofile *profile)
     return profile->strategy == MIG_STRATEGY_SINGLE ? "single" : "mixed";
 }
 
-static json_t *devices_json(const struct sliceprofile *profile)
-{
-    json_t *devices = json_object();
-
-    for (size_t i = 0; i < profile->n_devices; i++)
-        json_object_set_new(devices, profile->devices[i].profile,
-                            json_integer(profile->devices[i].count));
-    return devices;
-}
-
 static json_t *mode_json(const struct sliceprofile *profile)
 {
     json_t *mode;
@@ -606,8 +445,8 @@ static json_t *mode_json(const struct sliceprofile *profile)
 
     if (profile->mode == SLICEPROFILE_MIG) {
         set_text(mode, "strategy", strategy_name(profile));
-        if (profile->n_devices)
-            json_object_set_new(mode, "devices", devices_json(profile));
+        if (profile->devices.n_items)
+            json_object_set_new(mode, "devices", profiledevices_json(&profile->devices));
         else
             set_text(mode, "layout", profile->layout);
         return mode;
@@ -622,31 +461,6 @@ static json_t *mode_json(const struct sliceprofile *profile)
     return mode;
 }
 
-static json_t *labels_json(const struct sliceprofile *profile)
-{
-    json_t *labels = json_object();
-
-    for (size_t i = 0; i < profile->n_labels; i++)
-        set_text(labels, profile->labels[i].key, profile->labels[i].value);
-    return labels;
-}
-
-static json_t *taints_json(const struct sliceprofile *profile)
-{
-    json_t *taints = json_array();
-
-    for (size_t i = 0; i < profile->n_taints; i++) {
-        json_t *taint = json_object();
-
-        set_text(taint, "key", profile->taints[i].key);
-        if (*profile->taints[i].value)
-            set_text(taint, "value", profile->taints[i].value);
-        set_text(taint, "effect", profile->taints[i].effect);
-        json_array_append_new(taints, taint);
-    }
-    return taints;
-}
-
 static json_t *spec_json(const struct sliceprofile *profile)
 {
     json_t *spec = json_object();
@@ -656,10 +470,7 @@ static json_t *spec_json(const struct sliceprofile *profile)
     if (profile->instance_types.n_items)
         json_object_set_new(spec, "instanceTypes", names_json(&profile->instance_types));
     json_object_set_new(spec, modes[profile->mode].key, mode_json(profile));
-    if (profile->n_labels)
-        json_object_set_new(spec, "labels", labels_json(profile));
-    if (profile->has_taints)
-        json_object_set_new(spec, "taints", taints_json(profile));
+    profilemarks_write(&profile->marks, spec);
     set_text(spec, "nodePool", *profile->node_pool ? profile->node_pool : "create");
     if (*profile->node_class)
         json_object_set_new(spec, "nodeClass",

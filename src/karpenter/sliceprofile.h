@@ -21,8 +21,9 @@
 #include "base/text.h"
 #include "base/yaml.h"
 #include "karpenter/nodekeys.h"
+#include "karpenter/profiledevices.h"
+#include "karpenter/profilemarks.h"
 #include "karpenter/profileslices.h"
-#include "slice/device.h"
 #include "slice/policy.h"
 
 #define SLICEPROFILE_API_VERSION "gpuslice.dev/v1alpha1"
@@ -33,11 +34,8 @@
 #define SLICEPROFILE_AUTO_MODE "eks.amazonaws.com"
 
 enum {
-    SLICEPROFILE_NAME = 64,    /* it is the value of a label */
-    SLICEPROFILE_KEY = 320,    /* of a label or a taint */
-    SLICEPROFILE_VALUE = 64,   /* of a label or a taint */
-    SLICEPROFILE_LAYOUT = 384, /* "all-1g.5gb.me"; "2 x 1g.5gb, 1 x 3g.20gb" */
-    SLICEPROFILE_DEVICES_MAX = 8,
+    SLICEPROFILE_NAME = PROFILEMARK_VALUE,     /* it is the value of a label */
+    SLICEPROFILE_LAYOUT = PROFILEDEVICES_TEXT, /* "all-1g.5gb.me"; "2 x 1g.5gb, 1 x 3g.20gb" */
     SLICEPROFILE_HASH = 13,
     SLICEPROFILE_ITEMS_MAX = 100, /* of each list: Karpenter's own limit for requirements */
 };
@@ -47,21 +45,6 @@ enum sliceprofile_mode {
     SLICEPROFILE_MIG,
     SLICEPROFILE_MPS,
     SLICEPROFILE_SLICES
-};
-
-/* How many MIG devices of a profile each GPU has. */
-struct sliceprofile_device {
-    char profile[DEVICE_PROFILE_SIZE]; /* "1g.5gb" */
-    uint32_t count;
-};
-
-struct sliceprofile_label {
-    char key[SLICEPROFILE_KEY], value[SLICEPROFILE_VALUE];
-};
-
-struct sliceprofile_taint {
-    char key[SLICEPROFILE_KEY], value[SLICEPROFILE_VALUE]; /* value: "" = none */
-    char effect[20];
 };
 
 struct sliceprofile {
@@ -76,22 +59,16 @@ struct sliceprofile {
     char rename[RESOURCE_NAME_SIZE];  /* the same: a name of one's own; "" = none */
     uint32_t strategy;                /* MIG: enum mig_strategy, single or mixed */
     char layout[SLICEPROFILE_LAYOUT]; /* MIG: of every GPU, as migwant_builtin takes it */
-    struct sliceprofile_device devices[SLICEPROFILE_DEVICES_MAX]; /* MIG: what `layout` counts, by
-                                                                     name; none if it is built in */
-    size_t n_devices;
-    struct profileslices slices; /* unequal slices of each GPU */
+    struct profiledevices devices;    /* MIG: what `layout` counts; none if it is built in */
+    struct profileslices slices;      /* unequal slices of each GPU */
 
     struct names instance_types, gpu_names; /* "g5.xlarge"; "a10g". Both: types that are in both */
     struct position types_at;               /* of the first of them */
 
-    struct sliceprofile_label *labels; /* of its nodes, beside ours */
-    size_t n_labels, labels_capacity;
-    struct sliceprofile_taint *taints;
-    size_t n_taints, taints_capacity;
-    bool has_taints; /* the list is there, maybe empty: without it nodes get one taint of ours */
+    struct profilemarks marks; /* of its nodes */
 
     char node_pool[SLICEPROFILE_NAME]; /* the NodePool that has it; "" = one of its own is made */
-    char node_class_group[SLICEPROFILE_KEY], node_class_kind[SLICEPROFILE_VALUE];
+    char node_class_group[PROFILEMARK_KEY], node_class_kind[PROFILEMARK_VALUE];
     char node_class[SLICEPROFILE_NAME]; /* "" = an EC2NodeClass with the profile's name */
     struct names capacity_types;        /* none: on-demand */
     uint32_t max_nodes;                 /* of a pool of its own; 0 = any number */
