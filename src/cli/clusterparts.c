@@ -66,9 +66,7 @@ static void version_of(const char *image, char *version, size_t size)
 /* Images by digest have no tag; charts put the version into a label. */
 static void version_of_label(const json_t *workload, char *version, size_t size)
 {
-    const char *label = json_string_value(
-        json_object_get(json_object_get(json_object_get(workload, "metadata"), "labels"),
-                        "app.kubernetes.io/version"));
+    const char *label = kube_label(workload, "app.kubernetes.io/version");
 
     snprintf(version, size, "%s", label ? label : "");
 }
@@ -159,9 +157,8 @@ static const char *find_variable(const json_t *container, const char *name)
 
     for (size_t i = 0; name && i < json_array_size(env); i++) {
         const json_t *entry = json_array_get(env, i);
-        const char *key = json_string_value(json_object_get(entry, "name"));
 
-        if (key && str_equal(key, name))
+        if (kube_says(entry, "name", name))
             return json_string_value(json_object_get(entry, "value"));
     }
     return NULL;

@@ -10,6 +10,7 @@
 #include "base/exposition.h"
 #include "base/log.h"
 #include "base/lograte.h"
+#include "kube/field.h"
 #include "kube/object.h"
 #include "kube/watch.h"
 
@@ -69,11 +70,10 @@ static void on_relist(void *userdata)
 static void on_object(enum kube_change change, json_t *node, void *userdata)
 {
     struct drains *drains = userdata;
-    const char *name =
-        json_string_value(json_object_get(json_object_get(node, "metadata"), "name"));
-    struct subject *subject = name ? find(drains, name) : NULL;
+    const char *name = kube_name(node);
+    struct subject *subject = find(drains, name);
 
-    if (!name)
+    if (!*name)
         return;
     if (!subject && change != KUBE_DELETED)
         subject = add(drains, name);

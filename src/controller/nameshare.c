@@ -122,9 +122,9 @@ struct turn {
 static struct turn last_turn(const struct plan *plan, const json_t *pod)
 {
     const json_t *last = json_object_get(plan->share->places, podneed_uid(pod));
-    const char *node = json_string_value(json_object_get(last, "node"));
 
-    return (struct turn){node ? node : "", json_integer_value(json_object_get(last, "since")),
+    return (struct turn){kube_text(last, "node"),
+                         json_integer_value(json_object_get(last, "since")),
                          json_integer_value(json_object_get(last, "turns"))};
 }
 

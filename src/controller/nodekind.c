@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "karpenter/promise.h"
 #include "karpenter/promisetext.h"
+#include "kube/field.h"
 #include "slice/name.h"
 
 enum { NOT_HERE = 1 }; /* it does not tell */
@@ -100,13 +101,9 @@ static int by_profile(struct nodekind *kind, const struct nodekind_world *world)
 /* Ours select by the profile's hash, those of others do not. */
 static bool is_ours(const struct overlay *overlay)
 {
-    for (size_t i = 0; i < json_array_size(overlay->requirements); i++) {
-        const char *key =
-            json_string_value(json_object_get(json_array_get(overlay->requirements, i), "key"));
-
-        if (key && str_equal(key, SLICEPROFILE_HASH_LABEL))
+    for (size_t i = 0; i < json_array_size(overlay->requirements); i++)
+        if (kube_says(json_array_get(overlay->requirements, i), "key", SLICEPROFILE_HASH_LABEL))
             return true;
-    }
     return false;
 }
 

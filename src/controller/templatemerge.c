@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "controller/owned.h"
+#include "kube/field.h"
 #include "kube/jsonpatch.h"
 
 static const char *const maps[] = {"labels", "annotations"};
@@ -242,7 +243,5 @@ json_t *templatemerge_record(const json_t *pool)
 
 const char *templatemerge_profile(const json_t *record)
 {
-    const char *profile = json_string_value(json_object_get(record, "profile"));
-
-    return profile ? profile : "";
+    return kube_text(record, "profile");
 }

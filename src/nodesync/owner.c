@@ -25,11 +25,10 @@ static int send_lookup(void *userdata, kube_done_fn *on_done, void *done_userdat
 
 static void take_reference(struct owner *owner, const json_t *reference)
 {
-    const char *kind = json_string_value(json_object_get(reference, "kind"));
     const char *name = json_string_value(json_object_get(reference, "name"));
     const char *uid = json_string_value(json_object_get(reference, "uid"));
 
-    if (!kind || !name || !uid || !str_equal(kind, "DaemonSet") || owner->daemonset)
+    if (!kube_says(reference, "kind", "DaemonSet") || !name || !uid || owner->daemonset)
         return;
     owner->daemonset = strdup(name);
     owner->uid = strdup(uid);
@@ -42,8 +41,8 @@ static void on_answer(const struct kube_response *response, void *userdata)
     const json_t *reference;
     size_t i;
 
-    json_array_foreach(json_object_get(json_object_get(pod, "metadata"), "ownerReferences"), i,
-                       reference) take_reference(owner, reference);
+    json_array_foreach(json_object_get(kube_metadata(pod), "ownerReferences"), i, reference)
+        take_reference(owner, reference);
     owner->is_looked_up = true;
     json_decref(pod);
 }
@@ -115,7 +114,7 @@ bool owner_leaves(const struct owner *owner, const struct kube_response *respons
     if (response->http_status == 404)
         return owner->daemonset && kube_is_gone(response, owner->daemonset);
     daemonset = json_loadb(response->body, response->size, 0, NULL);
-    metadata = json_object_get(daemonset, "metadata");
+    metadata = kube_metadata(daemonset);
     uid = json_string_value(json_object_get(metadata, "uid"));
     /* A different one of the same name is a new installation, whose agent follows us. */
     leaves = kube_is_success(response->http_status) && uid && owner->uid &&
