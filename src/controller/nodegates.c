@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/exposition.h"
 #include "base/log.h"
-#include "controller/gateprofile.h"
+#include "controller/gateprofiles.h"
 #include "controller/gateset.h"
 #include "controller/nodekinds.h"
 #include "controller/nodetally.h"
@@ -35,48 +35,15 @@ struct nodegates {
     uv_timer_t timer;
     struct kube_store *profiles, *overlays; /* borrowed */
     struct kube_store *nodes, *slices;
-    struct gateset set;         /* one for each Node of the store */
-    struct gateprofile **items; /* SliceProfiles */
-    size_t n_items, items_capacity;
+    struct gateset set;        /* one for each Node of the store */
+    struct gateprofiles known; /* one for each SliceProfile of the store */
     struct nodekinds kinds;
     uint64_t counted_ms; /* when profiles were given what their nodes are */
 };
 
 static void wake(struct nodegates *gates);
 
-/* -- SliceProfiles ----------------------------------------------------------------------------- */
-
-static struct gateprofile *find_profile(const struct nodegates *gates, const char *name)
-{
-    for (size_t i = 0; i < gates->n_items; i++)
-        if (str_equal(gateprofile_name(gates->items[i]), name))
-            return gates->items[i];
-    return NULL;
-}
-
-static struct gateprofile *add_profile(struct nodegates *gates, const char *name)
-{
-    struct gateprofile *made = gateprofile_new(&gates->profile_setup, name);
-    struct gateprofile **place =
-        made ? array_push(&gates->items, &gates->n_items, &gates->items_capacity, sizeof(made))
-             : NULL;
-
-    if (!place) {
-        gateprofile_free(made);
-        return NULL;
-    }
-    return *place = made;
-}
-
-static void drop_profile(struct nodegates *gates, const char *name)
-{
-    for (size_t i = 0; i < gates->n_items; i++)
-        if (str_equal(gateprofile_name(gates->items[i]), name)) {
-            gateprofile_free(gates->items[i]);
-            gates->items[i] = gates->items[--gates->n_items];
-            return;
-        }
-}
+/* -- what changes ------------------------------------------------------------------------------ */
 
 /* The numbers of its nodes follow from it; NULL: from what all profiles share. */
 static void touch(struct nodegates *gates, const char *profile)
@@ -100,16 +67,9 @@ static bool is_other_spec(const json_t *was, const json_t *is)
 static void on_profile(const char *key, const void *was, const void *is, void *userdata)
 {
     struct nodegates *gates = userdata;
-    struct gateprofile *profile = find_profile(gates, key);
 
-    if (!is) {
-        drop_profile(gates, key);
-    } else {
-        if (!profile)
-            profile = add_profile(gates, key);
-        if (profile)
-            gateprofile_see(profile, is);
-    }
+    if (gateprofiles_see(&gates->known, &gates->profile_setup, key, is) < 0)
+        log_error("out of memory for a SliceProfile", "name", key);
     if (is_other_spec(was, is))
         touch(gates, key);
     wake(gates);
@@ -151,7 +111,7 @@ static int compute(struct nodegates *gates)
         world.overlays = overlays;
     for (size_t i = 0; i < gates->kinds.n_items && r == 0; i++) {
         struct nodekind *kind = gates->kinds.items[i];
-        const struct gateprofile *profile = find_profile(gates, kind->profile);
+        const struct gateprofile *profile = gateprofiles_find(&gates->known, kind->profile);
 
         world.profile = profile ? gateprofile_read(profile) : NULL;
         if (kind->is_stale)
@@ -221,7 +181,8 @@ static void on_opened(const char *node, void *userdata)
 {
     struct nodegates *gates = userdata;
     const struct nodeview *view = kube_store_find(gates->nodes, node);
-    struct gateprofile *profile = view ? find_profile(gates, view->texts[NODEVIEW_PROFILE]) : NULL;
+    struct gateprofile *profile =
+        view ? gateprofiles_find(&gates->known, view->texts[NODEVIEW_PROFILE]) : NULL;
 
     if (profile)
         gateprofile_clear(profile, view->texts[NODEVIEW_TYPE]);
@@ -238,7 +199,8 @@ static bool may_write(void *userdata)
 
 static bool is_being_replaced(const struct nodegates *gates, const struct nodeview *view)
 {
-    const struct gateprofile *profile = find_profile(gates, view->texts[NODEVIEW_PROFILE]);
+    const struct gateprofile *profile =
+        gateprofiles_find(&gates->known, view->texts[NODEVIEW_PROFILE]);
 
     if (view->is_going)
         return view->is_closed;
@@ -253,9 +215,7 @@ static size_t count_going(const struct nodegates *gates)
 
     for (size_t i = 0; i < kube_store_count(gates->nodes); i++)
         n += is_being_replaced(gates, kube_store_at(gates->nodes, i));
-    for (size_t i = 0; i < gates->n_items; i++)
-        n += gateprofile_is_recording(gates->items[i]);
-    return n;
+    return n + gateprofiles_count_recording(&gates->known);
 }
 
 /* n_going: see count_going. */
@@ -263,7 +223,8 @@ static void replace(struct nodegates *gates, struct gate *gate, const struct gat
                     size_t *n_going)
 {
     const struct nodeview *view = kube_store_find(gates->nodes, gate_node(gate));
-    struct gateprofile *profile = view ? find_profile(gates, view->texts[NODEVIEW_PROFILE]) : NULL;
+    struct gateprofile *profile =
+        view ? gateprofiles_find(&gates->known, view->texts[NODEVIEW_PROFILE]) : NULL;
     const struct sliceprofile *read = profile ? gateprofile_read(profile) : NULL;
     const struct replacement_facts facts = {
         .node = view,
@@ -338,8 +299,8 @@ static bool count_profiles(struct nodegates *gates, const struct gate_now *now)
     if (gates->counted_ms && now->ms - gates->counted_ms < TICK_MS - SOON_MS)
         return false;
     gates->counted_ms = now->ms;
-    for (size_t i = 0; i < gates->n_items; i++)
-        count_profile(gates, gates->items[i]);
+    for (size_t i = 0; i < gates->known.n_items; i++)
+        count_profile(gates, gates->known.items[i]);
     return true;
 }
 
@@ -603,9 +564,7 @@ void nodegates_free(struct nodegates *gates)
     for (size_t i = 0; i < ARRAY_SIZE(collections); i++)
         kube_store_free(*store_of(gates, &collections[i]));
     gateset_deinit(&gates->set);
-    for (size_t i = 0; i < gates->n_items; i++)
-        gateprofile_free(gates->items[i]);
+    gateprofiles_deinit(&gates->known);
     nodekinds_deinit(&gates->kinds);
-    free(gates->items);
     uv_close((uv_handle_t *)&gates->timer, on_closed);
 }

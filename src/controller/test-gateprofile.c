@@ -16,6 +16,9 @@
     "{\"apiVersion\": \"gpuslice.dev/v1alpha1\", \"kind\": \"SliceProfile\", \"metadata\": "       \
     "{\"name\": \"p\", \"generation\": 2}, \"spec\": {\"gpuNames\": [\"a10g\"], \"timeSlicing\": " \
     "{\"replicas\": 4}, \"repair\": \"replace\"}" status "}"
+#define SPEC(mode)                                                                           \
+    "{\"apiVersion\": \"gpuslice.dev/v1alpha1\", \"kind\": \"SliceProfile\", \"metadata\": " \
+    "{\"name\": \"p\"}, \"spec\": {\"gpuNames\": [\"a10g\"], " mode "}}"
 #define THEIRS "{\"type\": \"Ready\", \"status\": \"True\"}"
 
 static uv_loop_t loop;
@@ -126,12 +129,27 @@ static void a_replacement_is_written_down(void **state)
     assert_true(replacement_has(gateprofile_list(profile), "t", "c1"));
 }
 
+/* A status changes nothing that is read, another spec all of it. */
+static void what_is_read_follows_the_spec(void **state)
+{
+    see(OBJECT(""));
+    see(OBJECT(", \"status\": {\"conditions\": [" THEIRS "]}"));
+    assert_int_equal(gateprofile_read(profile)->replicas, 4);
+    see(SPEC("\"mps\": {\"replicas\": 3}"));
+    assert_int_equal(gateprofile_read(profile)->replicas, 3);
+    see(SPEC("\"mps\": {\"replicas\": 1}"));
+    assert_null(gateprofile_read(profile));
+    see(OBJECT(""));
+    assert_true(gateprofile_read(profile)->replace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(conditions_of_others_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_profile_without_nodes_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replacement_is_written_down, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_read_follows_the_spec, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("controller/gateprofile", tests, NULL, NULL);
