@@ -23,6 +23,8 @@ enum {
     PARTGPU_RETRY_FIRST_MS = 1000,
     PARTGPU_RETRY_LAST_MS = 60000,
     PARTGPU_WAIT_MS = 5000, /* how often is looked whether holders have gone */
+    PARTGPU_TRIES = 3,      /* of a reset, or of what nobody wants any more, that fail one after the
+                               other: none will succeed */
 };
 
 struct partgpu {

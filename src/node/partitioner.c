@@ -9,14 +9,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "gpu/migchange.h"
 #include "node/gpuholders.h"
 #include "node/partgpus.h"
+#include "node/partrequest.h"
 #include "node/partwait.h"
-#include "node/stepreason.h"
 #include "slice/migstep.h"
-
-enum { REASON_SIZE = sizeof(((struct gpu_changed *)NULL)->reason) };
 
 struct partitioner {
     uv_timer_t look; /* the next time that something is looked at without a cause */
@@ -25,10 +22,7 @@ struct partitioner {
     void *owner;
     struct partgpus gpus;
     struct partwait wait;
-    bool is_busy; /* a request or a question is under way, for: */
-    char busy_uuid[GPU_UUID_SIZE];
-    enum gpu_verb busy_verb;
-    enum migreport_work work;                 /* what that is for the report, while it is busy */
+    struct partrequest request;
     char wish[PARTITIONER_WISH_SIZE];         /* the last one: another begins without failures */
     char settled[PARTITIONER_WISH_SIZE];      /* the one of the last round that was not cut short */
     bool is_wanting;                          /* in this round, of some GPU; else */
@@ -36,7 +30,6 @@ struct partitioner {
     char resumed[PARTITIONER_WISH_SIZE + 64]; /* what was wanted of one in between; "" = of none */
     struct migreport report;
     uint64_t look_at_ms; /* the earliest of what has to be looked at again; UINT64_MAX = nothing */
-    struct partitioner_counters counters;
 };
 
 /* --- what is withheld --- */
@@ -77,9 +70,9 @@ static void note(struct partitioner *p, struct partgpu *own, enum migreport_stat
 static void conclude(struct partitioner *p)
 {
     const bool resumes = *p->resumed && !p->is_wanting;
-    const struct migreport_end end = {.work = p->is_busy ? p->work : MIGREPORT_IDLE,
+    const struct migreport_end end = {.work = p->request.is_busy ? p->request.work : MIGREPORT_IDLE,
                                       .still_fails = partgpus_have_failed(&p->gpus),
-                                      .n_steps = p->counters.steps,
+                                      .n_steps = p->request.n_steps,
                                       .is_for_none = p->has_passed && !p->is_wanting && !resumes,
                                       .wish = resumes ? p->resumed : p->backend->wish(p->owner)};
     const int r = migreport_conclude(&p->report, &end);
@@ -102,151 +95,27 @@ static void look_at(struct partitioner *p, uint64_t at_ms)
         p->look_at_ms = at_ms;
 }
 
-static struct partgpu *busy_gpu(struct partitioner *p)
-{
-    return partgpus_find(&p->gpus, p->busy_uuid);
-}
-
-static void begin(struct partitioner *p, const char *uuid, enum gpu_verb verb,
-                  enum migreport_work work)
-{
-    p->is_busy = true;
-    p->busy_verb = verb;
-    p->work = work;
-    snprintf(p->busy_uuid, sizeof(p->busy_uuid), "%s", uuid);
-}
-
 static uint64_t now_ms(const struct partitioner *p)
 {
     return p->backend->now_ms(p->owner);
 }
 
-/* The hypervisor forbids it, nothing is there that could do it, or it fails each time. */
-static bool is_impossible(const struct partgpu *gpu, enum gpu_verb verb, int outcome)
+static void take_step(struct partitioner *p, struct partgpu *own, const struct mig_board *board,
+                      const struct mig_step *step, enum migreport_work work)
 {
-    if (verb != GPU_RESET || outcome == GPU_IN_USE)
-        return false;
-    return outcome == GPU_UNSUPPORTED || outcome == -ENOENT || outcome == -EPERM ||
-           gpu->n_failures >= PARTITIONER_TRIES;
+    if (partrequest_step(&p->request, own, board, step, work) < 0)
+        look_at(p, own->retry_at_ms);
 }
 
-static void word_reason(const struct partitioner *p, const char *uuid, const char *reason,
-                        char words[REASON_SIZE])
+static void examine(struct partitioner *p, struct partgpu *own)
 {
-    static const struct gpu unknown;
-    const struct gpu *gpu = inventory_find(p->machine, uuid);
-
-    stepreason_write(gpu ? gpu : &unknown, reason, words, REASON_SIZE);
+    if (partrequest_examine(&p->request, own) < 0)
+        look_at(p, own->retry_at_ms);
 }
 
-static void on_changed(const struct gpu_changed *changed, void *userdata)
+static void on_end(void *userdata)
 {
-    struct partitioner *p = userdata;
-    struct partgpu *gpu = busy_gpu(p);
-    char reason[REASON_SIZE];
-    const bool failed = changed->outcome != 0 && changed->outcome != GPU_RESET_PENDING;
-
-    p->is_busy = false;
-    p->counters.failed_steps += failed;
-    partitioner_touch(p);
-    if (!failed) {
-        partgpu_succeed(gpu);
-        return;
-    }
-    word_reason(p, gpu->uuid, changed->reason, reason);
-    if (!str_equal(gpu->problem, reason))
-        log_warning("a step to another MIG layout failed", "gpu", gpu->uuid, "reason",
-                    changed->reason);
-    if (changed->outcome == GPU_IN_USE)
-        partgpu_refuse(gpu, changed, now_ms(p));
-    else
-        partgpu_fail(gpu, reason, now_ms(p));
-    gpu->needs_reboot = is_impossible(gpu, p->busy_verb, changed->outcome);
-    if (gpu->needs_reboot && !p->backend->reboot)
-        snprintf(gpu->problem, sizeof(gpu->problem),
-                 "%.250s; reboot the node, or let the agent do so (mig.reboot of the chart, "
-                 "--mig-reboot)",
-                 reason);
-}
-
-/* --- questions: who uses the GPU? --- */
-
-static size_t position_of(const struct partitioner *p, const char *uuid)
-{
-    const struct gpu *gpu = inventory_find(p->machine, uuid);
-
-    return gpu ? (size_t)(gpu - p->machine->gpus) : SIZE_MAX;
-}
-
-static void on_found(const struct gpu_changed *found, void *userdata)
-{
-    struct partitioner *p = userdata;
-    struct partgpu *gpu = busy_gpu(p);
-
-    p->is_busy = false;
-    partgpu_found(gpu, found, now_ms(p));
-    partitioner_touch(p);
-}
-
-/* A driver that cannot tell refuses to destroy what is in use. */
-static void find_processes(struct partitioner *p, struct partgpu *gpu)
-{
-    struct gpu_change question = {.verb = GPU_FIND_HOLDERS,
-                                  .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE}};
-    static const struct gpu_changed nobody;
-
-    memcpy(question.uuid, gpu->uuid, sizeof(question.uuid));
-    if (p->backend->change(&question, on_found, p, p->owner) < 0)
-        on_found(&nobody, p);
-}
-
-static void on_pods(const struct podresources_list *list, void *userdata)
-{
-    struct partitioner *p = userdata;
-    struct partgpu *gpu = busy_gpu(p);
-    const size_t position = position_of(p, gpu->uuid);
-
-    if (position == SIZE_MAX || !list->is_complete) {
-        p->is_busy = false;
-        partgpu_fail(gpu, "the kubelet does not tell which pods use it", now_ms(p));
-        partitioner_touch(p);
-        return;
-    }
-    gpu->holders.n = 0;
-    gpuholders_add_pods(&gpu->holders, p->machine, position, list, p->backend->pod_uid, p->owner);
-    find_processes(p, gpu);
-}
-
-static void examine(struct partitioner *p, struct partgpu *gpu)
-{
-    begin(p, gpu->uuid, GPU_FIND_HOLDERS, MIGREPORT_ASKS);
-    gpu->was_withheld = gpu->is_withheld;
-    if (p->backend->list_pods(on_pods, p, p->owner) == 0)
-        return;
-    p->is_busy = false;
-    partgpu_fail(gpu, "out of memory for asking which pods use it", now_ms(p));
-    look_at(p, gpu->retry_at_ms);
-}
-
-/* --- steps --- */
-
-static void take_step(struct partitioner *p, struct partgpu *own, const struct gpu *gpu,
-                      const struct mig_board *board, const struct mig_step *step,
-                      enum migreport_work work)
-{
-    const struct gpu_change change = migchange_of(gpu, board, step);
-    cleanup_text struct text text = TEXT_INIT;
-
-    migstep_add_text(board, &gpu->layout, step, &text);
-    log_info("MIG layout: next step", "gpu", gpu->uuid, "step", text_string(&text));
-    begin(p, gpu->uuid, change.verb, work);
-    p->counters.steps++;
-    if (p->backend->change(&change, on_changed, p, p->owner) == 0)
-        return;
-    p->is_busy = false;
-    p->counters.failed_steps++;
-    partgpu_fail(own, "out of memory for asking the driver", now_ms(p));
-    look_at(p, own->retry_at_ms);
+    partitioner_touch(userdata);
 }
 
 /* --- one GPU --- */
@@ -297,7 +166,7 @@ static void leave(struct partitioner *p, struct partgpu *own, const struct gpu *
         return;
     }
     announce_withheld(p);
-    take_step(p, own, gpu, board, &step, MIGREPORT_TAKES_BACK);
+    take_step(p, own, board, &step, MIGREPORT_TAKES_BACK);
 }
 
 /* Who has gone is noticed by asking again: a process tells nobody that it ends. */
@@ -359,7 +228,7 @@ static void proceed(struct partitioner *p, struct partgpu *own, const struct gpu
         return;
     }
     migbegun_note(p->backend->begun, gpu, board, want, p->backend->wish(p->owner));
-    take_step(p, own, gpu, board, &next->step, is_retry ? MIGREPORT_RETRIES : MIGREPORT_STEPS);
+    take_step(p, own, board, &next->step, is_retry ? MIGREPORT_RETRIES : MIGREPORT_STEPS);
 }
 
 /* It would end as they do, and pods can use it as it is. */
@@ -418,8 +287,7 @@ static const char *why_hopeless(const struct partitioner *p, const struct partgp
 {
     if (next->step.kind == MIG_STEP_IMPOSSIBLE)
         return next->reason;
-    return own->n_failures >= PARTITIONER_TRIES && !takes_reboot(p, own, next) ? own->problem
-                                                                               : NULL;
+    return own->n_failures >= PARTGPU_TRIES && !takes_reboot(p, own, next) ? own->problem : NULL;
 }
 
 static void turn_back(struct partitioner *p, struct partgpu *own, const struct gpu *gpu,
@@ -559,7 +427,7 @@ static void evaluate(struct partitioner *p)
     partwait_begin(&p->wait);
     p->is_wanting = p->has_passed = false;
     p->resumed[0] = '\0';
-    for (size_t i = 0; i < p->machine->n_gpus && !p->is_busy; i++) {
+    for (size_t i = 0; i < p->machine->n_gpus && !p->request.is_busy; i++) {
         const struct gpu *gpu = &p->machine->gpus[i];
         struct partgpu *own;
 
@@ -571,17 +439,17 @@ static void evaluate(struct partitioner *p)
         else
             log_error("out of memory for partitioning", "gpu", gpu->uuid);
     }
-    if (!p->is_busy && p->backend->reboot)
+    if (!p->request.is_busy && p->backend->reboot)
         partwait_reboot(&p->wait, p->machine, &p->gpus, &p->report, p->backend->reboot, p->owner);
     announce_withheld(p);
     conclude(p);
     if (partgpus_take_waits(&p->gpus))
         p->backend->on_waits(p->owner);
-    if (!p->is_busy && p->report.state != MIGREPORT_PENDING)
+    if (!p->request.is_busy && p->report.state != MIGREPORT_PENDING)
         partwait_end_for_clients(&p->wait);
     if (partwait_take_clients(&p->wait))
         p->backend->on_state(p->owner);
-    if (p->is_busy)
+    if (p->request.is_busy)
         return;
     memcpy(p->settled, p->wish, sizeof(p->settled));
     p->backend->on_idle(p->owner);
@@ -592,11 +460,11 @@ static void on_look(uv_timer_t *timer)
     struct partitioner *p = timer->data;
     const uint64_t now = now_ms(p);
 
-    if (p->is_busy)
+    if (p->request.is_busy)
         return; /* its end is a cause to look */
     p->look_at_ms = UINT64_MAX;
     evaluate(p);
-    if (!p->is_busy && p->look_at_ms != UINT64_MAX &&
+    if (!p->request.is_busy && p->look_at_ms != UINT64_MAX &&
         (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > 0))
         uv_timer_start(timer, on_look, p->look_at_ms > now ? p->look_at_ms - now : 1, 0);
 }
@@ -620,6 +488,16 @@ int partitioner_new(uv_loop_t *loop, const struct inventory *machine,
     p->machine = machine;
     p->backend = backend;
     p->owner = owner;
+    p->request.setup = (struct partrequest_setup){.machine = machine,
+                                                  .gpus = &p->gpus,
+                                                  .now_ms = backend->now_ms,
+                                                  .pod_uid = backend->pod_uid,
+                                                  .list_pods = backend->list_pods,
+                                                  .change = backend->change,
+                                                  .owner = owner,
+                                                  .may_reboot = backend->reboot != NULL,
+                                                  .on_end = on_end,
+                                                  .userdata = p};
     uv_timer_init(loop, &p->look);
     p->look.data = p;
     *ret_partitioner = p;
@@ -663,7 +541,7 @@ bool partitioner_is_settled(const struct partitioner *p)
 {
     if (!p)
         return true;
-    if (p->is_busy || any_is_new(p) || !str_equal(p->settled, p->backend->wish(p->owner)))
+    if (p->request.is_busy || any_is_new(p) || !str_equal(p->settled, p->backend->wish(p->owner)))
         return false;
     return p->report.state < MIGREPORT_STARTING || p->report.state == MIGREPORT_FAILED;
 }
@@ -707,5 +585,6 @@ const char *partitioner_message(const struct partitioner *p)
 
 struct partitioner_counters partitioner_counters(const struct partitioner *p)
 {
-    return p ? p->counters : (struct partitioner_counters){0};
+    return p ? (struct partitioner_counters){p->request.n_steps, p->request.n_failed_steps}
+             : (struct partitioner_counters){0};
 }

@@ -43,8 +43,6 @@
 enum {
     PARTITIONER_DEADLINE_MS = 300000, /* of one driver request; a reset takes longest */
     PARTITIONER_WISH_SIZE = 256,
-    PARTITIONER_TRIES = 3, /* of a reset, or of what nobody wants any more, that fail one after the
-                              other: none will succeed */
     PARTITIONER_STUCK = 2, /* GPUs in between whose step fails: no other is begun */
 };
 

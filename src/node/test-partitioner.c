@@ -449,7 +449,7 @@ static void a_reset_that_fails_again_and_again_is_impossible(void **state)
     bed->may_reboot = true;
     partbed_start(bed, "all-1g.5gb");
     partbed_settle(bed);
-    for (unsigned i = 1; i < PARTITIONER_TRIES; i++) {
+    for (unsigned i = 1; i < PARTGPU_TRIES; i++) {
         partbed_assert_state(bed, MIGREPORT_FAILED);
         assert_int_equal(bed->n_need_reboot, 0);
         partbed_pass_time(bed);
@@ -697,7 +697,7 @@ static void abandon(struct partbed *bed, const char *from, const char *to, enum 
 
 static void settle_at_last(struct partbed *bed)
 {
-    for (int i = 0; i < 2 * PARTITIONER_TRIES + 2; i++)
+    for (int i = 0; i < 2 * PARTGPU_TRIES + 2; i++)
         partbed_pass_time(bed);
     partbed_assert_state(bed, MIGREPORT_NONE);
     assert_int_equal(bed->begun.n, 0);
@@ -714,7 +714,7 @@ static void what_is_begun_and_cannot_be_finished_becomes_what_it_was(void **stat
         hw->needs_reset = n % 2;
         abandon(bed, "all-disabled", "all-1g.5gb", GPU_CREATE_COMPUTE);
         if (n / 2) { /* the agent is killed while it turns back */
-            for (int i = 0; i < PARTITIONER_TRIES; i++)
+            for (int i = 0; i < PARTGPU_TRIES; i++)
                 partbed_pass_time(bed);
             partbed_start(bed, NULL);
         }
