@@ -162,11 +162,25 @@ static bool is_early(enum cuda_when when)
     return when == CUDA_EARLY || when == CUDA_EARLY_PTSZ;
 }
 
-CUresult cuda_enter(const char *call, enum cuda_when when, bool is_per_thread)
+bool cuda_is_missing(const char *call)
+{
+    return file.state && state_is_missing(file.state, call);
+}
+
+/* A fault that is due, or stays. It may hang: nothing is locked. */
+static CUresult meet(const char *call)
+{
+    state_tick(&file);
+    if (cuda_is_missing(call))
+        return CUDA_ERROR_NOT_FOUND;
+    return (CUresult)state_meet(&file, call, MACHINE_ALL_GPUS);
+}
+
+CUresult cuda_enter(const char *symbol, const char *call, enum cuda_when when, bool is_per_thread)
 {
     CUresult r = CUDA_SUCCESS;
 
-    trace(call);
+    trace(symbol);
     if (is_forked && !is_early(when))
         return CUDA_ERROR_NOT_INITIALIZED;
     if (is_forked && strcmp(call, "cuInit") == 0)
@@ -175,10 +189,8 @@ CUresult cuda_enter(const char *call, enum cuda_when when, bool is_per_thread)
     if (!is_initialised && !is_early(when))
         r = CUDA_ERROR_NOT_INITIALIZED;
     pthread_mutex_unlock(&lock);
-    if (r == CUDA_SUCCESS && is_initialised) {
-        state_tick(&file);
-        r = (CUresult)state_meet(&file, call, MACHINE_ALL_GPUS); /* may hang: not locked */
-    }
+    if (r == CUDA_SUCCESS && file.state)
+        r = meet(call);
     if (r != CUDA_SUCCESS)
         return r;
     pthread_mutex_lock(&lock);

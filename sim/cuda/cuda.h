@@ -37,8 +37,12 @@ struct cuda_device {
 /* The variants of cuda-calls.def. */
 enum cuda_when { CUDA_EARLY, CUDA_EARLY_PTSZ, CUDA_PLAIN, CUDA_PTSZ, CUDA_PTDS };
 
-/* CUDA_SUCCESS with the library locked, or the status that the call must return. */
-CUresult cuda_enter(const char *call, enum cuda_when when, bool is_per_thread);
+/* CUDA_SUCCESS with the library locked, or the status that the call must return. `symbol` is what
+ * was called, `call` its name without the suffix of a default stream, by which faults are set. */
+CUresult cuda_enter(const char *symbol, const char *call, enum cuda_when when, bool is_per_thread);
+
+/* Is the function missing in this driver, by a fault? */
+bool cuda_is_missing(const char *call);
 void cuda_leave(void);
 
 /* The same for threads of the library, and around what may last. */

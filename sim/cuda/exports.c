@@ -13,31 +13,31 @@
 
 #include "cuda/cuda.h"
 
-#define ENTRY(name, other, when, per_thread, arguments, values)       \
-    CUresult name arguments                                           \
-    {                                                                 \
-        CUresult result = cuda_enter(#name, CUDA_##when, per_thread); \
-                                                                      \
-        if (result == CUDA_SUCCESS) {                                 \
-            result = sim_##other values;                              \
-            cuda_leave();                                             \
-        }                                                             \
-        return result;                                                \
+#define ENTRY(name, call, other, when, per_thread, arguments, values)        \
+    CUresult name arguments                                                  \
+    {                                                                        \
+        CUresult result = cuda_enter(#name, #call, CUDA_##when, per_thread); \
+                                                                             \
+        if (result == CUDA_SUCCESS) {                                        \
+            result = sim_##other values;                                     \
+            cuda_leave();                                                    \
+        }                                                                    \
+        return result;                                                       \
     }
 
 #define VARIANTS_EARLY(name, other, arguments, values)
 #define VARIANTS_EARLY_PTSZ(name, other, arguments, values) \
-    ENTRY(name##_ptsz, other, EARLY_PTSZ, true, arguments, values)
+    ENTRY(name##_ptsz, name, other, EARLY_PTSZ, true, arguments, values)
 #define VARIANTS_PLAIN(name, other, arguments, values)
 #define VARIANTS_PTSZ(name, other, arguments, values) \
-    ENTRY(name##_ptsz, other, PTSZ, true, arguments, values)
+    ENTRY(name##_ptsz, name, other, PTSZ, true, arguments, values)
 #define VARIANTS_PTDS(name, other, arguments, values) \
-    ENTRY(name##_ptds, other, PTDS, true, arguments, values)
+    ENTRY(name##_ptds, name, other, PTDS, true, arguments, values)
 
 #define CUDA_CALL(name, asked, since, variant, arguments, values) \
     CUDA_SAME(name, name, asked, since, variant, arguments, values)
 #define CUDA_SAME(name, other, asked, since, variant, arguments, values) \
-    ENTRY(name, other, variant, false, arguments, values)                \
+    ENTRY(name, name, other, variant, false, arguments, values)          \
     VARIANTS_##variant(name, other, arguments, values)
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
@@ -48,7 +48,7 @@
 /* Said once for each, so that a program that goes another way is understood. */
 static CUresult refuse(const char *call, atomic_flag *is_said)
 {
-    CUresult r = cuda_enter(call, CUDA_PLAIN, false);
+    CUresult r = cuda_enter(call, call, CUDA_PLAIN, false);
 
     if (r != CUDA_SUCCESS)
         return r;

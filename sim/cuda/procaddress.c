@@ -34,7 +34,8 @@ static const struct entry *find(const char *asked, unsigned version, bool *ret_i
 
     *ret_is_known = false;
     for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
-        if (strcmp(entries[i].asked, asked) != 0 || entries[i].since > cuda_version())
+        if (strcmp(entries[i].asked, asked) != 0 || entries[i].since > cuda_version() ||
+            cuda_is_missing(entries[i].name))
             continue;
         *ret_is_known = true;
         if (entries[i].since <= version && (!best || entries[i].since > best->since))

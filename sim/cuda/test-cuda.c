@@ -209,6 +209,39 @@ static void test_the_rest_is_not_supported(void **state)
     dlclose(cuda);
 }
 
+static void inject(const char *arguments)
+{
+    char line[4096];
+
+    snprintf(line, sizeof(line), "%s inject %s", getenv("GPUSLICE_TEST_SIM"), arguments);
+    assert_int_equal(system(line), 0);
+}
+
+/* Faults of functions are CUDA's, and of every variant; a missing one is not found. */
+static void test_faults(void **state)
+{
+    CUdriverProcAddressQueryResult status;
+    CUdeviceptr memory = 0;
+    void *address;
+
+    enter_context();
+    inject("error cuMemAlloc_v2 OUT_OF_MEMORY");
+    assert_int_equal(cu.cuMemAlloc_v2(&memory, 1), CUDA_ERROR_OUT_OF_MEMORY);
+    inject("error cuMemAlloc_v2 none");
+    assert_int_equal(cu.cuMemAlloc_v2(&memory, 1), CUDA_SUCCESS);
+    inject("error all GPU_IS_LOST");
+    assert_int_equal(cu.cuMemFree_v2(memory), CUDA_SUCCESS);
+    inject("error all none");
+    inject("symbol cuMemAllocAsync missing");
+    assert_int_equal(cu.cuGetProcAddress_v2("cuMemAllocAsync", &address, 12000, 0, &status),
+                     CUDA_SUCCESS);
+    assert_null(address);
+    assert_int_equal(status, CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
+    inject("symbol cuMemAllocAsync present");
+    assert_int_equal(cu.cuMemAllocAsync(&memory, 1, NULL), CUDA_SUCCESS);
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_nvml_shows_what_cuda_has),
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
+        cmocka_unit_test(test_faults),
         cmocka_unit_test(test_the_rest_is_not_supported),
     };
 

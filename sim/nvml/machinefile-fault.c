@@ -46,8 +46,8 @@ static void read_call(struct machine_reader *r, const struct yaml *node, const c
         return;
     near = node->text ? word_suggest_call(node->text) : NULL;
     if (near)
-        refuse(r->problems, node->at, path, "NVML has no function '%s'; did you mean '%s'?",
-               node->text, near);
+        refuse(r->problems, node->at, path, "%s has no function '%s'; did you mean '%s'?",
+               word_library(node->text), node->text, near);
     else
         refuse(r->problems, node->at, path, "expected the name of an NVML function, or all");
 }
@@ -82,10 +82,11 @@ static void read_fault_value(struct machine_reader *r, const struct yaml *fault_
         f->code = yes;
         return;
     case FAULT_ERROR:
-        if (!node->text || !word_error(node->text, &f->code))
-            refuse(r->problems, node->at, path, "expected an NVML error such as GPU_IS_LOST");
         if (call)
             read_call(r, call, path, f->call, sizeof(f->call));
+        if (!node->text || !word_error(f->call, node->text, &f->code))
+            refuse(r->problems, node->at, path, "expected an error of %s such as %s",
+                   word_library(f->call), word_error_example(f->call));
         return;
     }
 }

@@ -71,12 +71,17 @@ static void test_errors(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
         code = 0;
-        assert_true(word_error(same[i], &code));
+        assert_true(word_error("", same[i], &code));
         assert_int_equal(code, 15);
     }
-    assert_false(word_error("SUCCESS", &code));
-    assert_false(word_error("0", &code));
-    assert_string_equal(word_error_name(15), "GPU_IS_LOST");
+    assert_false(word_error("", "SUCCESS", &code));
+    assert_false(word_error("", "0", &code));
+    assert_string_equal(word_error_name("nvmlInit_v2", 15), "GPU_IS_LOST");
+    assert_true(word_error("cuMemAlloc_v2", "CUDA_ERROR_OUT_OF_MEMORY", &code) && code == 2);
+    assert_true(word_error("cuMemAlloc_v2", "OUT_OF_MEMORY", &code) && code == 2);
+    assert_true(word_error("cuMemAlloc_v2", "718", &code) && code == 718);
+    assert_false(word_error("cuMemAlloc_v2", "GPU_IS_LOST", &code));
+    assert_string_equal(word_error_name("cuMemAlloc_v2", 2), "CUDA_ERROR_OUT_OF_MEMORY");
     assert_string_equal(word_error_sentence(15), "GPU is lost");
     assert_string_equal(word_error_sentence(12345), "Unknown Error");
 }

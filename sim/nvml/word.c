@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "gpu/nvml-abi.h"
+#include "shim/cuda-abi.h"
 
 /* The messages are those of driver 580.159.04. */
 static const struct {
@@ -59,6 +60,9 @@ static const char *const calls[] = {
 #include "nvml/plain.def"
 #define UNSUPPORTED(name) #name,
 #include "nvml/unsupported.def"
+#define CUDA_CALL(name, asked, since, variant, arguments, values)        #name,
+#define CUDA_SAME(name, other, asked, since, variant, arguments, values) #name,
+#include "shim/cuda-calls.def"
 };
 
 bool word_pci(const char *text, struct pci_address *ret_address)
@@ -143,11 +147,62 @@ bool word_cpus(const char *text, uint64_t *bits, unsigned n_bits)
     }
 }
 
-bool word_error(const char *text, uint32_t *ret_code)
+/* What programs have an answer for. Others by number. */
+static const struct {
+    CUresult code;
+    const char *name;
+} cuda_errors[] = {
+#define CUDA_ERROR(code) \
+    {                    \
+        code, #code      \
+    }
+    CUDA_ERROR(CUDA_ERROR_INVALID_VALUE),  CUDA_ERROR(CUDA_ERROR_OUT_OF_MEMORY),
+    CUDA_ERROR(CUDA_ERROR_NO_DEVICE),      CUDA_ERROR(CUDA_ERROR_INVALID_CONTEXT),
+    CUDA_ERROR(CUDA_ERROR_INVALID_HANDLE), CUDA_ERROR(CUDA_ERROR_ILLEGAL_ADDRESS),
+    CUDA_ERROR(CUDA_ERROR_LAUNCH_FAILED),  CUDA_ERROR(CUDA_ERROR_NOT_PERMITTED),
+    CUDA_ERROR(CUDA_ERROR_NOT_SUPPORTED),  CUDA_ERROR(CUDA_ERROR_SYSTEM_NOT_READY),
+    CUDA_ERROR(CUDA_ERROR_UNKNOWN),
+};
+
+static bool is_of_cuda(const char *call)
+{
+    return str_starts_with(call, "cu");
+}
+
+const char *word_library(const char *call)
+{
+    return is_of_cuda(call) ? "CUDA" : "NVML";
+}
+
+const char *word_error_example(const char *call)
+{
+    return is_of_cuda(call) ? "CUDA_ERROR_OUT_OF_MEMORY" : "GPU_IS_LOST";
+}
+
+static bool cuda_error(const char *text, uint32_t *ret_code)
+{
+    const size_t prefix = strlen("CUDA_ERROR_");
+
+    if (number_parse(text, ret_code))
+        return *ret_code > CUDA_SUCCESS && *ret_code <= CUDA_ERROR_UNKNOWN;
+    for (size_t i = 0; i < ARRAY_SIZE(cuda_errors); i++) {
+        const char *name = cuda_errors[i].name;
+
+        if (str_equal(text, name) || str_equal(text, name + prefix)) {
+            *ret_code = (uint32_t)cuda_errors[i].code;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool word_error(const char *call, const char *text, uint32_t *ret_code)
 {
     uint32_t number;
     bool is_number = number_parse(text, &number);
 
+    if (is_of_cuda(call))
+        return cuda_error(text, ret_code);
     if (str_starts_with(text, "NVML_ERROR_"))
         text += strlen("NVML_ERROR_");
     for (size_t i = 1; i < ARRAY_SIZE(errors); i++) {
@@ -159,9 +214,12 @@ bool word_error(const char *text, uint32_t *ret_code)
     return false;
 }
 
-const char *word_error_name(uint32_t code)
+const char *word_error_name(const char *call, uint32_t code)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+    for (size_t i = 0; is_of_cuda(call) && i < ARRAY_SIZE(cuda_errors); i++)
+        if ((uint32_t)cuda_errors[i].code == code)
+            return cuda_errors[i].name;
+    for (size_t i = 0; !is_of_cuda(call) && i < ARRAY_SIZE(errors); i++)
         if ((uint32_t)errors[i].code == code)
             return errors[i].name;
     return "UNKNOWN";

@@ -72,9 +72,9 @@ static int read_call(const struct request *q, const char *word, char to[MACHINE_
         return str_copy(to, MACHINE_NAME, word);
     near = word_suggest_call(word);
     if (near)
-        return error_set(q->err, -EINVAL, "NVML has no function '%s'; did you mean '%s'?", word,
-                         near);
-    return error_set(q->err, -EINVAL, "NVML has no function '%s'", word);
+        return error_set(q->err, -EINVAL, "%s has no function '%s'; did you mean '%s'?",
+                         word_library(word), word, near);
+    return error_set(q->err, -EINVAL, "%s has no function '%s'", word_library(word), word);
 }
 
 static int read_number(const struct request *q, const char *word, uint32_t min, uint32_t max,
@@ -271,11 +271,10 @@ static int inject_error(const struct request *q)
         r = read_number(q, q->words[3], 1, 1000000, &fault.nth);
     if (r < 0)
         return r;
-    if (!word_error(q->words[1], &fault.code))
+    if (!word_error(fault.call, q->words[1], &fault.code))
         return error_set(q->err, -EINVAL,
-                         "'%s' is no NVML error: write its name, such as GPU_IS_LOST, its number, "
-                         "or none",
-                         q->words[1]);
+                         "'%s' is no %s error: write its name, such as %s, its number, or none",
+                         q->words[1], word_library(fault.call), word_error_example(fault.call));
     return happen(q, &fault);
 }
 

@@ -117,7 +117,7 @@ static const char *kind_name(unsigned kind)
 static const char *rule_name(const struct state_rule *rule)
 {
     return rule->kind == FAULT_HANG    ? "hang"
-           : rule->kind == FAULT_ERROR ? word_error_name(rule->code)
+           : rule->kind == FAULT_ERROR ? word_error_name(rule->call, rule->code)
            : rule->kind == FAULT_DEATH ? "death"
                                        : "missing";
 }
