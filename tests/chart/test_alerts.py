@@ -41,7 +41,7 @@ def reasons():
 
 
 def metrics():
-    return {name for text in sources('src/node', 'src/http', 'src/controller').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
+    return {name for text in sources('src/node', 'src/http', 'src/controller', 'src/arbiter').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
 
 
 def test_every_reason_has_its_row():

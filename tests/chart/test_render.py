@@ -444,6 +444,81 @@ def test_what_the_values_say_of_the_controller():
     assert 'drainForMIG' in refusal({'controller': {'enabled': True, 'drainForMIG': 'yes'}})
 
 
+# --- the arbiter ---
+
+def arbiter(values=None, *words):
+    """(the DaemonSet, that of its metrics or None, everything)"""
+    values = {**(values or {}), 'arbiter': {'enabled': True, **(values or {}).get('arbiter', {})}}
+    rendered = render(values, *words)
+    found = {one['metadata']['name']: one for one in rendered.all('DaemonSet')}
+    return found['nvdp-gpuslice-arbiter'], found.get('nvdp-gpuslice-arbiter-http'), rendered
+
+
+def arbiter_privileges(values):
+    pod = arbiter(values)[0]['spec']['template']['spec']
+    container, = pod['containers']
+    context = container['securityContext']
+    hosts = {one['name']: one['hostPath']['path'] for one in pod['volumes']}
+    assert context['readOnlyRootFilesystem'] is True and (context['privileged'] or context['capabilities']['drop'] == ['ALL'])
+    return {*context.get('capabilities', {}).get('add', []), *(['privileged'] if context['privileged'] else ['runAsUser 0']),
+            *(word for word in ('hostNetwork', 'hostPID', 'hostIPC') if pod.get(word)),
+            *(f"hostPath {hosts[one['name']]}" + ' read-only' * one.get('readOnly', False) for one in container['volumeMounts'])}
+
+
+def test_the_arbiter_is_off():
+    assert len(render({'arbiter': {'enabled': 'false', 'onViolation': 'kill'}}).all('DaemonSet')) == 1
+
+
+def test_the_privileges_of_the_arbiter():
+    rows_of = [(yaml.safe_load(row[0].strip('`')), set(re.findall('`([^`]+)`', row[1]))) for row in rows('The arbiter') if row[0].startswith('`{')]
+    assert len(rows_of) == 5
+    standard = arbiter_privileges({})
+    for values, added in rows_of:
+        assert arbiter_privileges(values) - (standard if values else set()) == added, values
+
+
+def test_who_serves_the_arbiters_metrics_sees_no_process_of_the_host():
+    one, http, rendered = arbiter({'podMonitor': {'enabled': True}})
+    pod = http['spec']['template']['spec']
+    container, = pod['containers']
+    assert not {'hostPID', 'hostNetwork', 'hostIPC'} & set(pod) and container['securityContext']['runAsUser'] == 65534
+    assert container['securityContext']['capabilities'] == {'drop': ['ALL']} and 'add' not in container['securityContext']['capabilities']
+    assert [(mount['mountPath'], mount['readOnly']) for mount in container['volumeMounts']] == [(CHANNEL, True)]
+    assert container['command'][:2] == ['/usr/bin/gpuslice-http', f'--connect={CHANNEL}/arbiter.sock']
+    assert one['spec']['updateStrategy'] == {'type': 'OnDelete'}
+    monitors = {monitor['metadata']['name']: monitor for monitor in rendered.all('PodMonitor')}
+    endpoint, = monitors['nvdp-gpuslice-arbiter']['spec']['podMetricsEndpoints']
+    assert endpoint['honorLabels'] is True  # else `pod` would be the one that serves them
+    # No selector finds another's pods.
+    selectors = [two['spec']['selector']['matchLabels'] for two in rendered.all('DaemonSet')]
+    labels = [two['spec']['template']['metadata']['labels'] for two in rendered.all('DaemonSet')]
+    assert [[selector.items() <= label.items() for label in labels].count(True) for selector in selectors] == [1, 1, 1]
+    assert monitors['nvdp-gpuslice-arbiter']['spec']['selector']['matchLabels'] == http['spec']['selector']['matchLabels']
+    assert arbiter({'httpAddress': ''})[1] is None
+
+
+def test_the_arbiter_has_no_rights_in_the_cluster():
+    pods = [one['spec']['template']['spec'] for one in arbiter()[:2]]
+    assert all(pod['automountServiceAccountToken'] is False and pod['serviceAccountName'] == 'nvdp-gpuslice-arbiter' for pod in pods)
+    bound = [subject['name'] for kind in ('ClusterRoleBinding', 'RoleBinding') for one in arbiter()[2].all(kind) for subject in one['subjects']]
+    assert bound and 'nvdp-gpuslice-arbiter' not in bound
+
+
+def test_what_the_values_say_of_the_arbiter():
+    one, http, rendered = arbiter({'logLevel': 'debug', 'nvidiaDriverRoot': '/drv', 'extraEnv': [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': '0'}],
+                                   'devicePlugin': {'enabled': False},
+                                   'arbiter': {'mode': 'audit', 'onViolation': 'kill', 'graceSeconds': 5, 'spareNamespaces': ['a', 'b'],
+                                               'resources': {'limits': {'memory': '64Mi'}}}})
+    container, = one['spec']['template']['spec']['containers']
+    assert {'--mode=audit', '--on-violation=kill', '--grace=5', '--spare-namespaces=a,b', '--log-level=debug', '--driver-root=/drv',
+            '--container-driver-root=/driver-root'} <= set(container['args'])
+    assert container['resources'] == {'limits': {'memory': '64Mi'}}
+    assert container['env'] == [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': '0'}, {'name': 'NVIDIA_DRIVER_CAPABILITIES', 'value': 'utility'}]
+    assert len(rendered.all('DaemonSet')) == 2  # beside NVIDIA's plugin: no agent
+    assert 'onViolation' in refusal({'arbiter': {'enabled': True, 'onViolation': 'starve'}})
+    assert 'mode' in refusal({'arbiter': {'enabled': True, 'mode': 'enforce'}})
+
+
 def test_metrics_for_prometheus():
     assert not render().all('PodMonitor')
     rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}, 'interval': '7s'}})

@@ -4,6 +4,7 @@ and kubelet write them. No agent of ours runs."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -207,6 +208,18 @@ def test_a_node_without_a_driver_is_ready_and_quiet(node):
     node.start('gpuslice-http', f'--connect={node.folder}/arbiter.sock', node.address)
     eventually(lambda: node.page('/readyz')[0] == 200, 'it is ready')
     assert 'there is no driver' in node.page('/readyz')[1] and arbiter.count('level=(warning|error)') == 0
+
+
+def test_a_driver_in_a_folder(node):
+    """As an operator's container has it: the loader finds none."""
+    library = node.folder / 'driver/usr/lib64/libnvidia-ml.so.1'
+    library.parent.mkdir(parents=True)
+    shutil.copy(f'{node.variables["LD_LIBRARY_PATH"]}/libnvidia-ml.so.1', library)
+    node.variables['LD_LIBRARY_PATH'] = '/nowhere'
+    node.pod('curious')
+    arbiter = node.arbiter('--driver-root=/run/nvidia/driver', f'--container-driver-root={node.folder}/driver')
+    node.process(101, 0, 500, 'curious')
+    arbiter.wait_line('requested no GPU')
 
 
 def test_gpus_that_are_being_partitioned_are_let_go(node):

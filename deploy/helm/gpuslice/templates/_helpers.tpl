@@ -21,6 +21,7 @@ a switch as text ("true"), a name as a number.
       "nodesync" (dict "enabled" true "resources" dict)
       "controller" (dict "enabled" false "replicas" 2 "drainForMIG" "denied" "nodeLimitSeconds" 300 "replaceAtMost" 1 "profiles" false "resources" dict "nodeSelector" dict "affinity" dict
         "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists")))
+      "arbiter" (dict "enabled" false "mode" "audit" "onViolation" "report" "graceSeconds" 30 "spareNamespaces" (list "kube-system") "resources" dict)
       "nodeSelector" dict "affinity" dict
       "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
       "priorityClassName" "system-node-critical"
@@ -47,7 +48,7 @@ a switch as text ("true"), a name as a number.
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
 {{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "partition" "pauseClients" "profiles" "reboot" "scc" "sysAdmin" }}
-{{- range $part := list . .admissionPolicy .controller .devicePlugin .gfd .mig .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
+{{- range $part := list . .admissionPolicy .arbiter .controller .devicePlugin .gfd .mig .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
 {{-     if has $text (list "true" "false") }}{{ $_ := set $part $switch (eq $text "true") }}{{ end }}
@@ -493,6 +494,85 @@ seccompProfile:
 {{- define "gpuslice.controllerLabels" -}}
 app.kubernetes.io/name: {{ printf "%s-controller" (include "gpuslice.name" . | trunc 52 | trimSuffix "-") | toYaml }}
 app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
+{{- end }}
+
+{{/* --- the arbiter, and the pod that serves its metrics --- */}}
+
+{{- define "gpuslice.arbiterName" -}}
+{{- printf "%s-arbiter" (include "gpuslice.fullname" . | trunc 50 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "gpuslice.arbiterLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-arbiter" (include "gpuslice.name" . | trunc 50 | trimSuffix "-") | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
+{{- end }}
+
+{{- define "gpuslice.arbiterHttpLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-arbiter-http" (include "gpuslice.name" . | trunc 50 | trimSuffix "-") | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
+{{- end }}
+
+{{/* {"env": [...]}: of the agent's, what brings the GPUs, and what the values add. */}}
+{{- define "gpuslice.arbiterEnv" -}}
+{{- $names := list "NVIDIA_VISIBLE_DEVICES" "NVIDIA_DRIVER_CAPABILITIES" "NVIDIA_MIG_MONITOR_DEVICES" }}
+{{- range (include "gpuslice.values" . | fromJson).extraEnv }}{{ $names = append $names .name }}{{ end }}
+{{- $env := list }}
+{{- range (include "gpuslice.env" . | fromJson).env }}
+{{-   if has .name $names }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- dict "env" $env | mustToJson }}
+{{- end }}
+
+{{/* Where both run: as the agents. */}}
+{{- define "gpuslice.arbiterPlace" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- with $values.priorityClassName -}}
+priorityClassName: {{ toYaml . }}
+{{ end }}
+{{- with $values.imagePullSecrets -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{ end -}}
+nodeSelector:
+  {{- toYaml (mergeOverwrite (dict "kubernetes.io/os" "linux") $values.nodeSelector) | nindent 2 }}
+affinity:
+  {{- if $values.affinity }}
+  {{- toYaml $values.affinity | nindent 2 }}
+  {{- else }}
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+      - matchExpressions:
+        - key: kubernetes.io/arch
+          operator: In
+          values: [amd64, arm64]
+  {{- end }}
+tolerations:
+  {{- toYaml (include "gpuslice.tolerations" . | fromJson).tolerations | nindent 2 }}
+{{- end }}
+
+{{/* KILL: to end processes of pods, which may run as any user. The rest as the agent's, for the same GPUs. */}}
+{{- define "gpuslice.arbiterSecurityContext" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $added := list }}
+{{- if eq $values.arbiter.onViolation "kill" }}{{ $added = append $added "KILL" }}{{ end }}
+{{- if include "gpuslice.needsSysAdmin" . }}{{ $added = append $added "SYS_ADMIN" }}{{ end }}
+{{- if $values.compatWithCPUManager -}}
+privileged: true
+readOnlyRootFilesystem: true
+{{- else -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+{{- if $added }}
+  add: {{ toJson $added }}
+{{- end }}
+privileged: false
+readOnlyRootFilesystem: true
+runAsUser: 0
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
 {{- end }}
 
 {{/* {"tolerations": [...]}: ours first, then the values' that say something else. */}}
