@@ -161,6 +161,9 @@ static int end(pid_t pid, int *ret_status)
     return 0;
 }
 
+/* The status by which shells say so; posix_spawn, too, where it cannot fail itself (under QEMU). */
+enum { NOT_FOUND = 127 };
+
 static int run(const struct kube_access *access, struct text *output, struct error *err)
 {
     cleanup_close int ours = -1, its = -1;
@@ -182,6 +185,8 @@ static int run(const struct kube_access *access, struct text *output, struct err
         return error_set_errno(err, r < 0 ? r : -ECHILD, "cannot read what it prints");
     if (WIFSIGNALED(status))
         return error_set(err, -EIO, "it was ended by signal %d", WTERMSIG(status));
+    if (WEXITSTATUS(status) == NOT_FOUND)
+        return error_set(err, -ENOENT, "it, or what it starts, is not there (status 127)");
     return WEXITSTATUS(status)
                ? error_set(err, -EIO, "it failed with status %d", WEXITSTATUS(status))
                : 0;

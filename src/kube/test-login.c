@@ -59,6 +59,7 @@ static void test_failures(void **state)
         const char *script, *words;
     } rows[] = {
         {"exit 7", "sh: it failed with status 7"},
+        {"exec /nonexistent/login", "is not there"},
         {"kill -KILL $$", "ended by signal 9"},
         {"echo hello", "did not print an ExecCredential"},
         {"true", "did not print an ExecCredential"},
