@@ -126,7 +126,7 @@ static void on_killed(const struct violation *violation, uint32_t pid, int outco
     if (outcome == REAPER_GONE)
         return;
     auditor->n_killed += outcome == 0;
-    auditor->n_kills_failed += outcome < 0;
+    auditor->n_kills_failed += outcome != 0;
     findinglog_killed(violation, pid, reason);
 }
 

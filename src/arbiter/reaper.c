@@ -133,6 +133,7 @@ void reaper_act(const char *root, struct violation *violation, const struct read
     const struct audit_use *use = violation_find_use(violation, audit);
     const size_t gpu = use ? audit->devices[use->device].device.gpu : reading->usage.n;
     struct gpu_processes *list = &reading->usage.of_gpus[gpu].list;
+    bool is_any_theirs = false;
 
     if (gpu >= reading->usage.n || !list->n_items)
         return;
@@ -147,9 +148,15 @@ void reaper_act(const char *root, struct violation *violation, const struct read
         r = reaper_kill(root, process->pid, &violation->owner, reading->began_ticks, &err);
         if (r == REAPER_NOT_THEIRS)
             continue;
+        is_any_theirs = true;
         violation->killed_ms = now_ms;
         done(violation, process->pid, r, r < 0 ? error_text(&err) : "", userdata);
         if (r == 0 && violation->verdict == AUDIT_OVER)
             return;
     }
+    if (!is_any_theirs && !violation->is_out_of_reach)
+        done(violation, violation->pid, REAPER_NOT_THEIRS,
+             "it is in a cgroup that others than the kubelet may have made, or has left the pod's",
+             userdata);
+    violation->is_out_of_reach = !is_any_theirs;
 }

@@ -49,6 +49,6 @@ typedef void reaper_done_fn(const struct violation *violation, uint32_t pid, int
                             const char *reason, void *userdata);
 
 /* Of who is over a limit the process that uses most of that device, of others all that use it. done
- * runs for each. */
+ * runs for each; or once, with REAPER_NOT_THEIRS, while none of them may be killed. */
 void reaper_act(const char *root, struct violation *violation, const struct reading *reading,
                 const struct audit *audit, uint64_t now_ms, reaper_done_fn *done, void *userdata);

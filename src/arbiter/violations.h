@@ -38,11 +38,12 @@ struct violation {
     struct audit_owner owner; /* as seen last */
     uint32_t pid;             /* of its only process, or the lowest */
     bool has_begun;
-    int64_t began_s;    /* wall clock */
-    uint64_t since_ms;  /* this program knows of it; monotonic */
-    unsigned n_seen;    /* audits in a row, until it has begun */
-    unsigned n_absent;  /* audits in a row */
-    uint64_t killed_ms; /* when a process of it was killed last; 0 = none was */
+    int64_t began_s;      /* wall clock */
+    uint64_t since_ms;    /* this program knows of it; monotonic */
+    unsigned n_seen;      /* audits in a row, until it has begun */
+    unsigned n_absent;    /* audits in a row */
+    uint64_t killed_ms;   /* when a process of it was killed last; 0 = none was */
+    bool is_out_of_reach; /* none may be killed, and that was logged */
 };
 
 struct violations {

@@ -322,8 +322,9 @@ class ChartAgent:
             raise BedError(f'no agent runs: {json.dumps(states, indent=1)}\n{self.said()}') from None
 
     def pod(self):
-        """The one that lives; None without."""
+        """The one that lives; None without. The release's other pods are the arbiter's."""
         return next((one for one in self.agents() if 'deletionTimestamp' not in one['metadata']
+                     and one['spec']['containers'][0]['name'] == 'agent'
                      and one['status']['phase'] not in ('Failed', 'Succeeded')), None)
 
     def pid(self, container='agent'):

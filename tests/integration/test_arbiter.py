@@ -328,6 +328,19 @@ def test_a_number_that_another_process_has_since_is_spared(node, victims):
     assert one.poll() is None and arbiter.count('killed') == 0
 
 
+def test_a_pod_below_a_tree_of_others_is_out_of_reach(node, victims):
+    """A container or a user's session may make cgroups with such names."""
+    node.pod('curious')
+    one = victims.start(0, 100, 'curious')
+    path = node.root / f'proc/{one.pid}/cgroup'
+    path.write_text(path.read_text().replace('/kubepods', '/user.slice/mine/kubepods'))
+    arbiter = node.arbiter('--on-violation=kill', '--grace=0')
+    arbiter.wait_line(rf'a process cannot be killed.*pod=curious.*pid={one.pid}\b.*others than the kubelet')
+    node.serve()
+    node.wait_audits(3)
+    assert one.poll() is None and arbiter.count('cannot be killed') == 1
+
+
 @pytest.fixture
 def cgroup(node):
     """A container's cgroup of the kernel's own, as the kubelet makes them with systemd."""
