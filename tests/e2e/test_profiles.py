@@ -218,4 +218,4 @@ def test_check_cluster(plane, tmp_path):
     assert len(tree['cluster']['groups']) == 1 and {'Deployments', 'NodePools', 'NodeOverlays', 'SliceProfiles', 'ResourceSlices'} <= {
         item['what'].split(':')[0] for item in tree['cluster']['unknown']}
     assert json.loads(plane.kubectl('get', '--raw', '/api/v1/nodes?limit=1'))['items'] == json.loads(before)['items']
-    plane.kubectl('delete', 'nodes', '--all')
+    plane.api.call('/api/v1/nodes', 'DELETE')
