@@ -14,6 +14,7 @@ import programs  # noqa: E402
 from agents import IMAGE, BareAgent, ChartAgent  # noqa: E402
 from bed import Bed, ControlPlane  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from controllers import MAPS, PROFILES, beside  # noqa: E402
 from karpenter import PARTS as karpenter_parts  # noqa: E402
 from karpenter import Karpenter  # noqa: E402
 
@@ -74,7 +75,7 @@ def plane():
         made.down()
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def karpenter():
     """Karpenter on a cluster of its own, without a real node."""
     if not (programs.BIN / 'kube-apiserver').exists():
@@ -86,6 +87,23 @@ def karpenter():
     finally:
         made.down()
         made.plane.down()
+
+
+@pytest.fixture(scope='module')
+def controller(karpenter):
+    """Two replicas of gpuslice-controller beside it. In modules without, tests write overlays and open nodes themselves."""
+    with beside(karpenter) as made:
+        yield made
+
+
+@pytest.fixture
+def kept(controller):
+    """With nothing left of the test before but nodes that go."""
+    controller.start()  # a test may have killed them
+    yield controller
+    controller.api.call(f'{MAPS}?labelSelector=gpuslice.dev/slice-profile', 'DELETE')
+    controller.api.call(PROFILES, 'DELETE')
+    controller.karpenter.clean()
 
 
 @pytest.fixture

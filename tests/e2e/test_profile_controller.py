@@ -3,115 +3,19 @@
 is written with consent only; what goes leaves nothing behind. What happens without the controller: test_karpenter.py."""
 import contextlib
 import re
-import subprocess
 import time
 
 import pytest
 import yaml
 
-import pki
 import programs
-from api import Refused
 from cluster import GPU
-from karpenter import BUILD, NODE_CLASS, OVERLAYS, POOLS, REGISTERS, condition
+from controllers import MAPS, PROFILE, RENAMED, SHARED, SLICED, STARTUP, WHOLE
+from karpenter import OVERLAYS, POOLS
 
 pytestmark = pytest.mark.timeout(600)
-PROFILES = '/apis/gpuslice.dev/v1alpha1/sliceprofiles'
-CRD = programs.ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml'
-SHARED, MIG, STARTUP = 'nvidia.com/gpu.shared', 'nvidia.com/mig-1g.5gb', 'gpuslice.dev/not-ready'
-PROFILE, HASH, CONSENT = 'gpuslice.dev/profile', 'gpuslice.dev/profile-hash', 'gpuslice.dev/consent'
-RENAMED = {'timeSlicing': {'replicas': 4, 'renameByDefault': True}}
-WHOLE = {'p3.8xlarge': {GPU: 0, SHARED: 16}}
+MIG, CONSENT = 'nvidia.com/mig-1g.5gb', 'gpuslice.dev/consent'
 GUIDE = programs.ROOT / 'tests/data/guides/time-slicing.md'
-MAPS, SLICED = '/api/v1/namespaces/default/configmaps', {'gpuslice.dev/slice-profile': 'true'}
-
-
-class Controller:
-    """The profiles of a Karpenter, and who keeps them."""
-
-    def __init__(self, karpenter):
-        self.karpenter, self.api, self.folder = karpenter, karpenter.api, karpenter.plane.folder
-        self.log, self.process = self.folder / 'controller.log', None
-        self.config = self.folder / 'controller.kubeconfig'
-        pki.kubeconfig(self.config, karpenter.plane.address, karpenter.plane.pki / 'ca.crt', 'admin-token')
-
-    def start(self, mode='keep'):
-        with open(self.log, 'a') as out:
-            self.process = subprocess.Popen(
-                [BUILD / 'src/gpuslice-controller', f'--kubeconfig={self.config}', '--namespace=default', '--lease-duration=3',
-                 f'--profiles={mode}'], stderr=out)
-        return self.process
-
-    def end(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(30)
-
-    def create(self, name, types, how, **more):
-        self.api.call(PROFILES, 'POST', {'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': name}, 'spec': {
-            'instanceTypes': list(types), **how, 'taints': [], 'consolidateAfter': 'Never', 'nodeClass': NODE_CLASS, **more}})
-        return f'{PROFILES}/{name}'
-
-    def create_map(self, name, data, types):
-        """What the guide's reader does to a ConfigMap; the path of the SliceProfile that each key is to be."""
-        self.api.call(MAPS, 'POST', {'metadata': {'name': name, 'labels': SLICED, 'annotations': {
-            'gpuslice.dev/instance-types': types, 'gpuslice.dev/node-class': '{kind}.{group}/{name}'.format(**NODE_CLASS),
-            'gpuslice.dev/consolidate-after': 'Never'}}, 'data': data})
-        return [f'{PROFILES}/{name}-{key}' for key in data]
-
-    def await_reason(self, path, reason):
-        """The condition's sentence."""
-        def found():
-            ready = condition(self.api.call(path), 'Ready')
-            return ready and ready[1] == reason and ready[2]
-        return self.karpenter.await_(f'{path}: {reason}', found)
-
-    def await_ready(self, path):
-        assert self.await_reason(path, 'Kept') and condition(self.api.call(path), 'Ready')[0] == 'True'
-
-    def overlays(self, profile):
-        return self.api.call(f'{OVERLAYS}?labelSelector={PROFILE}={profile}')['items']
-
-    def register(self, pool, nodes):
-        """What agents make of its nodes. Also a part of the pool that is the administrator's."""
-        self.api.call(f'{POOLS}/{pool}', 'PATCH', {'spec': {'template': {'metadata': {'annotations': {
-            REGISTERS + kind: ','.join(f'{one}={count}' for one, count in capacity.items()) for kind, capacity in nodes.items()}}}}})
-
-    def await_running(self, name, count):
-        """The nodes of the pool are opened, as the one who watches them does it."""
-        def found():
-            for node in self.api.call(f'/api/v1/nodes?labelSelector={PROFILE}={name}')['items']:
-                taints = node['spec'].get('taints', [])
-                rest = [one for one in taints if one['key'] != STARTUP]
-                if rest != taints:
-                    with contextlib.suppress(Refused):
-                        self.api.call(f"/api/v1/nodes/{node['metadata']['name']}", 'PATCH', {
-                            'metadata': {'resourceVersion': node['metadata']['resourceVersion']}, 'spec': {'taints': rest}})
-            return self.karpenter.n_running(name) == count
-        self.karpenter.await_(f'{count} pods of {name}', found)
-
-    def events(self, name, reason):
-        return [one['message'] for one in self.api.call(f'/api/v1/events?fieldSelector=involvedObject.name={name},reason={reason}')['items']]
-
-
-@pytest.fixture(scope='module')
-def controller(karpenter):
-    karpenter.plane.kubectl('apply', '--server-side', '-f', CRD)
-    karpenter.plane.await_kinds()
-    made = Controller(karpenter)
-    made.start()
-    yield made
-    made.end()
-    print('--- controller:\n' + made.log.read_text())
-
-
-@pytest.fixture
-def kept(controller):
-    """With nothing left of the test before but nodes that go."""
-    yield controller
-    controller.api.call(f'{MAPS}?labelSelector=gpuslice.dev/slice-profile', 'DELETE')
-    controller.api.call(PROFILES, 'DELETE')
-    controller.karpenter.clean()
 
 
 def test_one_profile_is_enough(kept):
@@ -127,7 +31,7 @@ def test_one_profile_is_enough(kept):
     for name, (_, _, pods, resource, _) in cases.items():
         karpenter.deploy(name, pods, [resource])
     for name, (_, _, pods, _, _) in cases.items():
-        kept.await_running(name, pods)
+        karpenter.await_running(name, pods)
     karpenter.settle()
     assert {name: karpenter.launched(name) for name in cases} == {
         name: {next(iter(nodes)): count} for name, (nodes, _, _, _, count) in cases.items()}
@@ -140,7 +44,7 @@ def test_one_profile_is_enough(kept):
     karpenter.await_('a limit', lambda: kept.api.call(f'{POOLS}/mixed')['spec'].get('limits') == {'cpu': '0'})
     said, = karpenter.await_('an event', lambda: kept.events('mixed', 'SliceProfileLeft'))
     assert 'with the last of its 1' in said and karpenter.n_running('mixed') == 56
-    node, = kept.api.call(f'/api/v1/nodes?labelSelector={PROFILE}=mixed')['items']
+    node, = kept.nodes('mixed')
     kept.api.call('/apis/apps/v1/namespaces/default/deployments/mixed', 'DELETE')
     kept.api.call(f"/api/v1/nodes/{node['metadata']['name']}", 'DELETE')
     karpenter.await_('no pool', lambda: not kept.api.find(f'{POOLS}/mixed'))
@@ -222,7 +126,7 @@ def test_a_config_map_is_enough(kept):
     kept.await_ready(path)
     kept.register(profile, {'p3.8xlarge': {GPU: 16}})
     karpenter.deploy(profile, 16, [{GPU: 1}], tolerations=[{'key': GPU, 'operator': 'Exists'}])  # as EKS adds to pods
-    kept.await_running(profile, 16)
+    karpenter.await_running(profile, 16)
     karpenter.settle()
     assert karpenter.launched(profile) == {'p3.8xlarge': 1}
     assert f'{name}/any is the SliceProfile {profile}' in karpenter.await_('an event', lambda: kept.events(name, 'SliceProfileMade'))[0]
@@ -257,7 +161,7 @@ def test_a_controller_that_goes_takes_everything_back(kept):
         kept.await_ready(path)
     kept.end()
     try:
-        assert kept.start('leave').wait(60) == 0
+        assert kept.run('leaving', 'leave').wait(60) == 0
         assert not kept.api.call(OVERLAYS)['items']
         assert not any(kept.api.find(f'{POOLS}/{name}') for name in ('leave', 'leave-too', 'leaving-any'))
         assert all(map(kept.api.find, paths)) and not kept.api.find(made)
