@@ -2,7 +2,6 @@
 """gpuslice-controller and the nodes of SliceProfiles, before a real API server: a node is open when it advertises what it was promised to have,
 what is wrong is reported with its reason, and what never comes is replaced if the profile wants that."""
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -10,16 +9,12 @@ import tempfile
 import urllib.request
 
 import pytest
-import yaml
 
 import bed
 import programs
-from api import Api, Refused
 from cluster import GPU
 from karpenter import CLAIMS, NODE_CLASS, OVERLAYS, POOLS, condition, requirement
-from test_chart_api import CHART, helm
-from test_chart_rbac import without
-from test_controller import NAMESPACE, PATIENCE, PROGRAM, Election, Replica, stays
+from test_controller import NAMESPACE, PATIENCE, PROGRAM, Election, stays
 from test_profiles import OLD, module
 
 PROFILES, SLICES = '/apis/gpuslice.dev/v1alpha1/sliceprofiles', '/apis/resource.k8s.io/v1/resourceslices'
@@ -301,76 +296,3 @@ def test_who_takes_over_goes_on(plane, make, election):
     open_.advertise(**RIGHT)
     open_.await_open()
     assert not closed.is_open()
-
-
-# -- rights ---------------------------------------------------------------------------------------------------
-
-ALL = {'opened', 'replaced', 'driver that was there', 'driver that came'}
-# case: (resource, verb) taken away together, and what is missing then
-CASES = {
-    'all rights': ((), set()),
-    'none of ours': ((('nodes', 'patch'), ('nodeclaims', 'delete'), ('resourceslices', 'list')), ALL),
-    'watch resourceslices': ((('resourceslices', 'watch'),), {'driver that came'}),
-}
-
-
-def objects_of(name, *taken):
-    text = helm('template', 'nvdp', CHART, '--namespace', NAMESPACE, '--no-hooks',
-                values={'fullnameOverride': name, 'controller': {'enabled': True, 'profiles': True}})
-    made = [one for one in yaml.safe_load_all(text) if one and f'{name}-controller' in one['metadata']['name'] and one['kind'] != 'Deployment']
-    for resource, verb in taken:
-        made = without(made, resource, verb)
-    return made
-
-
-@pytest.mark.parametrize('title', CASES)
-def test_what_works_without_some_verbs(plane, make, election, tmp_path, title):
-    taken, missing = CASES[title]
-    name = f'gates-{[*CASES].index(title)}'
-    for one in election.replicas.values():  # it opens every node
-        one.end()
-    plane.kubectl('apply', '-f', '-', stdin=json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': objects_of(name, *taken)}))
-    token = plane.kubectl('-n', NAMESPACE, 'create', 'token', f'{name}-controller').strip()
-    own = Replica(plane, tmp_path, name, 'probe', '--profiles=keep', f'--node-limit={LIMIT_S}', token=token)
-    try:
-        profile = make(f'{name}-p', repair='replace')
-        right, never, twice, later = profile.node(counts=RIGHT), profile.node(), profile.node(counts=RIGHT), profile.node(counts=RIGHT)
-        serve_by_dra(plane, twice)
-
-        def seen():
-            return {what for what, is_so in {'opened': right.is_open(), 'replaced': not never.has_claim(),
-                                             'driver that was there': twice.events('DoubleManagement'),
-                                             'driver that came': later.events('DoubleManagement')}.items() if is_so}
-        never.await_event('AgentNotRunning')
-        bed.wait('what there is at first', lambda: ALL - missing - {'driver that came'} <= seen(), PATIENCE)
-        serve_by_dra(plane, later)
-        bed.wait('what works', lambda: ALL - missing <= seen(), PATIENCE)
-        if missing:
-            stays(lambda: seen() == ALL - missing)
-        else:
-            check_what_is_refused(plane, token, right, profile.node(capacity='reserved'), later)
-    finally:
-        own.end()
-        election.start(f'after-{name}')
-    said = own.log.read_text()
-    assert ('RBAC' in said) == bool(missing), said
-
-
-def check_what_is_refused(plane, token, node, reserved, other):
-    """By the chart's admission policy: the rights alone would do."""
-    api = Api(plane.port, plane.pki / 'ca.crt', token)
-    patches = {
-        'label': {'metadata': {'labels': {'a': 'b'}}}, 'cordon': {'spec': {'unschedulable': True}},
-        'taint': {'spec': {'taints': [{'key': 'x', 'effect': 'NoExecute'}]}}}
-    for what, patch in patches.items():
-        assert is_refused(lambda patch=patch: api.call(f'{node.path}?dryRun=All', 'PATCH', patch)), what
-    assert is_refused(lambda: api.call(f'{CLAIMS}/of-{reserved.name}?dryRun=All', 'DELETE'))
-    api.call(f'{CLAIMS}/of-{other.name}?dryRun=All', 'DELETE')
-
-
-def is_refused(call):
-    try:
-        call()
-    except Refused as refused:
-        return 'denied request' in refused.text
-    return False
