@@ -221,6 +221,21 @@ CUresult sim_cuCtxCreate_v2(CUcontext *ret_context, unsigned flags, CUdevice ord
     return r;
 }
 
+/* Affinity to multiprocessors belongs to MPS, and none of it is acted out. */
+CUresult sim_cuCtxCreate_v3(CUcontext *ret_context, CUexecAffinityParam *affinity, int n_affinity,
+                            unsigned flags, CUdevice ordinal)
+{
+    return n_affinity ? CUDA_ERROR_NOT_SUPPORTED : sim_cuCtxCreate_v2(ret_context, flags, ordinal);
+}
+
+CUresult sim_cuCtxCreate_v4(CUcontext *ret_context, CUctxCreateParams *parameters, unsigned flags,
+                            CUdevice ordinal)
+{
+    if (parameters && (parameters->numExecAffinityParams || parameters->cigParams))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    return sim_cuCtxCreate_v2(ret_context, flags, ordinal);
+}
+
 CUresult sim_cuCtxDestroy_v2(CUcontext context)
 {
     CUresult r = check(context);
@@ -267,10 +282,14 @@ CUresult sim_cuCtxGetCurrent(CUcontext *ret_context)
     return CUDA_SUCCESS;
 }
 
-CUresult sim_cuCtxGetDevice(CUdevice *ret_ordinal)
+CUresult context_given_or_current(CUcontext *context)
 {
-    CUcontext context;
-    CUresult r = context_current(&context);
+    return *context ? check(*context) : context_current(context);
+}
+
+CUresult sim_cuCtxGetDevice_v2(CUdevice *ret_ordinal, CUcontext context)
+{
+    CUresult r = context_given_or_current(&context);
 
     if (r != CUDA_SUCCESS)
         return r;
@@ -278,6 +297,11 @@ CUresult sim_cuCtxGetDevice(CUdevice *ret_ordinal)
         return CUDA_ERROR_INVALID_VALUE;
     *ret_ordinal = context->device->ordinal;
     return CUDA_SUCCESS;
+}
+
+CUresult sim_cuCtxGetDevice(CUdevice *ret_ordinal)
+{
+    return sim_cuCtxGetDevice_v2(ret_ordinal, NULL);
 }
 
 CUresult sim_cuCtxGetFlags(unsigned *flags)
@@ -293,14 +317,9 @@ CUresult sim_cuCtxGetFlags(unsigned *flags)
     return CUDA_SUCCESS;
 }
 
-static CUresult given_or_current(CUcontext *context)
-{
-    return *context ? check(*context) : context_current(context);
-}
-
 CUresult sim_cuCtxGetId(CUcontext context, unsigned long long *id)
 {
-    CUresult r = given_or_current(&context);
+    CUresult r = context_given_or_current(&context);
 
     if (r != CUDA_SUCCESS)
         return r;
@@ -312,7 +331,7 @@ CUresult sim_cuCtxGetId(CUcontext context, unsigned long long *id)
 
 CUresult sim_cuCtxGetApiVersion(CUcontext context, unsigned *version)
 {
-    CUresult r = given_or_current(&context);
+    CUresult r = context_given_or_current(&context);
 
     if (r != CUDA_SUCCESS)
         return r;

@@ -24,3 +24,6 @@ struct CUctx_st {
 /* The calling thread's context. CUDA_ERROR_INVALID_CONTEXT without one,
  * CUDA_ERROR_CONTEXT_IS_DESTROYED if it was destroyed. */
 CUresult context_current(CUcontext *ret_context);
+
+/* The same, unless *context is one: then that, if it lives. */
+CUresult context_given_or_current(CUcontext *context);

@@ -116,6 +116,12 @@ CUresult sim_cuEventRecord(CUevent event, CUstream handle)
     return CUDA_SUCCESS;
 }
 
+/* A record that a captured graph shows as a node is not acted out. */
+CUresult sim_cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
+{
+    return flags ? CUDA_ERROR_NOT_SUPPORTED : sim_cuEventRecord(event, stream);
+}
+
 CUresult sim_cuStreamWaitEvent(CUstream handle, CUevent event, unsigned flags)
 {
     const struct work nothing = stream_work(CU_GRAPH_NODE_TYPE_EMPTY, NULL, NULL, 0);

@@ -11,6 +11,7 @@
 
 #include "base/array.h"
 #include "cuda/copy.h"
+#include "cuda/graphmemory.h"
 #include "cuda/kernel.h"
 #include "cuda/stream.h"
 
@@ -166,6 +167,28 @@ CUresult sim_cuGraphAddMemsetNode(CUgraphNode *to, CUgraph graph, const CUgraphN
     return r == CUDA_SUCCESS ? add_after(to, graph, others, n, &work) : r;
 }
 
+CUresult sim_cuGraphAddMemAllocNode(CUgraphNode *to, CUgraph graph, const CUgraphNode *others,
+                                    size_t n, CUDA_MEM_ALLOC_NODE_PARAMS *parameters)
+{
+    struct work work;
+    CUresult r;
+
+    if (!parameters || !parameters->bytesize)
+        return CUDA_ERROR_INVALID_VALUE;
+    r = graphmemory_reserve(cuda_device(parameters->poolProps.location.id), parameters->bytesize,
+                            &parameters->dptr, &work);
+    return r == CUDA_SUCCESS ? add_after(to, graph, others, n, &work) : r;
+}
+
+CUresult sim_cuGraphAddMemFreeNode(CUgraphNode *to, CUgraph graph, const CUgraphNode *others,
+                                   size_t n, CUdeviceptr address)
+{
+    struct work work;
+    CUresult r = graphmemory_free_work(address, &work);
+
+    return r == CUDA_SUCCESS ? add_after(to, graph, others, n, &work) : r;
+}
+
 CUresult sim_cuGraphGetNodes(CUgraph graph, CUgraphNode *to, size_t *n)
 {
     if (!find(graph) || !n)
@@ -231,6 +254,8 @@ CUresult sim_cuGraphLaunch(CUgraphExec exec, CUstream handle)
 
     if (r == CUDA_SUCCESS && !find_exec(exec))
         r = CUDA_ERROR_INVALID_VALUE;
+    if (r == CUDA_SUCCESS)
+        r = graphmemory_prepare(exec->works, exec->n_works);
     for (size_t i = 0; r == CUDA_SUCCESS && i < exec->n_works; i++)
         r = stream_do(stream, &exec->works[i], NULL);
     return r;
@@ -304,6 +329,28 @@ CUresult sim_cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *to)
     if (r == CUDA_SUCCESS)
         *to = status_of(stream);
     return r;
+}
+
+CUresult sim_cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus *status, uint64_t *id,
+                                       CUgraph *graph, const CUgraphNode **others,
+                                       const CUgraphEdgeData **edges, size_t *n_others)
+{
+    if (edges)
+        *edges = NULL;
+    return sim_cuStreamGetCaptureInfo_v2(handle, status, id, graph, others, n_others);
+}
+
+/* Which calls are forbidden while a stream is captured is not acted out: the mode is kept. */
+CUresult sim_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+    static _Thread_local CUstreamCaptureMode now = CU_STREAM_CAPTURE_MODE_GLOBAL;
+    CUstreamCaptureMode before = now;
+
+    if (!mode || (unsigned)*mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+        return CUDA_ERROR_INVALID_VALUE;
+    now = *mode;
+    *mode = before;
+    return CUDA_SUCCESS;
 }
 
 CUresult sim_cuStreamGetCaptureInfo_v2(CUstream handle, CUstreamCaptureStatus *status, uint64_t *id,

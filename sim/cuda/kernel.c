@@ -154,3 +154,8 @@ CUresult sim_cuFuncGetName(const char **to, CUfunction function)
     *to = function->name;
     return CUDA_SUCCESS;
 }
+
+CUresult sim_cuFuncLoad(CUfunction function)
+{
+    return is_function(function) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}

@@ -187,18 +187,37 @@ CUresult sim_cuMemGetAddressRange_v2(CUdeviceptr *ret_base, size_t *ret_size, CU
     return CUDA_SUCCESS;
 }
 
+/* To a device, or (NULL) to the host; in the call, whatever the stream has to do. */
+static CUresult prefetch(CUdeviceptr address, size_t bytes, const struct cuda_device *device)
+{
+    struct range *range = address_find(address);
+
+    if (!range || range->kind != RANGE_MANAGED || !bytes)
+        return CUDA_ERROR_INVALID_VALUE;
+    move_managed(range, device ? bytes : 0);
+    return CUDA_SUCCESS;
+}
+
 CUresult sim_cuMemPrefetchAsync(CUdeviceptr address, size_t bytes, CUdevice ordinal,
                                 CUstream stream)
 {
-    struct range *range = address_find(address);
     const int host = -1;
 
     if (ordinal != host && !cuda_device(ordinal))
         return CUDA_ERROR_INVALID_DEVICE;
-    if (!range || range->kind != RANGE_MANAGED || !bytes)
+    return prefetch(address, bytes, ordinal == host ? NULL : cuda_device(ordinal));
+}
+
+CUresult sim_cuMemPrefetchAsync_v2(CUdeviceptr address, size_t bytes, CUmemLocation location,
+                                   unsigned flags, CUstream stream)
+{
+    const bool is_device = location.type == CU_MEM_LOCATION_TYPE_DEVICE;
+
+    if (flags || (!is_device && location.type != CU_MEM_LOCATION_TYPE_HOST))
         return CUDA_ERROR_INVALID_VALUE;
-    move_managed(range, ordinal == host ? 0 : bytes);
-    return CUDA_SUCCESS;
+    if (is_device && !cuda_device(location.id))
+        return CUDA_ERROR_INVALID_DEVICE;
+    return prefetch(address, bytes, is_device ? cuda_device(location.id) : NULL);
 }
 
 CUresult sim_cuMemHostAlloc(void **ret_memory, size_t bytes, unsigned flags)

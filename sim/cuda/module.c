@@ -128,3 +128,11 @@ CUresult sim_cuModuleGetFunction(CUfunction *to, CUmodule module, const char *na
         return CUDA_ERROR_NOT_FOUND;
     return kernel_find(module, name, to);
 }
+
+CUresult sim_cuModuleGetLoadingMode(CUmoduleLoadingMode *to)
+{
+    if (!to)
+        return CUDA_ERROR_INVALID_VALUE;
+    *to = CU_MODULE_LAZY_LOADING;
+    return CUDA_SUCCESS;
+}

@@ -119,6 +119,12 @@ void physical_unreserve(CUdeviceptr address, uint64_t size)
     munmap((void *)(uintptr_t)address, size);
 }
 
+void physical_unmap(CUdeviceptr address, uint64_t size)
+{
+    (void)mmap((void *)(uintptr_t)address, size, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
 /* A child has none of its parent's device memory. */
 CUdeviceptr physical_map(const struct physical *p, uint64_t offset, uint64_t size,
                          CUdeviceptr address, int protection)

@@ -39,4 +39,7 @@ CUdeviceptr physical_map(const struct physical *physical, uint64_t offset, uint6
 
 /* Addresses of whole granules without memory; 0 if there are none. */
 CUdeviceptr physical_reserve(uint64_t size);
+/* Takes a mapping away, and keeps its addresses. */
+void physical_unmap(CUdeviceptr address, uint64_t size);
+
 void physical_unreserve(CUdeviceptr address, uint64_t size);

@@ -6,10 +6,9 @@
 #include "cuda/pool.h"
 #include "cuda/stream.h"
 
-CUresult sim_cuCtxSynchronize(void)
+CUresult sim_cuCtxSynchronize_v2(CUcontext context)
 {
-    CUcontext context;
-    CUresult r = context_current(&context);
+    CUresult r = context_given_or_current(&context);
 
     if (r != CUDA_SUCCESS)
         return r;
@@ -18,6 +17,11 @@ CUresult sim_cuCtxSynchronize(void)
     stream_wait_context(context);
     pool_synchronised(context->device);
     return CUDA_SUCCESS;
+}
+
+CUresult sim_cuCtxSynchronize(void)
+{
+    return sim_cuCtxSynchronize_v2(NULL);
 }
 
 CUresult sim_cuStreamSynchronize(CUstream handle)

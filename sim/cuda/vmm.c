@@ -171,9 +171,7 @@ CUresult sim_cuMemRelease(CUmemGenericAllocationHandle value)
 
 static void release(struct range *range)
 {
-    /* The addresses stay reserved. */
-    (void)mmap((void *)(uintptr_t)range->base, range->size, PROT_NONE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    physical_unmap(range->base, range->size);
     physical_put(range->physical);
 }
 

@@ -185,6 +185,10 @@ static void context_stack(void)
     SUCCEEDS(cu.cuCtxPopCurrent_v2(&now));
     CHECK(now == primary);
     SUCCEEDS(cu.cuCtxDestroy_v2(own));
+    if (cu.cuCtxCreate_v4) { /* of CUDA 12.5 and later */
+        SUCCEEDS(cu.cuCtxCreate_v4(&own, NULL, 0, gpu));
+        SUCCEEDS(cu.cuCtxDestroy_v2(own));
+    }
     CHECK(before - free_bytes() <= 4 * MIB);
     SUCCEEDS(cu.cuCtxGetCurrent(&now));
     CHECK(now == primary);
@@ -796,6 +800,81 @@ static void graphs_by_hand(void)
     SUCCEEDS(cu.cuGraphExecDestroy(exec));
 }
 
+static uint64_t graph_memory(CUgraphMem_attribute attribute)
+{
+    uint64_t value = 99;
+
+    SUCCEEDS(cu.cuDeviceGetGraphMemAttribute(gpu, attribute, &value));
+    return value;
+}
+
+/* It is taken by the launch, not by the node, and kept until it is trimmed. */
+static void graphs_have_memory(void)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS wanted = {.poolProps = pool_properties(), .bytesize = 64 * MIB};
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUgraphNode allocate = NULL, free_it = NULL;
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    uint64_t before = free_bytes();
+
+    SUCCEEDS(cu.cuGraphCreate(&graph, 0));
+    SUCCEEDS(cu.cuGraphAddMemAllocNode(&allocate, graph, NULL, 0, &wanted));
+    CHECK(wanted.dptr);
+    SUCCEEDS(cu.cuGraphAddMemFreeNode(&free_it, graph, &allocate, 1, wanted.dptr));
+    SUCCEEDS(cu.cuGraphNodeGetType(allocate, &type));
+    CHECK(type == CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+    SUCCEEDS(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    note("a graph with 64 MiB takes %llu MiB before it is launched",
+         (unsigned long long)((before - free_bytes()) / MIB));
+    SUCCEEDS(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    note("and %llu MiB afterwards, of which %llu MiB are reserved",
+         (unsigned long long)((before - free_bytes()) / MIB),
+         (unsigned long long)(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) / MIB));
+    CHECK(before - free_bytes() >= 64 * MIB);
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) >= 64 * MIB); /* though it is freed */
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) >= 64 * MIB);
+    SUCCEEDS(cu.cuDeviceGraphMemTrim(gpu));
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) == 0);
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT) == 0);
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_USED_MEM_HIGH) >= 64 * MIB);
+    CHECK(before - free_bytes() <= 8 * MIB);
+    SUCCEEDS(cu.cuGraphExecDestroy(exec));
+    SUCCEEDS(cu.cuGraphDestroy(graph));
+}
+
+/* A graph that does not free what it allocates can be launched again when somebody did. */
+static void memory_outlives_a_graph(void)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS wanted = {.poolProps = pool_properties(), .bytesize = 64 * MIB};
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUgraphNode allocate = NULL;
+    unsigned seen = 0;
+
+    SUCCEEDS(cu.cuGraphCreate(&graph, 0));
+    SUCCEEDS(cu.cuGraphAddMemAllocNode(&allocate, graph, NULL, 0, &wanted));
+    SUCCEEDS(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    SUCCEEDS(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    REFUSES(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuMemsetD32_v2(wanted.dptr, 5, 1));
+    SUCCEEDS(cu.cuMemcpyDtoH_v2(&seen, wanted.dptr, sizeof(seen)));
+    CHECK(seen == 5);
+    SUCCEEDS(cu.cuDeviceGraphMemTrim(gpu));
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) >= 64 * MIB);
+    SUCCEEDS(cu.cuMemFree_v2(wanted.dptr));
+    SUCCEEDS(cu.cuGraphLaunch(exec, NULL));
+    SUCCEEDS(cu.cuMemFreeAsync(wanted.dptr, NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    SUCCEEDS(cu.cuDeviceGraphMemTrim(gpu));
+    CHECK(graph_memory(CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT) == 0);
+    SUCCEEDS(cu.cuGraphExecDestroy(exec));
+    SUCCEEDS(cu.cuGraphDestroy(graph));
+}
+
 /* Memory that is freed in a stream may be used by the work before it. */
 static void frees_are_in_order(void)
 {
@@ -1092,6 +1171,8 @@ static const struct {
     {"work is done in order", work_is_done_in_order},
     {"graphs do what was captured", graphs_do_what_was_captured},
     {"graphs made by hand", graphs_by_hand},
+    {"graphs have memory of their own", graphs_have_memory},
+    {"memory of a graph may outlive its launch", memory_outlives_a_graph},
     {"frees are in order", frees_are_in_order},
     {"a killed process leaves nothing", killed_process_leaves_nothing},
     {"processes share the memory of a device", memory_is_shared_by_processes},

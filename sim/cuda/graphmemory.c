@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/graphmemory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cuda/address.h"
+#include "cuda/physical.h"
+
+/* What one node allocates. Its addresses are never given to anybody else. */
+static struct graph_memory {
+    struct cuda_device *device;
+    CUdeviceptr base;
+    uint64_t bytes, size;
+    struct physical *physical; /* NULL: it has addresses alone */
+    struct range *range;       /* while it is allocated */
+    bool is_out;               /* by a launch of a graph that does not free it */
+    struct graph_memory *next;
+} * memories;
+
+/* Sums of a device. On an H200 under 580 what is used stays so until it is trimmed. */
+static struct {
+    uint64_t used, used_high, reserved, reserved_high;
+} totals[MACHINE_MAX_GPUS];
+
+static struct graph_memory *find(CUdeviceptr address)
+{
+    for (struct graph_memory *m = memories; m; m = m->next)
+        if (m->base == address)
+            return m;
+    return NULL;
+}
+
+static struct graph_memory *memory_of(const void *arguments)
+{
+    CUdeviceptr address;
+
+    memcpy(&address, arguments, sizeof(address));
+    return find(address);
+}
+
+static void add(uint64_t *now, uint64_t *high, uint64_t bytes)
+{
+    *now += bytes;
+    if (*now > *high)
+        *high = *now;
+}
+
+static void release(struct range *range)
+{
+    struct graph_memory *m = find(range->base);
+
+    m->range = NULL;
+    m->is_out = false;
+}
+
+/* It was prepared before. */
+static void allocate(const void *arguments)
+{
+    struct graph_memory *m = memory_of(arguments);
+    const struct range range = {.base = m->base,
+                                .size = m->bytes,
+                                .kind = RANGE_POOL,
+                                .device = m->device,
+                                .physical = m->physical,
+                                .release = release};
+
+    if (m->range)
+        return;
+    m->range = address_add(&range);
+}
+
+static void give_back(const void *arguments)
+{
+    struct graph_memory *m = memory_of(arguments);
+
+    if (m->range)
+        address_free(m->range);
+}
+
+CUresult graphmemory_reserve(struct cuda_device *device, uint64_t bytes, CUdeviceptr *ret_address,
+                             struct work *ret_work)
+{
+    struct graph_memory *m;
+
+    if (!device || bytes > cuda_total_bytes(device))
+        return device ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *m = (struct graph_memory){.device = device,
+                               .bytes = bytes,
+                               .size = cuda_round_up(bytes, CUDA_GRANULE),
+                               .next = memories};
+    m->base = physical_reserve(m->size);
+    if (!m->base) {
+        free(m);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    memories = m;
+    *ret_work = stream_work(CU_GRAPH_NODE_TYPE_MEM_ALLOC, NULL, &m->base, sizeof(m->base));
+    ret_work->finish = allocate;
+    *ret_address = m->base;
+    return CUDA_SUCCESS;
+}
+
+CUresult graphmemory_free_work(CUdeviceptr address, struct work *ret_work)
+{
+    if (!find(address))
+        return CUDA_ERROR_INVALID_VALUE;
+    *ret_work = stream_work(CU_GRAPH_NODE_TYPE_MEM_FREE, NULL, &address, sizeof(address));
+    ret_work->finish = give_back;
+    return CUDA_SUCCESS;
+}
+
+static bool is_freed_in(const struct work *works, size_t n, CUdeviceptr address)
+{
+    for (size_t i = 0; i < n; i++)
+        if (works[i].finish == give_back && memory_of(works[i].arguments)->base == address)
+            return true;
+    return false;
+}
+
+static CUresult give_memory(struct graph_memory *m)
+{
+    CUresult r = physical_new(m->device, m->size, false, &m->physical);
+
+    if (r != CUDA_SUCCESS)
+        return r;
+    if (!physical_map(m->physical, 0, m->size, m->base, PROT_READ | PROT_WRITE)) {
+        physical_put(m->physical);
+        m->physical = NULL;
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    add(&totals[m->device->index].reserved, &totals[m->device->index].reserved_high, m->size);
+    add(&totals[m->device->index].used, &totals[m->device->index].used_high, m->size);
+    return CUDA_SUCCESS;
+}
+
+CUresult graphmemory_prepare(const struct work *works, size_t n)
+{
+    CUresult r = CUDA_SUCCESS;
+
+    for (size_t i = 0; i < n && r == CUDA_SUCCESS; i++) {
+        struct graph_memory *m = works[i].finish == allocate ? memory_of(works[i].arguments) : NULL;
+
+        if (!m)
+            continue;
+        if (m->is_out)
+            return CUDA_ERROR_INVALID_VALUE;
+        if (!m->physical)
+            r = give_memory(m);
+        if (r == CUDA_SUCCESS)
+            m->is_out = !is_freed_in(works, n, m->base);
+    }
+    return r;
+}
+
+/* What is not allocated goes back. */
+CUresult sim_cuDeviceGraphMemTrim(CUdevice ordinal)
+{
+    const struct cuda_device *device = cuda_device(ordinal);
+
+    if (!device)
+        return CUDA_ERROR_INVALID_DEVICE;
+    for (struct graph_memory *m = memories; m; m = m->next) {
+        if (m->device != device || m->range || m->is_out || !m->physical)
+            continue;
+        physical_unmap(m->base, m->size);
+        physical_put(m->physical);
+        m->physical = NULL;
+        totals[device->index].reserved -= m->size;
+        totals[device->index].used -= m->size;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult sim_cuDeviceGetGraphMemAttribute(CUdevice ordinal, CUgraphMem_attribute attribute,
+                                          void *value)
+{
+    const struct cuda_device *device = cuda_device(ordinal);
+    uint64_t values[4];
+
+    if (!device)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (!value || (unsigned)attribute > CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH)
+        return CUDA_ERROR_INVALID_VALUE;
+    values[CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT] = totals[device->index].used;
+    values[CU_GRAPH_MEM_ATTR_USED_MEM_HIGH] = totals[device->index].used_high;
+    values[CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT] = totals[device->index].reserved;
+    values[CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH] = totals[device->index].reserved_high;
+    memcpy(value, &values[attribute], sizeof(values[attribute]));
+    return CUDA_SUCCESS;
+}
