@@ -15,7 +15,7 @@
 #include "kube/field.h"
 
 struct planner {
-    const json_t *profiles;
+    const json_t *config_maps, *profiles;
     struct configplan *plan;
     bool failed; /* without memory */
 };
@@ -74,10 +74,27 @@ static void remark_problems(struct planner *planner, const json_t *config_map,
 
 /* -- which object is whose --------------------------------------------------------------------- */
 
+/* A copy under another name says the same of itself, and is its copier's. */
 static bool is_made(const json_t *profile)
 {
-    return str_equal(owned_label(profile, OWNED_MANAGED_LABEL), OWNED_MANAGER) &&
-           *owned_label(profile, CONFIGPROFILE_OF);
+    const char *of = owned_label(profile, CONFIGPROFILE_OF);
+    cleanup_text struct text name = TEXT_INIT;
+
+    text_addf(&name, "%s-%s", of, owned_annotation(profile, CONFIGPROFILE_OF_KEY));
+    return str_equal(owned_label(profile, OWNED_MANAGED_LABEL), OWNED_MANAGER) && *of &&
+           str_equal(kube_name(profile), text_string(&name));
+}
+
+/* It is made of another ConfigMap and key, which are there. */
+static bool is_of_another(const struct planner *planner, const json_t *existing,
+                          const json_t *config_map, const char *key)
+{
+    const char *of = owned_label(existing, CONFIGPROFILE_OF);
+    const char *of_key = owned_annotation(existing, CONFIGPROFILE_OF_KEY);
+    const json_t *other = owned_find(planner->config_maps, of);
+
+    return !(str_equal(of, kube_name(config_map)) && str_equal(of_key, key)) &&
+           json_object_get(json_object_get(other, "data"), of_key);
 }
 
 static bool is_planned(const struct configplan *plan, const char *name)
@@ -93,18 +110,19 @@ static bool is_taken(struct planner *planner, const json_t *config_map, const ch
                      const char *name)
 {
     const json_t *existing = owned_find(planner->profiles, name);
-    const bool is_planned_already = is_planned(planner->plan, name);
+    const bool is_another = is_planned(planner->plan, name) ||
+                            (existing && is_of_another(planner, existing, config_map, key));
 
-    if (is_planned_already)
-        remark(planner, config_map, "NoSliceProfile", true,
-               "%s/%s: another ConfigMap and key make the SliceProfile %s; rename one of them",
-               kube_name(config_map), key, name);
-    else if (existing && !is_made(existing))
+    if (existing && !is_made(existing))
         remark(planner, config_map, "NoSliceProfile", true,
                "%s/%s: somebody's own SliceProfile has the name %s, and stays as it is; rename or "
                "delete one of them",
                kube_name(config_map), key, name);
-    return is_planned_already || (existing && !is_made(existing));
+    else if (is_another)
+        remark(planner, config_map, "NoSliceProfile", true,
+               "%s/%s: another ConfigMap and key make the SliceProfile %s; rename one of them",
+               kube_name(config_map), key, name);
+    return is_another || (existing && !is_made(existing));
 }
 
 /* -- what is written --------------------------------------------------------------------------- */
@@ -137,15 +155,46 @@ static struct configplan_item *add_item(struct planner *planner, const char *nam
     return item;
 }
 
+static const json_t *find_slice(const json_t *slices, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(slices); i++)
+        if (kube_says(json_array_get(slices, i), "name", name))
+            return json_array_get(slices, i);
+    return NULL;
+}
+
+/* The API server merges them by their names, and keeps those that others added. */
+static bool has_slices(const json_t *all, const json_t *part)
+{
+    for (size_t i = 0; i < json_array_size(part); i++) {
+        const json_t *slice = json_array_get(part, i);
+
+        if (!owned_has(find_slice(all, kube_text(slice, "name")), slice))
+            return false;
+    }
+    return true;
+}
+
+static bool has_spec(const json_t *all, json_t *part)
+{
+    const char *field;
+    json_t *value;
+
+    json_object_foreach(part, field, value)
+    {
+        const json_t *is = json_object_get(all, field);
+
+        if (str_equal(field, "slices") ? !has_slices(is, value) : !owned_has(is, value))
+            return false;
+    }
+    return true;
+}
+
 /* Not compared as a whole: what a list has does not name its kind. */
 static bool is_written(const json_t *existing, const json_t *profile)
 {
-    static const char *const parts[] = {"metadata", "spec"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        if (!owned_has(json_object_get(existing, parts[i]), json_object_get(profile, parts[i])))
-            return false;
-    return true;
+    return owned_has(kube_metadata(existing), kube_metadata(profile)) &&
+           has_spec(json_object_get(existing, "spec"), json_object_get(profile, "spec"));
 }
 
 /* Takes the profile over; NULL = the key is wrong: what is there stays. */
@@ -230,7 +279,8 @@ static void plan_removals(struct planner *planner)
         if (!is_made(profile) || is_planned(planner->plan, kube_name(profile)))
             continue;
         item = add_item(planner, kube_name(profile), NULL);
-        if (item)
+        /* A finalizer of somebody else may hold it. */
+        if (item && !*kube_text(kube_metadata(profile), "deletionTimestamp"))
             change_delete(&item->change, CONFIGPLAN_PROFILES, profile);
     }
 }
@@ -238,7 +288,7 @@ static void plan_removals(struct planner *planner)
 int configplan_make(const json_t *config_maps, const json_t *profiles, struct configplan *ret_plan)
 {
     cleanup_configplan struct configplan plan = CONFIGPLAN_INIT;
-    struct planner planner = {.profiles = profiles, .plan = &plan};
+    struct planner planner = {.config_maps = config_maps, .profiles = profiles, .plan = &plan};
 
     for (size_t i = 0; i < json_array_size(config_maps); i++)
         plan_config_map(&planner, json_array_get(config_maps, i));

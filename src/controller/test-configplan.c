@@ -18,10 +18,13 @@
 #define TYPED "'annotations': {'gpuslice.dev/instance-types': 'p3.8xlarge'}"
 #define MAP(name, data) \
     "{'metadata': {'name': '" name "', 'uid': 'm', " TYPED "}, 'data': {" data "}}"
-#define MADE(name, of)                                                                         \
-    "{'metadata': {'name': '" name "', 'uid': 'u', 'labels': {'gpuslice.dev/config-map': '" of \
+#define NAMED(name, of, key, more)                         \
+    "{'metadata': {'name': '" name "', 'uid': 'u', " more  \
+    "'annotations': {'gpuslice.dev/config-map-key': '" key \
+    "'}, 'labels': {'gpuslice.dev/config-map': '" of       \
     "', 'app.kubernetes.io/managed-by': 'gpuslice-controller'}}, 'spec': {}}"
-#define THEIRS(name) "{'metadata': {'name': '" name "', 'uid': 't'}, 'spec': {}}"
+#define MADE(of, key) NAMED(of "-" key, of, key, "")
+#define THEIRS(name)  "{'metadata': {'name': '" name "', 'uid': 't'}, 'spec': {}}"
 
 /* "apply plugin-any; delete old" and the reasons of the remarks: "SliceProfileMade". */
 static void summarise(const struct configplan *plan, char *text, size_t size)
@@ -51,19 +54,33 @@ static void test_plans(void **state)
          "apply p-a; apply p-c; SliceProfileMade NothingSliced SliceProfileMade ",
          "each GPU whole"},
         /* The key, the label or the ConfigMap has gone. */
-        {"[" MAP("p", "'any': '" FOUR "'") "]", "[" MADE("p-old", "p") "]",
+        {"[" MAP("p", "'any': '" FOUR "'") "]", "[" MADE("p", "old") "]",
          "apply p-any; delete p-old; SliceProfileMade ", ""},
-        {"[]", "[" MADE("p-any", "p") ", " THEIRS("mine") "]", "delete p-any; ", ""},
-        {"[" MAP("p", "'any': 'version: v1'") "]", "[" MADE("p-any", "p") "]",
+        {"[]", "[" MADE("p", "any") ", " THEIRS("mine") "]", "delete p-any; ", ""},
+        {"[" MAP("p", "'any': 'version: v1'") "]", "[" MADE("p", "any") "]",
          "delete p-any; NothingSliced ", ""},
         /* A mistake takes nothing away. */
-        {"[" MAP("p", "'any': 'sharing: ['") "]", "[" MADE("p-any", "p") "]",
+        {"[" MAP("p", "'any': 'sharing: ['") "]", "[" MADE("p", "any") "]",
          "keep p-any; !NoSliceProfile ", "p/any:1:"},
         /* What is somebody's own stays. */
         {"[" MAP("p", "'any': '" FOUR "'") "]", "[" THEIRS("p-any") "]", "!NoSliceProfile ",
          "somebody's own SliceProfile has the name p-any"},
         {"[" MAP("p", "'q-r': '" FOUR "'") "," MAP("p-q", "'r': '" FOUR "'") "]", "[]",
          "apply p-q-r; SliceProfileMade !NoSliceProfile ", "p-q/r: another ConfigMap and key"},
+        /* What one of them made already is not taken from it, while its key is there. */
+        {"[" MAP("p", "'q-r': '" FOUR "'") "," MAP("p-q", "'r': '" FOUR "'") "]",
+         "[" MADE("p-q", "r") "]", "apply p-q-r; !NoSliceProfile SliceProfileMade ",
+         "p/q-r: another ConfigMap and key"},
+        {"[" MAP("p", "'q-r': '" FOUR "'") "," MAP("p-q", "'s': '" FOUR "'") "]",
+         "[" MADE("p-q", "r") "]", "apply p-q-r; apply p-q-s; SliceProfileMade SliceProfileMade ",
+         ""},
+        /* A copy of what we made has our labels, too. */
+        {"[" MAP("p", "'any': '" FOUR "'") "]", "[" NAMED("mine", "p", "any", "") "]",
+         "apply p-any; SliceProfileMade ", ""},
+        {"[]", "[" NAMED("mine", "p", "any", "") "]", "", ""},
+        /* It is deleted, and a finalizer holds it. */
+        {"[]", "[" NAMED("p-any", "p", "any", "'deletionTimestamp': '2026-01-31T23:59:59Z', ") "]",
+         "keep p-any; ", ""},
         {"[" MAP("p", "") "]", "[]", "!NoSliceProfile ", "p has no data"},
         {"[" MAP("p", "'any': 'flags: {gdsEnabled: true}\\n" FOUR "'") "]", "[]",
          "apply p-any; SliceProfileDiffers SliceProfileMade ", "does not reach the nodes"},
@@ -138,10 +155,31 @@ static void test_is_written_once(void **state)
     json_decref(maps);
 }
 
+/* The API server merges slices by name: one that a person added stays, however often we write. */
+static void test_a_slice_of_somebody_else_stays(void **state)
+{
+    json_t *maps = read_json("[" MAP(
+               "p", "'any': 'gpuslice: {slices: [{name: half, share: 50%}, {name: fourth, share: "
+                    "25%}]}'") "]"),
+           *first = sent(maps, NULL), *metadata = metadata_of(first),
+           *slices = json_object_get(json_object_get(first, "spec"), "slices"), *again;
+
+    json_object_set_new(metadata, "uid", json_string("u"));
+    json_array_insert_new(slices, 0, read_json("{'name': 'theirs', 'share': '25%'}"));
+    assert_null(sent(maps, first));
+    json_object_set_new(json_array_get(slices, 2), "share", json_string("12.5%"));
+    again = sent(maps, first);
+    assert_non_null(again);
+    json_decref(again);
+    json_decref(first);
+    json_decref(maps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_a_slice_of_somebody_else_stays),
         cmocka_unit_test(test_is_written_once),
     };
 

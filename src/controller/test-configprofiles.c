@@ -27,7 +27,8 @@
 #define MADE                                                                                 \
     "{\"metadata\":{\"name\":\"p-any\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"labels\":{" \
     "\"gpuslice.dev/config-map\":\"p\",\"app.kubernetes.io/"                                 \
-    "managed-by\":\"gpuslice-controller\"}},"                                                \
+    "managed-by\":\"gpuslice-controller\"},"                                                 \
+    "\"annotations\":{\"gpuslice.dev/config-map-key\":\"any\"}},"                            \
     "\"spec\":{}}"
 #define ITEMS(list) "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" list "]}"
 
