@@ -12,6 +12,7 @@
 #include "config/load.h"
 #include "karpenter/configannotations.h"
 #include "karpenter/sliceprofile.h"
+#include "slice/migwant.h"
 #include "slice/name.h"
 
 #define refuse yamlmap_refuse
@@ -62,7 +63,14 @@ static void make_sharing(const struct maker *m, const struct policy *policy,
     json_object_set_new(m->spec, "timeSlicing", sharing);
 }
 
-/* "2 x 1g.5gb, 1 x 3g.20gb" */
+static void add_device(json_t *devices, const char *profile, json_int_t count)
+{
+    const json_int_t before = json_integer_value(json_object_get(devices, profile));
+
+    json_object_set_new(devices, profile, json_integer(before + count));
+}
+
+/* Of "2 x 1g.5gb, 1 x 3g.20gb"; what is there twice is added up. */
 static json_t *make_devices(const char *layout)
 {
     json_t *devices = json_object();
@@ -74,14 +82,13 @@ static json_t *make_devices(const char *layout)
 
         at += strspn(at, ", ");
         if (name)
-            json_object_set_new(devices, json_string_value(name),
-                                json_integer(strtol(at, NULL, 10)));
+            add_device(devices, json_string_value(name), strtol(at, NULL, 10));
         json_decref(name);
     }
     return devices;
 }
 
-/* A label of mig-parted's file is refused by the profile's reader. */
+/* A label of mig-parted's file, which is any other text, is refused by the profile's reader. */
 static void make_mig(const struct maker *m, const struct policy *policy)
 {
     json_t *mig = json_pack("{s:s}", "strategy",
@@ -90,7 +97,7 @@ static void make_mig(const struct maker *m, const struct policy *policy)
     if (policy->mig_strategy == MIG_STRATEGY_NONE)
         refuse(m->problems, policy->mig_layout_at, "gpuslice.mig.layout",
                "under migStrategy: none no MIG device is published; write single or mixed");
-    if (strstr(policy->mig_layout, " x "))
+    if (strstr(policy->mig_layout, " x ") && migwant_is_builtin(policy->mig_layout))
         json_object_set_new(mig, "devices", make_devices(policy->mig_layout));
     else
         json_object_set_new(mig, "layout", json_string(policy->mig_layout));

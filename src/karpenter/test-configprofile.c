@@ -121,6 +121,11 @@ static void test_specs(void **state)
          "{flags: {migStrategy: single}, gpuslice: {mig: {layout: '2 x 1g.5gb, 1 x 3g.20gb'}}}",
          "{\"gpuNames\": [\"a100\"], \"mig\": {\"strategy\": \"single\", \"devices\": "
          "{\"1g.5gb\": 2, \"3g.20gb\": 1}}}"},
+        /* What a layout says twice is added up, as by the agent. */
+        {"\"gpuslice.dev/gpu-names\": \"a100\"",
+         "{flags: {migStrategy: mixed}, gpuslice: {mig: {layout: '1 x 1g.5gb, 2 x 1g.5gb'}}}",
+         "{\"gpuNames\": [\"a100\"], \"mig\": {\"strategy\": \"mixed\", \"devices\": "
+         "{\"1g.5gb\": 3}}}"},
         {"\"gpuslice.dev/instance-types\": \" g5.xlarge, g5.2xlarge \", "
          "\"gpuslice.dev/node-pool\": \"gpu\", \"gpuslice.dev/node-class\": \"default\", "
          "\"gpuslice.dev/taints\": \"a=b:NoSchedule, c:NoExecute\", "
@@ -170,6 +175,12 @@ static void test_refuses(void **state)
         {TYPES, "flags: {migStrategy: mixed}", "add gpuslice.mig.layout"},
         {TYPES, "gpuslice: {mig: {layout: all-1g.5gb}}", "under migStrategy: none"},
         {TYPES, "flags: {migStrategy: mixed}\ngpuslice: {mig: {layout: mine}}", "built-in layout"},
+        {TYPES, "flags: {migStrategy: mixed}\ngpuslice: {mig: {layout: '1 x 1g.5gb, 3g.20gb'}}",
+         "built-in layout"},
+        {TYPES,
+         "flags: {migStrategy: mixed}\n"
+         "gpuslice: {mig: {layout: '1 x 1g.5gb, 3g.20gb, 1 x 2g.10gb'}}",
+         "built-in layout"},
         {TYPES, SLICED "resources: {gpus: [{pattern: '*', name: nvidia.com/v100}]}",
          "plugin/any:3:1: error: resources: a SliceProfile has no place for this"},
         {TYPES, SLICED "gpuslice: {excludeDevices: [0]}", "gpuslice.excludeDevices"},
