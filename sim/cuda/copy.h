@@ -6,4 +6,4 @@
 #include "cuda/stream.h"
 
 /* A fill as work. CUDA_ERROR_INVALID_VALUE: it is not all in one allocation. */
-CUresult copy_fill_work(const CUDA_MEMSET_NODE_PARAMS *parameters, struct work *ret_work);
+CUresult copy_fill_work(const CUDA_MEMSET_NODE_PARAMS *fill, struct work *ret_work);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/graphmemory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,12 +33,26 @@ static struct graph_memory *find(CUdeviceptr address)
     return NULL;
 }
 
-static struct graph_memory *memory_of(const void *arguments)
+static CUdeviceptr address_of(const void *arguments)
 {
     CUdeviceptr address;
 
     memcpy(&address, arguments, sizeof(address));
-    return find(address);
+    return address;
+}
+
+/* Of a node or a range: it exists as long as the process. */
+static struct graph_memory *known(CUdeviceptr address)
+{
+    struct graph_memory *m = find(address);
+
+    assert(m);
+    return m;
+}
+
+static struct graph_memory *memory_of(const void *arguments)
+{
+    return known(address_of(arguments));
 }
 
 static void add(uint64_t *now, uint64_t *high, uint64_t bytes)
@@ -49,7 +64,7 @@ static void add(uint64_t *now, uint64_t *high, uint64_t bytes)
 
 static void release(struct range *range)
 {
-    struct graph_memory *m = find(range->base);
+    struct graph_memory *m = known(range->base);
 
     m->range = NULL;
     m->is_out = false;
@@ -117,7 +132,7 @@ CUresult graphmemory_free_work(CUdeviceptr address, struct work *ret_work)
 static bool is_freed_in(const struct work *works, size_t n, CUdeviceptr address)
 {
     for (size_t i = 0; i < n; i++)
-        if (works[i].finish == give_back && memory_of(works[i].arguments)->base == address)
+        if (works[i].finish == give_back && address_of(works[i].arguments) == address)
             return true;
     return false;
 }
