@@ -15,6 +15,7 @@
 #include "kube/field.h"
 
 struct planner {
+    const char *namespace_;
     const json_t *config_maps, *profiles;
     struct configplan *plan;
     bool failed; /* without memory */
@@ -74,14 +75,16 @@ static void remark_problems(struct planner *planner, const json_t *config_map,
 
 /* -- which object is whose --------------------------------------------------------------------- */
 
-/* A copy under another name says the same of itself, and is its copier's. */
-static bool is_made(const json_t *profile)
+/* A copy under another name says the same of itself, and is its copier's. That of a ConfigMap of
+ * another namespace is another controller's. */
+static bool is_made(const struct planner *planner, const json_t *profile)
 {
     const char *of = owned_label(profile, CONFIGPROFILE_OF);
     cleanup_text struct text name = TEXT_INIT;
 
     text_addf(&name, "%s-%s", of, owned_annotation(profile, CONFIGPROFILE_OF_KEY));
     return str_equal(owned_label(profile, OWNED_MANAGED_LABEL), OWNED_MANAGER) && *of &&
+           str_equal(owned_annotation(profile, CONFIGPROFILE_OF_NAMESPACE), planner->namespace_) &&
            str_equal(kube_name(profile), text_string(&name));
 }
 
@@ -113,7 +116,7 @@ static bool is_taken(struct planner *planner, const json_t *config_map, const ch
     const bool is_another = is_planned(planner->plan, name) ||
                             (existing && is_of_another(planner, existing, config_map, key));
 
-    if (existing && !is_made(existing))
+    if (existing && !is_made(planner, existing))
         remark(planner, config_map, "NoSliceProfile", true,
                "%s/%s: somebody's own SliceProfile has the name %s, and stays as it is; rename or "
                "delete one of them",
@@ -122,18 +125,23 @@ static bool is_taken(struct planner *planner, const json_t *config_map, const ch
         remark(planner, config_map, "NoSliceProfile", true,
                "%s/%s: another ConfigMap and key make the SliceProfile %s; rename one of them",
                kube_name(config_map), key, name);
-    return is_another || (existing && !is_made(existing));
+    return is_another || (existing && !is_made(planner, existing));
 }
 
 /* -- what is written --------------------------------------------------------------------------- */
 
 /* Its uid, so that nothing is written into what came after it under its name. */
-static void set_metadata(json_t *profile, const json_t *existing)
+static void set_metadata(json_t *profile, const json_t *existing, const char *namespace_)
 {
-    json_t *metadata = json_object_get(profile, "metadata");
-    cleanup_free char *text = json_dumps(profile, JSON_COMPACT | JSON_SORT_KEYS);
+    json_t *metadata = kube_metadata(profile);
+    json_t *annotations = json_object_get(metadata, "annotations");
+    cleanup_free char *text = NULL;
 
-    json_object_set_new(json_object_get(metadata, "annotations"), CONFIGPLAN_CONTENT,
+    json_object_set_new(json_object_get(metadata, "labels"), OWNED_MANAGED_LABEL,
+                        json_string(OWNED_MANAGER));
+    json_object_set_new(annotations, CONFIGPROFILE_OF_NAMESPACE, json_string(namespace_));
+    text = json_dumps(profile, JSON_COMPACT | JSON_SORT_KEYS);
+    json_object_set_new(annotations, CONFIGPLAN_CONTENT,
                         json_sprintf("%016" PRIx64, hash_text(HASH_INIT, text ? text : "")));
     if (existing)
         json_object_set_new(metadata, "uid", json_string(kube_uid(existing)));
@@ -204,11 +212,8 @@ static void plan_profile(struct planner *planner, const json_t *config_map, cons
     const json_t *existing = owned_find(planner->profiles, name);
     struct configplan_item *item = add_item(planner, name, config_map);
 
-    if (profile) {
-        json_object_set_new(json_object_get(json_object_get(profile, "metadata"), "labels"),
-                            OWNED_MANAGED_LABEL, json_string(OWNED_MANAGER));
-        set_metadata(profile, existing);
-    }
+    if (profile)
+        set_metadata(profile, existing, planner->namespace_);
     if (item && profile && !is_written(existing, profile))
         planner->failed |=
             change_apply(&item->change, CONFIGPLAN_PROFILES, json_incref(profile), KUBE_FORCE) < 0;
@@ -276,7 +281,7 @@ static void plan_removals(struct planner *planner)
         const json_t *profile = json_array_get(planner->profiles, i);
         struct configplan_item *item;
 
-        if (!is_made(profile) || is_planned(planner->plan, kube_name(profile)))
+        if (!is_made(planner, profile) || is_planned(planner->plan, kube_name(profile)))
             continue;
         item = add_item(planner, kube_name(profile), NULL);
         /* A finalizer of somebody else may hold it. */
@@ -285,10 +290,12 @@ static void plan_removals(struct planner *planner)
     }
 }
 
-int configplan_make(const json_t *config_maps, const json_t *profiles, struct configplan *ret_plan)
+int configplan_make(const char *namespace_, const json_t *config_maps, const json_t *profiles,
+                    struct configplan *ret_plan)
 {
     cleanup_configplan struct configplan plan = CONFIGPLAN_INIT;
-    struct planner planner = {.config_maps = config_maps, .profiles = profiles, .plan = &plan};
+    struct planner planner = {
+        .namespace_ = namespace_, .config_maps = config_maps, .profiles = profiles, .plan = &plan};
 
     for (size_t i = 0; i < json_array_size(config_maps); i++)
         plan_config_map(&planner, json_array_get(config_maps, i));

@@ -5,8 +5,9 @@
  * The ConfigMaps that are slice profiles (karpenter/configprofile.h) and the SliceProfiles that
  * there are: which are to be made, changed and deleted, and what is to be said about each key.
  *
- * Ours is what says so: it names us as its manager and the ConfigMap that it is of. A SliceProfile
- * of somebody else is never touched. One whose key is wrong at the moment stays as it is. Pure.
+ * Ours is what says so: it names us as its manager and the ConfigMap that it is of, with its
+ * namespace and key. A SliceProfile of somebody else is never touched. One whose key is wrong at
+ * the moment stays as it is. Pure.
  */
 
 #include <jansson.h>
@@ -50,8 +51,10 @@ struct configplan {
         .items = NULL   \
     }
 
-/* Arrays of objects; borrowed as long as the plan. 0 or -ENOMEM. */
-int configplan_make(const json_t *config_maps, const json_t *profiles, struct configplan *ret_plan);
+/* The namespace of the ConfigMaps, and arrays of objects; borrowed as long as the plan. 0 or
+ * -ENOMEM. */
+int configplan_make(const char *namespace_, const json_t *config_maps, const json_t *profiles,
+                    struct configplan *ret_plan);
 
 void configplan_deinit(struct configplan *plan);
 #define cleanup_configplan cleanup(configplan_deinit)

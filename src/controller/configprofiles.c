@@ -237,7 +237,8 @@ static void on_timer(uv_timer_t *timer)
         return;
     config_maps = all_of(profiles, CONFIG_MAPS);
     made = all_of(profiles, PROFILES);
-    if (configplan_make(config_maps, made, &plan) < 0 || look(profiles, &plan))
+    if (configplan_make(profiles->setup.namespace_, config_maps, made, &plan) < 0 ||
+        look(profiles, &plan))
         uv_timer_start(timer, on_timer, AGAIN_MS, 0);
     json_decref(config_maps);
     json_decref(made);

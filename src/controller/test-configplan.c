@@ -18,13 +18,15 @@
 #define TYPED "'annotations': {'gpuslice.dev/instance-types': 'p3.8xlarge'}"
 #define MAP(name, data) \
     "{'metadata': {'name': '" name "', 'uid': 'm', " TYPED "}, 'data': {" data "}}"
-#define NAMED(name, of, key, more)                         \
+#define IN(namespace_, name, of, key, more)                \
     "{'metadata': {'name': '" name "', 'uid': 'u', " more  \
     "'annotations': {'gpuslice.dev/config-map-key': '" key \
+    "', 'gpuslice.dev/config-map-namespace': '" namespace_ \
     "'}, 'labels': {'gpuslice.dev/config-map': '" of       \
     "', 'app.kubernetes.io/managed-by': 'gpuslice-controller'}}, 'spec': {}}"
-#define MADE(of, key) NAMED(of "-" key, of, key, "")
-#define THEIRS(name)  "{'metadata': {'name': '" name "', 'uid': 't'}, 'spec': {}}"
+#define NAMED(name, of, key, more) IN("gpu", name, of, key, more)
+#define MADE(of, key)              NAMED(of "-" key, of, key, "")
+#define THEIRS(name)               "{'metadata': {'name': '" name "', 'uid': 't'}, 'spec': {}}"
 
 /* "apply plugin-any; delete old" and the reasons of the remarks: "SliceProfileMade". */
 static void summarise(const struct configplan *plan, char *text, size_t size)
@@ -78,6 +80,10 @@ static void test_plans(void **state)
         {"[" MAP("p", "'any': '" FOUR "'") "]", "[" NAMED("mine", "p", "any", "") "]",
          "apply p-any; SliceProfileMade ", ""},
         {"[]", "[" NAMED("mine", "p", "any", "") "]", "", ""},
+        /* Another controller's, in another namespace. */
+        {"[]", "[" IN("other", "p-any", "p", "any", "") "]", "", ""},
+        {"[" MAP("p", "'any': '" FOUR "'") "]", "[" IN("other", "p-any", "p", "any", "") "]",
+         "!NoSliceProfile ", "somebody's own SliceProfile has the name p-any"},
         /* It is deleted, and a finalizer holds it. */
         {"[]", "[" NAMED("p-any", "p", "any", "'deletionTimestamp': '2026-01-31T23:59:59Z', ") "]",
          "keep p-any; ", ""},
@@ -92,7 +98,7 @@ static void test_plans(void **state)
         char summary[512];
         bool is_there = !*rows[i].words;
 
-        assert_int_equal(configplan_make(maps, profiles, &plan), 0);
+        assert_int_equal(configplan_make("gpu", maps, profiles, &plan), 0);
         summarise(&plan, summary, sizeof(summary));
         if (!str_equal(summary, rows[i].summary))
             fail_msg("row %zu: '%s', not '%s'", i, summary, rows[i].summary);
@@ -112,7 +118,7 @@ static json_t *sent(const json_t *maps, const json_t *existing)
     cleanup_configplan struct configplan plan = CONFIGPLAN_INIT;
     json_t *profiles = json_pack("[O*]", existing), *body;
 
-    assert_int_equal(configplan_make(maps, profiles, &plan), 0);
+    assert_int_equal(configplan_make("gpu", maps, profiles, &plan), 0);
     assert_int_equal(plan.n_items, 1);
     body = json_deep_copy(plan.items[0].change.body);
     json_decref(profiles);

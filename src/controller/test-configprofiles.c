@@ -28,7 +28,8 @@
     "{\"metadata\":{\"name\":\"p-any\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"labels\":{" \
     "\"gpuslice.dev/config-map\":\"p\",\"app.kubernetes.io/"                                 \
     "managed-by\":\"gpuslice-controller\"},"                                                 \
-    "\"annotations\":{\"gpuslice.dev/config-map-key\":\"any\"}},"                            \
+    "\"annotations\":{\"gpuslice.dev/config-map-key\":\"any\",\"gpuslice.dev/"               \
+    "config-map-namespace\":\"gpu\"}},"                                                      \
     "\"spec\":{}}"
 #define ITEMS(list) "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" list "]}"
 

@@ -17,9 +17,11 @@
 /* "true": the ConfigMap is one. */
 #define CONFIGPROFILE_LABEL "gpuslice.dev/slice-profile"
 
-/* Of a SliceProfile that was made so: the ConfigMap (a label), and its key (an annotation). */
-#define CONFIGPROFILE_OF     "gpuslice.dev/config-map"
-#define CONFIGPROFILE_OF_KEY "gpuslice.dev/config-map-key"
+/* Of a SliceProfile that was made so: the ConfigMap (a label), its key and its namespace
+ * (annotations). */
+#define CONFIGPROFILE_OF           "gpuslice.dev/config-map"
+#define CONFIGPROFILE_OF_KEY       "gpuslice.dev/config-map-key"
+#define CONFIGPROFILE_OF_NAMESPACE "gpuslice.dev/config-map-namespace"
 
 enum configprofile_outcome {
     CONFIGPROFILE_WHOLE = 1, /* the key slices nothing, which Karpenter knows by itself */
