@@ -191,6 +191,16 @@ bool configannotations_have_types(const struct configannotations *from)
     return find_annotation(from, TYPES) || find_annotation(from, GPUS);
 }
 
+/* The annotation, for a key that is there. */
+static bool is_for_a_key(const struct configannotations *from, const char *name,
+                         const char *annotation)
+{
+    const size_t length = strlen(annotation);
+
+    return str_starts_with(name, annotation) && name[length] == '.' &&
+           json_object_get(json_object_get(from->config_map, "data"), name + length + 1);
+}
+
 bool configannotations_have_types_of_others(const struct configannotations *from)
 {
     const char *name;
@@ -198,7 +208,7 @@ bool configannotations_have_types_of_others(const struct configannotations *from
 
     json_object_foreach(all_of(from), name, value)
     {
-        if (str_starts_with(name, TYPES ".") || str_starts_with(name, GPUS "."))
+        if (is_for_a_key(from, name, TYPES) || is_for_a_key(from, name, GPUS))
             return true;
     }
     return false;

@@ -160,6 +160,9 @@ static void test_refuses(void **state)
         {TYPES, "gpuslice: {slcies: []}", "gpuslice.slcies"},
         {TYPES, "mig-configs: {}", "mig"},
         {"", SLICED, "plugin/any: error: gpuslice.dev/instance-types: nothing says which nodes"},
+        /* A key that is misspelled is no other key that has types. */
+        {"\"gpuslice.dev/instance-types.ayn\": \"g5.xlarge\"", SLICED,
+         "plugin/any: error: gpuslice.dev/instance-types.ayn: the ConfigMap has no ayn"},
         {TYPES, "version: v1\nsharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}",
          "plugin/any:2:29: error: sharing.mps.resources[0]: no agent serves MPS yet"},
         {TYPES, SHARE(", devices: 2"), "remove devices"},
@@ -251,6 +254,7 @@ static void test_keys_without_a_profile(void **state)
         cleanup_problems struct problems problems = PROBLEMS_INIT;
         json_t *map = config_map(rows[i].annotations, "any", rows[i].text), *profile = NULL;
 
+        json_object_set_new(json_object_get(map, "data"), "other", json_string(SLICED));
         assert_int_equal(configprofile_make(map, "any", &problems, &profile), rows[i].outcome);
         assert_int_equal(problems_count(&problems, PROBLEM_ERROR), 0);
         json_decref(map);
