@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/number.h"
@@ -103,6 +104,26 @@ static int read_grace(const char *word, struct arbiteroptions *options, struct e
     return r;
 }
 
+/* A name that is none would spare nobody, although its writer meant a namespace. */
+static int check_spared(const char *list, struct error *err)
+{
+    const char *at = list;
+
+    while (*list) {
+        const size_t length = strcspn(at, ",");
+
+        if (!length || strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
+            return error_set(err, -EINVAL,
+                             "--spare-namespaces=%s: '%.*s' is no namespace: write NAME,NAME,... "
+                             "without blanks",
+                             list, (int)length, at);
+        if (!at[length])
+            break;
+        at += length + 1;
+    }
+    return 0;
+}
+
 static int check_log_words(const struct arbiteroptions *options, struct error *err)
 {
     enum log_level level;
@@ -193,6 +214,8 @@ int arbiteroptions_parse(int argc, char *argv[], struct arbiteroptions *ret_opti
         return error_set(err, -EINVAL, "%s: unknown, or without its value", argv[optind - 1]);
     if (r == 0 && optind < argc)
         r = error_set(err, -EINVAL, "%s: no such argument", argv[optind]);
+    if (r == 0)
+        r = check_spared(options.policy.spared, err);
     if (r == 0)
         r = check_log_words(&options, err);
     if (r == 0)

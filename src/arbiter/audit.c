@@ -197,6 +197,15 @@ struct holding {
     bool is_unknown; /* the part of one of them */
 };
 
+/* One with several NUMA nodes is in the kubelet's file once for each. */
+static bool is_repeated(const struct kubeletcheckpoint_entry *entry, size_t place)
+{
+    for (size_t i = 0; i < place; i++)
+        if (str_equal(entry->ids[i], entry->ids[place]))
+            return true;
+    return false;
+}
+
 static struct holding add_up(const struct audit *audit, size_t device,
                              const struct kubeletcheckpoint *checkpoint,
                              const struct ledger *ledger,
@@ -208,7 +217,7 @@ static struct holding add_up(const struct audit *audit, size_t device,
     for (size_t i = 0; i < entry->n_ids; i++) {
         uint64_t part;
 
-        if (find_device(audit, entry->ids[i]) != device)
+        if (find_device(audit, entry->ids[i]) != device || is_repeated(entry, i))
             continue;
         part = find_part(audit, device, checkpoint, entry, entry->ids[i]);
         holding.n_ids++;

@@ -183,10 +183,13 @@ void auditmetrics_add(const struct auditmetrics *metrics, struct text *out)
 {
     add_counters(metrics, out);
     add_violations(metrics->violations, out);
+    if (metrics->is_expected) {
+        exposition_family(out, "gpuslice_audit_age_seconds", "gauge",
+                          "Since the last audit, or since the start.");
+        exposition_sample(out, "gpuslice_audit_age_seconds", metrics->age_s, NULL);
+    }
     if (!metrics->audit)
         return;
-    exposition_family(out, "gpuslice_audit_age_seconds", "gauge", "Since the last audit.");
-    exposition_sample(out, "gpuslice_audit_age_seconds", metrics->age_s, NULL);
     add_devices(metrics->audit, out);
     add_uses(metrics->audit, out);
 }

@@ -13,7 +13,8 @@ struct auditmetrics {
     const struct audit *audit; /* the last one; NULL = there was none */
     const struct violations *violations;
     uint64_t n_audits, n_failed;
-    double age_s; /* of the last one */
+    bool is_expected; /* there is a driver to ask, or there was one */
+    double age_s;     /* of the last one; without one, since the start */
     uint64_t n_killed, n_kills_failed;
 };
 

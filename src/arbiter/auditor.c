@@ -127,7 +127,7 @@ static void on_killed(const struct violation *violation, uint32_t pid, int outco
         return;
     auditor->n_killed += outcome == 0;
     auditor->n_kills_failed += outcome != 0;
-    findinglog_killed(violation, pid, reason);
+    findinglog_killed(&auditor->log, violation, pid, reason, clock_now_ms());
 }
 
 static void act(struct auditor *auditor, const struct job *job)
@@ -135,6 +135,8 @@ static void act(struct auditor *auditor, const struct job *job)
     const struct arbiteroptions *options = auditor->options;
     const uint64_t now_ms = clock_now_ms();
 
+    if (!job->sees_node) /* what the driver lists may be numbers of other processes here */
+        return;
     for (size_t i = 0; i < auditor->violations.n; i++) {
         struct violation *violation = &auditor->violations.items[i];
 
@@ -419,6 +421,7 @@ void auditor_add_metrics(const struct auditor *auditor, struct text *out)
         .violations = &auditor->violations,
         .n_audits = auditor->n_audits,
         .n_failed = auditor->n_failed,
+        .is_expected = auditor->has_last || !*auditor->no_driver,
         .age_s = (double)age_ms(auditor) / 1000,
         .n_killed = auditor->n_killed,
         .n_kills_failed = auditor->n_kills_failed,

@@ -53,9 +53,22 @@ static int add_processes(struct audit *audit, const char *root, const struct usa
     return r;
 }
 
+struct holders {
+    const struct podrecords *records;
+    const struct audit *audit; /* with all processes */
+};
+
+/* A pod that still has processes has not, whatever the kubelet's folders tell: those of a kubelet
+ * with another --root-dir lie elsewhere. */
 static bool has_ended(const char *pod_uid, void *userdata)
 {
-    return podrecords_has_ended(userdata, pod_uid);
+    const struct holders *holders = userdata;
+
+    for (size_t i = 0; i < holders->audit->n_uses; i++)
+        if (holders->audit->uses[i].n_processes &&
+            str_equal(holders->audit->uses[i].owner.pod_uid, pod_uid))
+            return false;
+    return podrecords_has_ended(holders->records, pod_uid);
 }
 
 /* Who holds slices and uses nothing is known by the pod's uid alone so far. */
@@ -78,13 +91,13 @@ static void name_holders(struct audit *audit, const char *root)
 int auditread(const char *root, const struct inventory *machine, const struct usage *usage,
               const struct podrecords *records, struct audit *audit)
 {
+    struct holders holders = {records, audit};
     int r = audit_begin(audit, machine);
 
     if (r == 0)
-        r = audit_add_holders(audit, &records->checkpoint, &records->ledger, has_ended,
-                              (void *)records);
-    if (r == 0)
         r = add_processes(audit, root, usage);
+    if (r == 0)
+        r = audit_add_holders(audit, &records->checkpoint, &records->ledger, has_ended, &holders);
     if (r < 0)
         return r;
     name_holders(audit, root);

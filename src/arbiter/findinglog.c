@@ -65,8 +65,11 @@ void findinglog_ended(struct findinglog *log, const struct violation *violation,
                    now_s > violation->began_s ? now_s - violation->began_s : 0, "");
 }
 
-void findinglog_killed(const struct violation *violation, uint32_t pid, const char *reason)
+void findinglog_killed(struct findinglog *log, const struct violation *violation, uint32_t pid,
+                       const char *reason, uint64_t now_ms)
 {
+    if (*reason && !admit(log, now_ms))
+        return;
     write_line(LOG_WARNING, *reason ? "a process cannot be killed" : "a process was killed",
                violation, "pid", pid, reason);
 }

@@ -24,8 +24,10 @@ void findinglog_begun(struct findinglog *log, const struct violation *violation,
 void findinglog_ended(struct findinglog *log, const struct violation *violation, int64_t now_s,
                       uint64_t now_ms);
 
-/* Always logged. reason: why it could not be killed; "" = it was. */
-void findinglog_killed(const struct violation *violation, uint32_t pid, const char *reason);
+/* reason: why it could not be killed, which counts among those lines; "" = it was, which is always
+ * logged. */
+void findinglog_killed(struct findinglog *log, const struct violation *violation, uint32_t pid,
+                       const char *reason, uint64_t now_ms);
 
 /* True: there may be another line. *ret_left_out: how many were not logged in the period before. */
 bool findinglog_admit(struct findinglog *log, uint64_t now_ms, unsigned *ret_left_out);

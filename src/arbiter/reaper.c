@@ -151,7 +151,8 @@ void reaper_act(const char *root, struct violation *violation, const struct read
         is_any_theirs = true;
         violation->killed_ms = now_ms;
         done(violation, process->pid, r, r < 0 ? error_text(&err) : "", userdata);
-        if (r == 0 && violation->verdict == AUDIT_OVER)
+        /* Whether the rest is still too much, the next audit tells. */
+        if (r >= 0 && violation->verdict == AUDIT_OVER)
             return;
     }
     if (!is_any_theirs && !violation->is_out_of_reach)

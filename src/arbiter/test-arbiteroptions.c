@@ -40,6 +40,9 @@ static void reports_unless_told_otherwise(void **state)
     assert_true(options.policy.kills);
     assert_int_equal(parse("--grace=0", &options, &err), 0);
     assert_int_equal(options.policy.grace_ms, 0);
+    assert_int_equal(parse("--spare-namespaces=", &options, &err), 0);
+    assert_int_equal(parse("--spare-namespaces=kube-system,team-2", &options, &err), 0);
+    assert_string_equal(options.policy.spared, "kube-system,team-2");
 }
 
 static void says_what_to_write_instead(void **state)
@@ -54,6 +57,10 @@ static void says_what_to_write_instead(void **state)
         {"--driver-deadline=0", "write a number of seconds from 1 to 86400"},
         {"--log-level=loud", "write debug, info, warning or error"},
         {"--log-format=xml", "write logfmt or json"},
+        {"--spare-namespaces=a, b", "' b' is no namespace: write NAME,NAME"},
+        {"--spare-namespaces=ml;ops", "'ml;ops' is no namespace: write NAME,NAME"},
+        {"--spare-namespaces=a,,b", "'' is no namespace: write NAME,NAME"},
+        {"--spare-namespaces=Ops", "'Ops' is no namespace: write NAME,NAME"},
         {"--quiet", "--quiet: unknown"},
         {"audit", "audit: no such argument"},
     };

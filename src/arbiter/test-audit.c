@@ -166,6 +166,26 @@ static void test_unhealthy_slices_are_not_registered(void **state)
     tear_down(&bed);
 }
 
+/* The kubelet's file has a device with several NUMA nodes once for each. */
+static void test_a_slice_of_two_numa_nodes_counts_once(void **state)
+{
+    struct bed bed;
+
+    set_up(&bed, CHECKPOINT("{\"PodUID\":\"" UID(
+                                1) "\",\"ContainerName\":\"main\","
+                                   "\"ResourceName\":\"nvidia.com/gpu\",\"DeviceIDs\":"
+                                   "{\"0\":[\"GPU-a::0\",\"GPU-a::1\"],\"1\":[\"GPU-a::0\"]}}",
+                            FOUR));
+    add_holders(&bed);
+    add(&bed, 0, WHOLE, 12, 8001 * MIB, in_pod(UID(1), "train", "main"));
+    audit_end(&bed.audit);
+    assert_int_equal(bed.audit.uses[0].limit_bytes, 8000 * MIB);
+    expect(&bed, 0, AUDIT_OVER,
+           "pod default/train (container main) uses 8001 MiB of GPU 0, 1 MiB more than its 2 of "
+           "nvidia.com/gpu give");
+    tear_down(&bed);
+}
+
 /* What the grant says counts, whatever is registered now. */
 static void test_a_grant_of_ours(void **state)
 {
@@ -311,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_beside_another_plugin),
         cmocka_unit_test(test_one_byte_too_many),
         cmocka_unit_test(test_unhealthy_slices_are_not_registered),
+        cmocka_unit_test(test_a_slice_of_two_numa_nodes_counts_once),
         cmocka_unit_test(test_a_grant_of_ours),
         cmocka_unit_test(test_whole_and_partitioned),
         cmocka_unit_test(test_a_sidecar_without_slices),

@@ -85,6 +85,20 @@ static void before_the_first_audit_nothing_is_said_of_devices(void **state)
     auditmetrics_add(&metrics, &page);
     expect(&page, "\ngpuslice_audits_total{result=\"done\"} 0\n");
     assert_null(strstr(text_string(&page), "gpuslice_audit_device"));
+    assert_null(strstr(text_string(&page), "gpuslice_audit_age_seconds"));
+}
+
+/* An alert needs the age of an arbiter that never made an audit, too. */
+static void a_driver_without_an_audit_has_an_age(void **state)
+{
+    const struct auditmetrics metrics = {
+        .violations = &violations, .is_expected = true, .age_s = 400};
+    cleanup_text struct text page = TEXT_INIT;
+
+    (void)state;
+    auditmetrics_add(&metrics, &page);
+    expect(&page, "\ngpuslice_audit_age_seconds 400\n");
+    assert_null(strstr(text_string(&page), "gpuslice_audit_device"));
 }
 
 int main(void)
@@ -92,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pods_are_named_and_processes_of_the_node_are_not),
         cmocka_unit_test(before_the_first_audit_nothing_is_said_of_devices),
+        cmocka_unit_test(a_driver_without_an_audit_has_an_age),
     };
 
     return cmocka_run_group_tests_name("arbiter/auditmetrics", tests, NULL, NULL);

@@ -185,6 +185,48 @@ static void one_that_took_the_number_since_is_not(void **state)
     assert_int_equal(try_to_kill(UID, started + 1), 0);
 }
 
+/* --- those of a violation --- */
+
+static unsigned n_done;
+
+static void count_done(const struct violation *violation, uint32_t pid, int outcome,
+                       const char *reason, void *userdata)
+{
+    (void)violation, (void)pid, (void)reason, (void)userdata;
+    assert_int_equal(outcome, REAPER_GONE);
+    n_done++;
+}
+
+/* The largest process has just ended by itself: whether the rest is too much, the next audit tells.
+ */
+static void of_who_is_over_none_follows_one_that_is_gone(void **state)
+{
+    static struct gpu gpus[] = {{.uuid = "GPU-a"}};
+    static const struct inventory machine = {.gpus = gpus, .n_gpus = 1};
+    struct gpu_process processes[] = {
+        {.pid = INT32_MAX, .mem_bytes = 3000, .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE}},
+        {.pid = (uint32_t)child,
+         .mem_bytes = 10,
+         .instance = {DEVICE_NO_INSTANCE, DEVICE_NO_INSTANCE}},
+    };
+    struct usage_gpu of_gpus[] = {{.list = {.items = processes, .n_items = 2}}};
+    struct reading reading = {.usage = {of_gpus, 1}, .began_ticks = UINT64_MAX};
+    cleanup_audit struct audit audit = AUDIT_INIT;
+    const struct audit_owner owner = {.pod_uid = UID};
+    struct audit_use use = {.owner = owner, .verdict = AUDIT_OVER};
+    struct violation violation = {.verdict = AUDIT_OVER, .device = "GPU-a", .owner = owner};
+
+    (void)state;
+    assert_int_equal(audit_begin(&audit, &machine), 0);
+    audit.uses = malloc(sizeof(use));
+    assert_non_null(audit.uses);
+    audit.uses[audit.n_uses++] = use;
+    n_done = 0;
+    reaper_act(root, &violation, &reading, &audit, 1, count_done, NULL);
+    assert_int_equal(n_done, 1);
+    assert_true(lives());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +234,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_process_of_the_pod_is_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(that_of_another_pod_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_took_the_number_since_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_who_is_over_none_follows_one_that_is_gone, set_up,
+                                        tear_down),
     };
 
     return cmocka_run_group_tests_name("arbiter/reaper", tests, NULL, NULL);

@@ -586,6 +586,7 @@ int kubeletcheckpoint_parse(const char *text, size_t size, struct kubeletcheckpo
         r = -EBADMSG;
     if (r == 0) {
         *ret_checkpoint = reading.checkpoint;
+        ret_checkpoint->is_there = true;
         return 0;
     }
     kubeletcheckpoint_deinit(&reading.checkpoint);

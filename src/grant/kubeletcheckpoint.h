@@ -16,6 +16,7 @@
  * verified. Unknown members are skipped; known members of another type make the file unreadable.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -50,6 +51,7 @@ struct kubeletcheckpoint_shared {
 };
 
 struct kubeletcheckpoint {
+    bool is_there; /* else there is no such file */
     struct kubeletcheckpoint_entry *entries;
     size_t n_entries, capacity;
     struct kubeletcheckpoint_shared *shared;

@@ -68,7 +68,7 @@ int podrecords_read(const struct places *places, struct podrecords *ret_records,
     r = read_grants(places->grant_dir, &records.ledger, &records.has_log, err);
     if (r == 0)
         r = kubeletcheckpoint_load(places->plugin_dir, &records.checkpoint, err);
-    records.has_checkpoint = is_there(places->plugin_dir, KUBELETCHECKPOINT_NAME);
+    records.has_checkpoint = records.checkpoint.is_there;
     if (r < 0) {
         podrecords_deinit(&records);
         return error_wrap(err, r, "it is unknown which pods have GPUs");

@@ -36,7 +36,7 @@ class Watched(Node):
         self.checkpoint()
 
     def start(self, name, *arguments):
-        process = Process(name, arguments, {**os.environ, **self.variables}, self.folder, PROGRAMS[name])
+        process = Process(name, arguments, {**os.environ, **self.variables}, self.folder, PROGRAMS.get(name, name))
         self.processes.append(process)
         return process
 
@@ -244,8 +244,8 @@ class Victims:
     def __init__(self, node):
         self.node, self.running = node, []
 
-    def start(self, gpu, mebibytes, pod=None):
-        one = subprocess.Popen(['sleep', '600'], stdin=subprocess.DEVNULL)
+    def start(self, gpu, mebibytes, pod=None, user=None):
+        one = subprocess.Popen(['sleep', '600'], stdin=subprocess.DEVNULL, user=user)
         self.running.append(one)
         self.node.process(one.pid, gpu, mebibytes, pod)
         (self.node.root / f'proc/{one.pid}/stat').symlink_to(f'/proc/{one.pid}/stat')
@@ -339,6 +339,45 @@ def test_a_pod_below_a_tree_of_others_is_out_of_reach(node, victims):
     node.serve()
     node.wait_audits(3)
     assert one.poll() is None and arbiter.count('cannot be killed') == 1
+
+
+def test_a_pod_with_processes_has_not_ended(node, victims):
+    """A folder `pods` of another kubelet, as k0s and an earlier installation leave it, names none of the pods that run."""
+    a = node.uuids[0]
+    node.pod('content', [f'{a}::0'])
+    (node.root / 'pods' / node.uid('content')).rmdir()
+    one = victims.start(0, 3000, 'content')
+    arbiter = node.arbiter('--on-violation=kill', '--grace=0')
+    node.serve()
+    node.wait_audits(3)
+    assert one.poll() is None and arbiter.count('requested no GPU') == 0
+
+
+def test_numbers_of_another_namespace_kill_nobody(node, victims):
+    """In a pod without hostPID /proc has other processes than the driver names."""
+    (node.root / 'proc/2/comm').unlink()
+    node.pod('curious')
+    one = victims.start(0, 100, 'curious')
+    arbiter = node.arbiter('--on-violation=kill', '--grace=0')
+    arbiter.wait_line('/proc shows the processes of a container')
+    arbiter.wait_line('requested no GPU')
+    node.serve()
+    node.wait_audits(3)
+    assert one.poll() is None
+
+
+def test_who_cannot_be_killed_does_not_flood_the_log(node, victims):
+    """As where a policy of the host's forbids it: here the arbiter lacks KILL, and the processes are of another user."""
+    node.pod('curious')
+    for _ in range(40):
+        victims.start(0, 1, 'curious', user=65534)
+    arbiter = node.start('setpriv', '--bounding-set=-kill', '--inh-caps=-kill', PROGRAMS['gpuslice-arbiter'], '--root', node.root,
+                         '--state-dir', node.folder / 'noted', '--channel-dir', node.folder, '--on-violation=kill', '--grace=0')
+    arbiter.wait_line('a process cannot be killed')
+    node.serve()
+    eventually(lambda: sum(value for labels, value in node.metrics('gpuslice_audit_kills_total') if labels['result'] == 'failed') >= 80,
+               'each is tried again after five seconds')
+    assert 40 <= arbiter.count('a process cannot be killed') < 60
 
 
 @pytest.fixture
