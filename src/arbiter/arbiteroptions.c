@@ -195,7 +195,7 @@ int arbiteroptions_parse(int argc, char *argv[], struct arbiteroptions *ret_opti
                          struct error *err)
 {
     struct arbiteroptions options = {
-        .policy = {.grace_ms = REAPER_GRACE_S * 1000, .spared = "kube-system"},
+        .policy = {.grace_ms = (uint64_t)REAPER_GRACE_S * 1000, .spared = "kube-system"},
         .root = "",
         .state_dir = given("GPUSLICE_STATE_DIR"),
         .driver_root = given("NVIDIA_DRIVER_ROOT"),

@@ -230,6 +230,8 @@ static void judge_met(const struct nodegate_facts *facts, struct nodegate *gate)
 
     if (!kind->is_believed || amounts_meet(&kind->believed, &kind->promised))
         return;
+    if (!*kind->owner && !kind->has_profile) /* the overlays went with the profile */
+        return;
     if (*kind->owner)
         text_addf(&why, "Karpenter believes otherwise of such nodes, by the NodeOverlay %s",
                   kind->owner);

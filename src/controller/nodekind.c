@@ -217,6 +217,7 @@ int nodekind_compute(struct nodekind *kind, const struct nodekind_world *world)
 {
     int r = find_promise(kind, world);
 
+    kind->has_profile = world->profile;
     if (r == 0)
         r = find_belief(kind, world);
     kind->is_stale = r < 0;

@@ -27,6 +27,8 @@ struct nodekind {
     json_t *labels; /* of the first of them that was seen: what overlays select by */
     bool is_stale;  /* the numbers below are to be computed (again) */
 
+    bool has_profile; /* there is one of that name */
+
     bool is_promised; /* else `unknown` is the end of the sentence "what it was promised is not
                          known: " */
     bool is_current;  /* ... by the profile as it is */

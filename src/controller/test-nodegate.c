@@ -20,11 +20,11 @@ enum { UNKNOWN = -1, LIMIT = 300 };
 /* A node that was promised 16 slices and no whole GPU, as a few words say it. */
 struct row {
     const char *title;
-    bool is_open; /* it has no startup taint */
-    bool is_away; /* the kubelet */
-    bool is_going, has_dra, is_unpromised;
-    int gpus, shared;         /* advertised */
-    int configured, believed; /* UNKNOWN */
+    bool is_open;                                   /* it has no startup taint */
+    bool is_away;                                   /* the kubelet */
+    bool is_going, has_dra, is_unpromised, is_left; /* its profile has gone */
+    int gpus, shared;                               /* advertised */
+    int configured, believed;                       /* UNKNOWN */
     enum nodeview_agent agent;
     const char *said; /* the reason of the agent's condition; NULL = "AllResourcesRegistered" */
     int age_s, short_s;
@@ -60,6 +60,7 @@ static void set_up_node(const struct row *row, struct nodeview *node)
 static void set_up_kind(const struct row *row, struct nodekind *kind)
 {
     kind->is_promised = !row->is_unpromised;
+    kind->has_profile = !row->is_left;
     assert_int_equal(amounts_set(&kind->promised, GPU, 0), 0);
     assert_int_equal(amounts_set(&kind->promised, SHARED, 16), 0);
     kind->is_believed = row->believed != UNKNOWN;
@@ -141,6 +142,9 @@ static const struct row rows[] = {
     {"open, and Karpenter believes otherwise", .is_open = true, .agent = NODEVIEW_READY,
      .configured = 16, .shared = 16, .believed = 4, .age_s = 999, .reason = "BelievedOtherwise",
      .after_s = NODEGATE_HOLD_S, .is_met = true, .state = NODEGATE_OPEN},
+    {"open, and the profile's overlays went with it", .is_open = true, .is_left = true,
+     .agent = NODEVIEW_READY, .configured = 16, .shared = 16, .believed = 4, .age_s = 999,
+     .after_s = INT64_MAX, .is_met = true, .state = NODEGATE_OPEN},
     {"open, and fell short", .is_open = true, .agent = NODEVIEW_READY, .configured = 16,
      .shared = 12, .believed = 16, .age_s = 999, .short_s = 9999, .reason = "NotAdvertised",
      .after_s = NODEGATE_HOLD_S, .state = NODEGATE_SHORT},

@@ -97,9 +97,9 @@ static void numbers_of_every_origin(void **state)
         assert_int_equal(nodekind_compute(kind, &world), 0);
         assert_int_equal(nodekind_compute(kind, &world), 0); /* the same again */
         if (kind->is_promised != rows[i].is_promised || kind->is_current != rows[i].is_current ||
-            kind->is_believed != rows[i].is_believed)
-            fail_msg("%s: %d %d %d", rows[i].title, kind->is_promised, kind->is_current,
-                     kind->is_believed);
+            kind->is_believed != rows[i].is_believed || kind->has_profile != rows[i].has_profile)
+            fail_msg("%s: %d %d %d %d", rows[i].title, kind->is_promised, kind->is_current,
+                     kind->is_believed, kind->has_profile);
         if (amounts_get(&kind->promised, SHARED) != rows[i].promised ||
             amounts_get(&kind->believed, SHARED) != rows[i].believed)
             fail_msg("%s: %d promised, %d believed", rows[i].title,

@@ -350,7 +350,7 @@ static bool agrees_on(const struct migwish *wish, const struct migorder *order,
 {
     static const struct mig_board none;
     const struct mig_board *board = inventory_board(&wish->facts->machine, gpu);
-    struct mig_want chosen, ordered;
+    struct mig_want chosen = {.enabled = false}, ordered = chosen;
     int r, r_ordered;
 
     board = board ? board : &none;
