@@ -16,7 +16,8 @@ PROFILE, HASH = 'gpuslice.dev/profile', 'gpuslice.dev/profile-hash'
 RENAMED = {'timeSlicing': {'replicas': 4, 'renameByDefault': True}}
 WHOLE = {'p3.8xlarge': {GPU: 0, SHARED: 16}}
 MAPS, SLICED = '/api/v1/namespaces/default/configmaps', {'gpuslice.dev/slice-profile': 'true'}
-NAMESPACE, LEASE, LEASE_S = 'default', 'gpuslice-controller', 3
+NAMESPACE, LEASE = 'default', 'gpuslice-controller'
+LEASE_S = 6  # beside a burst the API server may not answer within a second, and who leads is to go on leading
 
 
 class Controller:
