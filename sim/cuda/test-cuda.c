@@ -149,6 +149,51 @@ static void test_a_killed_process_is_forgotten(void **state)
     assert_int_equal(used_bytes(), before);
 }
 
+/* Also before this process initialises CUDA: the list ends with the first word that names no GPU.
+ */
+static void test_visible_devices(void **state)
+{
+    int status = -1, n = 0;
+    char bus[2][32] = {"", ""};
+    pid_t child = fork();
+
+    if (child == 0) {
+        setenv("CUDA_VISIBLE_DEVICES", "2,1,99,0", 1);
+        (void)cu.cuInit(0);
+        (void)cu.cuDeviceGetCount(&n);
+        (void)cu.cuDeviceGetPCIBusId(bus[0], sizeof(bus[0]), 0);
+        (void)cu.cuDeviceGetPCIBusId(bus[1], sizeof(bus[1]), 1);
+        _exit(n == 2 && strcmp(bus[0], bus[1]) > 0); /* GPU 2 is behind GPU 1 on the bus */
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+/* A kernel of any other name takes what the variable says. */
+static void test_kernels_take_a_fixed_time(void **state)
+{
+    CUevent before, after;
+    CUmodule module;
+    CUfunction kernel;
+    float ms = 0;
+
+    enter_context();
+    setenv("GPUSLICE_SIM_KERNEL_US", "20000", 1);
+    assert_int_equal(cu.cuModuleLoadData(&module, "any image"), CUDA_SUCCESS);
+    assert_int_equal(cu.cuModuleGetFunction(&kernel, module, "step"), CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventCreate(&before, CU_EVENT_DEFAULT), CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventCreate(&after, CU_EVENT_DEFAULT), CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventRecord(before, NULL), CUDA_SUCCESS);
+    assert_int_equal(cu.cuLaunchKernel(kernel, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL),
+                     CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventRecord(after, NULL), CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventSynchronize(after), CUDA_SUCCESS);
+    assert_int_equal(cu.cuEventElapsedTime(&ms, before, after), CUDA_SUCCESS);
+    assert_true(ms >= 20);
+    unsetenv("GPUSLICE_SIM_KERNEL_US");
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+}
+
 static void test_nvml_shows_what_cuda_has(void **state)
 {
     const uint64_t before = used_bytes();
@@ -246,9 +291,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_killed_process_is_forgotten),
+        cmocka_unit_test(test_visible_devices),
         cmocka_unit_test(test_nvml_shows_what_cuda_has),
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
+        cmocka_unit_test(test_kernels_take_a_fixed_time),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_the_rest_is_not_supported),
     };
