@@ -52,6 +52,7 @@ struct auditor {
     char no_driver[256]; /* why there is none; "" = there is one */
     struct job *job;     /* that runs; NULL = none */
     struct violations violations;
+    bool is_to_note; /* they are not in the file as they are now */
     struct audit last;
     bool has_last;
     uint64_t started_ms, last_ms;
@@ -94,11 +95,13 @@ static void store(struct auditor *auditor)
 
     violations_format(&auditor->violations, &text);
     if (!text_failed(&text) &&
-        file_write_atomic(auditor->state_path, text_string(&text), text.length, 0600, &err) == 0)
+        file_write_atomic(auditor->state_path, text_string(&text), text.length, 0600, &err) == 0) {
+        auditor->is_to_note = false;
         lograte_end(&auditor->state_trouble);
-    else
+    } else {
         note_state(&auditor->state_trouble, "what was reported cannot be noted", "reason",
                    error_text(&err));
+    }
 }
 
 /* --- the outcome of an audit --- */
@@ -183,6 +186,8 @@ static void take(struct auditor *auditor, struct job *job)
     report_unread(auditor, job->reading);
     report_blindness(auditor, job);
     if (violations_observe(&auditor->violations, &job->audit, now, &callbacks, auditor))
+        auditor->is_to_note = true;
+    if (auditor->is_to_note)
         store(auditor);
     act(auditor, job);
     audit_deinit(&auditor->last);

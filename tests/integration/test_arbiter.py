@@ -69,6 +69,10 @@ class Watched(Node):
         wanted = self.audits() + count
         eventually(lambda: self.audits() >= wanted, f'{count} audits are made')
 
+    def wait_noted(self):
+        noted = self.folder / 'noted/audit'
+        eventually(lambda: noted.is_file() and 'asked-nothing' in noted.read_text(), 'it is noted')
+
     def end_process(self, gpu, pid):
         self.sim('inject', 'process', 'remove', gpu, pid)
 
@@ -128,6 +132,7 @@ def test_who_follows_tells_nothing_twice_and_notes_the_end(node):
     node.process(101, 0, 500, 'curious')
     first = node.arbiter()
     first.wait_line('requested no GPU')
+    node.wait_noted()
     first.end(signal.SIGKILL)
     second = node.arbiter()
     node.serve()
@@ -146,6 +151,17 @@ def test_lines_for_machines(node):
     line = next(json.loads(line) for _, line in arbiter.lines if 'requested no GPU' in line)
     assert (line['finding'], line['namespace'], line['pod'], line['container'], line['gpu'], str(line['pid'])) == (
         'asked-nothing', 'default', 'curious', 'main', node.uuids[0], '101')
+
+
+def test_what_cannot_be_noted_is_noted_later(node):
+    noted = node.folder / 'noted/audit'
+    noted.mkdir(parents=True)
+    node.pod('curious')
+    node.process(101, 0, 500, 'curious')
+    arbiter = node.arbiter()
+    arbiter.wait_line('what was reported cannot be noted')
+    noted.rmdir()
+    node.wait_noted()
 
 
 def test_a_file_that_is_none_is_no_obstacle(node):
