@@ -15,7 +15,8 @@
 
 static int parse(const char *flag, struct arbiteroptions *ret_options, struct error *err)
 {
-    char program[] = "gpuslice-arbiter", word[64];
+    static char word[64]; /* the options point into it */
+    char program[] = "gpuslice-arbiter";
     char *argv[] = {program, word, NULL};
 
     *err = (struct error)ERROR_INIT;

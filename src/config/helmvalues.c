@@ -24,6 +24,7 @@ static const char *const chart_keys[] = {
     "admissionPolicy",
     "affinity",
     "allowDefaultNamespace",
+    "arbiter",
     "ccManager",
     "cdi",
     "compatWithCPUManager",

@@ -337,7 +337,7 @@ int migwish_want(const struct migwish *wish, const struct gpu *gpu, const struct
 {
     int r;
 
-    if (!wish->is_known)
+    if (!wish->is_known || !current_config(wish)) /* which may exclude the GPU */
         return PARTITIONER_UNKNOWN;
     if (migwish_excludes(wish, gpu))
         return PARTITIONER_ADOPT;

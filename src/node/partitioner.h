@@ -49,7 +49,7 @@ enum {
 /* Outcomes of `want`. */
 enum {
     PARTITIONER_ADOPT = 1,   /* nothing is wanted for this GPU */
-    PARTITIONER_UNKNOWN = 2, /* the cluster has not told yet what is wanted */
+    PARTITIONER_UNKNOWN = 2, /* cluster or configuration have not told yet what is wanted */
     PARTITIONER_PASSED = 3   /* a layout is wanted, but not of this GPU: it has no entry for it */
 };
 
