@@ -117,7 +117,8 @@ class World:
             one['metadata'].setdefault('labels', {}).update(MANAGED)
             self.api.call(path, 'POST', one)
         self.api.call(PROFILES, 'POST', self.profile)
-        self.api.call(PROFILES, 'POST', {**self.profile, 'metadata': {'name': 'left-any', 'labels': {**MANAGED, OF_MAP: 'left'}}})
+        self.api.call(PROFILES, 'POST', {**self.profile, 'metadata': {'name': 'left-any', 'labels': {**MANAGED, OF_MAP: 'left'},
+                                                                       'annotations': {f'{OF_MAP}-key': 'any', f'{OF_MAP}-namespace': NAMESPACE}}})
         self.api.call(MAPS, 'POST', {'metadata': {'name': 'map', 'labels': SLICED, 'annotations': {'gpuslice.dev/instance-types': TYPE}}, 'data': {
             'any': 'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 3}]}}'}})
         self.right, self.never, self.twice = self.node('right', RIGHT), self.node('never', capacity='on-demand'), self.node('twice', RIGHT)
