@@ -115,7 +115,7 @@ def test_how_far_it_was_is_not_told_again(tmp_path):
 
 def test_whoever_is_nice_lets_the_others_go_first(tmp_path):
     _, text = stages("one 10 check sh -c 'echo niceness $(nice); echo 1 passed, 0 failed'\n", tmp_path)
-    assert f'niceness {os.nice(0) + 10}' in text
+    assert f'niceness {min(os.nice(0) + 10, 19)}' in text
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
