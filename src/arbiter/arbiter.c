@@ -12,7 +12,6 @@
 #include "base/exposition.h"
 #include "base/log.h"
 #include "proc/httplink.h"
-#include "proc/listener.h"
 #include "proc/peer.h"
 #include "proc/role.h"
 #include "proc/watchdog.h"
@@ -29,8 +28,7 @@ struct arbiter {
     uv_signal_t signals[ARRAY_SIZE(signal_numbers)];
     struct watchdog watchdog;
     struct auditor *auditor;
-    struct listener *listener; /* NULL without --channel-dir */
-    struct httplink *httplink;
+    struct httplink *httplink; /* NULL without --channel-dir */
 };
 
 /* --- /healthz, /readyz, /metrics --- */
@@ -61,24 +59,13 @@ static unsigned answer(enum httplink_page page, struct text *body, void *userdat
 
 static int serve(struct arbiter *arbiter, struct error *err)
 {
-    struct httplink_options options = {.deadline_ms = PEER_DEADLINE_MS};
+    const char *folder = arbiter->options->channel_dir;
     char path[PATH_MAX];
-    const struct listener_options listener = {
-        .path = path,
-        .mode = 0666,
-        .users = {geteuid(), 0, ROLE_NOBODY},
-        .n_users = 3,
-        .channel = peer_channel_options(HTTPLINK_MAX_BODY, PEER_DEADLINE_MS),
-    };
-    int r;
+    const struct httplink_options options = {.socket_path = path, .deadline_ms = PEER_DEADLINE_MS};
 
-    if (!arbiter->options->channel_dir)
+    if (!folder)
         return 0;
-    snprintf(path, sizeof(path), "%s/" SOCKET, arbiter->options->channel_dir);
-    r = listener_new(&arbiter->loop, &listener, &arbiter->listener, err);
-    if (r < 0)
-        return r;
-    options.listener = arbiter->listener;
+    snprintf(path, sizeof(path), "%s/" SOCKET, folder);
     return httplink_new(&arbiter->loop, &options, answer, arbiter, &arbiter->httplink, err);
 }
 
@@ -104,7 +91,6 @@ static void close_all(struct arbiter *arbiter)
 {
     watchdog_stop(&arbiter->watchdog);
     httplink_free(arbiter->httplink);
-    listener_free(arbiter->listener);
     auditor_free(arbiter->auditor);
     for (size_t i = 0; i < ARRAY_SIZE(signal_numbers); i++)
         uv_close((uv_handle_t *)&arbiter->signals[i], NULL);

@@ -31,7 +31,6 @@
 #include "kube/lease.h"
 #include "kube/recorder.h"
 #include "proc/httplink.h"
-#include "proc/listener.h"
 #include "proc/peer.h"
 #include "proc/role.h"
 #include "proc/watchdog.h"
@@ -62,8 +61,7 @@ struct replica {
     struct kube_client *client; /* NULL until the access is known */
     char namespace_[NAMESPACE_SIZE];
     struct lease *lease;
-    struct listener *listener; /* NULL without --channel-dir */
-    struct httplink *httplink;
+    struct httplink *httplink; /* NULL without --channel-dir */
     /* While it leads: */
     struct recorder *recorder;
     struct sharedstores *stores; /* NULL without profiles */
@@ -391,24 +389,13 @@ static unsigned answer(enum httplink_page page, struct text *body, void *userdat
 
 static int serve(struct replica *replica, struct error *err)
 {
-    struct httplink_options options = {.deadline_ms = PEER_DEADLINE_MS};
+    const char *folder = replica->options->channel_dir;
     char path[PATH_MAX];
-    const struct listener_options listener = {
-        .path = path,
-        .mode = 0666,
-        .users = {geteuid(), 0, ROLE_NOBODY},
-        .n_users = 3,
-        .channel = peer_channel_options(HTTPLINK_MAX_BODY, PEER_DEADLINE_MS),
-    };
-    int r;
+    const struct httplink_options options = {.socket_path = path, .deadline_ms = PEER_DEADLINE_MS};
 
-    if (!replica->options->channel_dir)
+    if (!folder)
         return 0;
-    snprintf(path, sizeof(path), "%s/" SOCKET, replica->options->channel_dir);
-    r = listener_new(&replica->loop, &listener, &replica->listener, err);
-    if (r < 0)
-        return r;
-    options.listener = replica->listener;
+    snprintf(path, sizeof(path), "%s/" SOCKET, folder);
     return httplink_new(&replica->loop, &options, answer, replica, &replica->httplink, err);
 }
 
@@ -529,7 +516,6 @@ static void close_all(struct replica *replica)
     lease_free(replica->lease);
     kube_client_free(replica->client);
     httplink_free(replica->httplink);
-    listener_free(replica->listener);
     uv_close((uv_handle_t *)&replica->access, NULL);
     uv_close((uv_handle_t *)&replica->leave, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(signal_numbers); i++)

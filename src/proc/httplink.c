@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proc/listener.h"
 #include "proc/peer.h"
+#include "proc/role.h"
 #include "proc/subprocess.h"
 
 enum { MAX_PROBES = 8 };
@@ -15,6 +17,7 @@ enum { MAX_PROBES = 8 };
 struct httplink {
     struct subprocess *subprocess; /* NULL if the program connects to the listener */
     struct listener *listener, *probe_listener;
+    struct listener *own_listener; /* NULL if the listener is borrowed */
     char *address;
     httplink_answer_fn *answer;
     void *userdata;
@@ -68,23 +71,51 @@ static int start_child(struct httplink *httplink, uv_loop_t *loop,
     return r;
 }
 
-static int serve(struct httplink *httplink, const struct httplink_options *options,
-                 struct error *err)
+/* Of a program in another pod or container, whose user is nobody. */
+static int listen_for(struct httplink *httplink, uv_loop_t *loop,
+                      const struct httplink_options *options, struct error *err)
+{
+    const struct listener_options listener = {
+        .path = options->socket_path,
+        .mode = 0666,
+        .users = {geteuid(), 0, ROLE_NOBODY},
+        .n_users = 3,
+        .channel = peer_channel_options(HTTPLINK_MAX_BODY, options->deadline_ms),
+    };
+
+    return listener_new(loop, &listener, &httplink->own_listener, err);
+}
+
+static int serve(struct httplink *httplink, struct listener *listener,
+                 struct listener *probe_listener, struct error *err)
 {
     const struct listener_service http = {
         .name = HTTPLINK_NAME, .max_peers = 1, .on_request = on_request, .userdata = httplink};
     struct listener_service probe = http;
-    int r = listener_serve(options->listener, &http);
+    int r = listener_serve(listener, &http);
 
     probe.name = HTTPLINK_PROBE;
     probe.max_peers = MAX_PROBES;
-    if (r == 0 && options->probe_listener)
-        r = listener_serve(options->probe_listener, &probe);
+    if (r == 0 && probe_listener)
+        r = listener_serve(probe_listener, &probe);
     if (r < 0)
         return error_set_errno(err, r, "cannot serve HTTP");
-    httplink->listener = options->listener;
-    httplink->probe_listener = options->probe_listener;
+    httplink->listener = listener;
+    httplink->probe_listener = probe_listener;
     return 0;
+}
+
+static int start(struct httplink *httplink, uv_loop_t *loop, const struct httplink_options *options,
+                 struct error *err)
+{
+    int r;
+
+    if (options->listener)
+        return serve(httplink, options->listener, options->probe_listener, err);
+    if (!options->socket_path)
+        return start_child(httplink, loop, options, err);
+    r = listen_for(httplink, loop, options, err);
+    return r < 0 ? r : serve(httplink, httplink->own_listener, NULL, err);
 }
 
 int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
@@ -98,8 +129,7 @@ int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
         return error_set_errno(err, -ENOMEM, "cannot serve HTTP");
     httplink->answer = answer;
     httplink->userdata = userdata;
-    r = options->listener ? serve(httplink, options, err)
-                          : start_child(httplink, loop, options, err);
+    r = start(httplink, loop, options, err);
     if (r < 0) {
         httplink_free(httplink);
         return r;
@@ -117,6 +147,7 @@ void httplink_free(struct httplink *httplink)
         if (httplink->probe_listener)
             listener_withdraw(httplink->probe_listener, HTTPLINK_PROBE);
     }
+    listener_free(httplink->own_listener);
     subprocess_free(httplink->subprocess);
     free(httplink->address);
     free(httplink);

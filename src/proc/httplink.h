@@ -38,10 +38,12 @@ struct httplink;
 typedef unsigned httplink_answer_fn(enum httplink_page page, struct text *body, void *userdata);
 
 struct httplink_options {
-    struct listener *listener; /* borrowed: where the program connects; NULL = it is our child */
+    struct listener *listener;       /* borrowed: where the program connects */
     struct listener *probe_listener; /* and where a probe does; NULL = there is none */
+    const char *socket_path; /* without a listener: of one for the program alone, run by ours or
+                                another user; NULL = the program is our child */
     const char *address;  /* of a child: an address that address_parse (base/address.h) accepts */
-    uint64_t deadline_ms; /* of a child that does not respond; it is replaced */
+    uint64_t deadline_ms; /* of one that does not respond; a child is replaced, else disconnected */
 };
 
 int httplink_new(uv_loop_t *loop, const struct httplink_options *options,
