@@ -73,21 +73,6 @@ static int send_all(int fd, const char *data, size_t size)
     return 0;
 }
 
-static int receive_all(int fd, struct text *answer)
-{
-    char buffer[16384];
-    ssize_t n;
-
-    while ((n = read(fd, buffer, sizeof(buffer))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text_add_bytes(answer, buffer, (size_t)n);
-    }
-    return text_failed(answer) ? -ENOMEM : 0;
-}
-
 int controlclient_call(const char *root_dir, const json_t *request, uint64_t timeout_ms,
                        int *ret_status, char **ret_output, struct error *err)
 {
@@ -103,7 +88,7 @@ int controlclient_call(const char *root_dir, const json_t *request, uint64_t tim
     text_addf(&line, "%s\n", text ? text : "");
     r = text && !text_failed(&line) ? send_all(fd, line.data, line.length) : -ENOMEM;
     if (r == 0)
-        r = receive_all(fd, &answer);
+        r = file_read_all(fd, SIZE_MAX, &answer);
     if (r < 0)
         return error_set_errno(err, r, "cannot communicate with gpuslice-kubelet");
     json = json_loads(text_string(&answer), 0, NULL);

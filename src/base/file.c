@@ -14,7 +14,7 @@
 
 enum { TEMPORARY_LETTERS = sizeof("XXXXXX") - 1 };
 
-static int read_all(int fd, size_t max, struct text *content)
+int file_read_all(int fd, size_t max, struct text *content)
 {
     char buffer[16384];
     ssize_t n;
@@ -40,7 +40,7 @@ int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, s
 
     if (fd < 0)
         return error_set_errno(err, -errno, "cannot open %s", path);
-    r = read_all(fd, max, &content);
+    r = file_read_all(fd, max, &content);
     if (r == -EFBIG)
         return error_set(err, r, "%s is larger than %zu bytes", path, max);
     if (r < 0)

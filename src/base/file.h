@@ -8,12 +8,16 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 /*
  * Reads a whole file (also a pipe or /proc, whose size is not known in advance). The result is
  * NUL-terminated after *ret_size bytes; free it. -EFBIG if it is larger than max bytes.
  */
 int file_read(const char *path, size_t max, char **ret_data, size_t *ret_size, struct error *err);
+
+/* Adds what can be read from fd, until its end. -EFBIG: then content is larger than max bytes. */
+int file_read_all(int fd, size_t max, struct text *content);
 
 /*
  * Writes a temporary file beside `path`, then renames it. The temporary name starts with a dot; a

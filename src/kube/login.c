@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 
 enum { OUTPUT_MAX = 1 << 20 };
@@ -135,24 +136,6 @@ static int spawn(const struct kube_access *access, int output, pid_t *ret_pid)
     return -r;
 }
 
-/* Until the program closes it. -EMSGSIZE: it prints without end. */
-static int read_all(int fd, struct text *output)
-{
-    char buffer[4096];
-    ssize_t n;
-
-    while ((n = read(fd, buffer, sizeof(buffer))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text_add_bytes(output, buffer, (size_t)n);
-        if (output->length > OUTPUT_MAX)
-            return -EMSGSIZE;
-    }
-    return text_failed(output) ? -ENOMEM : 0;
-}
-
 static int end(pid_t pid, int *ret_status)
 {
     while (waitpid(pid, ret_status, 0) < 0)
@@ -178,7 +161,9 @@ static int run(const struct kube_access *access, struct text *output, struct err
     if (r < 0)
         return error_set_errno(err, r, "cannot start it");
     close(TAKE_FD(its));
-    r = read_all(ours, output);
+    r = file_read_all(ours, OUTPUT_MAX, output);
+    if (r == -EFBIG) /* it prints without end */
+        r = -EMSGSIZE;
     if (r < 0)
         kill(pid, SIGTERM);
     if (end(pid, &status) < 0 || r < 0)
