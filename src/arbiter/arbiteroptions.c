@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/text.h"
@@ -54,13 +54,6 @@ void arbiteroptions_help(void)
          "  --log-level=LEVEL       debug, info, warning, error\n"
          "  --log-format=FORMAT     logfmt, json\n"
          "  --help, --version");
-}
-
-static const char *given(const char *variable)
-{
-    const char *value = getenv(variable);
-
-    return value && *value ? value : NULL;
 }
 
 static int read_mode(const char *word, struct error *err)
@@ -124,20 +117,6 @@ static int check_spared(const char *list, struct error *err)
     return 0;
 }
 
-static int check_log_words(const struct arbiteroptions *options, struct error *err)
-{
-    enum log_level level;
-    enum log_format format;
-
-    if (options->log_level && !log_level_parse(options->log_level, &level))
-        return error_set(err, -EINVAL, "--log-level=%s: write debug, info, warning or error",
-                         options->log_level);
-    if (options->log_format && !log_format_parse(options->log_format, &format))
-        return error_set(err, -EINVAL, "--log-format=%s: write logfmt or json",
-                         options->log_format);
-    return 0;
-}
-
 /* Where the value of a flag is a text and nothing else; NULL = elsewhere. */
 static const char **find_text(int flag, struct arbiteroptions *options)
 {
@@ -197,9 +176,9 @@ int arbiteroptions_parse(int argc, char *argv[], struct arbiteroptions *ret_opti
     struct arbiteroptions options = {
         .policy = {.grace_ms = (uint64_t)REAPER_GRACE_S * 1000, .spared = "kube-system"},
         .root = "",
-        .state_dir = given("GPUSLICE_STATE_DIR"),
-        .driver_root = given("NVIDIA_DRIVER_ROOT"),
-        .container_driver_root = given("CONTAINER_DRIVER_ROOT"),
+        .state_dir = environment_get("GPUSLICE_STATE_DIR"),
+        .driver_root = environment_get("NVIDIA_DRIVER_ROOT"),
+        .container_driver_root = environment_get("CONTAINER_DRIVER_ROOT"),
         .driver_deadline_s = DRIVER_DEADLINE_S,
     };
     int flag, r = 0;
@@ -217,7 +196,7 @@ int arbiteroptions_parse(int argc, char *argv[], struct arbiteroptions *ret_opti
     if (r == 0)
         r = check_spared(options.policy.spared, err);
     if (r == 0)
-        r = check_log_words(&options, err);
+        r = log_check_words(options.log_level, options.log_format, err);
     if (r == 0)
         *ret_options = options;
     return r;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -69,6 +70,19 @@ bool log_format_parse(const char *name, enum log_format *ret_format)
             return true;
         }
     return false;
+}
+
+int log_check_words(const char *level, const char *format, struct error *err)
+{
+    enum log_level named_level;
+    enum log_format named_format;
+
+    if (level && !log_level_parse(level, &named_level))
+        return error_set(err, -EINVAL, "--log-level=%s: write debug, info, warning or error",
+                         level);
+    if (format && !log_format_parse(format, &named_format))
+        return error_set(err, -EINVAL, "--log-format=%s: write logfmt or json", format);
+    return 0;
 }
 
 bool log_enabled(enum log_level level)

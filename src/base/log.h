@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/logline.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
@@ -33,6 +34,9 @@ const char *log_format_name(void);
 bool log_level_parse(const char *name, enum log_level *ret_level);
 /* "logfmt" or "json"; false for any other word. */
 bool log_format_parse(const char *name, enum log_format *ret_format);
+
+/* The words of --log-level and --log-format, NULL = not given. 0, or -EINVAL with what to write. */
+int log_check_words(const char *level, const char *format, struct error *err);
 
 bool log_enabled(enum log_level level);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,6 +132,18 @@ static void test_names(void **state)
     assert_int_equal(format, LOG_JSON);
 }
 
+static void test_words_of_options(void **state)
+{
+    struct error err = ERROR_INIT;
+
+    assert_int_equal(log_check_words(NULL, NULL, &err), 0);
+    assert_int_equal(log_check_words("debug", "json", &err), 0);
+    assert_int_equal(log_check_words("loud", NULL, &err), -EINVAL);
+    assert_string_equal(error_text(&err), "--log-level=loud: write debug, info, warning or error");
+    assert_int_equal(log_check_words("info", "xml", &err), -EINVAL);
+    assert_string_equal(error_text(&err), "--log-format=xml: write logfmt or json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_a_pair_without_a_value_is_dropped),
         cmocka_unit_test(test_below_the_level_nothing_is_written),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_words_of_options),
     };
 
     return cmocka_run_group_tests_name("base/log", tests, NULL, NULL);

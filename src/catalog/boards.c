@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/environment.h"
 #include "base/installed.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
@@ -17,9 +18,9 @@ const char *boards_folder(void)
     static const struct installed_place place = {BUILD_FOLDER, BUILT_CATALOG, MOVED_CATALOG,
                                                  INSTALLED_CATALOG};
     static char path[INSTALLED_PATH_SIZE];
-    const char *chosen = getenv("GPUSLICE_CATALOG");
+    const char *chosen = environment_get("GPUSLICE_CATALOG");
 
-    return chosen && *chosen ? chosen : installed_find(&place, path);
+    return chosen ? chosen : installed_find(&place, path);
 }
 
 struct boards *boards_new(void)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/paths.h"
 
-#include <stdlib.h>
-
+#include "base/environment.h"
 #include "base/installed.h"
 #include "cli-paths.h"
 
@@ -11,9 +10,9 @@ const char *paths_sim_library(void)
     static const struct installed_place place = {BUILD_FOLDER, BUILT_SIM_LIBRARY, MOVED_SIM_LIBRARY,
                                                  INSTALLED_SIM_LIBRARY};
     static char path[INSTALLED_PATH_SIZE];
-    const char *variable = getenv("GPUSLICE_SIM_LIBRARY");
+    const char *variable = environment_get("GPUSLICE_SIM_LIBRARY");
 
-    return variable && *variable ? variable : installed_find(&place, path);
+    return variable ? variable : installed_find(&place, path);
 }
 
 const char *paths_machines(void)
@@ -27,7 +26,7 @@ const char *paths_machines(void)
 
 const char *paths_state_dir(void)
 {
-    const char *variable = getenv("GPUSLICE_STATE_DIR");
+    const char *variable = environment_get("GPUSLICE_STATE_DIR");
 
-    return variable && *variable ? variable : "/run/gpuslice";
+    return variable ? variable : "/run/gpuslice";
 }

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/array.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/text.h"
@@ -63,13 +63,6 @@ void options_help(void)
 static const char *const profiles_words[PROFILES_MODES] = {
     [PROFILES_OFF] = "off", [PROFILES_KEPT] = "keep", [PROFILES_LEFT] = "leave"};
 
-static const char *given(const char *variable)
-{
-    const char *value = getenv(variable);
-
-    return value && *value ? value : NULL;
-}
-
 static int read_drain(const char *word, struct options *options, struct error *err)
 {
     if (drain_consent_parse(word, &options->drain_for_mig))
@@ -96,20 +89,6 @@ static int read_number(const char *flag, const char *word, unsigned least, unsig
         return error_set(err, -EINVAL, "%s=%s: write a number from %u to %u", flag, word, least,
                          most);
     *to = number;
-    return 0;
-}
-
-static int check_log(const struct options *options, struct error *err)
-{
-    enum log_level level;
-    enum log_format format;
-
-    if (options->log_level && !log_level_parse(options->log_level, &level))
-        return error_set(err, -EINVAL, "--log-level=%s: write debug, info, warning or error",
-                         options->log_level);
-    if (options->log_format && !log_format_parse(options->log_format, &format))
-        return error_set(err, -EINVAL, "--log-format=%s: write logfmt or json",
-                         options->log_format);
     return 0;
 }
 
@@ -163,9 +142,9 @@ static int read_flag(int flag, struct options *options, struct error *err)
 int options_parse(int argc, char *argv[], struct options *ret_options, struct error *err)
 {
     struct options options = {
-        .kubeconfig = given("KUBECONFIG"),
-        .namespace_ = given("NAMESPACE"),
-        .identity = given("POD_NAME"),
+        .kubeconfig = environment_get("KUBECONFIG"),
+        .namespace_ = environment_get("NAMESPACE"),
+        .identity = environment_get("POD_NAME"),
         .lease = OPTIONS_LEASE,
         .lease_s = LEASE_DURATION_S,
         .node_limit_s = NODEGATE_LIMIT_S,
@@ -182,7 +161,7 @@ int options_parse(int argc, char *argv[], struct options *ret_options, struct er
     if (r == 0 && optind < argc)
         r = error_set(err, -EINVAL, "%s: no such argument", argv[optind]);
     if (r == 0)
-        r = check_log(&options, err);
+        r = log_check_words(options.log_level, options.log_format, err);
     if (r == 0)
         *ret_options = options;
     return r;

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/environment.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -45,13 +45,6 @@ int places_leave(const char *state_dir, const char *plugin_dir, const char *gran
     return r == 0 ? leave(state_dir, "grants", grant_dir, err) : r;
 }
 
-static const char *variable(const char *name)
-{
-    const char *value = getenv(name);
-
-    return value && *value ? value : NULL;
-}
-
 static void find(const char *given, const char *state_dir, const char *name, const char *standard,
                  char ret_path[PATH_MAX])
 {
@@ -63,8 +56,8 @@ static void find(const char *given, const char *state_dir, const char *name, con
 
 void places_find(const char *state_dir, struct places *ret_places)
 {
-    const char *given = variable("GPUSLICE_DEVICE_PLUGIN_DIR");
-    const char *socket = given ? NULL : variable("KUBELET_SOCKET");
+    const char *given = environment_get("GPUSLICE_DEVICE_PLUGIN_DIR");
+    const char *socket = given ? NULL : environment_get("KUBELET_SOCKET");
     char folder[PATH_MAX];
 
     if (socket && strrchr(socket, '/')) {
@@ -72,7 +65,7 @@ void places_find(const char *state_dir, struct places *ret_places)
         given = *folder ? folder : "/";
     }
     find(given, state_dir, "device-plugins", STANDARD_PLUGIN_DIR, ret_places->plugin_dir);
-    find(variable("GPUSLICE_GRANT_DIR"), state_dir, "grants", STANDARD_GRANT_DIR,
+    find(environment_get("GPUSLICE_GRANT_DIR"), state_dir, "grants", STANDARD_GRANT_DIR,
          ret_places->grant_dir);
 }
 
