@@ -10,10 +10,11 @@ import time
 from agents import CHART, IMAGE, LABEL, SYSTEM, Machine, bed_values, replicas
 from api import Follower, Refused
 from cluster import GPU, Cluster
+from controllers import PROFILES, is_closed
 from karpenter import CLAIMS, NODE_CLASS, OVERLAYS, POOL, POOLS, TYPE, Karpenter, condition, create_policy
 
-PROFILES, CRDS = '/apis/gpuslice.dev/v1alpha1/sliceprofiles', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
-P3, STARTUP, ADVERTISES, CONFIG = 'p3.8xlarge', 'gpuslice.dev/not-ready', 'gpuslice.dev/advertises', 'nvidia.com/device-plugin.config'
+CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+P3, ADVERTISES, CONFIG = 'p3.8xlarge', 'gpuslice.dev/advertises', 'nvidia.com/device-plugin.config'
 AGENT = {LABEL: 'agent'}          # of nodes that are to have one
 CONFIGS = {'default': 'version: v1\n', 'halves': replicas(2)}  # the first: whole GPUs
 TOLERATES = [{'key': GPU, 'operator': 'Exists'}]  # the profile's taint
@@ -44,10 +45,6 @@ POLICIES = {
 
 def is_true(thing, kind):
     return (condition(thing, kind) or [''])[0] == 'True'
-
-
-def is_closed(node):
-    return STARTUP in [one['key'] for one in node['spec'].get('taints', ())]
 
 
 # What happens, in the order of most runs; each may look at what happened before.
