@@ -7,6 +7,7 @@
  * TAKE_FD(fd)`.
  */
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -56,6 +57,13 @@ static inline void cleanup_fclose_p(FILE **file)
         fclose(*file);
 }
 
-#define cleanup_free   cleanup(cleanup_free_p)
-#define cleanup_close  cleanup(cleanup_close_p)
-#define cleanup_fclose cleanup(cleanup_fclose_p)
+static inline void cleanup_closedir_p(DIR **directory)
+{
+    if (*directory)
+        closedir(*directory);
+}
+
+#define cleanup_free     cleanup(cleanup_free_p)
+#define cleanup_close    cleanup(cleanup_close_p)
+#define cleanup_closedir cleanup(cleanup_closedir_p)
+#define cleanup_fclose   cleanup(cleanup_fclose_p)

@@ -24,6 +24,12 @@ struct agent_flags {
     const char *enable_health_checks;  /* DP_ENABLE_HEALTHCHECKS */
     const char *channel_dir; /* --channel-dir, GPUSLICE_CHANNEL_DIR: where our programs connect to;
                                 NULL = they are children */
+    const char *arbiter_dir; /* --arbiter-dir, GPUSLICE_ARBITER_DIR: of the arbiter's socket; NULL =
+                                memory limits are not served */
+    const char *default_memory;  /* --default-memory, GPUSLICE_DEFAULT_MEMORY: gpuslice.memory where
+                                    the configuration has none; NULL = the configuration's default */
+    const char *default_compute; /* --default-compute, GPUSLICE_DEFAULT_COMPUTE: the same of
+                                    gpuslice.compute */
     unsigned peer_deadline_ms; /* --peer-deadline, GPUSLICE_PEER_DEADLINE: a program of ours silent
                                   for longer counts as hung */
     unsigned driver_deadline_ms; /* --driver-deadline, GPUSLICE_DRIVER_DEADLINE: a call that takes

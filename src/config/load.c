@@ -114,6 +114,27 @@ static void warn_of_unique(struct reader *reader, const struct policy *policy)
             "ReplicaSet makes another at once, again and again, until GPUs are free");
 }
 
+/* Which nodes have an arbiter the file does not say. */
+static void note_memory(struct reader *reader, const struct policy *policy)
+{
+    if (policy->memory_at.line && policy->memory != MEMORY_NONE &&
+        !problems_count(reader->problems, PROBLEM_ERROR))
+        reader_report_at(reader, PROBLEM_NOTE, policy->memory_at, "gpuslice.memory",
+                         "memory limits are kept where gpuslice-arbiter serves them (in the "
+                         "chart's values: arbiter.mode=limits); elsewhere slices are scheduled, "
+                         "and nothing limits them");
+}
+
+static void note_compute(struct reader *reader, const struct policy *policy)
+{
+    if (policy->compute_at.line && policy->compute != COMPUTE_NONE &&
+        !problems_count(reader->problems, PROBLEM_ERROR))
+        reader_report_at(reader, PROBLEM_NOTE, policy->compute_at, "gpuslice.compute",
+                         "turns are taken where gpuslice-arbiter serves memory limits (in the "
+                         "chart's values: arbiter.mode=limits); elsewhere the hardware shares a "
+                         "GPU, whatever the shares are");
+}
+
 /* Unequal slices and sharing entries share the GPUs between them; entries take precedence. */
 static void check_slices(struct reader *reader, const struct policy *policy)
 {
@@ -170,6 +191,8 @@ static int finish(struct reader *reader, struct config *config)
     warn_of_mps(reader, config);
     warn_of_isolation(reader, &config->policy);
     warn_of_unique(reader, &config->policy);
+    note_memory(reader, &config->policy);
+    note_compute(reader, &config->policy);
     return 0;
 }
 

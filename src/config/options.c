@@ -43,23 +43,15 @@ static const struct word isolations[] = {
     {"isolated", ISOLATION_ISOLATED}, {"cooperative", ISOLATION_COOPERATIVE}, {NULL}};
 static const struct word memory_modes[] = {
     {"enforced", MEMORY_ENFORCED}, {"observe", MEMORY_OBSERVE}, {"none", MEMORY_NONE}, {NULL}};
-static const struct word compute_modes[] = {
-    {"elastic", COMPUTE_ELASTIC}, {"strict", COMPUTE_STRICT}, {"none", COMPUTE_NONE}, {NULL}};
-static const char no_enforcement[] = "slices are offered and scheduled, but nothing enforces them";
+static const struct word compute_modes[] = {{"elastic", COMPUTE_ELASTIC},
+                                            {"strict", COMPUTE_STRICT},
+                                            {"observe", COMPUTE_OBSERVE},
+                                            {"none", COMPUTE_NONE},
+                                            {NULL}};
 
 static bool asks_for_cooperation(const void *slot)
 {
     return *(const enum isolation *)slot == ISOLATION_COOPERATIVE;
-}
-
-static bool asks_for_memory(const void *slot)
-{
-    return *(const enum memory_mode *)slot != MEMORY_NONE;
-}
-
-static bool asks_for_compute(const void *slot)
-{
-    return *(const enum compute_mode *)slot != COMPUTE_NONE;
 }
 
 static bool asks_for_it(const void *slot)
@@ -118,19 +110,26 @@ static const struct option options[] = {
     {.path = "gpuslice.memory",
      .kind = &kind_word,
      CONFIG(policy.memory),
+     .place = offsetof(struct config, policy.memory_at),
      .detail = memory_modes,
      .standard = "enforced",
-     .not_yet = no_enforcement,
-     .asks = asks_for_memory,
-     .help = "what happens to a slice that allocates more memory than it has"},
+     .help = "what happens to a slice that allocates more memory than it has, where "
+             "gpuslice-arbiter serves limits: it gets CUDA error 2, it is counted, or nothing"},
+    {.path = "gpuslice.overcommit",
+     .kind = &kind_bool,
+     CONFIG(policy.overcommits),
+     .place = offsetof(struct config, policy.overcommits_at),
+     .standard = "false",
+     .help = "the memory of gpuslice.slices may add up to more than a GPU has"},
     {.path = "gpuslice.compute",
      .kind = &kind_word,
      CONFIG(policy.compute),
+     .place = offsetof(struct config, policy.compute_at),
      .detail = compute_modes,
-     .standard = "elastic",
-     .not_yet = no_enforcement,
-     .asks = asks_for_compute,
-     .help = "whether a slice may use idle compute of other slices"},
+     .standard = "none",
+     .help = "how slices share the time of a GPU, where gpuslice-arbiter serves limits: by turns "
+             "and all of it for who is alone, by turns and never more than the share, what each "
+             "receives is shown and nobody waits, or as the hardware does"},
     {.path = "gpuslice.slices",
      .kind = &kind_slices,
      CONFIG(policy),
@@ -505,6 +504,24 @@ static const struct option options[] = {
      .help = "where containers beside the agent connect to it, each in a folder of its own; "
              "without it gpuslice-http and "
              "gpuslice-nodesync are its children"},
+    {.kind = &kind_borrowed_path,
+     AGENT(arbiter_dir),
+     .flags = "arbiter-dir",
+     .variables = "GPUSLICE_ARBITER_DIR",
+     .help = "where gpuslice-arbiter, with --limits, has its socket: containers of slices get "
+             "memory limits; without it they get none"},
+    {.kind = &kind_word_text,
+     AGENT(default_memory),
+     .detail = memory_modes,
+     .flags = "default-memory",
+     .variables = "GPUSLICE_DEFAULT_MEMORY",
+     .help = "what gpuslice.memory is where the configuration does not say; default: enforced"},
+    {.kind = &kind_word_text,
+     AGENT(default_compute),
+     .detail = compute_modes,
+     .flags = "default-compute",
+     .variables = "GPUSLICE_DEFAULT_COMPUTE",
+     .help = "what gpuslice.compute is where the configuration does not say; default: none"},
     {.kind = &kind_milliseconds,
      AGENT(peer_deadline_ms),
      .standard = "10s",

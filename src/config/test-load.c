@@ -253,7 +253,7 @@ static void assert_defaults(const struct config *c)
     assert_int_equal(c->policy.mig_strategy_at.line, 0);
     assert_int_equal(c->policy.isolation, ISOLATION_BY_SHARING);
     assert_int_equal(c->policy.memory, MEMORY_ENFORCED);
-    assert_int_equal(c->policy.compute, COMPUTE_ELASTIC);
+    assert_int_equal(c->policy.compute, COMPUTE_NONE);
     assert_int_equal(c->policy.n_sharing + c->policy.n_slices, 0);
     assert_int_equal(c->n_imex_channel_ids, 0);
     assert_false(c->imex_required || c->policy.mig_on_demand);

@@ -470,7 +470,8 @@ static void on_listed(const struct channel_answer *answer, void *userdata)
         listed = (struct driver_listed){.outcome = record.listed.outcome,
                                         .reason = record.listed.reason,
                                         .items = record.listed.processes,
-                                        .n_items = record.listed.n_processes};
+                                        .n_items = record.listed.n_processes,
+                                        .mem_free_bytes = record.listed.mem_free_bytes};
     ended.done(&listed, ended.userdata); /* may free the driver */
 }
 

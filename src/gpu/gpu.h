@@ -110,6 +110,7 @@ struct gpu_process {
 struct gpu_processes {
     struct gpu_process *items; /* each once per instance */
     size_t n_items, capacity;
+    uint64_t mem_free_bytes; /* of the whole GPU, at that time; 0 = unknown */
 };
 
 #define GPU_PROCESSES_INIT \

@@ -21,16 +21,10 @@ static const char *proc_root(void)
     return root ? root : "/proc";
 }
 
-static void close_dir(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-}
-
 /* Which of the paths the descriptors in `folder` lead to. */
 static void find_open(const char *folder, const char *const *paths, size_t n_paths, bool *ret_open)
 {
-    cleanup(close_dir) DIR *dir = opendir(folder);
+    cleanup_closedir DIR *dir = opendir(folder);
     const struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
@@ -48,7 +42,7 @@ static void find_open(const char *folder, const char *const *paths, size_t n_pat
 int holders_find(const char *const *paths, size_t n_paths, uint32_t self, uint32_t parent,
                  void (*found)(uint32_t pid, size_t node, void *userdata), void *userdata)
 {
-    cleanup(close_dir) DIR *dir = opendir(proc_root());
+    cleanup_closedir DIR *dir = opendir(proc_root());
     cleanup_free bool *is_open = calloc(n_paths + 1, sizeof(*is_open));
     const struct dirent *entry;
 

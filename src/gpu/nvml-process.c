@@ -111,13 +111,30 @@ int nvml_list_processes(struct gpu_driver *driver, nvmlDevice_t device, const ch
     return 0;
 }
 
+/* 0 = it is not known. */
+static uint64_t ask_free(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid)
+{
+    nvmlMemory_v2_t memory = {.version = NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2)};
+    nvmlMemory_t old = {.free = 0};
+
+    if (NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo_v2, device, &memory) == NVML_SUCCESS)
+        return memory.free <= memory.total ? memory.free : 0;
+    if (NVML_ASK(driver, uuid, nvmlDeviceGetMemoryInfo, device, &old) == NVML_SUCCESS)
+        return old.free <= old.total ? old.free : 0;
+    return 0;
+}
+
 int nvml_processes(struct gpu_driver *driver, const char *uuid, struct gpu_processes *ret_processes,
                    struct error *err)
 {
     nvmlDevice_t device;
-    const int r = nvml_find_device(driver, uuid, &device, err);
+    int r = nvml_find_device(driver, uuid, &device, err);
 
-    return r == 0 ? nvml_list_processes(driver, device, uuid, 0, ret_processes, err) : r;
+    if (r == 0)
+        r = nvml_list_processes(driver, device, uuid, 0, ret_processes, err);
+    if (r == 0)
+        ret_processes->mem_free_bytes = ask_free(driver, device, uuid);
+    return r;
 }
 
 void gpu_processes_deinit(struct gpu_processes *processes)

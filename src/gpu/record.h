@@ -92,6 +92,7 @@ struct record_ask {
 struct record_listed {
     int32_t outcome; /* as of gpu_backend.processes */
     uint32_t n_processes;
+    uint64_t mem_free_bytes; /* as of struct gpu_processes */
     char reason[RECORD_REASON_SIZE];
     struct gpu_process processes[RECORD_PROCESSES_MAX]; /* the first n_processes count */
 };

@@ -117,6 +117,7 @@ struct answer {
     int outcome;
     size_t n_items;
     uint32_t pid;
+    uint64_t mem_free_bytes;
     char reason[256];
 };
 
@@ -128,6 +129,7 @@ static void on_listed(const struct driver_listed *listed, void *userdata)
     answer->outcome = listed->outcome;
     answer->n_items = listed->n_items;
     answer->pid = listed->n_items ? listed->items[0].pid : 0;
+    answer->mem_free_bytes = listed->mem_free_bytes;
     snprintf(answer->reason, sizeof(answer->reason), "%s", listed->reason);
 }
 
@@ -144,6 +146,7 @@ static void lists_processes(void **state)
     assert_int_equal(answer.outcome, 0);
     assert_int_equal(answer.n_items, 1);
     assert_int_equal(answer.pid, 4711);
+    assert_true(answer.mem_free_bytes == 15982ull << 20);
     assert_int_equal(
         driver_list_processes(seen->driver, "GPU-none", TIMEOUT_MS, on_listed, &answer), 0);
     WAIT_FOR(seen, answer.n == 2);

@@ -163,6 +163,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
     memory->total = 16384ULL << 20;
     memory->reserved = 400ULL << 20;
     memory->used = 2 << 20;
+    memory->free = memory->total - memory->reserved - memory->used;
     return NVML_SUCCESS;
 }
 

@@ -4,14 +4,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 
-enum { OPEN_MAX_FOLDERS = 8 };
+enum { OPEN_MAX_FOLDERS = 8, LIMITS_MAX = 1 << 20 /* bytes */ };
 
 static int format_path(const char *folder, const char *grant_id, char path[PATH_MAX],
                        struct error *err)
@@ -22,12 +26,68 @@ static int format_path(const char *folder, const char *grant_id, char path[PATH_
     return 0;
 }
 
-int grantdir_make(const char *folder, const char *grant_id, struct error *err)
+/* Ids of what is not shared are bare UUIDs. */
+bool grantdir_is_wanted(const struct grant *grant)
+{
+    for (size_t i = 0; i < grant->n_ids; i++)
+        if (strstr(grant->ids[i], "::"))
+            return true;
+    return false;
+}
+
+int grantdir_init(const struct grant *grant, const char *mode, struct grantdir *ret_dir)
+{
+    cleanup_text struct text limits = TEXT_INIT;
+
+    text_addf(&limits, "mode %s\n", mode);
+    for (size_t i = 0; i < grant->n_devices; i++)
+        if (grant->devices[i].mem_bytes) /* 0: no limit is known */
+            text_addf(&limits, "%s %" PRIu64 "\n", grant->devices[i].uuid,
+                      grant->devices[i].mem_bytes);
+    if (text_failed(&limits))
+        return -ENOMEM;
+    memcpy(ret_dir->id, grant->id, GRANT_ID_SIZE);
+    ret_dir->limits = text_take(&limits);
+    return 0;
+}
+
+void grantdir_deinit(struct grantdir *dir)
+{
+    free(dir->limits);
+    dir->limits = NULL;
+}
+
+static bool says(const char *path, const char *content)
+{
+    const size_t length = strlen(content);
+    cleanup_free char *data = NULL;
+    size_t size;
+
+    return file_read(path, length, &data, &size, NULL) == 0 && size == length &&
+           memcmp(data, content, length) == 0;
+}
+
+int grantdir_make(const char *folder, const struct grantdir *dir, struct error *err)
 {
     char path[PATH_MAX];
-    int r = format_path(folder, grant_id, path, err);
+    int r = format_path(folder, dir->id, path, err);
+    size_t length;
 
-    return r < 0 ? r : file_make_directory(path, err);
+    if (r == 0)
+        r = file_make_directory(path, err);
+    if (r < 0)
+        return r;
+    length = strlen(path);
+    if (snprintf(path + length, sizeof(path) - length, "/%s", GRANTDIR_LIMITS) >=
+        (int)(sizeof(path) - length))
+        return error_set_errno(err, -ENAMETOOLONG, "cannot use %s", folder);
+    if (says(path, dir->limits))
+        return 0;
+    path[length] = '\0';
+    if (chmod(path, 0755) < 0) /* whatever our umask is: the container's user may be any */
+        return error_set_errno(err, -errno, "cannot open %s for containers", path);
+    path[length] = '/';
+    return file_write_atomic(path, dir->limits, strlen(dir->limits), 0644, err);
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
@@ -49,24 +109,18 @@ int grantdir_remove(const char *folder, const char *grant_id, struct error *err)
     return r < 0 && r != -1 ? error_set_errno(err, r, "cannot remove %s", path) : 0;
 }
 
-static bool is_among(const char *name, const char (*grant_ids)[GRANT_ID_SIZE], size_t n)
+static bool is_among(const char *name, const struct grantdir *dirs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (str_equal(grant_ids[i], name))
+        if (str_equal(dirs[i].id, name))
             return true;
     return false;
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
-static int remove_others(const char *folder, const char (*grant_ids)[GRANT_ID_SIZE], size_t n,
+static int remove_others(const char *folder, const struct grantdir *dirs, size_t n,
                          struct error *err)
 {
-    cleanup(close_folder) DIR *listing = NULL;
+    cleanup_closedir DIR *listing = NULL;
     const struct dirent *entry;
     char path[PATH_MAX];
     int r = format_path(folder, "", path, err);
@@ -77,17 +131,55 @@ static int remove_others(const char *folder, const char (*grant_ids)[GRANT_ID_SI
     if (!listing)
         return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", path);
     while (r == 0 && (entry = readdir(listing)))
-        if (grant_is_id(entry->d_name) && !is_among(entry->d_name, grant_ids, n))
+        if (grant_is_id(entry->d_name) && !is_among(entry->d_name, dirs, n))
             r = grantdir_remove(folder, entry->d_name, err);
     return r;
 }
 
-int grantdir_rebuild(const char *folder, const char (*grant_ids)[GRANT_ID_SIZE], size_t n,
-                     struct error *err)
+int grantdir_rebuild(const char *folder, const struct grantdir *dirs, size_t n, struct error *err)
 {
-    int r = remove_others(folder, grant_ids, n, err);
+    int r = remove_others(folder, dirs, n, err);
 
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = grantdir_make(folder, grant_ids[i], err);
+        r = grantdir_make(folder, &dirs[i], err);
+    return r;
+}
+
+/* Behind the first line nothing changes. */
+static int change_mode(const char *folder, const char *grant_id, const char *mode,
+                       struct error *err)
+{
+    cleanup_text struct text limits = TEXT_INIT;
+    cleanup_free char *data = NULL;
+    char path[PATH_MAX];
+    size_t size;
+
+    if (snprintf(path, sizeof(path), "%s/grants/%s/%s", folder, grant_id, GRANTDIR_LIMITS) >=
+        (int)sizeof(path))
+        return error_set_errno(err, -ENAMETOOLONG, "cannot use %s", folder);
+    if (file_read(path, LIMITS_MAX, &data, &size, NULL) < 0)
+        return 0; /* it is being made, or removed */
+    text_addf(&limits, "mode %s", mode);
+    text_add(&limits, strchr(data, '\n') ? strchr(data, '\n') : "\n");
+    if (text_failed(&limits))
+        return error_set_errno(err, -ENOMEM, "cannot write %s", path);
+    return file_write_atomic(path, text_string(&limits), limits.length, 0644, err);
+}
+
+int grantdir_set_mode(const char *folder, const char *mode, struct error *err)
+{
+    cleanup_closedir DIR *listing = NULL;
+    const struct dirent *entry;
+    char path[PATH_MAX];
+    int r = format_path(folder, "", path, err);
+
+    if (r < 0)
+        return r;
+    listing = opendir(path);
+    if (!listing)
+        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", path);
+    while (r == 0 && (entry = readdir(listing)))
+        if (grant_is_id(entry->d_name))
+            r = change_mode(folder, entry->d_name, mode, err);
     return r;
 }

@@ -22,10 +22,10 @@ enum commit_kind {
 struct grantstore_commit {
     enum commit_kind kind;
     struct journal *journal;
-    struct text records;         /* to be written */
-    size_t n_waiting;            /* bytes of the store's waiting records that this covers */
-    uint64_t n_recorded;         /* as many records are durable when it succeeds */
-    char (*dirs)[GRANT_ID_SIZE]; /* of every grant; NULL = none are kept, or not now */
+    struct text records;   /* to be written */
+    size_t n_waiting;      /* bytes of the store's waiting records that this covers */
+    uint64_t n_recorded;   /* as many records are durable when it succeeds */
+    struct grantdir *dirs; /* of every grant that has one; NULL = none are kept, or not now */
     size_t n_dirs;
     struct journal_content content;
     int result;
@@ -37,7 +37,8 @@ struct grantstore_commit {
 int grantstore_init(struct grantstore *store, const struct grantstore_setup *setup,
                     struct error *err)
 {
-    *store = (struct grantstore){.keeps_directories = setup->keeps_directories};
+    *store = (struct grantstore){.keeps_directories = setup->keeps_directories,
+                                 .mode = setup->mode ? setup->mode : "none"};
     if (journal_init(&store->journal, setup->folder, setup->machine, setup->boot) < 0)
         return error_set_errno(err, -ENAMETOOLONG, "cannot keep grants in %s", setup->folder);
     return 0;
@@ -119,6 +120,14 @@ int grantstore_free_many(struct grantstore *store, const char (*grant_ids)[GRANT
     return r;
 }
 
+void grantstore_set_mode(struct grantstore *store, const char *mode)
+{
+    if (str_equal(mode, store->mode))
+        return;
+    store->mode = mode;
+    store->must_rebuild |= store->keeps_directories;
+}
+
 bool grantstore_is_durable(const struct grantstore *store, uint64_t ticket)
 {
     return store->n_durable >= ticket;
@@ -156,9 +165,15 @@ static int list_directories(const struct grantstore *store, struct grantstore_co
     commit->dirs = calloc(ledger->n_grants + 1, sizeof(*commit->dirs));
     if (!commit->dirs)
         return -ENOMEM;
-    for (; commit->n_dirs < ledger->n_grants; commit->n_dirs++)
-        memcpy(commit->dirs[commit->n_dirs], ledger->grants[commit->n_dirs]->grant.id,
-               GRANT_ID_SIZE);
+    for (size_t i = 0; i < ledger->n_grants; i++) {
+        const struct grant *grant = &ledger->grants[i]->grant;
+
+        if (!grantdir_is_wanted(grant))
+            continue;
+        if (grantdir_init(grant, store->mode, &commit->dirs[commit->n_dirs]) < 0)
+            return -ENOMEM;
+        commit->n_dirs++;
+    }
     return 0;
 }
 
@@ -168,6 +183,8 @@ static void commit_free(struct grantstore_commit *commit)
         return;
     text_deinit(&commit->records);
     journal_content_deinit(&commit->content);
+    while (commit->n_dirs)
+        grantdir_deinit(&commit->dirs[--commit->n_dirs]);
     free(commit->dirs);
     free(commit);
 }
@@ -218,8 +235,7 @@ void grantstore_run(struct grantstore_commit *commit)
     int r = 0;
 
     if (commit->dirs)
-        r = grantdir_rebuild(commit->journal->folder, (const char(*)[GRANT_ID_SIZE])commit->dirs,
-                             commit->n_dirs, &commit->err);
+        r = grantdir_rebuild(commit->journal->folder, commit->dirs, commit->n_dirs, &commit->err);
     commit->result = r < 0 ? r : write_records(commit);
 }
 

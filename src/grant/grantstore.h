@@ -33,13 +33,16 @@ enum grantstore_outcome {
 struct grantstore_setup {
     const char *folder; /* copied */
     const char *machine, *boot;
-    bool keeps_directories; /* one for each grant (grantdir.h), made before it is durable */
+    /* One for each grant of slices (grantdir.h), made before it is durable. */
+    bool keeps_directories;
+    const char *mode; /* as of grantstore_set_mode; NULL = "none" */
 };
 
 struct grantstore {
     struct ledger ledger;
     struct journal journal; /* the running commit's while there is one */
     bool keeps_directories;
+    const char *mode;
     bool is_loaded;    /* the journal is open, and the ledger has all of it */
     bool was_loaded;   /* once at least */
     bool must_rewrite; /* appending to this file is not enough */
@@ -72,6 +75,9 @@ int grantstore_free(struct grantstore *store, const char *grant_id);
 /* As grantstore_free for each; on -ENOMEM the first ones are freed. */
 int grantstore_free_many(struct grantstore *store, const char (*grant_ids)[GRANT_ID_SIZE],
                          size_t n);
+
+/* A word of gpuslice.memory, static: the directories say it with the next commit. */
+void grantstore_set_mode(struct grantstore *store, const char *mode);
 
 bool grantstore_is_durable(const struct grantstore *store, uint64_t ticket);
 

@@ -18,6 +18,7 @@ static void entry_deinit(struct kubeletcheckpoint_entry *entry)
     for (size_t i = 0; i < entry->n_ids; i++)
         free(entry->ids[i]);
     free(entry->ids);
+    names_deinit(&entry->mounts);
 }
 
 void kubeletcheckpoint_deinit(struct kubeletcheckpoint *checkpoint)
@@ -340,23 +341,37 @@ static bool take_field(struct wire *wire, uint64_t *ret_number, struct wire *ret
     return true;
 }
 
-enum { ANSWER_ANNOTATIONS = 4, MAP_KEY = 1, MAP_VALUE = 2 }; /* deviceplugin/v1beta1/api.proto */
+/* deviceplugin/v1beta1/api.proto */
+enum { ANSWER_MOUNTS = 2, ANSWER_ANNOTATIONS = 4, MAP_KEY = 1, MAP_VALUE = 2, MOUNT_HOST_PATH = 2 };
 
-static int read_annotation(struct wire entry, char grant[GRANT_ID_SIZE])
+/* Two fields of a message that has strings alone; an absent one is empty. */
+static int read_pair(struct wire message, uint64_t first, struct wire *ret_first, uint64_t second,
+                     struct wire *ret_second)
 {
-    struct wire key = {.at = NULL}, id = {.at = NULL}, value;
-    const size_t prefix = strlen(GRANT_ANNOTATION_PREFIX);
-    char copy[GRANT_ID_SIZE] = "";
+    struct wire value;
     uint64_t number;
 
-    while (entry.left) {
-        if (!take_field(&entry, &number, &value))
+    *ret_first = *ret_second = (struct wire){.at = NULL};
+    while (message.left) {
+        if (!take_field(&message, &number, &value))
             return -EBADMSG;
-        if (number == MAP_KEY)
-            key = value;
-        else if (number == MAP_VALUE)
-            id = value;
+        if (number == first)
+            *ret_first = value;
+        else if (number == second)
+            *ret_second = value;
     }
+    return 0;
+}
+
+static int read_annotation(struct wire annotation, char grant[GRANT_ID_SIZE])
+{
+    const size_t prefix = strlen(GRANT_ANNOTATION_PREFIX);
+    char copy[GRANT_ID_SIZE] = "";
+    struct wire key, id;
+    int r = read_pair(annotation, MAP_KEY, &key, MAP_VALUE, &id);
+
+    if (r < 0)
+        return r;
     if (key.left < prefix || memcmp(key.at, GRANT_ANNOTATION_PREFIX, prefix) != 0 ||
         id.left != GRANT_ID_SIZE - 1)
         return 0;
@@ -366,7 +381,17 @@ static int read_annotation(struct wire entry, char grant[GRANT_ID_SIZE])
     return 0;
 }
 
-static int read_answer(const char *encoded, char grant[GRANT_ID_SIZE])
+static int read_mount(struct wire mount, struct names *mounts)
+{
+    struct wire path, unused;
+    int r = read_pair(mount, MOUNT_HOST_PATH, &path, 0, &unused);
+
+    if (r < 0 || mounts->n_items == KUBELETCHECKPOINT_MOUNTS_MAX)
+        return -EBADMSG;
+    return path.left ? names_add(mounts, (const char *)path.at, path.left) : 0;
+}
+
+static int read_answer(const char *encoded, struct kubeletcheckpoint_entry *entry)
 {
     cleanup_text struct text answer = TEXT_INIT;
     int r = decode_base64(encoded, &answer);
@@ -378,7 +403,9 @@ static int read_answer(const char *encoded, char grant[GRANT_ID_SIZE])
         if (!take_field(&wire, &number, &value))
             return -EBADMSG;
         if (number == ANSWER_ANNOTATIONS)
-            r = read_annotation(value, grant);
+            r = read_annotation(value, entry->grant);
+        else if (number == ANSWER_MOUNTS)
+            r = read_mount(value, &entry->mounts);
     }
     return r;
 }
@@ -443,7 +470,7 @@ static int take_answer(struct json *json, struct kubeletcheckpoint_entry *entry)
     if (accept_word(json, "null")) /* Go's empty []byte */
         return 0;
     r = take_string(json, &value);
-    return r < 0 ? r : read_answer(text_string(&value), entry->grant);
+    return r < 0 ? r : read_answer(text_string(&value), entry);
 }
 
 static int take_member(struct json *json, const char *key, void *data)

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "grant/grant.h"
 
 #define KUBELETCHECKPOINT_NAME "kubelet_internal_checkpoint"
@@ -32,6 +33,7 @@ enum {
     KUBELETCHECKPOINT_SIZE_MAX = 64 << 20,
     KUBELETCHECKPOINT_ENTRIES_MAX = 65535,
     KUBELETCHECKPOINT_SHARED_MAX = 4096, /* of further devices nothing is known */
+    KUBELETCHECKPOINT_MOUNTS_MAX = 4096, /* of one response */
     KUBELETCHECKPOINT_UID_SIZE = 64,
     KUBELETCHECKPOINT_NAME_SIZE = 64,
 };
@@ -42,6 +44,7 @@ struct kubeletcheckpoint_entry {
     char **ids; /* in file order; one with several NUMA nodes occurs once for each */
     size_t n_ids;
     char grant[GRANT_ID_SIZE]; /* from the annotation; "" = it has none */
+    struct names mounts;       /* of the response: their paths on the host */
 };
 
 /* A device that is offered in slices, "<uuid>::<n>". */

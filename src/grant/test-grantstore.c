@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "grant/grantdir.h"
 #include "grant/test-tempdir.h"
 
 #define GPU "nvidia.com/gpu"
@@ -370,23 +371,39 @@ static bool is_there(const char *name)
     return access(tempdir_path(name), F_OK) == 0;
 }
 
+static void assert_mode(const char *name, const char *line)
+{
+    cleanup_free char *data = NULL;
+    size_t size;
+
+    assert_int_equal(file_read(tempdir_path(name), 4096, &data, &size, NULL), 0);
+    assert_true(str_starts_with(data, line));
+}
+
 static void test_directories_follow(void **state)
 {
     struct grantstore store;
 
     open_store(&store, true);
-    add(&store, 1, "a");
-    add(&store, 2, "b");
+    add(&store, 1, "a::0");
+    add(&store, 2, "b::0");
+    add(&store, 3, "c"); /* not shared */
     assert_int_equal(commit(&store, NULL), 0);
     assert_true(is_there("grants/0000000000000001"));
+    assert_false(is_there("grants/0000000000000003"));
     assert_int_equal(grantstore_free(&store, "0000000000000001"), 0);
     commit_all(&store);
     assert_false(is_there("grants/0000000000000001"));
     grantstore_deinit(&store);
     /* Rebuilt at the next start, before anything is served. */
-    assert_int_equal(rmdir(tempdir_path("grants/0000000000000002")), 0);
+    assert_int_equal(grantdir_remove(tempdir, "0000000000000002", NULL), 0);
     open_store(&store, true);
     assert_true(is_there("grants/0000000000000002"));
+    assert_mode("grants/0000000000000002/limits", "mode none\n");
+    grantstore_set_mode(&store, "enforced");
+    assert_true(grantstore_has_work(&store));
+    commit_all(&store);
+    assert_mode("grants/0000000000000002/limits", "mode enforced\n");
     grantstore_deinit(&store);
 }
 

@@ -52,6 +52,26 @@ static void test_what_the_kubelet_writes_is_read(void **state)
     kubeletcheckpoint_deinit(&checkpoint);
 }
 
+/* Mounts of a directory, of a file in it, and of nothing. */
+static void test_what_a_response_mounts_is_known(void **state)
+{
+    static const char text[] = AROUND(
+        "[{\"PodUID\":\"u\",\"ResourceName\":\"r\",\"AllocResp\":\""
+        "CgYKAUESAWISMAoRL29wdC9ncHVzbGljZS9saWISGS92YXIvbGliL2dwdXNsaWNlL2xpYi8xLjAYARI/ChIv"
+        "ZXRjL2xkLnNvLnByZWxvYWQSJy92YXIvbGliL2dwdXNsaWNlL2xpYi8xLjAvbGQuc28ucHJlbG9hZBgBEggK"
+        "Ai94EgAYASI1CiFncHVzbGljZS5kZXYvZ3JhbnQubnZpZGlhLmNvbS5ncHUSEDAxMjM0NTY3ODlhYmNkZWY="
+        "\"}]");
+    struct kubeletcheckpoint checkpoint = KUBELETCHECKPOINT_INIT;
+
+    assert_int_equal(kubeletcheckpoint_parse(text, strlen(text), &checkpoint, NULL), 0);
+    assert_string_equal(checkpoint.entries[0].grant, "0123456789abcdef");
+    assert_int_equal(checkpoint.entries[0].mounts.n_items, 2);
+    assert_string_equal(checkpoint.entries[0].mounts.items[0], "/var/lib/gpuslice/lib/1.0");
+    assert_string_equal(checkpoint.entries[0].mounts.items[1],
+                        "/var/lib/gpuslice/lib/1.0/ld.so.preload");
+    kubeletcheckpoint_deinit(&checkpoint);
+}
+
 static void test_slices_are_counted(void **state)
 {
     static const char text[] = "{\"Data\":{\"PodDeviceEntries\":null,\"RegisteredDevices\":{\"a/"
@@ -164,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_the_kubelet_writes_is_read),
+        cmocka_unit_test(test_what_a_response_mounts_is_known),
         cmocka_unit_test(test_slices_are_counted),
         cmocka_unit_test(test_every_cut_is_refused),
         cmocka_unit_test(test_words),

@@ -108,7 +108,7 @@ static const char *sums_fault(const struct plan *plan, size_t i)
         return "a device's slices are not all under its second name, or it has none";
     if (sums.permille > SHARE_WHOLE)
         return "the shares of a device add up to more than the device";
-    if (memory_mib > 0 && sums.mem_bytes > memory_mib * SHARE_MIB)
+    if (!plan->overcommits && memory_mib > 0 && sums.mem_bytes > memory_mib * SHARE_MIB)
         return "the memories of a device add up to more than it has";
     return NULL;
 }

@@ -153,6 +153,38 @@ static void on_sizes(const struct linter *a)
                     sum % 10);
 }
 
+static uint64_t sum_memory(const struct plan *plan, size_t device)
+{
+    uint64_t bytes = 0;
+
+    for (size_t r = 0; r < plan->n_resources; r++)
+        for (size_t i = 0; i < plan->resources[r].n_slices; i++)
+            if (plan->resources[r].slices[i].device == device &&
+                !plan->resources[r].slices[i].is_second)
+                bytes += plan->resources[r].slices[i].mem_bytes;
+    return bytes;
+}
+
+/* Said of the first one: what one asked for is easily forgotten. */
+static void on_overcommit(const struct linter *a)
+{
+    char name[DEVICE_NAME_SIZE];
+
+    for (size_t i = 0; a->plan->overcommits && i < a->plan->n_devices; i++) {
+        const struct plan_device *on = &a->plan->devices[i];
+        const uint64_t has = share_memory_mib(&on->device), given = sum_memory(a->plan, i);
+
+        if (!has || given <= has * SHARE_MIB)
+            continue;
+        problem_add(a->problems, PROBLEM_WARNING, a->policy->overcommits_at, "gpuslice.overcommit",
+                    "the memory limits of the slices of %s add up to %ju MiB, %ju %% of what it "
+                    "has: one that keeps to its limit may still run out of memory",
+                    plan_device_name(a->plan, on, name), (uintmax_t)(given / SHARE_MIB),
+                    (uintmax_t)(given / SHARE_MIB * 100 / has));
+        return;
+    }
+}
+
 static size_t count_pool(const struct plan *plan)
 {
     size_t n = 0;
@@ -185,7 +217,7 @@ void lint_plan(const struct plan *plan, const struct policy *policy, struct prob
     static void (*const on_resource[])(const struct linter *, const struct plan_resource *) = {
         on_small_memory, on_no_share, on_many_clients, on_mixed};
     static void (*const on_plan[])(const struct linter *) = {on_mig_parents, on_unmatched_models,
-                                                             on_sizes, on_two_names};
+                                                             on_sizes, on_overcommit, on_two_names};
     struct linter a = {plan, policy, problems};
 
     for (size_t i = 0; i < plan->n_resources; i++)

@@ -10,7 +10,8 @@
  *  - A device id is the device's bare UUID when it is not shared, else "<uuid>::<n>". n counts from
  *    0 and is unique per device over all resource names.
  *  - Shares of one device's slices add up to 1000 permille or less; with equal replicas to exactly
- *    1000. The remainder goes to the lowest n. So is memory shared, in whole MiB of
+ *    1000. The remainder goes to the lowest n. So is memory shared, unless it is overcommitted, in
+ *    whole MiB of
  *    (total - reserved), or bytes where there are more slices than MiB; a slice has none only when
  *    its device's memory is unknown.
  *  - The kubelet can read every resource's list (listsize.h).
@@ -85,6 +86,8 @@ struct plan_label {
 struct plan {
     char waits_for_mps[RESOURCE_NAME_SIZE]; /* a resource that is not offered because no MPS control
                                                daemon answers for it, the first; "" = none */
+    bool overcommits;                       /* gpuslice.overcommit: the memory of a device's slices
+                                               may add up to more than it has */
     struct plan_resource *resources;        /* only those with slices */
     size_t n_resources, capacity;
     struct gpu *gpus; /* a copy of the inventory's, sorted by index */

@@ -659,7 +659,7 @@ static int offer_replicas(const struct maker *m, size_t i, const struct sharing_
 
 /* How many more slices of that size fit on the device, after the first n of shares. */
 static unsigned room_for(struct share *shares, size_t n, const struct slice_size *size,
-                         uint64_t memory_mib)
+                         uint64_t memory_mib, bool overcommits)
 {
     uint64_t mem_mib = size->mem_bytes / SHARE_MIB;
     unsigned room = 0;
@@ -671,7 +671,7 @@ static unsigned room_for(struct share *shares, size_t n, const struct slice_size
         return 0; /* it would have no memory at all */
     while (room < size->count && n + room < SHARE_WHOLE) {
         shares[n + room] = (struct share){size->share_permille, mem_mib};
-        if (!share_fits(shares, n + room + 1, memory_mib))
+        if (!share_fits(shares, n + room + 1, memory_mib, overcommits))
             break;
         room++;
     }
@@ -691,7 +691,7 @@ static size_t cut_sizes(const struct maker *m, size_t i, struct share shares[SHA
     for (size_t k = 0; k < m->policy->n_slices; k++) {
         const struct slice_size *size = &m->policy->slices[k];
 
-        counts[k] = room_for(shares, n, size, memory_mib);
+        counts[k] = room_for(shares, n, size, memory_mib, m->policy->overcommits);
         if (counts[k] < size->count)
             problem_add(m->problems, PROBLEM_ERROR, size->at, "gpuslice.slices",
                         "GPU %u (%s, %ju MiB) has room for %u of the %u slices %s; lower share, "
@@ -829,6 +829,8 @@ int plan_make(const struct inventory *inventory, const struct policy *policy,
     struct maker m = {policy, problems, plan, NULL, NULL};
     int r = plan ? list(&m, inventory) : -ENOMEM;
 
+    if (r == 0)
+        plan->overcommits = policy->overcommits;
     if (r == 0)
         find_seconds(&m);
     if (r == 0)

@@ -25,7 +25,7 @@ enum sharing_strategy { SHARING_NONE, SHARING_TIME_SLICING, SHARING_MPS };
 
 enum isolation { ISOLATION_BY_SHARING, ISOLATION_ISOLATED, ISOLATION_COOPERATIVE };
 enum memory_mode { MEMORY_ENFORCED, MEMORY_OBSERVE, MEMORY_NONE };
-enum compute_mode { COMPUTE_ELASTIC, COMPUTE_STRICT, COMPUTE_NONE };
+enum compute_mode { COMPUTE_NONE, COMPUTE_OBSERVE, COMPUTE_ELASTIC, COMPUTE_STRICT };
 
 /* One item of a `devices:` list; a PCI address only in gpuslice.excludeDevices. */
 struct device_ref {
@@ -101,7 +101,11 @@ struct policy {
     struct position unique_at;
     enum isolation isolation;
     enum memory_mode memory;
+    struct position memory_at; /* line 0: no file sets it */
+    bool overcommits;          /* the memory of slices may add up to more than a device has */
+    struct position overcommits_at;
     enum compute_mode compute;
+    struct position compute_at;
     char *mig_layout;              /* NULL = none is wanted */
     struct position mig_layout_at; /* line 0: no file sets it */
     bool mig_on_demand;

@@ -44,7 +44,7 @@ void share_divide(struct share *shares, size_t n_shares, uint64_t memory_mib)
     }
 }
 
-bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib)
+bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib, bool overcommits)
 {
     uint64_t mem_left = memory_mib;
     unsigned permille_left = SHARE_WHOLE;
@@ -55,8 +55,8 @@ bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib
         permille_left -= shares[i].permille;
         if (memory_mib > 0 && shares[i].mem_mib > mem_left)
             return false;
-        if (memory_mib > 0)
+        if (memory_mib > 0 && !overcommits)
             mem_left -= shares[i].mem_mib;
     }
-    return part_of(memory_mib, permille_by_share(shares, n_shares)) <= mem_left;
+    return overcommits || part_of(memory_mib, permille_by_share(shares, n_shares)) <= mem_left;
 }

@@ -34,5 +34,6 @@ struct share {
  */
 void share_divide(struct share *shares, size_t n_shares, uint64_t memory_mib);
 
-/* True if shares and memory, as set by share_divide, fit into one device. */
-bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib);
+/* True if shares and memory, as set by share_divide, fit into one device; of memory each alone, if
+ * it may be overcommitted. */
+bool share_fits(const struct share *shares, size_t n_shares, uint64_t memory_mib, bool overcommits);

@@ -282,6 +282,30 @@ static void test_unequal_slices_that_do_not_fit(void **state)
     }
 }
 
+/* Only when asked for, and with a warning. */
+static void test_memory_that_is_overcommitted(void **state)
+{
+    struct slice_size size = {.name = "nvidia.com/gpu-a",
+                              .share_permille = 250,
+                              .mem_bytes = 9216 * SHARE_MIB,
+                              .count = 4};
+    struct world w =
+        world_make(machine_make(1, "Tesla V100-SXM2-16GB", 16384, GPU_PATH_UNKNOWN), NULL, 0);
+
+    w.policy.slices = &size;
+    w.policy.n_slices = 1;
+    w.policy.overcommits = true;
+    plan_again(&w);
+    assert_slices_per_device(&w, "4");
+    assert_int_equal(w.plan->resources[0].slices[3].mem_bytes, 9216 * SHARE_MIB);
+    assert_problems(&w, 0, 1, 0);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "GPU 0 add up to 36864 MiB"), 1);
+    size.mem_bytes = 1024 * SHARE_MIB; /* and it is not */
+    plan_again(&w);
+    assert_problems(&w, 0, 0, 0);
+    world_end(&w);
+}
+
 static void test_unequal_slices_beside_sharing(void **state)
 {
     struct slice_size size = {.name = "nvidia.com/gpu-half", .share_permille = 500, .count = 2};
@@ -690,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_names_by_model),
         cmocka_unit_test(test_unequal_slices),
         cmocka_unit_test(test_unequal_slices_that_do_not_fit),
+        cmocka_unit_test(test_memory_that_is_overcommitted),
         cmocka_unit_test(test_unequal_slices_beside_sharing),
         cmocka_unit_test(test_no_gpu_is_quiet),
         cmocka_unit_test(test_gpus_left_out),

@@ -80,11 +80,29 @@ static void test_unequal_parts(void **state)
         memcpy(shares, table[i].in, sizeof(shares));
         while (n < 4 && shares[n].permille)
             n++;
-        assert_int_equal(share_fits(shares, n, table[i].memory_mib), table[i].fits);
+        assert_int_equal(share_fits(shares, n, table[i].memory_mib, false), table[i].fits);
         share_divide(shares, n, table[i].memory_mib);
         for (size_t k = 0; k < n; k++)
             assert_int_equal(shares[k].mem_mib, table[i].mem_mib[k]);
     }
+}
+
+/* Memory alone, and each slice's for itself. */
+static void test_overcommitted(void **state)
+{
+    static const struct {
+        struct share shares[3];
+        size_t n;
+        bool fits;
+    } table[] = {
+        {{{250, 8000}, {250, 8000}, {250, 8000}}, 3, true},
+        {{{250, 16151}, {500, 0}}, 2, true},
+        {{{250, 16152}}, 1, false},
+        {{{600, 100}, {500, 100}}, 2, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        assert_int_equal(share_fits(table[i].shares, table[i].n, 16151, true), table[i].fits);
 }
 
 int main(void)
@@ -93,6 +111,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_whole_mib_without_the_reserved),
         cmocka_unit_test(test_equal_parts_add_up),
         cmocka_unit_test(test_unequal_parts),
+        cmocka_unit_test(test_overcommitted),
     };
 
     return cmocka_run_group_tests_name("slice/share", tests, NULL, NULL);

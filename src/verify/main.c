@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * gpuslice-prober: a program that uses a GPU as lines on standard input say, one after the
+ * other; for `gpuslice verify` and tests/bench/gpu, which run it with and without the library. It
+ * answers each line with one: CUDA's code, and what is named below. It ends with its input.
+ *
+ *     info                    pid, driver's CUDA version, total and free bytes, name
+ *     mem                     total and free bytes
+ *     graphmem                what the driver says that graphs of the device use, and have reserved
+ *     take FAMILY BYTES       takes them at once
+ *     fill FAMILY BYTES LEAST MOST
+ *                             takes as many as it gets, at most MOST bytes in all; pieces are
+ *                             halved down to LEAST. Bytes
+ *     drop [N]                gives back what was taken, or the last N pieces of it. How many
+ *     launch N, graph N       nanoseconds a call, of each batch
+ *     alloc BYTES N           the same for a pair of cuMemAlloc and cuMemFree
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "verify/family.h"
+#include "verify/pace.h"
+
+enum { PIECES_MAX = 65536, BATCHES_MAX = 4096, LINE_SIZE = 256, NO_COMMAND = -1 };
+
+static struct cudalib cuda;
+static struct family_site site = {.cuda = &cuda};
+static bool is_ready;
+
+static struct {
+    const struct family *family;
+    struct family_piece piece;
+} pieces[PIECES_MAX];
+static size_t n_pieces;
+
+static CUresult prepare(void)
+{
+    CUcontext context;
+    CUresult r = CUDA_SUCCESS;
+
+    if (is_ready)
+        return CUDA_SUCCESS;
+    r = cuda.cuInit(0);
+    if (r == CUDA_SUCCESS)
+        r = cuda.cuDeviceGet(&site.device, 0);
+    if (r == CUDA_SUCCESS)
+        r = cuda.cuDevicePrimaryCtxRetain(&context, site.device);
+    if (r == CUDA_SUCCESS)
+        r = cuda.cuCtxSetCurrent(context);
+    is_ready = r == CUDA_SUCCESS;
+    return r;
+}
+
+/* --- commands; each prints what follows the code --- */
+
+static CUresult run_mem(const char *words, struct text *out)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+    CUresult r = cuda.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+
+    (void)words;
+    text_addf(out, " %zu %zu", total_bytes, free_bytes);
+    return r;
+}
+
+static CUresult run_graphmem(const char *words, struct text *out)
+{
+    uint64_t used = 0, reserved = 0;
+    CUresult r =
+        cuda.cuDeviceGetGraphMemAttribute(site.device, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used);
+
+    (void)words;
+    if (r == CUDA_SUCCESS)
+        r = cuda.cuDeviceGetGraphMemAttribute(site.device, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT,
+                                              &reserved);
+    text_addf(out, " %" PRIu64 " %" PRIu64, used, reserved);
+    return r;
+}
+
+static CUresult run_info(const char *words, struct text *out)
+{
+    char name[128] = "";
+    int version = 0;
+    CUresult r = cuda.cuDriverGetVersion(&version);
+
+    if (r == CUDA_SUCCESS)
+        r = cuda.cuDeviceGetName(name, sizeof(name), site.device);
+    text_addf(out, " %d %d", (int)getpid(), version);
+    if (r == CUDA_SUCCESS)
+        r = run_mem(words, out);
+    text_addf(out, " %s", name);
+    return r;
+}
+
+static CUresult take(const struct family *family, uint64_t bytes)
+{
+    struct family_piece piece = {.bytes = bytes};
+    CUresult r;
+
+    if (n_pieces == PIECES_MAX)
+        return CUDA_ERROR_UNKNOWN;
+    r = family->take(&site, bytes, &piece);
+    if (r == CUDA_SUCCESS) {
+        pieces[n_pieces].family = family;
+        pieces[n_pieces++].piece = piece;
+    }
+    return r;
+}
+
+static CUresult run_take(const char *words, struct text *out)
+{
+    const struct family *family;
+    char name[64];
+    uint64_t bytes;
+
+    (void)out;
+    if (sscanf(words, "%63s %" SCNu64, name, &bytes) != 2 || !(family = family_find(name)))
+        return CUDA_ERROR_INVALID_VALUE;
+    return take(family, bytes);
+}
+
+static CUresult run_fill(const char *words, struct text *out)
+{
+    uint64_t bytes, least, most, taken = 0;
+    const struct family *family;
+    CUresult r = CUDA_SUCCESS;
+    char name[64];
+
+    if (sscanf(words, "%63s %" SCNu64 " %" SCNu64 " %" SCNu64, name, &bytes, &least, &most) != 4 ||
+        !least || !(family = family_find(name)))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (; bytes >= least; bytes /= 2)
+        while (taken + bytes <= most && (r = take(family, bytes)) == CUDA_SUCCESS)
+            taken += bytes;
+    text_addf(out, " %" PRIu64, taken);
+    return r;
+}
+
+static CUresult run_drop(const char *words, struct text *out)
+{
+    const size_t n = n_pieces;
+    CUresult r = CUDA_SUCCESS;
+    size_t wanted;
+
+    if (sscanf(words, "%zu", &wanted) != 1)
+        wanted = n;
+    while (n_pieces > 0 && n - n_pieces < wanted && r == CUDA_SUCCESS) {
+        n_pieces--;
+        r = pieces[n_pieces].family->give(&site, &pieces[n_pieces].piece);
+    }
+    if (r == CUDA_SUCCESS && site.pool)
+        r = cuda.cuMemPoolTrimTo(site.pool, 0);
+    text_addf(out, " %zu", n - n_pieces);
+    return r;
+}
+
+static void add_samples(const double *ns, unsigned n, struct text *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        text_addf(out, " %.1f", ns[i]);
+}
+
+static CUresult run_paced(const char *words,
+                          CUresult (*pace)(const struct cudalib *, unsigned, double *),
+                          struct text *out)
+{
+    static double ns[BATCHES_MAX];
+    unsigned n;
+    CUresult r;
+
+    if (sscanf(words, "%u", &n) != 1 || n > BATCHES_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    r = pace(&cuda, n, ns);
+    add_samples(ns, r == CUDA_SUCCESS ? n : 0, out);
+    return r;
+}
+
+static CUresult run_launch(const char *words, struct text *out)
+{
+    return run_paced(words, pace_launch, out);
+}
+
+static CUresult run_graph(const char *words, struct text *out)
+{
+    return run_paced(words, pace_graph, out);
+}
+
+static CUresult run_alloc(const char *words, struct text *out)
+{
+    static double ns[BATCHES_MAX];
+    uint64_t bytes;
+    unsigned n;
+    CUresult r;
+
+    if (sscanf(words, "%" SCNu64 " %u", &bytes, &n) != 2 || n > BATCHES_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    r = pace_alloc(&cuda, bytes, n, ns);
+    add_samples(ns, r == CUDA_SUCCESS ? n : 0, out);
+    return r;
+}
+
+static const struct {
+    const char *word;
+    CUresult (*run)(const char *words, struct text *out);
+} commands[] = {{"info", run_info},     {"mem", run_mem},     {"graphmem", run_graphmem},
+                {"take", run_take},     {"fill", run_fill},   {"drop", run_drop},
+                {"launch", run_launch}, {"graph", run_graph}, {"alloc", run_alloc}};
+
+static int answer(const char *line, struct text *out)
+{
+    const size_t length = strcspn(line, " ");
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        CUresult r;
+
+        if (strlen(commands[i].word) != length || strncmp(commands[i].word, line, length) != 0)
+            continue;
+        r = prepare();
+        return r == CUDA_SUCCESS ? (int)commands[i].run(line + length, out) : (int)r;
+    }
+    return NO_COMMAND;
+}
+
+int main(void)
+{
+    struct error err = ERROR_INIT;
+    char line[LINE_SIZE];
+
+    if (cudalib_load(&cuda, &err) < 0) {
+        fprintf(stderr, "gpuslice-prober: %s\n", error_text(&err));
+        return 1;
+    }
+    while (fgets(line, sizeof(line), stdin)) {
+        cleanup_text struct text out = TEXT_INIT;
+        int code;
+
+        line[strcspn(line, "\n")] = '\0';
+        code = answer(line, &out);
+        printf("%d%s\n", code, text_string(&out));
+        fflush(stdout);
+    }
+    return 0;
+}
