@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "proc/frame.h"
 #include "proc/outbox.h"
+#include "proc/peerprocess.h"
+#include "proc/peersocket.h"
 
 enum {
     DEFAULT_BODY_BYTES = 1 << 20,
@@ -35,6 +37,7 @@ struct channel {
     uv_poll_t poll;
     uv_timer_t timer; /* for all deadlines: calls, heartbeat, and the end */
     int fd;
+    struct peerprocess process; /* of a stranger */
     unsigned n_closed_handles;
     int poll_events;
     uint64_t armed_ms; /* when the timer fires; UINT64_MAX = never */
@@ -329,6 +332,17 @@ static void take_frame(struct channel *channel, const struct proc_frame *frame)
     }
 }
 
+/* As recv, with a negative errno. */
+static ssize_t read_some(const struct channel *channel, void *space, size_t size)
+{
+    ssize_t n;
+
+    if (channel->options.is_from_stranger)
+        return peersocket_read(channel->fd, space, size);
+    n = recv(channel->fd, space, size, MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+}
+
 /* Receives once: 0 if nothing is available now (or the channel ended), else the number of bytes. */
 static size_t receive(struct channel *channel)
 {
@@ -343,15 +357,19 @@ static size_t receive(struct channel *channel)
         return 0;
     }
     do
-        n = recv(channel->fd, space, size, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EAGAIN)
+        n = read_some(channel, space, size);
+    while (n == -EINTR);
+    if (n == -EAGAIN)
         return 0;
+    if (n == -EBADMSG) {
+        end(channel, CHANNEL_PROTOCOL, "the peer sent descriptors along");
+        return 0;
+    }
     if (n <= 0) {
-        const bool is_closed = n == 0 || errno == ECONNRESET;
+        const bool is_closed = n == 0 || n == -ECONNRESET;
 
         end(channel, is_closed ? CHANNEL_EOF : CHANNEL_BROKEN,
-            is_closed ? "the peer closed the channel" : strerror(errno));
+            is_closed ? "the peer closed the channel" : strerror((int)-n));
         return 0;
     }
     channel->received_ms = clock_now_ms();
@@ -489,7 +507,11 @@ static void free_memory(struct channel *channel)
 {
     proc_frame_reader_deinit(&channel->reader);
     outbox_deinit(&channel->outbox);
-    close(channel->fd);
+    peerprocess_deinit(&channel->process);
+    if (channel->options.is_from_stranger)
+        peersocket_close(channel->fd);
+    else
+        close(channel->fd);
     free(channel);
 }
 
@@ -548,6 +570,9 @@ int channel_new(uv_loop_t *loop, int fd, const struct channel_options *options,
     channel->userdata = userdata;
     channel->reader =
         (struct proc_frame_reader)PROC_FRAME_READER_INIT(channel->options.max_receive_bytes);
+    channel->process = (struct peerprocess)PEERPROCESS_INIT;
+    if (channel->options.is_from_stranger)
+        (void)peerprocess_open(channel->fd, &channel->process, NULL);
     channel->opened_ms = channel->received_ms = clock_now_ms();
     *ret_channel = channel;
     if (say_hello(channel) < 0)
@@ -584,6 +609,16 @@ void channel_abort(struct channel *channel, const char *sentence)
 const char *channel_peer(const struct channel *channel)
 {
     return *channel->peer ? channel->peer : NULL;
+}
+
+pid_t channel_peer_pid(const struct channel *channel)
+{
+    struct ucred peer = {.pid = 0};
+    socklen_t size = sizeof(peer);
+
+    if (channel->options.is_from_stranger)
+        return peerprocess_has_ended(&channel->process) ? 0 : channel->process.pid;
+    return getsockopt(channel->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
 bool channel_is_drained(const struct channel *channel)

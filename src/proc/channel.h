@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -83,6 +84,7 @@ struct channel_options {
     unsigned max_notices;       /* queued; 0 = 64 */
     uint64_t hello_ms;          /* for the peer's hello; 0 = as ping_ms + pong_ms */
     uint64_t ping_ms, pong_ms;  /* ping_ms 0 = no heartbeat */
+    bool is_from_stranger; /* anybody may be at the other end: see peersocket.h, peerprocess.h */
     /* Called before a silent peer counts as hung: true = it is known to be busy, ping it again
      * later. NULL = never. Gets the callbacks' userdata. */
     bool (*is_busy)(void *userdata);
@@ -114,6 +116,10 @@ void channel_receive_last(struct channel *channel);
 
 /* The peer's name, or NULL before its hello. */
 const char *channel_peer(const struct channel *channel);
+
+/* The process that opened the peer's end, as the kernel tells; 0 if it does not, or if that is in
+ * another namespace. Of a stranger, 0 also once it has ended: its number may be another's then. */
+pid_t channel_peer_pid(const struct channel *channel);
 
 /* True if nothing is queued. */
 bool channel_is_drained(const struct channel *channel);

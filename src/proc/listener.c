@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "proc/peersocket.h"
 
 enum { BACKLOG = 16, ACCEPTS_PER_TURN = 8 };
 
@@ -204,6 +205,8 @@ static bool may_connect(const struct listener *listener, int fd)
     struct ucred peer;
     socklen_t size = sizeof(peer);
 
+    if (listener->options.has_group)
+        return true;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return false;
     for (unsigned i = 0; i < listener->options.n_users; i++)
@@ -220,23 +223,33 @@ static void refuse(struct listener *listener, const char *reason)
     listener->is_refusal_logged = true;
 }
 
+/* Why it is not let in; NULL: it may be. */
+static const char *find_reason(const struct listener *listener, int fd)
+{
+    return !may_connect(listener, fd) ? "its user may not"
+           : listener->n_unknown >= LISTENER_MAX_UNKNOWN
+               ? "there are too many that did not say hello"
+               : NULL;
+}
+
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
 
     (void)status, (void)events;
     for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
-        cleanup_close int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        const int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        const char *reason = fd < 0 ? NULL : find_reason(listener, fd);
         struct error err = ERROR_INIT;
 
         if (fd < 0)
             return;
-        if (!may_connect(listener, fd))
-            refuse(listener, "its user may not");
-        else if (listener->n_unknown >= LISTENER_MAX_UNKNOWN)
-            refuse(listener, "there are too many that did not say hello");
-        else if (add_peer(listener, TAKE_FD(fd), &err) < 0)
+        if (reason) {
+            refuse(listener, reason);
+            peersocket_close(fd);
+        } else if (add_peer(listener, fd, &err) < 0) {
             refuse(listener, error_text(&err));
+        }
     }
 }
 
@@ -293,6 +306,8 @@ static int bind_socket(struct listener *listener, struct error *err)
     memcpy(address.sun_path, listener->path, sizeof(address.sun_path));
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0 || bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        (listener->options.has_group &&
+         chown(listener->path, (uid_t)-1, listener->options.group) < 0) ||
         chmod(listener->path, listener->options.mode) < 0 || lstat(listener->path, &st) < 0 ||
         listen(listener->fd, BACKLOG) < 0)
         return error_set_errno(err, -errno, "cannot listen on %s", listener->path);
@@ -325,6 +340,7 @@ int listener_new(uv_loop_t *loop, const struct listener_options *options,
     listener->loop = loop;
     listener->fd = -1;
     listener->options = *options;
+    listener->options.channel.is_from_stranger |= options->has_group;
     r = open_listener(listener, err);
     if (r == 0) {
         r = uv_poll_init(loop, &listener->poll, listener->fd);
@@ -347,7 +363,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct listener *listener = handle->data;
 
-    close(listener->fd);
+    peersocket_close_listener(listener->fd);
     free(listener);
 }
 

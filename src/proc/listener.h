@@ -5,7 +5,8 @@
  * A unix socket where programs of ours that are not our children open channels: containers of one
  * pod, or a probe.
  *
- * The kernel reports the peer's user (SO_PEERCRED), and only users in the table below are accepted.
+ * The kernel reports the peer's user (SO_PEERCRED), and only users in the table below are accepted;
+ * with a group, all that the socket's file lets connect, as strangers (channel.h).
  * A peer's hello names the requested service. Connections are limited: those without a hello by
  * LISTENER_MAX_UNKNOWN, the others by their service's row. If a service allows one peer, the newest
  * wins: a hung program does not block its replacement. A callback may withdraw its service and free
@@ -47,6 +48,8 @@ struct listener_options {
     mode_t mode;      /* of the socket */
     uid_t users[LISTENER_MAX_USERS];
     unsigned n_users;
+    bool has_group;
+    gid_t group; /* of the socket's file; its mode tells what members may */
     struct channel_options channel;
 };
 

@@ -14,6 +14,9 @@
 
 #define BIT(capability) (UINT64_C(1) << (capability))
 #define ALL             UINT64_MAX
+#define ARBITER                                                                  \
+    (BIT(CAP_KILL) | BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_MODULE) | BIT(CAP_MKNOD) | \
+     BIT(CAP_DAC_OVERRIDE))
 
 static const struct role_rights rights[ROLE_COUNT] = {
     [ROLE_AGENT] = {"agent", false, ALL},
@@ -33,9 +36,9 @@ static const struct role_rights rights[ROLE_COUNT] = {
     [ROLE_CONTROLLER] = {"controller", false, 0},
     /* To end processes of pods that run as another user; and what the helper of its driver keeps.
      */
-    [ROLE_ARBITER] = {"arbiter", false,
-                      BIT(CAP_KILL) | BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_MODULE) | BIT(CAP_MKNOD) |
-                          BIT(CAP_DAC_OVERRIDE)},
+    [ROLE_ARBITER] = {"arbiter", false, ARBITER},
+    /* To give a socket to a group that it is no member of. */
+    [ROLE_ARBITER_WITH_GROUP] = {"arbiter-with-group", false, ARBITER | BIT(CAP_CHOWN)},
 };
 
 const struct role_rights *role_rights(enum role role)

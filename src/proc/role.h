@@ -33,6 +33,7 @@ enum role {
     ROLE_REBOOT, /* asks the host to reboot */
     ROLE_CONTROLLER,
     ROLE_ARBITER,
+    ROLE_ARBITER_WITH_GROUP, /* --run-group */
     ROLE_COUNT,
 };
 
