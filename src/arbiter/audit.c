@@ -20,6 +20,7 @@ void audit_deinit(struct audit *audit)
 {
     free(audit->devices);
     free(audit->uses);
+    free(audit->processes);
     *audit = (struct audit)AUDIT_INIT;
 }
 
@@ -105,6 +106,23 @@ static struct audit_use *find_use(const struct audit *audit, size_t device, cons
     return NULL;
 }
 
+static int note_process(struct audit *audit, size_t device, const struct gpu_process *process,
+                        const struct audit_owner *owner)
+{
+    struct audit_process *noted = array_push(&audit->processes, &audit->n_processes,
+                                             &audit->processes_capacity, sizeof(*noted));
+
+    if (!noted)
+        return -ENOMEM;
+    noted->device = device;
+    noted->pid = process->pid;
+    noted->mem_bytes = process->mem_bytes;
+    if (owner->outcome == 0)
+        memcpy(noted->pod_uid, owner->pod_uid, sizeof(noted->pod_uid));
+    memcpy(noted->container, owner->container, sizeof(noted->container));
+    return 0;
+}
+
 int audit_add_process(struct audit *audit, size_t gpu, const struct gpu_process *process,
                       const struct audit_owner *owner)
 {
@@ -116,7 +134,7 @@ int audit_add_process(struct audit *audit, size_t gpu, const struct gpu_process 
     use = find_use(audit, device, owner->pod_uid, owner->container);
     if (!use)
         use = add_use(audit, device, owner);
-    if (!use)
+    if (!use || note_process(audit, device, process, owner) < 0)
         return -ENOMEM;
     if (!use->n_processes || process->pid < use->pid)
         use->pid = process->pid;
@@ -134,6 +152,13 @@ void audit_note_unread(struct audit *audit, size_t gpu)
     for (size_t i = 0; i < audit->n_devices; i++)
         if (audit->devices[i].device.gpu == gpu)
             audit->devices[i].is_used_partly = audit->devices[i].is_unread = true;
+}
+
+void audit_note_free(struct audit *audit, size_t gpu, uint64_t free_bytes)
+{
+    for (size_t i = 0; i < audit->n_devices; i++)
+        if (audit->devices[i].device.gpu == gpu && audit->devices[i].device.kind == DEVICE_WHOLE)
+            audit->devices[i].free_bytes = free_bytes;
 }
 
 /* --- what containers hold --- */

@@ -71,12 +71,22 @@ struct audit_use {
     enum audit_verdict verdict;
 };
 
+/* A process on a device, with its pod. */
+struct audit_process {
+    size_t device; /* position in the audit's devices */
+    uint32_t pid;
+    uint64_t mem_bytes;                   /* GPU_MEMORY_UNKNOWN */
+    char pod_uid[PODCGROUP_UID_SIZE];     /* "" = in none, or unknown */
+    char container[AUDIT_CONTAINER_SIZE]; /* "" = unknown */
+};
+
 struct audit_device {
     struct device device;
     unsigned gpu_index;  /* of its GPU, as the driver counts */
     uint64_t used_bytes; /* by all processes */
     bool is_used_partly; /* there may be more */
     bool is_unread;      /* its processes are not known */
+    uint64_t free_bytes; /* as the driver tells; 0 = unknown, of a MIG device always */
 };
 
 struct audit {
@@ -84,6 +94,8 @@ struct audit {
     size_t n_devices;
     struct audit_use *uses; /* by device; those that use most first */
     size_t n_uses, capacity;
+    struct audit_process *processes;
+    size_t n_processes, processes_capacity;
     size_t n_pods, n_pods_over; /* that hold slices or use a device; of those, over a limit */
 };
 
@@ -110,6 +122,9 @@ int audit_add_process(struct audit *audit, size_t gpu, const struct gpu_process 
 
 /* The processes of that GPU are not known. */
 void audit_note_unread(struct audit *audit, size_t gpu);
+
+/* What the driver tells of the whole GPU; 0 = unknown. */
+void audit_note_free(struct audit *audit, size_t gpu, uint64_t free_bytes);
 
 /* When everything is added: verdicts, sums, order. */
 void audit_end(struct audit *audit);

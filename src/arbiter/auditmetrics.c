@@ -6,6 +6,8 @@
 #include "base/array.h"
 #include "base/exposition.h"
 
+#define UNKNOWN (-1.0)
+
 struct device_labels {
     char index[DEVICE_INDEX_SIZE];
     const char *uuid;
@@ -114,10 +116,56 @@ static double device_unread(const struct audit *audit, size_t device)
     return audit->devices[device].is_unread;
 }
 
+/* 0 = unknown. */
+static double device_total(const struct audit *audit, size_t device)
+{
+    const uint64_t bytes = audit->devices[device].device.mem_total_bytes;
+
+    return bytes ? (double)bytes : UNKNOWN;
+}
+
+static double device_free(const struct audit *audit, size_t device)
+{
+    const uint64_t bytes = audit->devices[device].free_bytes;
+
+    return bytes ? (double)bytes : UNKNOWN;
+}
+
+static double device_reserved(const struct audit *audit, size_t device)
+{
+    const struct device *one = &audit->devices[device].device;
+
+    return one->mem_total_bytes ? (double)one->mem_reserved_bytes : UNKNOWN;
+}
+
+/* What of a GPU is neither reserved, nor free, nor a process's, also not one's of its MIG devices.
+ */
+static double device_unlisted(const struct audit *audit, size_t device)
+{
+    const struct audit_device *of = &audit->devices[device];
+    double left = (double)of->device.mem_total_bytes - (double)of->device.mem_reserved_bytes -
+                  (double)of->free_bytes;
+
+    if (!of->free_bytes || !of->device.mem_total_bytes || of->is_unread)
+        return UNKNOWN;
+    for (size_t i = 0; i < audit->n_devices; i++)
+        if (audit->devices[i].device.gpu == of->device.gpu)
+            left -= (double)audit->devices[i].used_bytes;
+    return left > 0 ? left : 0;
+}
+
 static const struct {
     const char *name, *help;
-    double (*value)(const struct audit *audit, size_t device);
+    double (*value)(const struct audit *audit, size_t device); /* UNKNOWN: there is no sample */
 } device_rows[] = {
+    {"gpuslice_audit_device_memory_bytes", "GPU memory of a device.", device_total},
+    {"gpuslice_audit_device_memory_free_bytes",
+     "GPU memory of a whole GPU that the driver could still give.", device_free},
+    {"gpuslice_audit_device_memory_reserved_bytes", "GPU memory that the driver keeps for itself.",
+     device_reserved},
+    {"gpuslice_audit_device_memory_unlisted_bytes",
+     "GPU memory of a whole GPU that is in use, and that the driver lists for no process.",
+     device_unlisted},
     {"gpuslice_audit_device_memory_used_bytes", "GPU memory of all processes on a device.",
      device_used},
     {"gpuslice_audit_other_memory_used_bytes",
@@ -137,8 +185,11 @@ static void add_devices(const struct audit *audit, struct text *out)
         for (size_t i = 0; i < audit->n_devices; i++) {
             const struct device_labels device = label_device(audit, i);
 
-            exposition_sample(out, device_rows[row].name, device_rows[row].value(audit, i), "gpu",
-                              device.index, "uuid", device.uuid, NULL);
+            const double value = device_rows[row].value(audit, i);
+
+            if (value > UNKNOWN)
+                exposition_sample(out, device_rows[row].name, value, "gpu", device.index, "uuid",
+                                  device.uuid, NULL);
         }
     }
 }

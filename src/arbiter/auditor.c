@@ -9,10 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arbiter/account.h"
 #include "arbiter/auditmetrics.h"
 #include "arbiter/auditread.h"
 #include "arbiter/findinglog.h"
+#include "arbiter/noderecords.h"
 #include "arbiter/procfs.h"
+#include "arbiter/reaper.h"
+#include "arbiter/starver.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -21,8 +25,11 @@
 
 enum {
     PERIOD_MS = 1000,
+    AGAIN_MS = 500,   /* where something was seen once: findings are logged within two seconds */
     STALE_MS = 30000, /* without an audit */
     ANSWERS = 3,      /* deadlines of a driver call, until an answer is given up */
+    BUSY_MS = 20,     /* when a reading is due and another one goes on */
+    DUTY = 10,        /* of the time, readings between the ticks take one part of so many */
 };
 
 #define STATE_NAME "audit"
@@ -32,8 +39,7 @@ enum {
 struct job {
     uv_work_t work;
     struct auditor *auditor; /* NULL: freed meanwhile */
-    const char *root;
-    struct places places;
+    const struct arbiteroptions *options;
     struct reading *reading;
     struct podrecords records;
     struct audit audit;
@@ -45,8 +51,11 @@ struct job {
 struct auditor {
     uv_loop_t *loop;
     const struct arbiteroptions *options;
-    uv_timer_t tick;
-    struct driver *driver; /* NULL while it is let go */
+    struct limiter *limiter; /* NULL = no limits */
+    uv_timer_t tick, soon;
+    int n_open;                 /* handles */
+    uint64_t begun_ms, took_ms; /* the last reading and its audit */
+    struct driver *driver;      /* NULL while it is let go */
     struct inventory machine;
     bool has_machine, is_reading;
     char no_driver[256]; /* why there is none; "" = there is one */
@@ -133,6 +142,23 @@ static void on_killed(const struct violation *violation, uint32_t pid, int outco
     findinglog_killed(&auditor->log, violation, pid, reason, clock_now_ms());
 }
 
+static void on_starved(const struct violation *violation, enum starver_outcome outcome,
+                       void *userdata)
+{
+    struct auditor *auditor = userdata;
+
+    findinglog_starved(&auditor->log, violation, outcome, clock_now_ms());
+}
+
+static void choose_starved(struct auditor *auditor, const struct job *job, uint64_t now_ms)
+{
+    if (!auditor->limiter)
+        return;
+    starver_decide(&auditor->violations, &auditor->options->policy,
+                   limiter_get_mode(auditor->limiter) == LIMITS_ENFORCED,
+                   job->records.has_checkpoint, now_ms, on_starved, auditor);
+}
+
 static void act(struct auditor *auditor, const struct job *job)
 {
     const struct arbiteroptions *options = auditor->options;
@@ -143,10 +169,13 @@ static void act(struct auditor *auditor, const struct job *job)
     for (size_t i = 0; i < auditor->violations.n; i++) {
         struct violation *violation = &auditor->violations.items[i];
 
-        if (reaper_is_due(&options->policy, violation, job->records.has_checkpoint, now_ms))
+        if (options->policy.action == VIOLATION_KILL && reaper_is_ready(violation, now_ms) &&
+            violationpolicy_is_due(&options->policy, violation, job->records.has_checkpoint,
+                                   now_ms))
             reaper_act(options->root, violation, job->reading, &job->audit, now_ms, on_killed,
                        auditor);
     }
+    choose_starved(auditor, job, now_ms);
 }
 
 static void report_unread(struct auditor *auditor, const struct reading *reading)
@@ -173,10 +202,12 @@ static void report_blindness(struct auditor *auditor, const struct job *job)
     else if (!job->records.has_checkpoint)
         note_state(&auditor->blind,
                    "the kubelet has no checkpoint of devices, so no pod is known to have a slice",
-                   "folder", job->places.plugin_dir);
+                   "folder", job->records.places.plugin_dir);
     else
         lograte_end(&auditor->blind);
 }
+
+static void on_tick(uv_timer_t *timer);
 
 static void take(struct auditor *auditor, struct job *job)
 {
@@ -190,6 +221,12 @@ static void take(struct auditor *auditor, struct job *job)
     if (auditor->is_to_note)
         store(auditor);
     act(auditor, job);
+    if (violations_has_unconfirmed(&auditor->violations))
+        uv_timer_start(&auditor->tick, on_tick, AGAIN_MS, PERIOD_MS);
+    if (auditor->limiter && job->sees_node) {
+        limiter_take_reading(auditor->limiter, &job->audit, &job->reading->machine, &job->records);
+        limiter_starve(auditor->limiter, &auditor->violations);
+    }
     audit_deinit(&auditor->last);
     auditor->last = job->audit;
     job->audit = (struct audit)AUDIT_INIT;
@@ -213,15 +250,19 @@ static void free_job(struct job *job)
 static void run_job(uv_work_t *work)
 {
     struct job *job = work->data;
-    int r = podrecords_read(&job->places, &job->records, &job->err);
+    const struct arbiteroptions *options = job->options;
+    cleanup_localgrants struct localgrants commands = LOCALGRANTS_INIT;
+    int r = noderecords_read(options, &job->records, &job->err);
 
+    if (r == 0)
+        r = noderecords_read_commands(options, &commands, &job->err);
     if (r == 0) {
-        r = auditread(job->root, &job->reading->machine, &job->reading->usage, &job->records,
-                      &job->audit);
+        r = auditread(options->local_grant ? NULL : options->root, &commands,
+                      &job->reading->machine, &job->reading->usage, &job->records, &job->audit);
         if (r < 0)
             error_set_errno(&job->err, r, "cannot audit this node");
     }
-    job->sees_node = procfs_is_node(job->root);
+    job->sees_node = options->local_grant || procfs_is_node(options->root);
     job->outcome = r;
 }
 
@@ -232,6 +273,7 @@ static void end_job(uv_work_t *work, int status)
 
     if (auditor) {
         auditor->job = NULL;
+        auditor->took_ms = clock_now_ms() - auditor->begun_ms;
         if (status == 0 && job->outcome == 0) {
             take(auditor, job);
         } else {
@@ -246,7 +288,6 @@ static void end_job(uv_work_t *work, int status)
 static void on_read(struct reading *reading, void *userdata)
 {
     struct auditor *auditor = userdata;
-    struct error err = ERROR_INIT;
     struct job *job = auditor->driver ? calloc(1, sizeof(*job)) : NULL;
     int r = -ENOMEM;
 
@@ -256,16 +297,14 @@ static void on_read(struct reading *reading, void *userdata)
         return;
     }
     job->auditor = auditor;
-    job->root = auditor->options->root;
+    job->options = auditor->options;
     job->reading = reading;
     job->records = (struct podrecords)PODRECORDS_INIT;
     job->work.data = job;
-    r = places_find_below(job->root, auditor->options->state_dir, &job->places, &err);
-    if (r == 0)
-        r = uv_queue_work(auditor->loop, &job->work, run_job, end_job);
+    r = uv_queue_work(auditor->loop, &job->work, run_job, end_job);
     if (r < 0) {
         note_state(&auditor->audit_trouble, "this node cannot be audited", "reason",
-                   error_text(&err));
+                   uv_strerror(r));
         free_job(job);
         return;
     }
@@ -340,10 +379,34 @@ static bool is_partitioning(const struct auditor *auditor)
            access(path, F_OK) == 0;
 }
 
+static bool is_busy(const struct auditor *auditor)
+{
+    return auditor->is_reading || auditor->job;
+}
+
+static void begin(struct auditor *auditor)
+{
+    const uint64_t deadline_ms = auditor->options->driver_deadline_s * 1000ull;
+
+    auditor->is_reading = true;
+    auditor->begun_ms = clock_now_ms();
+    if (auditor->limiter)
+        limiter_begin_reading(auditor->limiter);
+    if (reading_begin(auditor->driver, &auditor->machine, ANSWERS * deadline_ms, on_read, auditor) <
+        0)
+        auditor->is_reading = false;
+}
+
+/* One that is due in a moment is the better one: then the process has been quiet. */
+static bool is_due(const struct auditor *auditor)
+{
+    return uv_is_active((const uv_handle_t *)&auditor->soon) &&
+           uv_timer_get_due_in(&auditor->soon) <= ACCOUNT_SETTLE_MS;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct auditor *auditor = timer->data;
-    const uint64_t deadline_ms = auditor->options->driver_deadline_s * 1000ull;
 
     if (is_partitioning(auditor)) {
         let_go(auditor);
@@ -354,18 +417,37 @@ static void on_tick(uv_timer_t *timer)
         log_info("GPUs are no longer being partitioned");
     if (!auditor->driver)
         start_driver(auditor);
-    if (!auditor->has_machine || auditor->is_reading || auditor->job)
-        return;
-    auditor->is_reading = true;
-    if (reading_begin(auditor->driver, &auditor->machine, ANSWERS * deadline_ms, on_read, auditor) <
-        0)
-        auditor->is_reading = false;
+    if (auditor->has_machine && !is_busy(auditor) && !is_due(auditor))
+        begin(auditor);
+}
+
+/* --- between the ticks --- */
+
+static void on_soon(uv_timer_t *timer)
+{
+    struct auditor *auditor = timer->data;
+
+    if (is_busy(auditor))
+        uv_timer_start(timer, on_soon, BUSY_MS, 0);
+    else if (auditor->has_machine && auditor->driver)
+        begin(auditor);
+}
+
+/* Tenants decide how often this is called; so it does not follow how often the driver is read. */
+static void read_soon(void *userdata)
+{
+    struct auditor *auditor = userdata;
+    uint64_t pause_ms = DUTY * auditor->took_ms;
+
+    pause_ms = pause_ms > ACCOUNT_SETTLE_MS ? pause_ms : ACCOUNT_SETTLE_MS;
+    if (!uv_is_active((const uv_handle_t *)&auditor->soon))
+        uv_timer_start(&auditor->soon, on_soon, pause_ms < PERIOD_MS ? pause_ms : PERIOD_MS, 0);
 }
 
 /* --- life --- */
 
-int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct auditor **ret_auditor,
-                struct error *err)
+int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct limiter *limiter,
+                struct auditor **ret_auditor, struct error *err)
 {
     struct auditor *auditor = calloc(1, sizeof(*auditor));
     int r;
@@ -374,6 +456,7 @@ int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct au
         return error_set_errno(err, -ENOMEM, "cannot audit this node");
     auditor->loop = loop;
     auditor->options = options;
+    auditor->limiter = limiter;
     auditor->started_ms = clock_now_ms();
     if (snprintf(auditor->state_path, PATH_MAX, "%s/" STATE_NAME, options->state_dir) >= PATH_MAX) {
         free(auditor);
@@ -386,7 +469,11 @@ int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct au
     }
     recall(auditor);
     uv_timer_init(loop, &auditor->tick);
-    auditor->tick.data = auditor;
+    uv_timer_init(loop, &auditor->soon);
+    auditor->n_open = 2;
+    auditor->tick.data = auditor->soon.data = auditor;
+    if (limiter)
+        limiter_on_doubt(limiter, read_soon, auditor);
     uv_timer_start(&auditor->tick, on_tick, 0, PERIOD_MS);
     *ret_auditor = auditor;
     return 0;
@@ -396,6 +483,8 @@ static void on_closed(uv_handle_t *handle)
 {
     struct auditor *auditor = handle->data;
 
+    if (--auditor->n_open > 0)
+        return;
     violations_deinit(&auditor->violations);
     audit_deinit(&auditor->last);
     inventory_deinit(&auditor->machine);
@@ -408,8 +497,11 @@ void auditor_free(struct auditor *auditor)
         return;
     if (auditor->job)
         auditor->job->auditor = NULL;
+    if (auditor->limiter)
+        limiter_on_doubt(auditor->limiter, NULL, NULL);
     let_go(auditor);
     uv_close((uv_handle_t *)&auditor->tick, on_closed);
+    uv_close((uv_handle_t *)&auditor->soon, on_closed);
 }
 
 /* --- outputs --- */
@@ -417,6 +509,16 @@ void auditor_free(struct auditor *auditor)
 static uint64_t age_ms(const struct auditor *auditor)
 {
     return clock_now_ms() - (auditor->has_last ? auditor->last_ms : auditor->started_ms);
+}
+
+struct auditor_view auditor_view(const struct auditor *auditor)
+{
+    return (struct auditor_view){
+        .audit = auditor->has_last ? &auditor->last : NULL,
+        .age_s = (double)age_ms(auditor) / 1000,
+        .no_driver = auditor->no_driver,
+        .machine = &auditor->machine,
+    };
 }
 
 void auditor_add_metrics(const struct auditor *auditor, struct text *out)

@@ -14,16 +14,27 @@
 #include <uv.h>
 
 #include "arbiter/arbiteroptions.h"
+#include "arbiter/limiter.h"
 #include "base/text.h"
 
 struct auditor;
 
-/* Options are borrowed. */
-int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct auditor **ret_auditor,
-                struct error *err);
+/* Options are borrowed, and so is the limiter, which gets each audit; NULL = none. */
+int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct limiter *limiter,
+                struct auditor **ret_auditor, struct error *err);
 
 /* Its handles close in later turns of the loop. NULL is allowed. */
 void auditor_free(struct auditor *auditor);
+
+/* What is known now. Borrowed until the next turn of the loop. */
+struct auditor_view {
+    const struct audit *audit;       /* NULL = there was none */
+    double age_s;                    /* of it; without one, since the start */
+    const char *no_driver;           /* why there is none; "" = there is one */
+    const struct inventory *machine; /* empty = unknown */
+};
+
+struct auditor_view auditor_view(const struct auditor *auditor);
 
 void auditor_add_metrics(const struct auditor *auditor, struct text *out);
 

@@ -20,21 +20,41 @@ static void name_pod(const char *root, struct audit_owner *owner, const struct p
     snprintf(owner->pod_uid, sizeof(owner->pod_uid), "%s", log.pod_uid);
 }
 
-static void find_owner(const char *root, uint32_t pid, struct audit_owner *owner)
+static void find_command(const struct localgrants *commands, uint32_t pid,
+                         struct audit_owner *owner)
+{
+    const struct localgrant *grant = localgrants_find(commands, (pid_t)pid);
+
+    if (!grant)
+        return;
+    owner->outcome = 0;
+    localgrant_format_uid(grant->id, owner->pod_uid);
+    snprintf(owner->namespace_, sizeof(owner->namespace_), LOCALGRANT_NAMESPACE);
+    snprintf(owner->pod, sizeof(owner->pod), "%d", (int)grant->owner);
+    snprintf(owner->container, sizeof(owner->container), LOCALGRANT_CONTAINER);
+}
+
+static void find_owner(const char *root, const struct localgrants *commands, uint32_t pid,
+                       struct audit_owner *owner)
 {
     struct podcgroup cgroup = {.pod_uid = ""};
 
-    *owner = (struct audit_owner){.outcome = procfs_read_cgroup(root, pid, &cgroup, NULL)};
+    *owner = (struct audit_owner){.outcome = PODCGROUP_NO_POD};
+    if (root)
+        owner->outcome = procfs_read_pod(root, pid, &cgroup, NULL);
     holders_name(pid, owner->process, sizeof(owner->process));
-    if (owner->outcome == PODCGROUP_NO_POD || owner->outcome < 0)
+    if (owner->outcome == PODCGROUP_NO_POD || owner->outcome < 0) {
+        find_command(commands, pid, owner);
         return;
+    }
     snprintf(owner->pod_uid, sizeof(owner->pod_uid), "%s", cgroup.pod_uid);
     name_pod(root, owner, &cgroup);
     if (*owner->pod_uid)
         owner->outcome = 0; /* also of a hidden one, when its log names it */
 }
 
-static int add_processes(struct audit *audit, const char *root, const struct usage *usage)
+static int add_processes(struct audit *audit, const char *root, const struct localgrants *commands,
+                         const struct usage *usage)
 {
     int r = 0;
 
@@ -44,9 +64,10 @@ static int add_processes(struct audit *audit, const char *root, const struct usa
         for (size_t i = 0; i < list->n_items && r == 0; i++) {
             struct audit_owner owner;
 
-            find_owner(root, list->items[i].pid, &owner);
+            find_owner(root, commands, list->items[i].pid, &owner);
             r = audit_add_process(audit, gpu, &list->items[i], &owner);
         }
+        audit_note_free(audit, gpu, list->mem_free_bytes);
         if (*usage->of_gpus[gpu].unread)
             audit_note_unread(audit, gpu);
     }
@@ -88,19 +109,20 @@ static void name_holders(struct audit *audit, const char *root)
     }
 }
 
-int auditread(const char *root, const struct inventory *machine, const struct usage *usage,
-              const struct podrecords *records, struct audit *audit)
+int auditread(const char *root, const struct localgrants *commands, const struct inventory *machine,
+              const struct usage *usage, const struct podrecords *records, struct audit *audit)
 {
     struct holders holders = {records, audit};
     int r = audit_begin(audit, machine);
 
     if (r == 0)
-        r = add_processes(audit, root, usage);
+        r = add_processes(audit, root, commands, usage);
     if (r == 0)
         r = audit_add_holders(audit, &records->checkpoint, &records->ledger, has_ended, &holders);
     if (r < 0)
         return r;
-    name_holders(audit, root);
+    if (root)
+        name_holders(audit, root);
     audit_end(audit);
     return 0;
 }

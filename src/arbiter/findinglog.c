@@ -73,3 +73,21 @@ void findinglog_killed(struct findinglog *log, const struct violation *violation
     write_line(LOG_WARNING, *reason ? "a process cannot be killed" : "a process was killed",
                violation, "pid", pid, reason);
 }
+
+void findinglog_starved(struct findinglog *log, const struct violation *violation,
+                        enum starver_outcome outcome, uint64_t now_ms)
+{
+    static const struct {
+        const char *message, *reason;
+    } lines[] = {
+        [STARVER_BEGUN] = {"a pod gets no more GPU memory", ""},
+        [STARVER_ENDED] = {"a pod gets GPU memory again", "memory limits are not enforced"},
+        [STARVER_NO_LIBRARY] = {"a pod cannot be starved",
+                                "it holds no slice, so there is no library in it that asks; "
+                                "--on-violation=kill would end its processes"},
+    };
+
+    if (admit(log, now_ms))
+        write_line(LOG_WARNING, lines[outcome].message, violation, "pid", violation->pid,
+                   lines[outcome].reason);
+}

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "arbiter/starver.h"
 #include "arbiter/violations.h"
 
 enum { FINDINGLOG_BURST = 60, FINDINGLOG_PERIOD_MS = 60000 };
@@ -28,6 +29,9 @@ void findinglog_ended(struct findinglog *log, const struct violation *violation,
  * logged. */
 void findinglog_killed(struct findinglog *log, const struct violation *violation, uint32_t pid,
                        const char *reason, uint64_t now_ms);
+
+void findinglog_starved(struct findinglog *log, const struct violation *violation,
+                        enum starver_outcome outcome, uint64_t now_ms);
 
 /* True: there may be another line. *ret_left_out: how many were not logged in the period before. */
 bool findinglog_admit(struct findinglog *log, uint64_t now_ms, unsigned *ret_left_out);

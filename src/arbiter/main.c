@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "arbiter/arbiter.h"
+#include "arbiter/localgrant.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -19,6 +20,7 @@ int main(int argc, char *argv[])
 {
     struct error err = ERROR_INIT;
     struct arbiteroptions options;
+    struct localgrant local;
 
     file_open_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* from writing to a dead child */
@@ -35,7 +37,12 @@ int main(int argc, char *argv[])
     if (options.version)
         return puts("gpuslice-arbiter " GPUSLICE_VERSION) < 0 ? 1 : 0;
     log_setup_by_name(options.log_level, options.log_format);
-    if (role_enter(ROLE_ARBITER, &err) < 0) {
+    if (role_enter(options.has_run_group ? ROLE_ARBITER_WITH_GROUP : ROLE_ARBITER, &err) < 0) {
+        log_error(error_text(&err));
+        return 1;
+    }
+    if (options.local_grant &&
+        localgrant_load(options.local_grant, LOCALGRANT_ID, &local, &err) < 0) {
         log_error(error_text(&err));
         return 1;
     }

@@ -66,7 +66,8 @@ struct podcgroup {
     /*
      * Something lies above the pods' tree: kind, rootless k3s, --cgroup-root, drivers at odds. Then
      * a plain container or a user's session that was given a cgroup of its own could have made
-     * these names. Who decides by them must know that the pods of this node do lie there.
+     * these names. Who decides by them must know that the pods of this node do lie there
+     * (procfs_read_pod).
      */
     bool is_nested;
 };

@@ -11,17 +11,11 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 /* The first name in the directory with this suffix. 0, PODLOG_UNKNOWN, or why it cannot be read. */
 static int find_name(const char *path, const char *suffix, char ret_name[NAME_MAX + 1],
                      struct error *err)
 {
-    cleanup(close_folder) DIR *folder = opendir(path);
+    cleanup_closedir DIR *folder = opendir(path);
     const struct dirent *entry;
 
     if (!folder && errno == ENOENT)

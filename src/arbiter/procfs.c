@@ -55,6 +55,28 @@ int procfs_read_cgroup(const char *root, long pid, struct podcgroup *ret_pod, st
     return r == PODCGROUP_NO_POD ? explain_no_pod(text, pid, err) : r;
 }
 
+static bool is_nested_ourselves(void)
+{
+    struct podcgroup own = {.pod_uid = ""};
+
+    return procfs_read_cgroup("", getpid(), &own, NULL) == 0 && own.is_nested;
+}
+
+int procfs_read_pod(const char *root, long pid, struct podcgroup *ret_pod, struct error *err)
+{
+    struct podcgroup pod = {.pod_uid = ""};
+    const int r = procfs_read_cgroup(root, pid, &pod, err);
+
+    if (r == 0 && pod.is_nested && !is_nested_ourselves()) {
+        error_set(err, -ENOENT, "process %ld is in a cgroup that others than the kubelet made",
+                  pid);
+        return PODCGROUP_NO_POD;
+    }
+    if (r == 0 || r == PODCGROUP_HIDDEN)
+        *ret_pod = pod;
+    return r;
+}
+
 /* proc(5): the start is field 22; the name, field 2, is in parentheses and may hold any. */
 static bool parse_start(const char *text, uint64_t *ret_ticks)
 {

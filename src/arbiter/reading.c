@@ -57,6 +57,7 @@ static void on_listed(const struct driver_listed *listed, void *userdata)
         if (gpu->list.items) {
             memcpy(gpu->list.items, listed->items, listed->n_items * sizeof(*listed->items));
             gpu->list.n_items = gpu->list.capacity = listed->n_items;
+            gpu->list.mem_free_bytes = listed->mem_free_bytes;
         } else {
             note_unread(gpu, "out of memory");
         }

@@ -12,40 +12,9 @@
 #include "arbiter/podlog.h"
 #include "arbiter/procfs.h"
 
-/* --- whether --- */
-
-/* Whether the list, "a,b", names the word. */
-static bool names(const char *list, const char *word)
+bool reaper_is_ready(const struct violation *violation, uint64_t now_ms)
 {
-    const size_t length = strlen(word);
-
-    while (*list) {
-        const size_t item = strcspn(list, ",");
-
-        if (item == length && memcmp(list, word, length) == 0)
-            return true;
-        list += item + (list[item] == ',');
-    }
-    return false;
-}
-
-/* Without the kubelet's checkpoint every pod looks as if it had asked for nothing. */
-static bool is_certain(enum audit_verdict verdict, bool knows_holders)
-{
-    return verdict == AUDIT_OVER ||
-           (knows_holders && (verdict == AUDIT_ASKED_NOTHING || verdict == AUDIT_OTHER_DEVICE));
-}
-
-bool reaper_is_due(const struct reaper_policy *policy, const struct violation *violation,
-                   bool knows_holders, uint64_t now_ms)
-{
-    const struct audit_owner *owner = &violation->owner;
-
-    return policy->kills && violation->has_begun && !violation->n_absent &&
-           is_certain(violation->verdict, knows_holders) && *owner->pod_uid && *owner->namespace_ &&
-           !names(policy->spared, owner->namespace_) &&
-           now_ms >= violation->since_ms + policy->grace_ms &&
-           (!violation->killed_ms || now_ms >= violation->killed_ms + REAPER_PAUSE_MS);
+    return !violation->killed_ms || now_ms >= violation->killed_ms + REAPER_PAUSE_MS;
 }
 
 /* --- one process --- */

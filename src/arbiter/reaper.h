@@ -17,7 +17,6 @@
 #include "arbiter/violations.h"
 
 enum {
-    REAPER_GRACE_S = 30,
     REAPER_PAUSE_MS = 5000, /* for what was killed to end, until something is killed again */
 };
 
@@ -27,18 +26,8 @@ enum {
     REAPER_NOT_THEIRS, /* it is in another container, or in none */
 };
 
-struct reaper_policy {
-    bool kills;         /* else violations are only reported */
-    uint64_t grace_ms;  /* from the beginning of a violation */
-    const char *spared; /* namespaces: "kube-system,gpu-operator"; "" = none */
-};
-
-/*
- * Whether something is to be done about it now. knows_holders: the kubelet's checkpoint was there.
- * A pod whose namespace is not known is spared as those of a spared namespace are.
- */
-bool reaper_is_due(const struct reaper_policy *policy, const struct violation *violation,
-                   bool knows_holders, uint64_t now_ms);
+/* Whether what was killed of it last has had the time to end. The policy says whether it is due. */
+bool reaper_is_ready(const struct violation *violation, uint64_t now_ms);
 
 /* A process of the violation's container. root: of the node's files; started: reading->began_ticks.
  * 0, an outcome above, or a negative errno with a sentence. */

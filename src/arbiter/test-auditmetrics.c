@@ -9,7 +9,12 @@
 
 #include <cmocka.h>
 
-static struct audit_device devices[] = {{.device = {.uuid = "GPU-a"}, .used_bytes = 30}};
+static struct audit_device devices[] = {
+    {.device = {.uuid = "GPU-a", .mem_total_bytes = 100, .mem_reserved_bytes = 3},
+     .used_bytes = 30,
+     .free_bytes = 60},
+    {.device = {.uuid = "GPU-b", .gpu = 1}},
+};
 
 /* A pod with a slice; a process of the node; one whose owner is not known. */
 static struct audit_use uses[] = {
@@ -36,7 +41,7 @@ static struct audit_use uses[] = {
      .used_bytes = 4,
      .verdict = AUDIT_UNKNOWN},
 };
-static const struct audit audit = {.devices = devices, .n_devices = 1, .uses = uses, .n_uses = 3};
+static const struct audit audit = {.devices = devices, .n_devices = 2, .uses = uses, .n_uses = 3};
 static struct violation items[] = {
     {.verdict = AUDIT_OVER,
      .device = "GPU-a",
@@ -69,6 +74,12 @@ static void pods_are_named_and_processes_of_the_node_are_not(void **state)
     expect(&page, "\ngpuslice_audit_other_processes{gpu=\"0\",uuid=\"GPU-a\"} 2\n");
     expect(&page, "\ngpuslice_audit_other_memory_used_bytes{gpu=\"0\",uuid=\"GPU-a\"} 10\n");
     expect(&page, "\ngpuslice_audit_device_memory_used_bytes{gpu=\"0\",uuid=\"GPU-a\"} 30\n");
+    expect(&page, "\ngpuslice_audit_device_memory_bytes{gpu=\"0\",uuid=\"GPU-a\"} 100\n");
+    expect(&page, "\ngpuslice_audit_device_memory_free_bytes{gpu=\"0\",uuid=\"GPU-a\"} 60\n");
+    expect(&page, "\ngpuslice_audit_device_memory_reserved_bytes{gpu=\"0\",uuid=\"GPU-a\"} 3\n");
+    expect(&page, "\ngpuslice_audit_device_memory_unlisted_bytes{gpu=\"0\",uuid=\"GPU-a\"} 7\n");
+    assert_null(strstr(text_string(&page), "memory_unlisted_bytes{gpu=\"0\",uuid=\"GPU-b\"}"));
+    assert_null(strstr(text_string(&page), "memory_free_bytes{gpu=\"0\",uuid=\"GPU-b\"}"));
     expect(&page, "\ngpuslice_audit_finding{finding=\"over\",uuid=\"GPU-a\",namespace=\"ml\"");
     expect(&page, "\ngpuslice_audits_total{result=\"done\"} 3\n");
     assert_null(strstr(text_string(&page), "early"));

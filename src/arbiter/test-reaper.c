@@ -22,53 +22,15 @@
 #define OTHER "00000002-0000-4000-8000-000000000000"
 #define ID    "279f883734e4a78ea025dd9adaff94ffff3a843e4b6b2664eee495475543597b"
 
-static void acts_on_pods_alone(void **state)
+static void what_was_killed_may_end(void **state)
 {
-    static const struct {
-        const char *what;
-        enum audit_verdict verdict;
-        const char *uid, *namespace_;
-        bool kills, knows_holders, has_begun;
-        unsigned n_absent;
-        uint64_t killed_ms, now_ms;
-        bool expected;
-    } rows[] = {
-        {"it is over", AUDIT_OVER, UID, "ml", true, true, true, 0, 0, 31000, true},
-        {"it has no slice", AUDIT_ASKED_NOTHING, UID, "ml", true, true, true, 0, 0, 31000, true},
-        {"other GPU", AUDIT_OTHER_DEVICE, UID, "ml", true, true, true, 0, 0, 31000, true},
-        {"no limit", AUDIT_NO_LIMIT, UID, "ml", true, true, true, 0, 0, 31000, false},
-        {"unknown", AUDIT_UNKNOWN, "", "", true, true, true, 0, 0, 31000, false},
-        {"of the node", AUDIT_HOST, "", "", true, true, true, 0, 0, 31000, false},
-        {"only reported", AUDIT_OVER, UID, "ml", false, true, true, 0, 0, 31000, false},
-        {"within grace", AUDIT_OVER, UID, "ml", true, true, true, 0, 0, 30999, false},
-        {"spared", AUDIT_OVER, UID, "kube-system", true, true, true, 0, 0, 31000, false},
-        {"also spared", AUDIT_OVER, UID, "ops", true, true, true, 0, 0, 31000, false},
-        {"nearly spared", AUDIT_OVER, UID, "kube", true, true, true, 0, 0, 31000, true},
-        {"whose is not known", AUDIT_OVER, UID, "", true, true, true, 0, 0, 31000, false},
-        {"no checkpoint", AUDIT_ASKED_NOTHING, UID, "ml", true, false, true, 0, 0, 31000, false},
-        {"not begun", AUDIT_OVER, UID, "ml", true, true, false, 0, 0, 31000, false},
-        {"absent now", AUDIT_OVER, UID, "ml", true, true, true, 1, 0, 31000, false},
-        {"being killed", AUDIT_OVER, UID, "ml", true, true, true, 0, 31000, 35999, false},
-        {"again", AUDIT_OVER, UID, "ml", true, true, true, 0, 31000, 36000, true},
-    };
+    struct violation violation = {.killed_ms = 0};
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct reaper_policy policy = {
-            .kills = rows[i].kills, .grace_ms = 30000, .spared = "kube-system,ops"};
-        struct violation violation = {.verdict = rows[i].verdict,
-                                      .has_begun = rows[i].has_begun,
-                                      .n_absent = rows[i].n_absent,
-                                      .killed_ms = rows[i].killed_ms,
-                                      .since_ms = 1000};
-
-        snprintf(violation.owner.pod_uid, sizeof(violation.owner.pod_uid), "%s", rows[i].uid);
-        snprintf(violation.owner.namespace_, sizeof(violation.owner.namespace_), "%s",
-                 rows[i].namespace_);
-        if (reaper_is_due(&policy, &violation, rows[i].knows_holders, rows[i].now_ms) !=
-            rows[i].expected)
-            fail_msg("%s", rows[i].what);
-    }
+    assert_true(reaper_is_ready(&violation, 31000));
+    violation.killed_ms = 31000;
+    assert_false(reaper_is_ready(&violation, 35999));
+    assert_true(reaper_is_ready(&violation, 36000));
 }
 
 /* --- a process, with the files of a node as the kernel would show it --- */
@@ -230,7 +192,7 @@ static void of_who_is_over_none_follows_one_that_is_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(acts_on_pods_alone),
+        cmocka_unit_test(what_was_killed_may_end),
         cmocka_unit_test_setup_teardown(the_process_of_the_pod_is_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(that_of_another_pod_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_took_the_number_since_is_not, set_up, tear_down),

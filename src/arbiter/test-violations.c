@@ -76,11 +76,14 @@ static void begins_with_the_second_audit_and_is_told_once(void **state)
     cleanup_violations struct violations violations = VIOLATIONS_INIT;
 
     (void)state;
+    assert_false(violations_has_unconfirmed(&violations));
     find("greedy", AUDIT_OVER, 7);
     assert_false(observe(&violations));
     assert_int_equal(n_begun, 0);
+    assert_true(violations_has_unconfirmed(&violations));
     assert_true(observe(&violations));
     assert_int_equal(n_begun, 1);
+    assert_false(violations_has_unconfirmed(&violations));
     for (int i = 0; i < 10; i++)
         assert_false(observe(&violations));
     assert_int_equal(n_begun, 1);
@@ -100,6 +103,9 @@ static void a_process_that_ended_meanwhile_is_none(void **state)
     }
     assert_int_equal(n_begun, 0);
     assert_int_equal(violations.n, 1);
+    find_nothing();
+    observe(&violations);
+    assert_false(violations_has_unconfirmed(&violations));
 }
 
 static void what_is_right_is_none(void **state)

@@ -150,6 +150,14 @@ bool violations_observe(struct violations *violations, const struct audit *audit
     return has_changed;
 }
 
+bool violations_has_unconfirmed(const struct violations *violations)
+{
+    for (size_t i = 0; i < violations->n; i++)
+        if (!violations->items[i].has_begun)
+            return true;
+    return false;
+}
+
 /* --- what is written down --- */
 
 void violations_format(const struct violations *violations, struct text *text)

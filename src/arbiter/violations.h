@@ -43,7 +43,8 @@ struct violation {
     unsigned n_seen;      /* audits in a row, until it has begun */
     unsigned n_absent;    /* audits in a row */
     uint64_t killed_ms;   /* when a process of it was killed last; 0 = none was */
-    bool is_out_of_reach; /* none may be killed, and that was logged */
+    bool is_out_of_reach; /* nothing can be done about it, and that was logged */
+    bool is_starved;      /* its pod gets no more memory (starver.h) */
 };
 
 struct violations {
@@ -76,6 +77,9 @@ struct violations_now {
 bool violations_observe(struct violations *violations, const struct audit *audit,
                         struct violations_now now, const struct violations_callbacks *callbacks,
                         void *userdata);
+
+/* Something was seen once, and the next audit decides whether it begins. */
+bool violations_has_unconfirmed(const struct violations *violations);
 
 /* The use in this audit that the violation is about, or NULL. Borrowed. */
 const struct audit_use *violation_find_use(const struct violation *violation,

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The page of claims of one process (limits/claims.h): a sealed memfd, which the process writes and
+ * the arbiter only reads.
+ *
+ * What stands there may change at any moment and may be anything: each word is read once, by
+ * limits_load, and words are compared and subtracted, nothing else. Counters of the process that
+ * run backwards count as none.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "limits/claims.h"
+
+/* What a process or several of them claimed of one device since they are known. */
+struct claimspage_sum {
+    uint64_t n_launched, waited_ns, n_late;
+    uint64_t waits[CLAIMS_WAIT_BINS];
+    /* Now: */
+    uint32_t n_waiting; /* processes with threads at the gate */
+    bool is_in_flight;  /* some work of theirs */
+};
+
+/* The counters of one device as they were read last. */
+struct claimspage_past {
+    uint64_t n_launched, waited_ns;
+    uint32_t n_late, waits[CLAIMS_WAIT_BINS];
+};
+
+struct claimspage {
+    struct claimspage *next;     /* of the same container */
+    const struct claims *claims; /* NULL = there is no page */
+    int fd;                      /* for the process */
+    struct claimspage_past *pasts;
+    size_t n_devices; /* of the container: as many pasts */
+};
+
+#define CLAIMSPAGE_INIT          \
+    {                            \
+        .claims = NULL, .fd = -1 \
+    }
+
+/* Into an empty one. 0, or a negative errno with a sentence: it is as before. */
+int claimspage_make(struct claimspage *page, size_t n_devices, struct error *err);
+
+void claimspage_deinit(struct claimspage *page);
+
+/* Adds to the sum what became of the counters of a device since the last time, and what is now.
+ * device: below n_devices. */
+void claimspage_read(struct claimspage *page, size_t device, struct claimspage_sum *sum);
+
+/* The bin of waits below which permille of them lie; CLAIMS_WAIT_BINS: there were none. */
+unsigned claimspage_find_bin(const struct claimspage_sum *sum, unsigned permille);
+
+/* Waits of the bin were shorter; the last one has no bound, and counts as the double of the one
+ * before. Microseconds. */
+uint64_t claimspage_bin_us(unsigned bin);

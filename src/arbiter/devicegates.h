@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The gates of this node's devices (doc/design/0028): of each device the turns of the containers
+ * that share it (turns.h), fed with what their processes claim, and what comes of it in their
+ * pages.
+ *
+ * A container is in the turns of a device from when one of its processes has a page of claims,
+ * until it ends. While none of them has one, its gate is open, and it counts as idle. Pages of all
+ * containers tell the mode and the share.
+ *
+ * Times are CLOCK_MONOTONIC, given by who calls; nothing runs by itself.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arbiter/tenant.h"
+#include "arbiter/turns.h"
+#include "limits/page.h"
+
+enum { DEVICEGATES_BEAT_MS = 10 }; /* of pages with a gate that is not open */
+
+#define DEVICEGATES_NEVER UINT64_MAX
+
+struct devicegates;
+
+/* tenants: borrowed. Of LIMITS_COMPUTE_NONE. NULL without memory. */
+struct devicegates *devicegates_new(const struct tenants *tenants);
+
+/* Every gate is open, waiting threads are awake, and all pages tell LIMITS_COMPUTE_NONE. NULL is
+ * allowed. Before the tenants. */
+void devicegates_free(struct devicegates *gates);
+
+/* Live. 0, or -ENOMEM: some containers take no part. Then devicegates_run. */
+int devicegates_set_mode(struct devicegates *gates, enum limits_compute mode);
+enum limits_compute devicegates_get_mode(const struct devicegates *gates);
+
+/* Its page is new. */
+void devicegates_show(const struct devicegates *gates, const struct tenant *tenant);
+
+/* It has one page of claims more or less. 0, or -ENOMEM, or -ENOSPC where a device has too many: it
+ * takes no part. Then devicegates_run. */
+int devicegates_update(struct devicegates *gates, struct tenant *tenant);
+
+/* It is about to be freed, or to have other devices. */
+void devicegates_forget(struct devicegates *gates, const struct tenant *tenant);
+
+/* Reads what is claimed on devices where a gate may have to change, or on all, and opens and closes
+ * gates. Returns when it is to be called again: DEVICEGATES_NEVER while there is nothing to share.
+ */
+uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns);
+
+/* When it is to be called again after a call that took so long: as much time is left to others,
+ * however many processes claim something. */
+uint64_t devicegates_pace(uint64_t due_ns, uint64_t began_ns, uint64_t ended_ns);
+
+/* A container on a device. */
+struct devicegates_view {
+    struct turns_view turns;
+    struct turns_state device;
+    struct claimspage_sum claims; /* of all its processes so far */
+    size_t n_claims;              /* processes that have a page of claims now */
+};
+
+/* False: it takes no part in turns there. device: its position in the tenant's. */
+bool devicegates_view(const struct devicegates *gates, const struct tenant *tenant, size_t device,
+                      struct devicegates_view *ret_view);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The memory limits of this node's containers (doc/design/0026-memory-limits.md): a socket in the
+ * directory of each grant, a tenant (tenant.h) for each container that has grants, and the mode;
+ * and their turns on devices (devicegates.h), for which it has a timer.
+ *
+ * The auditor says once a second what the driver shows, and the agent at any time which mode holds.
+ * Processes that use a device without ever having connected are charged to their container as well.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "arbiter/arbiteroptions.h"
+#include "arbiter/audit.h"
+#include "arbiter/devicegates.h"
+#include "arbiter/violations.h"
+#include "base/error.h"
+#include "grant/podrecords.h"
+#include "limits/page.h"
+#include "slice/inventory.h"
+
+struct limiter;
+
+/* Options are borrowed. Both modes are those of the options until they are set. -EOPNOTSUPP: this
+ * kernel cannot make pages that a container only reads (before Linux 5.1); nothing is limited then.
+ */
+int limiter_new(uv_loop_t *loop, const struct arbiteroptions *options, struct limiter **ret_limiter,
+                struct error *err);
+
+/* Its sockets are removed, and its handles close in later turns of the loop. NULL is allowed. */
+void limiter_free(struct limiter *limiter);
+
+/* Live: the pages of all containers have it when this returns, and each request is answered by it
+ * from now on. */
+void limiter_set_mode(struct limiter *limiter, enum limits_mode mode);
+enum limits_mode limiter_get_mode(const struct limiter *limiter);
+
+/* The same of how a device's time is shared; gates are open where there are no turns any more. */
+void limiter_set_compute(struct limiter *limiter, enum limits_compute compute);
+enum limits_compute limiter_get_compute(const struct limiter *limiter);
+
+/* There may be other directories of grants than before; else it looks once a second. */
+void limiter_look(struct limiter *limiter);
+
+/* --- for the auditor --- */
+
+/* What is called when a process waits for a reading; at any rate, however often tenants want. fn
+ * NULL: nothing any more. */
+typedef void limiter_doubt_fn(void *userdata);
+void limiter_on_doubt(struct limiter *limiter, limiter_doubt_fn *fn, void *userdata);
+
+/* The driver is about to be asked. */
+void limiter_begin_reading(struct limiter *limiter);
+
+/* What it showed since then, and what was read of grants and pods meanwhile; takes the records
+ * over. A reading that was begun and never arrives changes nothing. */
+void limiter_take_reading(struct limiter *limiter, const struct audit *audit,
+                          const struct inventory *machine, struct podrecords *records);
+
+/* Containers of pods of which a violation is starved get no more memory of any device while limits
+ * are enforced; all others get it again. */
+void limiter_starve(struct limiter *limiter, const struct violations *violations);
+
+/* --- what there is to show --- */
+
+/* A container on a device. Borrowed while it is shown. */
+struct limiter_use {
+    const char *namespace_, *pod; /* "" = not known yet */
+    const char *pod_uid, *container;
+    const char *uuid;     /* of the GPU or MIG device */
+    uint64_t limit_bytes; /* 0 = there is none */
+    uint64_t charged_bytes, overhead_bytes;
+    uint64_t peak_bytes; /* highest charge since the arbiter knows of the container */
+    int64_t gap_bytes;   /* what the driver showed last, less what was charged then */
+    bool has_gap;
+    uint64_t n_denied;   /* allocations; with LIMITS_OBSERVE those that would have been */
+    size_t n_processes;  /* on any of its devices */
+    size_t n_registered; /* of those, the ones that are connected: the others are not limited */
+    bool is_starved;     /* whatever its processes ask for is denied */
+    uint32_t share_ppm;  /* of the device's time, by its grants; 0 = not known */
+    bool has_turns;      /* it takes part in them; else nothing is known of its work */
+    struct devicegates_view turns;
+    enum limits_compute compute; /* the mode */
+};
+
+/* Of its processes, those that take no part in turns, where there are any. */
+size_t limiter_use_unenforced_compute(const struct limiter_use *use);
+
+typedef void limiter_use_fn(const struct limiter_use *use, void *userdata);
+
+/* Each container that has grants, with each of its devices. */
+void limiter_each(const struct limiter *limiter, limiter_use_fn *fn, void *userdata);
+
+/* Whether a process of the pod lives, as far as is known. */
+bool limiter_has_process(const struct limiter *limiter, const char *pod_uid);
+
+struct limiter_counts {
+    size_t n_devices;     /* of the last reading of the driver; 0 = there was none */
+    size_t n_sockets;     /* directories of grants that have one */
+    size_t n_connections; /* of processes */
+    uint64_t n_refused;   /* registrations, ever */
+    uint64_t n_malformed; /* connections that were ended for what they sent, ever */
+};
+
+struct limiter_counts limiter_count(const struct limiter *limiter);

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arbiter/rotation.h"
+
+#include <stddef.h>
+
+#define US UINT64_C(1000)
+#define MS UINT64_C(1000000)
+#define S  UINT64_C(1000000000)
+
+void rotation_stop(struct rotation *rotation)
+{
+    rotation->holder = NULL;
+    rotation->is_draining = false;
+}
+
+bool rotation_may_launch(const struct rotation *rotation, const struct turns_unit *unit)
+{
+    return rotation->holder == unit && !rotation->is_draining;
+}
+
+bool rotation_is_used(const struct rotation *rotation, const struct turns_unit *unit)
+{
+    if (rotation->holder == unit && rotation->is_draining)
+        return unit->is_in_flight;
+    return rotation->holder == unit &&
+           (rotation->active_ns > rotation->granted_ns || unit->is_in_flight || unit->n_new);
+}
+
+/* --- the next one --- */
+
+/* Only with a waiting thread: work in flight of a closed gate is from before, and needs no turn. */
+static bool is_contender(const struct turns_unit *unit, bool is_strict)
+{
+    return unit->takes_turns && unit->is_waiting && !(is_strict && unit->ration.is_used_up);
+}
+
+static struct turns_unit *find_next(struct turns_unit *units, const struct turns_unit *but,
+                                    bool is_strict)
+{
+    struct turns_unit *next = NULL;
+
+    for (struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit != but && is_contender(unit, is_strict) &&
+            (!next || ration_urgency(&unit->ration) > ration_urgency(&next->ration)))
+            next = unit;
+    return next;
+}
+
+/* By share, so that small shares have their turns as often as great ones: in each second the
+ * received time is right to a part of a turn. */
+static uint64_t get_turn_ns(const struct turns_unit *of, const struct turns_unit *units,
+                            bool is_strict)
+{
+    uint64_t n = 0, shares_ppm = 0, us = ROTATION_TURN_US;
+
+    for (const struct turns_unit *unit = units; unit; unit = unit->next) {
+        n += unit->takes_turns && unit->is_active;
+        shares_ppm += unit->takes_turns && unit->is_active ? unit->ration.share_ppm : 0;
+    }
+    if (shares_ppm)
+        us = us * n * of->ration.share_ppm / shares_ppm;
+    us = us < ROTATION_TURN_LEAST_US ? ROTATION_TURN_LEAST_US : us;
+    us = us > ROTATION_TURN_MOST_US ? ROTATION_TURN_MOST_US : us;
+    if (is_strict && of->ration.allowance_ns < (int64_t)(us * US))
+        return of->ration.allowance_ns > 0 ? (uint64_t)of->ration.allowance_ns : 0;
+    return us * US;
+}
+
+static void grant(struct rotation *rotation, struct turns_unit *units, struct turns_unit *unit,
+                  bool is_strict, uint64_t now_ns)
+{
+    rotation->holder = unit;
+    rotation->is_draining = false;
+    if (!unit)
+        return;
+    rotation->granted_ns = rotation->active_ns = now_ns;
+    rotation->end_ns = now_ns + get_turn_ns(unit, units, is_strict);
+    unit->n_turns++;
+}
+
+/* --- the end of a turn --- */
+
+static void excuse(struct turns_unit *unit, uint64_t now_ns)
+{
+    uint64_t s = (uint64_t)ROTATION_EXCUSE_S << (unit->n_excused < 8 ? unit->n_excused : 8);
+
+    if (s > ROTATION_EXCUSE_MOST_S)
+        s = ROTATION_EXCUSE_MOST_S;
+    unit->excused_ns = now_ns + s * S;
+    unit->n_excused++;
+    unit->n_overdue_in_row = 0;
+    unit->takes_turns = false;
+}
+
+/* Whether somebody's earlier work, or its own, has shared the device with it. */
+static bool has_leftovers(const struct turns_unit *units, uint64_t now_ns)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit->has_leftover && now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
+            return true;
+    return false;
+}
+
+static void note_overdue(struct rotation *rotation, struct turns_unit *units, uint64_t now_ns)
+{
+    struct turns_unit *unit = rotation->holder;
+    const bool is_its_own = !has_leftovers(units, now_ns);
+
+    rotation->n_overdue++;
+    unit->n_overdue++;
+    if (!unit->has_leftover)
+        unit->leftover_ns = now_ns;
+    unit->has_leftover = true;
+    if (is_its_own && ++unit->n_overdue_in_row >= ROTATION_OVERDUE)
+        excuse(unit, now_ns);
+}
+
+/* Of those that take turns, somebody who has none has work in flight from before. */
+static bool is_other_in_flight(const struct turns_unit *units, const struct turns_unit *but)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight)
+            return true;
+    return false;
+}
+
+/* How long work is awaited now: not long each time, or a unit that claims to have some could stop
+ * others.
+ */
+static uint64_t get_drain_ns(const struct rotation *rotation, bool is_shared)
+{
+    const uint64_t ns = (is_shared ? ROTATION_DRAIN_SHARED_MS : ROTATION_DRAIN_MS) * MS;
+
+    if (rotation->patience_ns < ROTATION_DRAIN_LEAST_MS * MS)
+        return ROTATION_DRAIN_LEAST_MS * MS;
+    return ns < rotation->patience_ns ? ns : rotation->patience_ns;
+}
+
+static void grow_patience(struct rotation *rotation, uint64_t now_ns)
+{
+    rotation->patience_ns += (now_ns - rotation->run_ns) / ROTATION_PATIENCE_PART;
+    if (rotation->patience_ns > ROTATION_PATIENCE_MS * MS)
+        rotation->patience_ns = ROTATION_PATIENCE_MS * MS;
+    rotation->run_ns = now_ns;
+}
+
+/* Whether the turn is over for good. */
+static bool has_drained(struct rotation *rotation, struct turns_unit *units, uint64_t now_ns)
+{
+    struct turns_unit *holder = rotation->holder;
+    const bool is_busy = holder->is_in_flight || holder->n_new;
+    const bool is_shared = is_other_in_flight(units, holder);
+    const uint64_t ns = now_ns - rotation->drain_ns;
+
+    if (!is_busy)
+        holder->n_overdue_in_row = 0;
+    if (!is_busy && !is_shared)
+        return true;
+    if (ns < get_drain_ns(rotation, is_shared))
+        return false;
+    rotation->patience_ns -= ns < rotation->patience_ns ? ns : rotation->patience_ns;
+    if (is_busy)
+        note_overdue(rotation, units, now_ns);
+    return true;
+}
+
+/* It has nothing to do, or says that it wants to and does nothing. */
+static bool gives_way(struct rotation *rotation, uint64_t now_ns)
+{
+    const struct turns_unit *holder = rotation->holder;
+
+    if (holder->is_in_flight || holder->n_new)
+        rotation->active_ns = now_ns;
+    return now_ns >=
+           rotation->active_ns + (holder->is_waiting ? ROTATION_WAKE_US : ROTATION_IDLE_US) * US;
+}
+
+/* Whether the holder's turn ends now. */
+static void hold(struct rotation *rotation, struct turns_unit *units, bool is_strict,
+                 uint64_t now_ns)
+{
+    struct turns_unit *holder = rotation->holder;
+    struct turns_unit *next = find_next(units, holder, is_strict);
+    const bool has_had_enough = is_strict && holder->ration.is_used_up;
+
+    if (next && gives_way(rotation, now_ns)) {
+        grant(rotation, units, next, is_strict, now_ns);
+        return;
+    }
+    if (!next && !has_had_enough && now_ns + ROTATION_LOOK_US * US >= rotation->end_ns)
+        rotation->end_ns = now_ns + get_turn_ns(holder, units, is_strict) + ROTATION_LOOK_US * US;
+    if (now_ns < rotation->end_ns && !has_had_enough)
+        return;
+    rotation->is_draining = true;
+    rotation->drain_ns = now_ns;
+}
+
+void rotation_run(struct rotation *rotation, struct turns_unit *units, bool is_strict,
+                  uint64_t now_ns)
+{
+    grow_patience(rotation, now_ns);
+    if (rotation->holder && !rotation->holder->takes_turns)
+        rotation_stop(rotation);
+    if (rotation->holder && !rotation->is_draining)
+        hold(rotation, units, is_strict, now_ns);
+    if (rotation->holder && rotation->is_draining && has_drained(rotation, units, now_ns))
+        rotation_stop(rotation);
+    if (!rotation->holder)
+        grant(rotation, units, find_next(units, NULL, is_strict), is_strict, now_ns);
+}
+
+uint64_t rotation_next(const struct rotation *rotation, uint64_t now_ns)
+{
+    const uint64_t look_ns = now_ns + ROTATION_LOOK_US * US;
+
+    if (rotation->is_draining)
+        return now_ns + ROTATION_DRAIN_LOOK_US * US;
+    return rotation->holder && rotation->end_ns > now_ns && rotation->end_ns < look_ns
+               ? rotation->end_ns
+               : look_ns;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Turns among tenants that do not end, vanish, stop, lie or claim nonsense, and among many random
+ * ones: others go on.
+ */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arbiter/test-device.h"
+#include "arbiter/turns.h"
+#include "base/array.h"
+
+#define HEAVY(kernel, depth)                                      \
+    {                                                             \
+        .kernel_us = (kernel), .launch_us = 5, .n_depth = (depth) \
+    }
+#define WAITED(kernel, think)                                                                   \
+    {                                                                                           \
+        .kernel_us = (kernel), .launch_us = 5, .n_depth = 64, .n_batch = 1, .think_us = (think) \
+    }
+#define BIG HEAVY(1400, 32)
+
+enum { LONGEST_MS = 200 };
+
+static struct turns_view view(const struct device *device, size_t tenant)
+{
+    struct turns_view shown;
+
+    turns_view(device->tenants[tenant].unit, &shown);
+    return shown;
+}
+
+static double busy(const struct device *device, size_t tenant, uint64_t ns)
+{
+    return (double)device->tenants[tenant].busy_ns / (double)ns;
+}
+
+/* --- those that do not end --- */
+
+static void test_a_kernel_that_does_not_end_is_excused_and_charged(void **state)
+{
+    static const struct tenant_kind kinds[] = {
+        {.behaviour = WAITED(1000000, 0)}, {.behaviour = BIG}, {.behaviour = BIG}};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+    bool was_overdue = false;
+
+    (void)state;
+    for (size_t i = 0; i < 150; i++) {
+        device_run(device, device->now_ns + 100 * MS);
+        was_overdue = was_overdue || view(device, 0).is_overdue;
+    }
+    assert_true(view(device, 0).n_overdue > 0);
+    assert_true(view(device, 0).received_ns > 2 * S);
+    for (size_t i = 1; i < ARRAY_SIZE(kinds); i++) {
+        assert_true(device->tenants[i].longest_ns < LONGEST_MS * MS);
+        assert_true(busy(device, i, 15 * S) > 0.2);
+    }
+    assert_true(device->tenants[0].n_done >= 3);
+    assert_false(device->had_two_turns);
+    device_free(device);
+}
+
+/* Claims by hand: the unit has work in flight forever. */
+static void test_three_drains_that_take_too_long_excuse(void **state)
+{
+    const struct turns_terms terms = {.share_ppm = 500000};
+    struct turns *turns = turns_new();
+    struct turns_unit *units[2];
+    struct turns_sample samples[2] = {{.is_in_flight = true}, {.is_in_flight = true}};
+    struct turns_view shown;
+    uint64_t now_ns = S;
+    size_t n_excused = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(turns_add(turns, &terms, &units[i]), 0);
+    turns_set_mode(turns, LIMITS_COMPUTE_ELASTIC);
+    while (now_ns < 5 * S) {
+        for (size_t i = 0; i < 2; i++) {
+            samples[i].n_launched++;
+            samples[i].n_waiting = turns_gate(units[i])->gate == LIMITS_GATE_CLOSED;
+            turns_sample(units[i], &samples[i]);
+        }
+        now_ns = turns_run(turns, now_ns);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        turns_view(units[i], &shown);
+        n_excused += shown.is_overdue;
+        assert_true(shown.n_overdue > 0);
+        assert_int_equal(turns_gate(units[i])->gate, LIMITS_GATE_OPEN);
+    }
+    assert_true(n_excused > 0); /* and then there is nobody to take turns with */
+    for (size_t i = 0; i < 2; i++)
+        turns_remove(units[i]);
+    turns_free(turns);
+}
+
+/* --- those that go away --- */
+
+static void test_others_go_on_when_one_goes_away(void **state)
+{
+    static const struct {
+        struct tenant_kind gone;
+    } rows[] = {
+        {{.behaviour = BIG, .removed_ms = 5000}},
+        {{.behaviour = BIG, .stops_ms = 5000}},
+        {{.behaviour = HEAVY(50000, 4), .stops_ms = 5000}},
+        {{.behaviour = HEAVY(50000, 4), .removed_ms = 5000}},
+        {{.behaviour = WAITED(66, 0), .stops_ms = 5000, .removed_ms = 7000}},
+        {{.behaviour = WAITED(79, 200), .removed_ms = 5000}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        for (uint32_t offset_ms = 0; offset_ms < 20; offset_ms += 3) {
+            struct tenant_kind kinds[] = {rows[i].gone, {.behaviour = BIG}, {.behaviour = BIG}};
+            struct device *device;
+
+            kinds[0].stops_ms += kinds[0].stops_ms ? offset_ms : 0;
+            kinds[0].removed_ms += kinds[0].removed_ms ? offset_ms : 0;
+            device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+            device_run(device, 5 * S);
+            device_forget(device);
+            device_run(device, 8 * S);
+            for (size_t k = 1; k < ARRAY_SIZE(kinds); k++) {
+                assert_true(device->tenants[k].longest_ns < LONGEST_MS * MS);
+                assert_true(busy(device, k, 3 * S) > 0.4);
+            }
+            device_free(device);
+        }
+}
+
+/* --- those that claim what is not so --- */
+
+static void test_nonsense_costs_others_little(void **state)
+{
+    enum { GARBAGE_MOST = 6 };
+
+    (void)state;
+    for (size_t n = 1; n <= GARBAGE_MOST; n++) {
+        struct tenant_kind kinds[GARBAGE_MOST + 2] = {{.behaviour = BIG}, {.behaviour = BIG}};
+        struct device *device;
+
+        for (size_t i = 0; i < n; i++)
+            kinds[2 + i] = (struct tenant_kind){.is_garbage = true, .start_ms = 3000};
+        device = device_new(kinds, n + 2, LIMITS_COMPUTE_ELASTIC);
+        device_run(device, 3 * S);
+        device_forget(device);
+        device_run(device, 23 * S);
+        for (size_t i = 0; i < 2; i++) {
+            assert_true(device->tenants[i].longest_ns < LONGEST_MS * MS);
+            assert_true(busy(device, i, 20 * S) > 0.3);
+        }
+        assert_false(device->had_two_turns);
+        device_free(device);
+    }
+}
+
+/* It launches through any gate, and says nothing. */
+static void test_a_liar_is_named(void **state)
+{
+    static const struct tenant_kind kinds[] = {
+        {.behaviour = BIG, .is_lying = true, .start_ms = 8000, .end_ms = 20000},
+        {.behaviour = BIG},
+        {.behaviour = WAITED(66, 0)},
+        {.behaviour = BIG}};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+    uint64_t named_ns = 0;
+
+    (void)state;
+    while (device->now_ns < 18 * S) {
+        device_run(device, device->now_ns + 100 * MS);
+        for (size_t i = 1; i < ARRAY_SIZE(kinds); i++)
+            assert_false(view(device, i).is_suspect);
+        if (view(device, 0).is_suspect && !named_ns)
+            named_ns = device->now_ns;
+    }
+    assert_true(named_ns > 8 * S);
+    assert_true(named_ns < 18 * S);
+    device_run(device, 25 * S);
+    assert_false(view(device, 0).is_suspect);
+    device_free(device);
+}
+
+static void test_who_is_idle_is_no_liar(void **state)
+{
+    static const struct tenant_kind kinds[] = {
+        {.behaviour = BIG, .start_ms = 1000000},
+        {.behaviour = BIG, .other = HEAVY(5700, 8)}, /* it changes what it does, by itself */
+        {.behaviour = BIG},
+        {.behaviour = WAITED(79, 200), .other = WAITED(270, 200)}};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+    (void)state;
+    while (device->now_ns < 30 * S) {
+        device_run(device, device->now_ns + 100 * MS);
+        assert_false(view(device, 0).is_suspect);
+    }
+    device_free(device);
+}
+
+/* --- any --- */
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *seed >> 33;
+}
+
+static struct tenant_kind make_random(uint64_t *seed)
+{
+    static const struct behaviour behaviours[] = {
+        BIG,
+        HEAVY(100, 32),
+        HEAVY(5700, 8),
+        HEAVY(20000, 2),
+        WAITED(66, 0),
+        WAITED(79, 200),
+        WAITED(1900, 300),
+        WAITED(270, 20000),
+        {.kernel_us = 5, .launch_us = 15, .n_depth = 1000, .n_batch = 150, .think_us = 20},
+    };
+    struct tenant_kind kind = {.behaviour = behaviours[next_random(seed) % ARRAY_SIZE(behaviours)]};
+
+    kind.share_ppm = 50000 + (uint32_t)(next_random(seed) % 450000);
+    if (next_random(seed) % 3 == 0)
+        kind.other = behaviours[next_random(seed) % ARRAY_SIZE(behaviours)];
+    if (next_random(seed) % 3 == 0) {
+        kind.on_ms = 1 + (uint32_t)(next_random(seed) % 1000);
+        kind.off_ms = 1 + (uint32_t)(next_random(seed) % 1000);
+    }
+    kind.start_ms = next_random(seed) % 2 ? (uint32_t)(next_random(seed) % 2000) : 0;
+    if (next_random(seed) % 6 == 0)
+        kind.removed_ms = 1 + (uint32_t)(next_random(seed) % 4000);
+    else if (next_random(seed) % 6 == 0)
+        kind.stops_ms = 1 + (uint32_t)(next_random(seed) % 4000);
+    kind.is_garbage = next_random(seed) % 8 == 0;
+    return kind;
+}
+
+static void test_random_tenants_never_block_each_other(void **state)
+{
+    enum { ROUNDS = 120, MOST = 8 };
+
+    (void)state;
+    for (uint64_t round = 1; round <= ROUNDS; round++) {
+        struct tenant_kind kinds[MOST];
+        uint64_t seed = round;
+        const size_t n = 2 + next_random(&seed) % (MOST - 1);
+        struct device *device;
+
+        for (size_t i = 0; i < n; i++)
+            kinds[i] = make_random(&seed);
+        device = device_new(kinds, n, LIMITS_COMPUTE_ELASTIC);
+        device_run(device, 4 * S);
+        if (device->longest_ns >= LONGEST_MS * MS ||
+            device->now_ns - device->progress_ns >= LONGEST_MS * MS)
+            fail_msg("round %u: %u ms without a command", (unsigned)round,
+                     (unsigned)(device->longest_ns / MS));
+        assert_false(device->had_two_turns);
+        device_free(device);
+    }
+}
+
+/* Samples and times of any kind: no more than one turn, ever, and a next time that lies ahead. */
+static void test_random_claims(void **state)
+{
+    enum { UNITS = 12, RUNS = 20000 };
+    struct turns *turns = turns_new();
+    struct turns_unit *units[UNITS] = {0};
+    uint64_t seed = 1, now_ns = 1;
+
+    (void)state;
+    for (size_t run = 0; run < RUNS; run++) {
+        const size_t one = next_random(&seed) % UNITS;
+        const struct turns_terms terms = {.share_ppm = 1 + (uint32_t)next_random(&seed) % 1000000};
+        size_t n_turns = 0;
+
+        if (!units[one]) {
+            assert_int_equal(turns_add(turns, &terms, &units[one]), 0);
+        } else if (next_random(&seed) % 200 == 0) {
+            turns_remove(units[one]);
+            units[one] = NULL;
+        }
+        if (next_random(&seed) % 1000 == 0)
+            turns_set_mode(turns, next_random(&seed) % 4);
+        for (size_t i = 0; i < UNITS; i++)
+            if (units[i] && next_random(&seed) % 4) {
+                const struct turns_sample sample = {
+                    .n_launched = next_random(&seed) << (next_random(&seed) % 34),
+                    .waited_ns = next_random(&seed) << (next_random(&seed) % 34),
+                    .n_waiting = (uint32_t)(next_random(&seed) % 3),
+                    .is_in_flight = next_random(&seed) % 4 != 0,
+                };
+
+                turns_sample(units[i], &sample);
+            }
+        now_ns += next_random(&seed) % 8 ? next_random(&seed) % (2 * MS)
+                                         : next_random(&seed) << (next_random(&seed) % 16);
+        if (next_random(&seed) % 100 == 0)
+            now_ns -= now_ns / 3;
+        assert_true(turns_run(turns, now_ns) > now_ns);
+        for (size_t i = 0; i < UNITS; i++)
+            n_turns += units[i] && turns_gate(units[i])->gate == LIMITS_GATE_TURN;
+        assert_true(n_turns <= 1);
+    }
+    for (size_t i = 0; i < UNITS; i++)
+        if (units[i])
+            turns_remove(units[i]);
+    turns_free(turns);
+}
+
+static void test_units_are_bounded(void **state)
+{
+    const struct turns_terms terms = {.share_ppm = 1000};
+    struct turns *turns = turns_new();
+    struct turns_unit *units[TURNS_UNITS_MAX], *more;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+        assert_int_equal(turns_add(turns, &terms, &units[i]), 0);
+    assert_int_equal(turns_add(turns, &terms, &more), -ENOSPC);
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+        turns_remove(units[i]);
+    turns_free(turns);
+    turns_free(NULL);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_kernel_that_does_not_end_is_excused_and_charged),
+        cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
+        cmocka_unit_test(test_others_go_on_when_one_goes_away),
+        cmocka_unit_test(test_nonsense_costs_others_little),
+        cmocka_unit_test(test_a_liar_is_named),
+        cmocka_unit_test(test_who_is_idle_is_no_liar),
+        cmocka_unit_test(test_random_tenants_never_block_each_other),
+        cmocka_unit_test(test_random_claims),
+        cmocka_unit_test(test_units_are_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

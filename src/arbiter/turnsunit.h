@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A unit of a device's turns, as the parts of the policy share it: turns.c observes and judges it,
+ * rotation.c gives it turns, trial.c counts its progress.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arbiter/duty.h"
+#include "arbiter/pace.h"
+#include "arbiter/ration.h"
+#include "arbiter/turnsterms.h"
+
+struct turns;
+
+struct turns_unit {
+    struct turns_unit *next;
+    struct turns *turns;
+    uint64_t id; /* of all units that ever were */
+    struct turns_sample sample;
+    struct turns_gate gate;
+
+    /* Observed by the last run. */
+    bool is_in_flight, is_waiting;
+    uint64_t n_launched;  /* as claimed */
+    uint64_t n_new;       /* since the run before; bounded */
+    uint64_t worked_ns;   /* when it had work last; 0: never */
+    uint64_t used_ns;     /* when it launched, or had work in flight, last; 0: never */
+    uint64_t idle_ns;     /* when it was last seen without any in flight */
+    uint64_t nonsense_ns; /* when it last claimed what cannot be; 0: never */
+    bool is_active;       /* had work a moment ago */
+    bool was_clean;       /* the time since the run before, or its last one with an open gate */
+    uint64_t charged_ns;  /* for the time since the run before */
+    struct duty duty;
+    struct ration ration;
+    struct pace pace, turn_pace; /* alone; in its turns, whatever ran beside it */
+
+    /* Turns. */
+    bool takes_turns;
+    bool has_leftover; /* in flight from before it took turns, or from an earlier one */
+    uint64_t leftover_ns;
+    uint32_t n_overdue_in_row, n_excused; /* drains that took too long; how often it was excused */
+    uint64_t excused_ns;                  /* it takes no turns until then */
+    uint64_t n_turns, n_overdue;
+
+    /* When it may be probed again, and after how long the next time. */
+    uint64_t probe_ns, probe_wait_ns;
+
+    /* Of the trial that is on. */
+    uint64_t n_tried[TURNS_N_PLANS];
+    uint64_t n_in_turns, in_turns_ns; /* launched in turns of its own, which took so long */
+    bool is_suspect;
+    double usual_per_s;      /* its pace in turns, as long as nothing changes */
+    uint32_t n_windows_seen; /* of that */
+};
+
+/* Whether it has been excused from turns. */
+static inline bool unit_is_excused(const struct turns_unit *unit, uint64_t now_ns)
+{
+    return unit->excused_ns > now_ns;
+}
+
+static inline bool unit_is_full(const struct turns_unit *unit)
+{
+    return unit->duty.is_judged && unit->duty.is_heavy && unit->duty.ppm >= DUTY_FULL_PPM;
+}
+
+static inline bool unit_is_heavy(const struct turns_unit *unit)
+{
+    return unit->duty.is_judged && unit->duty.is_heavy;
+}
+
+static inline enum turns_weight unit_get_weight(const struct turns_unit *unit)
+{
+    if (!unit->duty.is_judged)
+        return TURNS_UNJUDGED;
+    if (!unit->duty.is_heavy)
+        return TURNS_LIGHT;
+    return unit_is_full(unit) ? TURNS_FULLY : TURNS_HEAVY;
+}
