@@ -3,7 +3,7 @@
 
 /*
  * The part of the CUDA driver API's binary interface that is used here: by sim/cuda, which acts it
- * out.
+ * out, and by what is preloaded.
  *
  * Our own declarations, so that no NVIDIA header is needed to build;
  * tests/conformance/test_cuda_abi.py compares every value, size, offset and prototype with NVIDIA's
@@ -26,6 +26,9 @@ typedef struct CUgraphNode_st *CUgraphNode;
 typedef struct CUgraphExec_st *CUgraphExec;
 typedef struct CUmemPoolHandle_st *CUmemoryPool;
 typedef struct CUkern_st *CUkernel;
+typedef struct CUlib_st *CUlibrary;
+typedef struct CUgreenCtx_st *CUgreenCtx;
+typedef struct CUdevResourceDesc_st *CUdevResourceDesc;
 typedef void (*CUhostFn)(void *userData);
 typedef int CUdevice;
 typedef unsigned long long CUdeviceptr;
@@ -128,6 +131,8 @@ typedef enum {
     CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE = 108,
     CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED = 115,
     CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES = 119,
+    CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS = 122,
+    CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_WAIT_VALUE_NOR = 123,
     CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED = 125,
 } CUdevice_attribute;
 
@@ -206,7 +211,16 @@ typedef enum {
     CU_AD_FORMAT_SIGNED_INT32 = 10,
     CU_AD_FORMAT_HALF = 16,
     CU_AD_FORMAT_FLOAT = 32,
+    CU_AD_FORMAT_BC1_UNORM = 0x91,
+    CU_AD_FORMAT_BC7_UNORM_SRGB = 0x9e,
+    CU_AD_FORMAT_UNORM_INT8X1 = 0xc0,
+    CU_AD_FORMAT_UNORM_INT8X4 = 0xc2,
+    CU_AD_FORMAT_SNORM_INT8X1 = 0xc6,
+    CU_AD_FORMAT_SNORM_INT8X4 = 0xc8,
 } CUarray_format;
+
+#define CUDA_ARRAY3D_SPARSE           0x40
+#define CUDA_ARRAY3D_DEFERRED_MAPPING 0x80
 
 typedef enum {
     CU_LIMIT_STACK_SIZE = 0,
@@ -248,10 +262,25 @@ typedef enum {
     CU_GRAPH_NODE_TYPE_MEMCPY = 1,
     CU_GRAPH_NODE_TYPE_MEMSET = 2,
     CU_GRAPH_NODE_TYPE_HOST = 3,
+    CU_GRAPH_NODE_TYPE_GRAPH = 4,
     CU_GRAPH_NODE_TYPE_EMPTY = 5,
     CU_GRAPH_NODE_TYPE_MEM_ALLOC = 10,
     CU_GRAPH_NODE_TYPE_MEM_FREE = 11,
+    CU_GRAPH_NODE_TYPE_BATCH_MEM_OP = 12,
 } CUgraphNodeType;
+
+typedef enum {
+    CU_STREAM_WAIT_VALUE_GEQ = 0,
+    CU_STREAM_WAIT_VALUE_EQ = 1,
+    CU_STREAM_WAIT_VALUE_AND = 2,
+    CU_STREAM_WAIT_VALUE_NOR = 3,
+    CU_STREAM_WAIT_VALUE_FLUSH = 1 << 30,
+} CUstreamWaitValue_flags;
+
+typedef enum {
+    CU_STREAM_WRITE_VALUE_DEFAULT = 0,
+    CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER = 1,
+} CUstreamWriteValue_flags;
 
 typedef void (*CUstreamCallback)(CUstream hStream, CUresult status, void *userData);
 
@@ -263,6 +292,15 @@ typedef enum {
 } CUgraphMem_attribute;
 
 typedef enum {
+    CUDA_GRAPH_INSTANTIATE_SUCCESS = 0,
+    CUDA_GRAPH_INSTANTIATE_ERROR = 1,
+} CUgraphInstantiateResult;
+
+typedef enum {
+    CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD = 2,
+} CUgraphInstantiate_flags;
+
+typedef enum {
     CU_MODULE_EAGER_LOADING = 1,
     CU_MODULE_LAZY_LOADING = 2,
 } CUmoduleLoadingMode;
@@ -270,6 +308,10 @@ typedef enum {
 typedef enum {
     CU_JIT_MAX_REGISTERS = 0,
 } CUjit_option;
+
+typedef enum {
+    CU_LIBRARY_BINARY_IS_PRESERVED = 1,
+} CUlibraryOption;
 
 typedef struct {
     char bytes[16];
@@ -329,6 +371,22 @@ typedef struct {
 } CUDA_ARRAY3D_DESCRIPTOR;
 
 typedef struct {
+    unsigned int Width;
+    unsigned int Height;
+    CUarray_format Format;
+    unsigned int NumChannels;
+} CUDA_ARRAY_DESCRIPTOR_v1;
+
+typedef struct {
+    unsigned int Width;
+    unsigned int Height;
+    unsigned int Depth;
+    CUarray_format Format;
+    unsigned int NumChannels;
+    unsigned int Flags;
+} CUDA_ARRAY3D_DESCRIPTOR_v1;
+
+typedef struct {
     size_t srcXInBytes;
     size_t srcY;
     CUmemorytype srcMemoryType;
@@ -373,6 +431,13 @@ typedef struct {
 } CUDA_MEM_ALLOC_NODE_PARAMS;
 
 typedef struct {
+    uint64_t flags;
+    CUstream hUploadStream;
+    CUgraphNode hErrNode_out;
+    CUgraphInstantiateResult result_out;
+} CUDA_GRAPH_INSTANTIATE_PARAMS;
+
+typedef struct {
     unsigned gridDimX;
     unsigned gridDimY;
     unsigned gridDimZ;
@@ -384,6 +449,19 @@ typedef struct {
     CUlaunchAttribute *attrs;
     unsigned numAttrs;
 } CUlaunchConfig;
+
+typedef struct {
+    CUfunction function;
+    unsigned gridDimX;
+    unsigned gridDimY;
+    unsigned gridDimZ;
+    unsigned blockDimX;
+    unsigned blockDimY;
+    unsigned blockDimZ;
+    unsigned sharedMemBytes;
+    CUstream hStream;
+    void **kernelParams;
+} CUDA_LAUNCH_PARAMS;
 
 typedef struct {
     CUfunction func;

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/gate.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/captures.h"
+#include "shim/quickclock.h"
+#include "shim/session.h"
+
+#define MS UINT64_C(1000000)
+
+enum {
+    FUTEX_MS = 2,         /* that a thread sleeps at most before it looks again */
+    LOOK_MS = 500,        /* between two looks at the connection, */
+    LOOK_AWAY_MS = 100,   /* while the arbiter is away */
+    FUTURE_MS = 1000,     /* a beat further on is none */
+    ROOM_MS = 10,         /* to wait for room in a stream, beyond two commands, and */
+    ROOM_UNKNOWN_MS = 20, /* where nobody knows how long one takes */
+    ROOM_MOST_MS = 100,
+    NAP_NS = 100 * 1000, /* to sleep for less is to sleep for as long */
+};
+
+/* --- pure --- */
+
+static bool is_away(uint32_t beat_ms, uint64_t now_ns)
+{
+    const int32_t age_ms = (int32_t)((uint32_t)(now_ns / MS) - beat_ms);
+
+    return age_ms > GATE_AWAY_MS || age_ms < -FUTURE_MS;
+}
+
+/* Shares of one device add up to all of it at most, and begin at places of their own. */
+static bool is_in_share(uint32_t share_ppm, uint64_t number, uint64_t now_ns)
+{
+    const uint64_t begin_ns = (number * UINT64_C(0x9e3779b97f4a7c15) >> 32) % GATE_PERIOD_NS;
+
+    return share_ppm == 0 ||
+           (now_ns + begin_ns) % GATE_PERIOD_NS < GATE_PERIOD_NS / 1000000 * share_ppm;
+}
+
+static bool is_open(const struct limits_device *device)
+{
+    const uint32_t compute = limits_load(device->compute), gate = limits_load(device->gate);
+
+    return compute == LIMITS_COMPUTE_NONE || compute == LIMITS_COMPUTE_OBSERVE ||
+           (gate != LIMITS_GATE_TURN && gate != LIMITS_GATE_CLOSED);
+}
+
+struct gate_verdict gate_judge(const struct limits_page *page, const struct limits_device *device,
+                               uint64_t number, uint64_t now_ns)
+{
+    struct gate_verdict verdict = {.in_flight_us = limits_load(device->in_flight_us)};
+    const uint64_t end_ns = limits_load(device->turn_end_ns);
+
+    if (is_open(device))
+        return (struct gate_verdict){.passes = true};
+    verdict.is_away = is_away(limits_load(page->beat_ms), now_ns);
+    if (verdict.is_away) {
+        verdict.passes = is_in_share(limits_load(device->share_ppm), number, now_ns);
+        verdict.in_flight_us = GATE_AWAY_US;
+    } else if (limits_load(device->gate) == LIMITS_GATE_TURN) {
+        verdict.passes = end_ns == 0 || now_ns < end_ns;
+    }
+    return verdict;
+}
+
+unsigned gate_bin(uint64_t waited_ns)
+{
+    const uint64_t units = waited_ns / (64 * UINT64_C(1000));
+    const unsigned bin = units ? 64 - (unsigned)__builtin_clzll(units) : 0;
+
+    return bin < CLAIMS_WAIT_BINS ? bin : CLAIMS_WAIT_BINS - 1;
+}
+
+/* --- where a thread is --- */
+
+static __thread unsigned n_calls;
+
+void gate_begin_call(void)
+{
+    n_calls++;
+}
+
+void gate_end_call(void)
+{
+    n_calls--;
+}
+
+static CUstream handle_of(CUstream stream, bool is_per_thread)
+{
+    if (stream)
+        return stream;
+    return is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
+}
+
+static bool may_wait(const struct cuda_functions *driver, CUstream stream)
+{
+    return n_calls == 0 && !captures_are_there() && captures_is_none(driver, stream);
+}
+
+/* --- the arbiter --- */
+
+/* One thread at a time; the others go on. It may have to ask, and then takes a moment. */
+static void look(uint64_t now_ns, uint64_t period_ms)
+{
+    static uint64_t looked_ns;
+    uint64_t last_ns = __atomic_load_n(&looked_ns, __ATOMIC_RELAXED);
+
+    if (n_calls > 0 || quickclock_since(last_ns, now_ns) < period_ms * MS ||
+        !__atomic_compare_exchange_n(&looked_ns, &last_ns, now_ns, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED))
+        return;
+    session_look();
+    lanes_start();
+}
+
+/* --- at a closed gate --- */
+
+/* What a launch looks at. NULL device: there are no turns any more. */
+struct place {
+    const struct limits_page *page;
+    const struct limits_device *device;
+    struct claims_device *claims;
+};
+
+static struct place place_of(const struct lane *lane)
+{
+    const int position = session_position(lane->slot);
+    struct place place = {.page = session_page(), .claims = lanes_claims(position)};
+
+    if (place.page && place.claims)
+        place.device = &place.page->devices[position];
+    return place;
+}
+
+static struct gate_verdict judge(const struct place *place, uint64_t now_ns)
+{
+    return gate_judge(place->page, place->device, session_page_number(), now_ns);
+}
+
+/* The page is read-only, and so is waiting for one of its words. */
+static void sleep_until_changed(const uint32_t *word, uint32_t seen)
+{
+    const struct timespec most = {.tv_nsec = FUTEX_MS * (long)MS};
+
+    if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &most, NULL, 0) != 0 && errno != EAGAIN &&
+        errno != EINTR && errno != ETIMEDOUT)
+        nanosleep(&most, NULL);
+}
+
+static void count_waiting(struct claims_device *claims, uint32_t change)
+{
+    if (claims)
+        __atomic_add_fetch(&claims->n_waiting, change, __ATOMIC_RELAXED);
+}
+
+static void count_wait(struct claims_device *claims, uint64_t ns)
+{
+    count_waiting(claims, (uint32_t)-1);
+    if (!claims)
+        return;
+    __atomic_add_fetch(&claims->waited_ns, ns, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&claims->waits[gate_bin(ns)], 1, __ATOMIC_RELAXED);
+}
+
+/* Its word is taken before it is judged, so that no change is slept through. True: it passes. */
+static bool sleep_once(const struct place *place, uint64_t *now_ns)
+{
+    const uint32_t seen = limits_load(place->device->gate_number);
+    const struct gate_verdict verdict = judge(place, *now_ns);
+
+    if (verdict.passes)
+        return true;
+    if (verdict.is_away)
+        look(*now_ns, LOOK_AWAY_MS);
+    sleep_until_changed(&place->device->gate_number, seen);
+    *now_ns = quickclock_ns();
+    return false;
+}
+
+/* A new arbiter has another page of claims: the wait shows there, too. False: it was long enough.
+ */
+static bool wait_at_gate(const struct cuda_functions *driver, const struct lane *lane)
+{
+    uint64_t now_ns = quickclock_ns();
+    const uint64_t begin_ns = now_ns;
+    struct claims_device *counted = NULL;
+    bool passes = false;
+
+    lanes_fence_all(driver, now_ns);
+    while (!passes && quickclock_since(begin_ns, now_ns) < GATE_LONGEST_NS) {
+        const struct place place = place_of(lane);
+
+        if (!place.device)
+            break;
+        if (place.claims != counted) {
+            count_waiting(counted, (uint32_t)-1);
+            count_waiting(place.claims, 1);
+            counted = place.claims;
+        }
+        passes = sleep_once(&place, &now_ns);
+    }
+    count_wait(counted, quickclock_since(begin_ns, now_ns));
+    return passes || quickclock_since(begin_ns, now_ns) < GATE_LONGEST_NS;
+}
+
+/* --- during a turn --- */
+
+static uint64_t most_ns(uint64_t command_ns)
+{
+    const uint64_t ns = command_ns ? 2 * command_ns + ROOM_MS * MS : ROOM_UNKNOWN_MS * MS;
+
+    return ns < ROOM_MOST_MS * MS ? ns : ROOM_MOST_MS * MS;
+}
+
+static void nap(uint64_t ns)
+{
+    const struct timespec most = {.tv_nsec = (long)(ns < MS ? ns : MS)};
+
+    if (ns >= NAP_NS)
+        nanosleep(&most, NULL);
+    else
+        sched_yield();
+}
+
+/* Nothing in flight is always room. */
+static bool has_room(struct lane *lane, uint64_t room_ns, uint64_t now_ns, uint64_t *ret_ns,
+                     uint64_t *ret_command_ns)
+{
+    *ret_ns = lanes_queue_ns(lane, now_ns, ret_command_ns);
+    return *ret_ns == 0 || (*ret_ns <= room_ns && *ret_ns + *ret_command_ns <= room_ns);
+}
+
+/* What is in flight may wait for what this thread does next, so that this ends. */
+static void wait_for_room(const struct cuda_functions *driver, struct lane *lane, uint64_t room_ns)
+{
+    const uint64_t begin_ns = quickclock_ns();
+    uint64_t now_ns = begin_ns, ns, command_ns;
+
+    while (!has_room(lane, room_ns, now_ns, &ns, &command_ns) &&
+           quickclock_since(begin_ns, now_ns) < most_ns(command_ns)) {
+        lanes_fence(driver, lane, now_ns);
+        nap(ns == UINT64_MAX ? 0 : (ns + command_ns - room_ns) / 2);
+        now_ns = quickclock_ns();
+    }
+}
+
+/* --- launches --- */
+
+static bool is_shared(const struct limits_page *page)
+{
+    uint32_t computes = 0;
+
+    for (uint32_t i = 0; i < page->n_devices && i < LIMITS_DEVICES_MAX; i++)
+        computes |= limits_load(page->devices[i].compute);
+    return computes != LIMITS_COMPUTE_NONE;
+}
+
+bool gate_is_shared(void)
+{
+    const struct limits_page *page = session_page();
+
+    return page && is_shared(page);
+}
+
+/* At once, where the program could not be kept waiting as well. */
+static bool goes_on(const struct gate_verdict *verdict, struct lane *lane, uint64_t now_ns)
+{
+    uint64_t ns, command_ns;
+
+    return verdict->passes &&
+           (!verdict->in_flight_us ||
+            has_room(lane, verdict->in_flight_us * UINT64_C(1000), now_ns, &ns, &command_ns));
+}
+
+/* Its turn may end while there is no room. */
+static void pass(const struct cuda_functions *driver, struct lane *lane, CUstream stream)
+{
+    const struct place place = place_of(lane);
+    struct gate_verdict verdict;
+    uint64_t now_ns;
+
+    if (!place.device || is_open(place.device))
+        return;
+    now_ns = quickclock_ns();
+    verdict = judge(&place, now_ns);
+    if (goes_on(&verdict, lane, now_ns))
+        return;
+    if (!may_wait(driver, stream)) {
+        __atomic_add_fetch(&place.claims->n_late, !verdict.passes, __ATOMIC_RELAXED);
+        return;
+    }
+    if (verdict.passes)
+        wait_for_room(driver, lane, verdict.in_flight_us * UINT64_C(1000));
+    verdict = judge(&place, quickclock_ns());
+    if (!verdict.passes && !wait_at_gate(driver, lane))
+        __atomic_add_fetch(&place.claims->n_late, 1, __ATOMIC_RELAXED);
+}
+
+/* Is what is launched now no command, but part of a graph? */
+static bool is_captured(const struct cuda_functions *driver, CUstream stream)
+{
+    return captures_are_there() && !captures_is_none(driver, stream);
+}
+
+static bool has_turns(void)
+{
+    return lanes_are_on() || (n_calls == 0 && session_may_claim() && lanes_start());
+}
+
+struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stream,
+                              bool is_per_thread)
+{
+    CUstream handle = handle_of(stream, is_per_thread);
+    struct gate_launch launch = {NULL};
+
+    if (!gate_is_shared() || !has_turns())
+        return launch;
+    launch.lane = lanes_find(driver, stream, is_per_thread);
+    if (launch.lane && is_captured(driver, handle))
+        launch.lane = NULL;
+    if (launch.lane)
+        pass(driver, launch.lane, handle);
+    return launch;
+}
+
+CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launch *launch,
+                    CUresult r)
+{
+    struct claims_device *claims;
+    uint64_t now_ns;
+
+    if (!launch->lane || r != CUDA_SUCCESS)
+        return r;
+    claims = lanes_claims(session_position(launch->lane->slot));
+    if (!claims)
+        return r;
+    now_ns = quickclock_ns();
+    __atomic_add_fetch(&claims->n_launched, 1, __ATOMIC_RELAXED);
+    if (n_calls == 0)
+        lanes_launched(driver, launch->lane, now_ns);
+    look(now_ns, LOOK_MS);
+    return r;
+}
+
+static bool is_on(void)
+{
+    return gate_is_shared() && lanes_are_on() && n_calls == 0;
+}
+
+void gate_await(const struct cuda_functions *driver, CUstream stream, bool is_per_thread)
+{
+    struct lane *lane = is_on() ? lanes_find(driver, stream, is_per_thread) : NULL;
+
+    if (lane)
+        lanes_fence(driver, lane, quickclock_ns());
+}
+
+void gate_await_all(const struct cuda_functions *driver)
+{
+    if (is_on())
+        lanes_fence_all(driver, quickclock_ns());
+}

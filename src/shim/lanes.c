@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/lanes.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/captures.h"
+#include "shim/claimmaps.h"
+#include "shim/devices.h"
+#include "shim/ownlock.h"
+#include "shim/quickclock.h"
+#include "shim/session.h"
+
+enum {
+    LANES_MAX = 256, /* streams that are known */
+    FENCE_NS = 100 * 1000,
+    FAILURES_MAX = 16, /* in a row, of fences */
+    FOUND_MAX = 4,     /* by a thread; a power of two */
+    NAP_NS = 20 * 1000,
+};
+
+/* That a fence of another thread is waited for: some never end, where a thread was cancelled. */
+static const uint64_t taken_ns = UINT64_C(10000000000);
+
+static struct ownlock lock = OWNLOCK_NEW;
+
+static struct {
+    struct claims *claims; /* NULL: there are no turns */
+    bool has_no_fences;
+    unsigned n_failures;
+    unsigned n_lanes; /* that were ever used: none is behind them */
+    struct lane lanes[LANES_MAX];
+    struct lane others[SESSION_SLOTS]; /* of streams that have no place, one for each device */
+} table;
+
+/* What a thread has found is right as long as this number is the same. It is in memory that reads
+ * as 0 in a child of fork, and no earlier number comes again there. */
+static uint32_t *generation;
+static uint32_t last_generation;
+
+struct found {
+    uint32_t generation;
+    CUstream stream;
+    CUcontext context; /* of a default stream */
+    struct lane *lane;
+};
+
+static __thread struct found found[FOUND_MAX];
+static __thread int thread_number;
+
+static void change(void)
+{
+    __atomic_store_n(generation, ++last_generation, __ATOMIC_RELEASE);
+}
+
+static uint32_t generation_now(void)
+{
+    const uint32_t *at = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+
+    return at ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : 0;
+}
+
+static void enter(void)
+{
+    if (!ownlock_enter(&lock))
+        return;
+    memset(&table, 0, sizeof(table));
+    captures_forget();
+}
+
+static void leave(void)
+{
+    ownlock_leave(&lock);
+}
+
+static struct lane *lanes_end(void)
+{
+    return table.lanes + __atomic_load_n(&table.n_lanes, __ATOMIC_ACQUIRE);
+}
+
+/* --- the page of claims --- */
+
+/* Linux 4.14; without it a child would write where its parent does. */
+static bool has_generation(void)
+{
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *place = generation;
+
+    if (!place) {
+        place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (place == MAP_FAILED)
+            return false;
+        if (madvise(place, size, MADV_WIPEONFORK) != 0) {
+            munmap(place, size);
+            return false;
+        }
+        __atomic_store_n(&generation, place, __ATOMIC_RELEASE);
+    }
+    return true;
+}
+
+/* In another page every lane is new; what is in flight then shows by the next fence. */
+static void take(struct claims *claims)
+{
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (lane->state == LANE_ENDING)
+            lane->state = LANE_FREE;
+    __atomic_store_n(&table.claims, claims, __ATOMIC_RELEASE);
+    change();
+}
+
+bool lanes_start(void)
+{
+    struct claims *claims = NULL;
+    const int r = session_claims(&claims);
+
+    enter();
+    if (r == SESSION_DENIED)
+        __atomic_store_n(&table.claims, NULL, __ATOMIC_RELEASE);
+    else if (r == 0 && claims != table.claims && has_generation())
+        take(claims);
+    leave();
+    return lanes_are_on();
+}
+
+bool lanes_are_on(void)
+{
+    return generation_now() != 0 && __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
+}
+
+struct claims_device *lanes_claims(int position)
+{
+    struct claims *claims = __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
+
+    if (!claims || position < 0 || position >= LIMITS_DEVICES_MAX || !generation_now())
+        return NULL;
+    return &claims->devices[position];
+}
+
+static struct claims_lane *words_of(const struct lane *lane)
+{
+    struct claims_device *device = lanes_claims(session_position(lane->slot));
+
+    return device && lane->number >= 0 ? &device->lanes[lane->number] : NULL;
+}
+
+/* In those claims, whether there are others by now or not: devices write there. */
+static struct claims_lane *words_in(struct claims *claims, const struct lane *lane)
+{
+    const int position = session_position(lane->slot);
+
+    if (!claims || !generation_now() || position < 0 || position >= LIMITS_DEVICES_MAX ||
+        lane->number < 0)
+        return NULL;
+    return &claims->devices[position].lanes[lane->number];
+}
+
+/* --- which streams there are --- */
+
+static bool is_over(const struct lane *lane)
+{
+    const struct claims_lane *words = words_of(lane);
+
+    return !words || limits_load(words->done) == limits_load(words->fence);
+}
+
+/* A thread that ended has taken its default stream along. */
+static bool is_left(const struct lane *lane)
+{
+    return lane->state == LANE_USED && lane->thread != 0 &&
+           syscall(SYS_tgkill, getpid(), lane->thread, 0) != 0 && errno == ESRCH;
+}
+
+static void reap(bool is_full)
+{
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++) {
+        if (is_full && is_left(lane))
+            lane->state = LANE_ENDING;
+        if (lane->state == LANE_ENDING && is_over(lane))
+            lane->state = LANE_FREE;
+    }
+}
+
+/* NULL: there are too many. */
+static struct lane *find_free(void)
+{
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (lane->state == LANE_FREE)
+            return lane;
+    return table.n_lanes < LANES_MAX ? lanes_end() : NULL;
+}
+
+static int free_number(int slot)
+{
+    bool is_used[CLAIMS_LANES] = {false};
+
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (lane->state != LANE_FREE && lane->slot == slot && lane->number >= 0)
+            is_used[lane->number] = true;
+    for (int number = 0; number < CLAIMS_LANES; number++)
+        if (!is_used[number])
+            return number;
+    return -1;
+}
+
+static struct lane *use(struct lane *lane, const struct lane *key)
+{
+    const struct claims_lane *words;
+    const int number = free_number(key->slot);
+
+    *lane = *key;
+    lane->number = number;
+    lane->state = LANE_USED;
+    words = words_of(lane);
+    lane->fence = words ? limits_load(words->fence) : 0; /* goes on from the one before it */
+    if (lane == lanes_end())
+        __atomic_store_n(&table.n_lanes, table.n_lanes + 1, __ATOMIC_RELEASE);
+    return lane;
+}
+
+static struct lane *add(const struct lane *key)
+{
+    struct lane *lane;
+
+    reap(false);
+    lane = find_free();
+    if (!lane) {
+        reap(true);
+        lane = find_free();
+    }
+    if (lane)
+        return use(lane, key);
+    lane = &table.others[key->slot];
+    lane->slot = key->slot;
+    lane->number = -1;
+    return lane;
+}
+
+/* A handle that is in another context now was another stream, whose end was not seen. */
+static struct lane *find_or_add(const struct lane *key)
+{
+    const bool is_own = key->stream != CU_STREAM_LEGACY && key->stream != CU_STREAM_PER_THREAD;
+
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++) {
+        if (lane->state != LANE_USED || lane->stream != key->stream || lane->thread != key->thread)
+            continue;
+        if (lane->context == key->context)
+            return lane;
+        if (is_own)
+            lane->state = LANE_ENDING;
+    }
+    return add(key);
+}
+
+static int own_thread(void)
+{
+    if (thread_number == 0)
+        thread_number = (int)syscall(SYS_gettid);
+    return thread_number;
+}
+
+/* With what is noted for the next time. */
+static struct lane *search(const struct cuda_functions *driver, CUstream stream,
+                           struct found *ret_found)
+{
+    struct lane key = {.stream = stream}, *lane = NULL;
+
+    if (!devices_current(driver, &key.device, &key.context))
+        return NULL;
+    key.slot = devices_slot(driver, key.device);
+    key.thread = stream == CU_STREAM_PER_THREAD ? own_thread() : 0;
+    enter();
+    ret_found->generation = generation_now();
+    if (key.slot != SESSION_NO_SLOT && ret_found->generation != 0)
+        lane = find_or_add(&key);
+    leave();
+    ret_found->lane = lane;
+    return lane;
+}
+
+static CUcontext current(const struct cuda_functions *driver)
+{
+    CUcontext context = NULL;
+
+    if (!driver->cuCtxGetCurrent || driver->cuCtxGetCurrent(&context) != CUDA_SUCCESS)
+        return NULL;
+    return context;
+}
+
+struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread)
+{
+    struct found *at;
+    CUcontext context = NULL;
+
+    if (!stream)
+        stream = is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
+    if (stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
+        context = current(driver);
+    at = &found[(((uintptr_t)stream >> 4) ^ ((uintptr_t)stream >> 10)) % FOUND_MAX];
+    if (at->stream == stream && at->context == context && at->generation != 0 &&
+        at->generation == generation_now())
+        return at->lane;
+    *at = (struct found){.stream = stream, .context = context};
+    return search(driver, stream, at);
+}
+
+void lanes_end_contexts(lanes_match_fn *match, const void *userdata)
+{
+    if (!lanes_are_on())
+        return;
+    enter();
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++) {
+        struct claims_lane *words = words_of(lane);
+
+        if (lane->state == LANE_FREE || !match(lane->context, lane->device, userdata))
+            continue;
+        lane->state = LANE_FREE;
+        if (words)
+            limits_store(words->done, limits_load(words->fence));
+    }
+    if (generation_now() != 0)
+        change();
+    leave();
+    claimmaps_end_contexts(match, userdata);
+}
+
+/* --- fences --- */
+
+static bool is_taken(struct lane *lane)
+{
+    return __atomic_exchange_n(&lane->is_taken, true, __ATOMIC_ACQUIRE);
+}
+
+static void let_go(struct lane *lane)
+{
+    __atomic_store_n(&lane->is_taken, false, __ATOMIC_RELEASE);
+}
+
+/* False: another thread has it still. */
+static bool take_lane(struct lane *lane)
+{
+    const struct timespec nap = {.tv_nsec = NAP_NS};
+    const uint64_t begin_ns = quickclock_ns();
+
+    while (is_taken(lane)) {
+        if (quickclock_since(begin_ns, quickclock_ns()) > taken_ns)
+            return false;
+        nanosleep(&nap, NULL);
+    }
+    return true;
+}
+
+/* Who takes a lane from then on sees what was done before. */
+void lanes_settle(void)
+{
+    if (!lanes_are_on())
+        return;
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (lane->state == LANE_USED && take_lane(lane))
+            let_go(lane);
+}
+
+/* The context has failed, or ended, whatever is asked of it. */
+static bool is_of_context(CUresult r)
+{
+    return (r >= CUDA_ERROR_ILLEGAL_ADDRESS && r <= CUDA_ERROR_LAUNCH_FAILED &&
+            r != CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED) ||
+           r == CUDA_ERROR_DEINITIALIZED;
+}
+
+/* Turns go on without: launches are counted, and gated. */
+static void failed(CUresult r)
+{
+    bool is_final;
+
+    if (is_of_context(r))
+        return;
+    is_final = r == CUDA_ERROR_NOT_SUPPORTED ||
+               __atomic_add_fetch(&table.n_failures, 1, __ATOMIC_RELAXED) >= FAILURES_MAX;
+    if (is_final && !__atomic_exchange_n(&table.has_no_fences, true, __ATOMIC_RELAXED))
+        fprintf(stderr,
+                "gpuslice: the driver cannot write to memory from streams (CUDA error %d); "
+                "turns on its GPUs go by launches alone\n",
+                r);
+}
+
+/* Where the driver has the page, in the lane's context. */
+static CUresult find_claims(const struct cuda_functions *driver, struct lane *lane,
+                            struct claims *claims)
+{
+    CUresult r;
+
+    if (lane->claims == claims)
+        return CUDA_SUCCESS;
+    r = claimmaps_find(driver, lane->context, lane->device, claims, &lane->at);
+    lane->claims = r == CUDA_SUCCESS ? claims : NULL;
+    return r;
+}
+
+static CUresult write_fence(const struct cuda_functions *driver, struct lane *lane,
+                            struct claims *claims, struct claims_lane *words)
+{
+    cuda_cuStreamWriteValue32_v2 *call = driver->cuStreamWriteValue32_v2
+                                             ? driver->cuStreamWriteValue32_v2
+                                             : driver->cuStreamWriteValue32;
+    const CUdeviceptr at =
+        lane->at + (CUdeviceptr)((const char *)&words->done - (const char *)claims);
+    const uint32_t before = limits_load(words->fence);
+    CUresult r;
+
+    if (!call)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    __atomic_store_n(&lane->is_tail, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&words->fence, lane->fence + 1, __ATOMIC_RELEASE);
+    r = call(lane->stream, at, lane->fence + 1, 0);
+    if (r != CUDA_SUCCESS) {
+        limits_store(words->fence, before);
+        __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
+        return r;
+    }
+    queue_mark(&lane->queue, ++lane->fence);
+    return r;
+}
+
+/* By who has taken it. */
+static void put_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
+{
+    struct claims *claims = __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
+    struct claims_lane *words = words_in(claims, lane);
+    CUresult r;
+
+    if (!words || lane->state != LANE_USED ||
+        __atomic_load_n(&table.has_no_fences, __ATOMIC_RELAXED) || captures_are_there() ||
+        !captures_is_none(driver, lane->stream))
+        return;
+    lane->fence_ns = now_ns;
+    r = find_claims(driver, lane, claims);
+    if (r == CUDA_SUCCESS)
+        r = write_fence(driver, lane, claims, words);
+    else if (r == CUDA_ERROR_INVALID_CONTEXT)
+        return; /* the next thread that has it */
+    if (r != CUDA_SUCCESS) {
+        lane->claims = NULL;
+        claimmaps_doubt(lane->context);
+        failed(r);
+    } else if (__atomic_load_n(&table.n_failures, __ATOMIC_RELAXED) != 0)
+        __atomic_store_n(&table.n_failures, 0, __ATOMIC_RELAXED);
+}
+
+void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
+{
+    __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
+    if (lane->number < 0 || is_taken(lane))
+        return;
+    if (lane->claims != __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE))
+        queue_forget(&lane->queue); /* what there was has its fences in another page, or none */
+    queue_give(&lane->queue, now_ns);
+    if (quickclock_since(lane->fence_ns, now_ns) >= FENCE_NS)
+        put_fence(driver, lane, now_ns);
+    let_go(lane);
+}
+
+void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
+{
+    if (lane->number < 0 || !__atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) || is_taken(lane))
+        return;
+    put_fence(driver, lane, now_ns);
+    let_go(lane);
+}
+
+static bool is_of(const struct lane *lane, CUcontext context)
+{
+    return lane->state == LANE_USED && lane->context == context;
+}
+
+/* The legacy stream waits for the others of its context, and they for it. So the program alone puts
+ * something into it while there is work in others, which may wait for each other. */
+static bool may_join(const struct lane *lane)
+{
+    if (lane->stream != CU_STREAM_LEGACY)
+        return true;
+    for (const struct lane *other = table.lanes; other < lanes_end(); other++)
+        if (other != lane && is_of(other, lane->context) &&
+            (__atomic_load_n(&other->is_tail, __ATOMIC_ACQUIRE) || !is_over(other)))
+            return false;
+    return true;
+}
+
+/* A lane that is another stream's meanwhile is fenced for that one, or refused by the driver. */
+void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
+{
+    CUcontext context;
+
+    if (!lanes_are_on() || captures_are_there() || !(context = current(driver)))
+        return;
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (__atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) && is_of(lane, context) &&
+            (lane->thread == 0 || lane->thread == own_thread()) && may_join(lane))
+            lanes_fence(driver, lane, now_ns);
+}
+
+uint64_t lanes_queue_ns(struct lane *lane, uint64_t now_ns, uint64_t *ret_command_ns)
+{
+    const struct claims_lane *words = words_of(lane);
+    uint64_t ns = 0;
+
+    *ret_command_ns = 0;
+    if (!words || __atomic_load_n(&table.has_no_fences, __ATOMIC_RELAXED) || is_taken(lane))
+        return 0;
+    if (lane->claims == __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE)) {
+        queue_look(&lane->queue, __atomic_load_n(&words->done, __ATOMIC_ACQUIRE), now_ns);
+        ns = queue_ns(&lane->queue);
+        *ret_command_ns = lane->queue.command_ns;
+    }
+    let_go(lane);
+    return ns;
+}
+
+/* Another thread may put a fence into it, of which the program knows nothing. */
+static void end_lane(const struct cuda_functions *driver, struct lane *lane, CUstream stream,
+                     bool is_current)
+{
+    const bool has_taken = take_lane(lane);
+
+    if (has_taken && is_current && lane->stream == stream && lane->number >= 0 &&
+        __atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE))
+        put_fence(driver, lane, quickclock_ns());
+    enter();
+    if (lane->state == LANE_USED && lane->stream == stream)
+        lane->state = LANE_ENDING;
+    change();
+    leave();
+    if (has_taken)
+        let_go(lane);
+}
+
+/* Who launches into it at the same time is at fault, and would be without us. */
+void lanes_end_stream(const struct cuda_functions *driver, CUstream stream)
+{
+    CUcontext context;
+
+    if (!lanes_are_on())
+        return;
+    context = current(driver);
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        if (lane->state == LANE_USED && lane->stream == stream)
+            end_lane(driver, lane, stream, lane->context == context);
+}

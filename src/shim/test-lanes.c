@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Streams and their lanes, on a driver whose streams do what they are given when the test says so.
+ */
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shim/captures.h"
+#include "shim/devices.h"
+#include "shim/lanes.h"
+#include "shim/session.h"
+
+#define MS UINT64_C(1000000)
+
+enum { WRITES_MAX = 4096 };
+
+/* --- the session --- */
+
+static struct claims *claims;
+static int answer;
+
+int session_claims(struct claims **ret_claims)
+{
+    *ret_claims = claims;
+    return answer;
+}
+
+int session_position(int slot)
+{
+    return slot;
+}
+
+int devices_slot(const struct cuda_functions *driver, CUdevice device)
+{
+    return device < 2 ? device : SESSION_NO_SLOT;
+}
+
+/* --- the driver --- */
+
+static CUcontext context;
+static CUdevice device;
+static CUresult of_writes, of_registrations;
+static CUstreamCaptureStatus capture;
+static unsigned n_registrations;
+
+static struct {
+    uint32_t *to;
+    uint32_t value;
+    CUstream stream;
+} writes[WRITES_MAX];
+static unsigned n_writes;
+
+bool devices_current(const struct cuda_functions *driver, CUdevice *ret_device,
+                     CUcontext *ret_context)
+{
+    *ret_device = device;
+    *ret_context = context;
+    return context;
+}
+
+static CUresult get_current(CUcontext *ret_context)
+{
+    *ret_context = context;
+    return CUDA_SUCCESS;
+}
+
+static CUresult is_capturing(CUstream stream, CUstreamCaptureStatus *ret_status)
+{
+    *ret_status = capture;
+    return CUDA_SUCCESS;
+}
+
+/* What is registered is of the context that is current then, and ends with it. */
+static struct {
+    char *memory;
+    CUcontext context;
+} registered[WRITES_MAX];
+
+static CUresult register_host(void *memory, size_t size, unsigned flags)
+{
+    assert_true(size == CLAIMS_SIZE && flags == 3);
+    registered[n_registrations].memory = memory;
+    registered[n_registrations++].context = context;
+    return of_registrations;
+}
+
+static bool is_registered(const uint32_t *word, CUcontext in)
+{
+    for (unsigned i = 0; i < n_registrations; i++)
+        if (registered[i].context == in && (const char *)word >= registered[i].memory &&
+            (const char *)word < registered[i].memory + CLAIMS_SIZE)
+            return true;
+    return false;
+}
+
+static CUresult get_pointer(CUdeviceptr *ret_address, void *memory, unsigned flags)
+{
+    *ret_address = (uintptr_t)memory;
+    return CUDA_SUCCESS;
+}
+
+/* A call that takes a while, unless something happens meanwhile that must not. */
+static bool is_slow, is_overtaken;
+static sem_t begun, overtaken;
+
+static void take_a_while(void)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (until.tv_nsec + 100 * (long)MS) / 1000000000;
+    until.tv_nsec = (until.tv_nsec + 100 * (long)MS) % 1000000000;
+    is_slow = false;
+    sem_post(&begun);
+    is_overtaken = sem_timedwait(&overtaken, &until) == 0;
+}
+
+static CUresult write_value(CUstream stream, CUdeviceptr address, uint32_t value, unsigned flags)
+{
+    if (is_slow)
+        take_a_while();
+    if (of_writes != CUDA_SUCCESS)
+        return of_writes;
+    assert_true(n_writes < WRITES_MAX);
+    writes[n_writes].to = (uint32_t *)(uintptr_t)address;
+    writes[n_writes].stream = stream;
+    writes[n_writes++].value = value;
+    return CUDA_SUCCESS;
+}
+
+static const struct cuda_functions driver = {
+    .cuCtxGetCurrent = get_current,
+    .cuStreamIsCapturing = is_capturing,
+    .cuMemHostRegister_v2 = register_host,
+    .cuMemHostGetDevicePointer_v2 = get_pointer,
+    .cuStreamWriteValue32_v2 = write_value,
+};
+
+static void do_all(void)
+{
+    for (unsigned i = 0; i < n_writes; i++)
+        *writes[i].to = writes[i].value;
+    n_writes = 0;
+}
+
+/* --- helpers --- */
+
+static uint64_t now_ns = 1000 * MS;
+
+static CUcontext context_of(uintptr_t number)
+{
+    return (CUcontext)(number * 256); /* the test's own name for it */
+}
+
+static CUstream stream_of(uintptr_t number)
+{
+    return (CUstream)(number * 64);
+}
+
+static bool is_any(CUcontext of, CUdevice on, const void *userdata)
+{
+    return true;
+}
+
+static void *new_claims(void)
+{
+    void *page = mmap(NULL, CLAIMS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(page != MAP_FAILED);
+    return page;
+}
+
+static int set_up(void **state)
+{
+    context = context_of(1);
+    device = 0;
+    of_writes = of_registrations = CUDA_SUCCESS;
+    capture = CU_STREAM_CAPTURE_STATUS_NONE;
+    n_writes = n_registrations = 0;
+    claims = new_claims();
+    answer = 0;
+    assert_true(lanes_start());
+    lanes_end_contexts(is_any, NULL);
+    return 0;
+}
+
+static struct lane *launch(CUstream stream)
+{
+    struct lane *lane = lanes_find(&driver, stream, false);
+
+    now_ns += 1000;
+    assert_non_null(lane);
+    lanes_launched(&driver, lane, now_ns);
+    return lane;
+}
+
+static unsigned n_busy(int position)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < CLAIMS_LANES; i++)
+        n += claims->devices[position].lanes[i].fence != claims->devices[position].lanes[i].done;
+    return n;
+}
+
+static const struct claims_lane *words(const struct lane *lane)
+{
+    return &claims->devices[lane->slot].lanes[lane->number];
+}
+
+/* --- fences --- */
+
+static void test_a_fence_each_100_us(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+
+    assert_int_equal(n_writes, 1);
+    assert_true(words(lane)->fence == 1 && words(lane)->done == 0);
+    for (unsigned i = 0; i < 99; i++)
+        launch(stream_of(1));
+    assert_int_equal(n_writes, 1);
+    launch(stream_of(1));
+    assert_int_equal(n_writes, 2);
+    assert_true(words(lane)->fence == 2 && words(lane)->done == 0);
+    do_all();
+    assert_int_equal(n_busy(0), 0);
+    assert_int_equal(n_registrations, 1);
+}
+
+static void test_a_tail_is_fenced_once(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+
+    lanes_fence(&driver, lane, now_ns);
+    assert_int_equal(n_writes, 1);
+    launch(stream_of(1));
+    lanes_fence(&driver, lane, now_ns);
+    lanes_fence(&driver, lane, now_ns);
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 2);
+}
+
+static void test_all_streams_of_the_context_are_fenced(void **state)
+{
+    for (uintptr_t i = 1; i <= 3; i++) {
+        launch(stream_of(i));
+        launch(stream_of(i));
+    }
+    context = context_of(2);
+    launch(stream_of(9));
+    launch(stream_of(9));
+    n_writes = 0;
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 1);
+    context = context_of(1);
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 4);
+}
+
+static void test_nothing_is_put_into_a_capture(void **state)
+{
+    struct lane *lane;
+
+    capture = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+    lane = launch(stream_of(1));
+    assert_int_equal(n_writes, 0);
+    capture = CU_STREAM_CAPTURE_STATUS_NONE;
+    assert_true(captures_begin(stream_of(2)) && !captures_begin(stream_of(2)));
+    now_ns += MS;
+    launch(stream_of(1));
+    lanes_fence(&driver, lane, now_ns);
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 0);
+    captures_end(stream_of(2));
+    captures_end(stream_of(2));
+    assert_false(captures_are_there());
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 1);
+}
+
+/* The legacy stream waits for the blocking ones, and they for it: a fence that the program does not
+ * know of would make one of them wait for another. */
+static void test_a_fence_makes_no_streams_wait_for_each_other(void **state)
+{
+    launch(NULL);
+    launch(NULL);
+    launch(stream_of(1));
+    n_writes = 0;
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(n_writes, 0);
+    lanes_end_contexts(is_any, NULL);
+    launch(NULL);
+    launch(NULL);
+    lanes_fence_all(&driver, now_ns); /* alone it is fenced */
+    assert_int_equal(n_writes, 2);
+}
+
+/* --- threads --- */
+
+static void *fence_all(void *userdata)
+{
+    lanes_fence_all(&driver, now_ns);
+    return NULL;
+}
+
+static void assert_waits_for_a_fence(void (*call)(void))
+{
+    pthread_t thread;
+
+    sem_init(&begun, 0, 0);
+    sem_init(&overtaken, 0, 0);
+    launch(stream_of(1));
+    launch(stream_of(1));
+    is_slow = true;
+    assert_int_equal(pthread_create(&thread, NULL, fence_all, NULL), 0);
+    sem_wait(&begun);
+    call();
+    sem_post(&overtaken);
+    pthread_join(thread, NULL);
+    assert_false(is_overtaken);
+    assert_int_equal(n_writes, 2);
+}
+
+static void end_stream(void)
+{
+    lanes_end_stream(&driver, stream_of(1));
+}
+
+/* The thread that puts the fence is about to launch elsewhere: the program is not at fault. */
+static void test_a_stream_does_not_end_during_its_fence(void **state)
+{
+    assert_waits_for_a_fence(end_stream);
+}
+
+static void begin_capture(void)
+{
+    captures_begin(stream_of(1));
+    lanes_settle();
+}
+
+/* Else it would be part of the program's graph. */
+static void test_a_capture_does_not_begin_during_a_fence(void **state)
+{
+    assert_waits_for_a_fence(begin_capture);
+    captures_end(stream_of(1));
+}
+
+/* --- streams --- */
+
+static void test_streams_have_lanes_of_their_own(void **state)
+{
+    struct lane *first = launch(stream_of(1)), *second = launch(stream_of(2));
+    struct lane *legacy = launch(NULL);
+
+    assert_true(first != second && first->number != second->number);
+    assert_ptr_equal(launch(stream_of(1)), first);
+    assert_ptr_equal(launch(CU_STREAM_LEGACY), legacy);
+    assert_true(lanes_find(&driver, NULL, true) != legacy);
+    assert_ptr_equal(lanes_find(&driver, NULL, true),
+                     lanes_find(&driver, CU_STREAM_PER_THREAD, false));
+    assert_ptr_equal(writes[2].stream, CU_STREAM_LEGACY);
+    context = context_of(2);
+    assert_true(launch(NULL) != legacy);
+    assert_int_equal(n_busy(0), 4);
+}
+
+static void test_devices_have_lanes_of_their_own(void **state)
+{
+    const struct lane *lane;
+
+    launch(stream_of(1));
+    context = context_of(2);
+    device = 1;
+    lane = launch(stream_of(2));
+    assert_true(lane->slot == 1 && lane->number == 0);
+    assert_true(n_busy(0) == 1 && n_busy(1) == 1);
+    context = context_of(3);
+    device = 2;
+    assert_null(lanes_find(&driver, stream_of(3), false)); /* nothing is limited there */
+    context = NULL;
+    assert_null(lanes_find(&driver, stream_of(4), false));
+}
+
+static void test_more_streams_than_lanes_are_never_busy(void **state)
+{
+    for (uintptr_t i = 1; i <= 300; i++)
+        assert_int_equal(launch(stream_of(i))->slot, 0);
+    assert_int_equal(n_busy(0), CLAIMS_LANES);
+    assert_int_equal(n_writes, CLAIMS_LANES);
+}
+
+static void test_a_lane_is_another_stream_s_once_it_is_done(void **state)
+{
+    const struct lane *lane = launch(stream_of(1));
+    const int number = lane->number;
+
+    launch(stream_of(1));
+    lanes_end_stream(&driver, stream_of(1));
+    assert_int_equal(n_writes, 2); /* its tail has a fence */
+    assert_true(launch(stream_of(1))->number != number);
+    lanes_end_stream(&driver, stream_of(1));
+    do_all();
+    lane = launch(stream_of(1));
+    assert_int_equal(lane->number, number);
+    assert_true(words(lane)->fence == 3 && words(lane)->done == 2);
+    do_all();
+    assert_int_equal(n_busy(0), 0);
+}
+
+static void test_a_handle_that_is_used_again_is_another_stream(void **state)
+{
+    launch(stream_of(1));
+    launch(stream_of(2));
+    context = context_of(2); /* the first one was destroyed unseen, */
+    device = 1;
+    lanes_end_stream(&driver, stream_of(2)); /* and something was seen since */
+    assert_int_equal(launch(stream_of(1))->slot, 1);
+}
+
+static void test_what_a_context_had_is_over(void **state)
+{
+    launch(stream_of(1));
+    assert_int_equal(n_busy(0), 1);
+    lanes_end_contexts(is_any, NULL);
+    assert_int_equal(n_busy(0), 0);
+    launch(stream_of(1));
+    assert_int_equal(n_registrations, 2);
+}
+
+static bool is_first(CUcontext of, CUdevice on, const void *userdata)
+{
+    return of == context_of(1);
+}
+
+/* Another context goes on, and its device has still to write what it was given. */
+static void test_a_context_that_ends_takes_no_fence_of_others_along(void **state)
+{
+    launch(stream_of(1));
+    context = context_of(2);
+    launch(stream_of(2));
+    assert_int_equal(n_writes, 2);
+    lanes_end_contexts(is_first, NULL);
+    assert_true(is_registered(writes[1].to, context_of(2)));
+    do_all();
+    assert_int_equal(n_busy(0), 0);
+}
+
+/* --- the page --- */
+
+static void test_another_page_is_written_from_then_on(void **state)
+{
+    struct claims *first = claims;
+    const struct lane *lane;
+
+    launch(stream_of(1));
+    claims = new_claims();
+    assert_true(lanes_start());
+    now_ns += MS;
+    lane = launch(stream_of(1));
+    assert_true(words(lane)->fence != 0 && words(lane)->done == 0);
+    assert_int_equal(first->devices[0].lanes[lane->number].fence, 1);
+    do_all();
+    assert_int_equal(n_busy(0), 0);
+    answer = SESSION_DENIED;
+    assert_false(lanes_start());
+    assert_null(lanes_claims(0));
+    answer = -1; /* away, then: nothing changes */
+    assert_false(lanes_start());
+}
+
+/* One of ours, that what is in flight never is. */
+static void test_a_child_starts_over(void **state)
+{
+    const struct lane *lane = launch(stream_of(1));
+    int status = 0;
+    pid_t child;
+
+    assert_true(captures_begin(stream_of(5)));
+    child = fork();
+    if (child == 0) {
+        bool good = !lanes_are_on() && !lanes_claims(0);
+
+        claims = new_claims();
+        good = good && lanes_start() && !captures_are_there();
+        launch(stream_of(1));
+        _exit(good && claims->devices[0].lanes[0].fence == 1 && n_registrations == 2 ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(words(lane)->fence, 1);
+    captures_end(stream_of(5));
+}
+
+static void test_queues_are_known_by_their_fences(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+    uint64_t command_ns;
+
+    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), UINT64_MAX);
+    do_all();
+    now_ns += MS;
+    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), 0);
+    launch(stream_of(1));
+    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), MS);
+    assert_int_equal(command_ns, MS);
+}
+
+/* Says so once, on standard error, and puts none from then on: last. */
+static void test_a_driver_that_cannot_write_has_no_fences(void **state)
+{
+    struct lane *lane;
+    uint64_t command_ns;
+
+    of_writes = CUDA_ERROR_INVALID_VALUE;
+    lane = launch(stream_of(1));
+    assert_true(words(lane)->fence == 0);
+    of_writes = CUDA_SUCCESS;
+    lanes_fence(&driver, lane, now_ns);
+    assert_int_equal(words(lane)->fence, 1);
+    of_writes = CUDA_ERROR_NOT_SUPPORTED;
+    now_ns += MS;
+    launch(stream_of(1));
+    of_writes = CUDA_SUCCESS;
+    now_ns += MS;
+    launch(stream_of(1));
+    assert_true(words(lane)->fence == 1 && n_writes == 1);
+    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_a_fence_each_100_us, set_up),
+        cmocka_unit_test_setup(test_a_tail_is_fenced_once, set_up),
+        cmocka_unit_test_setup(test_all_streams_of_the_context_are_fenced, set_up),
+        cmocka_unit_test_setup(test_nothing_is_put_into_a_capture, set_up),
+        cmocka_unit_test_setup(test_a_fence_makes_no_streams_wait_for_each_other, set_up),
+        cmocka_unit_test_setup(test_a_stream_does_not_end_during_its_fence, set_up),
+        cmocka_unit_test_setup(test_a_capture_does_not_begin_during_a_fence, set_up),
+        cmocka_unit_test_setup(test_streams_have_lanes_of_their_own, set_up),
+        cmocka_unit_test_setup(test_devices_have_lanes_of_their_own, set_up),
+        cmocka_unit_test_setup(test_more_streams_than_lanes_are_never_busy, set_up),
+        cmocka_unit_test_setup(test_a_lane_is_another_stream_s_once_it_is_done, set_up),
+        cmocka_unit_test_setup(test_a_handle_that_is_used_again_is_another_stream, set_up),
+        cmocka_unit_test_setup(test_what_a_context_had_is_over, set_up),
+        cmocka_unit_test_setup(test_a_context_that_ends_takes_no_fence_of_others_along, set_up),
+        cmocka_unit_test_setup(test_another_page_is_written_from_then_on, set_up),
+        cmocka_unit_test_setup(test_a_child_starts_over, set_up),
+        cmocka_unit_test_setup(test_queues_are_known_by_their_fences, set_up),
+        cmocka_unit_test_setup(test_a_driver_that_cannot_write_has_no_fences, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
