@@ -24,6 +24,7 @@
 #include "node/driverwatch.h"
 #include "node/ending.h"
 #include "node/facts.h"
+#include "node/memorylimits.h"
 #include "node/migcontrol.h"
 #include "node/mignames.h"
 #include "node/mpswatch.h"
@@ -62,6 +63,7 @@ struct agent {
     struct reload reload;
     struct reconciler reconciler;
     struct mignames *mignames;
+    struct memorylimits *limits;   /* NULL = memory limits are not served */
     struct migcontrol *migcontrol; /* NULL = MIG layouts are not changed */
     struct renewal *renewal;
     struct status status_source;
@@ -101,12 +103,41 @@ static void check_layout(const struct agent *agent, const struct config *config)
     publisher_event(agent->publisher, true, VERDICT_MIG_FAILED, message, NULL, 0);
 }
 
+/* Neither are limits that nobody keeps. */
+static void check_memory(const struct agent *agent, const struct config *config)
+{
+    static const char sentence[] =
+        "gpuslice.memory asks for limits, and nobody serves them here: --arbiter-dir (in the "
+        "chart's values: arbiter.mode=limits) is off";
+
+    if (agent->facts.flags->arbiter_dir || !config->policy.memory_at.line ||
+        config->policy.memory == MEMORY_NONE)
+        return;
+    log_warning(sentence);
+    publisher_event(agent->publisher, true, VERDICT_LIMITS, sentence, NULL, 0);
+}
+
+/* Nor are turns that nobody gives. */
+static void check_compute(const struct agent *agent, const struct config *config)
+{
+    static const char sentence[] =
+        "gpuslice.compute asks for turns, and nobody gives them here: --arbiter-dir (in the "
+        "chart's values: arbiter.mode=limits) is off";
+
+    if (agent->facts.flags->arbiter_dir || config->policy.compute == COMPUTE_NONE)
+        return;
+    log_warning(sentence);
+    publisher_event(agent->publisher, true, VERDICT_LIMITS, sentence, NULL, 0);
+}
+
 static void apply_config(struct config *config, void *userdata)
 {
     struct agent *agent = userdata;
     struct error err = ERROR_INIT;
 
     check_layout(agent, config);
+    check_memory(agent, config);
+    check_compute(agent, config);
     if (driverwatch_look_below(agent->driverwatch, config, &err) < 0)
         log_error(error_text(&err));
     reconciler_take_config(&agent->reconciler, config);
@@ -160,6 +191,28 @@ static void on_mps(void *userdata)
     struct agent *agent = userdata;
 
     reconciler_mps_changed(&agent->reconciler);
+}
+
+static void on_limits(void *userdata)
+{
+    struct agent *agent = userdata;
+
+    if (!agent->stopping)
+        reconciler_limits_changed(&agent->reconciler);
+}
+
+/* The arbiter sends few, see proc/arbitermessage.h. */
+static void on_limits_event(const struct arbiter_event *event, void *userdata)
+{
+    struct agent *agent = userdata;
+    const struct sync_pod pod = {(char *)(uintptr_t)event->namespace_,
+                                 (char *)(uintptr_t)event->pod};
+
+    log_info("an event of gpuslice-arbiter", "reason", event->reason, "namespace",
+             event->namespace_, "pod", event->pod, "container", event->container, "message",
+             event->message);
+    if (*event->namespace_ && *event->pod)
+        publisher_pod_event(agent->publisher, event->reason, event->message, &pod);
 }
 
 static void on_no_driver(void *userdata)
@@ -380,9 +433,10 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* --- life --- */
 
-/* The last one that talks to our programs. */
+/* The last ones that talk to our programs. */
 static void free_publisher(struct agent *agent)
 {
+    memorylimits_free(TAKE_PTR(agent->limits));
     publisher_free(TAKE_PTR(agent->publisher));
     channeldir_close(&agent->channeldir);
 }
@@ -391,8 +445,10 @@ static void on_left(bool is_uninstall, void *userdata)
 {
     struct agent *agent = userdata;
 
-    if (is_uninstall)
+    if (is_uninstall) {
         cdi_remove(agent->facts.flags->cdi_dir);
+        memorylimits_release(agent->limits);
+    }
     free_publisher(agent);
 }
 
@@ -413,6 +469,7 @@ static void stop(struct agent *agent, int status)
     grants_free(TAKE_PTR(agent->grants));
     podresources_free(TAKE_PTR(agent->podresources));
     agent->reconciler.mignames = NULL;
+    agent->facts.limits = agent->reconciler.limits = NULL;
     reconciler_deinit(&agent->reconciler);
     mignames_free(TAKE_PTR(agent->mignames));
     migcontrol_free(TAKE_PTR(agent->migcontrol));
@@ -556,6 +613,30 @@ static int start_outputs(struct agent *agent, struct error *err)
     return r;
 }
 
+static int start_limits(struct agent *agent, struct error *err)
+{
+    const struct agent_flags *flags = agent->facts.flags;
+    const struct memorylimits_setup setup = {
+        .loop = &agent->loop,
+        .arbiter_dir = flags->arbiter_dir,
+        .folder = flags->grant_dir,
+        .deadline_ms = flags->peer_deadline_ms,
+        .on_changed = on_limits,
+        .on_event = on_limits_event,
+        .userdata = agent,
+    };
+    int r;
+
+    if (!flags->arbiter_dir)
+        return 0;
+    if (!flags->grant_dir || !*flags->grant_dir)
+        return error_set(err, -EINVAL,
+                         "--arbiter-dir needs --grant-dir: what is not recorded has no limits");
+    r = memorylimits_new(&setup, &agent->limits, err);
+    agent->facts.limits = agent->reconciler.limits = agent->limits;
+    return r;
+}
+
 static int start_grants(struct agent *agent, struct error *err)
 {
     const struct agent_flags *flags = agent->facts.flags;
@@ -565,6 +646,7 @@ static int start_grants(struct agent *agent, struct error *err)
         .kubelet_folder = flags->plugin_dir,
         .list = podresources_list,
         .podresources = agent->podresources,
+        .keeps_directories = agent->limits != NULL,
         .is_ours = is_ours,
         .on_state = on_grants_state,
         .on_stale_checkpoint = on_stale_checkpoint,
@@ -609,6 +691,8 @@ static int start_observers(struct agent *agent, struct error *err)
     int r = kubeletdir_new(&agent->loop, flags->kubelet_socket, flags->plugin_dir,
                            on_kubelet_changed, agent, &agent->kubelet, err);
 
+    if (r == 0)
+        r = start_limits(agent, err);
     if (r == 0)
         r = start_grants(agent, err);
     if (r == 0)

@@ -17,6 +17,7 @@
 #include "config/agentflags.h"
 #include "health/health.h"
 #include "node/coexist.h"
+#include "node/memorylimits.h"
 #include "node/nodepromise.h"
 #include "node/partitioner.h"
 #include "node/serviceset.h"
@@ -33,9 +34,10 @@ struct facts_counters {
 
 /* All zero = nothing is known. */
 struct facts {
-    const struct agent_flags *flags;       /* borrowed, like the next seven */
+    const struct agent_flags *flags;       /* borrowed, like the next eight */
     const struct serviceset *services;     /* NULL before the first plan */
     const struct grants *grants;           /* NULL = grants are not recorded */
+    const struct memorylimits *limits;     /* NULL = memory limits are not served */
     const struct coexist *coexist;         /* NULL before it is observed */
     const struct nodeconfig *nodeconfig;   /* NULL before it is observed */
     const struct health *health;           /* NULL before the driver is watched */

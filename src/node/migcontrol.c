@@ -2,7 +2,9 @@
 #include "node/migcontrol.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,7 +23,8 @@
 #include "plugin/grants.h"
 #include "slice/migstep.h"
 
-enum { LOCK_RETRY_MS = 1000, STANDSTILL_MS = 30000 };
+/* A pod that ends has half a minute by default. */
+enum { LOCK_RETRY_MS = 1000, STANDSTILL_MS = 45000 };
 
 struct migcontrol {
     struct migcontrol_setup setup;
@@ -39,8 +42,9 @@ struct migcontrol {
     struct migsocket *socket; /* while the lock is held */
     struct migorder *order;   /* what gpuslice mig apply asked for; NULL: nothing */
     bool is_asked;            /* gpuslice mig apply, or an earlier agent's, waits for the layout */
-    uint64_t steps;           /* of the partitioner, when it was last idle */
-    uv_timer_t standstill;    /* a request without steps ends after it */
+    uint64_t steps;           /* of the partitioner, when `standstill` was started, */
+    char message[512];        /* and what it waited for */
+    uv_timer_t standstill;    /* a request ends when neither changed meanwhile */
 };
 
 /* --- what the partitioner asks --- */
@@ -219,17 +223,31 @@ static bool goes_on_by_itself(const struct migcontrol *control)
     return state == MIGREPORT_STARTING || state == MIGREPORT_REBOOTING;
 }
 
+static void on_standstill(uv_timer_t *timer);
+
+static void watch_standstill(struct migcontrol *control)
+{
+    control->steps = partitioner_counters(control->partitioner).steps;
+    snprintf(control->message, sizeof(control->message), "%s",
+             partitioner_message(control->partitioner));
+    uv_timer_start(&control->standstill, on_standstill, STANDSTILL_MS, 0);
+}
+
+static bool has_moved(const struct migcontrol *control)
+{
+    return partitioner_counters(control->partitioner).steps != control->steps ||
+           strncmp(partitioner_message(control->partitioner), control->message,
+                   sizeof(control->message) - 1) != 0;
+}
+
 static void on_standstill(uv_timer_t *timer)
 {
     struct migcontrol *control = timer->data;
-    const uint64_t steps = partitioner_counters(control->partitioner).steps;
 
-    if (steps == control->steps && !goes_on_by_itself(control)) {
+    if (has_moved(control) || goes_on_by_itself(control))
+        watch_standstill(control);
+    else
         end_request(control, false, partitioner_message(control->partitioner));
-        return;
-    }
-    control->steps = steps;
-    uv_timer_start(timer, on_standstill, STANDSTILL_MS, 0);
 }
 
 static int outranked(struct migcontrol *control, struct error *err)
@@ -264,8 +282,7 @@ static void on_idle(void *owner)
     } else if (state == MIGREPORT_SUCCESS || state == MIGREPORT_NONE) {
         end_request(control, true, partitioner_message(control->partitioner));
     } else if (!uv_is_active((uv_handle_t *)&control->standstill)) {
-        control->steps = partitioner_counters(control->partitioner).steps;
-        uv_timer_start(&control->standstill, on_standstill, STANDSTILL_MS, 0);
+        watch_standstill(control);
     }
 }
 

@@ -123,6 +123,22 @@ void publisher_event(struct publisher *publisher, bool warning, const char *reas
     synclink_event(publisher->link, &event);
 }
 
+void publisher_pod_event(struct publisher *publisher, const char *reason, const char *message,
+                         const struct sync_pod *pod)
+{
+    const struct sync_event event = {
+        .warning = true,
+        .is_of_pods = true,
+        .reason = (char *)(uintptr_t)reason, /* only read */
+        .message = (char *)(uintptr_t)message,
+        .pods = (struct sync_pod *)(uintptr_t)pod,
+        .n_pods = 1,
+    };
+
+    if (publisher)
+        synclink_event(publisher->link, &event);
+}
+
 static void unlink_pending(struct pending *pending)
 {
     struct pending **link = &pending->publisher->pending;

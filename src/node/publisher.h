@@ -44,6 +44,10 @@ void publisher_touch(struct publisher *publisher);
 void publisher_event(struct publisher *publisher, bool warning, const char *reason,
                      const char *message, const struct sync_pod *pods, size_t n_pods);
 
+/* A warning on a pod, and not on the Node. */
+void publisher_pod_event(struct publisher *publisher, const char *reason, const char *message,
+                         const struct sync_pod *pod);
+
 /* The same for a GPU, on the pods that hold a device of it. */
 void publisher_device_event(struct publisher *publisher, const char *uuid, bool warning,
                             const char *reason, const char *message);

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "config/load.h"
 #include "gpu/mpsdaemon.h"
+#include "limits/mode.h"
 #include "node/devicereport.h"
 #include "node/offerhealth.h"
 #include "node/verdict.h"
@@ -68,6 +70,7 @@ static void put_in_force(struct reconciler *reconciler, struct offer *next)
 
     facts_offer(facts, next, &dropped);
     next->grants = grants;
+    next->limits = memorylimits_mounts(reconciler->limits);
     next->suspended_by = grants && *grants_problem(grants) ? grants : NULL;
     reconciler->services->context.offer = next;
     reconciler->services->context.earlier = facts->earlier;
@@ -304,6 +307,81 @@ static bool count_absent(struct reconciler *reconciler)
     return true;
 }
 
+/* --- memory limits --- */
+
+/* In the words of the configuration, or of the agent's options where it has none. */
+static enum limits_mode memory_mode(const struct facts *facts, const struct config *config)
+{
+    static const enum limits_mode modes[] = {
+        [MEMORY_NONE] = LIMITS_NONE,
+        [MEMORY_OBSERVE] = LIMITS_OBSERVE,
+        [MEMORY_ENFORCED] = LIMITS_ENFORCED,
+    };
+    const char *word = facts->flags->default_memory;
+    enum limits_mode mode;
+
+    if (!config->policy.memory_at.line && word && limits_parse_mode(word, &mode))
+        return mode;
+    return modes[config->policy.memory];
+}
+
+static enum limits_compute compute_mode(const struct facts *facts, const struct config *config)
+{
+    static const enum limits_compute modes[] = {
+        [COMPUTE_NONE] = LIMITS_COMPUTE_NONE,
+        [COMPUTE_OBSERVE] = LIMITS_COMPUTE_OBSERVE,
+        [COMPUTE_ELASTIC] = LIMITS_COMPUTE_ELASTIC,
+        [COMPUTE_STRICT] = LIMITS_COMPUTE_STRICT,
+    };
+    const char *word = facts->flags->default_compute;
+    enum limits_compute compute;
+
+    if (!config->policy.compute_at.line && word && limits_parse_compute(word, &compute))
+        return compute;
+    return modes[config->policy.compute];
+}
+
+static void wish_limits(struct reconciler *reconciler, const struct config *config)
+{
+    struct arbiter_wish wish = {.overcommits = config->policy.overcommits};
+
+    if (!reconciler->limits)
+        return;
+    wish.mode = memory_mode(reconciler->facts, config);
+    wish.compute = compute_mode(reconciler->facts, config);
+    memorylimits_wish(reconciler->limits, &wish);
+    if (reconciler->grants)
+        grants_set_mode(reconciler->grants, limits_mode_name(wish.mode));
+}
+
+static void report_limits(struct reconciler *reconciler)
+{
+    const char *problem = memorylimits_problem(reconciler->limits);
+    char message[FACTS_MESSAGE_SIZE];
+
+    if (!problem) {
+        publisher_event(reconciler->publisher, false, "MemoryLimitsEnforced",
+                        "memory limits are enforced, all slices are offered", NULL, 0);
+        return;
+    }
+    snprintf(message, sizeof(message), "slices that no pod holds are Unhealthy: %s", problem);
+    publisher_event(reconciler->publisher, true, VERDICT_LIMITS, message, NULL, 0);
+}
+
+void reconciler_limits_changed(struct reconciler *reconciler)
+{
+    const bool withholds = memorylimits_problem(reconciler->limits) != NULL;
+    const struct offer *offer = reconciler->facts->offer;
+
+    publisher_touch(reconciler->publisher);
+    if (!offer || withholds == reconciler->withholds || !offer_has_limits(offer, NULL))
+        return;
+    reconciler->withholds = withholds;
+    report_limits(reconciler);
+    if (reconciler->services->n)
+        serviceset_announce(reconciler->services, NULL);
+}
+
 /* --- plan: configuration and machine become an offer --- */
 
 /* Takes ownership of config. */
@@ -352,10 +430,12 @@ static void plan(struct reconciler *reconciler, struct config *config)
     report_mig(reconciler, config, next->plan);
     report_shortfall(reconciler, &problems);
     report_left_out(reconciler, next->plan);
+    wish_limits(reconciler, config);
     offerhealth_begin(facts, reconciler->publisher, next);
     mignames_begin(reconciler->mignames, next);
     formernames_refresh(&reconciler->formernames, facts, reconciler->publisher, next, NULL);
     put_in_force(reconciler, next);
+    reconciler_limits_changed(reconciler);
     count_absent(reconciler);
     mignames_touch(reconciler->mignames);
     mpswatch_follow(reconciler->mpswatch, config);

@@ -29,12 +29,14 @@ struct reconciler {
     struct publisher *publisher;
     struct coexist *coexist;
     struct mpswatch *mpswatch;
-    struct mignames *mignames; /* NULL = each device has one name */
-    struct grants *grants;     /* NULL = grants are not recorded */
-    char *left_out;            /* the devices that were left out last, each a line; NULL = none */
-    size_t n_absent;           /* ids that pods hold of MIG devices that are gone */
-    bool serves;               /* a resource is registered with the kubelet */
-    char about_mig[1024];      /* what was reported of MIG the last time */
+    struct mignames *mignames;   /* NULL = each device has one name */
+    struct grants *grants;       /* NULL = grants are not recorded */
+    struct memorylimits *limits; /* NULL = memory limits are not served */
+    bool withholds;              /* as last reported, see memorylimits_problem */
+    char *left_out;              /* the devices that were left out last, each a line; NULL = none */
+    size_t n_absent;             /* ids that pods hold of MIG devices that are gone */
+    bool serves;                 /* a resource is registered with the kubelet */
+    char about_mig[1024];        /* what was reported of MIG the last time */
     struct formernames formernames;
 };
 
@@ -61,6 +63,9 @@ void reconciler_health_changed(struct reconciler *reconciler);
 
 /* Grants became ready, or their problem changed. */
 void reconciler_grants_changed(struct reconciler *reconciler);
+
+/* The arbiter came or went, or told something else. */
+void reconciler_limits_changed(struct reconciler *reconciler);
 
 /* A service is registered, or no longer, or stands back for another plugin. */
 void reconciler_services_changed(struct reconciler *reconciler);

@@ -143,6 +143,15 @@ static void list_unhealthy(const struct facts *facts, struct text *out)
         text_addf(out, "; %zu more are Unhealthy", n - UNHEALTHY_LISTED_MAX);
 }
 
+/* Where slices have them. */
+static void add_limits(const struct facts *facts, struct text *out)
+{
+    if (!facts->limits || !offer_has_limits(facts->offer, NULL))
+        return;
+    text_add(out, "; ");
+    memorylimits_describe(facts->limits, &facts->machine, out);
+}
+
 /* Whatever can be offered is registered. */
 static void set_ready(const struct facts *facts, struct verdict *verdict, const char *reason,
                       const char *message)
@@ -151,7 +160,23 @@ static void set_ready(const struct facts *facts, struct verdict *verdict, const 
 
     text_add(&text, message);
     list_unhealthy(facts, &text);
+    add_limits(facts, &text);
     set(verdict, VERDICT_READY, reason, text_string(&text));
+}
+
+/* The arbiter of a fresh node comes a moment after us. */
+static bool withholds_slices(const struct facts *facts, struct verdict *verdict)
+{
+    const char *problem = memorylimits_problem(facts->limits);
+    char message[sizeof(verdict->message)];
+
+    if (!problem || !offer_has_limits(facts->offer, NULL))
+        return false;
+    snprintf(message, sizeof(message),
+             "slices that no pod holds are Unhealthy, because memory limits are to be enforced: %s",
+             problem);
+    set(verdict, VERDICT_SETTLING, VERDICT_LIMITS, message);
+    return true;
 }
 
 static bool waits_for_mps(const struct facts *facts, struct verdict *verdict)
@@ -197,9 +222,9 @@ static void be_ready(const struct facts *facts, struct verdict *verdict)
 
 /* The most severe first. */
 static bool (*const checks[])(const struct facts *, struct verdict *) = {
-    is_not_ours,        has_no_gpu,   has_driver_problem, is_unknown,   has_grants_problem,
-    has_foreign_plugin, is_refused,   has_no_config,      is_held_back, is_settling,
-    waits_for_mps,      lacks_layout, is_short,
+    is_not_ours,        has_no_gpu,    has_driver_problem, is_unknown,   has_grants_problem,
+    has_foreign_plugin, is_refused,    has_no_config,      is_held_back, is_settling,
+    withholds_slices,   waits_for_mps, lacks_layout,       is_short,
 };
 
 void verdict_make(const struct facts *facts, struct verdict *ret_verdict)

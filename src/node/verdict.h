@@ -16,6 +16,7 @@
 
 #define VERDICT_DRIVER      "DriverNotAvailable"
 #define VERDICT_GRANTS      "GrantsNotWritable"
+#define VERDICT_LIMITS      "MemoryLimitsNotEnforced"
 #define VERDICT_REFUSED     "ConfigurationRefused"
 #define VERDICT_MPS         "MPSDaemonNotAnswering"
 #define VERDICT_SHORT       "OfferIncomplete"

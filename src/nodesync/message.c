@@ -113,6 +113,7 @@ static const struct member event_members[] = {
     MEMBER(sync_event, reason, "reason", NAME),
     MEMBER(sync_event, message, "message", TEXT),
     MEMBER_LIST(sync_event, pods, "pods", pod_members),
+    MEMBER(sync_event, is_of_pods, "ofPods", TRUTH),
 };
 
 static const struct member resource_members[] = {

@@ -98,7 +98,9 @@ struct sync_pod {
 struct sync_event {
     bool warning;
     char *reason, *message;
-    struct sync_pod *pods; /* pods that get the event too; the Node always gets it */
+    bool is_of_pods;       /* the Node does not get it; an earlier nodesync gives it one all the
+                              same */
+    struct sync_pod *pods; /* pods that get the event too */
     size_t n_pods, pods_capacity;
 };
 

@@ -405,7 +405,7 @@ static void on_state(struct program *program, struct sync_state *state)
     on_node(program);
 }
 
-/* On the Node and on each listed pod. */
+/* On the Node, unless it is of the pods alone, and on each listed pod. */
 static void record(struct program *program, const struct sync_event *event)
 {
     struct correlator_event one = {
@@ -416,7 +416,8 @@ static void record(struct program *program, const struct sync_event *event)
         .warning = event->warning,
     };
 
-    recorder_add(program->recorder, &one);
+    if (!event->is_of_pods)
+        recorder_add(program->recorder, &one);
     for (size_t i = 0; i < event->n_pods; i++) {
         one.namespace_ = event->pods[i].namespace_;
         one.pod = event->pods[i].name;

@@ -45,7 +45,8 @@ static void crosses_unchanged(void **state)
         "\"kind\":"
         "\"state\"}",
         "{\"warning\":true,\"reason\":\"DeviceUnhealthy\",\"message\":\"Xid 79 \xc3\xa4\","
-        "\"pods\":[{\"namespace\":\"default\",\"name\":\"p\"}],\"kind\":\"event\"}",
+        "\"pods\":[{\"namespace\":\"default\",\"name\":\"p\"}],\"ofPods\":false,\"kind\":"
+        "\"event\"}",
         "{\"heard\":true,\"gone\":false,\"labels\":[{\"key\":\"a\",\"value\":\"\"}],"
         "\"annotations\":[{\"key\":\"b\",\"value\":\"c\"}],\"resources\":[{\"name\":"
         "\"nvidia.com/gpu\",\"capacity\":16,"

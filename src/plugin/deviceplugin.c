@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "deviceplugin/v1beta1/api.pb.h"
 #include "plugin/absent.h"
@@ -14,6 +15,7 @@
 #include "plugin/formerholds.h"
 #include "plugin/grants.h"
 #include "plugin/grantterms.h"
+#include "plugin/limitmounts.h"
 #include "rpc/message.h"
 
 DEFINE_MESSAGE_CLEANUP(v1beta1_AllocateRequest)
@@ -212,6 +214,54 @@ static int annotate(const char *resource, const struct grant *grant,
     return annotations->key && annotations->value ? 0 : -ENOMEM;
 }
 
+/* The slice of an id, of the offer in force or of the one before; NULL = of neither. */
+static const struct slice *find_slice(const struct deviceplugin_offers *offers,
+                                      const char *resource, const char *id,
+                                      const struct offer **ret_from)
+{
+    const struct offer *candidates[] = {offers->now, offers->earlier};
+    const struct slice *slice = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(candidates) && !slice; i++) {
+        const struct plan_resource *found =
+            candidates[i] ? plan_find_resource(candidates[i]->plan, resource) : NULL;
+
+        *ret_from = candidates[i];
+        slice = found ? plan_find(found, id) : NULL;
+    }
+    return slice;
+}
+
+static bool is_limited(const struct deviceplugin_offers *offers, const char *resource,
+                       const v1beta1_ContainerAllocateRequest *request)
+{
+    const struct offer *from;
+
+    for (pb_size_t i = 0; i < request->devices_ids_count; i++) {
+        const struct slice *slice =
+            find_slice(offers, resource, message_text(request->devices_ids[i]), &from);
+
+        if (slice && offer_limits_slice(from, slice))
+            return true;
+    }
+    return false;
+}
+
+/* Without a library the container runs all the same, and its limit is reported as not enforced:
+ * a refusal here leaves a dead pod behind. */
+static int limit(const struct deviceplugin_offers *offers, const char *resource,
+                 const struct grant *grant, v1beta1_ContainerAllocateResponse *answer)
+{
+    int r = limitmounts_add(offers->now->limits, resource, grant->id, answer);
+
+    if (r != LIMITMOUNTS_NO_LIBRARY)
+        return r;
+    log_warning("a container gets slices without a memory limit: there is no library to preload",
+                "resource", resource, "grant", grant->id, "hint",
+                "is gpuslice-arbiter on this node, with --limits?");
+    return 0;
+}
+
 static int give(const struct deviceplugin_offers *offers, const char *resource,
                 const v1beta1_ContainerAllocateRequest *request,
                 v1beta1_ContainerAllocateResponse *answer, struct deviceplugin_given *given)
@@ -224,7 +274,10 @@ static int give(const struct deviceplugin_offers *offers, const char *resource,
         return r;
     given->n++;
     r = grants_name(offers->grants, grant);
-    return r == 0 ? annotate(resource, grant, answer) : r;
+    if (r == 0)
+        r = annotate(resource, grant, answer);
+    return r == 0 && is_limited(offers, resource, request) ? limit(offers, resource, grant, answer)
+                                                           : r;
 }
 
 void deviceplugin_given_deinit(struct deviceplugin_given *given)
@@ -241,19 +294,11 @@ static int check_former(const struct deviceplugin_offers *offers, const char *re
                         const char *id, struct error *err)
 {
     const struct ledger *ledger = grants_ledger(offers->grants);
-    const struct offer *candidates[] = {offers->now, offers->earlier};
-    const struct slice *slice = NULL;
     const struct offer *from = NULL;
+    const struct slice *slice = find_slice(offers, resource, id, &from);
     const char *as = NULL;
     int r;
 
-    for (size_t i = 0; i < ARRAY_SIZE(candidates) && !slice; i++) {
-        const struct plan_resource *found =
-            candidates[i] ? plan_find_resource(candidates[i]->plan, resource) : NULL;
-
-        from = candidates[i];
-        slice = found ? plan_find(found, id) : NULL;
-    }
     r = slice && ledger ? formerholds_of_slice(from, ledger, slice, &as) : 0;
     if (r < 0 || !as)
         return r;

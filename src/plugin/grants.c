@@ -399,6 +399,13 @@ int grants_before_start(struct grants *grants, const char *resource, char *const
     return 0;
 }
 
+void grants_set_mode(struct grants *grants, const char *mode)
+{
+    grantstore_set_mode(&grants->store, mode);
+    if (grantstore_has_work(&grants->store))
+        schedule(grants);
+}
+
 void grants_forget(struct grants_wait *wait)
 {
     wait->on_done = NULL;

@@ -49,6 +49,7 @@ struct grants_setup {
     /* Queries the kubelet's device assignments: podresources_list, or a test's. */
     int (*list)(struct podresources *podresources, podresources_list_fn *on_listed, void *userdata);
     struct podresources *podresources;
+    /* Memory limits are served: a directory for each grant of slices (grant/grantdir.h). */
     bool keeps_directories;
     /* Whether ids of this grant's resource are currently allocated by us, or ids of its devices
      * under other names: if so, what a pod holds of it is adopted. Asked for nothing else: grants
@@ -130,6 +131,10 @@ int grants_give(struct grants *grants, const struct grant *given, size_t n, gran
  */
 int grants_before_start(struct grants *grants, const char *resource, char *const *ids, size_t n_ids,
                         grants_done_fn *on_done, void *userdata, struct grants_wait **ret_wait);
+
+/* How memory limits are to be kept, a word of gpuslice.memory, static: the directories say it soon.
+ */
+void grants_set_mode(struct grants *grants, const char *mode);
 
 /* The caller is gone: on_done does not run. What was given stays until the kubelet drops it. */
 void grants_forget(struct grants_wait *wait);

@@ -100,6 +100,36 @@ bool offer_slice_is_elsewhere(const struct offer *offer, const struct plan_resou
     return offer->device_healthy[slice->device] && is_held_former(offer, resource, slice);
 }
 
+bool offer_limits_slice(const struct offer *offer, const struct slice *slice)
+{
+    return offer->limits && offer->plan->devices[slice->device].sharing == SHARING_TIME_SLICING;
+}
+
+bool offer_has_limits(const struct offer *offer, const struct plan_resource *resource)
+{
+    const struct plan *plan = offer->plan;
+
+    if (!offer->limits)
+        return false;
+    for (size_t i = 0; !resource && i < plan->n_resources; i++)
+        if (offer_has_limits(offer, &plan->resources[i]))
+            return true;
+    for (size_t i = 0; resource && i < resource->n_slices; i++)
+        if (offer_limits_slice(offer, &resource->slices[i]))
+            return true;
+    return false;
+}
+
+/* Nothing that is given now would be as it should be: what a pod has it keeps. */
+static bool is_suspended(const struct offer *offer, const struct plan_resource *resource,
+                         const struct slice *slice)
+{
+    if (offer->suspended_by && !grants_holds(offer->suspended_by, resource->name, slice->id))
+        return true;
+    return offer_limits_slice(offer, slice) && offer->limits->withholds && offer->grants &&
+           !grants_holds(offer->grants, resource->name, slice->id);
+}
+
 bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resource *resource,
                             const struct slice *slice)
 {
@@ -107,9 +137,7 @@ bool offer_slice_is_healthy(const struct offer *offer, const struct plan_resourc
 
     if (offer_slice_is_elsewhere(offer, resource, slice))
         return false;
-    if (offer->suspended_by && !grants_holds(offer->suspended_by, resource->name, slice->id))
-        return false;
-    if (is_held_former(offer, resource, slice))
+    if (is_suspended(offer, resource, slice) || is_held_former(offer, resource, slice))
         return false;
     /* What a pod holds, too: the kubelet gives it to the next pod as soon as that one ends. */
     return offer->device_healthy[slice->device] && !on->device.is_withheld;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "config/config.h"
+#include "plugin/limitmounts.h"
 #include "slice/namepool.h"
 #include "slice/planner.h"
 
@@ -29,6 +30,8 @@ struct offer {
     /* While set, nothing new can be granted: only what a grant holds is fit (grants.h). Borrowed.
      */
     const struct grants *suspended_by;
+    /* NULL = memory limits are not served here. Borrowed. */
+    const struct limitmounts *limits;
     /* What pods hold: of what is gone, too (absent.h). NULL = it is not recorded. Borrowed. */
     const struct grants *grants;
 };
@@ -62,6 +65,13 @@ const char *offer_withholds(const struct offer *offer, const struct device *devi
  * otherwise than it is offered now: for no other reason it is not healthy. */
 bool offer_slice_is_elsewhere(const struct offer *offer, const struct plan_resource *resource,
                               const struct slice *slice);
+
+/* A container that gets the slice gets a memory limit: it is a part of a device, and limits are
+ * served. Parts that share by MPS are its daemon's to limit. */
+bool offer_limits_slice(const struct offer *offer, const struct slice *slice);
+
+/* Some slices of the resource (NULL: of the offer) are such. */
+bool offer_has_limits(const struct offer *offer, const struct plan_resource *resource);
 
 /* The position of a slice among those of all resources of the plan, and how many there are. */
 size_t offer_slice_place(const struct offer *offer, const struct plan_resource *resource,

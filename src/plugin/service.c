@@ -401,8 +401,32 @@ void service_check(struct service *service, const char *name)
     }
 }
 
+/* Whether the kubelet is to call before each start of a container: where limits are served, so that
+ * the directories of its grants are there (grants_before_start). */
+static bool wants_pre_start(const struct service *service)
+{
+    const struct offer *offer = service->context->offer;
+    const struct plan_resource *resource =
+        offer ? plan_find_resource(offer->plan, service->resource) : NULL;
+
+    return resource && service->context->grants && offer_has_limits(offer, resource);
+}
+
+/* The kubelet knows it from Register alone. */
+static void renew_options(struct service *service)
+{
+    const bool wants = wants_pre_start(service);
+
+    if (service->withdrawn || service->endpoint.setup.wants_pre_start == wants)
+        return;
+    service->endpoint.setup.wants_pre_start = wants;
+    if (service->state == STATE_REGISTERED || service->state == STATE_CALLING)
+        register_soon(service);
+}
+
 void service_announce(struct service *service)
 {
+    renew_options(service);
     /* The kubelet also reads the streams of older plugins: ours would replace the newest one's
      * list. */
     if (!standby_is_active(&service->standby))
@@ -430,6 +454,7 @@ static void init_parts(struct service *service)
     standby_init(&service->standby, folder, service->resource, service->endpoint.name,
                  *kubeletdir_socket_path(context->kubelet));
     service->regcheck = (struct regcheck)REGCHECK_INIT;
+    service->endpoint.setup.wants_pre_start = wants_pre_start(service);
 }
 
 int service_new(const struct service_context *context, const char *resource,

@@ -60,7 +60,8 @@ void service_free(struct service *service);
  */
 void service_withdraw(struct service *service);
 
-/* Sends the current list to all watches, unless the service stands back. */
+/* Sends the current list to all watches, unless the service stands back; registers again if the
+ * kubelet is to call before starts of containers now, or no longer. */
 void service_announce(struct service *service);
 
 /* The entry `name` (NULL = any) of the kubelet's directory changed: listens and registers again if

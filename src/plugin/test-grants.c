@@ -552,15 +552,15 @@ static void a_clock_that_jumps_changes_no_grant(void **state)
 
 static void a_directory_that_was_lost_is_made_again(void **state)
 {
-    char *ids[] = {(char[]){"a"}};
+    char *ids[] = {(char[]){"a::0"}};
     struct world *world = *state;
     struct grants_wait *wait;
     char path[200];
 
     run_until(world, is_ready);
-    give_and_await(world, "a");
+    give_and_await(world, "a::0");
     restart(world);
-    snprintf(path, sizeof(path), "rmdir %s/grants/*", world->folder);
+    snprintf(path, sizeof(path), "rm -r %s/grants/*", world->folder);
     assert_int_equal(system(path), 0);
     assert_int_equal(grants_before_start(world->grants, GPU, ids, 1, on_done, world, &wait), 0);
     run_until(world, is_nobody_waiting);
