@@ -21,6 +21,8 @@ struct configkeeper {
     struct change change;
     uint64_t content, content_ms; /* of the last request: what it wrote, and when */
     bool is_paced;                /* something is to be written, but not yet */
+    uint64_t unwanted_ms;         /* since when nobody wants it; 0 = it is wanted */
+    enum configkeeper_news news;
     char refusal[REFUSAL_SIZE];
     kube_done_fn *done; /* of the request that is open */
     void *done_userdata;
@@ -55,18 +57,33 @@ static void note_failure(struct configkeeper *keeper, const struct kube_response
         str_mark_cut(keeper->refusal, sizeof(keeper->refusal));
 }
 
+static void note_news(struct configkeeper *keeper, const struct kube_response *response)
+{
+    if (keeper->change.verb == CHANGE_APPLY && response->http_status == 201)
+        keeper->news = CONFIGKEEPER_MADE;
+    else if (keeper->change.verb == CHANGE_APPLY && kube_is_success(response->http_status))
+        keeper->news = CONFIGKEEPER_CHANGED;
+}
+
 static void on_done(const struct kube_response *response, void *userdata)
 {
     struct configkeeper *keeper = userdata;
 
     if (is_done(response)) {
         keeper->refusal[0] = '\0';
+        note_news(keeper, response);
         change_deinit(&keeper->change); /* the next comes from the next look */
     } else {
         note_failure(keeper, response);
     }
     keeper->done(response, keeper->done_userdata);
     keeper->setup.on_change(keeper->setup.on_change_userdata);
+}
+
+static bool is_too_early(const struct configkeeper *keeper, uint64_t now)
+{
+    return keeper->change.verb == CHANGE_DELETE &&
+           now - keeper->unwanted_ms < keeper->setup.grace_ms;
 }
 
 static int send_change(void *userdata, kube_done_fn *done, void *done_userdata,
@@ -77,7 +94,8 @@ static int send_change(void *userdata, kube_done_fn *done, void *done_userdata,
 
     if (keeper->change.verb == CHANGE_NOTHING || !keeper->setup.may_write(keeper->setup.userdata))
         return WRITER_IDLE;
-    keeper->is_paced = content == keeper->content && now - keeper->content_ms < PACE_MS;
+    keeper->is_paced = is_too_early(keeper, now) ||
+                       (content == keeper->content && now - keeper->content_ms < PACE_MS);
     if (keeper->is_paced)
         return WRITER_IDLE;
     keeper->content = content;
@@ -125,6 +143,10 @@ bool configkeeper_want(struct configkeeper *keeper, struct change *change)
     keeper->change = *change;
     *change = (struct change)CHANGE_INIT;
     keeper->is_paced = false;
+    if (keeper->change.verb != CHANGE_DELETE)
+        keeper->unwanted_ms = 0;
+    else if (!keeper->unwanted_ms)
+        keeper->unwanted_ms = clock_now_ms();
     if (keeper->change.verb == CHANGE_NOTHING)
         keeper->refusal[0] = '\0';
     writer_sync(&keeper->writer);
@@ -134,6 +156,14 @@ bool configkeeper_want(struct configkeeper *keeper, struct change *change)
 const char *configkeeper_refusal(const struct configkeeper *keeper)
 {
     return keeper->refusal;
+}
+
+enum configkeeper_news configkeeper_take_news(struct configkeeper *keeper)
+{
+    const enum configkeeper_news news = keeper->news;
+
+    keeper->news = CONFIGKEEPER_NO_NEWS;
+    return news;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -148,7 +148,7 @@ static void set_metadata(json_t *profile, const json_t *existing, const char *na
 }
 
 static struct configplan_item *add_item(struct planner *planner, const char *name,
-                                        const json_t *config_map)
+                                        const json_t *config_map, const char *key)
 {
     struct configplan *plan = planner->plan;
     struct configplan_item *item =
@@ -158,7 +158,7 @@ static struct configplan_item *add_item(struct planner *planner, const char *nam
         planner->failed = true;
         return NULL;
     }
-    *item = (struct configplan_item){.change = CHANGE_INIT, .config_map = config_map};
+    *item = (struct configplan_item){.change = CHANGE_INIT, .config_map = config_map, .key = key};
     snprintf(item->name, sizeof(item->name), "%s", name);
     return item;
 }
@@ -206,11 +206,11 @@ static bool is_written(const json_t *existing, const json_t *profile)
 }
 
 /* Takes the profile over; NULL = the key is wrong: what is there stays. */
-static void plan_profile(struct planner *planner, const json_t *config_map, const char *name,
-                         json_t *profile)
+static void plan_profile(struct planner *planner, const json_t *config_map, const char *key,
+                         const char *name, json_t *profile)
 {
     const json_t *existing = owned_find(planner->profiles, name);
-    struct configplan_item *item = add_item(planner, name, config_map);
+    struct configplan_item *item = add_item(planner, name, config_map, key);
 
     if (profile)
         set_metadata(profile, existing, planner->namespace_);
@@ -226,14 +226,6 @@ static void remark_whole(struct planner *planner, const json_t *config_map, cons
         planner, config_map, "NothingSliced", false,
         "%s/%s: offers each GPU whole, which Karpenter knows by itself: it makes no SliceProfile",
         kube_name(config_map), key);
-}
-
-static void remark_made(struct planner *planner, const json_t *config_map, const char *key,
-                        const char *name)
-{
-    remark(planner, config_map, "SliceProfileMade", false,
-           "%s/%s is the SliceProfile %s; what becomes of it: kubectl describe sliceprofile %s",
-           kube_name(config_map), key, name, name);
 }
 
 static void plan_key(struct planner *planner, const json_t *config_map, const char *key)
@@ -254,11 +246,9 @@ static void plan_key(struct planner *planner, const json_t *config_map, const ch
         json_decref(profile);
         return;
     }
-    if (profile) {
+    if (profile)
         remark_problems(planner, config_map, &problems, PROBLEM_WARNING);
-        remark_made(planner, config_map, key, name);
-    }
-    plan_profile(planner, config_map, name, profile);
+    plan_profile(planner, config_map, key, name, profile);
 }
 
 static void plan_config_map(struct planner *planner, const json_t *config_map)
@@ -283,7 +273,7 @@ static void plan_removals(struct planner *planner)
 
         if (!is_made(planner, profile) || is_planned(planner->plan, kube_name(profile)))
             continue;
-        item = add_item(planner, kube_name(profile), NULL);
+        item = add_item(planner, kube_name(profile), NULL, "");
         /* A finalizer of somebody else may hold it. */
         if (item && !*kube_text(kube_metadata(profile), "deletionTimestamp"))
             change_delete(&item->change, CONFIGPLAN_PROFILES, profile);

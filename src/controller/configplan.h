@@ -29,6 +29,7 @@ struct configplan_item {
     char name[CHANGE_NAME_SIZE];
     struct change change;
     const json_t *config_map; /* NULL = it has none any more; borrowed */
+    const char *key;          /* of the ConfigMap; "" = none any more; borrowed */
 };
 
 /* An event of the ConfigMap, about one of its keys. */

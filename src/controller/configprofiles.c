@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "controller/configkeeper.h"
 #include "controller/configplan.h"
+#include "controller/profiles.h"
 #include "karpenter/configprofile.h"
 #include "kube/field.h"
 #include "kube/store.h"
@@ -66,17 +67,11 @@ static bool is_seen(const struct configprofiles *profiles, enum collection which
 
 /* -- events ------------------------------------------------------------------------------ */
 
-/* Once, until it is no longer so. `now` collects what this look says. */
-static void say(struct configprofiles *profiles, json_t *now, const json_t *config_map,
-                const char *reason, bool is_warning, const char *message)
+static void tell(struct configprofiles *profiles, const json_t *config_map, const char *reason,
+                 bool is_warning, const char *message)
 {
     const char *name = kube_name(config_map);
-    cleanup_text struct text key = TEXT_INIT;
 
-    text_addf(&key, "%s %s %s", kube_uid(config_map), reason, message);
-    json_object_set_new(now, text_string(&key), json_true());
-    if (json_object_get(profiles->said, text_string(&key)))
-        return;
     log_event(is_warning ? LOG_WARNING : LOG_INFO, message, "configmap", name, NULL);
     recorder_add(profiles->setup.recorder,
                  &(struct correlator_event){.node = name,
@@ -88,6 +83,18 @@ static void say(struct configprofiles *profiles, json_t *now, const json_t *conf
                                             .reason = reason,
                                             .message = message,
                                             .warning = is_warning});
+}
+
+/* Once, until it is no longer so. `now` collects what this look says. */
+static void say(struct configprofiles *profiles, json_t *now, const json_t *config_map,
+                const char *reason, bool is_warning, const char *message)
+{
+    cleanup_text struct text key = TEXT_INIT;
+
+    text_addf(&key, "%s %s %s", kube_uid(config_map), reason, message);
+    json_object_set_new(now, text_string(&key), json_true());
+    if (!json_object_get(profiles->said, text_string(&key)))
+        tell(profiles, config_map, reason, is_warning, message);
 }
 
 static struct configkeeper *find(const struct configprofiles *profiles, const char *name)
@@ -110,6 +117,25 @@ static void say_refusal(struct configprofiles *profiles, json_t *now,
         say(profiles, now, item->config_map, "WriteFailed", true, text_string(&message));
 }
 
+/* After it was written, so that a new leader, who writes nothing, says nothing. */
+static void tell_news(struct configprofiles *profiles, const struct configplan_item *item)
+{
+    struct configkeeper *keeper = find(profiles, item->name);
+    const enum configkeeper_news news =
+        keeper ? configkeeper_take_news(keeper) : CONFIGKEEPER_NO_NEWS;
+    const bool is_made = news == CONFIGKEEPER_MADE;
+    cleanup_text struct text message = TEXT_INIT;
+
+    if (news == CONFIGKEEPER_NO_NEWS || !item->config_map)
+        return;
+    text_addf(&message,
+              "%s/%s %s the SliceProfile %s; what becomes of it: kubectl describe sliceprofile %s",
+              kube_name(item->config_map), item->key, is_made ? "is" : "has changed", item->name,
+              item->name);
+    tell(profiles, item->config_map, is_made ? "SliceProfileMade" : "SliceProfileChanged", false,
+         text_string(&message));
+}
+
 static void say_all(struct configprofiles *profiles, const struct configplan *plan)
 {
     json_t *now = json_object();
@@ -117,8 +143,10 @@ static void say_all(struct configprofiles *profiles, const struct configplan *pl
     for (size_t i = 0; i < plan->n_remarks; i++)
         say(profiles, now, plan->remarks[i].config_map, plan->remarks[i].reason,
             plan->remarks[i].is_warning, plan->remarks[i].message);
-    for (size_t i = 0; i < plan->n_items; i++)
+    for (size_t i = 0; i < plan->n_items; i++) {
         say_refusal(profiles, now, &plan->items[i]);
+        tell_news(profiles, &plan->items[i]);
+    }
     json_decref(profiles->said);
     profiles->said = now;
 }
@@ -134,6 +162,7 @@ static void on_keeper_change(void *userdata)
 static struct configkeeper *ensure(struct configprofiles *profiles, const char *name)
 {
     const struct configprofiles_setup *setup = &profiles->setup;
+    const uint64_t grace_ms = setup->is_leaving ? 0 : setup->grace_ms;
     struct configkeeper **place, *keeper = find(profiles, name);
 
     if (keeper)
@@ -143,7 +172,8 @@ static struct configkeeper *ensure(struct configprofiles *profiles, const char *
                                                            .may_write = setup->may_write,
                                                            .userdata = setup->userdata,
                                                            .on_change = on_keeper_change,
-                                                           .on_change_userdata = profiles},
+                                                           .on_change_userdata = profiles,
+                                                           .grace_ms = grace_ms},
                               name);
     place = keeper ? array_push(&profiles->keepers, &profiles->n_keepers, &profiles->capacity,
                                 sizeof(struct configkeeper *))
@@ -224,24 +254,47 @@ static bool has_nothing(const struct configprofiles *profiles)
     return state == STORE_ABSENT || state == STORE_FORBIDDEN;
 }
 
+/* Each ConfigMap waits in vain for its profiles. */
+static void say_kind_is_missing(struct configprofiles *profiles, const json_t *config_maps)
+{
+    json_t *now = json_object();
+
+    for (size_t i = 0; i < json_array_size(config_maps); i++)
+        say(profiles, now, json_array_get(config_maps, i), "NoSliceProfile", true,
+            "the cluster has no SliceProfiles (gpuslice.dev/v1alpha1), their kind is not "
+            "installed; " PROFILES_KIND_HINT);
+    json_decref(profiles->said);
+    profiles->said = now;
+}
+
+/* True: look again soon. */
+static bool plan_and_look(struct configprofiles *profiles, const json_t *config_maps)
+{
+    cleanup_configplan struct configplan plan = CONFIGPLAN_INIT;
+    json_t *made = all_of(profiles, PROFILES);
+    const bool again = configplan_make(profiles->setup.namespace_, config_maps, made, &plan) < 0 ||
+                       look(profiles, &plan);
+
+    json_decref(made);
+    return again;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct configprofiles *profiles = timer->data;
     const bool is_leaving = profiles->setup.is_leaving;
-    cleanup_configplan struct configplan plan = CONFIGPLAN_INIT;
-    json_t *config_maps, *made;
+    json_t *config_maps;
 
     if (is_leaving && has_nothing(profiles))
         leave(profiles, "");
-    if (!is_seen(profiles, PROFILES) || (!is_leaving && !is_seen(profiles, CONFIG_MAPS)))
+    if (!is_leaving && !is_seen(profiles, CONFIG_MAPS))
         return;
     config_maps = all_of(profiles, CONFIG_MAPS);
-    made = all_of(profiles, PROFILES);
-    if (configplan_make(profiles->setup.namespace_, config_maps, made, &plan) < 0 ||
-        look(profiles, &plan))
+    if (!is_leaving && kube_store_state(profiles->stores[PROFILES]) == STORE_ABSENT)
+        say_kind_is_missing(profiles, config_maps);
+    else if (is_seen(profiles, PROFILES) && plan_and_look(profiles, config_maps))
         uv_timer_start(timer, on_timer, AGAIN_MS, 0);
     json_decref(config_maps);
-    json_decref(made);
 }
 
 static void look_soon(struct configprofiles *profiles)

@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -22,8 +23,9 @@ struct configprofiles_setup {
     struct kube_client *client;
     struct sharedstores *stores;
     struct recorder *recorder;
-    const char *namespace_;            /* of the ConfigMaps */
-    bool is_leaving;                   /* deletes what was made, as if there were no ConfigMaps */
+    const char *namespace_; /* of the ConfigMaps */
+    uint64_t grace_ms; /* how long a profile outlives its key, which may come back in a moment */
+    bool is_leaving;   /* deletes what was made at once, as if there were no ConfigMaps */
     bool (*may_write)(void *userdata); /* asked before each write */
     /* While it is leaving: nothing is left, or no more can be done. why: what hinders; "" = nothing
      * is left. */

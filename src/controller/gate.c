@@ -71,6 +71,12 @@ static void on_failure(struct gate *gate, const char *doing, const char *reason,
                     *reason ? reason : "the server gave no reason");
 }
 
+static void end_call(struct gate *gate)
+{
+    gate->call = NULL;
+    gate->setup->counters->n_open--;
+}
+
 static void on_success(struct gate *gate, unsigned quiet_ms)
 {
     lograte_end(&gate->trouble);
@@ -92,7 +98,7 @@ static void on_opened(const struct kube_response *response, void *userdata)
 {
     struct gate *gate = userdata;
 
-    gate->call = NULL;
+    end_call(gate);
     if (kube_is_kind(response, "Node")) {
         on_success(gate, GATE_UNSEEN_MS);
         gate->setup->counters->opened++;
@@ -107,9 +113,11 @@ static void on_opened(const struct kube_response *response, void *userdata)
     }
 }
 
+/* One that has to wait for others is asked again, since it is not settled. */
 static bool may_send(const struct gate *gate)
 {
     return !gate->call && gate->now_ms >= gate->retry_ms &&
+           gate->setup->counters->n_open < GATE_CALLS &&
            gate->setup->may_write(gate->setup->userdata);
 }
 
@@ -129,6 +137,8 @@ static void open_node(struct gate *gate, const struct nodeview *node)
         error_set_errno(&err, r, "no memory");
     if (r < 0)
         on_failure(gate, "cannot remove the startup taint of a Node", error_text(&err), 0);
+    else
+        gate->setup->counters->n_open++;
     json_decref(patch);
 }
 
@@ -237,7 +247,7 @@ static void on_deleted(const struct kube_response *response, void *userdata)
 {
     struct gate *gate = userdata;
 
-    gate->call = NULL;
+    end_call(gate);
     if (kube_is_success(response->http_status)) {
         on_success(gate, GATE_GOING_MS);
         gate->setup->counters->replaced++;
@@ -282,6 +292,8 @@ void gate_replace(struct gate *gate, const struct nodeview *node, const struct g
                                          .on_done = on_deleted},
                   gate, &gate->call, &err) < 0)
         on_failure(gate, "cannot delete the NodeClaim of a Node", error_text(&err), 0);
+    else
+        gate->setup->counters->n_open++;
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -338,7 +350,10 @@ void gate_free(struct gate *gate)
 {
     if (!gate)
         return;
-    kube_cancel(TAKE_PTR(gate->call));
+    if (gate->call) {
+        kube_cancel(gate->call);
+        end_call(gate);
+    }
     free(gate->node);
     free(gate->claim);
     free(gate->claim_uid);

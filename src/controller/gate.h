@@ -23,11 +23,14 @@ enum {
     GATE_CONFLICTS = 4,     /* so many in a row are no coincidence: something refuses the write */
     GATE_UNSEEN_MS = 10000, /* until the watch shows that it is open */
     GATE_GOING_MS = 60000,  /* until its Node goes too, after a NodeClaim was deleted */
+    GATE_CALLS = 32, /* requests of all gates at a time, of which each takes tens of KiB: a thousand
+                        nodes may come at once */
     GATE_SEEN_S = 30, /* so long this leader itself has seen a node short before it replaces it */
 };
 
 struct gate_counters {
     uint64_t opened, replaced, failed; /* requests */
+    unsigned n_open;                   /* those under way */
 };
 
 /* Common to all; borrowed. */

@@ -12,6 +12,7 @@
 struct planview {
     const struct catalog *catalog;
     const json_t *profiles, *pools, *overlays; /* arrays of objects */
+    const json_t *classes;                     /* EC2NodeClasses: name and DRA's annotation */
     const struct fleet *fleet;                 /* all NodeClaims */
     bool is_leaving; /* the controller goes for good: as if there were no profiles */
     time_t now;

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "controller/overlayplan.h"
 #include "controller/owned.h"
+#include "karpenter/nodeclass.h"
 #include "karpenter/overlaycheck.h"
 #include "kube/field.h"
 
@@ -180,6 +181,19 @@ static int decide_by_others(struct planner *p)
     return r;
 }
 
+/* What Karpenter believes of the pool's GPUs beside our overlays. */
+static void decide_by_class(struct planner *p)
+{
+    const struct planview *view = p->setup->view;
+    const char *name = nodeclass_of(owned_find(view->pools, pool_of(p)));
+    const char *shares = nodeclass_dra_shares(owned_find(view->classes, name));
+
+    if (!*shares)
+        return;
+    nodeclass_add_problem(name, shares, pool_of(p), p->setup->name, &p->problems);
+    decide_by_problems(p, "PromisedTwice");
+}
+
 static void decide_by_karpenter(struct planner *p)
 {
     const json_t *pool = owned_find(p->setup->view->pools, pool_of(p));
@@ -255,6 +269,7 @@ static int plan_objects(struct planner *p)
         return r;
     decide_by_changes(p);
     r = decide_by_others(p);
+    decide_by_class(p);
     decide_by_karpenter(p);
     choose_change(p);
     return r;

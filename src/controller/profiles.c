@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "controller/profilekeeper.h"
 #include "controller/templatemerge.h"
+#include "karpenter/nodeclass.h"
 #include "karpenter/sliceprofile.h"
 #include "kube/field.h"
 #include "kube/store.h"
@@ -21,7 +22,7 @@ enum {
     AGAIN_MS = 5000 /* what waits for time */
 };
 
-enum collection { PROFILES, POOLS, OVERLAYS, CLAIMS, COLLECTIONS };
+enum collection { PROFILES, POOLS, OVERLAYS, CLASSES, CLAIMS, COLLECTIONS };
 
 struct profiles {
     struct profiles_setup setup;
@@ -30,10 +31,18 @@ struct profiles {
     uv_timer_t timer;
     struct profilekeeper **keepers;
     size_t n_keepers, capacity;
-    bool is_left; /* on_left was called */
+    bool is_left;         /* on_left was called */
+    bool is_kind_missing; /* the API server has no SliceProfiles, which was logged */
 };
 
 /* -- what is kept of objects ------------------------------------------------------------------- */
+
+/* An EC2NodeClass: its name, and what DRA shares of its GPUs. */
+static void *reduce_class(const json_t *object, void *userdata)
+{
+    return json_pack("{s:{s:s, s:{s:s}}}", "metadata", "name", kube_name(object), "annotations",
+                     NODECLASS_DRA_SHARES, nodeclass_dra_shares(object));
+}
 
 static void *reduce_claim(const json_t *object, void *userdata)
 {
@@ -52,6 +61,8 @@ static void claim_release(void *kept)
 
 static const struct store_kind json_kind = {kube_store_keep, kube_store_json_is_equal,
                                             kube_store_json_release};
+static const struct store_kind class_kind = {reduce_class, kube_store_json_is_equal,
+                                             kube_store_json_release};
 static const struct store_kind claim_kind = {reduce_claim, claim_is_equal, claim_release};
 
 static void look_soon(struct profiles *profiles);
@@ -72,10 +83,28 @@ static void on_claim(const char *key, const void *was, const void *is, void *use
     look_soon(profiles);
 }
 
+/* To the rest of this file it is as if all profiles had been deleted, as they were with their kind;
+ * but who only forgot to install it would wait for nodes in vain. */
+static void log_kind(struct profiles *profiles)
+{
+    const enum store_state state = kube_store_state(profiles->stores[PROFILES]);
+
+    if (state == STORE_ABSENT && !profiles->is_kind_missing && !profiles->setup.is_leaving)
+        log_warning("the cluster has no SliceProfiles (gpuslice.dev/v1alpha1): their kind is not "
+                    "installed, so there is nothing to do for Karpenter, and what was made for "
+                    "profiles of before is taken back",
+                    "hint", PROFILES_KIND_HINT);
+    else if (state == STORE_SYNCED && profiles->is_kind_missing)
+        log_info("the cluster has SliceProfiles now");
+    profiles->is_kind_missing =
+        state == STORE_ABSENT || (profiles->is_kind_missing && state != STORE_SYNCED);
+}
+
 static void on_state(struct kube_store *store, void *userdata)
 {
     struct profiles *profiles = userdata;
 
+    log_kind(profiles);
     look_soon(profiles);
     if (kube_store_state(store) == STORE_SYNCED)
         recorder_kick(profiles->setup.recorder);
@@ -98,6 +127,8 @@ static const struct own_store {
 } own_stores[] = {
     {POOLS, "/apis/karpenter.sh/v1/nodepools", "NodePools",
      "let our service account list and watch nodepools", &json_kind, &object_events},
+    {CLASSES, NODECLASS_PATH, "EC2NodeClasses",
+     "let our service account list and watch ec2nodeclasses", &class_kind, &object_events},
     {CLAIMS, "/apis/karpenter.sh/v1/nodeclaims", "NodeClaims",
      "let our service account list and watch nodeclaims", &claim_kind, &claim_events},
 };
@@ -115,6 +146,9 @@ static bool is_collection_known(const struct profiles *profiles, enum collection
 {
     const bool is_complete = kube_store_is_complete(profiles->stores[which]);
 
+    /* A profile can be kept without, and elsewhere than on AWS there are none. */
+    if (which == CLASSES)
+        return is_complete || !is_state(profiles, which, STORE_STARTING);
     switch (kube_store_state(profiles->stores[which])) {
     case STORE_STARTING:
     case STORE_SYNCED:
@@ -140,9 +174,11 @@ static bool is_known(const struct profiles *profiles)
 
 static const char *forbidden_why(const struct profiles *profiles)
 {
-    for (size_t i = POOLS; i < COLLECTIONS; i++)
-        if (is_state(profiles, (enum collection)i, STORE_FORBIDDEN))
-            return kube_store_reason(profiles->stores[i]);
+    static const enum collection needed[] = {POOLS, OVERLAYS, CLAIMS};
+
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+        if (is_state(profiles, needed[i], STORE_FORBIDDEN))
+            return kube_store_reason(profiles->stores[needed[i]]);
     return NULL;
 }
 
@@ -234,11 +270,12 @@ static void ensure_all(struct profiles *profiles, const struct planview *view)
 
 /* -- a look ------------------------------------------------------------------------------------ */
 
-/* NodeOverlays go with their CRD, unseen. */
+/* NodeOverlays and EC2NodeClasses go with their CRDs, unseen. */
 static json_t *all_of(const struct profiles *profiles, enum collection which)
 {
     const struct kube_store *store = profiles->stores[which];
-    const bool is_gone = which == OVERLAYS && is_state(profiles, which, STORE_ABSENT);
+    const bool is_gone =
+        (which == OVERLAYS || which == CLASSES) && is_state(profiles, which, STORE_ABSENT);
     json_t *all = json_array();
 
     for (size_t i = 0; !is_gone && i < kube_store_count(store); i++)
@@ -302,6 +339,7 @@ static void on_timer(uv_timer_t *timer)
     view.profiles = objects[PROFILES];
     view.pools = objects[POOLS];
     view.overlays = objects[OVERLAYS];
+    view.classes = objects[CLASSES];
     if (look_at_all(profiles, &view))
         uv_timer_start(&profiles->timer, on_timer, AGAIN_MS, 0);
     for (size_t i = 0; i < CLAIMS; i++)

@@ -4,7 +4,8 @@
 /*
  * The controller's duty of keeping NodeOverlays and NodePools as the SliceProfiles say: watches the
  * three and NodeClaims, plans each profile (profileplan.h), makes one change after the other, and
- * writes the profile's status and events. Karpenter launches the nodes.
+ * writes the profile's status and events. Karpenter launches the nodes. EC2NodeClasses are watched,
+ * too, where there are any: one may have Karpenter promise the same GPUs by DRA (nodeclass.h).
  *
  * A change is not made on the ground of something older than the last one: after each, a profile
  * waits until its watch has seen what was written.
@@ -36,6 +37,10 @@ struct profiles_setup {
     void *userdata;
     struct profilekeeper_counters *counters;
 };
+
+/* How the kind SliceProfile gets into a cluster. */
+#define PROFILES_KIND_HINT \
+    "upgrade gpuslice with sliceProfiles.enabled=true: its chart has the kind as a template"
 
 struct profiles;
 

@@ -40,6 +40,7 @@ enum {
     ACCESS_LAST_MS = 60000,
     PEER_DEADLINE_MS = 10000,
     LEAVE_MS = 5000, /* at most, for giving the Lease up */
+    CONFIG_GRACE_MS = 10000,
     IDENTITY_SIZE = 128,
     NAMESPACE_SIZE = 254,
 };
@@ -216,6 +217,7 @@ static int start_configprofiles(struct replica *replica, struct error *err)
                                                              .stores = replica->stores,
                                                              .recorder = replica->recorder,
                                                              .namespace_ = replica->namespace_,
+                                                             .grace_ms = CONFIG_GRACE_MS,
                                                              .is_leaving = mode == PROFILES_LEFT,
                                                              .may_write = may_write,
                                                              .on_left = on_left,

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -15,6 +16,8 @@
 
 #define MAPS \
     "/api/v1/namespaces/gpu/configmaps?labelSelector=gpuslice.dev/slice-profile%3Dtrue&limit=500"
+#define WATCH \
+    "/api/v1/namespaces/gpu/configmaps?labelSelector=gpuslice.dev/slice-profile%3Dtrue&watch=1"
 #define KIND     "/apis/gpuslice.dev/v1alpha1/sliceprofiles"
 #define PROFILES KIND "?limit=500"
 #define OVERLAYS "/apis/karpenter.sh/v1alpha1/nodeoverlays?limit=500"
@@ -33,7 +36,10 @@
     "\"spec\":{}}"
 #define ITEMS(list) "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" list "]}"
 
-enum { LOOK_MS = 100 }; /* by then it has looked */
+enum {
+    LOOK_MS = 100, /* by then it has looked */
+    LONG_MS = 3600000
+};
 
 static uv_loop_t loop;
 static struct recorder *recorder;
@@ -76,13 +82,14 @@ static int tear_down(void **state)
     return uv_loop_close(&loop);
 }
 
-static void start(bool is_leaving)
+static void start_with(bool is_leaving, uint64_t grace_ms)
 {
     assert_int_equal(configprofiles_new(&(struct configprofiles_setup){.loop = &loop,
                                                                        .client = fake_api_client(),
                                                                        .stores = stores,
                                                                        .recorder = recorder,
                                                                        .namespace_ = "gpu",
+                                                                       .grace_ms = grace_ms,
                                                                        .is_leaving = is_leaving,
                                                                        .may_write = may_write,
                                                                        .on_left = on_left},
@@ -91,6 +98,11 @@ static void start(bool is_leaving)
     while (fake_api_n_open() < (is_leaving ? 2 : 3))
         uv_run(&loop, UV_RUN_ONCE);
     fake_api_serve("GET", OVERLAYS, 200, ITEMS("")); /* shared, and of no interest here */
+}
+
+static void start(bool is_leaving)
+{
+    start_with(is_leaving, is_leaving ? LONG_MS : 0);
 }
 
 static void on_looked(uv_timer_t *timer)
@@ -142,11 +154,77 @@ static void a_config_map_becomes_a_profile(void **state)
     assert_string_equal(call->content_type, "application/apply-patch+yaml");
     assert_json(json_object_get(call->body, "spec"),
                 "{'instanceTypes': ['p3.8xlarge'], 'timeSlicing': {'replicas': 4}}");
-    assert_event("SliceProfileMade", "kubectl describe sliceprofile p-any");
-    fake_api_answer(call, 200, MADE);
-    /* Until the watch has it, it is not sent again. */
+    assert_int_equal(fake_api_n_open(), 4); /* three watches and this: no event before */
+    fake_api_answer(call, 201, MADE);
+    let_it_look();
+    assert_event("SliceProfileMade",
+                 "p/any is the SliceProfile p-any; what becomes of it: kubectl describe "
+                 "sliceprofile p-any");
+    /* Until the watch has it, it is not sent again, and it is reported once. */
     let_it_look();
     assert_int_equal(fake_api_n_open(), 4); /* three watches and the event */
+}
+
+static void an_edit_is_reported(void **state)
+{
+    start(false);
+    fake_api_serve("GET", PROFILES, 200, ITEMS(MADE));
+    fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
+    let_it_look();
+    fake_api_answer(fake_api_expect_prefix("PATCH", KIND "/p-any?"), 200, MADE);
+    let_it_look();
+    assert_event("SliceProfileChanged", "p/any has changed the SliceProfile p-any");
+}
+
+static void what_was_not_written_was_not_made(void **state)
+{
+    start(false);
+    fake_api_serve("GET", PROFILES, 200, ITEMS(""));
+    fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
+    let_it_look();
+    fake_api_answer(fake_api_expect_prefix("PATCH", KIND "/p-any?"), 500, "{}");
+    while (fake_api_n_open() < 4)
+        uv_run(&loop, UV_RUN_ONCE);
+    let_it_look();
+    fake_api_expect_prefix("PATCH", KIND "/p-any?"); /* the next try */
+    assert_int_equal(fake_api_n_open(), 4);          /* beside three watches: no event */
+}
+
+/* What an API server makes of what we send. */
+static void as_written(const struct kube_call *call, char *text, size_t size)
+{
+    json_t *object = json_deep_copy(call->body);
+    char *written;
+
+    json_object_set_new(json_object_get(object, "metadata"), "uid", json_string("u"));
+    json_object_set_new(json_object_get(object, "metadata"), "resourceVersion", json_string("6"));
+    written = json_dumps(object, JSON_COMPACT);
+    snprintf(text, size, "%s", written);
+    free(written);
+    json_decref(object);
+}
+
+/* Which another leader made, and said. */
+static void a_new_leader_repeats_nothing(void **state)
+{
+    char written[2048], list[2304];
+    struct kube_call *call;
+
+    start(false);
+    fake_api_serve("GET", PROFILES, 200, ITEMS(""));
+    fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
+    let_it_look();
+    call = fake_api_expect_prefix("PATCH", KIND "/p-any?");
+    as_written(call, written, sizeof(written));
+    tear_down(state);
+    set_up(state);
+    start(false);
+    snprintf(list, sizeof(list), ITEMS("%s"), written);
+    fake_api_serve("GET", PROFILES, 200, list);
+    fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
+    let_it_look();
+    let_it_look();
+    assert_int_equal(fake_api_n_open(), 3); /* three watches: neither a write nor an event */
 }
 
 static void what_the_server_refuses_is_an_event(void **state)
@@ -155,7 +233,6 @@ static void what_the_server_refuses_is_an_event(void **state)
     fake_api_serve("GET", PROFILES, 200, ITEMS(""));
     fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
     let_it_look();
-    fake_api_answer(fake_api_expect_prefix("POST", EVENTS), 201, "{\"kind\":\"Event\"}");
     fake_api_answer(fake_api_expect_prefix("PATCH", KIND "/p-any?"), 403, "{}");
     let_it_look();
     assert_event("WriteFailed", "cannot write the SliceProfile p-any: why");
@@ -194,6 +271,31 @@ static void what_was_made_goes_with_its_config_map(void **state)
     let_it_look();
     call = fake_api_expect_prefix("DELETE", KIND "/p-any");
     assert_string_equal(text_at(call->body, "preconditions", "uid"), "u");
+}
+
+/* `kubectl replace --force` deletes it and creates it: what people added to the profile stays. */
+static void what_comes_back_in_a_moment_deletes_nothing(void **state)
+{
+    struct kube_call *watch;
+
+    start_with(false, LONG_MS);
+    fake_api_serve("GET", PROFILES, 200, ITEMS(MADE));
+    fake_api_serve("GET", MAPS, 200, ITEMS(""));
+    let_it_look();
+    assert_int_equal(fake_api_n_open(), 3); /* three watches */
+    watch = fake_api_expect_prefix("GET", WATCH);
+    fake_api_stream(watch, "{\"type\":\"ADDED\",\"object\":" MAP(FOUR) "}\n");
+    let_it_look();
+    fake_api_expect_prefix("PATCH", KIND "/p-any?");
+}
+
+static void each_config_map_says_that_the_kind_is_missing(void **state)
+{
+    start_with(false, 0);
+    fake_api_serve("GET", PROFILES, 404, "{}");
+    fake_api_serve("GET", MAPS, 200, ITEMS(MAP(FOUR)));
+    let_it_look();
+    assert_event("NoSliceProfile", "their kind is not installed; upgrade gpuslice with");
 }
 
 static void who_leaves_deletes_what_was_made(void **state)
@@ -237,10 +339,15 @@ int main(void)
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(a_config_map_becomes_a_profile),
+        CASE(an_edit_is_reported),
+        CASE(what_was_not_written_was_not_made),
+        CASE(a_new_leader_repeats_nothing),
         CASE(what_the_server_refuses_is_an_event),
         CASE(a_mistake_takes_nothing_away),
         CASE(config_maps_that_cannot_be_read_have_not_gone),
         CASE(what_was_made_goes_with_its_config_map),
+        CASE(what_comes_back_in_a_moment_deletes_nothing),
+        CASE(each_config_map_says_that_the_kind_is_missing),
         CASE(who_leaves_deletes_what_was_made),
         CASE(who_leaves_says_what_it_may_not_delete),
         CASE(without_the_kind_nothing_is_left),

@@ -138,6 +138,26 @@ static void it_opens_once_the_numbers_are_right(void **state)
     assert_int_equal(fake_api_n_open(), 0);
 }
 
+/* A thousand nodes may come at once, and each request takes memory. */
+static void not_all_are_opened_at_the_same_time(void **state)
+{
+    counters.n_open = GATE_CALLS - 1;
+    see(4, "[" STARTUP "]", NULL, 0);
+    assert_int_equal(fake_api_n_sent(), 1);
+    assert_int_equal(counters.n_open, GATE_CALLS);
+    gate_free(gate); /* and with it the request */
+    assert_int_equal(counters.n_open, GATE_CALLS - 1);
+    counters.n_open = GATE_CALLS;
+    gate = gate_new(&setup, "gpu-1", false);
+    assert_false(see(4, "[" STARTUP "]", NULL, 0)); /* asked again */
+    assert_int_equal(fake_api_n_sent(), 1);
+    counters.n_open = 0;
+    see(4, "[" STARTUP "]", NULL, 1);
+    fake_api_answer(fake_api_expect("PATCH", NODE), 200, "{\"kind\":\"Node\"}");
+    assert_int_equal(counters.n_open, 0);
+    take_event("SlicesReady", "open");
+}
+
 static void another_writer_is_no_failure(void **state)
 {
     see(4, "[" STARTUP "]", NULL, 0);
@@ -284,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_opens_once_the_numbers_are_right, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(not_all_are_opened_at_the_same_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_writer_is_no_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_opened_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_are_tried_ever_more_rarely, set_up, tear_down),

@@ -19,7 +19,7 @@
 /* -- a cluster that keeps what is written, with Karpenter's conditions ------------------------- */
 
 static struct cluster {
-    json_t *profiles, *pools, *overlays;
+    json_t *profiles, *pools, *overlays, *classes;
     struct fleet fleet;
     time_t now;
     bool is_mute; /* Karpenter does not look at overlays */
@@ -46,6 +46,7 @@ static int set_up(void **state)
     cluster = (struct cluster){.profiles = json_array(),
                                .pools = json_array(),
                                .overlays = json_array(),
+                               .classes = json_array(),
                                .now = NOW,
                                .failure = "",
                                .plan = {.change = CHANGE_INIT}};
@@ -58,6 +59,7 @@ static int tear_down(void **state)
     json_decref(cluster.profiles);
     json_decref(cluster.pools);
     json_decref(cluster.overlays);
+    json_decref(cluster.classes);
     fleet_deinit(&cluster.fleet);
     return 0;
 }
@@ -221,6 +223,7 @@ static void plan(const char *name)
                                   .profiles = cluster.profiles,
                                   .pools = cluster.pools,
                                   .overlays = cluster.overlays,
+                                  .classes = cluster.classes,
                                   .fleet = &cluster.fleet,
                                   .is_leaving = cluster.is_leaving,
                                   .now = cluster.now};
@@ -539,6 +542,31 @@ static void strangers_overlays_are_found(void **state)
     assert_says("Outweighed", "without a word");
 }
 
+static void put_class(const char *name, const char *shares)
+{
+    remove_named(cluster.classes, name);
+    json_array_append_new(cluster.classes,
+                          json_pack("{s:{s:s, s:{s:s}}}", "metadata", "name", name, "annotations",
+                                    "karpenter.k8s.aws/nvidia-consumable-capacity", shares));
+}
+
+/* Its own pool refers to the EC2NodeClass with its name. */
+static void a_promise_by_dra_is_found(void **state)
+{
+    put_profile("ts", SHARES);
+    put_class("other", "4");
+    put_class("ts", "disabled");
+    settle("ts");
+    assert_ready("Kept");
+    put_class("ts", "4");
+    assert_int_equal(settle("ts"), 0);
+    assert_says("PromisedTwice", "EC2NodeClass ts: Karpenter promises the GPUs of the NodePool ts "
+                                 "twice: by the NodeOverlays of the profile ts, and");
+    remove_named(cluster.classes, "ts");
+    settle("ts");
+    assert_ready("Kept");
+}
+
 static void a_refused_write_is_said(void **state)
 {
     put_profile("ts", SHARES);
@@ -618,6 +646,25 @@ static void a_pool_without_nodes_needs_none(void **state)
     put_profile("ts", NAMED);
     settle("ts");
     assert_ready("Kept");
+}
+
+static void a_promise_by_dra_is_of_the_pools_class(void **state)
+{
+    json_t *spec;
+
+    put_pool(THEIRS);
+    spec = json_object_get((json_t *)(uintptr_t)template_of("theirs"), "spec");
+    json_object_set_new(spec, "nodeClassRef",
+                        json_pack("{s:s, s:s, s:s}", "group", "karpenter.k8s.aws", "kind",
+                                  "EC2NodeClass", "name", "mine"));
+    put_profile("ts", NAMED);
+    put_class("theirs", "4");
+    settle("ts");
+    assert_ready("Kept");
+    put_class("mine", "4");
+    settle("ts");
+    assert_says("PromisedTwice", "EC2NodeClass mine: Karpenter promises the GPUs of the NodePool "
+                                 "theirs twice");
 }
 
 /* Each change of what nodes do is a change of its own. */
@@ -802,10 +849,12 @@ int main(void)
         TEST(a_gate_that_is_off_is_said),
         TEST(what_karpenter_rejects_is_said),
         TEST(strangers_overlays_are_found),
+        TEST(a_promise_by_dra_is_found),
         TEST(a_refused_write_is_said),
         TEST(warnings_are_told_beside),
         TEST(a_pool_with_nodes_needs_consent),
         TEST(a_pool_without_nodes_needs_none),
+        TEST(a_promise_by_dra_is_of_the_pools_class),
         TEST(consent_is_for_one_content),
         TEST(what_was_added_is_taken_back),
         TEST(a_pool_that_is_named_no_more_is_left_too),

@@ -6,18 +6,23 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "karpenter/test-bench.h"
 #include "kube/test-fake-api.h"
 
-#define LIST        "?limit=500"
-#define PROFILES    "/apis/gpuslice.dev/v1alpha1/sliceprofiles" LIST
-#define POOLS       "/apis/karpenter.sh/v1/nodepools" LIST
-#define CLAIMS      "/apis/karpenter.sh/v1/nodeclaims" LIST
-#define OVERLAYS    "/apis/karpenter.sh/v1alpha1/nodeoverlays" LIST
-#define ITEMS(list) "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" list "]}"
+#define LIST           "?limit=500"
+#define PROFILES       "/apis/gpuslice.dev/v1alpha1/sliceprofiles" LIST
+#define PROFILES_WATCH "/apis/gpuslice.dev/v1alpha1/sliceprofiles?watch=1"
+#define BOOKMARK       "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\"}}}\n"
+#define POOLS          "/apis/karpenter.sh/v1/nodepools" LIST
+#define CLAIMS         "/apis/karpenter.sh/v1/nodeclaims" LIST
+#define OVERLAYS       "/apis/karpenter.sh/v1alpha1/nodeoverlays" LIST
+#define CLASSES        "/apis/karpenter.k8s.aws/v1/ec2nodeclasses" LIST
+#define ITEMS(list)    "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" list "]}"
 #define OURS                                                                             \
     "{\"metadata\":{\"name\":\"ts\",\"uid\":\"u\",\"labels\":{\"gpuslice.dev/profile\":" \
     "\"ts\",\"app.kubernetes.io/managed-by\":\"gpuslice-controller\"}},\"spec\":{}}"
@@ -65,7 +70,7 @@ static int tear_down(void **state)
     return uv_loop_close(&loop);
 }
 
-/* Lists all four. */
+/* Lists all five. */
 static void start(bool is_leaving)
 {
     assert_int_equal(sharedstores_new(&loop, fake_api_client(), &stores, NULL), 0);
@@ -80,7 +85,7 @@ static void start(bool is_leaving)
                                                            .counters = &counters},
                                   &profiles, NULL),
                      0);
-    while (fake_api_n_open() < 4)
+    while (fake_api_n_open() < 5)
         uv_run(&loop, UV_RUN_ONCE);
 }
 
@@ -105,20 +110,22 @@ static void let_it_look(void)
 static void profiles_that_cannot_be_read_have_not_gone(void **state)
 {
     start(false);
+    fake_api_serve("GET", CLASSES, 200, ITEMS(""));
     fake_api_serve("GET", POOLS, 200, ITEMS(OURS));
     fake_api_serve("GET", CLAIMS, 200, ITEMS(""));
     fake_api_serve("GET", OVERLAYS, 200, ITEMS(OURS));
     fake_api_serve("GET", PROFILES, 403, "{}");
     let_it_look();
-    while (fake_api_n_open() < 4)
+    while (fake_api_n_open() < 5)
         uv_run(&loop, UV_RUN_ONCE);
-    fake_api_expect("GET", PROFILES); /* the next try, beside three watches */
-    assert_int_equal(fake_api_n_open(), 4);
+    fake_api_expect("GET", PROFILES); /* the next try, beside four watches */
+    assert_int_equal(fake_api_n_open(), 5);
 }
 
 static void what_is_left_is_taken_back_whatever_profiles_there_are(void **state)
 {
     start(true);
+    fake_api_serve("GET", CLASSES, 403, "{}");
     fake_api_serve("GET", POOLS, 200, ITEMS(""));
     fake_api_serve("GET", CLAIMS, 200, ITEMS(""));
     fake_api_serve("GET", OVERLAYS, 200, ITEMS(OURS));
@@ -131,6 +138,7 @@ static void what_is_left_is_taken_back_whatever_profiles_there_are(void **state)
 static void what_cannot_be_seen_is_not_taken_back(void **state)
 {
     start(true);
+    fake_api_serve("GET", CLASSES, 200, ITEMS(""));
     fake_api_serve("GET", PROFILES, 200, ITEMS(""));
     fake_api_serve("GET", CLAIMS, 200, ITEMS(""));
     fake_api_serve("GET", OVERLAYS, 200, ITEMS(""));
@@ -147,9 +155,66 @@ static void without_karpenter_nothing_is_left(void **state)
     fake_api_serve("GET", CLAIMS, 404, "{}");
     fake_api_serve("GET", OVERLAYS, 404, "{}");
     fake_api_serve("GET", POOLS, 404, "{}");
+    fake_api_serve("GET", CLASSES, 404, "{}");
     let_it_look();
     assert_int_equal(n_left, 1);
     assert_string_equal(waits, "");
+}
+
+/* Else a profile would be Ready for a moment each time that another replica begins to lead. Where
+ * there are none, that is known. */
+static void nothing_is_planned_before_classes_are_known(void **state)
+{
+    start(true);
+    fake_api_serve("GET", PROFILES, 200, ITEMS(""));
+    fake_api_serve("GET", CLAIMS, 200, ITEMS(""));
+    fake_api_serve("GET", OVERLAYS, 200, ITEMS(""));
+    fake_api_serve("GET", POOLS, 200, ITEMS(""));
+    let_it_look();
+    assert_int_equal(n_left, 0);
+    fake_api_serve("GET", CLASSES, 404, "{}");
+    let_it_look();
+    assert_int_equal(n_left, 1);
+}
+
+/* Answers the open list of profiles, and has their watch say that it works; what is logged then. */
+static void answer_profiles(unsigned status, const char *body, char *text, size_t size)
+{
+    FILE *caught = tmpfile();
+    const int terminal = dup(STDERR_FILENO);
+
+    assert_true(caught && terminal >= 0);
+    fflush(stderr);
+    assert_true(dup2(fileno(caught), STDERR_FILENO) >= 0);
+    fake_api_serve("GET", PROFILES, status, body);
+    let_it_look();
+    if (status == 200)
+        fake_api_stream(fake_api_expect_prefix("GET", PROFILES_WATCH), BOOKMARK);
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+    rewind(caught);
+    text[fread(text, 1, size - 1, caught)] = '\0';
+    fclose(caught);
+}
+
+/* 404: not as if there were just no profiles. */
+static void that_the_kind_is_missing_is_said_once(void **state)
+{
+    static const char words[] = "the cluster has no SliceProfiles";
+    char text[4096];
+
+    start(false);
+    answer_profiles(404, "{}", text, sizeof(text));
+    assert_non_null(strstr(text, words));
+    assert_non_null(strstr(text, "sliceProfiles.enabled=true"));
+    while (fake_api_n_open() < 5) /* it is asked again */
+        uv_run(&loop, UV_RUN_ONCE);
+    answer_profiles(404, "{}", text, sizeof(text));
+    assert_null(strstr(text, words));
+    while (fake_api_n_open() < 5)
+        uv_run(&loop, UV_RUN_ONCE);
+    answer_profiles(200, ITEMS(""), text, sizeof(text));
+    assert_non_null(strstr(text, "the cluster has SliceProfiles now"));
 }
 
 int main(void)
@@ -160,6 +225,8 @@ int main(void)
         CASE(what_is_left_is_taken_back_whatever_profiles_there_are),
         CASE(what_cannot_be_seen_is_not_taken_back),
         CASE(without_karpenter_nothing_is_left),
+        CASE(nothing_is_planned_before_classes_are_known),
+        CASE(that_the_kind_is_missing_is_said_once),
     };
 
     return cmocka_run_group_tests_name("controller/profiles", tests, bench_setup, bench_teardown);

@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "base/yaml.h"
 #include "base/yamlmap.h"
+#include "karpenter/configmaps.h"
+#include "karpenter/configprofile.h"
 #include "karpenter/nodepool.h"
 #include "karpenter/nodetemplate.h"
 #include "karpenter/paste.h"
@@ -446,16 +448,26 @@ static int add_plain_pool(struct converter *c, const struct provisioner *p, cons
     return 0;
 }
 
-static const struct yaml *find_template(const struct converter *c, const char *name)
+static const struct yaml *find_template_in(const struct yaml *all, size_t n, const char *name)
 {
-    for (size_t i = 0; i < c->n_all; i++) {
-        const char *kind = yaml_get_text(&c->all[i], "kind"),
-                   *has = yaml_get_text(yaml_get(&c->all[i], "metadata"), "name");
+    const struct yaml *found = NULL;
+
+    for (size_t i = 0; i < n && !found; i++) {
+        const char *kind = yaml_get_text(&all[i], "kind"),
+                   *has = yaml_get_text(yaml_get(&all[i], "metadata"), "name");
+        const struct yaml *items = yaml_get(&all[i], "items");
 
         if (kind && has && str_equal(kind, "AWSNodeTemplate") && str_equal(has, name))
-            return yaml_get(&c->all[i], "spec");
+            found = yaml_get(&all[i], "spec");
+        else if (kind && items && str_equal(kind, "List"))
+            found = find_template_in(items->children, items->n_children, name);
     }
-    return NULL;
+    return found;
+}
+
+static const struct yaml *find_template(const struct converter *c, const char *name)
+{
+    return find_template_in(c->all, c->n_all, name);
 }
 
 static bool has_class(const struct documents *documents, const char *name)
@@ -587,7 +599,39 @@ static void add_newer(struct converter *c, const struct yaml *document, const ch
                     "%s is left out: it is none of the old objects", kind);
 }
 
-/* 1: it was a Provisioner. */
+/* The ConfigMap of a device plugin. */
+static int add_config_map(struct converter *c, const struct yaml *document)
+{
+    int r;
+
+    if (!configmaps_is_labelled(document)) {
+        problem_add(c->problems, PROBLEM_WARNING, document->at, "kind",
+                    "ConfigMap is left out: without the label " CONFIGPROFILE_LABEL
+                    "=true it is no slice profile");
+        return 0;
+    }
+    r = configmaps_convert(document, c->problems, c->documents);
+    return r == -ENOMEM ? r : 1;
+}
+
+static int add_document(struct converter *c, const struct yaml *document);
+
+/* As kubectl prints several. */
+static int add_items(struct converter *c, const struct yaml *items)
+{
+    int n_found = 0;
+
+    for (size_t i = 0; items && items->kind == YAML_LIST && i < items->n_children; i++) {
+        int r = add_document(c, &items->children[i]);
+
+        if (r < 0)
+            return r;
+        n_found += r;
+    }
+    return n_found;
+}
+
+/* How many Provisioners and labelled ConfigMaps it was, or -ENOMEM. */
 static int add_document(struct converter *c, const struct yaml *document)
 {
     const char *kind = yaml_get_text(document, "kind");
@@ -604,12 +648,16 @@ static int add_document(struct converter *c, const struct yaml *document)
 
         return r == -ENOMEM ? r : 1;
     }
+    if (str_equal(kind, "ConfigMap"))
+        return add_config_map(c, document);
+    if (str_equal(kind, "List"))
+        return add_items(c, yaml_get(document, "items"));
     if (str_equal(kind, "NodePool") || str_equal(kind, "EC2NodeClass"))
         add_newer(c, document, kind);
     else if (!str_equal(kind, "AWSNodeTemplate"))
         problem_add(c->problems, PROBLEM_WARNING, document->at, "kind",
-                    "%s is left out: Provisioners are converted, and AWSNodeTemplates that they "
-                    "refer to",
+                    "%s is left out: Provisioners are converted, AWSNodeTemplates that they "
+                    "refer to, and labelled ConfigMaps",
                     kind);
     return 0;
 }
@@ -627,7 +675,8 @@ static int add_documents(struct converter *c)
     }
     if (!n_found && !problems_count(c->problems, PROBLEM_ERROR))
         refuse(c->problems, ((struct position){1, 1}), "",
-               "there is no Provisioner of karpenter.sh/v1alpha5");
+               "there is no Provisioner of karpenter.sh/v1alpha5, nor a ConfigMap with the "
+               "label " CONFIGPROFILE_LABEL "=true");
     return documents_failed(c->documents) ? -ENOMEM : 0;
 }
 

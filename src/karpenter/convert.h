@@ -6,6 +6,8 @@
  * do what was meant: NodePools, the EC2NodeClass that they refer to, and a SliceProfile for each
  * GPU that the Provisioner names as `nvidia.com/gpu`. Each change of meaning is a comment line.
  *
+ * A ConfigMap that is labelled as a slice profile becomes the SliceProfile of each of its keys.
+ *
  * A GPU is sliced by MIG where it can be (its smallest profile, as many as fit), else in time, into
  * slices of at least as much memory as the smallest one of an A100 has.
  */

@@ -222,6 +222,29 @@ static void assert_refused(const char *text, unsigned line, unsigned column, con
     assert_int_equal(problems.items[0].at.column, column);
 }
 
+#define MAP(label)                                                                        \
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: plugin\n  labels: {" label "}\n" \
+    "  annotations: {gpuslice.dev/instance-types: p3.8xlarge}\ndata:\n  any: |\n"         \
+    "    sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n"
+#define LABEL "gpuslice.dev/slice-profile: \"true\""
+
+/* What the controller would make of it. */
+static void test_config_map(void **state)
+{
+    cleanup_documents struct documents d = convert(MAP(LABEL)), list = DOCUMENTS_INIT;
+
+    assert_objects(&d, "SliceProfile plugin-any");
+    assert_says(&d, 0, "\"timeSlicing\":{\"replicas\":4}");
+    assert_says(&d, 0, "the key any of the ConfigMap plugin");
+    assert_null(json_object_get(json_object_get(d.items[0].tree, "metadata"), "labels"));
+    assert_refused(MAP(""), 1, 1, "nor a ConfigMap with the label");
+    assert_refused("kind: ConfigMap\nmetadata: {labels: {" LABEL "}}\n", 1, 1, "has no data");
+    list = convert("kind: List\nitems:\n- kind: AWSNodeTemplate\n  metadata: {name: t}\n  spec: "
+                   "{amiFamily: AL2}\n- apiVersion: karpenter.sh/v1alpha5\n  kind: Provisioner\n  "
+                   "metadata: {name: old}\n  spec: {providerRef: {name: t}}\n");
+    assert_objects(&list, "EC2NodeClass t, NodePool old");
+}
+
 static void test_refuses(void **state)
 {
     assert_refused(HEAD "  ttlSecondsAfterEmtpy: 300\n", 5, 3, "ttlSecondsAfterEmpty");
@@ -259,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_fields),         cmocka_unit_test(test_template),
         cmocka_unit_test(test_taint_is_there), cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_bottlerocket),   cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_config_map),
     };
 
     return cmocka_run_group_tests_name("karpenter/convert", tests, bench_setup, bench_teardown);
