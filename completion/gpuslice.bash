@@ -28,7 +28,7 @@ _gpuslice()
     ((COMP_CWORD > 2)) && [[ $verb == @(mig|render) ]] && verb+=" ${COMP_WORDS[2]}"
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="plan check who audit mig convert render version help completion"
+        words="plan check who audit top enforcement mig run verify convert render version help completion"
     else case "$verb:$before" in
     'plan':--config | 'plan':-c) files=1 ;;
     'plan':--key | 'plan':-k) words="$(_gpuslice_keys)" ;;
@@ -49,6 +49,17 @@ _gpuslice()
     'who':--root | 'who':-r) files=1 ;;
     'audit':--output | 'audit':-o) words="text json" ;;
     'audit':--root | 'audit':-r) files=1 ;;
+    'top':--root | 'top':-r) files=1 ;;
+    'top':--arbiter-dir) files=1 ;;
+    'top':--interval | 'top':-i) ;;
+    'enforcement':--root | 'enforcement':-r) files=1 ;;
+    'enforcement':--arbiter-dir) files=1 ;;
+    'enforcement':--output | 'enforcement':-o) words="text json" ;;
+    'run':--arbiter-dir) files=1 ;;
+    'run':--share) ;;
+    'run':--memory | 'run':-M) ;;
+    'run':--device | 'run':-d) ;;
+    'verify':--device | 'verify':-d) ;;
     'mig apply':--config-file | 'mig apply':-f) files=1 ;;
     'mig apply':--selected-config | 'mig apply':-c) ;;
     'mig apply':--hooks-file | 'mig apply':-k) files=1 ;;
@@ -87,8 +98,20 @@ _gpuslice()
     'audit':*)
         words="--output --root --help "
         ;;
+    'top':*)
+        words="--root --arbiter-dir --plain --json --interval --help "
+        ;;
+    'enforcement':*)
+        words="--root --arbiter-dir --output --help off on status"
+        ;;
     'mig':*)
         words="--help apply assert export generate-config plan"
+        ;;
+    'run':*)
+        words="--arbiter-dir --json --own --share --memory --device --help plan check who audit top enforcement mig run verify convert render version help completion"
+        ;;
+    'verify':*)
+        words="--device --help "
         ;;
     'mig apply':*)
         words="--config-file --selected-config --mode-only --hooks-file --skip-reset --debug --help "
@@ -127,7 +150,7 @@ _gpuslice()
         words="--help "
         ;;
     'help':*)
-        words="--help plan check who audit mig convert render version help completion"
+        words="--help plan check who audit top enforcement mig run verify convert render version help completion"
         ;;
     'completion':*)
         words="--config --help bash zsh fish machines keys"

@@ -40,7 +40,11 @@ _gpuslice()
         'check:show what is wrong with configurations, and where'
         'who:name the pod of a process that nvidia-smi shows'
         'audit:show who uses the memory of this node'\''s GPUs, and with what right'
+        'top:show, as it changes, where the memory of this node'\''s GPUs goes'
+        'enforcement:switch the memory limits of this node off and on again'
         'mig:partition GPUs by the files of NVIDIA'\''s mig-parted'
+        'run:run a command with a limit on its GPU memory, without Kubernetes'
+        'verify:check that memory limits hold on this machine'\''s GPU'
         'convert:turn Karpenter'\''s old Provisioners into what works today'
         'render:print what makes sliced nodes start and scale'
         'version:print the version'
@@ -103,10 +107,45 @@ _gpuslice()
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 ':nothing: '
             ;;
+        'top')
+            _arguments \
+                '(-r --root)'{-r,--root}'[root of the node'\''s files, such as /host in a debugging pod; the default is /]:file:_files' \
+                '--arbiter-dir[where the arbiter'\''s socket is, below --root; the default is /run/gpuslice/arbiter]:file:_files' \
+                '--plain[one table, and end; so it is without a terminal too]' \
+                '--json[one JSON document, and end; with --interval one a line]' \
+                '(-i --interval)'{-i,--interval}'[how often it is read again, from 0.1 to 3600; the default is 1]:value: ' \
+                '(-h --help)'{-h,--help}'[print this help and exit]' \
+                ':nothing: '
+            ;;
+        'enforcement')
+            _arguments \
+                '(-r --root)'{-r,--root}'[root of the node'\''s files, such as /host in a debugging pod; the default is /]:file:_files' \
+                '--arbiter-dir[where the arbiter'\''s socket is, below --root; the default is /run/gpuslice/arbiter]:file:_files' \
+                '(-o --output)'{-o,--output}'[output format of the status; the default is text for people]:format:(text json)' \
+                '(-h --help)'{-h,--help}'[print this help and exit]' \
+                ':word:(off on status)'
+            ;;
         'mig')
             _arguments \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
                 ':word:(apply assert export generate-config plan)'
+            ;;
+        'run')
+            _arguments \
+                '--arbiter-dir[where the socket of this node'\''s arbiter is; the default is /run/gpuslice/arbiter]:file:_files' \
+                '--json[what is granted and what was used, on standard error\: one JSON document a line, at the start and at the end]' \
+                '--own[an arbiter for this command alone, also where this node has one that would count it with the pods]' \
+                '--share[which share of each device the command may have\: of its time, where this node gives turns, and without --memory of its memory; the default is the part that the memory is of the device'\''s]:value: ' \
+                '(-M --memory)'{-M,--memory}'[how much memory of each device the command may use\: 16Gi, 512Mi, 4G]:value: ' \
+                '(-d --device)'{-d,--device}'[the GPU or MIG device, by UUID or by index as nvidia-smi shows it, such as 1 or 1\:0; run has its command see no other, and without it all with that limit each]:value: ' \
+                '(-h --help)'{-h,--help}'[print this help and exit]' \
+                ':word:(plan check who audit top enforcement mig run verify convert render version help completion)'
+            ;;
+        'verify')
+            _arguments \
+                '(-d --device)'{-d,--device}'[the GPU or MIG device, by UUID or by index as nvidia-smi shows it, such as 1 or 1\:0; run has its command see no other, and without it all with that limit each]:value: ' \
+                '(-h --help)'{-h,--help}'[print this help and exit]' \
+                ':nothing: '
             ;;
         'mig apply')
             _arguments \
@@ -208,7 +247,7 @@ _gpuslice()
         'help')
             _arguments \
                 '(-h --help)'{-h,--help}'[print this help and exit]' \
-                ':word:(plan check who audit mig convert render version help completion)'
+                ':word:(plan check who audit top enforcement mig run verify convert render version help completion)'
             ;;
         'completion')
             _arguments \

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/clusternodes.h"
 #include "cli/clusterparts.h"
+#include "karpenter/nodeclass.h"
 #include "kube/field.h"
 #include "kube/object.h"
 
@@ -187,8 +188,19 @@ static int on_pool(const json_t *item, void *userdata)
                  *class = json_object_get(json_object_get(template, "spec"), "nodeClassRef");
 
     json_object_set_new(json_object_get(f->tree, "pools"), kube_name(item),
-                        json_pack("{s:s, s:b}", "profile", kube_text(labels, PROFILE), "auto",
-                                  kube_says(class, "group", "eks.amazonaws.com")));
+                        json_pack("{s:s, s:b, s:s}", "profile", kube_text(labels, PROFILE), "auto",
+                                  kube_says(class, "group", "eks.amazonaws.com"), "class",
+                                  nodeclass_of(item)));
+    return 0;
+}
+
+static int on_node_class(const json_t *item, void *userdata)
+{
+    struct facts *f = userdata;
+    const char *shared = nodeclass_dra_shares(item);
+
+    if (*shared)
+        set_text(json_object_get(f->tree, "sharedClasses"), kube_name(item), shared);
     return 0;
 }
 
@@ -202,6 +214,10 @@ static int read_karpenter(struct facts *f, struct error *err)
              on_overlay, err);
     if (r == READ || r == ABSENT)
         json_object_set_new(f->tree, "overlaysServed", json_boolean(r == READ));
+    if (r >= 0)
+        r = list(f, NODECLASS_PATH,
+                 "EC2NodeClasses: whether Karpenter counts their GPUs by DRA, too", on_node_class,
+                 err);
     return r < 0 ? r : 0;
 }
 
@@ -294,6 +310,8 @@ static int read_profiles(struct facts *f, struct error *err)
     r = list(f, "/apis/gpuslice.dev/v1alpha1/sliceprofiles", "SliceProfiles", on_profile, err);
     if (r == HIDDEN)
         json_object_set_new(f->tree, "sliceProfiles", json_null());
+    if (r == READ || r == ABSENT)
+        json_object_set_new(f->tree, "profilesServed", json_boolean(r == READ));
     return r < 0 ? r : 0;
 }
 
@@ -336,10 +354,11 @@ int clusterfacts_read(struct kube_reader *reader, const struct catalog *catalog,
     struct facts f = {.reader = reader};
     int r = 0;
 
-    f.tree = json_pack("{s:n, s:[], s:n, s:n, s:n, s:n, s:[], s:{}, s:[], s:{}, s:[], s:n, s:[]}",
+    f.tree = json_pack("{s:n, s:[], s:n, s:n, s:n, s:n, s:[], s:{}, s:{}, s:[], s:{}, s:[], s:n, "
+                       "s:n, s:[]}",
                        "kubernetes", "groups", "nodesWithoutGPU", "agent", "karpenter",
-                       "overlaysServed", "overlays", "pools", "components", "draDrivers",
-                       "deviceClasses", "sliceProfiles", "unknown");
+                       "overlaysServed", "overlays", "pools", "sharedClasses", "components",
+                       "draDrivers", "deviceClasses", "profilesServed", "sliceProfiles", "unknown");
     clusternodes_init(&f.nodes, catalog);
     for (size_t i = 0; i < ARRAY_SIZE(steps) && r == 0; i++)
         r = steps[i](&f, err);

@@ -23,10 +23,14 @@
  *   karpenter        namespace, name, version ("" = not known), gate ("on", "off", ""); null = none
  *   overlaysServed   whether the API server knows NodeOverlays; null = not known
  *   overlays[]       name, profile ("" = not ours), ready ("True", "False", ""), message
- *   pools            NodePool -> {profile, auto}; profile: "" = none
+ *   pools            NodePool -> {profile, auto, class}; profile: "" = none; class: an
+ * EC2NodeClass,
+ *                    "" = another
+ *   sharedClasses    EC2NodeClass -> how its GPUs are shared by DRA, by Karpenter's annotation
  *   components[]     what else concerns GPUs: role, what, kind, namespace, name, version, nodes
  *   draDrivers       driver -> on how many nodes it has devices
  *   deviceClasses[]  names of what pods ask such drivers for
+ *   profilesServed   whether the API server knows SliceProfiles; null = not known
  *   sliceProfiles    how many; null = not known
  *   unknown[]        what could not be read: what, why
  */

@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "karpenter/nodeclass.h"
 #include "kube/field.h"
 
 /* The first release of Karpenter in which the heavier of two NodeOverlays wins. */
@@ -118,17 +119,15 @@ static struct answer answer(const char *word, const char *format, ...)
     return a;
 }
 
-/* what: what a process would take of its neighbours. */
-static struct answer judge_sharing(const json_t *group, const char *what)
+/* advice: what is advisory; what: what a process would take of its neighbours. */
+static struct answer judge_sharing(const json_t *group, const char *advice, const char *what)
 {
     json_int_t n = number_of(group, "nodes"), parts = count_of(group, "sharing", "mig"),
                shared = count_of(group, "sharing", "shared"), none = count_of(group, "sharing", "");
 
     if (shared)
-        return answer("no",
-                      "slices are advisory in this release, and on %lld of %lld nodes several "
-                      "lie on one device: %s",
-                      (long long)shared, (long long)n, what);
+        return answer("no", "%s, and on %lld of %lld nodes several slices lie on one device: %s",
+                      advice, (long long)shared, (long long)n, what);
     if (none == n)
         return answer("unknown", "these nodes advertise nothing of nvidia.com");
     if (parts)
@@ -140,12 +139,17 @@ static struct answer judge_sharing(const json_t *group, const char *what)
 
 static struct answer judge_memory(const struct cluster *c, const json_t *group)
 {
-    return judge_sharing(group, "a process may allocate all of its memory");
+    return judge_sharing(group,
+                         "memory limits are advisory where the nodes' condition GPUSlicesReady "
+                         "does not say \"enforced\"",
+                         "a process may allocate all of its memory");
 }
 
 static struct answer judge_compute(const struct cluster *c, const json_t *group)
 {
-    return judge_sharing(group, "its processes get the same turns, whatever their shares");
+    return judge_sharing(
+        group, "shares of compute are advisory; turns on a GPU (gpuslice.compute) are experimental",
+        "its processes get the same turns, whatever their shares");
 }
 
 /* The reasons why nodes are not ready, "DriverNotAvailable (2)". */
@@ -433,6 +437,23 @@ static void check_karpenter(const struct cluster *c, struct problems *problems)
             KARPENTER_MAJOR, KARPENTER_MINOR);
 }
 
+/* By NodeOverlays for the device plugin, and by what the provider says for a DRA driver. */
+static void check_classes(const struct cluster *c, struct problems *problems)
+{
+    const json_t *shared = json_object_get(c->facts, "sharedClasses");
+    const char *name;
+    json_t *pool;
+
+    json_object_foreach((json_t *)c->pools, name, pool)
+    {
+        const char *class = kube_text(pool, "class"), *how = kube_text(shared, class);
+        const char *profile = kube_text(pool, "profile");
+
+        if (*profile && *how)
+            nodeclass_add_problem(class, how, name, profile, problems);
+    }
+}
+
 static void check_unknown(const struct cluster *c, struct problems *problems)
 {
     const json_t *unknown = json_object_get(c->facts, "unknown");
@@ -459,5 +480,6 @@ void clusterjudge(json_t *facts, struct problems *problems)
     }
     check_agent(&c, problems);
     check_karpenter(&c, problems);
+    check_classes(&c, problems);
     check_unknown(&c, problems);
 }

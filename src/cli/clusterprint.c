@@ -150,6 +150,24 @@ static void print_karpenter(FILE *out, const json_t *facts)
     print_line(out, "Karpenter", text_string(&text));
 }
 
+/* None is not the same as that there can be none. */
+static void print_profiles(FILE *out, const json_t *facts)
+{
+    const json_t *served = json_object_get(facts, "profilesServed");
+    const json_int_t n = json_integer_value(json_object_get(facts, "sliceProfiles"));
+    const bool is_wanted = json_is_object(json_object_get(facts, "karpenter")) ||
+                           json_object_size(json_object_get(facts, "pools"));
+    cleanup_text struct text text = TEXT_INIT;
+
+    if (json_is_true(served))
+        text_addf(&text, "%lld SliceProfile%s", (long long)n, n == 1 ? "" : "s");
+    else
+        text_addf(&text, "SliceProfiles are %s",
+                  json_is_false(served) ? "not known to the API server" : "unknown");
+    if (is_wanted || json_is_true(served))
+        print_line(out, "profiles", text_string(&text));
+}
+
 static void print_dra(FILE *out, const json_t *facts)
 {
     const json_t *classes = json_object_get(facts, "deviceClasses");
@@ -195,6 +213,7 @@ void clusterprint(const json_t *facts, FILE *out)
     print_line(out, "Kubernetes", *version ? version : "unknown");
     print_agent(out, facts);
     print_karpenter(out, facts);
+    print_profiles(out, facts);
     print_parts(out, facts);
     print_dra(out, facts);
     if (json_is_integer(others))

@@ -100,6 +100,38 @@ const struct option_row option_rows[N_OPTIONS] = {
                            "the pod's service account"},
     [OPTION_SLICES] = {"slices", '\0', "SLICES", false, STRING(slices),
                        "how many slices there are to be nodes for"},
+    [OPTION_ARBITER_DIR] = {"arbiter-dir", '\0', "FOLDER", false, STRING(arbiter_dir),
+                            "where the arbiter's socket is, below --root; the default is "
+                            "/run/gpuslice/arbiter",
+                            "GPUSLICE_ARBITER_DIR"},
+    [OPTION_PLAIN] = {"plain", '\0', NULL, false, STRING(plain),
+                      "one table, and end; so it is without a terminal too"},
+    [OPTION_JSON] = {"json", '\0', NULL, false, STRING(json),
+                     "one JSON document, and end; with --interval one a line"},
+    [OPTION_RUN_ARBITER_DIR] = {"arbiter-dir", '\0', "FOLDER", false, STRING(arbiter_dir),
+                                "where the socket of this node's arbiter is; the default is "
+                                "/run/gpuslice/arbiter",
+                                "GPUSLICE_ARBITER_DIR"},
+    [OPTION_RUN_JSON] = {"json", '\0', NULL, false, STRING(json),
+                         "what is granted and what was used, on standard error: one JSON document "
+                         "a line, at the start and at the end"},
+    [OPTION_OWN] = {"own", '\0', NULL, false, STRING(own),
+                    "an arbiter for this command alone, also where this node has one that would "
+                    "count it with the pods"},
+    [OPTION_INTERVAL] = {"interval", 'i', "SECONDS", false, STRING(interval),
+                         "how often it is read again, from 0.1 to 3600; the default is 1"},
+    [OPTION_STATUS_OUTPUT] = {"output", 'o', "text|json", true, STRING(output),
+                              "output format of the status; the default is text for people"},
+    [OPTION_MEMORY] = {"memory", 'M', "SIZE", false, STRING(memory),
+                       "how much memory of each device the command may use: 16Gi, 512Mi, 4G"},
+    [OPTION_SHARE] = {"share", '\0', "PERCENT", false, STRING(share),
+                      "which share of each device the command may have: of its time, where this "
+                      "node gives turns, and without --memory of its memory; the default is the "
+                      "part that the memory is of the device's"},
+    [OPTION_DEVICE] =
+        {"device", 'd', "UUID|INDEX", false, STRING(device),
+         "the GPU or MIG device, by UUID or by index as nvidia-smi shows it, such as 1 or "
+         "1:0; run has its command see no other, and without it all with that limit each"},
     [OPTION_HELP] = {"help", 'h', NULL, false, STRING(help), "print this help and exit"},
 };
 

@@ -18,26 +18,31 @@
 #include "cli/verb.h"
 
 struct request {
-    const char *config;     /* --config, or the operand of verbs that take a file */
-    const char *key;        /* --key */
-    const char *machine;    /* --machine */
-    const char *output;     /* --output; NULL = the first word of the option's table row */
-    const char *operand;    /* of `help` and `completion` */
-    const char *root;       /* --root */
-    const char *mig;        /* --mig */
-    const char *mig_file;   /* --mig-config */
-    const char *room;       /* --room */
-    const char *label;      /* --selected-config, --config-label */
-    const char *hooks;      /* --hooks-file */
-    const char *cost;       /* --cost */
-    const char *workload;   /* --workload */
-    const char *names;      /* --names */
-    const char *types;      /* --instance-types */
-    const char *ami;        /* --ami */
-    const char *image;      /* --os */
-    const char *kubeconfig; /* --kubeconfig */
-    const char *slices;     /* --slices */
-    const char **operands;  /* owned; of verbs whose operand ends with "..." */
+    const char *config;      /* --config, or the operand of verbs that take a file */
+    const char *key;         /* --key */
+    const char *machine;     /* --machine */
+    const char *output;      /* --output; NULL = the first word of the option's table row */
+    const char *operand;     /* of `help` and `completion` */
+    const char *root;        /* --root */
+    const char *mig;         /* --mig */
+    const char *mig_file;    /* --mig-config */
+    const char *room;        /* --room */
+    const char *label;       /* --selected-config, --config-label */
+    const char *hooks;       /* --hooks-file */
+    const char *cost;        /* --cost */
+    const char *workload;    /* --workload */
+    const char *names;       /* --names */
+    const char *types;       /* --instance-types */
+    const char *ami;         /* --ami */
+    const char *image;       /* --os */
+    const char *kubeconfig;  /* --kubeconfig */
+    const char *slices;      /* --slices */
+    const char *memory;      /* --memory */
+    const char *share;       /* --share */
+    const char *device;      /* --device */
+    const char *arbiter_dir; /* --arbiter-dir */
+    const char *interval;    /* --interval */
+    const char **operands;   /* owned; of verbs whose operand ends with "..." */
     size_t n_operands;
     bool node;             /* --node */
     bool cluster;          /* --cluster */
@@ -47,6 +52,9 @@ struct request {
     bool valid_config;     /* --valid-config */
     bool debug;            /* --debug */
     bool no_startup_taint; /* --no-startup-taint */
+    bool plain;            /* --plain */
+    bool json;             /* --json */
+    bool own;              /* --own */
     bool help;             /* --help */
 };
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { TABLE_MAX_COLUMNS = 8 };
+enum { TABLE_MAX_COLUMNS = 12 };
 
 struct table {
     const char *headings[TABLE_MAX_COLUMNS]; /* borrowed, NULL-terminated */

@@ -17,8 +17,6 @@
 #include "gpu/gpu.h"
 #include "gpu/librarysearch.h"
 
-DEFINE_CLEANUP(DIR *, closedir)
-
 void target_deinit(struct target *target)
 {
     inventory_deinit(&target->inventory);
@@ -239,7 +237,7 @@ static int read_driver(struct gpu_driver *driver, struct inventory *ret_inventor
 /* The simulator keeps lock and state side by side; nothing else is ever in this directory. */
 static void remove_folder(const char *path)
 {
-    cleanup(closedir_p) DIR *folder = opendir(path);
+    cleanup_closedir DIR *folder = opendir(path);
     const struct dirent *entry;
 
     while (folder && (entry = readdir(folder)))

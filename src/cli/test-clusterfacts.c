@@ -90,7 +90,12 @@ static const struct served one_of_each[] = {
     {"/apis/karpenter.sh/v1/nodepools?limit=250", 0,
      "{'items': [{'metadata': {'name': 'gpu'}, 'spec': {'template': {'metadata': {'labels':"
      " {'gpuslice.dev/profile': 'p'}}, 'spec': {'nodeClassRef': {'group':"
-     " 'karpenter.k8s.aws'}}}}}]}"},
+     " 'karpenter.k8s.aws', 'name': 'aws'}}}}}]}"},
+    {"/apis/karpenter.k8s.aws/v1/ec2nodeclasses?limit=250", 0,
+     "{'items': [{'metadata': {'name': 'aws', 'annotations': {'karpenter.k8s.aws/"
+     "nvidia-consumable-capacity': '4'}}}, {'metadata': {'name': 'b', 'annotations': {"
+     "'karpenter.k8s.aws/nvidia-consumable-capacity': 'disabled'}}}, {'metadata': {'name': "
+     "'c'}}]}"},
     {"/apis/karpenter.sh/v1alpha1/nodeoverlays?limit=250", 0,
      "{'items': [{'metadata': {'name': 'p-16', 'labels': {'gpuslice.dev/profile': 'p'}}, 'status':"
      " {'conditions': [{'type': 'Ready', 'status': 'True', 'message': ''}]}}]}"},
@@ -135,12 +140,15 @@ static void test_everything(void **state)
                 "true,'podSecurity':'privileged','role':'agent','version':'0.1.0','what':'gpuslice'"
                 "}");
     assert_tree(json_object_get(json_object_get(facts, "karpenter"), "gate"), "'on'");
-    assert_tree(json_object_get(facts, "pools"), "{'gpu':{'auto':false,'profile':'p'}}");
+    assert_tree(json_object_get(facts, "pools"),
+                "{'gpu':{'auto':false,'class':'aws','profile':'p'}}");
+    assert_tree(json_object_get(facts, "sharedClasses"), "{'aws':'4'}");
     assert_tree(json_object_get(facts, "overlays"),
                 "[{'message':'','name':'p-16','profile':'p','ready':'True'}]");
     assert_tree(json_object_get(facts, "draDrivers"), "{'gpu.nvidia.com':1}");
     assert_tree(json_object_get(facts, "deviceClasses"), "['mig.nvidia.com']");
     assert_tree(json_object_get(facts, "sliceProfiles"), "2");
+    assert_tree(json_object_get(facts, "profilesServed"), "true");
     assert_tree(json_object_get(facts, "nodesWithoutGPU"), "1");
     assert_tree(json_object_get(facts, "unknown"), "[]");
     assert_tree(json_object_get(group, "name"), "'gpu'");
@@ -247,7 +255,7 @@ static void test_missing_rights(void **state)
             rows[i] = (struct served){rows[i].path, 403, "{}"};
     facts = read_from(rows, ARRAY_SIZE(rows));
     assert_non_null(facts);
-    assert_int_equal(json_array_size(json_object_get(facts, "unknown")), 7);
+    assert_int_equal(json_array_size(json_object_get(facts, "unknown")), 8);
     assert_int_equal(json_array_size(json_object_get(facts, "groups")), 2);
     assert_true(json_is_null(json_object_get(facts, "sliceProfiles")));
     assert_true(json_is_null(json_object_get(facts, "overlaysServed")));
@@ -267,6 +275,7 @@ static void test_bare(void **state)
     assert_tree(json_object_get(facts, "agent"), "null");
     assert_tree(json_object_get(facts, "karpenter"), "null");
     assert_tree(json_object_get(facts, "overlaysServed"), "false");
+    assert_tree(json_object_get(facts, "profilesServed"), "false");
     assert_tree(json_object_get(facts, "unknown"), "[]");
     json_decref(facts);
 }

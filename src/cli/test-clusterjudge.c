@@ -21,7 +21,8 @@ static const char good[] =
     "           'partitions': true},"
     " 'karpenter': {'version': '1.14.1', 'gate': 'on'},"
     " 'overlays': [{'name': 'p-16', 'profile': 'p', 'ready': 'True', 'message': ''}],"
-    " 'pools': {'gpu': {'profile': 'p', 'auto': false}}, 'components': [], 'draDrivers': {},"
+    " 'pools': {'gpu': {'profile': 'p', 'auto': false, 'class': 'aws'}}, 'sharedClasses': {}, "
+    "'components': [], 'draDrivers': {},"
     " 'unknown': [],"
     " 'groups': [{'kind': 'NodePool', 'name': 'gpu', 'nodes': 2, 'agent': {'ready': 2},"
     "             'mig': {'capable': 2}, 'cgroup': {'v2': 2}, 'plugins': {}, 'sharing': {'shared': "
@@ -177,6 +178,9 @@ static void test_problems(void **state)
          PROBLEM_ERROR, "NodeOverlay a", "Conflict"},
         {"overlays", "[]", PROBLEM_NOTE, "", ""},
         {"overlaysServed", "false", PROBLEM_ERROR, "Karpenter", "CRDs"},
+        {"sharedClasses", "{'aws': '4'}", PROBLEM_ERROR, "EC2NodeClass aws",
+         "the GPUs of the NodePool gpu twice: by the NodeOverlays of the profile p"},
+        {"sharedClasses", "{'other': '4'}", PROBLEM_NOTE, "", ""},
         {"unknown", "[{'what': 'Nodes', 'why': 'forbidden'}]", PROBLEM_WARNING, "",
          "not known: Nodes (forbidden)"},
         {"groups", "[]", PROBLEM_NOTE, "", "no node has a GPU"},

@@ -80,7 +80,7 @@ static void test_tables(void **state)
         "  0  Tesla\xe2\x84\xa2 V100  GPU-aaaa  16384 MiB  3 x nvidia.com/gpu  33.3-33.4 %  "
         "5333-5334 MiB\n"
         "  1  unknown                  unknown  left out\n"
-        "* advisory: in this release slices are scheduled, not yet enforced\n"
+        "* advisory, but for memory limits on nodes where gpuslice-arbiter serves them\n"
         "\n"
         "RESOURCE        DEVICES  SHARING       PER CONTAINER\n"
         "nvidia.com/gpu        3  time slicing  one\n"

@@ -28,6 +28,7 @@ static int observe(const char *root, struct target *target, struct usage *used, 
                    struct error *err)
 {
     cleanup_podrecords struct podrecords records = PODRECORDS_INIT;
+    const struct localgrants none = LOCALGRANTS_INIT;
     struct places places;
     int r = target_observe_usage(target, used, err);
 
@@ -40,7 +41,7 @@ static int observe(const char *root, struct target *target, struct usage *used, 
         return r;
     if (!records.has_checkpoint)
         report_no_checkpoint(&places);
-    r = auditread(root, &target->inventory, used, &records, audit);
+    r = auditread(root, &none, &target->inventory, used, &records, audit);
     return r < 0 ? error_set_errno(err, r, "cannot audit this node") : 0;
 }
 

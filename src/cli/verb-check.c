@@ -14,6 +14,7 @@
 #include "cli/target.h"
 #include "config/miglint.h"
 #include "gpu/mpsdaemon.h"
+#include "karpenter/configmaps.h"
 #include "slice/lint.h"
 #include "slice/planner.h"
 
@@ -136,6 +137,9 @@ static int find_problems(struct check *check, const struct source *source, bool 
     if (r < 0)
         return r;
     check->n_configs += list.n_items;
+    r = configmaps_check(source->data, source->size, source->key, problems);
+    if (r < 0)
+        return error_set_errno(err, r, "cannot check %s", source->name);
     return look_at_configs(check, source, &request, problems, &list, err);
 }
 

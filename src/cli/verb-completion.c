@@ -34,6 +34,8 @@ static enum completed completed(size_t option)
     static const enum completed values[N_OPTIONS] = {
         [OPTION_CONFIG] = COMPLETE_FILES,
         [OPTION_ROOT] = COMPLETE_FILES,
+        [OPTION_ARBITER_DIR] = COMPLETE_FILES,
+        [OPTION_RUN_ARBITER_DIR] = COMPLETE_FILES,
         [OPTION_MIG_FILE] = COMPLETE_FILES,
         [OPTION_PLAN_MIG_FILE] = COMPLETE_FILES,
         [OPTION_HOOKS] = COMPLETE_FILES,

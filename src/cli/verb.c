@@ -97,6 +97,45 @@ const struct verb verbs[] = {
         .run = verb_audit,
     },
     {
+        .name = "top",
+        .summary = "show, as it changes, where the memory of this node's GPUs goes",
+        .about = "For each GPU or MIG device the containers on it, with the memory that they may\n"
+                 "use, what they are charged, what of that is overhead, the peak, what the driver\n"
+                 "shows, and how many allocations were refused; then what others use, what the\n"
+                 "driver keeps for itself, and what is idle. Where containers take turns, also\n"
+                 "the time that they were entitled to, received, borrowed and lent. It asks the\n"
+                 "arbiter of this node, also one that only audits; it needs root, and no API\n"
+                 "server.\n\n"
+                 "Keys: q ends it, the arrow and page keys scroll.\n\n"
+                 "Exit status: 0 shown, 3 the arbiter cannot be reached.\n",
+        .examples = "  gpuslice top\n"
+                    "  gpuslice top --plain --interval 10\n"
+                    "  gpuslice top --json | jq '.devices[].idle_bytes'\n",
+        .options = 1ull << OPTION_PLAIN | 1ull << OPTION_JSON | 1ull << OPTION_INTERVAL |
+                   1ull << OPTION_ROOT | 1ull << OPTION_ARBITER_DIR | 1ull << OPTION_HELP,
+        .run = verb_top,
+    },
+    {
+        .name = "enforcement",
+        .operand = "off|on|status",
+        .summary = "switch the memory limits of this node off and on again",
+        .about = "off: no memory limit is enforced on this node any more, for running containers\n"
+                 "within 2 seconds, whatever the configuration says, until `on`, also after a\n"
+                 "restart, and nobody waits for a turn on a GPU. What containers use is\n"
+                 "counted further. It works without the agent and the API server: all it does\n"
+                 "is to create a file.\n"
+                 "status: which mode is configured, and which one holds.\n\n"
+                 "Exit status: 0 done, 1 done, but no arbiter answers, 3 a file cannot be read\n"
+                 "or written.\n",
+        .examples = "  gpuslice enforcement off\n"
+                    "  gpuslice enforcement status\n"
+                    "  kubectl debug node/NODE -it --image=IMAGE --profile=sysadmin -- \\\n"
+                    "      gpuslice enforcement off --root /host\n",
+        .options = 1ull << OPTION_STATUS_OUTPUT | 1ull << OPTION_ROOT | 1ull << OPTION_ARBITER_DIR |
+                   1ull << OPTION_HELP,
+        .run = verb_enforcement,
+    },
+    {
         .name = "mig",
         .operand = "apply|assert|export|generate-config|plan",
         .summary = "partition GPUs by the files of NVIDIA's mig-parted",
@@ -112,6 +151,45 @@ const struct verb verbs[] = {
                     "  gpuslice mig assert -f config.yaml -c all-1g.5gb\n",
         .options = 1ull << OPTION_HELP,
         .run = verb_mig,
+    },
+    {
+        .name = "run",
+        .operand = "-- COMMAND...",
+        .summary = "run a command with a limit on its GPU memory, without Kubernetes",
+        .about =
+            "Runs a command with all that it starts under one limit of GPU memory: an\n"
+            "allocation beyond it fails as if the GPU were full, and programs see a GPU of\n"
+            "that size. The limit is kept by the gpuslice-arbiter of this node where there is\n"
+            "one that may, which counts it with the pods, else by one that runs beside the\n"
+            "command; and by a library that is preloaded into its programs. Who means to can\n"
+            "get around it; it is a promise among colleagues, not a wall.\n"
+            "Where the arbiter of this node gives turns (gpuslice.compute), the command has\n"
+            "them by its share.\n\n"
+            "Signals are passed on. At its end one line for each device that was used says\n"
+            "the peak, and how many allocations were denied.\n\n"
+            "Exit status: that of the command, 128 and the signal's number if one ended it;\n"
+            "3 the limit cannot be kept, 126 the command cannot be executed, 127 not found.\n",
+        .examples = "  gpuslice run --memory 16Gi -- python train.py\n"
+                    "  gpuslice run --memory 4Gi --device 1 -- ./server --port 8080\n"
+                    "  gpuslice run --share 25% -- python train.py\n"
+                    "  gpuslice run --memory 4Gi --json -- ./job 2> limits.jsonl\n",
+        .options = 1ull << OPTION_MEMORY | 1ull << OPTION_SHARE | 1ull << OPTION_DEVICE |
+                   1ull << OPTION_RUN_JSON | 1ull << OPTION_OWN | 1ull << OPTION_RUN_ARBITER_DIR |
+                   1ull << OPTION_HELP,
+        .run = verb_run,
+    },
+    {
+        .name = "verify",
+        .summary = "check that memory limits hold on this machine's GPU",
+        .about = "Runs small programs on the GPU, with a limit of a few GiB and without, and\n"
+                 "prints PASS or FAIL for each check: every kind of allocation ends at the limit,\n"
+                 "also of two processes at once; what a killed process had is free again; and\n"
+                 "what the library costs. The last line is a row for doc/support.md. It takes\n"
+                 "about a minute, needs no compiler, and is best run on a GPU that is idle.\n\n"
+                 "Exit status: 0 all passed, 2 one failed, 3 there is no GPU to check.\n",
+        .examples = "  gpuslice verify\n  gpuslice verify --device 1\n",
+        .options = 1ull << OPTION_DEVICE | 1ull << OPTION_HELP,
+        .run = verb_verify,
     },
     {
         .name = "mig apply",

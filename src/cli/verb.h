@@ -46,6 +46,17 @@ enum option_id {
     OPTION_CLUSTER,
     OPTION_KUBECONFIG,
     OPTION_SLICES,
+    OPTION_ARBITER_DIR,
+    OPTION_PLAIN,
+    OPTION_JSON,
+    OPTION_RUN_ARBITER_DIR,
+    OPTION_RUN_JSON,
+    OPTION_OWN,
+    OPTION_SHARE,
+    OPTION_INTERVAL,
+    OPTION_STATUS_OUTPUT,
+    OPTION_MEMORY,
+    OPTION_DEVICE,
     OPTION_HELP,
     N_OPTIONS,
 };
@@ -104,6 +115,10 @@ enum exit_status verb_render_karpenter(const struct request *request);
 enum exit_status verb_render_autoscaler(const struct request *request);
 enum exit_status verb_render_placeholders(const struct request *request);
 enum exit_status verb_render_userdata(const struct request *request);
+enum exit_status verb_top(const struct request *request);
+enum exit_status verb_enforcement(const struct request *request);
+enum exit_status verb_run(const struct request *request);
+enum exit_status verb_verify(const struct request *request);
 enum exit_status verb_audit(const struct request *request);
 enum exit_status verb_who(const struct request *request);
 enum exit_status verb_version(const struct request *request);

@@ -32,8 +32,8 @@ static const char *per_container(const struct plan_resource *resource)
     return resource->fail_multi ? "one" : "any number";
 }
 
-/* Nothing keeps a slice to its share and memory yet; a device that is not shared needs no keeping.
- */
+/* Nothing keeps a slice to its share, and the plan does not know whether the node has an arbiter
+ * that keeps it to its memory; a device that is not shared needs no keeping. */
 static bool is_advisory(const struct plan *plan, size_t device)
 {
     return plan->devices[device].sharing != SHARING_NONE;
@@ -354,7 +354,8 @@ static void print_devices(const struct plan *plan, FILE *out)
         add_device_rows(&table, plan, i);
     table_print(&table, out);
     if (star)
-        fputs("* advisory: in this release slices are scheduled, not yet enforced\n", out);
+        fputs("* advisory, but for memory limits on nodes where gpuslice-arbiter serves them\n",
+              out);
 }
 
 static void print_resources(const struct plan *plan, FILE *out)
