@@ -93,6 +93,7 @@ static CUresult start(CUcontext context)
         return r;
     context->is_alive = true;
     context->id = ++last_id;
+    context->engine = (struct engine){.device = device, .number = context->id};
     memcpy(context->limits, first_limits, sizeof(first_limits));
     context->heap = (struct arena){.device = device, .unit = 512, .chunk_bytes = CUDA_GRANULE};
     return CUDA_SUCCESS;
@@ -102,6 +103,9 @@ static void end(CUcontext context)
 {
     if (context->end_streams)
         context->end_streams(context);
+    if (context->end_modules)
+        context->end_modules(context);
+    engine_end(&context->engine);
     address_end_context(context);
     arena_deinit(&context->heap);
     context->is_alive = false;
@@ -117,6 +121,13 @@ static CUcontext new_context(struct cuda_device *device, unsigned flags)
     *context = (struct CUctx_st){.device = device, .flags = flags, .next = contexts};
     contexts = context;
     return context;
+}
+
+/* It never was. */
+static void forget(CUcontext context)
+{
+    contexts = context->next;
+    free(context);
 }
 
 static CUcontext primary_of(struct cuda_device *device)
@@ -210,15 +221,16 @@ CUresult sim_cuCtxCreate_v2(CUcontext *ret_context, unsigned flags, CUdevice ord
         return CUDA_ERROR_INVALID_DEVICE;
     if (!ret_context)
         return CUDA_ERROR_INVALID_VALUE;
-    context = new_context(device, flags);
+    context = stack.n < STACK_MAX ? new_context(device, flags) : NULL;
     if (!context)
         return CUDA_ERROR_OUT_OF_MEMORY;
     r = start(context);
-    if (r == CUDA_SUCCESS)
-        r = push(context);
-    if (r == CUDA_SUCCESS)
-        *ret_context = context;
-    return r;
+    if (r != CUDA_SUCCESS) {
+        forget(context);
+        return r;
+    }
+    *ret_context = context;
+    return push(context);
 }
 
 /* Affinity to multiprocessors belongs to MPS, and none of it is acted out. */

@@ -5,6 +5,7 @@
 
 #include "cuda/arena.h"
 #include "cuda/cuda.h"
+#include "cuda/engine.h"
 
 enum { CONTEXT_HIGHEST = -5, /* priority of a stream */ CONTEXT_LIMITS = 3 };
 
@@ -16,8 +17,10 @@ struct CUctx_st {
     uint64_t id;
     size_t limits[CONTEXT_LIMITS];
     struct arena heap; /* small allocations */
-    CUstream streams;  /* stream.h's, which ends them by this */
+    struct engine engine;
+    CUstream streams; /* stream.h's, which ends them by this */
     void (*end_streams)(CUcontext context);
+    void (*end_modules)(CUcontext context); /* module.h's */
     CUcontext next;
 };
 

@@ -132,6 +132,11 @@ CUresult sim_cuDriverGetVersion(int *version)
     return CUDA_SUCCESS;
 }
 
+struct state *cuda_state(void)
+{
+    return file.state;
+}
+
 /* Before cuInit as well, and then without a machine: the newest that is acted out. */
 unsigned cuda_version(void)
 {

@@ -26,6 +26,8 @@
 /* Device memory is given to processes in steps of this; an H200 under 580 does so. */
 #define CUDA_GRANULE (UINT64_C(2) << 20)
 
+struct state;
+
 struct cuda_device {
     unsigned index; /* in the machine */
     int ordinal;    /* as this process counts them */
@@ -57,6 +59,9 @@ bool cuda_is_per_thread(void);
 
 /* The device of this number; NULL if there is none. */
 struct cuda_device *cuda_device(CUdevice ordinal);
+
+/* The running machine. */
+struct state *cuda_state(void);
 
 /* The version of the driver API that the machine's driver has. */
 unsigned cuda_version(void);

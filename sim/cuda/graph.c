@@ -12,6 +12,7 @@
 #include "base/array.h"
 #include "cuda/copy.h"
 #include "cuda/graphmemory.h"
+#include "cuda/hostcall.h"
 #include "cuda/kernel.h"
 #include "cuda/stream.h"
 
@@ -153,7 +154,7 @@ CUresult sim_cuGraphAddHostNode(CUgraphNode *to, CUgraph graph, const CUgraphNod
 
     if (!parameters || !parameters->fn)
         return CUDA_ERROR_INVALID_VALUE;
-    work = stream_call(parameters->fn, parameters->userData);
+    work = hostcall_work(parameters->fn, parameters->userData);
     return add_after(to, graph, others, n, &work);
 }
 
@@ -178,6 +179,15 @@ CUresult sim_cuGraphAddMemAllocNode(CUgraphNode *to, CUgraph graph, const CUgrap
     r = graphmemory_reserve(cuda_device(parameters->poolProps.location.id), parameters->bytesize,
                             &parameters->dptr, &work);
     return r == CUDA_SUCCESS ? add_after(to, graph, others, n, &work) : r;
+}
+
+CUresult sim_cuGraphMemAllocNodeGetParams(CUgraphNode node, CUDA_MEM_ALLOC_NODE_PARAMS *parameters)
+{
+    if (!node || !parameters || !find(node->graph) ||
+        node->work.type != CU_GRAPH_NODE_TYPE_MEM_ALLOC)
+        return CUDA_ERROR_INVALID_VALUE;
+    graphmemory_describe(&node->work, parameters);
+    return CUDA_SUCCESS;
 }
 
 CUresult sim_cuGraphAddMemFreeNode(CUgraphNode *to, CUgraph graph, const CUgraphNode *others,
@@ -227,6 +237,36 @@ CUresult sim_cuGraphInstantiateWithFlags(CUgraphExec *to, CUgraph graph, unsigne
     return CUDA_SUCCESS;
 }
 
+static CUresult upload(CUgraphExec exec, CUstream handle)
+{
+    CUstream stream;
+    CUresult r = stream_find(handle, &stream);
+
+    return r == CUDA_SUCCESS ? graphmemory_upload(exec->works, exec->n_works) : r;
+}
+
+/* Of the flags, uploading is acted out. */
+CUresult sim_cuGraphInstantiateWithParams(CUgraphExec *to, CUgraph graph,
+                                          CUDA_GRAPH_INSTANTIATE_PARAMS *parameters)
+{
+    CUgraphExec exec = NULL;
+    CUresult r = CUDA_ERROR_INVALID_VALUE;
+
+    if (!to || !parameters)
+        return r;
+    r = sim_cuGraphInstantiateWithFlags(&exec, graph, parameters->flags);
+    if (r == CUDA_SUCCESS && parameters->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD)
+        r = upload(exec, parameters->hUploadStream);
+    if (r == CUDA_SUCCESS)
+        *to = exec;
+    else if (exec)
+        (void)sim_cuGraphExecDestroy(exec);
+    parameters->hErrNode_out = NULL;
+    parameters->result_out =
+        r == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+    return r;
+}
+
 CUresult sim_cuGraphExecDestroy(CUgraphExec exec)
 {
     CUgraphExec *link = find_exec(exec);
@@ -241,10 +281,7 @@ CUresult sim_cuGraphExecDestroy(CUgraphExec exec)
 
 CUresult sim_cuGraphUpload(CUgraphExec exec, CUstream handle)
 {
-    CUstream stream;
-    CUresult r = stream_find(handle, &stream);
-
-    return r == CUDA_SUCCESS && !find_exec(exec) ? CUDA_ERROR_INVALID_VALUE : r;
+    return find_exec(exec) ? upload(exec, handle) : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult sim_cuGraphLaunch(CUgraphExec exec, CUstream handle)

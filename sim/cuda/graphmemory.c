@@ -20,9 +20,14 @@ static struct graph_memory {
     struct graph_memory *next;
 } * memories;
 
+/* What the memory of a device's graphs grows by: on an H200 under 580 those with 3568 MiB had 3584
+ * MiB of the device. */
+#define STEP_BYTES (UINT64_C(32) << 20)
+
 /* Sums of a device. On an H200 under 580 what is used stays so until it is trimmed. */
-static struct {
-    uint64_t used, used_high, reserved, reserved_high;
+static struct totals {
+    uint64_t used, used_high;         /* by nodes; each is charged by its memory */
+    uint64_t reserved, reserved_high; /* whole steps; the difference is charged here */
 } totals[MACHINE_MAX_GPUS];
 
 static struct graph_memory *find(CUdeviceptr address)
@@ -55,11 +60,49 @@ static struct graph_memory *memory_of(const void *arguments)
     return known(address_of(arguments));
 }
 
-static void add(uint64_t *now, uint64_t *high, uint64_t bytes)
+static void note_highest(struct totals *of)
 {
-    *now += bytes;
-    if (*now > *high)
-        *high = *now;
+    if (of->used > of->used_high)
+        of->used_high = of->used;
+    if (of->reserved > of->reserved_high)
+        of->reserved_high = of->reserved;
+}
+
+/* A node's memory is taken out of what is reserved and not used, or comes along with a new step. */
+static CUresult make_room(const struct cuda_device *device, uint64_t bytes)
+{
+    struct totals *of = &totals[device->index];
+    const uint64_t used = of->used + bytes;
+    const uint64_t reserved = used > of->reserved ? cuda_round_up(used, STEP_BYTES) : of->reserved;
+    CUresult r = CUDA_SUCCESS;
+
+    if (reserved > of->reserved)
+        r = cuda_charge(device, reserved - of->reserved);
+    if (r != CUDA_SUCCESS)
+        return r;
+    cuda_refund(device, bytes); /* for the memory itself, which follows */
+    of->reserved = reserved;
+    of->used = used;
+    note_highest(of);
+    return r;
+}
+
+/* What it had goes back into what is reserved: the reverse. */
+static void take_room(const struct cuda_device *device, uint64_t bytes)
+{
+    struct totals *of = &totals[device->index];
+
+    (void)cuda_charge(device, bytes);
+    of->used -= bytes;
+}
+
+static void trim(const struct cuda_device *device)
+{
+    struct totals *of = &totals[device->index];
+    const uint64_t needed = cuda_round_up(of->used, STEP_BYTES);
+
+    cuda_refund(device, of->reserved - needed);
+    of->reserved = needed;
 }
 
 static void release(struct range *range)
@@ -120,6 +163,17 @@ CUresult graphmemory_reserve(struct cuda_device *device, uint64_t bytes, CUdevic
     return CUDA_SUCCESS;
 }
 
+void graphmemory_describe(const struct work *work, CUDA_MEM_ALLOC_NODE_PARAMS *ret_parameters)
+{
+    const struct graph_memory *m = memory_of(work->arguments);
+
+    *ret_parameters = (CUDA_MEM_ALLOC_NODE_PARAMS){
+        .poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                      .location = {CU_MEM_LOCATION_TYPE_DEVICE, m->device->ordinal}},
+        .bytesize = m->bytes,
+        .dptr = m->base};
+}
+
 CUresult graphmemory_free_work(CUdeviceptr address, struct work *ret_work)
 {
     if (!find(address))
@@ -137,36 +191,63 @@ static bool is_freed_in(const struct work *works, size_t n, CUdeviceptr address)
     return false;
 }
 
+static void drop_memory(struct graph_memory *m)
+{
+    physical_put(m->physical);
+    m->physical = NULL;
+    take_room(m->device, m->size);
+}
+
 static CUresult give_memory(struct graph_memory *m)
 {
-    CUresult r = physical_new(m->device, m->size, false, &m->physical);
+    CUresult r = make_room(m->device, m->size);
 
     if (r != CUDA_SUCCESS)
         return r;
-    if (!physical_map(m->physical, 0, m->size, m->base, PROT_READ | PROT_WRITE)) {
-        physical_put(m->physical);
-        m->physical = NULL;
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    r = physical_new(m->device, m->size, false, &m->physical);
+    if (r != CUDA_SUCCESS) {
+        take_room(m->device, m->size);
+        return r;
     }
-    add(&totals[m->device->index].reserved, &totals[m->device->index].reserved_high, m->size);
-    add(&totals[m->device->index].used, &totals[m->device->index].used_high, m->size);
-    return CUDA_SUCCESS;
+    if (physical_map(m->physical, 0, m->size, m->base, PROT_READ | PROT_WRITE))
+        return CUDA_SUCCESS;
+    drop_memory(m);
+    return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-CUresult graphmemory_prepare(const struct work *works, size_t n)
+static struct graph_memory *allocated_by(const struct work *work)
+{
+    return work->finish == allocate ? memory_of(work->arguments) : NULL;
+}
+
+CUresult graphmemory_upload(const struct work *works, size_t n)
 {
     CUresult r = CUDA_SUCCESS;
 
     for (size_t i = 0; i < n && r == CUDA_SUCCESS; i++) {
-        struct graph_memory *m = works[i].finish == allocate ? memory_of(works[i].arguments) : NULL;
+        struct graph_memory *m = allocated_by(&works[i]);
 
-        if (!m)
-            continue;
-        if (m->is_out)
-            return CUDA_ERROR_INVALID_VALUE;
-        if (!m->physical)
+        if (m && !m->physical)
             r = give_memory(m);
-        if (r == CUDA_SUCCESS)
+    }
+    return r;
+}
+
+CUresult graphmemory_prepare(const struct work *works, size_t n)
+{
+    CUresult r;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct graph_memory *m = allocated_by(&works[i]);
+
+        if (m && m->is_out)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
+    r = graphmemory_upload(works, n);
+    for (size_t i = 0; i < n && r == CUDA_SUCCESS; i++) {
+        struct graph_memory *m = allocated_by(&works[i]);
+
+        if (m)
             m->is_out = !is_freed_in(works, n, m->base);
     }
     return r;
@@ -183,11 +264,9 @@ CUresult sim_cuDeviceGraphMemTrim(CUdevice ordinal)
         if (m->device != device || m->range || m->is_out || !m->physical)
             continue;
         physical_unmap(m->base, m->size);
-        physical_put(m->physical);
-        m->physical = NULL;
-        totals[device->index].reserved -= m->size;
-        totals[device->index].used -= m->size;
+        drop_memory(m);
     }
+    trim(device);
     return CUDA_SUCCESS;
 }
 

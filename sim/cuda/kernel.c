@@ -15,7 +15,8 @@ static bool is_function(CUfunction function)
     return false;
 }
 
-CUresult kernel_find(CUmodule module, const char *name, CUfunction *ret_function)
+CUresult kernel_find(CUmodule module, const char *name, CUresult (*place)(CUmodule module),
+                     CUfunction *ret_function)
 {
     CUfunction function;
 
@@ -28,6 +29,7 @@ CUresult kernel_find(CUmodule module, const char *name, CUfunction *ret_function
             return CUDA_ERROR_OUT_OF_MEMORY;
         snprintf(function->name, sizeof(function->name), "%s", name);
         function->module = module;
+        function->place = place;
         function->next = functions;
         functions = function;
     }
@@ -63,8 +65,11 @@ static uint64_t duration_ns(CUfunction function, void **parameters)
 
 CUresult kernel_work(CUfunction function, void **parameters, struct work *ret_work)
 {
-    if (!is_function(function))
-        return CUDA_ERROR_INVALID_HANDLE;
+    CUresult r =
+        is_function(function) ? function->place(function->module) : CUDA_ERROR_INVALID_HANDLE;
+
+    if (r != CUDA_SUCCESS)
+        return r;
     *ret_work = stream_work(CU_GRAPH_NODE_TYPE_KERNEL, NULL, NULL, 0);
     ret_work->duration_ns = duration_ns(function, parameters);
     return CUDA_SUCCESS;

@@ -13,12 +13,15 @@
 struct CUfunc_st {
     char name[256];
     CUmodule module;
+    CUresult (*place)(CUmodule module); /* it has to be in the current context for a launch */
     CUfunction next;
 };
 
-/* A launch as work. CUDA_ERROR_INVALID_HANDLE: it is no function. */
+/* A launch as work. CUDA_ERROR_INVALID_HANDLE: it is no function; or why its module is not there.
+ */
 CUresult kernel_work(CUfunction function, void **parameters, struct work *ret_work);
 
 /* The function of that name in a module; functions of a module end with it. */
-CUresult kernel_find(CUmodule module, const char *name, CUfunction *ret_function);
+CUresult kernel_find(CUmodule module, const char *name, CUresult (*place)(CUmodule module),
+                     CUfunction *ret_function);
 void kernel_end_module(CUmodule module);

@@ -4,11 +4,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cuda/engine.h"
 
 struct item {
     struct work work;
+    uint64_t end_ns; /* on the context's clock, once the device knows of it */
     struct stream_place *behind;
     size_t n_behind;
     struct item *next;
@@ -169,17 +171,18 @@ CUresult stream_find(CUstream handle, CUstream *ret_stream)
     return handle ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-static void act_out(const struct cuda_device *device, const struct work *work)
+static void act_out(const struct work *work)
 {
-    engine_spend(device, work->duration_ns);
     if (work->run)
         work->run(work->arguments);
 }
 
-static void finish(const struct work *work)
+static void finish(CUcontext context, const struct work *work)
 {
     if (work->finish)
         work->finish(work->arguments);
+    if (work->type == CU_GRAPH_NODE_TYPE_KERNEL)
+        engine_count_kernel(&context->engine);
 }
 
 static bool is_ready(const struct item *item)
@@ -198,21 +201,69 @@ static void free_item(struct item *item)
     free(item);
 }
 
+/* Does what comes after it wait for more than the device? */
+static bool is_barrier(const struct item *item)
+{
+    return item->work.is_call || item->work.is_met;
+}
+
+/* Tells the device of what it can do without this process. */
+static void give_ahead(CUstream stream)
+{
+    struct item *item;
+
+    while ((item = stream->ahead) && is_ready(item) && !is_barrier(item)) {
+        if (item->work.duration_ns > 0)
+            stream->ahead_ns =
+                engine_give(&stream->context->engine, stream->ahead_ns, item->work.duration_ns);
+        item->end_ns = stream->ahead_ns;
+        stream->ahead = item->next;
+    }
+}
+
+/* Another stream changes the value, the program, or another process. */
+static void wait_until_met(const struct work *work)
+{
+    struct timespec pause = {.tv_nsec = 20000};
+
+    while (work->is_met && !work->is_met(work->arguments)) {
+        cuda_leave();
+        nanosleep(&pause, NULL);
+        cuda_reenter();
+        if (pause.tv_nsec < 1000000)
+            pause.tv_nsec *= 2;
+    }
+}
+
+static void take_first(CUstream stream)
+{
+    struct item *item = stream->first;
+
+    if (stream->ahead == item)
+        stream->ahead = item->next;
+    stream->first = item->next;
+    if (!stream->first)
+        stream->last = NULL;
+}
+
 static void do_first(CUstream stream)
 {
     struct item *item = stream->first;
 
     while (!is_ready(item))
         cuda_wait();
-    stream->first = item->next;
-    if (!stream->first)
-        stream->last = NULL;
+    give_ahead(stream);
+    if (item->work.duration_ns > 0)
+        engine_wait(&stream->context->engine, item->end_ns);
+    wait_until_met(&item->work);
     cuda_leave();
-    act_out(stream->context->device, &item->work);
+    act_out(&item->work);
     cuda_reenter();
-    finish(&item->work);
+    finish(stream->context, &item->work);
+    take_first(stream);
     stream->n_done++;
     free_item(item);
+    give_ahead(stream);
     cuda_wake();
 }
 
@@ -291,7 +342,10 @@ static void append(CUstream stream, struct item *item)
     else
         stream->first = item;
     stream->last = item;
+    if (!stream->ahead)
+        stream->ahead = item;
     stream->n_given++;
+    give_ahead(stream);
     cuda_wake();
 }
 
@@ -310,10 +364,10 @@ CUresult stream_do(CUstream stream, const struct work *work, const struct stream
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     if (stream->n_done == stream->n_given && item->n_behind == 0 && !work->duration_ns &&
-        !work->is_call) {
+        !work->is_call && (!work->is_met || work->is_met(work->arguments))) {
         free_item(item);
-        act_out(stream->context->device, work);
-        finish(work);
+        act_out(work);
+        finish(stream->context, work);
         return CUDA_SUCCESS;
     }
     if (!start_thread(stream)) {
@@ -394,68 +448,3 @@ GIVE_VALUE(cuStreamGetPriority, int, stream->priority)
 GIVE_VALUE(cuStreamGetId, unsigned long long, stream->id)
 GIVE_VALUE(cuStreamGetCtx, CUcontext, stream->context)
 GIVE_VALUE(cuStreamGetDevice, CUdevice, stream->context->device->ordinal)
-
-struct call {
-    CUhostFn function;
-    void *data;
-};
-
-static void call_function(const void *arguments)
-{
-    struct call call;
-
-    memcpy(&call, arguments, sizeof(call));
-    call.function(call.data);
-}
-
-struct work stream_call(CUhostFn function, void *data)
-{
-    const struct call call = {function, data};
-    struct work work = stream_work(CU_GRAPH_NODE_TYPE_HOST, call_function, &call, sizeof(call));
-
-    work.is_call = true;
-    return work;
-}
-
-CUresult sim_cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data)
-{
-    const struct work work = stream_call(function, data);
-    CUstream stream;
-    CUresult r = stream_find(handle, &stream);
-
-    if (r != CUDA_SUCCESS)
-        return r;
-    return function ? stream_do(stream, &work, NULL) : CUDA_ERROR_INVALID_VALUE;
-}
-
-struct callback {
-    CUstreamCallback function;
-    CUstream stream;
-    void *data;
-};
-
-static void call_back(const void *arguments)
-{
-    struct callback call;
-
-    memcpy(&call, arguments, sizeof(call));
-    call.function(call.stream, CUDA_SUCCESS, call.data);
-}
-
-CUresult sim_cuStreamAddCallback(CUstream handle, CUstreamCallback function, void *data,
-                                 unsigned flags)
-{
-    const struct callback call = {function, handle, data};
-    struct work work = stream_work(CU_GRAPH_NODE_TYPE_HOST, call_back, &call, sizeof(call));
-    CUstream stream;
-    CUresult r = stream_find(handle, &stream);
-
-    if (r != CUDA_SUCCESS)
-        return r;
-    if (!function || flags)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (stream->capture)
-        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    work.is_call = true;
-    return stream_do(stream, &work, NULL);
-}

@@ -21,6 +21,7 @@ enum stream_kind { STREAM_OWN, STREAM_LEGACY, STREAM_PER_THREAD };
 struct work {
     CUgraphNodeType type;
     uint64_t duration_ns;
+    bool (*is_met)(const void *arguments); /* NULL, or what has to hold before: it is polled */
     void (*run)(const void *arguments);    /* the library may be locked or not */
     void (*finish)(const void *arguments); /* locked */
     bool is_call;                          /* into the program: never in a thread of the program */
@@ -41,6 +42,8 @@ struct CUstream_st {
     uint64_t id, owner; /* of a thread's default stream: the thread */
     uint64_t n_given, n_done;
     struct item *first, *last;
+    struct item *ahead; /* the first that the device does not know of */
+    uint64_t ahead_ns;  /* where those before it end, on the context's clock */
     unsigned n_users;
     bool has_thread, is_ended;
     /* While it is captured, work goes here instead. */
@@ -52,9 +55,6 @@ struct CUstream_st {
 /* Work with a copy of its arguments. */
 struct work stream_work(CUgraphNodeType type, void (*run)(const void *arguments),
                         const void *arguments, size_t size);
-
-/* A call of a function of the program. */
-struct work stream_call(CUhostFn function, void *data);
 
 /* A handle's stream in the current context: NULL is the default stream that the entry point means.
  */

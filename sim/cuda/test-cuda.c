@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,8 +48,11 @@ static int setup(void **state)
     void *cuda = library("GPUSLICE_TEST_CUDA"), *nvml = library("GPUSLICE_TEST_LIBRARY");
     nvmlReturn_t (*init)(void), (*by_index)(unsigned, nvmlDevice_t *);
     char path[] = "/tmp/test-cuda-XXXXXX";
+    int fd;
 
-    assert_int_equal(close(mkstemp(path)), 0);
+    fd = mkstemp(path);
+    assert_int_equal(fchmod(fd, 0660), 0);
+    assert_int_equal(close(fd), 0);
     setenv("GPUSLICE_SIM_STATE", path, 1);
     setenv("GPUSLICE_MACHINE", "p5en.48xlarge", 1);
     *state = strdup(path);
@@ -91,8 +95,8 @@ static uint64_t used_bytes(void)
 /* What NVML says that a process has; 0 if it is not listed. */
 static uint64_t process_bytes(pid_t pid)
 {
-    nvmlProcessInfo_t infos[16];
-    unsigned n = 16;
+    nvmlProcessInfo_t infos[160];
+    unsigned n = 160;
 
     assert_int_equal(nvml_processes(gpu, &n, infos), NVML_SUCCESS);
     for (unsigned i = 0; i < n; i++)
@@ -147,6 +151,40 @@ static void test_a_killed_process_is_forgotten(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(process_bytes(child), 0);
     assert_int_equal(used_bytes(), before);
+}
+
+/* More than a hundred on one GPU; NVML and cuMemGetInfo agree on each, and nothing is left of them.
+ */
+static void test_many_processes_are_forgotten(void **state)
+{
+    enum { N = 120 };
+    const uint64_t before = used_bytes();
+    pid_t children[N];
+
+    for (unsigned i = 0; i < N; i++)
+        children[i] = start_child((i + 1) * 2 * MIB);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(process_bytes(children[i]), (518 + (i + 1) * 2) * MIB);
+    assert_int_equal(used_bytes() - before, (518 * N + N * (N + 1)) * MIB);
+    for (unsigned i = 0; i < N; i++)
+        kill(children[i], SIGKILL);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+    assert_int_equal(used_bytes(), before);
+}
+
+/* Who may use the machine's state may register its processes. */
+static void test_another_user_may_register(void **state)
+{
+    char clients[80];
+    struct stat st;
+    pid_t child = start_child(MIB);
+
+    snprintf(clients, sizeof(clients), "%s.clients", (char *)*state);
+    assert_int_equal(stat(clients, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 /* Also before this process initialises CUDA: the list ends with the first word that names no GPU.
@@ -207,6 +245,62 @@ static void test_nvml_shows_what_cuda_has(void **state)
     assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
     assert_int_equal(process_bytes(getpid()), 0);
     assert_int_equal(used_bytes(), before);
+}
+
+/* Neither without memory for it, nor in a thread whose stack of contexts is full. */
+static void test_a_context_that_fails_costs_nothing(void **state)
+{
+    const uint64_t before = used_bytes();
+    CUdeviceptr memory;
+    CUcontext context;
+    size_t free_now, total;
+    unsigned n = 0;
+
+    enter_context();
+    assert_int_equal(cu.cuMemGetInfo_v2(&free_now, &total), CUDA_SUCCESS);
+    assert_int_equal(cu.cuMemAlloc_v2(&memory, free_now - 100 * MIB), CUDA_SUCCESS);
+    assert_int_equal(cu.cuCtxCreate_v2(&context, 0, 0), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(cu.cuMemFree_v2(memory), CUDA_SUCCESS);
+    assert_int_equal(cu.cuCtxGetCurrent(&context), CUDA_SUCCESS);
+    while (cu.cuCtxPushCurrent_v2(context) == CUDA_SUCCESS)
+        n++;
+    assert_true(n > 0);
+    assert_int_equal(cu.cuCtxCreate_v2(&context, 0, 0), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(process_bytes(getpid()), 518 * MIB);
+    while (n-- > 0)
+        assert_int_equal(cu.cuCtxPopCurrent_v2(&context), CUDA_SUCCESS);
+    assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
+    assert_int_equal(used_bytes(), before);
+}
+
+/* What its text declares, in whatever words; not what it names otherwise. */
+static void test_variables_of_modules_take_memory(void **state)
+{
+    static const struct {
+        const char *declarations;
+        uint64_t mib;
+    } rows[] = {
+        {".visible .global .align 4 .b8 a[67108864];", 64},
+        {".global .f64 a[1024][1024], b;", 8},
+        {".global\t.align  256 .u32 a[262144] = {1};\n.extern .global .b8 b[1048577];", 4},
+        {".global .b8 a[1000];", 0},
+        {".entry f(.param .u64 .ptr .global .align 4 p) { ld.global.u32 %r1, [p]; }", 0},
+        {".global .b8 a[", 0},
+        {".global", 0},
+    };
+
+    enter_context();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char image[256];
+        CUmodule module;
+
+        snprintf(image, sizeof(image), ".version 6.3\n%s", rows[i].declarations);
+        assert_int_equal(cu.cuModuleLoadData(&module, image), CUDA_SUCCESS);
+        assert_int_equal(process_bytes(getpid()), (518 + rows[i].mib) * MIB);
+        assert_int_equal(cu.cuModuleUnload(module), CUDA_SUCCESS);
+        assert_int_equal(process_bytes(getpid()), 518 * MIB);
+    }
+    assert_int_equal(cu.cuDevicePrimaryCtxRelease_v2(0), CUDA_SUCCESS);
 }
 
 /* A forked child cannot use what its parent initialised, and takes nothing away from it. */
@@ -291,8 +385,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_killed_process_is_forgotten),
+        cmocka_unit_test(test_another_user_may_register),
+        cmocka_unit_test(test_many_processes_are_forgotten),
         cmocka_unit_test(test_visible_devices),
         cmocka_unit_test(test_nvml_shows_what_cuda_has),
+        cmocka_unit_test(test_a_context_that_fails_costs_nothing),
+        cmocka_unit_test(test_variables_of_modules_take_memory),
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
         cmocka_unit_test(test_kernels_take_a_fixed_time),

@@ -6,6 +6,11 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "limits/message.h"
+
+#define PRELOAD_FILE "/etc/ld.so.preload"
+#define LIBRARY_PATH LIMITS_CONTAINER "/" LIMITS_LIBRARY
+#define LIBRARY_FILE "libgpuslice.so"
 
 void command_deinit(struct command *command)
 {
@@ -104,6 +109,19 @@ static int push(char ***list, size_t *n, char *string)
     return 0;
 }
 
+static const struct run_rule *find_rule(const struct command_options *options, const char *image)
+{
+    for (size_t i = 0; i < options->n_rules; i++)
+        if (str_glob(options->rules[i].image_glob, image))
+            return &options->rules[i];
+    return NULL;
+}
+
+static bool is_waiter(const struct command_options *options, const struct container_spec *container)
+{
+    return !container->command && !find_rule(options, container->image);
+}
+
 /* The fields that the downward API can expose here. */
 static const char *field_value(const struct command_options *options, const struct pod *pod,
                                const char *path)
@@ -139,6 +157,38 @@ static int set_base(struct command *command, const struct command_options *optio
     return r;
 }
 
+static const struct answer_mount *find_mount(const struct answer *answer, const char *path)
+{
+    for (size_t i = 0; i < answer->n_mounts; i++)
+        if (str_equal(answer->mounts[i].container_path, path))
+            return &answer->mounts[i];
+    return NULL;
+}
+
+static const struct answer_mount *find_grant(const struct answer *answer)
+{
+    for (size_t i = 0; i < answer->n_mounts; i++)
+        if (str_starts_with(answer->mounts[i].container_path, LIMITS_CONTAINER "/") &&
+            !str_equal(answer->mounts[i].container_path, LIBRARY_PATH))
+            return &answer->mounts[i];
+    return NULL;
+}
+
+static int set_mounted(struct command *command, const struct answer *answer)
+{
+    const struct answer_mount *preload = find_mount(answer, PRELOAD_FILE),
+                              *library = find_mount(answer, LIBRARY_PATH),
+                              *grant = find_grant(answer);
+    cleanup_text struct text path = TEXT_INIT;
+    int r;
+
+    if (!preload || !library || !grant)
+        return 0;
+    text_addf(&path, "%s/" LIBRARY_FILE, library->host_path);
+    r = text_failed(&path) ? -ENOMEM : set(command, "LD_PRELOAD", text_string(&path));
+    return r < 0 ? r : set(command, LIMITS_GRANT_VARIABLE, grant->host_path);
+}
+
 static int set_environment(struct command *command, const struct command_options *options,
                            const struct pod *pod, const struct container_spec *container,
                            const struct answer *answer)
@@ -148,6 +198,8 @@ static int set_environment(struct command *command, const struct command_options
 
     for (size_t i = 0; r == 0 && i < answer->n_envs; i++)
         r = set(command, answer->envs[i].key, answer->envs[i].value);
+    if (r == 0 && !is_waiter(options, container))
+        r = set_mounted(command, answer);
     for (size_t i = 0; r == 0 && i < container->n_variables; i++) {
         const struct variable *variable = &container->variables[i];
         cleanup_free char *value =
@@ -173,14 +225,6 @@ static int add_arguments(struct command *command, size_t *n, char *const *string
     for (size_t i = 0; r == 0 && strings && strings[i]; i++)
         r = push(&command->argv, n, expand(command, strings[i]));
     return r;
-}
-
-static const struct run_rule *find_rule(const struct command_options *options, const char *image)
-{
-    for (size_t i = 0; i < options->n_rules; i++)
-        if (str_glob(options->rules[i].image_glob, image))
-            return &options->rules[i];
-    return NULL;
 }
 
 static int set_arguments(struct command *command, const struct command_options *options,

@@ -11,6 +11,11 @@
  * HOME, HOSTNAME; --env of the stand-in; the plugins' Allocate responses; the container's own
  * `env`. So a pod that sets a variable itself overrides the plugin, as on a real node. `$(NAME)` is
  * expanded in values, command and args.
+ *
+ * Nothing is mounted: a process here has the files of this machine. What the mounts of a memory
+ * limit would have loader and library find is set in variables: LD_PRELOAD in place of
+ * /etc/ld.so.preload, and the directory of its (first) grant. Not for the pause process, which uses
+ * no GPU.
  */
 
 #include "pod.h"

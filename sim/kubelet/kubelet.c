@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "checkpoint.h"
 #include "control.h"
+#include "nodefiles.h"
 #include "podlister.h"
 #include "process.h"
 #include "registry.h"
@@ -236,6 +237,15 @@ static int listen_all(struct kubelet *kubelet, struct error *err)
     return r;
 }
 
+static int make_node_files(const struct kubelet *kubelet, struct error *err)
+{
+    cleanup_text struct text pods = TEXT_INIT;
+    const int r = path_in_root(kubelet, "pods", &pods);
+
+    return r < 0 ? error_set_errno(err, r, "cannot start")
+                 : nodefiles_make(kubelet->options->node_root, text_string(&pods), err);
+}
+
 int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
                 struct kubelet **ret_kubelet, struct error *err)
 {
@@ -252,6 +262,8 @@ int kubelet_new(uv_loop_t *loop, const struct kubelet_options *options,
     r = rootdir_check(options->root_dir, options->plugin_dir, err);
     if (r == 0)
         r = file_make_directory(options->root_dir, err);
+    if (r == 0)
+        r = make_node_files(kubelet, err);
     if (r == 0)
         r = path_in_root(kubelet, CONTROL_NAME, &path);
     if (r == 0)

@@ -31,6 +31,7 @@ struct kubelet_options {
     const char *root_dir;   /* "/var/lib/kubelet" */
     const char *plugin_dir; /* NULL = device-plugins in root_dir; a real kubelet's is a constant,
                                wherever its root is */
+    const char *node_root;  /* of nodefiles.h; NULL = none */
     bool keep_pods;         /* on SIGTERM, leave the containers running for the next start */
     uint64_t restart_back_off_ms; /* before the second restart of a container; doubles from there */
     struct command_options command;

@@ -68,6 +68,8 @@ static const char usage[] =
     "of run:\n"
     "  --run IMAGE=COMMAND       shell command for an image; * is a wildcard\n"
     "  --env NAME[=VALUE]        for every container; default value: our own\n"
+    "  --node-root DIR           a root for gpuslice-arbiter: files of a node that\n"
+    "                            tell whose each container's process is\n"
     "  --keep-pods               leave containers running on SIGTERM\n"
     "  --restart-back-off TIME   before the second restart; default 10s\n"
     "  --node-name NAME          instead of the host's name\n"
@@ -370,6 +372,7 @@ enum long_option {
     OPTION_RUN,
     OPTION_ENV,
     OPTION_PLUGINS,
+    OPTION_NODE_ROOT,
     OPTION_KEEP,
     OPTION_BACK_OFF,
     OPTION_NODE,
@@ -386,6 +389,7 @@ static const struct option options[] = {
     {"run", required_argument, NULL, OPTION_RUN},
     {"env", required_argument, NULL, OPTION_ENV},
     {"device-plugin-dir", required_argument, NULL, OPTION_PLUGINS},
+    {"node-root", required_argument, NULL, OPTION_NODE_ROOT},
     {"keep-pods", no_argument, NULL, OPTION_KEEP},
     {"restart-back-off", required_argument, NULL, OPTION_BACK_OFF},
     {"node-name", required_argument, NULL, OPTION_NODE},
@@ -420,6 +424,9 @@ static bool take_option(struct arguments *arguments, int option, char *value)
         return add_variable(&arguments->kubelet.command, value);
     case OPTION_PLUGINS:
         arguments->kubelet.plugin_dir = value;
+        break;
+    case OPTION_NODE_ROOT:
+        arguments->kubelet.node_root = value;
         break;
     case OPTION_KEEP:
         arguments->kubelet.keep_pods = true;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "nodefiles.h"
 #include "plugin.h"
 #include "process.h"
 #include "registry.h"
@@ -108,6 +109,7 @@ static void handle_end(struct process *process, int exit_code, void *userdata)
     struct pod *pod;
     struct container *container = container_of(kubelet, process, &pod);
 
+    nodefiles_remove(kubelet->options->node_root, process_pid(process));
     if (container) {
         container->process = NULL;
         container_ended(kubelet, pod, container, exit_code);
@@ -215,6 +217,22 @@ static bool is_pre_started(struct kubelet *kubelet, struct pod *pod, struct cont
     return true;
 }
 
+/* It runs in any case: an arbiter takes it for a process of the node then. */
+static void show_on_node(const struct kubelet *kubelet, const struct pod *pod,
+                         const struct container *container)
+{
+    const struct nodefiles_container shown = {.namespace_ = pod->namespace,
+                                              .pod = pod->name,
+                                              .pod_uid = pod->uid,
+                                              .name = container->spec->name,
+                                              .pid = process_pid(container->process)};
+    struct error err = ERROR_INIT;
+
+    if (nodefiles_add(kubelet->options->node_root, &shown, &err) < 0)
+        log_warning("it cannot be told which pod a process belongs to", "pod", pod->name, "error",
+                    error_text(&err));
+}
+
 static int run(struct kubelet *kubelet, struct pod *pod, struct container *container,
                struct error *err)
 {
@@ -246,8 +264,10 @@ static int run(struct kubelet *kubelet, struct pod *pod, struct container *conta
     /* Recorded before it runs: if the stand-in is killed now, the process is not orphaned. */
     kubelet->state_dirty = true;
     kubelet_save(kubelet);
+    show_on_node(kubelet, pod, container);
     r = process_go(container->process, err);
     if (r < 0) {
+        nodefiles_remove(kubelet->options->node_root, process_pid(container->process));
         process_free(container->process);
         container->process = NULL;
         return error_wrap(err, r, "cannot execute the command of %s", container->spec->name);

@@ -115,13 +115,51 @@ static void test_environment(void **state)
     command_deinit(&command);
 }
 
+/* What a limit's mounts would do: of a container that runs something, and with all three. */
+static void test_mounts_of_a_limit(void **state)
+{
+    static char preload[] = "/etc/ld.so.preload", library[] = "/opt/gpuslice/lib",
+                grant[] = "/opt/gpuslice/nvidia.com.gpu",
+                at_preload[] = "/node/lib/1/ld.so.preload", at_library[] = "/node/lib/1",
+                at_grant[] = "/node/grants/7", other[] = "/data";
+    struct answer_mount mounts[] = {{other, other, false},
+                                    {library, at_library, true},
+                                    {grant, at_grant, true},
+                                    {preload, at_preload, true}};
+    struct run_rule rule = {"*", "train"};
+    struct command_options with_rule = {.rules = &rule, .n_rules = 1, .node_name = "n"},
+                           without_rule = {.node_name = "n"};
+    struct container_spec container = {.name = name, .image = image};
+    struct answer limited = {.mounts = mounts, .n_mounts = 4},
+                  other_mounts = {.mounts = mounts, .n_mounts = 3};
+    const struct {
+        const struct command_options *options;
+        const struct answer *answer;
+        bool is_preloaded;
+    } cases[] = {{&with_rule, &limited, true},
+                 {&with_rule, &other_mounts, false},
+                 {&without_rule, &limited, false}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct command command = build(cases[i].options, &container, cases[i].answer);
+
+        if (cases[i].is_preloaded) {
+            assert_string_equal(environment(&command, "LD_PRELOAD"), "/node/lib/1/libgpuslice.so");
+            assert_string_equal(environment(&command, "GPUSLICE_GRANT"), "/node/grants/7");
+        } else {
+            assert_null(environment(&command, "LD_PRELOAD"));
+            assert_null(environment(&command, "GPUSLICE_GRANT"));
+        }
+        command_deinit(&command);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_command_of_the_container),
-        cmocka_unit_test(test_rule_for_the_image),
-        cmocka_unit_test(test_without_any_rule),
-        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_command_of_the_container), cmocka_unit_test(test_rule_for_the_image),
+        cmocka_unit_test(test_without_any_rule),         cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_mounts_of_a_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

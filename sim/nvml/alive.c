@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,31 +18,44 @@
 #define MIX UINT64_C(0x100000001b3)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char file_path[4096];
+static char state_path[4096], file_path[4096];
 static int file_fd = -1;
 
-void alive_use(const char *state_path)
+void alive_use(const char *path)
 {
-    char path[sizeof(file_path)];
+    char clients[sizeof(file_path)];
 
-    if (snprintf(path, sizeof(path), "%s.clients", state_path) >= (int)sizeof(path))
+    if (snprintf(clients, sizeof(clients), "%s.clients", path) >= (int)sizeof(clients))
         return;
     pthread_mutex_lock(&lock);
-    if (!str_equal(path, file_path)) {
-        memcpy(file_path, path, sizeof(path));
+    if (!str_equal(clients, file_path)) {
+        memcpy(file_path, clients, sizeof(clients));
+        snprintf(state_path, sizeof(state_path), "%s", path);
         file_fd = -1; /* not closed: see the header */
     }
     pthread_mutex_unlock(&lock);
 }
 
+/* Who may use the state may register in it: another user's container, where its owner let it. */
+static int make_file(void)
+{
+    struct stat state, st;
+    int fd = open(file_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0 && stat(state_path, &state) == 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+        (st.st_mode & 0666) != (state.st_mode & 0666))
+        (void)fchmod(fd, state.st_mode & 0666);
+    return fd;
+}
+
 /* -1 if nobody made the file yet. */
-static int get_file(int flags)
+static int get_file(bool may_make)
 {
     int fd;
 
     pthread_mutex_lock(&lock);
     if (file_fd < 0 && file_path[0])
-        file_fd = open(file_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+        file_fd = may_make ? make_file() : open(file_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     fd = file_fd;
     pthread_mutex_unlock(&lock);
     return fd;
@@ -80,7 +94,7 @@ uint64_t alive_self(void)
 static int set_lock(unsigned slot, short type)
 {
     struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
-    int fd = get_file(O_CREAT);
+    int fd = get_file(true);
 
     if (fd < 0)
         return -errno;
@@ -100,7 +114,7 @@ void alive_release(unsigned slot)
 pid_t alive_holder(unsigned slot)
 {
     struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
-    int fd = get_file(0);
+    int fd = get_file(false);
 
     if (fd < 0 || fcntl(fd, F_GETLK, &range) < 0 || range.l_type == F_UNLCK)
         return -ESRCH;

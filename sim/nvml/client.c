@@ -7,15 +7,22 @@
 
 #include "nvml/alive.h"
 
-static struct state_process *own_slot(struct state *s, unsigned gpu)
+int client_slot(const struct state *s, unsigned gpu)
 {
     const uint64_t self = alive_self();
 
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
         if (s->processes[i].client == self && s->processes[i].gpu == gpu &&
             atomic_load(&s->processes[i].pid))
-            return &s->processes[i];
-    return NULL;
+            return (int)i;
+    return -ESRCH;
+}
+
+static struct state_process *own_slot(struct state *s, unsigned gpu)
+{
+    int slot = client_slot(s, gpu);
+
+    return slot < 0 ? NULL : &s->processes[slot];
 }
 
 static void name_self(char name[MACHINE_NAME])
@@ -95,4 +102,20 @@ void client_refund(struct state_file *file, unsigned gpu, uint64_t bytes)
         alive_release((unsigned)(slot - file->state->processes));
     }
     state_unlock(file);
+}
+
+static bool exist(const void *data, uint64_t client)
+{
+    for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++)
+        if (state_has_client(data, i, client))
+            return true;
+    return false;
+}
+
+bool client_publish(struct state *state, unsigned gpu, uint64_t number,
+                    const struct timeslices *record)
+{
+    const struct timeshare_clients clients = {alive_self(), exist, state};
+
+    return timeshare_publish(&state->shares[gpu], number, record, &clients);
 }

@@ -16,3 +16,10 @@ int client_charge(struct state_file *file, unsigned gpu, uint64_t bytes);
 
 /* Gives bytes back; with none left, the process is no longer listed. */
 void client_refund(struct state_file *file, unsigned gpu, uint64_t bytes);
+
+/* This process's slot for a GPU; -ESRCH if it has no memory of it. */
+int client_slot(const struct state *state, unsigned gpu);
+
+/* timeshare_publish of a GPU's time, by this process. */
+bool client_publish(struct state *state, unsigned gpu, uint64_t number,
+                    const struct timeslices *record);

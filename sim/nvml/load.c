@@ -12,9 +12,7 @@
 
 unsigned load_percent(const struct view *v)
 {
-    unsigned percent = atomic_load(&v->now->utilization_gpu);
-
-    return percent > 100 ? 100 : percent;
+    return state_utilization(v->state, v->index);
 }
 
 static bool is_busy(const struct view *v)

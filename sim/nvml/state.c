@@ -766,6 +766,12 @@ bool state_process_exists(const struct state *state, unsigned slot)
     return !p->client || p->client == alive_self() || alive_holder(slot) >= 0;
 }
 
+bool state_has_client(const struct state *state, unsigned slot, uint64_t client)
+{
+    return slot < STATE_MAX_PROCESSES && state->processes[slot].client == client &&
+           state_process_exists(state, slot);
+}
+
 unsigned state_process_pid(const struct state *state, unsigned slot)
 {
     const struct state_process *p = &state->processes[slot];
@@ -776,6 +782,32 @@ unsigned state_process_pid(const struct state *state, unsigned slot)
         return pid;
     holder = alive_holder(slot);
     return holder > 0 ? (unsigned)holder : 0;
+}
+
+/* Work of killed processes stays in the record until another one with work finds it. */
+static unsigned worked_percent(const struct state *state, unsigned gpu)
+{
+    unsigned n_living = 0, n_dead = 0;
+    struct timeslices record;
+
+    (void)timeshare_read(&state->shares[gpu], &record);
+    for (unsigned i = 0; i < record.n_contexts; i++) {
+        const struct timeslice_context *c = &record.contexts[i];
+
+        if (c->place && state_has_client(state, c->slot, c->client))
+            n_living++;
+        else if (c->place)
+            n_dead++;
+    }
+    return n_dead > 0 && n_living == 0 ? 0 : timeslice_percent(&record);
+}
+
+unsigned state_utilization(const struct state *state, unsigned gpu)
+{
+    unsigned set = atomic_load(&state->gpus[gpu].utilization_gpu);
+    unsigned worked = worked_percent(state, gpu);
+
+    return set < worked ? worked : set < 100 ? set : 100;
 }
 
 uint64_t state_used_bytes(const struct state *state, unsigned gpu)

@@ -25,10 +25,11 @@
 #include "base/error.h"
 #include "nvml/machinefile.h"
 #include "nvml/migwords.h"
+#include "nvml/timeshare.h"
 
 enum {
     STATE_VERSION =
-        7, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
+        8, /* of the layout below, and of everything in machinefile.h and catalog/model.h */
     STATE_MAX_RULES = 64,
     STATE_MAX_PROCESSES = 256,
     STATE_MAX_EVENTS = 256, /* a slower waiter loses the oldest */
@@ -109,6 +110,7 @@ struct state {
     uint32_t pad2;
     atomic_ullong n_events;
     struct state_event events[STATE_MAX_EVENTS];
+    struct timeshare shares[MACHINE_MAX_GPUS]; /* timeshare.h changes them */
 };
 
 /* A process's reference to it. */
@@ -179,6 +181,13 @@ unsigned state_process_pid(const struct state *state, unsigned slot);
 
 /* Does the process in this slot, if any, still use memory? */
 bool state_process_exists(const struct state *state, unsigned slot);
+
+/* Is it this client's (alive_self() of its process), and does that still exist? */
+bool state_has_client(const struct state *state, unsigned slot, uint64_t client);
+
+/* The share of time in which a GPU is busy, in percent: what was set for it, or what it does for
+ * CUDA programs, whichever is more. */
+unsigned state_utilization(const struct state *state, unsigned gpu);
 
 /* Bytes used by processes and `used_bytes`, at most the total. */
 uint64_t state_used_bytes(const struct state *state, unsigned gpu);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "nvml/tool/partition.h"
+#include "nvml/tool/shares.h"
 
 static void add_json_text(struct text *out, const char *text)
 {
@@ -142,9 +143,11 @@ static void state_json(struct text *out, const struct state_file *file)
                   "\"lost\": %s, \"recovery_action\": %u, \"used_bytes\": %llu, "
                   "\"utilization\": %u, \"xids\": %llu, \"resets\": %u, \"mig\": ",
                   atomic_load(&g->lost) ? "true" : "false", atomic_load(&g->recovery_action),
-                  (unsigned long long)state_used_bytes(s, i), atomic_load(&g->utilization_gpu),
+                  (unsigned long long)state_used_bytes(s, i), state_utilization(s, i),
                   (unsigned long long)atomic_load(&g->xids), atomic_load(&g->resets));
         partition_json(out, s, i);
+        text_add(out, ", \"time\": ");
+        shares_json(out, s, i);
         text_add(out, "}");
     }
     text_add(out, "],\n  \"processes\": [");
@@ -157,6 +160,7 @@ static void state_json(struct text *out, const struct state_file *file)
         text_addf(out,
                   "%s\n  {\"gpu\": %u, \"pid\": %u, \"kind\": \"%s\", \"memory_bytes\": %llu, ",
                   comma, p->gpu, pid, kind_name(p->kind), atomic_load(&p->memory_bytes));
+        shares_process_json(out, s, p);
         text_add(out, "\"name\": ");
         add_json_text(out, p->name);
         text_add(out, "}");
@@ -207,10 +211,11 @@ static void state_table(struct text *out, const struct state_file *file)
 
         text_addf(out, "%3u  %-6s  %8llu  %3u%%  %4llu  %6u  %s\n", i,
                   atomic_load(&g->lost) ? "lost" : "ok",
-                  (unsigned long long)(state_used_bytes(s, i) >> 20),
-                  atomic_load(&g->utilization_gpu), (unsigned long long)atomic_load(&g->xids),
-                  atomic_load(&g->resets), actions[action < 5 ? action : 0]);
+                  (unsigned long long)(state_used_bytes(s, i) >> 20), state_utilization(s, i),
+                  (unsigned long long)atomic_load(&g->xids), atomic_load(&g->resets),
+                  actions[action < 5 ? action : 0]);
         partition_list(out, s, i);
+        shares_list(out, s, i);
     }
     for (unsigned i = 0; i < STATE_MAX_PROCESSES; i++) {
         const struct state_process *p = &s->processes[i];
@@ -221,8 +226,10 @@ static void state_table(struct text *out, const struct state_file *file)
         text_addf(out, "  GPU %u", p->gpu);
         if (p->gpu_instance != STATE_NO_INSTANCE)
             text_addf(out, ", GPU instance %u", p->gpu_instance);
-        text_addf(out, ": process %u (%s), %s, %llu MiB\n", pid, *p->name ? p->name : "?",
+        text_addf(out, ": process %u (%s), %s, %llu MiB", pid, *p->name ? p->name : "?",
                   kind_name(p->kind), atomic_load(&p->memory_bytes) >> 20);
+        shares_process_list(out, s, p);
+        text_add_char(out, '\n');
     }
     add_rules(out, s);
 }
