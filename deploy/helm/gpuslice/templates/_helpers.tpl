@@ -21,7 +21,7 @@ a switch as text ("true"), a name as a number.
       "nodesync" (dict "enabled" true "resources" dict)
       "controller" (dict "enabled" false "replicas" 2 "drainForMIG" "denied" "nodeLimitSeconds" 300 "replaceAtMost" 1 "profiles" false "resources" dict "nodeSelector" dict "affinity" dict
         "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists")))
-      "arbiter" (dict "enabled" false "mode" "audit" "onViolation" "report" "graceSeconds" 30 "spareNamespaces" (list "kube-system") "resources" dict)
+      "arbiter" (dict "kernelLimits" false "onViolation" "report" "graceSeconds" 30 "spareNamespaces" (list "kube-system") "resources" dict)
       "nodeSelector" dict "affinity" dict
       "tolerations" (list (dict "key" "CriticalAddonsOnly" "operator" "Exists"))
       "priorityClassName" "system-node-critical"
@@ -42,12 +42,16 @@ a switch as text ("true"), a name as a number.
 {{- end }}
 {{- include "gpuslice.readSwitches" $written }}
 {{- include "gpuslice.dropOddEmpties" (dict "standard" $standard "written" $written) }}
-{{- mergeOverwrite $standard $written | mustToJson }}
+{{- $values := mergeOverwrite $standard $written }}
+{{- /* Limits come with slices, which come from the agent. */}}
+{{- $slices := $values.devicePlugin.enabled }}
+{{- $arbiter := dict "enabled" $slices "mode" (ternary "limits" "audit" $slices) }}
+{{- mustToJson (set $values "arbiter" (mergeOverwrite $arbiter $values.arbiter)) }}
 {{- end }}
 
 {{/* Each switch that the templates ask, written as text: the switch that it names. */}}
 {{- define "gpuslice.readSwitches" -}}
-{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "legacyDaemonsetAPI" "partition" "pauseClients" "profiles" "reboot" "scc" "sysAdmin" }}
+{{- $switches := list "allowDefaultNamespace" "compatWithCPUManager" "enableHostNetwork" "enabled" "hostNetwork" "kernelLimits" "legacyDaemonsetAPI" "partition" "pauseClients" "profiles" "reboot" "scc" "sysAdmin" }}
 {{- range $part := list . .admissionPolicy .arbiter .controller .devicePlugin .gfd .mig .nodesync .openshift .podMonitor .prometheusRule .uninstall }}
 {{-   range $switch := $switches }}
 {{-     $text := get (default dict $part) $switch }}
@@ -185,10 +189,13 @@ the device plugin alone leaves it the labels.
 {{/* OpenShift's API alone lets a pod mount a folder of the host only with constraints that say so. */}}
 {{- define "gpuslice.needsScc" -}}
 {{- $asked := (include "gpuslice.values" . | fromJson).openshift.scc }}
-{{- if and (include "gpuslice.runsAgent" .) (kindIs "bool" $asked | ternary $asked (.Capabilities.APIVersions.Has "security.openshift.io/v1")) }}true{{ end }}
+{{- if kindIs "bool" $asked | ternary $asked (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}true{{ end }}
 {{- end }}
 
-{{/* Of the pod. On OpenShift SELinux is on, and a container's usual type may not touch the kubelet's folders and sockets. */}}
+{{/*
+Of the agent's pod and of the arbiter's. On OpenShift SELinux is on, and a container's usual type may not touch the kubelet's folders and sockets; nor
+may it connect to a process of another type than spc_t, as containers do for their limits.
+*/}}
 {{- define "gpuslice.podSecurityContext" -}}
 {{- $written := (include "gpuslice.values" . | fromJson).podSecurityContext }}
 {{- if include "gpuslice.needsScc" . }}
@@ -363,6 +370,12 @@ seccompProfile:
 {{-   if $values.mig.pauseClients }}{{ $env = append $env (dict "name" "GPUSLICE_MIG_PAUSE_CLIENTS" "value" "true") }}{{ end }}
 {{-   if $values.mig.reboot }}{{ $env = append $env (dict "name" "GPUSLICE_MIG_REBOOT" "value" "true") }}{{ end }}
 {{- end }}
+{{- with include "gpuslice.memory" . }}
+{{-   $env = concat $env (list
+        (dict "name" "GPUSLICE_ARBITER_DIR" "value" "/run/gpuslice/arbiter")
+        (dict "name" "GPUSLICE_DEFAULT_MEMORY" "value" .)) }}
+{{-   with $values.arbiter.compute }}{{ $env = append $env (dict "name" "GPUSLICE_DEFAULT_COMPUTE" "value" .) }}{{ end }}
+{{- end }}
 {{- if include "gpuslice.configMapName" . }}
 {{-   $env = append $env (dict "name" "CONFIG_FILE_SRCDIR" "value" "/available-configs") }}
 {{-   with $values.config.default }}{{ $env = append $env (dict "name" "DEFAULT_CONFIG" "value" .) }}{{ end }}
@@ -510,6 +523,54 @@ app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- define "gpuslice.arbiterHttpLabels" -}}
 app.kubernetes.io/name: {{ printf "%s-arbiter-http" (include "gpuslice.name" . | trunc 50 | trimSuffix "-") | toYaml }}
 app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
+{{- end }}
+
+{{/*
+{"mode": what gpuslice.memory is where a configuration has none, "why": WORD}, or {} without limits. In this order:
+  written     a value says it
+  remembered  the installation had it, by the annotation of the arbiter's service account
+  upgrade     it had no limits, or is a release of NVIDIA's chart: observe
+  rendered    there is no cluster to ask (helm template, Argo CD), so it may be an upgrade: observe
+  plugin      NVIDIA's plugin, named by "plugin", gives slices without limits: observe
+  new         enforced
+*/}}
+{{- define "gpuslice.memoryChoice" -}}
+{{- $values := include "gpuslice.values" . | fromJson }}
+{{- $choice := dict }}
+{{- if and $values.arbiter.enabled (eq $values.arbiter.mode "limits") }}
+{{-   $account := lookup "v1" "ServiceAccount" (include "gpuslice.namespace" .) (include "gpuslice.arbiterName" .) | default dict }}
+{{-   $before := dig "metadata" "annotations" "gpuslice.dev/memory" "" $account }}
+{{-   if $values.arbiter.memory }}
+{{-     $choice = dict "mode" $values.arbiter.memory "why" "written" }}
+{{-   else if $before }}
+{{-     $choice = dict "mode" $before "why" "remembered" }}
+{{-   else if .Release.IsUpgrade }}
+{{-     $choice = dict "mode" "observe" "why" "upgrade" }}
+{{-   else if not (lookup "v1" "Namespace" "" "kube-system") }}
+{{-     $choice = dict "mode" "observe" "why" "rendered" }}
+{{-   else }}
+{{-     $choice = dict "mode" "enforced" "why" "new" }}
+{{-     with include "gpuslice.foreignPlugin" . }}{{ $choice = dict "mode" "observe" "why" "plugin" "plugin" . }}{{ end }}
+{{-   end }}
+{{- end }}
+{{- $choice | toJson }}
+{{- end }}
+
+{{- define "gpuslice.memory" -}}
+{{- get (include "gpuslice.memoryChoice" . | fromJson) "mode" }}
+{{- end }}
+
+{{/* NAMESPACE/NAME of a DaemonSet that runs NVIDIA's device plugin, by its name or its image's. */}}
+{{- define "gpuslice.foreignPlugin" -}}
+{{- $found := list }}
+{{- range $one := (lookup "apps/v1" "DaemonSet" "" "" | default dict).items }}
+{{-   range (dig "spec" "template" "spec" "containers" list $one) }}
+{{-     if regexMatch "nvidia[a-z-]*device-plugin|/k8s-device-plugin" (printf "%s %s" $one.metadata.name .image) }}
+{{-       $found = append $found (printf "%s/%s" $one.metadata.namespace $one.metadata.name) }}
+{{-     end }}
+{{-   end }}
+{{- end }}
+{{- first (append $found "") }}
 {{- end }}
 
 {{/* {"env": [...]}: of the agent's, what brings the GPUs, and what the values add. */}}
