@@ -9,7 +9,6 @@
  */
 
 #include <dlfcn.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "gpu/nvml-abi.h"
+#include "tap.h"
 
 static struct {
 #define NVML_CALL(name, arguments) nvmlReturn_t(*name) arguments;
@@ -25,30 +25,7 @@ static struct {
     const char *(*nvmlErrorString)(nvmlReturn_t);
 } nvml;
 
-static bool verbose;
-static unsigned n_failures; /* of the running case */
-static nvmlDevice_t gpu;    /* the first one */
-
-static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
-{
-    va_list args;
-
-    if (!verbose)
-        return;
-    fputs("# ", stdout);
-    va_start(args, format);
-    vprintf(format, args);
-    va_end(args);
-    putchar('\n');
-}
-
-static void check(bool good, const char *what, int line)
-{
-    if (good)
-        return;
-    n_failures++;
-    printf("# line %d: %s\n", line, what);
-}
+static nvmlDevice_t gpu; /* the first one */
 
 static void check_return(nvmlReturn_t got, nvmlReturn_t wanted, const char *what, int line)
 {
@@ -59,7 +36,6 @@ static void check_return(nvmlReturn_t got, nvmlReturn_t wanted, const char *what
            wanted, nvml.nvmlErrorString(wanted));
 }
 
-#define CHECK(condition)    check(condition, #condition, __LINE__)
 #define GIVES(wanted, call) check_return(call, wanted, #call, __LINE__)
 #define SUCCEEDS(call)      GIVES(NVML_SUCCESS, call)
 #define REFUSES(call)       GIVES(NVML_ERROR_INVALID_ARGUMENT, call)
@@ -839,10 +815,7 @@ static void after_shutdown(void)
     GIVES(NVML_ERROR_UNINITIALIZED, nvml.nvmlDeviceGetName(gpu, name, sizeof(name)));
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} cases[] = {
+static const struct tapcase cases[] = {
     {"before init every call says so", before_init},
     {"init and shutdown are counted", init_counts},
     {"error strings", error_strings},
@@ -879,8 +852,6 @@ static const struct {
 int main(int argc, char **argv)
 {
     const char *path = "libnvidia-ml.so.1", *state = getenv("GPUSLICE_SIM_STATE");
-    const size_t n = sizeof(cases) / sizeof(cases[0]);
-    unsigned n_failed = 0;
     void *library;
 
     for (int i = 1; i < argc; i++) {
@@ -904,13 +875,5 @@ int main(int argc, char **argv)
     if (!nvml.name)                \
         note("this library has no " #name);
 #include "gpu/nvml-calls.def"
-    printf("1..%zu\n", n);
-    for (size_t i = 0; i < n; i++) {
-        n_failures = 0;
-        cases[i].run();
-        printf("%sok %zu - %s\n", n_failures ? "not " : "", i + 1, cases[i].name);
-        n_failed += n_failures > 0;
-        fflush(stdout);
-    }
-    return n_failed > 0;
+    return tap_run(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -41,8 +41,8 @@ def structs():
 
 def rows():
     """(exported, asked, since, variant, arguments)."""
-    text = without_comments(CALLS)
-    for kind, name, rest in re.findall(r'CUDA_(CALL|SAME)\(\s*(\w+),(.*?)\)\)', text, re.S):
+    text = re.sub(r'^#.*', '', without_comments(CALLS), flags=re.M)
+    for kind, name, rest in re.findall(r'CUDA_(CALL|SAME|REST)\(\s*(\w+),(.*?)\)\)', text, re.S):
         words = ' '.join(rest.split())
         head, _, tail = words.partition('(')
         columns = [word.strip() for word in head.split(',') if word.strip()]
@@ -154,6 +154,35 @@ def test_simulator_has_every_function(headers, version):
     names = declared(headers[version])
     assert len(names) > 500
     assert names - ours == set()
+
+
+TAKES_MEMORY = re.compile(r'Alloc|Create|Import|Instantiate|Retain|Load|Open|HostRegister|Upload|GraphLaunch|Prefetch|SetLimit|Restore|'
+                          r'MapArray|MapResources|MulticastBind|GraphAddNode|LinkAdd|LinkComplete')
+GIVES_NONE = re.compile(r'Get|Unload|IsLoaded|Import.*Semaphore')
+
+
+def base_name(name):
+    return re.sub(r'(_v\d+)?(_ptsz|_ptds)?$', '', name)
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_what_takes_memory_is_intercepted(headers, version):
+    """Every version and variant of it, or the row says why not."""
+    table = (ROOT / 'src/shim/hooks.def').read_text()
+    hooks = set(re.findall(r'^HOOK\((\w+)\)', table, re.M))
+    excused = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', table, re.M))
+    names = {name for name in declared(headers[version]) if TAKES_MEMORY.search(name) and not GIVES_NONE.search(name)}
+    assert len(names) > 80
+    assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
+    assert not {base_name(name) for name in hooks} & excused
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_all_of_a_function_is_intercepted(headers, version):
+    """What frees, shows or looks up: if one version or variant is, all are."""
+    hooks = set(re.findall(r'^HOOK\((\w+)\)', (ROOT / 'src/shim/hooks.def').read_text(), re.M))
+    bases = {base_name(name) for name in hooks}
+    assert sorted(name for name in declared(headers[version]) if base_name(name) in bases and name not in hooks) == []
 
 
 def test_the_check_can_fail(headers, tmp_path):
