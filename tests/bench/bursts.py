@@ -3,7 +3,9 @@
 """How many nodes real Karpenter launches for a burst of pods, of how many are needed, and how soon all pods run: with the overlays of our
 SliceProfiles and without. And how soon an empty node goes.
 
-    tests/bench/bursts.py [PODS...]      1 16 17 64 160 1000 by default, which takes a quarter of an hour; GPUSLICE_BUILD=build-asan for another build
+    tests/bench/bursts.py [PODS...] [SLICES...]      1 16 17 64 160 1000 by default, which takes a quarter of an hour; GPUSLICE_BUILD=build-asan for another build
+
+SLICES are names of the first column, such as 'MIG, mixed'; all by default.
 
 Karpenter's KWOK provider makes Node objects, which have their slices at once: on a cloud a node takes minutes. It needs what `make bed` builds.
 """
@@ -70,15 +72,15 @@ def measure_scale_in(karpenter):
     karpenter.clean()
 
 
-def bench_bursts(sizes=SIZES):
+def bench_bursts(sizes=SIZES, names=tuple(WAYS)):
     programs.build(PARTS)
-    karpenter = Karpenter(ControlPlane(programs.FOLDER / 'karpenter', 26543))
+    karpenter = Karpenter(ControlPlane(programs.FOLDER / 'bursts', 28143))  # beside a run of the tests
     try:
         karpenter.plane.up(controllers=True, scheduler=True)
         karpenter.up()
         print(f'\n{"slices":24}{"":16}{"pods":>6}{"launched":>10}{"needed":>8}{"ratio":>8}{"running, s":>12}')
         for n_pods in sizes:
-            for name in WAYS:
+            for name in names:
                 for way in WITH, WITHOUT:
                     measure(karpenter, name, way, n_pods)
         measure_scale_in(karpenter)
@@ -89,4 +91,7 @@ def bench_bursts(sizes=SIZES):
 
 if __name__ == '__main__':
     os.environ.setdefault('GPUSLICE_BUILD', str(ROOT / 'build'))
-    bench_bursts([int(word) for word in sys.argv[1:]] or SIZES)
+    words = sys.argv[1:]
+    if unknown := [word for word in words if not word.isdigit() and word not in WAYS]:
+        sys.exit(f"no slices are called {unknown[0]!r}; there are: {'; '.join(WAYS)}")
+    bench_bursts([int(word) for word in words if word.isdigit()] or SIZES, [word for word in words if not word.isdigit()] or tuple(WAYS))

@@ -29,9 +29,8 @@ import bed  # noqa: E402
 import pki  # noqa: E402
 import programs  # noqa: E402
 from cluster import GPU  # noqa: E402
-from karpenter import CLAIMS, NODE_CLASS, render, requirement  # noqa: E402
+from karpenter import CLAIMS, NODE_CLASS, Karpenter, module_folder, render, requirement  # noqa: E402
 from test_controller import NAMESPACE, PROGRAM  # noqa: E402
-from test_profiles import PROVIDER, module  # noqa: E402
 
 PORT, BURST, WRITERS = 28043, 250, 4
 TYPE, SHARED, PROFILE = 'g5.12xlarge', 'nvidia.com/gpu.shared', 'fleet'
@@ -195,10 +194,9 @@ def bring_up(plane, folder):
     (folder / 'audit.yaml').write_text(yaml.safe_dump(AUDIT))
     plane.server.argv += [f'--audit-policy-file={folder}/audit.yaml', f'--audit-log-path={folder}/audit.log', '--audit-log-maxsize=4000']
     plane.up()
-    crds = module(PROVIDER) / 'pkg/apis/crds'
-    files = ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml', *(crds / f'karpenter.sh_{name}.yaml' for name in ('nodepools', 'nodeclaims', 'nodeoverlays'))
-    plane.kubectl('apply', '--server-side', *(word for path in files for word in ('-f', path)))
-    plane.kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s')
+    crds = module_folder(Karpenter.crds[0], 'go') / Karpenter.crds[2][0]
+    plane.kubectl('apply', '--server-side', '-f', ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml', '-f', crds)
+    plane.await_kinds()
     plane.api.call('/api/v1/namespaces', 'POST', {'metadata': {'name': NAMESPACE}})
     plane.api.patience = 120
     bed.wait('default', lambda: plane.api.find('/api/v1/namespaces/default'))  # where events of nodes go
