@@ -98,11 +98,21 @@ def debian(name, *packages):
 
 
 def built(name, fetch, build, **how):
-    """Fetches public sources and builds programs from them. Skips where they cannot be had, or what builds them is not there."""
+    """Fetches public sources and builds programs from them. Skips where they cannot be had, or what builds them is not there.
+    How long it may take to build says the limit of its test: beside other work a compiler may wait long for a processor."""
     with one_at_a_time(name):
         try:
             subprocess.run(fetch, check=True, capture_output=True, text=True, timeout=300, **how)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f'{name} cannot be had here: {error} {getattr(error, "stderr", None) or ""}')
-        done = subprocess.run(build, capture_output=True, text=True, timeout=600, **how)
+        done = subprocess.run(build, capture_output=True, text=True, **how)
     assert done.returncode == 0, done.stderr
+
+
+def go_programs(name, *packages):
+    """The folder of programs that use NVML through cgo, built from `packages` as the module tests/integration/NAME pins them."""
+    go, folder = ROOT / 'tools/go', TOOLS / name
+    # As all Go programs of the tests are built, so that they share what they compile: Go's own library above all.
+    built(name, [go, 'list', '-deps', *packages], [go, 'build', '-o', f'{folder}/', '-trimpath', '-gcflags=all=-N -l', *packages],
+          cwd=Path(__file__).parent / name, env=dict(os.environ, GOFLAGS='-mod=readonly', CGO_ENABLED='1', CGO_CFLAGS='-O0'))
+    return folder

@@ -4,13 +4,11 @@ import collections
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
 import foreign
 
-HERE = Path(__file__).parent
 CONFIG = """version: v1
 mig-configs:
   all-disabled: [{devices: all, mig-enabled: false}]
@@ -40,12 +38,7 @@ def program():
     """The path of nvidia-mig-parted. Skips where it cannot be had, or not run."""
     if os.geteuid() or subprocess.run(['unshare', '--mount', 'true'], capture_output=True).returncode:
         pytest.skip('a mount namespace of its own takes root')
-    folder = foreign.TOOLS / 'mig-parted'
-    go, module = foreign.ROOT / 'tools/go', 'github.com/NVIDIA/mig-parted'
-    foreign.built('mig-parted', [go, 'mod', 'download', module],
-                  [go, 'build', '-o', f'{folder}/', '-trimpath', f'{module}/cmd/nvidia-mig-parted'], cwd=HERE / 'mig-parted',
-                  env=dict(os.environ, GOFLAGS='-mod=readonly', CGO_ENABLED='1'))
-    return folder / 'nvidia-mig-parted'
+    return foreign.go_programs('mig-parted', 'github.com/NVIDIA/mig-parted/cmd/nvidia-mig-parted') / 'nvidia-mig-parted'
 
 
 class Machine(foreign.Machine):

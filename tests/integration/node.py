@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -31,7 +32,7 @@ PROGRAMS = {'gpuslice': BUILD / 'src/gpuslice',
             'gpuslice-sim': BUILD / 'sim/nvml/gpuslice-sim',
             'python': sys.executable}
 SANITIZED = bool(os.environ.get('GPUSLICE_SANITIZER_PRELOAD'))
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 GUIDE = '''
 version: v1
@@ -429,11 +430,25 @@ def deployment(name, replicas, limits):
                                                        'resources': {'limits': limits}}]}}}})
 
 
-def eventually(condition, what):
-    deadline = time.monotonic() + PATIENCE_S
+def eventually(condition, what, pause_s=0.05):
+    """Looks often at first, then less so: many a condition takes a program to see."""
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f'never came true: {what}'
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < PATIENCE_S, f'never came true: {what}'
+        time.sleep(min(pause_s, max(0.01, waited / 20)))
+
+
+def in_folder(kind):
+    """For a fixture: one of that kind, and at the end what its processes said. Not in tmp_path: a socket's path has room for 107 characters, and
+    gpuslice-http runs as nobody."""
+    with tempfile.TemporaryDirectory(prefix='gpuslice-') as folder:
+        os.chmod(folder, 0o755)
+        made = kind(Path(folder))
+        yield made
+        made.end()
+        for process in made.processes:
+            print(f'--- {process.name}:\n{process.output()[-4000:]}')
 
 
 def held_ids(pods):

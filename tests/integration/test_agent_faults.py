@@ -433,7 +433,7 @@ def test_an_address_in_use_is_said_once_and_tried_again(node):
         node.wait_allocatable(16)
         agent.wait_line('cannot listen on')
         seen = set()
-        eventually(lambda: seen.update(agent.children('gpuslice-http')) or len(seen) >= 3, 'three attempts')
+        eventually(lambda: seen.update(agent.children('gpuslice-http')) or len(seen) >= 3, 'three attempts', pause_s=0.01)  # none lasts
     agent.wait_line('listening for HTTP')
     assert http_get(address, '/readyz') == (200, 'ok\n')
     assert agent.count('cannot listen on') == 1

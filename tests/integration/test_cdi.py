@@ -10,6 +10,8 @@ import pytest
 
 from node import GUIDE, ROOT, Cluster, eventually, free_port, http_get, replicas
 
+pytestmark = pytest.mark.timeout(1200)  # of the first, which builds those that read it
+
 VENDOR = 'k8s.device-plugin.nvidia.com'
 DRIVER = '550.163.01'  # the simulated machine's
 LIBRARY_FOLDER = '/usr/lib/x86_64-linux-gnu'

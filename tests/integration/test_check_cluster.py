@@ -130,10 +130,18 @@ def test_a_good_cluster(good, kubeconfig):
     assert good.methods == {'GET'} and good.tokens == {'Bearer t'}
 
 
+def test_a_kind_that_is_missing_is_not_the_same_as_none_of_it(good, kubeconfig):
+    good.lists['/apis/gpuslice.dev/v1alpha1/sliceprofiles'] = []
+    assert 'profiles     0 SliceProfiles\n' in run('check', '--cluster', '--kubeconfig', kubeconfig).stdout
+    del good.lists['/apis/gpuslice.dev/v1alpha1/sliceprofiles']
+    assert 'profiles     SliceProfiles are not known to the API server\n' in run('check', '--cluster', '--kubeconfig', kubeconfig).stdout
+    assert check(kubeconfig)['cluster']['profilesServed'] is False
+
+
 def test_for_people(good, kubeconfig):
     done = run('check', '--cluster', '--kubeconfig', kubeconfig)
     assert done.returncode == CLEAN and done.stderr == ''
-    for words in ('Kubernetes   v1.36.2', 'Karpenter 1.14.1 (Deployment kube-system/karpenter)', 'gate on', 'NodePool gpu, 1 node', 'driver       580.95.05',
+    for words in ('Kubernetes   v1.36.2', 'profiles     1 SliceProfile', 'Karpenter 1.14.1 (Deployment kube-system/karpenter)', 'gate on', 'NodePool gpu, 1 node', 'driver       580.95.05',
                   'runtime      containerd://2.1.4', 'memory       no: ', 'scaling      yes: ', 'without GPU  1', 'namespace: privileged'):
         assert words in done.stdout, words
 

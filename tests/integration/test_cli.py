@@ -42,7 +42,7 @@ AWS = {'g4dn.xlarge': (1, 'T4'), 'g4dn.2xlarge': (1, 'T4'), 'g4dn.4xlarge': (1, 
 TYPES = sorted({*AWS, *re.findall(r'^  ([\w-]+\.\w+): ', '\n'.join(
     path.read_text() for path in (ROOT / 'share/catalog/types').glob('*.yaml')), re.M)})
 GUIDE = ROOT / 'deploy/examples/time-slicing-configmap.yaml'
-VERBS = ['plan', 'check', 'who', 'mig', 'mig apply', 'mig assert', 'mig export', 'mig generate-config', 'mig plan', 'convert', 'render', 'render karpenter', 'render placeholders', 'render cluster-autoscaler', 'render userdata',
+VERBS = ['plan', 'check', 'who', 'top', 'enforcement', 'run', 'verify', 'mig', 'mig apply', 'mig assert', 'mig export', 'mig generate-config', 'mig plan', 'convert', 'render', 'render karpenter', 'render placeholders', 'render cluster-autoscaler', 'render userdata',
          'version', 'help', 'completion']
 MIB = 2**20
 
@@ -361,8 +361,9 @@ CHECKS = [
      CLEAN, ['note: sharing.timeSlicing.resources[0]: replicas: 1 means not shared']),
     ('replicas of none',   'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 0}]}}\n',
      ERRORS, ['sharing.timeSlicing.resources[0].replicas:']),
-    ('enforcement',        'gpuslice: {memory: enforced, compute: strict}\n', WARNINGS,
-     ['gpuslice.memory: has no effect yet', 'gpuslice.compute: has no effect yet']),
+    ('enforcement',        'gpuslice: {memory: enforced, compute: strict}\n', CLEAN,
+     ['note: gpuslice.memory: memory limits are kept where gpuslice-arbiter serves them',
+      'note: gpuslice.compute: turns are taken where gpuslice-arbiter serves memory limits']),
     ('two entries',        'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2},\n'
                            '  {name: nvidia.com/gpu, replicas: 4}]}}\n',     ERRORS,
      ['<stdin>:2:3: error: sharing.timeSlicing.resources[1]:']),

@@ -69,7 +69,9 @@ def environment(tmp_path, **more):
     """TMPDIR is the test's own folder, so that what is left behind shows in it."""
     env = {name: value for name, value in os.environ.items()
            if name not in ('MACHINE', 'CONFIG', 'KEY', 'WORKLOAD', 'STAY', 'TMPDIR')}
-    return {**env, 'GPUSLICE_BUILD': str(BUILD), 'TMPDIR': str(tmp_path), **more}
+    # Pods have the library before the sanitizer's.
+    sanitizer = f"{os.environ.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0:detect_leaks=0"
+    return {**env, 'GPUSLICE_BUILD': str(BUILD), 'TMPDIR': str(tmp_path), 'ASAN_OPTIONS': sanitizer, **more}
 
 
 @pytest.fixture
@@ -140,6 +142,33 @@ def test_main_job(short_path):
     assert 'slices in use: GPU 0: 2, GPU 1: 2, GPU 2: 2, GPU 3: 2' in done.stdout
     assert len(re.findall(r'Running .* 25 % .* 4040 MiB', done.stdout)) == 8
     assert '\033' not in done.stdout and not done.stderr
+
+
+def test_one_pod_goes_over_its_limit_and_the_others_do_not_notice(short_path):
+    """Each is a process with the library, counted by the arbiter, and `gpuslice top` shows it."""
+    done = run(short_path)
+    assert done.returncode == 0, done.stderr
+    text = re.sub(r'\s+', ' ', done.stdout)
+    assert 'cuMemAlloc of 1010 MiB: CUDA_ERROR_OUT_OF_MEMORY (2)' in text
+    assert re.search(r'MemoryLimitReached, container tensorflow reached the 4040 MiB that its slices have of GPU-\S+: \d+ allocations? failed', text)
+    assert 'the other 7 never noticed' in text
+    rows = [line.split() for line in done.stdout.partition('gpuslice top')[2].splitlines() if 'tensorflow' in line]
+    assert len(rows) == 8 and all(row[3:5] == ['4040', 'MiB'] and row[-1] == '-' for row in rows), rows
+    assert [row[-2] for row in rows].count('0') == 7, 'one was denied'
+    assert 'memory limits are enforced; shares of compute are advisory' in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= WIDTH, done.stdout
+
+
+def test_whole_gpus_have_no_limit(short_path, files):
+    done = run(short_path, CONFIG=written(files / 'c.yaml', 'version: v1\n'))
+    assert done.returncode == 0 and 'no memory limit holds here' in done.stdout, done.stderr
+    assert 'gpuslice top' not in done.stdout and 'advisory' not in done.stdout
+
+
+def test_slices_without_room_for_a_context(short_path, files):
+    done = run(short_path, CONFIG=written(files / 'c.yaml', SLICED.format(n=20, more='', rename='')))
+    assert done.returncode == 0, done.stderr
+    assert 'too small for a CUDA context' in done.stdout and 'CUDA_ERROR' not in done.stdout
 
 
 def test_a_lost_gpu_is_shown_as_unknown(short_path, files):
@@ -321,6 +350,8 @@ def test_what_is_worth_trying_works_as_printed(short_path):
                                   env={'PATH': os.environ['PATH']})
             assert done.returncode == 0, (command, done.stderr)
             said[command.split()[1]] = done.stdout
+            if command.endswith(' top'):
+                assert done.stdout.count('tensorflow') >= 8
             if ' scale ' in command:
                 await_('pods=16')
                 await_('pods.Pending=4')
@@ -336,7 +367,7 @@ def test_what_is_worth_trying_works_as_printed(short_path):
                 assert 'gpuslice_devices{resource="nvidia.com/gpu",health="Healthy"} 16' in done.stdout
             if ' tail ' in command:
                 assert 'XID 79' in done.stdout
-        assert len(commands) == 7 and len([c for c in commands if 'inject' in c]) == 2
+        assert len(commands) == 9 and len([c for c in commands if 'inject' in c]) == 2
 
 
 # --- what is left of it ---
@@ -355,7 +386,9 @@ def test_it_stays_until_told(short_path, number):
 def test_a_kill_leaves_nothing(short_path, victims):
     """The keeper ends what it started; when it is killed itself, the kernel and the demo do."""
     with staying(short_path) as (demo, _):
-        pods = [pid for pid, command in of(short_path) if 'gpuslice-kubelet' in command[0] and 'run' not in command]
+        [kubelet] = [pid for pid, command in of(short_path) if 'gpuslice-kubelet' in command[0] and 'run' in command]
+        pods = [int(pid) for pid in Path(f'/proc/{kubelet}/task/{kubelet}/children').read_text().split()]
+        assert len(pods) == 8
         for victim in victims:
             pids = [demo.pid] if victim == 'demo' else [
                 pid for pid, command in of(short_path) if any(word.endswith(victim) for word in command[:2])]

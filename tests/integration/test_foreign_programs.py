@@ -17,6 +17,8 @@ import foreign
 import pyte
 import pytest
 
+pytestmark = pytest.mark.timeout(1200)  # of the first, which builds it
+
 HERE = foreign.ROOT / 'tests/integration'
 LINES, COLUMNS = 60, 200
 NEWER = '{version: 580.159.04, cuda: 13.0}'  # go-nvml's examples ask for a function of this branch
@@ -40,12 +42,8 @@ def debian():
 @pytest.fixture(scope='session')
 def examples():
     """go-nvml's, built from its module."""
-    go, module, folder = foreign.ROOT / 'tools/go', 'github.com/NVIDIA/go-nvml', foreign.TOOLS / 'go-nvml'
     names = 'compute-processes', 'devices', 'gpm-metrics'
-    foreign.built('go-nvml', [go, 'mod', 'download', module],
-                  [go, 'build', '-o', f'{folder}/', '-trimpath', '-gcflags=all=-N -l', *(f'{module}/examples/{name}' for name in names)],
-                  cwd=HERE / 'go-nvml', env=dict(os.environ, GOFLAGS='-mod=readonly', CGO_ENABLED='1'))
-    return folder
+    return foreign.go_programs('go-nvml', *(f'github.com/NVIDIA/go-nvml/examples/{name}' for name in names))
 
 
 @pytest.fixture(scope='session')

@@ -104,6 +104,41 @@ def test_the_guides_provisioner():
     assert {'role', 'amiSelectorTerms', 'securityGroupSelectorTerms'} <= set(node_class)
 
 
+# --- ConfigMaps that are slice profiles ---
+
+def config_map(text, **annotations):
+    return yaml.safe_dump({'apiVersion': 'v1', 'kind': 'ConfigMap', 'data': {'any': text}, 'metadata': {
+        'name': 'nvidia-device-plugin', 'namespace': 'kube-system', 'labels': {'gpuslice.dev/slice-profile': 'true'},
+        'annotations': {f'gpuslice.dev/{name.replace("_", "-")}': value for name, value in annotations.items()}}})
+
+
+QUARTERS = 'version: v1\nsharing:\n  timeSlicing:\n    resources:\n    - {name: nvidia.com/gpu, replicas: 4}\n'
+
+
+def test_a_labelled_config_map_becomes_what_the_controller_makes_of_it():
+    """And what is rendered of that is a pool for those nodes."""
+    done = run('convert', '-', stdin=config_map(QUARTERS, instance_types='p3.8xlarge', max_nodes='3'))
+    [made] = objects(done.stdout)
+    assert done.returncode == CLEAN and made['metadata'] == {'name': 'nvidia-device-plugin-any'}
+    assert made['spec'] == {'instanceTypes': ['p3.8xlarge'], 'timeSlicing': {'replicas': 4}, 'maxNodes': 3}
+    documents, _ = render(done.stdout)
+    assert requirement(by_kind(documents, 'NodePool')['nvidia-device-plugin-any'], 'node.kubernetes.io/instance-type') == [['p3.8xlarge']]
+
+
+def test_check_says_what_a_labelled_config_map_makes(tmp_path):
+    path = tmp_path / 'map.yaml'
+    path.write_text(config_map(QUARTERS, instance_types='p3.8xlarge'))
+    done = run('check', path)
+    assert done.returncode == CLEAN and 'note: any: gpuslice-controller makes a SliceProfile of it, nvidia-device-plugin-any' in done.stdout
+    path.write_text(config_map(QUARTERS.replace('replicas: 4', 'replicas: four'), instance_types='p3.8xlarge', node_pol='x'))
+    done = run('check', path)
+    assert done.returncode == ERRORS and done.stdout.count('replicas') == 1
+    path.write_text(config_map(QUARTERS, instance_type='p3.8xlarge'))
+    done = run('check', path)
+    line = 1 + path.read_text().splitlines().index('    gpuslice.dev/instance-type: p3.8xlarge')
+    assert done.returncode == ERRORS and f'map.yaml:{line}:5: error: gpuslice.dev/instance-type: unknown annotation; did you mean' in done.stdout
+
+
 def test_what_changed_its_meaning_is_a_comment():
     said = [line for line in run('convert', '-', stdin=PROVISIONER).stdout.splitlines() if line.startswith('#')]
     for words in ('PLACEHOLDER spec.role', 'PLACEHOLDER spec.amiSelectorTerms', 'PLACEHOLDER spec.securityGroupSelectorTerms', 'p4de.24xlarge',

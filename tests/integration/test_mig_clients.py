@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """nvidia-ml-py, nvitop, and go-nvlib with go-nvml on a partitioned machine."""
-import os
 import re
 import sys
 
 import pytest
 
 import foreign
+
+pytestmark = pytest.mark.timeout(1200)  # of the first, which builds it
 
 WALK = '''
 from pynvml import *
@@ -31,11 +32,7 @@ for i in range(nvmlDeviceGetMaxMigDeviceCount(gpu)):
 @pytest.fixture(scope='session')
 def visitor():
     """A program of ours that uses go-nvlib."""
-    go, folder = foreign.ROOT / 'tools/go', foreign.TOOLS / 'go-nvlib'
-    foreign.built('go-nvlib', [go, 'mod', 'download'],
-                  [go, 'build', '-o', f'{folder}/', '-trimpath', '-gcflags=all=-N -l', '.'],
-                  cwd=foreign.ROOT / 'tests/integration/go-nvlib', env=dict(os.environ, GOFLAGS='-mod=readonly', CGO_ENABLED='1'))
-    return folder / 'go-nvlib'
+    return foreign.go_programs('go-nvlib', '.') / 'go-nvlib'
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import foreign
 import migparted
 from migparted import Machine, created
 
+pytestmark = pytest.mark.timeout(1200)  # of the first, which builds it
+
 
 @pytest.fixture(scope='session')
 def program():

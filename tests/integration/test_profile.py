@@ -164,4 +164,5 @@ def test_what_was_promised_is_told_in_numbers_of_the_node(node, cluster):
     mark = cluster.mark()
     cluster.tell(labels={PROFILE: 'p'}, annotations={CONFIG: QUARTERS, 'gpuslice.dev/promise': promise})
     cluster.wait('state', lambda state: not state['promise'], since=mark)
+    agent.wait_line('only a controller opens it')
     assert agent.count('only a controller opens it') == 1

@@ -95,3 +95,21 @@ def test_the_simulators_state_by_its_long_name(node, tmp_path):
     shown = [node.run('gpuslice-sim', '--machine', 'p3.8xlarge', '--state', tmp_path / state, '--output', 'json', 'state').stdout
              for state in ('a', 'b')]
     assert shown[0] != shown[1] and [path.name for path in sorted(tmp_path.iterdir())] == ['a', 'b']
+
+
+def test_whose_its_processes_are(node, tmp_path):
+    """For gpuslice-arbiter --root: as kernel and kubelet would show it, as long as the process runs."""
+    manifest = tmp_path / 'pod.json'
+    manifest.write_text(json.dumps({'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'demo'}, 'spec': {'containers': [
+        {'name': 'main', 'image': 'any'}]}}))
+    node.start_kubelet('--node-root', tmp_path / 'root')
+    node.kubelet('apply', '--filename', manifest)
+    node.kubelet('wait', '--for', 'pods=1')
+    [pod] = node.pods()
+    cgroup = tmp_path / f"root/proc/{pod['containers'][0]['pid']}/cgroup"
+    owner, container = cgroup.read_text().strip().rsplit('/', 1)
+    assert owner == f"0::/kubepods/besteffort/pod{pod['uid']}"
+    [log] = (tmp_path / 'root/var/log/containers').iterdir()
+    assert log.name == f"demo_{pod['namespace']}_main-{container}.log" and pod['uid'] in str(log.readlink())
+    node.kubelet('delete', 'demo')
+    eventually(lambda: not cgroup.exists(), 'the process is gone')

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns on a device: gpuslice-arbiter, and processes of pods whose library and whose device the test plays. What it plays is busy all the
+time: each process has work in flight as long as its gate lets it."""
+import fcntl
+import mmap
+import os
+import signal
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from limitsclient import DENIED, DEVICES_AT, GRANTED, PAGE_SIZE, RESERVE, WELCOME, Page
+from node import eventually, in_folder
+from test_cli import CLEAN
+from test_limit_control import Controlled
+from test_limits import GIB
+
+OPEN, TURN, CLOSED = range(3)
+NONE, OBSERVE, ELASTIC, STRICT = range(4)
+CLAIMS_SIZE, CLAIMS_MAGIC, CLAIMS_SEALS, GATE_AT = 32768, 0x63737067, 7, DEVICES_AT + 56
+N_LAUNCHED, N_WAITING, FENCE, DONE = 64, 64 + 16, 64 + 88, 64 + 92  # of the first device, of its first lane
+COMMAND_S, SLICE_S, QUEUE = 0.001, 0.002, 4
+OLDER = 2  # a revision that knows no claims
+
+
+class Player:
+    """One process. The test reads its page and writes its claims as the library would."""
+
+    def __init__(self, node, pod, path):
+        self.client = node.client(pod, path)
+        self.page = self.claims = None
+        self.is_busy, self.n_in_flight, self.worked = True, 0, 0.0
+
+    def join(self):
+        """False: there are no turns."""
+        page, claims = self.client.fds()
+        if claims is None:
+            return False
+        with open(f'/proc/{self.client.pid}/fd/{page}', 'rb') as file:
+            self.page = mmap.mmap(file.fileno(), PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+        with open(f'/proc/{self.client.pid}/fd/{claims}', 'r+b') as file:
+            assert fcntl.fcntl(file.fileno(), fcntl.F_GET_SEALS) == CLAIMS_SEALS
+            self.claims = mmap.mmap(file.fileno(), CLAIMS_SIZE)
+        assert struct.unpack_from('<II', self.claims) == (CLAIMS_MAGIC, 1)
+        return True
+
+    def gate(self):
+        """(gate, its number, end of the turn)"""
+        return struct.unpack_from('<IIQ', self.page, GATE_AT)
+
+    def compute(self):
+        return Page(self.page[:]).devices[0]['compute']
+
+    def add(self, at, size, more):
+        form = {4: '<I', 8: '<Q'}[size]
+        value, = struct.unpack_from(form, self.claims, at)
+        struct.pack_into(form, self.claims, at, value + more)
+
+    def launch(self):
+        gate, _, end_ns = self.gate()
+        passes = gate == OPEN or (gate == TURN and time.monotonic_ns() < end_ns)
+        struct.pack_into('<I', self.claims, N_WAITING, int(self.is_busy and not passes))
+        while self.is_busy and passes and self.n_in_flight < QUEUE:
+            self.n_in_flight += 1
+            self.add(N_LAUNCHED, 8, 1)
+            self.add(FENCE, 4, 1)
+
+    def work(self, seconds):
+        """The device works for it."""
+        self.worked += seconds
+        while self.worked >= COMMAND_S and self.n_in_flight:
+            self.worked -= COMMAND_S
+            self.n_in_flight -= 1
+            self.add(DONE, 4, 1)
+
+
+class Device(threading.Thread):
+    """For one process after the other, as long as they have work."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.players, self.lock, self.is_ended = [], threading.Lock(), False
+        self.start()
+
+    def run(self):
+        last, began, first = time.monotonic(), 0.0, 0
+        while not self.is_ended:
+            time.sleep(0.0002)
+            now = time.monotonic()
+            with self.lock:
+                for player in self.players:
+                    player.launch()
+                working = [player for player in self.players if player.n_in_flight]
+                if working:
+                    first, began = (first + 1, now) if now - began > SLICE_S else (first, began)
+                    working[first % len(working)].work(min(now - last, SLICE_S))
+            last = now
+
+    def add(self, player):
+        with self.lock:
+            self.players.append(player)
+
+    def remove(self, player):
+        with self.lock:
+            self.players.remove(player)
+
+    def end(self):
+        self.is_ended = True
+        self.join()
+
+
+class Sharing(Controlled):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.device = Device()
+
+    def turns(self, compute='elastic', *flags):
+        """A node with two pods, each with a quarter of the first GPU."""
+        self.paths = {pod: self.grant(pod, 4 * GIB, slot=slot) for slot, pod in enumerate(('one', 'two'))}
+        arbiter = self.limits('none', f'--compute={compute}', *flags)
+        return arbiter, [Player(self, pod, path) for pod, path in self.paths.items()]
+
+    def busy(self, compute='elastic'):
+        arbiter, players = self.turns(compute)
+        for player in players:
+            assert player.join()
+            self.device.add(player)
+        return arbiter, players
+
+    def containers(self):
+        return {container['pod_uid']: container for device in self.status()['devices'] for container in device['containers']}
+
+    def end(self):
+        self.device.end()
+        super().end()
+
+
+@pytest.fixture
+def node():
+    yield from in_folder(Sharing)
+
+
+def gates(players):
+    """Of one moment; None: they changed meanwhile."""
+    first = [player.gate() for player in players]
+    return [gate for gate, *_ in first] if first == [player.gate() for player in players] else None
+
+
+def has_turn(players, which):
+    return gates(players) == [TURN if i == which else CLOSED for i in range(len(players))]
+
+
+def wait_turn(players, which):
+    eventually(lambda: has_turn(players, which), f'{which} has the turn')
+
+
+def wait_open(players):
+    eventually(lambda: gates(players) == [OPEN] * len(players), 'all gates are open')
+
+
+def launched(player):
+    return struct.unpack_from('<Q', player.claims, N_LAUNCHED)[0]
+
+
+def test_two_busy_containers_take_turns_one_at_a_time(node):
+    _, players = node.busy()
+    seen = []
+
+    def look():
+        now = gates(players)
+        assert now is None or now.count(TURN) <= 1, now
+        if now and now.count(TURN) == 1 and seen[-1:] != [now.index(TURN)]:
+            seen.append(now.index(TURN))
+        return len(seen) >= 20
+    eventually(look, 'each has had ten turns')
+
+
+def test_who_waits_has_a_beat(node):
+    """As long as a gate is closed the page is written again and again."""
+    _, players = node.busy()
+    wait_turn(players, 0)
+    beats = set()
+
+    def look():
+        beats.add(struct.unpack_from('<I', players[1].page, 20)[0])
+        return len(beats) >= 20
+    eventually(look, 'it goes on')
+
+
+def test_a_holder_that_is_killed_leaves_the_turn(node):
+    _, players = node.busy()
+    wait_turn(players, 0)
+    node.device.remove(players[0])
+    players[0].client.end(signal.SIGKILL)
+    before = launched(players[1])
+    eventually(lambda: players[1].gate()[0] != CLOSED and launched(players[1]) > before + 100, 'the other one goes on')
+
+
+def test_a_holder_that_is_stopped_stops_nobody(node):
+    """Its work is done, and it launches nothing."""
+    _, players = node.busy()
+    wait_turn(players, 0)
+    os.kill(players[0].client.pid, signal.SIGSTOP)
+    players[0].is_busy = False
+    before = launched(players[1])
+    eventually(lambda: launched(players[1]) > before + 100, 'the other one goes on')
+    os.kill(players[0].client.pid, signal.SIGCONT)
+    players[0].is_busy = True
+    before = launched(players[0])
+    eventually(lambda: launched(players[0]) > before + 100, 'it has its turns again')
+
+
+def test_one_that_is_stopped_while_it_waits_stops_nobody(node):
+    """What it claims stays: that it waits."""
+    _, players = node.busy()
+    wait_turn(players, 1)
+    node.device.remove(players[0])
+    struct.pack_into('<I', players[0].claims, N_WAITING, 1)
+    os.kill(players[0].client.pid, signal.SIGSTOP)
+    before = launched(players[1])
+    eventually(lambda: launched(players[1]) > before + 300, 'the other one goes on')
+    os.kill(players[0].client.pid, signal.SIGCONT)
+
+
+def test_the_mode_is_live(node):
+    _, players = node.turns('none')
+    assert not any(player.join() for player in players)
+    agent = node.agent()
+    agent.notify('mode none\ncompute elastic\n')
+    eventually(lambda: agent.state.get('compute') == 'elastic', 'the agent is notified')
+    for player in players:
+        assert player.join()
+        node.device.add(player)
+    assert [player.compute() for player in players] == [ELASTIC] * 2
+    wait_turn(players, 0)
+    agent.notify('mode none\ncompute observe\n')
+    wait_open(players)
+    eventually(lambda: players[0].compute() == OBSERVE, 'pages tell the mode')
+    agent.notify('mode none\ncompute strict\n')
+    eventually(lambda: CLOSED in (gates(players) or []), 'there are turns again')
+    agent.notify('mode none\n')  # an agent of earlier
+    eventually(lambda: players[0].compute() == NONE, 'there are none any more')
+    wait_open(players)
+    agent.notify('mode none\ncompute fair\n')
+    agent.notify('mode none\ncompute elastic\n')  # pages of claims are still good
+    wait_turn(players, 1)
+    assert not players[0].client.attack_page()[0]
+
+
+def test_switched_off_on_the_node(node):
+    _, players = node.busy()
+    wait_turn(players, 0)
+    done = node.gpuslice('enforcement', 'off')
+    assert done.returncode == CLEAN and 'compute in effect: none\n' in done.stdout
+    wait_open(players)
+    done = node.gpuslice('enforcement', 'on')
+    assert done.returncode == CLEAN and 'compute in effect: elastic\n' in done.stdout
+    wait_turn(players, 1)
+
+
+def test_an_arbiter_that_ends_closes_no_gate(node):
+    arbiter, players = node.busy()
+    wait_turn(players, 0)
+    arbiter.end(signal.SIGTERM)
+    wait_open(players)
+    assert [player.compute() for player in players] == [NONE] * 2
+
+
+def test_a_library_that_knows_no_claims_launches_as_it_likes(node):
+    arbiter, players = node.turns()
+    old = node.client('one')
+    kind, *_ = old.register(node.paths['one'], version=OLDER)
+    assert kind == WELCOME
+    assert players[1].join()
+    node.device.add(players[1])
+    before = launched(players[1])
+    eventually(lambda: launched(players[1]) > before + 100, 'the other one launches')
+    assert old.page().devices[0]['gate'] == OPEN
+    assert old.request(RESERVE, 0, GIB, GIB)[0] == GRANTED
+    node.show(old, 0, 100)
+    eventually(lambda: node.containers().get(node.uid('one'), {}).get('unenforced_compute') == 2, 'it is told')
+    assert 'unenforced compute' in node.gpuslice('top', '--plain').stdout
+
+
+def test_what_each_received_is_told(node):
+    _, players = node.busy()
+    for player in players:
+        node.show(player.client, 0, 100)
+    wait_turn(players, 0)
+    wait_turn(players, 1)
+
+    def told():
+        rows = [node.containers().get(node.uid(pod), {}) for pod in ('one', 'two')]
+        return all(row.get('turns') and row['turns']['received_ns'] > 0 and row['turns']['turns'] > 0 for row in rows) and rows
+    eventually(told, 'each has received some')
+    row = told()[0]
+    assert (row['share_ppm'], row['unenforced_compute']) == (250000, 0)
+    assert row['turns']['weight'] in ('heavy', 'full') and row['turns']['launched'] > 0
+    status = node.status()
+    assert (status['compute'], status['compute_configured']) == ('elastic', 'elastic')
+    assert status['devices'][0]['turns']['heavy'] == 2 and status['devices'][0]['turns']['why']
+    plain = node.gpuslice('top', '--plain').stdout
+    assert 'Compute: elastic\n' in plain and 'ENTITLED' in plain and '25.0 %' in plain
+    received = {labels['pod_uid']: value for labels, value in node.metrics('gpuslice_compute_received_seconds_total')}
+    assert set(received) == {node.uid('one'), node.uid('two')} and all(received.values())
+    assert [labels['mode'] for labels, _ in node.metrics('gpuslice_compute_mode')] == ['elastic']
+
+
+def turn_timers(arbiter):
+    """Those that were set to a time of the clock: of turns there is one, and no other is."""
+    folder = Path(f'/proc/{arbiter.process.pid}')
+    timers = [(folder / 'fdinfo' / fd).read_text() for fd in os.listdir(folder / 'fd')
+              if os.readlink(folder / 'fd' / fd) == 'anon_inode:[timerfd]']
+    return ['it_value: (0, 0)' not in text for text in timers if 'settime flags: 01' in text]
+
+
+def test_an_idle_node_does_not_wake_up_for_turns(node):
+    arbiter, players = node.turns()
+    assert turn_timers(arbiter) == []  # processes that claim nothing
+    for player in players:
+        assert player.join()
+        node.device.add(player)
+    eventually(lambda: turn_timers(arbiter) == [True], 'turns have a timer')
+    for player in players:
+        node.device.remove(player)
+        player.client.end(signal.SIGKILL)
+    eventually(lambda: turn_timers(arbiter) == [False], 'it is not set any more')
+    node.wait_audits(2)
+    assert turn_timers(arbiter) == [False]
+
+
+def test_without_turns_claims_are_denied_and_nothing_else(node):
+    _, players = node.turns('none')
+    assert players[0].client.fds()[1] is None
+    assert players[0].client.request(RESERVE, 0, 5 * GIB, 5 * GIB)[0] in (GRANTED, DENIED)  # it is still connected
