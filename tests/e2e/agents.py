@@ -30,6 +30,7 @@ LABEL = 'gpuslice-bed'           # the node that has it gets an agent
 N_GPUS = 4
 CAPS_MAJOR = 508                 # a driver takes any free number
 CONTAINERS = ['agent', 'nodesync', 'http']
+AS_SHIPPED = 'arbiter.enabled=null'  # a setting: with the arbiter, as people get it
 
 
 def replicas(count, rename='', flags='', sharing=''):
@@ -79,6 +80,13 @@ class Machine:
         for entry, minor in self.capabilities().items():
             if int(re.match(r'gpu(\d+)/', entry)[1]) < n_gpus:
                 self.add_node(f'nvidia-caps/nvidia-cap{minor}', CAPS_MAJOR, minor)
+
+    def share(self):
+        """Its state, with containers of any user."""
+        self.sim('state')  # the file is there
+        for name in 'machine', 'machine.clients':
+            (self.folder / 'state' / name).touch()
+            (self.folder / 'state' / name).chmod(0o666)
 
     def capabilities(self):
         """{"gpu0/gi7", "gpu0/gi7/ci0" ...: the minor number of its device node}, as the kernel lists them."""
@@ -262,10 +270,12 @@ class ChartAgent:
     # --- the release ---
 
     def install(self, *settings):
-        """The guide's command: `helm upgrade -i nvdp ...`; `settings` go to --set."""
+        """The guide's command: `helm upgrade -i nvdp ...`; `settings` go to --set. Without a setting of the arbiter's there is none: where the
+        agent is the subject, two pods more would come and go with each test."""
         self.write_values({LABEL: 'agent'})
         self.settings = settings, dict(self.machine.environment)
-        words = [word for one in (f'config.name={CONFIG}', *settings) for word in ('--set', one)]
+        alone = () if any(one.startswith('arbiter.') for one in settings) else ('arbiter.enabled=false',)
+        words = [word for one in (f'config.name={CONFIG}', *settings, *alone) for word in ('--set', one)]
         return self.cluster.helm('upgrade', '-i', 'nvdp', CHART, '--namespace', SYSTEM,
                                  '-f', EXAMPLES / 'nvdp-values.yaml', '-f', self.values, *words)
 

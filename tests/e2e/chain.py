@@ -140,6 +140,7 @@ class Chain(Karpenter):
         values = self.bed.folder / 'chain.json'
         values.write_text(json.dumps({
             **bed_values(self.machine, {**AGENT, TYPE: P3}), 'config': {'map': CONFIGS}, 'sliceProfiles': {'enabled': True},
+            'arbiter': {'enabled': False},  # the way from a profile to a slice is the subject
             'controller': {'enabled': controller, 'profiles': controller, 'nodeLimitSeconds': NODE_LIMIT_S}}))
         self.cluster.helm('upgrade', '-i', 'chain', CHART, '--namespace', SYSTEM, '-f', values)
         self.plane.await_kinds()

@@ -11,6 +11,7 @@ import grpc
 import programs
 from api import Follower
 from bed import BedError, has_ended, wait
+from daemons import PATIENCE
 
 GPU = 'nvidia.com/gpu'
 DEFAULT = 'default'
@@ -64,6 +65,11 @@ class Cluster:
         conditions = self.api.call(self.node_path)['status']['conditions']
         return next(((one['status'], one['reason']) for one in conditions if one['type'] == kind), None)
 
+    def said_by_condition(self, kind):
+        """Its message; "" without."""
+        conditions = self.api.call(self.node_path)['status']['conditions']
+        return next((one['message'] for one in conditions if one['type'] == kind), '')
+
     def wait(self, what, found, timeout=30):
         """Awaits a condition; returns the seconds it took."""
         started = time.monotonic()
@@ -74,7 +80,11 @@ class Cluster:
         try:
             return self.wait('', lambda: (self.node(resource)[1] or 0) == count, timeout)
         except BedError:
-            raise BedError(f'{resource}: {self.node(resource)}, not {count} within {timeout} s') from None
+            raise BedError(f'{resource}: {self.node(resource)}, not {count}') from None
+
+    def wait_labels(self, wanted):
+        """Written in a request of their own, after the condition or before it."""
+        self.wait(f'the labels {wanted}', lambda: wanted.items() <= self.api.call(self.node_path)['metadata']['labels'].items())
 
     def wait_nothing(self):
         """No resource of NVIDIA's name has devices: the kubelet noticed that its plugin went."""
@@ -105,7 +115,7 @@ class Cluster:
 
     @staticmethod
     def comes_to_stay(expected, look, what, seconds=3, timeout=20):
-        deadline, since = time.monotonic() + timeout, None
+        deadline, since = time.monotonic() + timeout * PATIENCE, None
         while since is None or time.monotonic() < since + seconds:
             seen = look()
             since = (since or time.monotonic()) if seen == expected else None
@@ -125,7 +135,7 @@ class Cluster:
         except BedError:
             seen = [(pod['metadata']['name'], pod['status']['phase'], pod['status'].get('message'))
                     for pod in self.pods(namespace)]
-            raise BedError(f'not {count} pods Running within {timeout} s: {seen}') from None
+            raise BedError(f'not {count} pods Running: {seen}') from None
 
     def wait_count(self, count, namespace=DEFAULT, timeout=60):
         """Also of those that end."""
@@ -182,6 +192,10 @@ class Cluster:
                 found[notes['io.kubernetes.cri.sandbox-name'], notes['io.kubernetes.cri.container-name']] = (
                     pid, dict(one.split('=', 1) for one in environment.split('\0') if one))
         return found
+
+    def read_logs(self, folder):
+        """What a container said, of every time that it ran: the kubelet's files in this folder of its logs."""
+        return ''.join(path.read_text() for path in sorted((self.bed.folder / 'pod-logs').glob(f'{folder}/*.log')))
 
     def held(self, namespace=DEFAULT):
         """{pod: {container: {resource: device ids}}} from the kubelet's pod-resources service."""

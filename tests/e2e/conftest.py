@@ -43,7 +43,7 @@ def pytest_collection_finish(session):
     if session.config.option.collectonly:
         return
     parts = ['nfd'] * ('master' in needed) + (karpenter_parts if 'karpenter' in needed else [])
-    parts += ['karpenter', 'karpenter-aws'] * ('karpenter_of_aws' in needed) + ['containerd2'] * ('bed' in needed and the_bed.major == '2')
+    parts += ['karpenter', 'karpenter-aws'] * ('karpenter_of_aws' in needed) + ['containerd2'] * ('emulated' in needed or 'bed' in needed and the_bed.major == '2')
     if parts:
         programs.build(parts)
     if not KEEP and 'bed' in needed:

@@ -10,13 +10,17 @@ from pathlib import Path
 import programs
 
 
+slowness = 1  # how much longer everything takes: 20 of the emulated machine's
+PATIENCE = 4  # how much longer than on a machine with nothing else to do is waited for it
+
+
 class BedError(Exception):
     pass
 
 
 def wait(what, found, timeout=60):
     """Awaits a true value and returns it. Looks often at first, then less so: each look costs the API server something."""
-    started = time.monotonic()
+    started, timeout = time.monotonic(), timeout * slowness * PATIENCE
     while True:
         value = found()
         if value:
@@ -24,7 +28,7 @@ def wait(what, found, timeout=60):
         waited = time.monotonic() - started
         if waited > timeout:
             raise BedError(f'not within {timeout} s: {what}')
-        time.sleep(min(0.1, max(0.03, waited / 20)))
+        time.sleep(slowness * min(0.1, max(0.03, waited / 20)))
 
 
 def quiet(*argv):

@@ -263,7 +263,7 @@ class FaultProxy:
     def count(self, method='.*', path='.*', since=0):
         return sum(bool(re.fullmatch(method, r.method) and re.fullmatch(path, r.path)) for r in self.requests[since:])
 
-    def wait_requests(self, n, method='.*', path='.*', since=0, timeout_s=10):
+    def wait_requests(self, n, method='.*', path='.*', since=0, timeout_s=60):
         """Waits until n requests that fit have come."""
         deadline = time.monotonic() + timeout_s
         while self.count(method, path, since) < n:
@@ -275,7 +275,7 @@ class FaultProxy:
     # --- the listener ---
 
     def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
 
     async def open(self):
         self.changed = self.changed or asyncio.Event()

@@ -123,6 +123,7 @@ class Karpenter:
     def __init__(self, plane):
         self.plane, self.api, self.cluster, folder = plane, plane.api, Cluster(plane), plane.folder
         self.api.patience = 120  # a thousand pods are deleted in one call
+        self.patience = 200
         self.health = plane.ports()[-1] + 2
         self.kwok = Program(folder, 'kwok', programs.BIN / 'kwok', f'--kubeconfig={plane.kubeconfig}', f'--config={folder}/stages.yaml',
                             '--manage-all-nodes=false', '--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake',
@@ -171,7 +172,7 @@ class Karpenter:
 
     def await_(self, what, found):
         """For long: on a busy machine a burst takes a minute."""
-        return self.plane.await_(what, found, 200)
+        return self.plane.await_(what, found, self.patience)
 
     def is_ready(self):
         with contextlib.suppress(OSError), urllib.request.urlopen(f'http://127.0.0.1:{self.health}/readyz', timeout=5) as answer:

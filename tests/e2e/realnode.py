@@ -18,6 +18,11 @@ STATE = Path('/run/gpuslice')          # of the agent
 GRANTS = Path('/var/lib/gpuslice')     # of the agent, kept over reboots
 
 
+def filled(name, **variables):
+    """A file of node/."""
+    return Template((HERE / 'node' / name).read_text()).substitute({'cdi': CDI, 'systemd_cgroup': 'false', **variables})
+
+
 class RealNode:
     """Its files are below `folder`, and what a reboot empties below `run`. Who inherits this says how to await_ something, and which
     cgroups() its pods are below."""
@@ -40,8 +45,7 @@ class RealNode:
 
     def settings(self, name, **variables):
         """A file of node/, filled in."""
-        return Template((HERE / 'node' / name).read_text()).substitute(
-            {'bed': self.node_folder, 'run': self.run, 'cdi': CDI, 'runtime': self.runtime, **variables})
+        return filled(name, **{'bed': self.node_folder, 'run': self.run, 'runtime': self.runtime, **variables})
 
     def start_containerd(self):
         self.run.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def metrics(chart):
 
 
 def test_who_takes_more_is_named_and_ended(cluster, chart):  # noqa: F811
-    chart.start(replicas(4), 'arbiter.enabled=true', 'arbiter.onViolation=kill', 'arbiter.graceSeconds=2')
+    chart.start(replicas(4), 'arbiter.mode=audit', 'arbiter.onViolation=kill', 'arbiter.graceSeconds=2')
     cluster.wait_allocatable(16)
     for name in ('content', 'greedy'):
         cluster.create_pod(name, {GPU: 1})

@@ -4,6 +4,7 @@ agent needs and nothing else, and the admission policy binds an agent to its own
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -119,6 +120,9 @@ def feature(node, label=None):
 
 VARIANTS = {
     'default': {},
+    'enforced': {'arbiter': {'memory': 'enforced', 'onViolation': 'kill'}},
+    'audit': {'arbiter': {'mode': 'audit'}},
+    'no arbiter': {'arbiter': {'enabled': False}},
     'configmap': {'config': {'name': 'nvidia-device-plugin'}},
     'map': {'config': {'map': {'default': 'version: v1\nflags: {migStrategy: mixed}\n'}}},
     'privileged': {'compatWithCPUManager': True},
@@ -169,6 +173,43 @@ def test_the_guides_command_and_its_end(cluster):
     left = json.loads(cluster.kubectl('get', kinds, '--all-namespaces', '-o', 'json'))['items']
     assert not [one for one in left if 'guide' in one['metadata']['name']]
     assert cluster.api.find(f'/api/v1/namespaces/{NAMESPACE}/configmaps/nvidia-device-plugin'), 'that was not ours'
+
+
+def earlier_chart(folder):
+    """This chart, from before a SliceProfile had `repair`."""
+    chart = shutil.copytree(CHART, folder / 'gpuslice')
+    kind = yaml.safe_load((chart / 'sliceprofiles.yaml').read_text())
+    del kind['spec']['versions'][0]['schema']['openAPIV3Schema']['properties']['spec']['properties']['repair']
+    (chart / 'sliceprofiles.yaml').write_text(yaml.safe_dump(kind))
+    return chart
+
+
+def test_the_kind_is_upgraded_and_outlives_the_chart(cluster, tmp_path):
+    """Helm does neither with what is in crds/; the next installation takes over what is left, one of another name with --take-ownership."""
+    profiles, made = '/apis/gpuslice.dev/v1alpha1/sliceprofiles', {
+        'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': 'kept'},
+        'spec': {'instanceTypes': ['p3.8xlarge'], 'timeSlicing': {'replicas': 4}, 'repair': 'replace'}}
+    os.environ['KUBECONFIG'] = str(cluster.kubeconfig)
+    try:
+        def upgrade(chart, *words):
+            helm('upgrade', '-i', 'kinds', chart, '--namespace', 'kube-system', '--set', 'sliceProfiles.enabled=true', *words)
+            cluster.await_kinds()
+        upgrade(earlier_chart(tmp_path))
+        with pytest.raises(bed.BedError, match='unknown field "spec.repair"'):
+            cluster.kubectl('create', '--validate=strict', '-f', '-', stdin=yaml.safe_dump(made))
+        upgrade(CHART)
+        bed.wait('the new field', lambda: 'repair' in cluster.kubectl('create', '--dry-run=server', '-o', 'yaml', '-f', '-', stdin=yaml.safe_dump(made)))
+        cluster.kubectl('create', '--validate=strict', '-f', '-', stdin=yaml.safe_dump(made))
+        helm('uninstall', 'kinds', '--namespace', 'kube-system', '--no-hooks')
+        assert cluster.api.call(f'{profiles}/kept')['spec']['repair'] == 'replace'
+        upgrade(CHART)
+        helm('uninstall', 'kinds', '--namespace', 'kube-system', '--no-hooks')
+        assert cluster.api.find(f'{profiles}/kept')
+        helm('upgrade', '-i', 'renamed', CHART, '--namespace', 'kube-system', '--set', 'sliceProfiles.enabled=true', '--take-ownership')
+        helm('uninstall', 'renamed', '--namespace', 'kube-system', '--no-hooks')
+        assert cluster.api.find(f'{profiles}/kept')
+    finally:
+        del os.environ['KUBECONFIG']
 
 
 def test_the_patch_gives_the_manifest_a_configmap(cluster):
@@ -230,18 +271,25 @@ def judged(cluster, level, document):
     return set(re.findall(r'(?:^|, )([A-Za-z][\w -]*?)(?= \()', said[1])) if said else set()
 
 
-def first(text, kind):
-    return next(one for one in yaml.safe_load_all(text) if one and one['kind'] == kind)
+def only(text, kind, name=ACCOUNT):
+    found, = [one for one in yaml.safe_load_all(text) if one and (one['kind'], one['metadata']['name']) == (kind, name)]
+    return found
 
 
 @pytest.mark.parametrize('name', LEVELS)
 def test_what_bars_the_agent_from_baseline(cluster, name):
     values, expected = LEVELS[name]
-    assert judged(cluster, 'baseline', first(render(values=values), 'DaemonSet')) == expected
+    assert judged(cluster, 'baseline', only(render(values=values), 'DaemonSet')) == expected
+
+
+def test_what_bars_the_arbiter_from_baseline(cluster):
+    rendered = render()
+    assert judged(cluster, 'baseline', only(rendered, 'DaemonSet', f'{ACCOUNT}-arbiter')) == {'hostPath volumes', 'host namespaces'}
+    assert judged(cluster, 'baseline', only(rendered, 'DaemonSet', f'{ACCOUNT}-arbiter-http')) == {'hostPath volumes'}
 
 
 def test_the_job_before_an_uninstallation_meets_restricted(cluster):
-    job = first(render(), 'Job')
+    job = only(render(), 'Job', f'{ACCOUNT}-uninstall')
     assert judged(cluster, 'restricted', job) == set()
     job['spec']['template']['spec']['hostNetwork'] = True
     assert judged(cluster, 'restricted', job) == {'host namespaces'}
@@ -249,7 +297,7 @@ def test_the_job_before_an_uninstallation_meets_restricted(cluster):
 
 def test_what_speaks_with_the_network_meets_restricted(cluster):
     """Its containers by themselves, without the agent's."""
-    daemonset = first(render(), 'DaemonSet')
+    daemonset = only(render(), 'DaemonSet')
     spec = daemonset['spec']['template']['spec']
     spec['containers'] = [one for one in spec['containers'] if one['name'] != 'agent']
     mounted = {mount['name'] for one in spec['containers'] for mount in one['volumeMounts']}

@@ -227,7 +227,6 @@ def cases(tmp_path_factory):
         plane.down()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize('name', CASES)
 def test_what_works_without_one_verb(cases, name):
     case = cases[name]

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import grpc
-import pytest
 from agents import replicas
 from bed import GRANTS
 from test_rivals import REGISTERED, SERVES, peer, slices  # noqa: F401
@@ -113,7 +112,6 @@ def count_adopted(agent):
     return found and int(found[1])
 
 
-@pytest.mark.timeout(300)
 def test_what_another_plugin_gave_is_adopted(cluster, agent, peer):  # noqa: F811
     """It goes while pods run with its devices, and we serve the same ones. They are free when those pods are gone."""
     log_of(agent).unlink(missing_ok=True)  # an earlier test's

@@ -50,6 +50,7 @@ def shell(cluster, release, bed, tmp_path):
 
 def eight_on_four_gpus(cluster):
     cluster.wait_allocatable(16)
+    cluster.wait('limits', lambda: 'memory limits are enforced' in cluster.said_by_condition('GPUSlicesReady'))
     print(f'TIME 8 Running: {cluster.wait_running(8, DEMO):.2f} s')
     assert cluster.node() == (16, 16)
     held = cluster.held(DEMO)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from agents import BUILD, replicas
+from agents import AS_SHIPPED, BUILD, SYSTEM, replicas
 from bed import PLUGINS
 from cluster import Timeline
 from test_restarts import eight
@@ -34,14 +34,37 @@ def test_the_node_says_what_it_has(cluster, chart):
     chart.start(replicas(4))
     cluster.wait_allocatable(16)
     cluster.wait('the condition', lambda: cluster.condition('GPUSlicesReady') == ('True', 'AllResourcesRegistered'))
-    labels = cluster.api.call(cluster.node_path)['metadata']['labels']
-    assert labels['nvidia.com/gpu.count'] == '4'
-    assert labels['nvidia.com/gpu.replicas'] == '4'
-    assert labels['nvidia.com/gpu.product'] == 'Tesla-V100-SXM2-16GB-SHARED'
+    cluster.wait_labels({'nvidia.com/gpu.count': '4', 'nvidia.com/gpu.replicas': '4',
+                         'nvidia.com/gpu.product': 'Tesla-V100-SXM2-16GB-SHARED'})
 
 
-def test_an_uninstallation_leaves_nothing_and_pods_go_on(cluster, chart):
-    before = eight(cluster, chart)
+def test_a_new_installation_enforces(cluster, chart):
+    chart.retire()
+    chart.start(replicas(4), AS_SHIPPED)
+    cluster.wait_allocatable(16)
+    account = cluster.api.call(f'/api/v1/namespaces/{SYSTEM}/serviceaccounts/nvdp-gpuslice-arbiter')
+    assert account['metadata']['annotations']['gpuslice.dev/memory'] == 'enforced'
+    cluster.wait('the condition', lambda: 'memory limits are enforced' in cluster.said_by_condition('GPUSlicesReady'))
+
+
+def test_slices_wait_for_an_arbiter_that_cannot_run(cluster, chart):
+    """Where it has no place on the node the Node says so; what is enforced is not offered without it, and is as soon as it is there."""
+    chart.start(replicas(4), 'arbiter.memory=enforced', 'arbiter.resources.requests.cpu=1000')
+    # An arbiter of before left its library, so another one is waited for, 30 s.
+    cluster.wait('the reason', lambda: cluster.condition('GPUSlicesReady') == ('False', 'MemoryLimitsNotEnforced'), 60)
+    assert 'gpuslice-arbiter is not connected' in cluster.said_by_condition('GPUSlicesReady')
+    cluster.stays((16, 0), cluster.node)
+    chart.start(None, 'arbiter.memory=observe', 'arbiter.resources.requests.cpu=1000')
+    cluster.wait_allocatable(16)
+    chart.start(None, 'arbiter.memory=enforced')
+    cluster.kubectl('-n', SYSTEM, 'delete', 'pod', '-l', 'app.kubernetes.io/name=gpuslice-arbiter')  # as the notes say
+    cluster.wait('the condition', lambda: 'memory limits are enforced' in cluster.said_by_condition('GPUSlicesReady'))
+    cluster.settles((16, 16))
+
+
+@pytest.mark.parametrize('settings', [(), (AS_SHIPPED,)], ids=['the agent alone', 'as shipped'])
+def test_an_uninstallation_leaves_nothing_and_pods_go_on(cluster, chart, settings):
+    before = eight(cluster, chart, *settings)
     cluster.wait('the condition', lambda: cluster.condition('GPUSlicesReady'))
     chart.retire()
     cluster.wait('a Node without a trace', lambda: not ours(cluster.api.call(cluster.node_path)))

@@ -55,7 +55,6 @@ def budget(cluster, name):
         cluster.api.call(path, 'DELETE')
 
 
-@pytest.mark.timeout(300)
 def test_pods_get_devices_under_their_name_and_leave_for_another_layout(cluster, node, controller):
     node.sim('mig', 'on', '0')
     node.sim('mig', 'reset', '0')
@@ -89,7 +88,6 @@ def test_pods_get_devices_under_their_name_and_leave_for_another_layout(cluster,
                      {node.machine.mig_devices().get(one, [''])[-1] for one in cluster.held_ids()} == {'2g.10gb'}, PATIENCE)
 
 
-@pytest.mark.timeout(300)
 def test_the_node_reboots_for_a_mode_and_has_its_layout_afterwards(cluster, node):
     """Its GPUs cannot be reset."""
     bus = SystemBus(node.machine.folder)

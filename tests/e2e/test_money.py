@@ -29,6 +29,7 @@ REPLICAS = 6
 MORE = {'unequal': 1.15, 'equal': 1.3}  # than the plan, at most; equal slices leave more gaps when small pods come first
 FASTER = 100       # times, of the churn
 CHURN_S, CHURN_PODS = 120, SAMPLE * 4 // 5
+QUIET_S = 60       # after them, in which no pod comes and only those of the longest lives are left
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +50,8 @@ def sample_of(trace, count):
 def made(karpenter):
     yield karpenter
     karpenter.clean()
-    karpenter.await_('no nodes', lambda: not karpenter.api.call(f'{CLAIMS}?limit=1')['items'])  # they cost Karpenter something as long as they go
+    # They cost Karpenter something as long as they go: on busy cores no more than one in a second.
+    karpenter.plane.await_('no nodes', lambda: not karpenter.api.call(f'{CLAIMS}?limit=1')['items'], 2 * SAMPLE + 60)
 
 
 def planned(folder, pods):
@@ -209,27 +211,31 @@ def scheduler(karpenter):
 
 
 def come_and_go(karpenter, pools, pods):
-    """Pods in the trace's order, evenly over CHURN_S, each for its lifetime, FASTER; until then. Seconds x (GPUs wanted, pods)."""
-    started, events, wanted, lived = time.monotonic(), [], 0, 0
+    """Pods in the trace's order, evenly over CHURN_S, each for its lifetime, FASTER, until QUIET_S later. Seconds x (GPUs wanted, pods); the nodes
+    for the pods that are left then, and how many those need."""
+    started, events, wanted, lived, last = time.monotonic(), [], 0, 0, CHURN_S + QUIET_S
     for n, pod in enumerate(pods):
         begins = n * CHURN_S / len(pods)
-        ends = min(CHURN_S, begins + max(1, pod.lasts / FASTER))
+        ends = min(last, begins + max(1, pod.lasts / FASTER))
         wanted, lived = wanted + (ends - begins) * pod.milli / 1000, lived + ends - begins
         events += [(begins, n, True), (ends, n, False)]
     heapq.heapify(events)
-    idle = threading.Event()
+    idle, left, n_nodes = threading.Event(), [], None
     while events:
         when, n, is_begin = heapq.heappop(events)
         idle.wait(max(0, started + when - time.monotonic()))
         if is_begin:
             create(karpenter, pools, [pods[n]])
         else:
+            if when == last and n_nodes is None:
+                n_nodes = len(karpenter.api.call(CLAIMS)['items'])
+            left += [pods[n].milli] * (when == last)
             with_grace = f'/api/v1/namespaces/default/pods/{pods[n].name}?gracePeriodSeconds=0'
             try:
                 karpenter.api.call(with_grace, 'DELETE')
             except Refused as refused:
                 assert refused.status == 404
-    return wanted, lived
+    return wanted, lived, n_nodes, gputrace.first_fit_decreasing(left)
 
 
 @pytest.mark.parametrize(('way', 'scoring'), [('equal', None), ('equal', 'MostAllocated'), ('unequal', None)])
@@ -239,10 +245,10 @@ def test_churn(made, trace, scheduler, way, scoring):
     scheduler(scoring)
     pools = pools_of(way, made, pods, disruption={'consolidationPolicy': 'WhenEmpty', 'consolidateAfter': '3s', 'budgets': [{'nodes': '100%'}]})
     meter = Meter(made.api)
-    wanted, lived = come_and_go(made, pools, pods)
+    wanted, lived, n_nodes, least = come_and_go(made, pools, pods)
     paid, most = meter.stop(tuple(f'{name}-' for name in pools.names))
-    print(f'MONEY churn, {way}, scheduler scores by {scoring or "default"}: {len(pods)} pods in {CHURN_S} s, {FASTER} times faster than the trace; GPU-seconds '
+    print(f'MONEY churn, {way}, scheduler scores by {scoring or "default"}: {len(pods)} pods in {CHURN_S} s, {FASTER} times faster than the trace, {QUIET_S} s without new ones; GPU-seconds '
           f'wanted {wanted:.0f}, paid {paid:.0f}: {paid / wanted:.2f}; whole GPUs would be {lived / wanted:.2f} without any idle time; '
-          f'at most {most} nodes at once, {len(meter.began)} launched')
-    assert paid > wanted
+          f'at most {most} nodes at once, {len(meter.began)} launched; {n_nodes} in the end for pods that need {least}')
+    assert paid > wanted and least <= n_nodes <= most
     wait('nodes that go when all pods have gone', lambda: not made.api.call(CLAIMS)['items'], 120)

@@ -12,6 +12,7 @@ import pytest
 
 import bed
 import programs
+from awskarpenter import EC2_CLASSES
 from cluster import GPU
 from karpenter import CLAIMS, NODE_CLASS, OVERLAYS, POOLS, condition, requirement
 from test_controller import NAMESPACE, PATIENCE, PROGRAM, Election, stays
@@ -22,6 +23,8 @@ SHARED, TYPE, STARTUP = 'nvidia.com/gpu.shared', 'g5.12xlarge', {'key': 'gpuslic
 RIGHT = {GPU: 0, SHARED: 16}
 ADVERTISES = 'gpuslice.dev/advertises'
 LIMIT_S = 3  # what a node has, here
+AWS_CLASS, DRA_SHARES = {'group': 'karpenter.k8s.aws', 'kind': 'EC2NodeClass', 'name': 'shared'}, 'karpenter.k8s.aws/nvidia-consumable-capacity'
+TOLD_S, AGAIN_S = 5, 60  # a difference is reported within it; so long it may not ask for a kind that was not there
 ALL_WELL = 'True', 'AllResourcesRegistered', '1 resource is registered with the kubelet'
 
 
@@ -92,8 +95,20 @@ class Profile:
         self.n_nodes += 1
         return Node(self.plane, f'{self.name}-{self.n_nodes}', self, **more)
 
-    def condition(self):
-        return condition(self.api.call(self.path), 'NodesAsPromised')
+    def condition(self, kind='NodesAsPromised'):
+        return condition(self.api.call(self.path), kind)
+
+    def heed(self):
+        """As Karpenter does with the overlays."""
+        def heeded():
+            for one in self.api.call(f'{OVERLAYS}?labelSelector=gpuslice.dev/profile={self.name}')['items']:
+                self.api.call(f"{OVERLAYS}/{one['metadata']['name']}/status", 'PATCH', {'status': {'conditions': [
+                    {'type': 'Ready', 'status': 'True', 'reason': 'x', 'message': '', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}})
+            return self.is_kept()
+        bed.wait(f'{self.name} to be Ready', heeded, PATIENCE)
+
+    def is_kept(self):
+        return (self.condition('Ready') or ())[:2] == ('True', 'Kept')
 
     def replaced(self):
         rows = self.api.call(self.path).get('status', {}).get('replacements', {}).get('types', [])
@@ -136,8 +151,7 @@ class Node:
         bed.wait(f'{self.name} to be open', self.is_open, PATIENCE)
 
     def events(self, reason):
-        return [one['message'] for one in self.api.call('/api/v1/namespaces/default/events')['items']
-                if one['involvedObject']['name'] == self.name and one['reason'] == reason]
+        return events(self.api, self.name, reason)
 
     def await_event(self, reason):
         return bed.wait(f'{reason} of {self.name}', lambda: self.events(reason), PATIENCE)[0]
@@ -160,6 +174,57 @@ def make(plane, election):
         plane.api.call(path, 'DELETE')
 
 
+# The first one, since a leader that is young asks often for a kind that is not there.
+def test_what_karpenter_believes_by_dra_is_told(plane, make, election, channel):
+    """Where there are no EC2NodeClasses nothing is missing, and no line says so; when the first comes it is seen."""
+    profile = make('by-dra', nodeClass=AWS_CLASS)
+    profile.heed()
+    assert 'ec2nodeclasses' not in election.await_leader().log.read_text()
+    serve_classes(plane)
+    path = create_class(plane, '4')
+
+    def is_told():
+        told = profile.condition('Ready')
+        return told[:2] == ('False', 'PromisedTwice') and told[2]
+    try:
+        said = bed.wait('the first one', is_told, PATIENCE + AGAIN_S)
+        assert said.startswith('EC2NodeClass shared: Karpenter promises the GPUs of the NodePool by-dra twice') and f'{DRA_SHARES}=4' in said
+        bed.wait('its event', lambda: said in events(plane.api, 'by-dra', 'PromisedTwice'), TOLD_S)
+        assert 'gpuslice_profile_ready{profile="by-dra"} 0' in page(channel, '/metrics')
+        for shares in 'disabled', None:
+            annotate_class(plane, path, shares)
+            bed.wait('its end', profile.is_kept, TOLD_S)
+            annotate_class(plane, path, '8')
+            assert f'{DRA_SHARES}=8' in bed.wait('the annotation to be told', is_told, TOLD_S)
+        plane.api.call(path, 'DELETE')
+        bed.wait('the end of the class', profile.is_kept, TOLD_S)
+    finally:
+        plane.api.call(EC2_CLASSES, 'DELETE')
+
+
+def serve_classes(plane):
+    plane.kubectl('apply', '--server-side', '-f', module(OLD) / 'pkg/apis/crds/karpenter.k8s.aws_ec2nodeclasses.yaml')
+    plane.await_kinds()
+
+
+def create_class(plane, shares):
+    """The class that NodePools with AWS_CLASS have; its path."""
+    some = [{'tags': {'a': 'b'}}]
+    plane.api.call(EC2_CLASSES, 'POST', {
+        'apiVersion': 'karpenter.k8s.aws/v1', 'kind': 'EC2NodeClass', 'metadata': {'name': AWS_CLASS['name'], 'annotations': {DRA_SHARES: shares}},
+        'spec': {'role': 'x', 'amiSelectorTerms': [{'alias': 'al2023@latest'}], 'subnetSelectorTerms': some, 'securityGroupSelectorTerms': some}})
+    return f"{EC2_CLASSES}/{AWS_CLASS['name']}"
+
+
+def annotate_class(plane, path, shares):
+    plane.api.call(path, 'PATCH', {'metadata': {'annotations': {DRA_SHARES: shares}}})
+
+
+def events(api, name, reason):
+    return [one['message'] for one in api.call('/api/v1/namespaces/default/events')['items']
+            if one['involvedObject']['name'] == name and one['reason'] == reason]
+
+
 def test_a_node_is_open_when_the_numbers_are_right(make):
     profile = make('opens')
     node = profile.node(taints=[{'key': 'example.com/mine', 'effect': 'NoSchedule', 'value': 'x'}])
@@ -170,7 +235,7 @@ def test_a_node_is_open_when_the_numbers_are_right(make):
     node.advertise(**{SHARED: 4})
     said = node.await_event('Unknown')
     assert '16 promised, Karpenter believes 16, 4 advertised' in said and not node.is_open()
-    assert profile.condition()[:2] == ('False', 'Unknown')
+    bed.wait('the condition', lambda: profile.condition()[:2] == ('False', 'Unknown'), PATIENCE)
     node.advertise(**{SHARED: 16, GPU: 4})  # whole GPUs were not promised
     stays(lambda: not node.is_open())
     node.advertise(**RIGHT)

@@ -356,7 +356,7 @@ def earlier(cluster, chart, tmp_path):  # noqa: F811
     """Its folder; the values are in it."""
     chart.write_values({'gpuslice-bed': 'agent'})
     text = cluster.helm('template', 'nvdp', CHART, '--namespace', SYSTEM, '--no-hooks', '-f', EXAMPLES / 'nvdp-values.yaml',
-                        '-f', chart.values, '--set', 'config.name=nvidia-device-plugin')
+                        '-f', chart.values, '--set', 'config.name=nvidia-device-plugin,arbiter.enabled=false')
     (tmp_path / 'templates').mkdir()
     (tmp_path / 'Chart.yaml').write_text((CHART / 'Chart.yaml').read_text())
     (tmp_path / 'all.yaml').write_text(yaml.safe_dump_all(as_one_container([one for one in yaml.safe_load_all(text) if one])))

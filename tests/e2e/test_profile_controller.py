@@ -150,6 +150,41 @@ def test_a_config_map_is_enough(kept):
     kept.api.call(at, 'DELETE')
 
 
+def test_a_config_map_that_is_replaced_keeps_its_profile(kept):
+    """By deleting and creating it: what a person added to the profile stays, and the node. That it was made is reported once, also by the next leader."""
+    karpenter, shares = kept.karpenter, 'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}'
+    path, = kept.create_map('replaced', {'any': shares}, 'p3.8xlarge')
+    profile, at, file = path.rpartition('/')[2], f'{MAPS}/replaced', kept.folder / 'replaced.yaml'
+    karpenter.await_('the profile', lambda: kept.api.find(path))
+    kept.await_ready(path)
+    kept.register(profile, {'p3.8xlarge': {GPU: 16}})
+    karpenter.deploy(profile, 16, [{GPU: 1}], tolerations=[{'key': GPU, 'operator': 'Exists'}])
+    karpenter.await_running(profile, 16)
+    kept.api.call(path, 'PATCH', {'spec': {'repair': 'replace'}})
+    before = kept.api.call(path)
+
+    def await_limit(count):
+        karpenter.await_('the edit', lambda: kept.api.call(f'{POOLS}/{profile}')['spec'].get('limits', {}).get('nodes') == str(count))
+    shown = kept.api.call(at)
+    file.write_text(yaml.safe_dump({'apiVersion': 'v1', 'kind': 'ConfigMap', 'data': shown['data'], 'metadata': {
+        'name': 'replaced', 'namespace': 'default', 'labels': SLICED, 'annotations': {**shown['metadata']['annotations'], 'gpuslice.dev/max-nodes': '3'}}}))
+    karpenter.plane.kubectl('replace', '--force', '-f', file)
+    await_limit(3)
+    kept.await_ready(path)
+    now = kept.api.call(path)
+    assert now['metadata']['uid'] == before['metadata']['uid'] and now['spec'] == {**before['spec'], 'maxNodes': 3}
+    assert kept.api.call(at)['metadata']['uid'] != shown['metadata']['uid']
+    kept.kill()
+    kept.start()
+    kept.api.call(at, 'PATCH', {'metadata': {'annotations': {'gpuslice.dev/max-nodes': '4'}}})
+    await_limit(4)
+    karpenter.await_('an event', lambda: kept.events('replaced', 'SliceProfileChanged'))
+    made = kept.api.call('/api/v1/events?fieldSelector=involvedObject.name=replaced,reason=SliceProfileMade')['items']
+    assert [one['count'] for one in made] == [1]
+    karpenter.settle()
+    assert karpenter.launched(profile) == {'p3.8xlarge': 1} and karpenter.n_running(profile) == 16
+
+
 def test_a_controller_that_goes_takes_everything_back(kept):
     """As the chart's uninstall hook has it done; the profiles stay, but for those that it made of ConfigMaps."""
     shares = 'sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 3}]}}'

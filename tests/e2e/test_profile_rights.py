@@ -10,12 +10,13 @@ import pytest
 
 import programs
 from api import Api, Refused
+from awskarpenter import EC2_CLASSES
 from bed import wait
 from controllers import SLICED
-from karpenter import CLAIMS, NODE_CLASS, OVERLAYS, POOLS, condition, render
+from karpenter import CLAIMS, OVERLAYS, POOLS, condition, render
 from test_chart_rbac import without
 from test_controller import NAMESPACE, PATIENCE, Replica, objects_of
-from test_nodegates import PROFILES, RIGHT, SLICES, TYPE, Node, serve_by_dra
+from test_nodegates import AWS_CLASS, PROFILES, RIGHT, SLICES, TYPE, Node, annotate_class, create_class, serve_by_dra, serve_classes
 from test_profiles import OLD, module
 
 NAME = 'rights'
@@ -23,15 +24,17 @@ MAPS = f'/api/v1/namespaces/{NAMESPACE}/configmaps'
 USER = f'system:serviceaccount:{NAMESPACE}:{NAME}-controller'
 MANAGED, OF_MAP, PROFILE = {'app.kubernetes.io/managed-by': 'gpuslice-controller'}, 'gpuslice.dev/config-map', 'gpuslice.dev/profile'
 GROUPS = {'sliceprofiles': 'gpuslice.dev', 'nodepools': 'karpenter.sh', 'nodeoverlays': 'karpenter.sh', 'nodeclaims': 'karpenter.sh',
-          'resourceslices': 'resource.k8s.io', 'nodes': '', 'configmaps': ''}
+          'ec2nodeclasses': 'karpenter.k8s.aws', 'resourceslices': 'resource.k8s.io', 'nodes': '', 'configmaps': ''}
 
 # What is done about what there is when it starts, and about what comes later.
-KEPT, LEFT = {'overlay', 'pool'}, {'overlay of one that went', 'pool of one that went'}
+POOL = {'pool', 'class'}  # whose class promises twice
+KEPT, LEFT = {'overlay', *POOL}, {'overlay of one that went', 'pool of one that went'}
 MADE, UNMADE = {'profile of a ConfigMap'}, {'profile of a ConfigMap that went'}
 SLOW = {'replaced', 'driver'}  # after seconds
+NOT_TWICE = 'Waiting', 'OverlaysNotServed'  # what a profile waits for when all else is well: no Karpenter runs here
 GATES = {'opened', *SLOW}
 FIRST = {'status', *KEPT, *LEFT, *MADE, *UNMADE, *GATES}
-LATER = {'later pool', 'later overlay', 'later claim', 'later node', 'later driver'}
+LATER = {'later pool', 'later overlay', 'later class', 'later claim', 'later node', 'later driver'}
 # case: what is missing without that verb, and the reason that the profile's condition Ready has then; None: only the log tells
 CASES = {
     'all rights':                 (set(), None),
@@ -42,7 +45,7 @@ CASES = {
     'delete sliceprofiles':       (UNMADE, None),
     'list configmaps':            (MADE | UNMADE, None),
     'watch configmaps':           (set(), None),
-    'patch sliceprofiles/status': ({'status', 'pool', 'replaced'}, None),
+    'patch sliceprofiles/status': ({'status', 'replaced', *POOL}, None),
     'list nodeoverlays':          (KEPT | LEFT, 'Forbidden'),
     'watch nodeoverlays':         (set(), 'Forbidden'),
     'create nodeoverlays':        (KEPT, 'WriteFailed'),
@@ -50,12 +53,14 @@ CASES = {
     'delete nodeoverlays':        (LEFT, None),
     'list nodepools':             (KEPT | LEFT, 'Forbidden'),
     'watch nodepools':            (set(), 'Forbidden'),
-    'create nodepools':           ({'pool'}, 'WriteFailed'),
-    'patch nodepools':            ({'pool', 'pool of one that went'}, 'WriteFailed'),
+    'create nodepools':           (POOL, 'WriteFailed'),
+    'patch nodepools':            ({*POOL, 'pool of one that went'}, 'WriteFailed'),
     'delete nodepools':           ({'pool of one that went'}, None),
     'list nodeclaims':            (KEPT | LEFT, 'Forbidden'),
     'watch nodeclaims':           (set(), 'Forbidden'),
     'delete nodeclaims':          ({'replaced'}, None),
+    'list ec2nodeclasses':        ({'class'}, None),
+    'watch ec2nodeclasses':       (set(), None),
     'list resourceslices':        ({'driver'}, None),
     'watch resourceslices':       (set(), None),
     'list nodes':                 (GATES, None),
@@ -74,6 +79,7 @@ def rights(plane):
     files = programs.ROOT / 'deploy/helm/gpuslice/sliceprofiles.yaml', *(crds / f'karpenter.sh_{name}.yaml' for name in ('nodeclaims', 'nodeoverlays', 'nodepools'))
     plane.kubectl('apply', '--server-side', *(word for path in files for word in ('-f', path)))
     plane.await_kinds()
+    serve_classes(plane)
     wait('default', lambda: plane.api.find('/api/v1/namespaces/default'))
     plane.api.call('/api/v1/namespaces', 'POST', {'metadata': {'name': NAMESPACE}})
     objects = [one for one in objects_of(NAME, profiles=True) if one['kind'] != 'Deployment']
@@ -107,8 +113,9 @@ class World:
     def __init__(self, plane, folder):
         self.plane, self.api = plane, plane.api
         self.profile = {'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': 'here'}, 'spec': {
-            'instanceTypes': [TYPE], 'timeSlicing': {'replicas': 4, 'renameByDefault': True}, 'nodeClass': NODE_CLASS, 'repair': 'replace'}}
+            'instanceTypes': [TYPE], 'timeSlicing': {'replicas': 4, 'renameByDefault': True}, 'nodeClass': AWS_CLASS, 'repair': 'replace'}}
         self.path = f'{PROFILES}/here'
+        self.node_class = create_class(plane, '4')
         template = self.rendered(folder, 'here')['NodePool'][0]['spec']['template']['metadata']
         self.pool = SimpleNamespace(name='here', template=template)
         gone = self.rendered(folder, 'gone')
@@ -147,12 +154,13 @@ class World:
         overlays, pools = self.of(OVERLAYS, 'here'), self.of(POOLS, 'here')
         n_claims = len(self.api.call(CLAIMS)['items'])
         return {what for what, is_so in {
-            'status': self.reason(), 'overlay': overlays, 'pool': pools,
+            'status': self.reason(), 'overlay': overlays, 'pool': pools, 'class': self.reason() == 'PromisedTwice',
             'overlay of one that went': not self.of(OVERLAYS, 'gone'), 'pool of one that went': not self.of(POOLS, 'gone'),
             'profile of a ConfigMap': self.api.find(f'{PROFILES}/map-any'), 'profile of a ConfigMap that went': not self.api.find(f'{PROFILES}/left-any'),
             'opened': self.right.is_open(), 'replaced': not self.never.has_claim(), 'driver': self.twice.events('DoubleManagement'),
             'later pool': self.removed and pools and not self.removed & {*pools},
             'later overlay': self.removed and self.overlay in overlays.values() and not self.removed & {*overlays},
+            'later class': self.removed and self.reason() in NOT_TWICE,
             'later claim': self.removed and self.status().get('nodes') == n_claims, 'later node': self.late.is_open(),
             'later driver': self.later.events('DoubleManagement')}.items() if is_so}
 
@@ -163,6 +171,7 @@ class World:
         self.removed = {*overlays, *pools}
         self.late.advertise(**RIGHT)
         serve_by_dra(self.plane, self.later)
+        annotate_class(self.plane, self.node_class, None)
         self.api.call(f'{CLAIMS}/of-later', 'DELETE')
         self.api.call(f'{OVERLAYS}?labelSelector={PROFILE}=here', 'DELETE')
         self.api.call(f'{POOLS}?labelSelector={PROFILE}=here', 'DELETE')
@@ -173,7 +182,7 @@ class World:
         wait('other overlays', lambda: len(self.of(OVERLAYS, 'here')) == 2, PATIENCE)
 
     def end(self):
-        for path in '/api/v1/nodes', CLAIMS, SLICES, PROFILES, POOLS, OVERLAYS, f'{MAPS}?labelSelector=gpuslice.dev/slice-profile', '/api/v1/namespaces/default/events':
+        for path in '/api/v1/nodes', CLAIMS, SLICES, EC2_CLASSES, PROFILES, POOLS, OVERLAYS, f'{MAPS}?labelSelector=gpuslice.dev/slice-profile', '/api/v1/namespaces/default/events':
             self.api.call(path, 'DELETE')
 
 

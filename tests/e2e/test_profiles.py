@@ -205,7 +205,7 @@ def test_check_cluster(plane, tmp_path):
     tree = check_cluster(plane.kubeconfig, 2)
     [group] = tree['cluster']['groups']
     assert group['nodes'] == 300 and group['kind'] == 'NodePool' and tree['cluster']['overlaysServed'] and len(tree['cluster']['overlays']) == 1
-    assert tree['cluster']['pools']['p'] == {'profile': 'p', 'auto': False} and not tree['cluster']['unknown']
+    assert tree['cluster']['pools']['p'] == {'profile': 'p', 'auto': False, 'class': 'p'} and not tree['cluster']['unknown']
     assert 'gate NodeOverlay is off' in group['guarantees']['scaling']['why']
     assert [problem['path'] for problem in tree['problems'] if problem['severity'] == 'error'] == ['Karpenter']
 

@@ -9,8 +9,8 @@ from bed import PLUGINS
 from cluster import Timeline
 
 
-def eight(cluster, agent):
-    agent.start(replicas(4))
+def eight(cluster, agent, *settings):
+    agent.start(replicas(4), *settings)
     cluster.wait_allocatable(16)
     cluster.deploy('demo', 8)
     cluster.wait_running(8)
@@ -137,7 +137,6 @@ def test_api_server_away_for_5_seconds(cluster, agent, bed):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
 def test_api_server_away_for_a_minute(cluster, agent, bed):
     api_server_away(cluster, agent, bed, 60)
 
