@@ -42,8 +42,14 @@ class Rendered:
         return found
 
     @property
+    def daemonset(self):
+        """The agent's; the others are the arbiter's."""
+        found, = [one for one in self.all('DaemonSet') if one['spec']['template']['spec']['containers'][0]['name'] == 'agent']
+        return found
+
+    @property
     def pod(self):
-        return self.only('DaemonSet')['spec']['template']['spec']
+        return self.daemonset['spec']['template']['spec']
 
     @property
     def containers(self):

@@ -27,21 +27,23 @@ def sources(*folders):
 
 
 # CamelCase texts that are no reason.
-# The condition itself; a verdict without a condition; a method of systemd's; a condition of Karpenter's; kinds; words of the scheduler.
+# The condition itself; a verdict without a condition; a method of systemd's; a condition of Karpenter's; kinds; words of the scheduler; a
+# class of pods.
 NO_REASON = {'GPUSlicesReady', 'NoGPU', 'StartUnit', 'ValidationSucceeded', 'DaemonSet', 'NodePool', 'NodePools', 'NodeOverlays', 'NodeClaims',
              'NodeClaim', 'NodeFeature', 'SliceProfiles', 'ResourceSlices', 'DeleteOptions', 'PodScheduled', 'NoSchedule', 'PreferNoSchedule', 'NotIn',
-             'DoesNotExist', 'ConfigMap'}
+             'DoesNotExist', 'ConfigMap',
+             'BestEffort'}
 
 
 def reasons():
     """Every CamelCase text of the rooms that publish conditions and events."""
-    found = {word for text in sources('src/node', 'src/nodesync', 'src/controller').values() for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)
+    found = {word for text in sources('src/node', 'src/nodesync', 'src/controller', 'src/arbiter').values() for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)
              if len(re.findall('[A-Z]', word)) > 1 and re.search('[a-z]', word)}
     return found - NO_REASON
 
 
 def metrics():
-    return {name for text in sources('src/node', 'src/http', 'src/controller', 'src/arbiter').values() for name in re.findall(r'"(gpuslice_[a-z_]+)"', text)}
+    return {name for text in sources('src/node', 'src/http', 'src/controller', 'src/arbiter').values() for name in re.findall(r'"(gpuslice_[a-z0-9_]+)"', text)}
 
 
 def test_every_reason_has_its_row():
@@ -101,9 +103,11 @@ def test_the_rule_of_the_chart():
     assert [(one['alert'], one['expr'], one.get('for')) for one in rendered] == [(one['alert'], one['expr'], one.get('for')) for one in RULES]
     for one in rendered:
         assert one['annotations']['runbook_url'] == f"https://example.com/r#{one['alert'].lower()}"
-    # The PodMonitor gives every series the label that each summary names.
-    endpoint, = render(values).only('PodMonitor')['spec']['podMetricsEndpoints']
-    assert {'sourceLabels': ['__meta_kubernetes_pod_node_name'], 'targetLabel': 'node'} in endpoint['relabelings']
+    # Every series, of agents and arbiters, has the label that each summary names.
+    monitors = render(values).all('PodMonitor')
+    assert len(monitors) == 2
+    for endpoint, in (one['spec']['podMetricsEndpoints'] for one in monitors):
+        assert {'sourceLabels': ['__meta_kubernetes_pod_node_name'], 'targetLabel': 'node'} in endpoint['relabelings']
 
 
 @pytest.mark.parametrize('written', [{}, {'runbook': None}, {'runbook': ''}])

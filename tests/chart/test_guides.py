@@ -64,8 +64,26 @@ def test_gpu_operator():
 
 def test_openshift():
     rendered = render(values_of('openshift'), '--api-versions', 'security.openshift.io/v1', namespace='gpuslice')
-    assert rendered.only('SecurityContextConstraints')['users'][0].startswith('system:serviceaccount:gpuslice:')
+    assert all(user.startswith('system:serviceaccount:gpuslice:') for one in rendered.all('SecurityContextConstraints') for user in one['users'])
+    assert len(rendered.all('SecurityContextConstraints')) == 2
     assert rendered.pod['securityContext'] == values_of('selinux')['podSecurityContext']
+
+
+def test_labels_for_containers_with_limits():
+    """Of SELinux and of OpenShift: the folders that limits are mounted from, on the host of the chart."""
+    folders = {f'/var/lib/gpuslice/{name}' for name in re.findall(r'"%s/(\w+)/', (ROOT / 'src/plugin/limitmounts.c').read_text())}
+    assert len(folders) == 2
+    machine, = [one for one in map(yaml.safe_load, re.findall(r'```yaml\n(api.*?)```', page('openshift'), re.S)) if one['kind'] == 'MachineConfig']
+    unit, = machine['spec']['config']['systemd']['units']
+    made, labelled = (line.split()[1:] for line in re.findall('^ExecStart=(.*)', unit['contents'], re.M))
+    assert set(made[1:]) == set(labelled[3:]) == folders and labelled[:3] == ['-R', '-t', 'container_file_t']
+    text, = re.findall(r'```sh\n(semanage.*?)```', page('selinux'), re.S)
+    pattern = re.search("'(.*)'", text)[1]
+    for folder in folders:
+        assert folder in text and all(re.fullmatch(pattern, path) for path in (folder, f'{folder}/0.1.0/libgpuslice.so'))
+    assert not re.fullmatch(pattern, '/var/lib/gpuslice/journal')
+    hosts = [one['hostPath']['path'] for one in render().pod['volumes'] if one['name'] == 'grants']
+    assert hosts == ['/var/lib/gpuslice']
 
 
 def test_eks_auto_mode():

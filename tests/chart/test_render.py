@@ -145,7 +145,7 @@ def test_a_configmap_is_mounted_whole():
 
 
 def test_an_edit_of_the_map_restarts_no_agent():
-    first, second = (render({'config': {'map': {'a': text}}}).only('DaemonSet') for text in (GUIDE, GUIDE + '# more\n'))
+    first, second = (render({'config': {'map': {'a': text}}}).daemonset for text in (GUIDE, GUIDE + '# more\n'))
     assert first == second
 
 
@@ -179,7 +179,7 @@ def test_the_rights_of_what_speaks_with_the_network(values):
 def test_the_token_is_nodesyncs_alone(values):
     rendered = render(values)
     assert rendered.pod['automountServiceAccountToken'] is False
-    assert rendered.only('ServiceAccount')['automountServiceAccountToken'] is False
+    assert all(one['automountServiceAccountToken'] is False for one in rendered.all('ServiceAccount'))
     assert [name for name in rendered.containers if TOKEN in rendered.mounts_of(name)] == ['nodesync']
     volume, = [one for one in rendered.pod['volumes'] if 'projected' in one]
     paths = {path: mode for source in volume['projected']['sources'] for kind, one in source.items()
@@ -299,7 +299,7 @@ def test_what_the_values_add():
     assert rendered.environment['NVIDIA_VISIBLE_DEVICES'] == '0'
     assert rendered.environment['GPUSLICE_LOG_FORMAT'] == 'json'
     assert rendered.mounts['/sim'] == ('/opt/sim', True)
-    meta = rendered.only('DaemonSet')['spec']['template']['metadata']
+    meta = rendered.daemonset['spec']['template']['metadata']
     assert meta['labels']['team'] == 'ml'
     assert meta['annotations'] == {'a': 'b', 'kubectl.kubernetes.io/default-container': 'agent'}
 
@@ -314,10 +314,10 @@ def test_a_kubelet_with_another_root(written):
 
 
 def test_one_node_in_trouble_does_not_stop_an_upgrade():
-    strategy = render().only('DaemonSet')['spec']['updateStrategy']
+    strategy = render().daemonset['spec']['updateStrategy']
     assert strategy == {'type': 'RollingUpdate', 'rollingUpdate': {'maxUnavailable': '10%'}}
     assert 'readinessProbe' not in render().agent  # it is Ready once it has started
-    by_hand = render({'updateStrategy': {'type': 'OnDelete'}}).only('DaemonSet')
+    by_hand = render({'updateStrategy': {'type': 'OnDelete'}}).daemonset
     assert by_hand['spec']['updateStrategy'] == {'type': 'OnDelete'}
 
 
@@ -326,9 +326,9 @@ def test_one_node_in_trouble_does_not_stop_an_upgrade():
     ({'nameOverride': 'nvdp'}, 'nvdp')])
 def test_names_hang_together(values, name):
     rendered = render({**values, 'config': {'map': {'a': GUIDE}}})
-    daemonset = rendered.only('DaemonSet')
-    assert daemonset['metadata']['name'] == rendered.only('ServiceAccount')['metadata']['name'] == name
-    assert rendered.pod['serviceAccountName'] == name
+    daemonset = rendered.daemonset
+    assert daemonset['metadata']['name'] == rendered.pod['serviceAccountName'] == name
+    assert {one['metadata']['name'] for one in rendered.all('ServiceAccount')} == {name, f'{name}-arbiter'}
     assert rendered.mounts['/available-configs'][0] == rendered.only('ConfigMap')['metadata']['name']
     labels = daemonset['spec']['template']['metadata']['labels']
     assert daemonset['spec']['selector']['matchLabels'].items() <= labels.items()
@@ -339,7 +339,7 @@ def test_names_hang_together(values, name):
 
 
 def test_an_own_selector():
-    daemonset = render({'selectorLabelsOverride': {'name': 'nvidia-device-plugin-ds'}}).only('DaemonSet')
+    daemonset = render({'selectorLabelsOverride': {'name': 'nvidia-device-plugin-ds'}}).daemonset
     assert daemonset['spec']['selector']['matchLabels'] == {'name': 'nvidia-device-plugin-ds'}
     assert daemonset['spec']['template']['metadata']['labels']['name'] == 'nvidia-device-plugin-ds'
 
@@ -419,13 +419,14 @@ def test_the_controllers_rights_are_what_the_page_says():
 def test_the_controllers_pods_are_no_agents():
     """No selector of the agents' finds them, nor the other way round."""
     rendered = render({**CONTROLLER, 'podMonitor': {'enabled': True}})
-    daemonset, deployment = rendered.only('DaemonSet'), rendered.only('Deployment')
+    daemonset, deployment = rendered.daemonset, rendered.only('Deployment')
     for one, other in ((daemonset, deployment), (deployment, daemonset)):
         selector = one['spec']['selector']['matchLabels']
         assert selector.items() <= one['spec']['template']['metadata']['labels'].items()
         assert not selector.items() <= other['spec']['template']['metadata']['labels'].items()
     monitored = [one['spec']['selector']['matchLabels'] for one in rendered.all('PodMonitor')]
-    assert monitored == [daemonset['spec']['selector']['matchLabels'], deployment['spec']['selector']['matchLabels']]
+    arbiters, = [one for one in rendered.all('DaemonSet') if one['metadata']['name'] == 'nvdp-gpuslice-arbiter-http']
+    assert monitored == [one['spec']['selector']['matchLabels'] for one in (daemonset, arbiters, deployment)]
 
 
 def test_what_the_values_say_of_the_controller():
@@ -465,16 +466,27 @@ def arbiter_privileges(values):
             *(f"hostPath {hosts[one['name']]}" + ' read-only' * one.get('readOnly', False) for one in container['volumeMounts'])}
 
 
-def test_the_arbiter_is_off():
-    assert len(render({'arbiter': {'enabled': 'false', 'onViolation': 'kill'}}).all('DaemonSet')) == 1
+@pytest.mark.parametrize('values, mode', [
+    ({}, 'limits'), ({'arbiter': {'enabled': False}}, None), ({'arbiter': {'enabled': 'false', 'onViolation': 'kill'}}, None),
+    ({'arbiter': {'mode': 'audit'}}, 'audit'), ({'arbiter': {'enabled': None, 'mode': None, 'memory': None}}, 'limits'), ({'arbiter': None}, 'limits'),
+    # Without slices of ours there is nothing to limit: it comes when it is asked for.
+    ({'devicePlugin': {'enabled': False}, 'gfd': {'enabled': True}}, None), ({'devicePlugin': {'enabled': 'false'}}, None),
+    ({'devicePlugin': {'enabled': False}, 'arbiter': {'enabled': True}}, 'audit')])
+def test_what_the_arbiter_does_unless_a_value_says_otherwise(values, mode):
+    args = [one['spec']['template']['spec']['containers'][0]['args'] for one in render(values).all('DaemonSet') if one['metadata']['name'] == 'nvdp-gpuslice-arbiter']
+    assert [('limits' if any(word.startswith('--limits=') for word in one) else 'audit') for one in args] == ([mode] if mode else [])
 
 
 def test_the_privileges_of_the_arbiter():
     rows_of = [(yaml.safe_load(row[0].strip('`')), set(re.findall('`([^`]+)`', row[1]))) for row in rows('The arbiter') if row[0].startswith('`{')]
-    assert len(rows_of) == 5
-    standard = arbiter_privileges({})
-    for values, added in rows_of:
-        assert arbiter_privileges(values) - (standard if values else set()) == added, values
+    assert len(rows_of) == 6
+    (audit, alone), *others = rows_of
+    assert arbiter_privileges(audit) == alone
+    for values, added in others:
+        everything = arbiter_privileges({**values, 'arbiter': {**audit['arbiter'], **values.get('arbiter', {})}})
+        assert everything - alone == added, values
+    # By default it has what limits need.
+    assert arbiter_privileges({}) == arbiter_privileges({'arbiter': {'mode': 'limits'}})
 
 
 def test_who_serves_the_arbiters_metrics_sees_no_process_of_the_host():
@@ -515,17 +527,119 @@ def test_what_the_values_say_of_the_arbiter():
     assert container['resources'] == {'limits': {'memory': '64Mi'}}
     assert container['env'] == [{'name': 'NVIDIA_VISIBLE_DEVICES', 'value': '0'}, {'name': 'NVIDIA_DRIVER_CAPABILITIES', 'value': 'utility'}]
     assert len(rendered.all('DaemonSet')) == 2  # beside NVIDIA's plugin: no agent
-    assert 'onViolation' in refusal({'arbiter': {'enabled': True, 'onViolation': 'starve'}})
+    assert 'onViolation' in refusal({'arbiter': {'enabled': True, 'onViolation': 'stop'}})
+    assert 'arbiter.mode: limits' in refusal({'arbiter': {'mode': 'audit', 'onViolation': 'starve'}})
+    starving = arbiter({'arbiter': {'mode': 'limits', 'onViolation': 'starve'}})[0]['spec']['template']['spec']['containers'][0]
+    assert '--on-violation=starve' in starving['args'] and 'KILL' not in str(starving['securityContext'])  # it ends nothing
     assert 'mode' in refusal({'arbiter': {'enabled': True, 'mode': 'enforce'}})
+
+
+def test_limits_of_the_kernel_are_asked_for():
+    pods = [arbiter({'arbiter': {'kernelLimits': value}})[0]['spec']['template']['spec'] for value in (False, True)]
+    mounts = [{one['name']: one for one in pod['containers'][0]['volumeMounts']} for pod in pods]
+    assert '--kernel-limits' not in pods[0]['containers'][0]['args'] and 'cgroups' not in mounts[0]
+    assert '--kernel-limits' in pods[1]['containers'][0]['args']
+    assert mounts[1]['cgroups'] == {'name': 'cgroups', 'mountPath': '/sys/fs/cgroup'}  # to be written
+    assert {'name': 'cgroups', 'hostPath': {'path': '/sys/fs/cgroup', 'type': 'Directory'}} in pods[1]['volumes']
+    assert 'arbiter.kernelLimits is true' in refusal({'arbiter': {'mode': 'audit', 'kernelLimits': True}})
+
+
+LIMITS = {'arbiter': {'enabled': True, 'mode': 'limits'}}
+
+
+def memory_of(rendered):
+    """What an agent takes where a configuration has no gpuslice.memory, and with what the arbiter begins."""
+    agent, one = (next(found for found in rendered.all('DaemonSet') if found['metadata']['name'] == name)['spec']['template']['spec']
+                  for name in ('nvdp-gpuslice', 'nvdp-gpuslice-arbiter'))
+    env = {variable['name']: variable.get('value') for variable in agent['containers'][0]['env']}
+    begins, = [word for word in one['containers'][0]['args'] if word.startswith('--limits=')]
+    assert env['GPUSLICE_ARBITER_DIR'] == '/run/gpuslice/arbiter'
+    assert '--arbiter-dir=/run/gpuslice/arbiter' in one['containers'][0]['args']
+    assert {'/run/gpuslice', '/var/lib/gpuslice'} <= {mount['mountPath'] for mount in agent['containers'][0]['volumeMounts']}
+    assert f'--limits={env["GPUSLICE_DEFAULT_MEMORY"]}' == begins
+    assert f'--arbiter-dir={env["GPUSLICE_ARBITER_DIR"]}' in one['containers'][0]['args']
+    return env['GPUSLICE_DEFAULT_MEMORY']
+
+
+def test_memory_limits():
+    """Where there is no cluster to ask, nothing is enforced unless a value says so. tests/e2e/test_chart_memory.py has the rest."""
+    for how in ([], ['--is-upgrade']):
+        assert memory_of(render({}, *how)) == memory_of(render(LIMITS, *how)) == 'observe'
+        for word in ('enforced', 'observe', 'none'):
+            assert memory_of(render({'arbiter': {'memory': word}}, *how)) == word
+            account, = [one for one in render({'arbiter': {'memory': word}}, *how).all('ServiceAccount') if one['metadata']['name'].endswith('-arbiter')]
+            assert account['metadata']['annotations'] == {'gpuslice.dev/memory': word}
+    # Without them the agent is as it was, whatever the arbiter does.
+    agents = [render({'arbiter': one}).daemonset for one in ({'enabled': False}, {'mode': 'audit'})]
+    assert agents[0] == agents[1] and 'GPUSLICE_ARBITER_DIR' not in str(agents)
+    assert 'arbiter.mode is limits' in refusal({**LIMITS, 'devicePlugin': {'enabled': False}})
+    assert 'arbiter.memory is enforced' in refusal({'arbiter': {'mode': 'audit', 'memory': 'enforced'}})
+    assert 'arbiter.memory is observe' in refusal({'arbiter': {'enabled': False, 'memory': 'observe'}})
+    assert 'memory' in refusal({'arbiter': {'memory': 'strict'}})
+
+
+def compute_of(rendered):
+    """The same of gpuslice.compute; None: nothing sets it."""
+    agent, one = (next(found for found in rendered.all('DaemonSet') if found['metadata']['name'] == name)['spec']['template']['spec']['containers'][0]
+                  for name in ('nvdp-gpuslice', 'nvdp-gpuslice-arbiter'))
+    env = {variable['name']: variable.get('value') for variable in agent['env']}
+    begins = [word.removeprefix('--compute=') for word in one['args'] if word.startswith('--compute=')]
+    assert begins == [env[name] for name in ('GPUSLICE_DEFAULT_COMPUTE',) if name in env]
+    return begins[0] if begins else None
+
+
+def test_turns_are_there_for_who_asks():
+    for how in ([], ['--is-upgrade']):
+        assert compute_of(render({}, *how)) is compute_of(render({'arbiter': {'compute': None}}, *how)) is None
+        assert render({'arbiter': {'compute': None}}, *how).objects == render({}, *how).objects
+        for word in ('elastic', 'strict', 'observe', 'none'):
+            rendered = render({'arbiter': {'compute': word}}, *how)
+            # Memory is another thing.
+            assert compute_of(rendered) == word and memory_of(rendered) == 'observe'
+    assert compute_of(render({'arbiter': {'compute': 'elastic', 'memory': 'none'}})) == 'elastic'
+    for without in ({'mode': 'audit'}, {'enabled': False}):
+        assert 'arbiter.compute is strict' in refusal({'arbiter': {**without, 'compute': 'strict'}})
+    assert 'compute' in refusal({'arbiter': {'compute': 'enforced'}})
+
+
+@pytest.mark.parametrize('values, said', [
+    ({'arbiter': {'compute': 'elastic'}}, 'take turns on it by their shares (elastic, as arbiter.compute says). This is experimental'),
+    ({'arbiter': {'compute': 'strict'}}, 'take turns on it by their shares (strict, as arbiter.compute says). This is experimental'),
+    ({'arbiter': {'compute': 'observe'}}, 'nobody waits for a turn, as arbiter.compute says.\nA configuration'),
+    ({'arbiter': {'compute': 'none'}}, 'as the hardware does it, as arbiter.compute says.\nA configuration')])
+def test_the_notes_say_what_becomes_of_time(values, said):
+    assert said in notes(values) and 'arbiter.compute' not in notes({})
+
+
+@pytest.mark.parametrize('values, said', [
+    ({}, 'are observed, not enforced, since these templates were rendered without the cluster'),
+    ({'arbiter': {'enabled': False}}, 'not enforced (arbiter.enabled: false). For slices by time slicing: --set arbiter.enabled=true,arbiter.mode=limits'),
+    ({'arbiter': {'mode': 'audit'}}, 'not enforced (arbiter.mode: audit)'),
+    ({'arbiter': {'memory': 'enforced'}}, 'Memory limits of slices by time slicing are enforced, as arbiter.memory says'),
+    ({'arbiter': {'memory': 'observe'}}, 'are observed, not enforced, as arbiter.memory says.\nWho exceeds is reported'),
+    ({'arbiter': {'memory': 'none'}}, 'Memory limits of slices are not enforced (arbiter.memory: none)')])
+def test_the_notes_say_what_becomes_of_memory_limits(values, said):
+    assert said in notes(values)
+
+
+def test_the_arbiter_has_time_to_answer_and_is_replaced_by_hand():
+    requests = {}
+    for mode in ('audit', 'limits'):
+        one, = [found for found in render({'arbiter': {'enabled': True, 'mode': mode}}).all('DaemonSet') if found['metadata']['name'] == 'nvdp-gpuslice-arbiter']
+        requests[mode] = one['spec']['template']['spec']['containers'][0]['resources']['requests']['cpu']
+    assert requests == {'audit': '10m', 'limits': '100m'}
+    assert one['spec']['updateStrategy'] == {'type': 'OnDelete'}
+    label = one['spec']['template']['metadata']['labels']['app.kubernetes.io/name']
+    assert f'delete pod --field-selector spec.nodeName=NODE -l app.kubernetes.io/name={label}\n' in notes(LIMITS)
 
 
 def test_metrics_for_prometheus():
     assert not render().all('PodMonitor')
     rendered = render({'podMonitor': {'enabled': True, 'labels': {'release': 'prometheus'}, 'interval': '7s'}})
-    monitor = rendered.only('PodMonitor')
+    monitor, _ = rendered.all('PodMonitor')
     assert monitor['spec']['podMetricsEndpoints'][0]['interval'] == '7s'
     assert monitor['metadata']['labels']['release'] == 'prometheus'
-    assert monitor['spec']['selector']['matchLabels'] == rendered.only('DaemonSet')['spec']['selector']['matchLabels']
+    assert monitor['spec']['selector']['matchLabels'] == rendered.daemonset['spec']['selector']['matchLabels']
     assert monitor['spec']['podMetricsEndpoints'][0]['port'] in [one['name'] for one in rendered.containers['http']['ports']]
 
 
@@ -593,14 +707,23 @@ SCC = {'default': {}, 'mig': {'migStrategy': 'mixed'}, 'privileged': {'compatWit
        'volumes': {'extraVolumes': [{'name': 'a', 'secret': {'secretName': 'a'}}]}}
 
 
+def pods_of(rendered):
+    """[(the constraints, the pods of their accounts)]: of the agents with the Job that ends them, and of the arbiter with the pod that serves its metrics."""
+    every = [one['spec']['template']['spec'] for one in [*rendered.all('DaemonSet'), *rendered.all('Job', hooks=True)]]
+    found = []
+    for scc in rendered.all('SecurityContextConstraints'):
+        found.append((scc, [pod for pod in every if f"system:serviceaccount:kube-system:{pod['serviceAccountName']}" in scc['users']]))
+    assert sum(len(pods) for _, pods in found) == len(every)
+    return found
+
+
+@pytest.mark.parametrize('which', ['agent', 'arbiter'])
 @pytest.mark.parametrize('values', SCC.values(), ids=SCC)
-def test_openshift_lets_the_pods_run(values):
+def test_openshift_lets_the_pods_run(values, which):
     """The chart's constraints admit what is rendered, checked as OpenShift's admission does, and nothing beyond it."""
-    rendered = render(values, '--api-versions', 'security.openshift.io/v1')
-    scc, pods = rendered.only('SecurityContextConstraints'), [rendered.pod, rendered.all('Job', hooks=True)[0]['spec']['template']['spec']]
+    scc, pods = pods_of(render(values, '--api-versions', 'security.openshift.io/v1'))[which == 'arbiter']
     contexts = [{**pod.get('securityContext', {}), **one.get('securityContext', {})} for pod in pods for one in pod['containers']]
-    accounts = {f"system:serviceaccount:kube-system:{pod['serviceAccountName']}" for pod in pods}
-    assert set(scc['users']) == accounts
+    assert set(scc['users']) == {f"system:serviceaccount:kube-system:{pod['serviceAccountName']}" for pod in pods}
     kinds = {kind for pod in pods for one in pod.get('volumes', []) for kind in one if kind != 'name'}
     assert kinds <= set(scc['volumes'])
     added = {word for one in contexts for word in one.get('capabilities', {}).get('add', [])}
@@ -609,8 +732,11 @@ def test_openshift_lets_the_pods_run(values):
     assert scc['allowPrivilegeEscalation'] or all(one.get('allowPrivilegeEscalation') is False for one in contexts)
     assert not scc['readOnlyRootFilesystem'] or all(one.get('readOnlyRootFilesystem') for one in contexts)
     assert scc['seccompProfiles'] == ['*'] or all(one['seccompProfile']['type'] == 'RuntimeDefault' for one in contexts)
-    assert scc['allowHostNetwork'] == bool(rendered.pod.get('hostNetwork')) and not scc['allowHostPID'] and not scc['allowHostIPC']
-    assert rendered.pod['securityContext'] == {'seLinuxOptions': {'type': 'spc_t'}}
+    for word in ('Network', 'PID', 'IPC'):
+        assert scc[f'allowHost{word}'] == any(pod.get(f'host{word}', False) for pod in pods)
+    assert scc['allowHostPID'] == (which == 'arbiter')
+    # Containers with limits connect to the arbiter, and may to this type.
+    assert all(pod['securityContext'] == {'seLinuxOptions': {'type': 'spc_t'}} for pod in pods if 'volumes' in pod)
 
 
 @pytest.mark.parametrize('values,apis,there', [
@@ -620,14 +746,22 @@ def test_openshift_lets_the_pods_run(values):
 def test_constraints_only_where_there_is_such_an_api(values, apis, there):
     rendered = render(values, *[word for one in apis for word in ('--api-versions', one)])
     assert bool(rendered.all('SecurityContextConstraints')) == there
-    if not there and rendered.all('DaemonSet'):
-        assert 'securityContext' not in rendered.pod
+    if not there:
+        assert not [one for one in rendered.all('DaemonSet') if 'securityContext' in one['spec']['template']['spec']]
+
+
+def test_the_arbiter_alone_has_its_constraints():
+    values = {'devicePlugin': {'enabled': False}, 'arbiter': {'enabled': True, 'onViolation': 'kill'}}
+    scc = render(values, '--api-versions', 'security.openshift.io/v1').only('SecurityContextConstraints')
+    assert scc['users'] == ['system:serviceaccount:kube-system:nvdp-gpuslice-arbiter'] and scc['allowedCapabilities'] == ['KILL']
+    assert [one['metadata']['name'] for one in render({'arbiter': {'enabled': False}, 'openshift': {'scc': True}}).all('SecurityContextConstraints')] == ['nvdp-gpuslice']
 
 
 def test_an_own_selinux_type():
     own = {'podSecurityContext': {'seLinuxOptions': {'type': 'container_device_plugin_t'}, 'fsGroup': 3}}
     for words in ((), ('--api-versions', 'security.openshift.io/v1')):
-        assert render(own, *words).pod['securityContext'] == own['podSecurityContext']
+        pods = [one['spec']['template']['spec'] for one in render(own, *words).all('DaemonSet')]
+        assert len(pods) == 3 and all(pod['securityContext'] == own['podSecurityContext'] for pod in pods)
 
 
 def kustomized(folder):
@@ -646,14 +780,14 @@ def test_one_step_with_an_image_of_ones_own(tmp_path):
     def names(some):
         return {(one['kind'], one['metadata']['name']) for one in some}
     assert names(objects) == names(manifest) | {('ConfigMap', 'nvidia-device-plugin')}
-    pod, = [one['spec']['template']['spec'] for one in objects if one['kind'] == 'DaemonSet']
+    pod, *others = [one['spec']['template']['spec'] for one in sorted(objects, key=lambda one: one['metadata']['name']) if one['kind'] == 'DaemonSet']
     version = yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion']
-    assert {one['image'] for one in pod['containers']} == {f'registry.example:5000/team/gpuslice:{version}'}
+    assert {one['image'] for each in (pod, *others) for one in each['containers']} == {f'registry.example:5000/team/gpuslice:{version}'}
     agent = pod['containers'][0]
     assert {'name': 'CONFIG_FILE_SRCDIR', 'value': '/available-configs'} in agent['env']
     assert {'name': 'configs', 'configMap': {'name': 'nvidia-device-plugin'}} in pod['volumes']
     # The rest is as in the manifest.
-    plain, = [one['spec']['template']['spec'] for one in manifest if one['kind'] == 'DaemonSet']
+    plain, = [one['spec']['template']['spec'] for one in manifest if (one['kind'], one['metadata']['name']) == ('DaemonSet', 'gpuslice')]
     assert [one for one in agent['env'] if one in plain['containers'][0]['env']] == plain['containers'][0]['env']
     assert [one['name'] for one in pod['containers']] == [one['name'] for one in plain['containers']]
 

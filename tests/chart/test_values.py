@@ -61,7 +61,8 @@ FILES = {
                ['componentSelectorLabels', 'configManager', 'logVerbosity', 'cdi.featureFlags']),
 }
 STANDARD = {'NODE_NAME': 'spec.nodeName', 'NAMESPACE': 'metadata.namespace', 'POD_NAME': 'metadata.name',
-            'NVIDIA_VISIBLE_DEVICES': 'all', 'NVIDIA_DRIVER_CAPABILITIES': 'utility', 'GPUSLICE_CHANNEL_DIR': '/run/gpuslice-channel'}
+            'NVIDIA_VISIBLE_DEVICES': 'all', 'NVIDIA_DRIVER_CAPABILITIES': 'utility', 'GPUSLICE_CHANNEL_DIR': '/run/gpuslice-channel',
+            'GPUSLICE_ARBITER_DIR': '/run/gpuslice/arbiter', 'GPUSLICE_DEFAULT_MEMORY': 'observe'}  # no cluster says that it is a new one
 
 
 def asked_of_agent(environment):
@@ -250,8 +251,8 @@ def test_what_no_schema_can_say(values, words):
 def test_the_default_namespace():
     said = refusal(namespace='default')
     assert '--namespace' in said and 'allowDefaultNamespace' in said
-    assert render({'allowDefaultNamespace': True}, namespace='default').only('DaemonSet')
-    assert render({'namespaceOverride': 'gpus'}, namespace='default').only('DaemonSet')['metadata']['namespace'] == 'gpus'
+    assert render({'allowDefaultNamespace': True}, namespace='default').daemonset
+    assert render({'namespaceOverride': 'gpus'}, namespace='default').daemonset['metadata']['namespace'] == 'gpus'
 
 
 @pytest.mark.parametrize('configs', [{'map': {'only': GUIDE}}, {'map': {'default': GUIDE, 'b': MIXED}},

@@ -43,7 +43,7 @@ def test_written(name):
     assert status == 0, err
     rendered = Rendered(out)
     assert [path for path, value in texts(rendered.objects) if not isinstance(value, (str, type(None)))] == []
-    daemonset = rendered.only('DaemonSet')
+    daemonset = rendered.daemonset
     selector, labels = daemonset['spec']['selector']['matchLabels'], daemonset['spec']['template']['metadata']['labels']
     assert selector.items() <= labels.items()
     assert case.get('env', {}).items() <= rendered.environment.items()
@@ -94,7 +94,7 @@ def test_in_the_place_of_nvidias_chart_in_a_parent(parent, values):
     given = {'nvidia-device-plugin': values, 'global': {'imageRegistry': 'any', 'podLabels': {'a': 'b'}}}
     status, out, err = helm('template', 'nvdp', parent, '--namespace', 'gpus', values=given)
     assert status == 0, err
-    daemonset = Rendered(out).only('DaemonSet')
+    daemonset = Rendered(out).daemonset
     assert daemonset['metadata']['name'] == 'nvdp-nvidia-device-plugin'
     assert daemonset['spec']['selector']['matchLabels'] == {'app.kubernetes.io/name': 'nvidia-device-plugin',
                                                             'app.kubernetes.io/instance': 'nvdp'}

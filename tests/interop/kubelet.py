@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, 'proto'))
 pb, services = grpc.protos_and_services('deviceplugin/v1beta1/api.proto')
 
-WAIT_S = 20
+WAIT_S = 120
 
 
 class Suite:
@@ -103,7 +103,7 @@ class Kubelet(services.RegistrationServicer):
         began = time.monotonic()
         self.wait_for_registration()
         took = time.monotonic() - began
-        assert took < 2, f'registered again only after {took:.1f} s'
+        assert took < 10, f'registered again only after {took:.1f} s'  # at once, with a busy machine's time
 
     def start_target(self, argv):
         self.target = subprocess.Popen(argv)

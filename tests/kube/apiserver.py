@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PATH = '/api/v1/things'
-PATIENCE_S = 60  # for what must happen, however slow the machine
+PATIENCE_S = 180  # for what must happen, however slow the machine
 
 
 class Gone(Exception):

@@ -263,6 +263,9 @@ static void remove_directory(const struct world *world, const char *grant_id)
 {
     cleanup_text struct text path = TEXT_INIT;
 
+    text_addf(&path, "%s/grants/%s/limits", world->log_folder, grant_id);
+    assert_int_equal(unlink(text_string(&path)), 0);
+    text_clear(&path);
     text_addf(&path, "%s/grants/%s", world->log_folder, grant_id);
     assert_int_equal(rmdir(text_string(&path)), 0);
 }
