@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX  ?= /usr/local
 SECONDS ?= 20
 # A variable that no target knows would be ignored in silence, and `make run machine=x` show another machine.
-variables := PREFIX SECONDS MACHINE CONFIG KEY WORKLOAD STAY SUITES IMAGE TAG RELEASE DESTDIR CC CFLAGS LDFLAGS NO_COLOR
+variables := PREFIX SECONDS MACHINE CONFIG KEY WORKLOAD STAY SUITES ROW IMAGE TAG RELEASE DESTDIR CC CFLAGS LDFLAGS NO_COLOR
 space     := $() $()
 surprises := $(filter-out $(variables),$(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word)))))
 $(if $(surprises),$(error there is no variable '$(firstword $(surprises))' here; there are: $(variables)))
@@ -25,8 +25,8 @@ export MACHINE CONFIG KEY WORKLOAD STAY
 checked := -Dwerror=true
 guarded := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all' -Db_lundef=false
 
-setup_build          :=
-setup_build-asan     := $(checked) $(guarded) -Db_sanitize=address,undefined
+setup_build          := $(if $(CI),$(checked))
+setup_build-asan     := $(checked) $(guarded) -Doptimization=1 -Db_sanitize=address,undefined
 setup_build-o3       := $(checked) -Doptimization=3 -Ddebug=false
 setup_build-clang    := $(checked)
 setup_build-tsan     := $(checked) -Doptimization=1 -Db_lundef=false -Db_sanitize=thread
@@ -37,7 +37,10 @@ setup_build-release-arm64 := $(checked) -Dreproducible=true --cross-file build-t
 # The whole tree tells the fuzzers which way an input took; without that they would guess blindly.
 setup_build-fuzz     := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=fuzzer-no-link' -Doptimization=1 -Db_lundef=false -Db_sanitize=address,undefined -Dfuzz=true
 
-# What is built of it, where that is not everything.
+# What is built of it, where that is not everything. The programs take half as long as they do with the unit tests.
+targets_build        := programs
+targets_build-release       := programs
+targets_build-release-arm64 := programs
 targets_build-fuzz   := fuzzers
 
 compiler_build-clang := clang-14
@@ -46,11 +49,11 @@ compiler_build-fuzz  := clang-14
 folders := $(patsubst setup_%,%,$(filter setup_%,$(.VARIABLES)))
 
 # -- what people type ----------------------------------------------------------------------------
-.PHONY: help deps known-suites build image release test bed e2e run bench soak format lint fuzz matrix manifest picture install clean
+.PHONY: help deps known-suites build image release test bed e2e run bench bench-gpu soak format lint fuzz matrix manifest picture install clean
 
 help: ## this list
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
 	@echo 'Words that change what they do:'
 	@echo '  make run MACHINE=p4d.24xlarge CONFIG=file.yaml KEY=name WORKLOAD=file.yaml STAY=1'
@@ -61,7 +64,7 @@ help: ## this list
 	@[ ! -x /usr/bin/python3 ] || echo "suites: $$(tools/run-tests --known | fold -s -w 80 | sed '2,$$s/^/        /')"
 
 deps: ## install everything that any target needs
-	@tools/deps build run test soak e2e lint matrix fuzz
+	@tools/deps build run test soak e2e emulated lint matrix fuzz
 	@tools/venv
 
 build: | need-build ## the programs and the simulators, in build/
@@ -91,7 +94,7 @@ bed: | need-build need-e2e ## what e2e starts: Kubernetes, etcd and containerd 2
 	@tests/e2e/bed build
 
 # Its suites build what only they need, unless `make bed` did.
-e2e: known-suites image | need-e2e ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
+e2e: known-suites image | need-e2e $(if $(filter e2e-systemd,$(SUITES)),try-emulated) ## a real cluster on this machine (root): our image, chart and agent on a real kubelet
 	@tools/venv
 	@tests/e2e/bed build node
 	@tools/run-tests build $(or $(SUITES),e2e e2e-cdi e2e-api)
@@ -103,6 +106,9 @@ soak: build-asan | need-test need-soak ## the tests that take longer than a minu
 bench: build | need-test ## how fast, how small and how soon, as ratios in one run
 	@tools/venv
 	@GPUSLICE_BUILD=build build-tools/venv/bin/python tests/bench/run
+
+bench-gpu: build ## memory limits on this machine's GPU: ROW=1 memory, 2 overhead, 3 faults, 4 escapes, 5 failopen, unmodified
+	@tests/bench/gpu/run $(or $(ROW),1) $(if $(PARTS),--parts $(PARTS)) --programs build --out build/bench-gpu
 
 fuzz: build-fuzz ## every fuzzer for SECONDS; what they find stays in build-fuzz/
 	@tools/fuzz build-fuzz $(SECONDS)
@@ -118,7 +124,7 @@ picture: build | need-run ## doc/picture.svg, README's, from a session that is r
 
 install: build ## into DESTDIR and PREFIX; says where everything is
 	@meson configure build -Dprefix=$(PREFIX)
-	@tools/build build "$(compiler_build)" $(setup_build)
+	@TARGETS="$(targets_build)" tools/build build "$(compiler_build)" $(setup_build)
 	@meson install -C build --quiet --no-rebuild
 	@tools/installed build
 
@@ -130,7 +136,8 @@ clean: ## remove every build folder
 # -- what the machine types ----------------------------------------------------------------------
 # Each check is one case: `make lint-rooms` runs one, `make lint` all, also after a failure.
 lints    := format rooms tree headers callers prose spelling shell analyzer tidy
-variants := o3 clang arm64 tsan
+# In CI without the first: warnings are errors in build/ there, and clang's tests are optimised as well.
+variants := $(if $(CI),,o3) clang arm64 tsan
 
 lint: | need-lint ## layout, rooms, static analysis, spelling
 	@tools/cases $(lints:%=lint-%)
@@ -149,8 +156,8 @@ lint-tree:
 	@tools/check-tree
 lint-headers: build
 	@tools/check-headers build
-lint-callers: build
-	@tools/check-callers build
+lint-callers: build-clang
+	@tools/check-callers build-clang
 lint-prose:
 	@tools/check-prose
 lint-spelling:
@@ -174,10 +181,15 @@ matrix-tsan:    unit-build-tsan
 need-%: FORCE
 	@tools/deps build $*
 
+# Where they cannot be had the suite is skipped, and says so.
+try-emulated: FORCE
+	@tools/deps emulated || true
+
 $(folders):
 	@TARGETS="$(targets_$@)" tools/build $@ "$(compiler_$@)" $(setup_$@)
 
 $(folders:%=unit-%): unit-%: %
+	@tools/build $* "$(compiler_$*)" $(setup_$*)
 	@tools/run-tests $* unit fuzz
 
 build-asan build-o3 build-tsan build-release: | need-build
