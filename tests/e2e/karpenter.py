@@ -218,8 +218,9 @@ class Karpenter:
         self.api.call(POOLS, 'POST', pool)
         self.await_condition(f"{POOLS}/{pool['metadata']['name']}", 'Ready')
 
-    def create_profile(self, how, nodes, startup_taint=False):
-        """The objects of a SliceProfile, as `gpuslice render karpenter` prints them; the pool's name and the overlays' paths."""
+    def create_profile(self, how, nodes, startup_taint=False, strangers=()):
+        """The objects of a SliceProfile, as `gpuslice render karpenter` prints them; the pool's name and the overlays' paths. strangers: overlays
+        of the pool that are there before, (instance type, capacity, weight) each."""
         name = self.new_name('pool')
         made = render(self.plane.folder, {
             'apiVersion': 'gpuslice.dev/v1alpha1', 'kind': 'SliceProfile', 'metadata': {'name': name}, 'spec': {
@@ -227,6 +228,8 @@ class Karpenter:
             startup_taint=startup_taint)
         pool, = made['NodePool']
         self.apply_pool(pool, nodes)
+        for stranger in strangers:
+            self.await_condition(self.create_overlay(name, *stranger), 'Ready')
         return name, self.apply_overlays(made)
 
     def create_placeholders(self, how, nodes, slices):

@@ -277,8 +277,9 @@ def test_equal_weights_conflict(made):
 def test_a_third_overlay_hides_the_conflict(made):
     """Karpenter compares with the last one that it merged: c and a clash over b, and no condition says so."""
     pool = made.create_pool(RENAMED.nodes)
+    # Karpenter says Ready before it uses an overlay: the one that decides is there first.
     paths = [made.create_overlay(pool, 'p3.8xlarge', capacity, 10, name) for name, capacity in {
-        'a': WHOLE, 'b': {'example.com/other': 1}, 'c': {GPU: 0, SHARED: 4}}.items()]
+        'c': {GPU: 0, SHARED: 4}, 'b': {'example.com/other': 1}, 'a': WHOLE}.items()]
     for path in paths:
         made.await_condition(path, 'Ready')
     burst(made, pool, 16, [{SHARED: 1}])
@@ -286,9 +287,9 @@ def test_a_third_overlay_hides_the_conflict(made):
 
 
 def test_a_heavier_overlay_wins_silently(made):
-    """A stranger's, over that of our profile."""
-    pool, ours = made.create_profile(RENAMED.how, RENAMED.nodes)
-    for path in [*ours, made.create_overlay(pool, 'p3.8xlarge', {SHARED: 4}, 10000)]:
+    """A stranger's, over that of our profile. Karpenter says Ready before it uses an overlay: the one that decides is there first."""
+    pool, ours = made.create_profile(RENAMED.how, RENAMED.nodes, strangers=[('p3.8xlarge', {SHARED: 4}, 10000)])
+    for path in ours:
         made.await_condition(path, 'Ready')
     burst(made, pool, 16, [{SHARED: 1}])
     assert made.launched(pool) == {'p3.8xlarge': 4}
