@@ -203,6 +203,30 @@ def test_pytests_cases(runner, capsys, workers):
     assert 'so it is' in text and 'no fixture' in text and 'skipped mixed.test_a: test_left_out' in text
 
 
+UNSTEADY = '''
+    import pathlib, pytest
+    @pytest.mark.parametrize('case', ['a b', 'c::d'])
+    def test_first(case):
+        place = pathlib.Path(__file__).parent / case
+        assert place.exists() or place.touch(), 'not yet'
+'''
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_failed_case_is_run_once_more(runner, capsys, workers):
+    runner.add('unsteady', workers=workers, a=UNSTEADY)
+    assert not runner('unsteady')
+    text = capsys.readouterr().out
+    assert closing(text) == '2 passed, 0 failed'
+    assert text.count('passed at the second attempt only: unsteady.test_a: test_first') == 2 and text.count('AssertionError: not yet') == 2
+
+
+def test_many_failed_cases_are_not_run_again(runner, capsys):
+    runner.add('unsteady', a=UNSTEADY.replace("'a b'", "'a', 'b', 'e'"))
+    assert runner('unsteady')
+    assert closing(capsys.readouterr().out) == '0 passed, 4 failed'
+
+
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_test_that_takes_its_process_along(runner, capsys, workers):
     runner.add('dying', workers=workers, a='import os\ndef test_dies(): os._exit(0)\n')
