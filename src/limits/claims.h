@@ -12,6 +12,9 @@
  * A stream has a lane. Its fences are numbered from 1 on; `fence` is the last one that was put into
  * the stream, `done` the last one that the device passed and wrote here. Work is in flight while
  * they differ. A lane whose stream ended, with nothing in flight, may be another stream's.
+ *
+ * Behind short work that a thread waits for right away there is no fence: there is work in flight
+ * while such a thread waits.
  */
 
 #include <assert.h>
@@ -39,10 +42,13 @@ struct claims_lane {
 
 /* By its position in limits_page.devices. */
 struct claims_device {
-    uint64_t n_launched; /* commands that passed the gate: kernels, graphs */
+    uint64_t n_launched; /* commands that passed the gate: kernels, graphs; */
+    uint64_t n_done;     /* of those, as far as the process has seen */
     uint64_t waited_ns;  /* by threads at the gate, whose wait is over */
     uint32_t n_waiting;  /* threads at the gate */
     uint32_t n_late;     /* launches that passed a closed gate: capture, callbacks */
+    uint32_t n_awaiting; /* threads that wait for their work, without a fence behind it */
+    uint32_t n_awaits;   /* each time that one of them begins or ends to */
     uint32_t waits[CLAIMS_WAIT_BINS];
     struct claims_lane lanes[CLAIMS_LANES];
 };
@@ -53,5 +59,5 @@ struct claims {
     struct claims_device devices[LIMITS_DEVICES_MAX];
 };
 
-static_assert(sizeof(struct claims_device) == 472, "the same in every release");
+static_assert(sizeof(struct claims_device) == 488, "the same in every release");
 static_assert(sizeof(struct claims) <= CLAIMS_SIZE, "the pages of one process");

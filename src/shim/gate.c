@@ -22,7 +22,10 @@ enum {
     ROOM_MS = 10,         /* to wait for room in a stream, beyond two commands, and */
     ROOM_UNKNOWN_MS = 20, /* where nobody knows how long one takes */
     ROOM_MOST_MS = 100,
-    NAP_NS = 100 * 1000, /* to sleep for less is to sleep for as long */
+    WAKE_NS = 150 * 1000, /* who sleeps may be woken so much later, and looks instead ... */
+    LATE_NS = 500 * 1000, /* ... until it should have come so long ago: others use the device */
+    NAP_NS = 20 * 1000,
+    READY_NS = 300 * 1000, /* that it looks all the time, when its turn is about to begin */
 };
 
 /* --- pure --- */
@@ -59,6 +62,7 @@ struct gate_verdict gate_judge(const struct limits_page *page, const struct limi
 
     if (is_open(device))
         return (struct gate_verdict){.passes = true};
+    verdict.end_ns = end_ns;
     verdict.is_away = is_away(limits_load(page->beat_ms), now_ns);
     if (verdict.is_away) {
         verdict.passes = is_in_share(limits_load(device->share_ppm), number, now_ns);
@@ -153,6 +157,16 @@ static void sleep_until_changed(const uint32_t *word, uint32_t seen)
         nanosleep(&most, NULL);
 }
 
+/* A number that is raised at a gate that stays closed: the next turn is this container's. To be
+ * woken then takes longer than to be there. */
+static void watch(const uint32_t *word, uint32_t seen)
+{
+    const uint64_t begin_ns = quickclock_ns();
+
+    while (limits_load(*word) == seen && quickclock_since(begin_ns, quickclock_ns()) < READY_NS)
+        sched_yield();
+}
+
 static void count_waiting(struct claims_device *claims, uint32_t change)
 {
     if (claims)
@@ -169,16 +183,20 @@ static void count_wait(struct claims_device *claims, uint64_t ns)
 }
 
 /* Its word is taken before it is judged, so that no change is slept through. True: it passes. */
-static bool sleep_once(const struct place *place, uint64_t *now_ns)
+static bool sleep_once(const struct place *place, uint64_t *now_ns, uint32_t *number)
 {
-    const uint32_t seen = limits_load(place->device->gate_number);
+    const uint32_t *word = &place->device->gate_number;
+    const uint32_t seen = limits_load(*word);
     const struct gate_verdict verdict = judge(place, *now_ns);
 
     if (verdict.passes)
         return true;
     if (verdict.is_away)
         look(*now_ns, LOOK_AWAY_MS);
-    sleep_until_changed(&place->device->gate_number, seen);
+    else if (seen != *number)
+        watch(word, seen);
+    *number = seen;
+    sleep_until_changed(word, seen);
     *now_ns = quickclock_ns();
     return false;
 }
@@ -190,6 +208,7 @@ static bool wait_at_gate(const struct cuda_functions *driver, const struct lane 
     uint64_t now_ns = quickclock_ns();
     const uint64_t begin_ns = now_ns;
     struct claims_device *counted = NULL;
+    uint32_t number = 0;
     bool passes = false;
 
     lanes_fence_all(driver, now_ns);
@@ -199,11 +218,12 @@ static bool wait_at_gate(const struct cuda_functions *driver, const struct lane 
         if (!place.device)
             break;
         if (place.claims != counted) {
+            number = limits_load(place.device->gate_number);
             count_waiting(counted, (uint32_t)-1);
             count_waiting(place.claims, 1);
             counted = place.claims;
         }
-        passes = sleep_once(&place, &now_ns);
+        passes = sleep_once(&place, &now_ns, &number);
     }
     count_wait(counted, quickclock_since(begin_ns, now_ns));
     return passes || quickclock_since(begin_ns, now_ns) < GATE_LONGEST_NS;
@@ -218,36 +238,56 @@ static uint64_t most_ns(uint64_t command_ns)
     return ns < ROOM_MOST_MS * MS ? ns : ROOM_MOST_MS * MS;
 }
 
-static void nap(uint64_t ns)
-{
-    const struct timespec most = {.tv_nsec = (long)(ns < MS ? ns : MS)};
-
-    if (ns >= NAP_NS)
-        nanosleep(&most, NULL);
-    else
-        sched_yield();
-}
-
 /* Nothing in flight is always room. */
-static bool has_room(struct lane *lane, uint64_t room_ns, uint64_t now_ns, uint64_t *ret_ns,
-                     uint64_t *ret_command_ns)
+static bool has_room(const struct gate_verdict *verdict, const struct lane_work *work,
+                     uint64_t now_ns)
 {
-    *ret_ns = lanes_queue_ns(lane, now_ns, ret_command_ns);
-    return *ret_ns == 0 || (*ret_ns <= room_ns && *ret_ns + *ret_command_ns <= room_ns);
+    const uint64_t room_ns = verdict->in_flight_us * UINT64_C(1000);
+
+    if (work->ns == 0 || work->ns == UINT64_MAX)
+        return work->ns == 0;
+    if (room_ns)
+        return work->ns + work->command_ns <= room_ns;
+    return verdict->end_ns == 0 || now_ns + work->ns < verdict->end_ns;
 }
 
-/* What is in flight may wait for what this thread does next, so that this ends. */
-static void wait_for_room(const struct cuda_functions *driver, struct lane *lane, uint64_t room_ns)
+/* A moment less than what it takes, since a device without work goes to somebody else. */
+static void nap(uint64_t ns, uint64_t passed_ns)
+{
+    const uint64_t left_ns = ns > passed_ns ? ns - passed_ns : 0;
+    struct timespec most = {.tv_nsec = NAP_NS};
+
+    if (left_ns <= WAKE_NS && passed_ns < ns + LATE_NS) {
+        sched_yield();
+        return;
+    }
+    if (left_ns > WAKE_NS)
+        most.tv_nsec = (long)(left_ns - WAKE_NS < MS ? left_ns - WAKE_NS : MS);
+    nanosleep(&most, NULL);
+}
+
+/* What is bounded is waited for to the end once there is no room: a queue that is topped up never
+ * leaves the hardware a reason to turn to somebody else. Otherwise there is room again with each
+ * command, or in another turn. What is in flight may wait for what this thread does next, so that
+ * this ends. */
+static struct gate_verdict wait_for_room(const struct cuda_functions *driver, struct lane *lane,
+                                         const struct place *place, struct gate_verdict verdict)
 {
     const uint64_t begin_ns = quickclock_ns();
-    uint64_t now_ns = begin_ns, ns, command_ns;
+    uint64_t now_ns = begin_ns;
+    struct lane_work work = lanes_look(lane, now_ns);
 
-    while (!has_room(lane, room_ns, now_ns, &ns, &command_ns) &&
-           quickclock_since(begin_ns, now_ns) < most_ns(command_ns)) {
+    while (verdict.passes && work.ns != 0 &&
+           (verdict.in_flight_us || !has_room(&verdict, &work, now_ns)) &&
+           quickclock_since(begin_ns, now_ns) < most_ns(work.command_ns)) {
         lanes_fence(driver, lane, now_ns);
-        nap(ns == UINT64_MAX ? 0 : (ns + command_ns - room_ns) / 2);
+        nap(verdict.in_flight_us && work.ns != UINT64_MAX ? work.ns : work.command_ns,
+            work.first_ns);
         now_ns = quickclock_ns();
+        verdict = judge(place, now_ns);
+        work = lanes_look(lane, now_ns);
     }
+    return verdict;
 }
 
 /* --- launches --- */
@@ -271,11 +311,12 @@ bool gate_is_shared(void)
 /* At once, where the program could not be kept waiting as well. */
 static bool goes_on(const struct gate_verdict *verdict, struct lane *lane, uint64_t now_ns)
 {
-    uint64_t ns, command_ns;
+    struct lane_work work;
 
-    return verdict->passes &&
-           (!verdict->in_flight_us ||
-            has_room(lane, verdict->in_flight_us * UINT64_C(1000), now_ns, &ns, &command_ns));
+    if (!verdict->passes)
+        return false;
+    work = lanes_look(lane, now_ns);
+    return has_room(verdict, &work, now_ns);
 }
 
 /* Its turn may end while there is no room. */
@@ -296,8 +337,7 @@ static void pass(const struct cuda_functions *driver, struct lane *lane, CUstrea
         return;
     }
     if (verdict.passes)
-        wait_for_room(driver, lane, verdict.in_flight_us * UINT64_C(1000));
-    verdict = judge(&place, quickclock_ns());
+        verdict = wait_for_room(driver, lane, &place, verdict);
     if (!verdict.passes && !wait_at_gate(driver, lane))
         __atomic_add_fetch(&place.claims->n_late, 1, __ATOMIC_RELAXED);
 }
@@ -353,12 +393,28 @@ static bool is_on(void)
     return gate_is_shared() && lanes_are_on() && n_calls == 0;
 }
 
-void gate_await(const struct cuda_functions *driver, CUstream stream, bool is_per_thread)
+struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream,
+                            bool is_per_thread)
 {
     struct lane *lane = is_on() ? lanes_find(driver, stream, is_per_thread) : NULL;
+    struct gate_wait wait = {NULL};
+    uint64_t now_ns;
 
-    if (lane)
-        lanes_fence(driver, lane, quickclock_ns());
+    if (!lane)
+        return wait;
+    now_ns = quickclock_ns();
+    if (lanes_begin_wait(lane, now_ns, &wait.wait))
+        wait.lane = lane;
+    else
+        lanes_fence(driver, lane, now_ns);
+    return wait;
+}
+
+CUresult gate_awaited(const struct gate_wait *wait, CUresult r)
+{
+    if (wait->lane)
+        lanes_end_wait(wait->lane, &wait->wait, r == CUDA_SUCCESS, quickclock_ns());
+    return r;
 }
 
 void gate_await_all(const struct cuda_functions *driver)

@@ -33,7 +33,8 @@
 struct gate_verdict {
     bool passes;
     bool is_away;          /* the arbiter; it goes by the clock */
-    uint32_t in_flight_us; /* if it passes: what may be in flight then; 0: any */
+    uint32_t in_flight_us; /* if it passes: what may be in flight then; 0: any ... */
+    uint64_t end_ns;       /* ... that begins before the turn's end; 0: none */
 };
 
 /* `number` tells containers apart, so that not all have the same part of the period. */
@@ -56,8 +57,17 @@ struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stre
 CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launch *launch,
                     CUresult r);
 
-/* The calling thread is about to wait for a stream, or for more than one. */
-void gate_await(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
+/* The calling thread is about to wait for a stream, and did; r: whether it is done. */
+struct gate_wait {
+    struct lane *lane; /* NULL: there is a fence */
+    struct lane_wait wait;
+};
+
+struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream,
+                            bool is_per_thread);
+CUresult gate_awaited(const struct gate_wait *wait, CUresult r);
+
+/* It is about to wait for more than one. */
 void gate_await_all(const struct cuda_functions *driver);
 
 /* Does the container's page say that the time of any device is shared? At once. */

@@ -200,13 +200,14 @@ CUresult cuEventSynchronize(CUevent hEvent)
     CUresult name(CUstream hStream)                                \
     {                                                              \
         const struct cuda_functions *driver;                       \
+        struct gate_wait wait = {NULL};                            \
                                                                    \
         HOOK_DRIVER(driver, name);                                 \
         if (handle_of(hStream, is_per_thread) == CU_STREAM_LEGACY) \
             gate_await_all(driver);                                \
         else                                                       \
-            gate_await(driver, hStream, is_per_thread);            \
-        return driver->name(hStream);                              \
+            wait = gate_await(driver, hStream, is_per_thread);     \
+        return gate_awaited(&wait, driver->name(hStream));         \
     }
 
 WAIT(cuStreamSynchronize, false)

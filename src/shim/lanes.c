@@ -18,10 +18,12 @@
 #include "shim/session.h"
 
 enum {
-    LANES_MAX = 256, /* streams that are known */
-    FENCE_NS = 100 * 1000,
-    FAILURES_MAX = 16, /* in a row, of fences */
-    FOUND_MAX = 4,     /* by a thread; a power of two */
+    LANES_MAX = 256,            /* streams that are known */
+    FENCE_NS = 100 * 1000,      /* between two of a stream that has much to do, ... */
+    WAIT_NS = 300 * 1000,       /* who waits for less puts no fence behind it */
+    FENCE_MOST_NS = 800 * 1000, /* ... and little: each keeps the device from what follows */
+    FAILURES_MAX = 16,          /* in a row, of fences */
+    FOUND_MAX = 4,              /* by a thread; a power of two */
     NAP_NS = 20 * 1000,
 };
 
@@ -392,7 +394,7 @@ static void failed(CUresult r)
 
 /* Where the driver has the page, in the lane's context. */
 static CUresult find_claims(const struct cuda_functions *driver, struct lane *lane,
-                            struct claims *claims)
+                            struct claims *claims, const struct claims_lane *words)
 {
     CUresult r;
 
@@ -400,6 +402,7 @@ static CUresult find_claims(const struct cuda_functions *driver, struct lane *la
         return CUDA_SUCCESS;
     r = claimmaps_find(driver, lane->context, lane->device, claims, &lane->at);
     lane->claims = r == CUDA_SUCCESS ? claims : NULL;
+    lane->done = r == CUDA_SUCCESS ? &words->done : NULL;
     return r;
 }
 
@@ -440,7 +443,7 @@ static void put_fence(const struct cuda_functions *driver, struct lane *lane, ui
         !captures_is_none(driver, lane->stream))
         return;
     lane->fence_ns = now_ns;
-    r = find_claims(driver, lane, claims);
+    r = find_claims(driver, lane, claims, words);
     if (r == CUDA_SUCCESS)
         r = write_fence(driver, lane, claims, words);
     else if (r == CUDA_ERROR_INVALID_CONTEXT)
@@ -453,16 +456,65 @@ static void put_fence(const struct cuda_functions *driver, struct lane *lane, ui
         __atomic_store_n(&table.n_failures, 0, __ATOMIC_RELAXED);
 }
 
+static void claim_done(const struct lane *lane, uint32_t n)
+{
+    struct claims_device *claims = n ? lanes_claims(session_position(lane->slot)) : NULL;
+
+    if (claims)
+        __atomic_add_fetch(&claims->n_done, n, __ATOMIC_RELAXED);
+}
+
+/* By who has taken it. */
+static void look(struct lane *lane, uint64_t now_ns)
+{
+    const struct claims_lane *words = words_of(lane);
+
+    if (!words || lane->claims != __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE))
+        queue_forget(&lane->queue); /* what there was has its fences in another page, or none */
+    else
+        queue_look(&lane->queue, __atomic_load_n(&words->done, __ATOMIC_ACQUIRE), now_ns);
+    claim_done(lane, lane->queue.n_done - lane->n_counted);
+    lane->n_counted = lane->queue.n_done;
+}
+
+static uint64_t get_period_ns(const struct lane *lane)
+{
+    const uint64_t ns = 2 * lane->period_ns;
+
+    if (!is_over(lane) || ns < FENCE_NS)
+        return FENCE_NS;
+    return ns < FENCE_MOST_NS ? ns : FENCE_MOST_NS;
+}
+
+/* What look() would find; a launch costs little more than this. */
+static bool has_news(const struct lane *lane)
+{
+    return !lane->done || lane->claims != __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE) ||
+           __atomic_load_n(lane->done, __ATOMIC_ACQUIRE) != lane->queue.done;
+}
+
+/* Nobody will see when what is launched there is done. */
+static bool is_unseen(const struct lane *lane)
+{
+    return lane->number < 0 || __atomic_load_n(&table.has_no_fences, __ATOMIC_RELAXED);
+}
+
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
     __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
-    if (lane->number < 0 || is_taken(lane))
+    if (is_unseen(lane) || is_taken(lane)) {
+        claim_done(lane, 1);
         return;
-    if (lane->claims != __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE))
-        queue_forget(&lane->queue); /* what there was has its fences in another page, or none */
+    }
+    if (has_news(lane))
+        look(lane, now_ns);
+    else
+        lane->queue.looked_ns = now_ns;
     queue_give(&lane->queue, now_ns);
-    if (quickclock_since(lane->fence_ns, now_ns) >= FENCE_NS)
+    if (quickclock_since(lane->fence_ns, now_ns) >= lane->period_ns) {
+        lane->period_ns = get_period_ns(lane);
         put_fence(driver, lane, now_ns);
+    }
     let_go(lane);
 }
 
@@ -505,21 +557,59 @@ void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
             lanes_fence(driver, lane, now_ns);
 }
 
-uint64_t lanes_queue_ns(struct lane *lane, uint64_t now_ns, uint64_t *ret_command_ns)
+struct lane_work lanes_look(struct lane *lane, uint64_t now_ns)
 {
-    const struct claims_lane *words = words_of(lane);
-    uint64_t ns = 0;
+    struct lane_work work = {0};
 
-    *ret_command_ns = 0;
-    if (!words || __atomic_load_n(&table.has_no_fences, __ATOMIC_RELAXED) || is_taken(lane))
-        return 0;
-    if (lane->claims == __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE)) {
-        queue_look(&lane->queue, __atomic_load_n(&words->done, __ATOMIC_ACQUIRE), now_ns);
-        ns = queue_ns(&lane->queue);
-        *ret_command_ns = lane->queue.command_ns;
-    }
+    if (is_unseen(lane) || is_taken(lane))
+        return work;
+    look(lane, now_ns);
+    work = (struct lane_work){.ns = queue_ns(&lane->queue),
+                              .command_ns = lane->queue.command_ns,
+                              .first_ns = queue_first_ns(&lane->queue, now_ns)};
     let_go(lane);
-    return ns;
+    return work;
+}
+
+/* Without a tail there is a fence already. */
+static bool takes_a_moment(struct lane *lane, uint64_t now_ns)
+{
+    look(lane, now_ns);
+    return __atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) && !queue_is_empty(&lane->queue) &&
+           queue_ns(&lane->queue) <= WAIT_NS;
+}
+
+static void count_awaiting(struct claims_device *claims, uint32_t change)
+{
+    __atomic_add_fetch(&claims->n_awaiting, change, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&claims->n_awaits, 1, __ATOMIC_RELEASE);
+}
+
+bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait)
+{
+    struct claims_device *claims = lanes_claims(session_position(lane->slot));
+    bool is_short;
+
+    if (!claims || is_unseen(lane) || is_taken(lane))
+        return false;
+    is_short = takes_a_moment(lane, now_ns);
+    *ret_wait = (struct lane_wait){.claims = claims, .n_given = lane->queue.n_given};
+    let_go(lane);
+    if (is_short)
+        count_awaiting(claims, 1);
+    return is_short;
+}
+
+void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns)
+{
+    if (is_done && !is_taken(lane)) {
+        queue_settle(&lane->queue, wait->n_given, now_ns);
+        if (queue_is_empty(&lane->queue))
+            __atomic_store_n(&lane->is_tail, false, __ATOMIC_RELEASE);
+        look(lane, now_ns);
+        let_go(lane);
+    }
+    count_awaiting(wait->claims, (uint32_t)-1);
 }
 
 /* Another thread may put a fence into it, of which the program knows nothing. */

@@ -32,10 +32,26 @@ struct lane {
     bool is_tail;                /* something was launched behind the last fence */
     bool is_taken;               /* by a thread, which alone has what follows */
     const struct claims *claims; /* NULL: the driver was not asked yet */
+    const uint32_t *done;        /* the device's word there, for the launch path */
     CUdeviceptr at;              /* where the driver has them */
     uint32_t fence;              /* the last one */
     uint64_t fence_ns;           /* when that was put, or tried */
+    uint64_t period_ns;          /* the least until the next one, as long as it does little */
     struct queue queue;
+    uint32_t n_counted; /* of queue.n_done: the claims have them */
+};
+
+/* What a lane has to do still (queue.h). */
+struct lane_work {
+    uint64_t ns;         /* 0: nothing, or nobody knows; UINT64_MAX: not how much */
+    uint64_t command_ns; /* 0: not known */
+    uint64_t first_ns;   /* that the first command has been at work */
+};
+
+/* A thread waits for a stream, without a fence. */
+struct lane_wait {
+    struct claims_device *claims; /* where that is claimed */
+    uint32_t n_given;             /* commands in it, ever */
 };
 
 /* The page of claims to write to from now on; asks the session where there is none, or another
@@ -53,7 +69,9 @@ struct claims_device *lanes_claims(int position);
  * nothing is limited there, or nobody knows. */
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
 
-/* Something was launched into it: puts a fence behind that if the last one is older than 100 us. */
+/* Something was launched into it: puts a fence behind that if the last one is older than 100 us, or
+ * up to 800 us while each is passed by the time of the next one. Claims what is done of what was
+ * launched before. */
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
 
 /* Puts a fence behind what is in the stream, unless there is one. */
@@ -62,9 +80,15 @@ void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_
 /* The same of all streams of the calling thread's context. */
 void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns);
 
-/* What a lane has to do still (queue.h), looked at now, and how long a command takes; 0: nothing,
- * or nobody knows. */
-uint64_t lanes_queue_ns(struct lane *lane, uint64_t now_ns, uint64_t *ret_command_ns);
+/* A thread is about to wait for the stream: claims that, in place of a fence, if what is in it
+ * takes but a moment. False: nothing of it, or it takes longer. */
+bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait);
+
+/* is_done: what was in the stream then. */
+void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns);
+
+/* Looked at now. */
+struct lane_work lanes_look(struct lane *lane, uint64_t now_ns);
 
 /* A stream is about to be destroyed: what is in it is still done. */
 void lanes_end_stream(const struct cuda_functions *driver, CUstream stream);

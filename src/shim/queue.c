@@ -50,19 +50,30 @@ static void learn(struct queue *queue, uint32_t n, uint64_t now_ns)
         queue->command_ns += (least_ns - queue->command_ns + 1) / 2;
 }
 
-void queue_look(struct queue *queue, uint32_t done, uint64_t now_ns)
+static void settle(struct queue *queue, uint32_t n_done, uint64_t now_ns)
 {
-    uint32_t n_done;
-
-    if (!find_passed(queue, done, &n_done) || n_done == queue->n_done) {
-        queue->looked_ns = now_ns;
-        return;
-    }
-    if ((int32_t)(n_done - queue->n_done) > 0)
-        learn(queue, n_done - queue->n_done, now_ns);
+    learn(queue, n_done - queue->n_done, now_ns);
     queue->n_done = n_done;
     queue->begin_ns = now_ns;
     queue->looked_ns = now_ns;
+}
+
+void queue_look(struct queue *queue, uint32_t done, uint64_t now_ns)
+{
+    const bool is_news = done != queue->done;
+    uint32_t n_done;
+
+    queue->done = done;
+    if (is_news && find_passed(queue, done, &n_done) && (int32_t)(n_done - queue->n_done) > 0)
+        settle(queue, n_done, now_ns);
+    else
+        queue->looked_ns = now_ns;
+}
+
+void queue_settle(struct queue *queue, uint32_t n_given, uint64_t now_ns)
+{
+    if ((int32_t)(n_given - queue->n_done) > 0)
+        settle(queue, n_given, now_ns);
 }
 
 void queue_forget(struct queue *queue)
@@ -83,4 +94,9 @@ uint64_t queue_ns(const struct queue *queue)
     if (n == 0)
         return 0;
     return queue->command_ns ? n * queue->command_ns : UINT64_MAX;
+}
+
+uint64_t queue_first_ns(const struct queue *queue, uint64_t now_ns)
+{
+    return queue_is_empty(queue) ? 0 : since(queue->begin_ns, now_ns);
 }

@@ -22,6 +22,7 @@ struct queue {
     uint64_t command_ns;      /* 0: not known */
     uint64_t begin_ns;        /* of the commands after n_done: the last one before was done */
     uint64_t looked_ns;       /* they were seen not to be done */
+    uint32_t done;            /* the last fence that was seen to be passed */
     unsigned n_marks;         /* ever */
     struct {
         uint32_t fence, n_given;
@@ -37,6 +38,9 @@ void queue_mark(struct queue *queue, uint32_t fence);
 /* The device has passed this fence. */
 void queue_look(struct queue *queue, uint32_t done, uint64_t now_ns);
 
+/* So many that were given are done, as the host has just seen. */
+void queue_settle(struct queue *queue, uint32_t n_given, uint64_t now_ns);
+
 /* What was given is done, or nobody will know when: fences have other numbers from now on. */
 void queue_forget(struct queue *queue);
 
@@ -45,3 +49,6 @@ bool queue_is_empty(const struct queue *queue);
 
 /* What there is still to do: 0 if nothing; UINT64_MAX: nobody knows how long a command takes. */
 uint64_t queue_ns(const struct queue *queue);
+
+/* How long the first of it has been at work, or could have been. */
+uint64_t queue_first_ns(const struct queue *queue, uint64_t now_ns);

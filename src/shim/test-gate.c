@@ -25,8 +25,9 @@ static struct limits_page page;
 static struct claims_device claims;
 static struct lane only;
 static bool has_claims, is_capturing, has_capture;
-static unsigned n_launched, n_fenced, n_looks;
-static uint64_t queue_left_ns;
+static unsigned n_launched, n_fenced, n_looks, n_ended;
+static bool takes_a_moment;
+static uint64_t queue_left_ns, command_ns;
 
 const struct limits_page *session_page(void)
 {
@@ -78,6 +79,17 @@ void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
     n_launched++;
 }
 
+bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait)
+{
+    *ret_wait = (struct lane_wait){.claims = &claims};
+    return takes_a_moment;
+}
+
+void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns)
+{
+    n_ended += is_done;
+}
+
 void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
     n_fenced++;
@@ -91,12 +103,11 @@ void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
     limits_store(page.devices[0].gate_number, page.devices[0].gate_number + 1);
 }
 
-/* Half of it is done each time. */
-uint64_t lanes_queue_ns(struct lane *lane, uint64_t now_ns, uint64_t *ret_command_ns)
+/* A command less each time. */
+struct lane_work lanes_look(struct lane *lane, uint64_t now_ns)
 {
-    *ret_command_ns = 100 * US;
-    queue_left_ns /= 2;
-    return queue_left_ns;
+    queue_left_ns -= queue_left_ns < command_ns ? queue_left_ns : command_ns;
+    return (struct lane_work){.ns = queue_left_ns, .command_ns = command_ns};
 }
 
 bool captures_are_there(void)
@@ -129,8 +140,9 @@ static int set_up(void **state)
     page.beat_ms = (uint32_t)(now_ns() / MS) + 900; /* whatever this machine does meanwhile */
     has_claims = true;
     is_capturing = has_capture = false;
-    n_launched = n_fenced = n_looks = 0;
+    n_launched = n_fenced = n_looks = n_ended = 0;
     queue_left_ns = 0;
+    command_ns = 100 * US;
     return 0;
 }
 
@@ -291,23 +303,62 @@ static void test_nobody_waits_where_that_could_break_the_program(void **state)
     assert_true(claims.n_launched == 4 && claims.n_late == 3 && n_fenced == 1);
 }
 
-/* 16 ms to do, of which half is done at each look: more than 412 us are not let in. */
+/* Of commands of 100 us: with four others there is room for one more, with five there is none until
+ * all are done. */
 static void test_what_is_in_flight_is_bounded(void **state)
 {
     page.devices[0].gate = LIMITS_GATE_TURN;
     page.devices[0].in_flight_us = 512;
-    queue_left_ns = 300 * US;
+    queue_left_ns = 500 * US;
     launch();
-    assert_true(claims.n_launched == 1 && n_fenced == 0);
-    queue_left_ns = 16 * MS;
+    assert_true(claims.n_launched == 1 && n_fenced == 0 && queue_left_ns == 400 * US);
+    queue_left_ns = 600 * US;
     launch();
-    assert_true(claims.n_launched == 2 && n_fenced >= 1);
+    assert_true(claims.n_launched == 2 && n_fenced >= 1 && queue_left_ns == 0);
     assert_true(claims.waits[0] == 0 && claims.waited_ns == 0);
-    queue_left_ns = 16 * MS;
+    queue_left_ns = 600 * US;
     has_capture = true;
     n_fenced = 0;
     launch();
     assert_true(claims.n_launched == 3 && claims.n_late == 0 && n_fenced == 0);
+}
+
+/* Two seconds are left of it: of commands of half a second each there is room for three behind the
+ * first one. */
+static void test_what_would_begin_after_the_turn_waits(void **state)
+{
+    page.devices[0].gate = LIMITS_GATE_TURN;
+    page.devices[0].turn_end_ns = now_ns() + 2000 * MS;
+    command_ns = 500 * MS;
+    queue_left_ns = 2000 * MS;
+    launch();
+    assert_true(claims.n_launched == 1 && n_fenced == 0 && queue_left_ns == 1500 * MS);
+    queue_left_ns = 3000 * MS;
+    launch();
+    assert_true(claims.n_launched == 2 && n_fenced >= 1);
+    assert_in_range(queue_left_ns, 1000 * MS, 1500 * MS);
+    page.devices[0].turn_end_ns = 0;
+    n_fenced = 0;
+    queue_left_ns = 9000 * MS;
+    launch();
+    assert_true(claims.n_launched == 3 && n_fenced == 0);
+}
+
+static void test_what_is_awaited_has_a_fence_or_ends_soon(void **state)
+{
+    struct gate_wait wait;
+
+    takes_a_moment = false;
+    wait = gate_await(&driver, NULL, true);
+    assert_int_equal(gate_awaited(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
+    assert_true(n_fenced == 1 && n_ended == 0);
+    takes_a_moment = true;
+    wait = gate_await(&driver, NULL, true);
+    assert_int_equal(gate_awaited(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
+    assert_true(n_fenced == 1 && n_ended == 1);
+    wait = gate_await(&driver, NULL, true);
+    assert_int_equal(gate_awaited(&wait, CUDA_ERROR_LAUNCH_FAILED), CUDA_ERROR_LAUNCH_FAILED);
+    assert_true(n_fenced == 1 && n_ended == 1);
 }
 
 int main(void)
@@ -322,6 +373,8 @@ int main(void)
         cmocka_unit_test_setup(test_a_launch_waits_and_is_counted, set_up),
         cmocka_unit_test_setup(test_nobody_waits_where_that_could_break_the_program, set_up),
         cmocka_unit_test_setup(test_what_is_in_flight_is_bounded, set_up),
+        cmocka_unit_test_setup(test_what_is_awaited_has_a_fence_or_ends_soon, set_up),
+        cmocka_unit_test_setup(test_what_would_begin_after_the_turn_waits, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@
 #include "shim/lanes.h"
 #include "shim/session.h"
 
+#define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
 
 enum { WRITES_MAX = 4096 };
@@ -508,22 +509,101 @@ static void test_a_child_starts_over(void **state)
 static void test_queues_are_known_by_their_fences(void **state)
 {
     struct lane *lane = launch(stream_of(1));
-    uint64_t command_ns;
+    struct lane_work work;
 
-    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), UINT64_MAX);
+    assert_true(lanes_look(lane, now_ns).ns == UINT64_MAX);
     do_all();
     now_ns += MS;
-    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), 0);
+    assert_int_equal(lanes_look(lane, now_ns).ns, 0);
     launch(stream_of(1));
-    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), MS);
-    assert_int_equal(command_ns, MS);
+    work = lanes_look(lane, now_ns + MS / 4);
+    assert_int_equal(work.ns, MS);
+    assert_int_equal(work.command_ns, MS);
+    assert_int_equal(work.first_ns, MS / 4);
+}
+
+static void test_what_is_done_is_claimed(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+
+    assert_int_equal(claims->devices[0].n_done, 0);
+    do_all();
+    launch(stream_of(1));
+    assert_int_equal(claims->devices[0].n_done, 1);
+    now_ns += MS;
+    launch(stream_of(1));
+    launch(stream_of(1));
+    do_all();
+    lanes_look(lane, now_ns);
+    assert_int_equal(claims->devices[0].n_done, 3); /* the last one has no fence behind it */
+}
+
+static void test_who_waits_for_a_moment_puts_no_fence(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+    struct claims_device *of_device = &claims->devices[0];
+    struct lane_wait wait;
+
+    assert_false(lanes_begin_wait(lane, now_ns, &wait)); /* there is a fence behind it */
+    now_ns += 50 * US;
+    do_all();
+    launch(stream_of(1));
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    assert_true(of_device->n_awaiting == 1 && of_device->n_awaits == 1 && of_device->n_done == 1);
+    now_ns += 48 * US;
+    lanes_end_wait(lane, &wait, true, now_ns);
+    assert_true(of_device->n_awaiting == 0 && of_device->n_awaits == 2 && of_device->n_done == 2);
+    lanes_fence(&driver, lane, now_ns);
+    assert_int_equal(n_writes, 0); /* nothing is left to be fenced */
+    now_ns -= 20 * US;             /* no fence is due */
+    for (unsigned i = 0; i < 7; i++)
+        launch(stream_of(1)); /* some 50 us each: more than a moment */
+    assert_false(lanes_begin_wait(lane, now_ns, &wait));
+    lanes_fence(&driver, lane, now_ns);
+    assert_int_equal(n_writes, 1);
+}
+
+static void test_what_was_launched_meanwhile_is_not_done(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+    struct lane_wait wait;
+
+    now_ns += 50 * US;
+    do_all();
+    launch(stream_of(1));
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    launch(stream_of(1));
+    now_ns += 10 * US;
+    lanes_end_wait(lane, &wait, true, now_ns);
+    assert_int_equal(claims->devices[0].n_done, 2);
+    assert_false(lanes_look(lane, now_ns).ns == 0);
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    lanes_end_wait(lane, &wait, false, now_ns); /* the driver gave an error */
+    assert_int_equal(claims->devices[0].n_done, 2);
+    assert_int_equal(claims->devices[0].n_awaiting, 0);
+}
+
+static void test_fences_are_fewer_where_each_is_passed(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+    uint32_t n;
+
+    for (unsigned i = 0; i < 10000; i++) {
+        do_all();
+        launch(stream_of(1)); /* 1 us each */
+    }
+    n = words(lane)->fence;
+    assert_in_range(n, 10000 / 800, 10000 / 800 + 4);
+    for (unsigned i = 0; i < 1800; i++)
+        launch(stream_of(1));
+    assert_in_range(words(lane)->fence - n, 9, 12); /* each 100 us, once it is seen */
 }
 
 /* Says so once, on standard error, and puts none from then on: last. */
 static void test_a_driver_that_cannot_write_has_no_fences(void **state)
 {
     struct lane *lane;
-    uint64_t command_ns;
+    uint64_t n_done;
 
     of_writes = CUDA_ERROR_INVALID_VALUE;
     lane = launch(stream_of(1));
@@ -538,7 +618,10 @@ static void test_a_driver_that_cannot_write_has_no_fences(void **state)
     now_ns += MS;
     launch(stream_of(1));
     assert_true(words(lane)->fence == 1 && n_writes == 1);
-    assert_int_equal(lanes_queue_ns(lane, now_ns, &command_ns), 0);
+    assert_int_equal(lanes_look(lane, now_ns).ns, 0);
+    n_done = claims->devices[0].n_done;
+    launch(stream_of(1));
+    assert_int_equal(claims->devices[0].n_done, n_done + 1); /* nobody will see when */
 }
 
 int main(void)
@@ -561,6 +644,10 @@ int main(void)
         cmocka_unit_test_setup(test_another_page_is_written_from_then_on, set_up),
         cmocka_unit_test_setup(test_a_child_starts_over, set_up),
         cmocka_unit_test_setup(test_queues_are_known_by_their_fences, set_up),
+        cmocka_unit_test_setup(test_what_is_done_is_claimed, set_up),
+        cmocka_unit_test_setup(test_who_waits_for_a_moment_puts_no_fence, set_up),
+        cmocka_unit_test_setup(test_what_was_launched_meanwhile_is_not_done, set_up),
+        cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
         cmocka_unit_test_setup(test_a_driver_that_cannot_write_has_no_fences, set_up),
     };
 

@@ -41,9 +41,9 @@ class Claims:
             fcntl.fcntl(self.fd, 1033, seals)
 
     def device(self, device=0):
-        words = struct.unpack_from('<QQII16I96I', self.page, 64 + device * 472)
-        names = ('n_launched', 'waited_ns', 'n_waiting', 'n_late')
-        return {**dict(zip(names, words)), 'waits': words[4:20], 'lanes': list(zip(words[20::2], words[21::2]))}
+        words = struct.unpack_from('<QQQIIII16I96I', self.page, 64 + device * 488)
+        names = ('n_launched', 'n_done', 'waited_ns', 'n_waiting', 'n_late', 'n_awaiting', 'n_awaits')
+        return {**dict(zip(names, words)), 'waits': words[7:23], 'lanes': list(zip(words[23::2], words[24::2]))}
 
     def lanes(self, device=0):
         """(fence, done) of those that were used."""

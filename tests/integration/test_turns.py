@@ -20,7 +20,7 @@ from test_limits import GIB
 OPEN, TURN, CLOSED = range(3)
 NONE, OBSERVE, ELASTIC, STRICT = range(4)
 CLAIMS_SIZE, CLAIMS_MAGIC, CLAIMS_SEALS, GATE_AT = 32768, 0x63737067, 7, DEVICES_AT + 56
-N_LAUNCHED, N_WAITING, FENCE, DONE = 64, 64 + 16, 64 + 88, 64 + 92  # of the first device, of its first lane
+N_LAUNCHED, N_DONE, N_WAITING, FENCE, DONE = 64, 64 + 8, 64 + 24, 64 + 104, 64 + 108  # of the first device, of its first lane
 COMMAND_S, SLICE_S, QUEUE = 0.001, 0.002, 4
 OLDER = 2  # a revision that knows no claims
 
@@ -74,6 +74,7 @@ class Player:
             self.worked -= COMMAND_S
             self.n_in_flight -= 1
             self.add(DONE, 4, 1)
+            self.add(N_DONE, 8, 1)
 
 
 class Device(threading.Thread):
