@@ -86,18 +86,32 @@ static bool has_work(const struct claims_device *device)
     return has;
 }
 
-void claimspage_read(struct claimspage *page, size_t device, struct claimspage_sum *sum)
+static bool is_awaited(const struct claims_device *device, struct claimspage_past *past,
+                       uint64_t now_ns)
+{
+    const uint32_t n_awaits = limits_load(device->n_awaits);
+
+    if (n_awaits != past->n_awaits)
+        past->awaits_ns = now_ns;
+    past->n_awaits = n_awaits;
+    return limits_load(device->n_awaiting) != 0 && past->awaits_ns &&
+           now_ns - past->awaits_ns < CLAIMSPAGE_AWAIT_MS * UINT64_C(1000000);
+}
+
+void claimspage_read(struct claimspage *page, size_t device, uint64_t now_ns,
+                     struct claimspage_sum *sum)
 {
     const struct claims_device *from = &page->claims->devices[device];
     struct claimspage_past *past = &page->pasts[device];
 
     sum->n_launched += advance(&past->n_launched, limits_load(from->n_launched), LAUNCHED_MAX);
+    sum->n_done += advance(&past->n_done, limits_load(from->n_done), LAUNCHED_MAX);
     sum->waited_ns += advance(&past->waited_ns, limits_load(from->waited_ns), WAITED_MAX);
     sum->n_late += advance_short(&past->n_late, limits_load(from->n_late));
     for (size_t i = 0; i < CLAIMS_WAIT_BINS; i++)
         sum->waits[i] += advance_short(&past->waits[i], limits_load(from->waits[i]));
     sum->n_waiting += limits_load(from->n_waiting) != 0;
-    sum->is_in_flight = has_work(from) || sum->is_in_flight;
+    sum->is_in_flight = is_awaited(from, past, now_ns) || has_work(from) || sum->is_in_flight;
 }
 
 /* --- waits --- */

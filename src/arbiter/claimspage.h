@@ -19,7 +19,7 @@
 
 /* What a process or several of them claimed of one device since they are known. */
 struct claimspage_sum {
-    uint64_t n_launched, waited_ns, n_late;
+    uint64_t n_launched, n_done, waited_ns, n_late;
     uint64_t waits[CLAIMS_WAIT_BINS];
     /* Now: */
     uint32_t n_waiting; /* processes with threads at the gate */
@@ -28,9 +28,14 @@ struct claimspage_sum {
 
 /* The counters of one device as they were read last. */
 struct claimspage_past {
-    uint64_t n_launched, waited_ns;
+    uint64_t n_launched, n_done, waited_ns;
     uint32_t n_late, waits[CLAIMS_WAIT_BINS];
+    uint32_t n_awaits;
+    uint64_t awaits_ns; /* when that changed */
 };
+
+/* Who waits for longer than this for something without a fence is stopped, or claims nonsense. */
+enum { CLAIMSPAGE_AWAIT_MS = 50 };
 
 struct claimspage {
     struct claimspage *next;     /* of the same container */
@@ -52,7 +57,8 @@ void claimspage_deinit(struct claimspage *page);
 
 /* Adds to the sum what became of the counters of a device since the last time, and what is now.
  * device: below n_devices. */
-void claimspage_read(struct claimspage *page, size_t device, struct claimspage_sum *sum);
+void claimspage_read(struct claimspage *page, size_t device, uint64_t now_ns,
+                     struct claimspage_sum *sum);
 
 /* The bin of waits below which permille of them lie; CLAIMS_WAIT_BINS: there were none. */
 unsigned claimspage_find_bin(const struct claimspage_sum *sum, unsigned permille);

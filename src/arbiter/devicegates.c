@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 
-enum { NS_PER_MS = 1000000, ALL_PPM = 1000000, STEP_LEAST_NS = 100000, WOKEN_MOST = 128 };
+enum { NS_PER_MS = 1000000, ALL_PPM = 1000000, STEP_LEAST_NS = 10000, WOKEN_MOST = 128 };
 
 /* A container on a device. */
 struct member {
@@ -20,6 +20,7 @@ struct member {
     size_t place; /* of the device, in the tenant's */
     struct turns_unit *unit;
     struct claimspage_sum claims;
+    bool was_next; /* its waiting threads know that they are about to have a turn */
 };
 
 struct gated_device {
@@ -59,8 +60,6 @@ static bool is_shown(const struct limits_device *shown, const struct turns_gate 
  * takes our time: those that are left look again by themselves. */
 static void show_gate(struct limits_device *shown, const struct turns_gate *gate)
 {
-    if (is_shown(shown, gate))
-        return;
     limits_store(shown->turn_end_ns, gate->turn_end_ns);
     limits_store(shown->in_flight_us, gate->in_flight_us);
     __atomic_store_n(&shown->gate, (uint32_t)gate->gate, __ATOMIC_RELEASE);
@@ -75,15 +74,18 @@ static void beat(const struct member *member, uint64_t now_ns)
 }
 
 /* False: it is open. */
-static bool show_member(const struct member *member, const struct turns_gate *gate, uint64_t now_ns)
+static bool show_member(struct member *member, const struct turns_gate *gate, uint64_t now_ns)
 {
     struct limits_device *shown = find_shown(member);
+    const bool is_news = gate->is_next && !member->was_next;
 
+    member->was_next = gate->is_next;
     if (!shown)
         return false;
     if (gate->gate != LIMITS_GATE_OPEN)
         beat(member, now_ns);
-    show_gate(shown, gate);
+    if (is_news || !is_shown(shown, gate))
+        show_gate(shown, gate);
     return gate->gate != LIMITS_GATE_OPEN;
 }
 
@@ -275,15 +277,16 @@ void devicegates_forget(struct devicegates *gates, const struct tenant *tenant)
 
 /* --- turns --- */
 
-static void sample(struct member *member)
+static void sample(struct member *member, uint64_t now_ns)
 {
     struct turns_sample now = {.n_launched = 0};
 
     member->claims.is_in_flight = false;
     member->claims.n_waiting = 0;
     for (struct claimspage *page = member->tenant->claims; page; page = page->next)
-        claimspage_read(page, member->place, &member->claims);
+        claimspage_read(page, member->place, now_ns, &member->claims);
     now.n_launched = member->claims.n_launched;
+    now.n_done = member->claims.n_done;
     now.waited_ns = member->claims.waited_ns;
     now.n_waiting = member->claims.n_waiting;
     now.is_in_flight = member->claims.is_in_flight;
@@ -302,7 +305,7 @@ static void run(struct gated_device *device, uint64_t now_ns)
     bool is_any_closed = false, is_any_there = false;
 
     for (struct member *member = device->members; member; member = member->next) {
-        sample(member);
+        sample(member, now_ns);
         is_any_there = is_any_there || member->tenant->claims;
     }
     device->due_ns = turns_run(device->turns, now_ns);

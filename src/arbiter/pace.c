@@ -13,7 +13,7 @@ enum {
 
 static void close_window(struct pace *pace)
 {
-    const double per_s = (double)pace->n_launched * 1e9 / (double)pace->ns;
+    const double per_s = (double)pace->n_done * 1e9 / (double)pace->ns;
 
     pace->recent_per_s = per_s;
     if (per_s > pace->alone_per_s)
@@ -21,15 +21,15 @@ static void close_window(struct pace *pace)
     else
         pace->alone_per_s -= (pace->alone_per_s - per_s) / FORGET_PART;
     pace->n_windows++;
-    pace->n_launched = pace->ns = 0;
+    pace->n_done = pace->ns = 0;
 }
 
-void pace_pass(struct pace *pace, uint64_t n_launched, uint64_t ns)
+void pace_pass(struct pace *pace, uint64_t n_done, uint64_t ns)
 {
-    pace->n_launched += n_launched;
+    pace->n_done += n_done;
     pace->ns += ns;
     if (pace->ns >= WINDOW_LONGEST_MS * MS ||
-        (pace->ns >= WINDOW_MS * MS && pace->n_launched >= WINDOW_LAUNCHES))
+        (pace->ns >= WINDOW_MS * MS && pace->n_done >= WINDOW_LAUNCHES))
         close_window(pace);
 }
 
@@ -37,5 +37,5 @@ void pace_end(struct pace *pace)
 {
     if (pace->ns >= WINDOW_LEAST_MS * MS)
         close_window(pace);
-    pace->n_launched = pace->ns = 0;
+    pace->n_done = pace->ns = 0;
 }

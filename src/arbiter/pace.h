@@ -10,14 +10,14 @@
 #include <stdint.h>
 
 struct pace {
-    uint64_t n_launched, ns; /* of the current window */
+    uint64_t n_done, ns; /* of the current window */
     uint32_t n_windows;
     double recent_per_s; /* of the last window; 0: none yet */
     double alone_per_s;  /* the best of them, slowly forgotten; 0: not known */
 };
 
-/* It launched so much within so much time that was its own. */
-void pace_pass(struct pace *pace, uint64_t n_launched, uint64_t ns);
+/* So much of its was done within so much time that was its own. */
+void pace_pass(struct pace *pace, uint64_t n_done, uint64_t ns);
 
 /* What is not a window yet is one, if it is long enough to mean something, or is dropped. */
 void pace_end(struct pace *pace);

@@ -103,7 +103,7 @@ static void begin(struct unit_probe *probe, struct turns_unit *unit, uint64_t no
 static void put_off(struct turns_unit *unit, bool is_news, uint64_t now_ns)
 {
     unit->probe_wait_ns =
-        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 2;
+        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 4;
     if (unit->probe_wait_ns > PROBE_AGAIN_MOST_MS * MS)
         unit->probe_wait_ns = PROBE_AGAIN_MOST_MS * MS;
     unit->probe_ns = now_ns + unit->probe_wait_ns;

@@ -23,8 +23,9 @@ enum {
     PROBE_DRAIN_MOST_MS = 100,
     PROBE_CHAIN = 8,       /* of several units one after another: then queues are awaited once */
     PROBE_APART_MS = 100,  /* after that; after one that failed each time twice as long */
-    PROBE_AGAIN_MS = 1000, /* of the same unit, doubled ... */
-    PROBE_AGAIN_MOST_MS = 16000, /* ... up to this */
+    PROBE_AGAIN_MS = 1000, /* of the same unit, four times as long each time ... */
+    PROBE_AGAIN_MOST_MS = 60000, /* ... up to this: all others wait, and what does something else
+                                    is found by that (duty.h) */
 };
 
 struct unit_probe {

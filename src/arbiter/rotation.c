@@ -9,7 +9,7 @@
 
 void rotation_stop(struct rotation *rotation)
 {
-    rotation->holder = NULL;
+    rotation->holder = rotation->next = NULL;
     rotation->is_draining = false;
 }
 
@@ -46,21 +46,26 @@ static struct turns_unit *find_next(struct turns_unit *units, const struct turns
     return next;
 }
 
+static uint64_t bound(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
 /* By share, so that small shares have their turns as often as great ones: in each second the
  * received time is right to a part of a turn. */
 static uint64_t get_turn_ns(const struct turns_unit *of, const struct turns_unit *units,
                             bool is_strict)
 {
-    uint64_t n = 0, shares_ppm = 0, us = ROTATION_TURN_US;
+    uint64_t n = 0, shares_ppm = 0, us;
 
     for (const struct turns_unit *unit = units; unit; unit = unit->next) {
         n += unit->takes_turns && unit->is_active;
         shares_ppm += unit->takes_turns && unit->is_active ? unit->ration.share_ppm : 0;
     }
+    us = bound(n ? ROTATION_ROUND_US / n : 0, ROTATION_EVEN_LEAST_US, ROTATION_EVEN_MOST_US);
     if (shares_ppm)
         us = us * n * of->ration.share_ppm / shares_ppm;
-    us = us < ROTATION_TURN_LEAST_US ? ROTATION_TURN_LEAST_US : us;
-    us = us > ROTATION_TURN_MOST_US ? ROTATION_TURN_MOST_US : us;
+    us = bound(us, ROTATION_TURN_LEAST_US, ROTATION_TURN_MOST_US);
     if (is_strict && of->ration.allowance_ns < (int64_t)(us * US))
         return of->ration.allowance_ns > 0 ? (uint64_t)of->ration.allowance_ns : 0;
     return us * US;
@@ -92,26 +97,42 @@ static void excuse(struct turns_unit *unit, uint64_t now_ns)
     unit->takes_turns = false;
 }
 
-/* Whether somebody's earlier work, or its own, has shared the device with it. */
-static bool has_leftovers(const struct turns_unit *units, uint64_t now_ns)
+/* Whether somebody's earlier work, or its own, has shared the device with it, or somebody who takes
+ * no turns. */
+static bool was_shared(const struct turns_unit *units, uint64_t now_ns)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        if (unit->has_leftover && now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
+        if ((unit->has_leftover && now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS) ||
+            (unit_is_excused(unit, now_ns) && unit->is_in_flight))
             return true;
     return false;
 }
 
+/* Whose work does not end: somebody's from so long ago that makes the holder's slow, or its own.
+ * NULL: nobody's, as far as is known. */
+static struct turns_unit *find_overdue(const struct rotation *rotation, struct turns_unit *units,
+                                       uint64_t now_ns)
+{
+    for (struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit != rotation->holder && unit->takes_turns && unit->has_leftover &&
+            unit->is_in_flight && now_ns >= unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
+            return unit;
+    return was_shared(units, now_ns) ? NULL : rotation->holder;
+}
+
 static void note_overdue(struct rotation *rotation, struct turns_unit *units, uint64_t now_ns)
 {
-    struct turns_unit *unit = rotation->holder;
-    const bool is_its_own = !has_leftovers(units, now_ns);
+    struct turns_unit *holder = rotation->holder, *unit = find_overdue(rotation, units, now_ns);
 
     rotation->n_overdue++;
-    unit->n_overdue++;
-    if (!unit->has_leftover)
-        unit->leftover_ns = now_ns;
-    unit->has_leftover = true;
-    if (is_its_own && ++unit->n_overdue_in_row >= ROTATION_OVERDUE)
+    holder->n_overdue++;
+    if (!holder->has_leftover)
+        holder->leftover_ns = now_ns;
+    holder->has_leftover = true;
+    if (!unit)
+        return;
+    unit->n_overdue += unit != holder;
+    if (++unit->n_overdue_in_row >= ROTATION_OVERDUE)
         excuse(unit, now_ns);
 }
 
@@ -195,6 +216,12 @@ static void hold(struct rotation *rotation, struct turns_unit *units, bool is_st
     rotation->drain_ns = now_ns;
 }
 
+static bool is_ending(const struct rotation *rotation, uint64_t now_ns)
+{
+    return rotation->holder &&
+           (rotation->is_draining || now_ns + ROTATION_READY_US * US >= rotation->end_ns);
+}
+
 void rotation_run(struct rotation *rotation, struct turns_unit *units, bool is_strict,
                   uint64_t now_ns)
 {
@@ -207,15 +234,27 @@ void rotation_run(struct rotation *rotation, struct turns_unit *units, bool is_s
         rotation_stop(rotation);
     if (!rotation->holder)
         grant(rotation, units, find_next(units, NULL, is_strict), is_strict, now_ns);
+    rotation->next =
+        is_ending(rotation, now_ns) ? find_next(units, rotation->holder, is_strict) : NULL;
+}
+
+static uint64_t get_drain_look_ns(const struct rotation *rotation, uint64_t now_ns)
+{
+    return (now_ns < rotation->drain_ns + ROTATION_SOON_US * US ? ROTATION_DRAIN_SOON_US
+                                                                : ROTATION_DRAIN_LOOK_US) *
+           US;
 }
 
 uint64_t rotation_next(const struct rotation *rotation, uint64_t now_ns)
 {
     const uint64_t look_ns = now_ns + ROTATION_LOOK_US * US;
+    const uint64_t end_ns = rotation->end_ns, ahead_ns = end_ns - ROTATION_AHEAD_US * US;
 
     if (rotation->is_draining)
-        return now_ns + ROTATION_DRAIN_LOOK_US * US;
-    return rotation->holder && rotation->end_ns > now_ns && rotation->end_ns < look_ns
-               ? rotation->end_ns
-               : look_ns;
+        return now_ns + get_drain_look_ns(rotation, now_ns);
+    if (!rotation->holder || end_ns <= now_ns)
+        return look_ns;
+    if (ahead_ns > now_ns)
+        return ahead_ns < look_ns ? ahead_ns : look_ns;
+    return end_ns;
 }

@@ -17,11 +17,13 @@
 #include "arbiter/turnsunit.h"
 
 enum {
-    ROTATION_TURN_US =
-        6000,                      /* of equal ones: light tenants wait for a slice of the hardware,
-                                      however       long turns are, and each hand-over costs some 0.15 ms */
-    ROTATION_TURN_LEAST_US = 3000, /* of unequal ones: by their shares, between these */
-    ROTATION_TURN_MOST_US = 12000,
+    /* Light tenants wait for a slice of the hardware, however long turns are, and each hand-over
+     * costs some 0.3 ms. A second has as many rounds as make it right to 4 %. */
+    ROTATION_ROUND_US = 40000,     /* of all that take turns, ... */
+    ROTATION_EVEN_LEAST_US = 6000, /* ... a turn of equal ones between these, ... */
+    ROTATION_EVEN_MOST_US = 12000,
+    ROTATION_TURN_LEAST_US = 3000, /* ... of unequal ones by their shares, between these */
+    ROTATION_TURN_MOST_US = 24000,
     ROTATION_IDLE_US = 200,  /* a holder without work gives way */
     ROTATION_WAKE_US = 3000, /* its threads have been told so long ago, and nothing came */
     ROTATION_DRAIN_MS = 50,  /* how long a holder's work is awaited; the longest sane kernels */
@@ -35,11 +37,16 @@ enum {
     ROTATION_EXCUSE_MOST_S = 60, /* ... up to this */
     ROTATION_LOOK_US = 250,      /* how often a holder is looked at ... */
     ROTATION_DRAIN_LOOK_US =
-        100, /* ... and one whose work is awaited: nobody uses the device then */
+        100, /* ... and one whose work is awaited: nobody uses the device then, ... */
+    ROTATION_DRAIN_SOON_US = 20, /* ... at first, since most work is short, ... */
+    ROTATION_SOON_US = 200,      /* ... for so long */
+    ROTATION_AHEAD_US = 60, /* before a turn ends: to be called later than one asked for is usual */
+    ROTATION_READY_US = 150, /* who has the next one is told so long before */
 };
 
 struct rotation {
     struct turns_unit *holder; /* NULL: nobody has the turn */
+    struct turns_unit *next;   /* who is about to have one; NULL: nobody yet */
     bool is_draining;
     uint64_t granted_ns, end_ns, drain_ns;
     uint64_t active_ns;           /* when the holder last showed work */

@@ -18,7 +18,7 @@
 #include "arbiter/claimspage.h"
 #include "base/array.h"
 
-enum { N_DEVICES = 2 };
+enum { N_DEVICES = 2, NOW_NS = 1000000 };
 
 static struct claimspage page;
 static struct claims *claims; /* as the process has it */
@@ -60,7 +60,7 @@ static void test_its_size_cannot_change(void **state)
     claims->devices[0].n_launched = 7;
     assert_int_equal(fallocate(page.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, CLAIMS_SIZE),
                      0);
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_launched, 0);
 }
 
@@ -68,19 +68,21 @@ static void test_counters_are_added_from_where_they_were(void **state)
 {
     (void)state;
     claims->devices[1].n_launched = 10;
+    claims->devices[1].n_done = 4;
     claims->devices[1].waited_ns = 1000;
     claims->devices[1].n_late = 1;
     claims->devices[1].waits[4] = 2;
-    claimspage_read(&page, 1, &sum);
-    claimspage_read(&page, 1, &sum);
+    claimspage_read(&page, 1, NOW_NS, &sum);
+    claimspage_read(&page, 1, NOW_NS, &sum);
     claims->devices[1].n_launched = 15;
     claims->devices[1].waits[4] = 3;
-    claimspage_read(&page, 1, &sum);
+    claimspage_read(&page, 1, NOW_NS, &sum);
     assert_int_equal(sum.n_launched, 15);
+    assert_int_equal(sum.n_done, 4);
     assert_int_equal(sum.waited_ns, 1000);
     assert_int_equal(sum.n_late, 1);
     assert_int_equal(sum.waits[4], 3);
-    claimspage_read(&page, 0, &sum); /* another device */
+    claimspage_read(&page, 0, NOW_NS, &sum); /* another device */
     assert_int_equal(sum.n_launched, 15);
 }
 
@@ -90,19 +92,19 @@ static void test_counters_that_are_written_over(void **state)
     (void)state;
     claims->devices[0].n_launched = 100;
     claims->devices[0].n_late = UINT32_MAX - 1;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     claims->devices[0].n_launched = 3;
     claims->devices[0].n_late = 1; /* ran over: three more */
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_launched, 100);
     assert_int_equal(sum.n_late, 3);
     claims->devices[0].n_launched = UINT64_MAX;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_launched, 100);
     claims->devices[0].n_launched = 5;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     claims->devices[0].n_launched = 6;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_launched, 101);
 }
 
@@ -111,18 +113,45 @@ static void test_work_is_in_flight_while_fences_differ(void **state)
     struct claims_lane *last = &claims->devices[0].lanes[CLAIMS_LANES - 1];
 
     (void)state;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_false(sum.is_in_flight);
     last->fence = 1;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_true(sum.is_in_flight);
     sum.is_in_flight = false;
     last->done = 1;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_false(sum.is_in_flight);
     claims->devices[0].n_waiting = UINT32_MAX;
-    claimspage_read(&page, 0, &sum);
+    claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_waiting, 1); /* one process */
+}
+
+/* One that never ends says nothing after a while, until it goes on. */
+static void test_work_is_in_flight_while_it_is_awaited(void **state)
+{
+    static const struct {
+        uint32_t n_awaiting, n_awaits;
+        uint64_t at_ms;
+        bool is_in_flight;
+    } rows[] = {
+        {1, 1, 1000, true},
+        {1, 1, 1000 + CLAIMSPAGE_AWAIT_MS - 1, true},
+        {1, 1, 1000 + CLAIMSPAGE_AWAIT_MS, false},
+        {0, 2, 2000, false},
+        {UINT32_MAX, 3, 2001, true},
+        {0, 4, 2002, false},
+        {1, 4, 3000, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        claims->devices[0].n_awaiting = rows[i].n_awaiting;
+        claims->devices[0].n_awaits = rows[i].n_awaits;
+        sum.is_in_flight = false;
+        claimspage_read(&page, 0, rows[i].at_ms * 1000000, &sum);
+        assert_int_equal(sum.is_in_flight, rows[i].is_in_flight);
+    }
 }
 
 static void test_waits_by_their_bins(void **state)
@@ -156,6 +185,7 @@ int main(void)
         TEST(test_counters_are_added_from_where_they_were),
         TEST(test_counters_that_are_written_over),
         TEST(test_work_is_in_flight_while_fences_differ),
+        TEST(test_work_is_in_flight_while_it_is_awaited),
         TEST(test_waits_by_their_bins),
     };
 

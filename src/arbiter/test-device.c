@@ -13,7 +13,7 @@ enum { SLICE_US = 2048, SWITCH_IDLE_US = 127, SWITCH_BUSY_US = 170 };
 /* The library and the arbiter. */
 enum {
     WAKE_US = 30,    /* from a futex or a fence until the thread runs */
-    FENCE_US = 100,  /* between fences of a stream */
+    FENCE_US = 100,  /* between fences of a stream, and looks at them */
     POLL_US = 2000,  /* a thread at the gate looks by itself */
     ARBITER_US = 20, /* until a timer's handler has run */
 };
@@ -79,6 +79,18 @@ static bool is_bounded(const struct tenant *tenant, uint64_t kernel_ns)
            tenant->queued_ns + kernel_ns > gate->in_flight_us * US;
 }
 
+/* Whether it would begin after the turn. */
+static bool is_beyond(const struct device *device, const struct tenant *tenant)
+{
+    const struct turns_gate *gate;
+
+    if (!tenant->unit || tenant->kind->is_lying || !get_queued(tenant))
+        return false;
+    gate = turns_gate(tenant->unit);
+    return gate->gate == LIMITS_GATE_TURN && !gate->in_flight_us && gate->turn_end_ns &&
+           device->now_ns + tenant->ahead_ns >= gate->turn_end_ns;
+}
+
 static void wait_for(struct device *device, struct tenant *tenant, enum host what)
 {
     fence(device, tenant);
@@ -124,6 +136,7 @@ static void launch(struct device *device, struct tenant *tenant)
     if (!get_queued(tenant))
         tenant->queued_ns = 0;
     tenant->queued_ns += kernel_ns;
+    tenant->ahead_ns += kernel_ns;
     tenant->left_ns[tenant->n_launched % DEVICE_QUEUE] = kernel_ns;
     tenant->n_launched++;
     if (device->now_ns >= tenant->fence_ns + FENCE_US * US)
@@ -181,6 +194,11 @@ static void host_step(struct device *device, struct tenant *tenant)
     }
     if (is_bounded(tenant, behaviour->kernel_us * US)) {
         wait_for(device, tenant, HOST_BOUNDED);
+        return;
+    }
+    if (is_beyond(device, tenant)) {
+        fence(device, tenant);
+        tenant->host_ns = device->now_ns + FENCE_US * US;
         return;
     }
     if (get_queued(tenant) >= behaviour->n_depth) {
@@ -281,6 +299,7 @@ static void advance(struct device *device, uint64_t ns)
     left_ns = &tenant->left_ns[tenant->n_done % DEVICE_QUEUE];
     assert(ns <= *left_ns);
     *left_ns -= ns;
+    tenant->ahead_ns -= ns;
     tenant->busy_ns += ns;
 }
 
@@ -328,6 +347,7 @@ static struct turns_sample get_sample(struct device *device, const struct tenant
         sample.waited_ns = next_random(device) << 31;
     } else if (!tenant->kind->is_lying) {
         sample.n_launched = tenant->n_launched;
+        sample.n_done = tenant->n_done;
         sample.n_waiting = tenant->host == HOST_AT_GATE;
         sample.is_in_flight = tenant->n_done < tenant->n_fenced;
         sample.waited_ns = tenant->waited_ns;
@@ -366,6 +386,7 @@ static void arbiter_step(struct device *device)
             device->now_ns >= tenant->kind->removed_ms * MS) {
             turns_remove(tenant->unit);
             tenant->unit = NULL;
+            tenant->ahead_ns = 0;
             tenant->n_done = tenant->n_launched; /* the driver ends what its processes had */
             tenant->host = HOST_STOPPED;
             tenant->host_ns = UINT64_MAX;

@@ -12,7 +12,8 @@
  * kernel. Commands of a context run one after another.
  *
  * The library: each launch asks the gate; what has to wait is fenced first. Of work that is bounded
- * a tenant queues as much as its gate allows, and then waits until none of it is left.
+ * a tenant queues as much as its gate allows, and then waits until none of it is left. Otherwise it
+ * launches what will begin before its turn ends.
  */
 
 #include <stdbool.h>
@@ -77,7 +78,8 @@ struct tenant {
     /* context */
     uint64_t left_ns[DEVICE_QUEUE];
     uint64_t n_launched, n_done, n_before; /* done when results began */
-    uint64_t queued_ns;                    /* launched since it had nothing in flight */
+    uint64_t queued_ns;                    /* launched since it had nothing in flight, ... */
+    uint64_t ahead_ns;                     /* ... and what of it is still to do */
     /* fences */
     uint64_t n_fenced, fence_ns;
     /* results */

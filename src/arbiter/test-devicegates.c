@@ -219,8 +219,10 @@ static void work(void)
     if (!has_work(running))
         return;
     player->left = player->left ? player->left - 1 : COMMAND_STEPS - 1;
-    if (!player->left)
-        player->claims->devices[0].lanes[0].done++;
+    if (player->left)
+        return;
+    player->claims->devices[0].lanes[0].done++;
+    player->claims->devices[0].n_done++;
 }
 
 static void step(void)

@@ -647,7 +647,7 @@ static void test_a_process_claims_in_a_page_of_its_own(void **state)
     others->devices[0].n_launched = 2;
     others->devices[0].lanes[3].fence = 1;
     for (struct claimspage *one = the_tenant()->claims; one; one = one->next)
-        claimspage_read(one, 0, &sum);
+        claimspage_read(one, 0, 1, &sum);
     assert_int_equal(sum.n_launched, 7);
     assert_true(sum.is_in_flight);
     again = ask_claims(process.fd); /* the same */

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/array.h"
+
 #define MS UINT64_C(1000000)
 #define S  UINT64_C(1000000000)
 
@@ -40,6 +42,21 @@ static struct trial_outcome *make_room(struct trial *trial)
             oldest = &trial->outcomes[i];
     *oldest = (struct trial_outcome){.wait_ns = TRIAL_AGAIN_S * S};
     return oldest;
+}
+
+/* From the one with the least in flight to the one with the most: what the phase before has left
+ * in the queues of programs is no more than what belongs there. */
+static const enum turns_plan phases[] = {TURNS_BOUNDED, TURNS_FULL_BOUNDED, TURNS_GIVEN, TURNS_FULL,
+                                         TURNS_FREE};
+
+_Static_assert(ARRAY_SIZE(phases) == TURNS_N_PLANS, "each plan is tried");
+
+/* The next one after that many. TURNS_N_PLANS: there is none. */
+static size_t find_next_phase(const struct trial *trial, size_t n)
+{
+    while (n < ARRAY_SIZE(phases) && !trial->tries[phases[n]])
+        n++;
+    return n;
 }
 
 /* That one, or the next one to be tried. */
@@ -180,9 +197,10 @@ static bool is_choice(const struct trial_mix *mix)
     return n > 1;
 }
 
-static void begin_phase(struct trial *trial, int phase, uint64_t now_ns)
+static void begin_phase(struct trial *trial, size_t n, uint64_t now_ns)
 {
-    trial->phase = (enum turns_plan)phase;
+    trial->n_phase = n;
+    trial->phase = phases[n];
     trial->phase_ns = now_ns;
 }
 
@@ -199,7 +217,7 @@ static void begin(struct trial *trial, struct turns_unit *units, const struct tr
     }
     trial->is_on = true;
     trial->n_trials++;
-    begin_phase(trial, find_phase(trial, 0), now_ns);
+    begin_phase(trial, find_next_phase(trial, 0), now_ns);
 }
 
 static void drop(struct trial *trial, uint64_t now_ns)
@@ -240,17 +258,27 @@ static bool have_launched(const struct turns_unit *units, int plan)
     return true;
 }
 
-/* What was launched during `ns` counts, unless the phase had only begun. */
+static bool has_leftovers(const struct turns_unit *units)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit->takes_turns && unit->has_leftover)
+            return true;
+    return false;
+}
+
+/* What was done during `ns` counts, unless the phase had only begun, or queues were as long as they
+ * are without it. */
 static void count(struct trial *trial, struct turns_unit *units, uint64_t ns, uint64_t now_ns)
 {
-    if (now_ns < trial->phase_ns + TRIAL_SETTLE_MS * MS)
+    if (now_ns < trial->phase_ns + TRIAL_SETTLE_MS * MS ||
+        (has_leftovers(units) && now_ns < trial->phase_ns + TRIAL_SETTLE_MOST_MS * MS))
         return;
     trial->counted_ns[trial->phase] += ns;
     for (struct turns_unit *unit = units; unit; unit = unit->next) {
-        unit->n_tried[trial->phase] += unit->n_new;
+        unit->n_tried[trial->phase] += unit->n_newly_done;
         if (!unit->takes_turns || trial->phase != TURNS_GIVEN)
             continue;
-        unit->n_in_turns += unit->n_new;
+        unit->n_in_turns += unit->n_newly_done;
         unit->in_turns_ns += unit->charged_ns;
     }
 }
@@ -266,12 +294,12 @@ static bool is_phase_over(const struct trial *trial, const struct turns_unit *un
 static void go_on(struct trial *trial, struct turns_unit *units, const struct trial_mix *mix,
                   uint64_t ns, uint64_t now_ns)
 {
-    int next;
+    size_t next;
 
     count(trial, units, ns, now_ns);
     if (!is_phase_over(trial, units))
         return;
-    next = find_phase(trial, (int)trial->phase + 1);
+    next = find_next_phase(trial, trial->n_phase + 1);
     if (next == TURNS_N_PLANS)
         conclude(trial, units, mix, now_ns);
     else

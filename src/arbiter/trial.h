@@ -6,7 +6,7 @@
  * programs fill each other's gaps when all run free; short kernels that are waited for lose most of
  * the device to switches then.
  *
- * A trial lets each plan be in force for a while and counts what every active unit launches. The
+ * A trial lets each plan be in force for a while and counts what of every active unit is done. The
  * progress of a unit is its rate by its best rate (pace.h, or that of
  * its turns alone, or the best within the trial), never more
  * than 1, and a plan's score is their sum. Turns have to be better than free by TRIAL_BETTER_PPM,
@@ -30,7 +30,8 @@ enum {
     TRIAL_PHASE_MS = 200,      /* each plan is counted for so long, ... */
     TRIAL_PHASE_MOST_MS = 500, /* ... or until each unit launched TRIAL_LAUNCHES */
     TRIAL_LAUNCHES = 40,
-    TRIAL_SETTLE_MS = 30,        /* not counted: queues fill, and earlier work is done */
+    TRIAL_SETTLE_MS = 30,        /* not counted: queues fill, and earlier work is done ... */
+    TRIAL_SETTLE_MOST_MS = 500,  /* ... but not for longer than this */
     TRIAL_BETTER_PPM = 30000,    /* by which gating has to pay */
     TRIAL_LAUNCHES_LEAST = 6,    /* in each plan; a unit with fewer has no say */
     TRIAL_STEADY_MS = 100,       /* a mix is tried when it has lasted so long */
@@ -51,6 +52,7 @@ struct trial_outcome {
 
 struct trial {
     bool is_on;
+    size_t n_phase; /* in the order in which they are tried */
     enum turns_plan phase;
     bool tries[TURNS_N_PLANS];
     uint64_t phase_ns; /* when the phase began */

@@ -27,7 +27,6 @@ enum {
     QUIET_US = 1000,         /* others had no work for so long: the time is clean */
     STEP_MOST_MS = 200,      /* what may pass between two runs; more was a pause of ours */
     BOUND_US = 512,          /* a quarter of a hardware slice */
-    BOUND_TURN_US = 5000,    /* as much as a turn: what is queued at its end delays the next one */
     LAUNCH_LEAST_NS = 500,   /* nobody launches faster, ... */
     LAUNCHES_UNSEEN = 10000, /* but between two looks that were late */
 };
@@ -110,6 +109,8 @@ void turns_remove(struct turns_unit *unit)
 
     if (turns->rotation.holder == unit)
         rotation_stop(&turns->rotation);
+    if (turns->rotation.next == unit)
+        turns->rotation.next = NULL;
     if (turns->probe.unit == unit)
         probe_stop(&turns->probe);
     while (*link != unit)
@@ -137,21 +138,22 @@ static bool may_launch(const struct turns_unit *unit)
 }
 
 /* A claim that goes back, or on by more than anybody can launch, is worth no more than that. */
-static uint64_t get_new(struct turns_unit *unit, uint64_t ns, uint64_t now_ns)
+static uint64_t pass_claim(struct turns_unit *unit, uint64_t *last, uint64_t claim, uint64_t ns,
+                           uint64_t now_ns)
 {
-    const uint64_t n = unit->sample.n_launched - unit->n_launched;
-    const uint64_t most = ns / LAUNCH_LEAST_NS + LAUNCHES_UNSEEN;
-    const bool is_back = unit->sample.n_launched < unit->n_launched;
+    const uint64_t n = claim - *last, most = ns / LAUNCH_LEAST_NS + LAUNCHES_UNSEEN;
+    const bool is_back = claim < *last;
 
     if (is_back || (n > most && ns))
         unit->nonsense_ns = now_ns;
+    *last = claim;
     return is_back ? 0 : n < most ? n : most;
 }
 
 static void observe_unit(struct turns_unit *unit, uint64_t ns, uint64_t now_ns)
 {
-    unit->n_new = get_new(unit, ns, now_ns);
-    unit->n_launched = unit->sample.n_launched;
+    unit->n_new = pass_claim(unit, &unit->n_launched, unit->sample.n_launched, ns, now_ns);
+    unit->n_newly_done = pass_claim(unit, &unit->n_done, unit->sample.n_done, ns, now_ns);
     unit->is_in_flight = unit->sample.is_in_flight;
     unit->is_waiting = unit->sample.n_waiting > 0;
     if (unit->is_in_flight || unit->n_new)
@@ -240,9 +242,9 @@ static void judge(struct turns *turns, uint64_t ns)
         if (unit->duty.is_heavy != was_heavy)
             unit->pace = (struct pace){0}; /* it does something else now */
         if (is_own_time(turns, unit))
-            pace_pass(&unit->pace, unit->n_new, ns);
+            pace_pass(&unit->pace, unit->n_newly_done, ns);
         if (rotation_is_used(&turns->rotation, unit))
-            pace_pass(&unit->turn_pace, unit->n_new, ns);
+            pace_pass(&unit->turn_pace, unit->n_newly_done, ns);
     }
 }
 
@@ -335,7 +337,7 @@ static struct turns_gate get_turn(const struct turns *turns, uint64_t end_ns)
     return (struct turns_gate){
         .gate = LIMITS_GATE_TURN,
         .turn_end_ns = end_ns,
-        .in_flight_us = is_bounded ? BOUND_US : BOUND_TURN_US,
+        .in_flight_us = is_bounded ? BOUND_US : 0,
     };
 }
 
@@ -357,8 +359,9 @@ static struct turns_gate get_gate(const struct turns *turns, const struct turns_
         return closed;
     if (!unit->takes_turns || turns->probe.unit)
         return open;
-    return rotation_may_launch(&turns->rotation, unit) ? get_turn(turns, turns->rotation.end_ns)
-                                                       : closed;
+    if (rotation_may_launch(&turns->rotation, unit))
+        return get_turn(turns, turns->rotation.end_ns);
+    return (struct turns_gate){.gate = LIMITS_GATE_CLOSED, .is_next = turns->rotation.next == unit};
 }
 
 static void set_gates(struct turns *turns)

@@ -18,6 +18,7 @@ struct turns_terms {
 /* Sums over the processes of a unit. All of it are claims, and may be nonsense. */
 struct turns_sample {
     uint64_t n_launched; /* only goes on */
+    uint64_t n_done;     /* of those, as far as the processes have seen; only goes on */
     uint64_t waited_ns;  /* only goes on */
     uint32_t n_waiting;  /* threads at the gate */
     bool is_in_flight;   /* a fence is behind something that is not done */
@@ -26,8 +27,9 @@ struct turns_sample {
 /* As in limits_device. */
 struct turns_gate {
     enum limits_gate gate;
-    uint32_t in_flight_us; /* what may be queued; when it is, launches wait until all is done */
-    uint64_t turn_end_ns;
+    bool is_next;          /* closed, and about to have a turn */
+    uint32_t in_flight_us; /* what may be queued; when it is, launches wait until all is done; 0: */
+    uint64_t turn_end_ns;  /* what begins before then */
 };
 
 /* How launches are let through. */

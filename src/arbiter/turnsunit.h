@@ -25,15 +25,15 @@ struct turns_unit {
 
     /* Observed by the last run. */
     bool is_in_flight, is_waiting;
-    uint64_t n_launched;  /* as claimed */
-    uint64_t n_new;       /* since the run before; bounded */
-    uint64_t worked_ns;   /* when it had work last; 0: never */
-    uint64_t used_ns;     /* when it launched, or had work in flight, last; 0: never */
-    uint64_t idle_ns;     /* when it was last seen without any in flight */
-    uint64_t nonsense_ns; /* when it last claimed what cannot be; 0: never */
-    bool is_active;       /* had work a moment ago */
-    bool was_clean;       /* the time since the run before, or its last one with an open gate */
-    uint64_t charged_ns;  /* for the time since the run before */
+    uint64_t n_launched, n_done;  /* as claimed */
+    uint64_t n_new, n_newly_done; /* since the run before; bounded */
+    uint64_t worked_ns;           /* when it had work last; 0: never */
+    uint64_t used_ns;             /* when it launched, or had work in flight, last; 0: never */
+    uint64_t idle_ns;             /* when it was last seen without any in flight */
+    uint64_t nonsense_ns;         /* when it last claimed what cannot be; 0: never */
+    bool is_active;               /* had work a moment ago */
+    bool was_clean;      /* the time since the run before, or its last one with an open gate */
+    uint64_t charged_ns; /* for the time since the run before */
     struct duty duty;
     struct ration ration;
     struct pace pace, turn_pace; /* alone; in its turns, whatever ran beside it */
@@ -50,8 +50,8 @@ struct turns_unit {
     uint64_t probe_ns, probe_wait_ns;
 
     /* Of the trial that is on. */
-    uint64_t n_tried[TURNS_N_PLANS];
-    uint64_t n_in_turns, in_turns_ns; /* launched in turns of its own, which took so long */
+    uint64_t n_tried[TURNS_N_PLANS];  /* done */
+    uint64_t n_in_turns, in_turns_ns; /* done in turns of its own, which took so long */
     bool is_suspect;
     double usual_per_s;      /* its pace in turns, as long as nothing changes */
     uint32_t n_windows_seen; /* of that */
