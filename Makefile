@@ -107,7 +107,7 @@ bench: build | need-test ## how fast, how small and how soon, as ratios in one r
 	@tools/venv
 	@GPUSLICE_BUILD=build build-tools/venv/bin/python tests/bench/run
 
-bench-gpu: build ## memory limits on this machine's GPU: ROW=1 memory, 2 overhead, 3 faults, 4 escapes, 5 failopen, unmodified
+bench-gpu: build ## limits and turns on this machine's GPU: ROW=memory overhead faults escapes failopen unmodified kernels mixes servers shares turnfaults
 	@tests/bench/gpu/run $(or $(ROW),1) $(if $(PARTS),--parts $(PARTS)) --programs build --out build/bench-gpu
 
 fuzz: build-fuzz ## every fuzzer for SECONDS; what they find stays in build-fuzz/

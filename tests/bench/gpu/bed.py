@@ -54,17 +54,17 @@ class Bed:
         self.samples = {}
         self.lines = []
 
-    def command(self, words, memory=None, device='0'):
-        """As it is started: under a limit, or as it is."""
+    def command(self, words, memory=None, device='0', options=()):
+        """As it is started: under a limit, or as it is. options: more of `gpuslice run`."""
         back = ['env', f'LD_LIBRARY_PATH={self.path}'] if self.path else ['env', '-u', 'LD_LIBRARY_PATH']
         words = [*back, *map(str, words)]
         if memory:
-            words = [str(self.programs['gpuslice']), 'run', '--memory', str(memory), '--device', device, '--', *words]
+            words = [str(self.programs['gpuslice']), 'run', '--memory', str(memory), '--device', device, *options, '--', *words]
         return words
 
-    def run(self, words, memory=None, timeout=300, **more):
+    def run(self, words, memory=None, timeout=300, options=(), **more):
         """To its end: (status, output, errors)."""
-        done = subprocess.run(self.command(words, memory), env=self.environment, capture_output=True, text=True, timeout=timeout, **more)
+        done = subprocess.run(self.command(words, memory, options=options), env=self.environment, capture_output=True, text=True, timeout=timeout, **more)
         return done.returncode, done.stdout, done.stderr
 
     def note(self, name, value):
@@ -124,7 +124,7 @@ class Prober:
 class Tenant:
     """A command with a limit in which probers are started on demand, as processes of one container are."""
 
-    def __init__(self, bed, memory=None, device='0'):
+    def __init__(self, bed, memory=None, device='0', options=()):
         self.bed = bed
         self.folder = tempfile.TemporaryDirectory()
         self.server = socket.socket(socket.AF_UNIX)
@@ -133,7 +133,7 @@ class Tenant:
         self.server.settimeout(PATIENCE_S)
         self.errors = tempfile.TemporaryFile('w+')
         hub = [sys.executable, HERE / 'hub.py', bed.programs['gpuslice-prober'], f'{self.folder.name}/hub']
-        self.process = subprocess.Popen(bed.command(hub, memory, device), env=bed.environment, stdin=subprocess.PIPE, stderr=self.errors,
+        self.process = subprocess.Popen(bed.command(hub, memory, device, options), env=bed.environment, stdin=subprocess.PIPE, stderr=self.errors,
                                         text=True)
         self.probers = []
 
