@@ -34,7 +34,7 @@ struct claimspage_past {
     uint64_t awaits_ns; /* when that changed */
 };
 
-/* Who waits for longer than this for something without a fence is stopped, or claims nonsense. */
+/* A thread that waits longer than this for something without a fence is stopped, or is none. */
 enum { CLAIMSPAGE_AWAIT_MS = 50 };
 
 struct claimspage {

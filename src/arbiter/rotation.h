@@ -41,7 +41,7 @@ enum {
     ROTATION_DRAIN_SOON_US = 20, /* ... at first, since most work is short, ... */
     ROTATION_SOON_US = 200,      /* ... for so long */
     ROTATION_AHEAD_US = 60, /* before a turn ends: to be called later than one asked for is usual */
-    ROTATION_READY_US = 150, /* who has the next one is told so long before */
+    ROTATION_READY_US = 150, /* the next one's threads are woken so long before */
 };
 
 struct rotation {

@@ -20,7 +20,7 @@
 enum {
     LANES_MAX = 256,            /* streams that are known */
     FENCE_NS = 100 * 1000,      /* between two of a stream that has much to do, ... */
-    WAIT_NS = 300 * 1000,       /* who waits for less puts no fence behind it */
+    WAIT_NS = 300 * 1000,       /* what takes less needs no fence to be waited for */
     FENCE_MOST_NS = 800 * 1000, /* ... and little: each keeps the device from what follows */
     FAILURES_MAX = 16,          /* in a row, of fences */
     FOUND_MAX = 4,              /* by a thread; a power of two */
