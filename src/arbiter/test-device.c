@@ -355,6 +355,12 @@ static struct turns_sample get_sample(struct device *device, const struct tenant
     return sample;
 }
 
+static bool is_same(const struct turns_gate *a, const struct turns_gate *b)
+{
+    return a->gate == b->gate && a->in_flight_us == b->in_flight_us &&
+           a->turn_end_ns == b->turn_end_ns;
+}
+
 static void look_after_gates(struct device *device, struct turns_gate *before)
 {
     size_t n_turns = 0;
@@ -366,7 +372,7 @@ static void look_after_gates(struct device *device, struct turns_gate *before)
         if (!gate)
             continue;
         n_turns += gate->gate == LIMITS_GATE_TURN;
-        if (memcmp(gate, &before[i], sizeof(*gate)) == 0 || tenant->host != HOST_AT_GATE)
+        if (is_same(gate, &before[i]) || tenant->host != HOST_AT_GATE)
             continue;
         if (tenant->host_ns > device->now_ns + WAKE_US * US)
             tenant->host_ns = device->now_ns + WAKE_US * US;
