@@ -79,3 +79,21 @@ def test_a_row(tmp_path, row, parts, least):
     bad = [line for line in lines if line['good'] is False and not (SANITIZED and line['case'] in UNSANITIZED)]
     assert not bad
     assert len(lines) >= least
+
+
+@pytest.mark.waits
+@pytest.mark.skipif(os.geteuid() != 0, reason='cgroups need root')
+@pytest.mark.parametrize('row, parts, cases', [
+    ('kernels', 'short', ['4 x kernels of 66 us, awaited']),
+    ('turnfaults', 'ends', ['kill -9 of one of three', 'SIGSTOP of one of three', 'illegal address in one of three'])])
+def test_a_row_of_turns(tmp_path, monkeypatch, row, parts, cases):
+    """In windows too short for its figures: each tenant gets on in each of them, and nobody is left behind."""
+    monkeypatch.setenv('SCALE', '0.2')
+    monkeypatch.setenv('ROUNDS', '1')
+    lines = lines_of(tmp_path, row, parts)
+    assert [line['case'] for line in lines] == cases
+    samples = json.loads((tmp_path / f'out/row-{row}.json').read_text())['samples']
+    windows = [window for found in samples.values() for name, one in found.items() if name != 'status'
+               for window in (one if isinstance(one, list) else [one])]
+    answers = [answer for window in windows for answer in window.values()]
+    assert answers and all(answer['rate'] > 0 for answer in answers), answers

@@ -17,10 +17,11 @@ from bed import GIB, HERE, PATIENCE_S, eventually, middle
 from pods import Service
 
 START_S = 180  # the first import of PyTorch on a machine, sixteen at once
-ALONE_S, NATIVE_S, TURNS_S = 1.2, 3.0, 4.0
-SETTLE_S = 4.0  # turns are found out: who is heavy, and which plan is best
+SCALE = float(os.environ.get('SCALE', 1))  # of windows; below 1 only to see that a row runs
+ALONE_S, NATIVE_S, TURNS_S = 1.2 * SCALE, 3.0 * SCALE, 4.0 * SCALE
+SETTLE_S = 4.0 * SCALE  # turns are found out: who is heavy, and which plan is best
 NATIVE_LEAD_S, ALONE_LEAD_S = 0.5, 0.3
-VIEW_S = 0.5
+VIEW_S = 0.5 * SCALE
 AHEAD_S = 0.1  # an order is there before it begins
 ROUNDS = int(os.environ.get('ROUNDS', 2))
 IS_SIMULATED = 'GPUSLICE_MACHINE' in os.environ

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from bed import eventually
-from sharing import SETTLE_S, Device
+from sharing import SCALE, SETTLE_S, Device
 
-WINDOW_S, AT_S = 3.0, 1.0
+WINDOW_S, AT_S = 3.0 * SCALE, 1.0 * SCALE
 NAMED_S = 10
 HEAVY = {'us': 1000, 'depth': 8}
 
