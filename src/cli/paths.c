@@ -8,6 +8,7 @@
 
 #include "base/environment.h"
 #include "base/installed.h"
+#include "base/text.h"
 #include "cli-paths.h"
 
 const char *paths_sim_library(void)
@@ -28,6 +29,17 @@ const char *paths_library(void)
     const char *variable = environment_get("GPUSLICE_LIBRARY");
 
     return variable ? variable : installed_find(&place, path);
+}
+
+char *paths_preload(void)
+{
+    cleanup_text struct text value = TEXT_INIT;
+    const char *others = environment_get("LD_PRELOAD");
+
+    text_add(&value, paths_library());
+    if (others)
+        text_addf(&value, ":%s", others);
+    return text_take(&value);
 }
 
 const char *paths_machines(void)

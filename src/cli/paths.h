@@ -14,6 +14,10 @@ const char *paths_sim_library(void);
 /* The library that is preloaded into programs; the variable GPUSLICE_LIBRARY takes precedence. */
 const char *paths_library(void);
 
+/* The value of LD_PRELOAD for a program that has it: ours comes first, since it asks those behind
+ * it. NULL without memory. */
+char *paths_preload(void);
+
 /* The directory of the machine files that come with gpuslice. */
 const char *paths_machines(void);
 

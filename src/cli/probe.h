@@ -3,7 +3,8 @@
 
 /*
  * gpuslice-prober as a child: with a limit, under `gpuslice run`, or without; one process or two
- * that share the limit. It reads lines, and answers each with CUDA's code and some words.
+ * that share the limit; or one that a grant is made for before it begins. It reads lines, and
+ * answers each with CUDA's code and some words.
  */
 
 #include <stdint.h>
@@ -26,6 +27,11 @@ struct probe {
 /* limit_bytes: 0 = none. device: as of `gpuslice run`. */
 int probe_start(uint64_t limit_bytes, const char *device, unsigned n_processes,
                 struct probe *ret_probe, struct error *err);
+
+/* One process, which is there and begins when it is released: with a grant of that folder, or with
+ * "" without the library. */
+int probe_hold(struct probe *ret_probe, struct error *err);
+int probe_release(const struct probe *probe, const char *grant_folder, struct error *err);
 
 void probe_end(struct probe *probe);
 #define cleanup_probe cleanup(probe_end)

@@ -18,6 +18,7 @@
 #include "base/environment.h"
 #include "base/file.h"
 #include "cli/paths.h"
+#include "limits/mode.h"
 
 enum { READY_MS = 60000, LOG_MAX = 1 << 20, COUNTS_MAX = 64 << 10, OPEN_FOLDERS = 8 };
 
@@ -47,15 +48,14 @@ static int make_folder(struct runarbiter *arbiter, struct error *err)
     snprintf(arbiter->folder, PATH_MAX, "%s", path);
     if (chmod(path, 0711) < 0)
         return error_set_errno(err, -errno, "cannot open the folder %s", path);
-    if (runarbiter_grant_folder(arbiter, grant) < 0)
+    if (runarbiter_grant_folder(arbiter, LOCALGRANT_ID, grant) < 0)
         return error_set_errno(err, -ENAMETOOLONG, "cannot make a folder below %s", path);
     return file_make_directory(grant, err);
 }
 
-int runarbiter_grant_folder(const struct runarbiter *arbiter, char path[PATH_MAX])
+int runarbiter_grant_folder(const struct runarbiter *arbiter, const char *id, char path[PATH_MAX])
 {
-    return snprintf(path, PATH_MAX, "%s/" LOCALGRANT_FOLDER "/" LOCALGRANT_ID, arbiter->folder) >=
-                   PATH_MAX
+    return snprintf(path, PATH_MAX, "%s/" LOCALGRANT_FOLDER "/%s", arbiter->folder, id) >= PATH_MAX
                ? -ENAMETOOLONG
                : 0;
 }
@@ -76,9 +76,9 @@ static void remove_folder(struct runarbiter *arbiter)
 /* --- the process --- */
 
 /* Never returns. A session of its own: keys of the terminal are not for it. */
-static void become(const char *program, const char *folder, int log, int report)
+static void become(const char *program, const struct runarbiter *arbiter, int log, int report)
 {
-    char dir[PATH_MAX + 32], fd[32];
+    char dir[PATH_MAX + 32], fd[32], compute[32];
     sigset_t none;
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -86,13 +86,15 @@ static void become(const char *program, const char *folder, int log, int report)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    snprintf(dir, sizeof(dir), "--local-grant=%s", folder);
+    snprintf(dir, sizeof(dir), "--local-grant=%s", arbiter->folder);
     snprintf(fd, sizeof(fd), "--report-fd=%d", report);
+    snprintf(compute, sizeof(compute), "--compute=%s", limits_compute_name(arbiter->compute));
     dup2(nothing, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     fcntl(report, F_SETFD, 0);
-    execl(program, ARBITER, dir, fd, "--log-level=warning", (char *)NULL);
+    execl(program, ARBITER, dir, fd, "--log-level=warning", "--limits=enforced", compute,
+          (char *)NULL);
     dprintf(STDERR_FILENO, "%s: %s\n", program, strerror(errno));
     _exit(EXIT_FAILURE);
 }
@@ -114,7 +116,7 @@ static int launch(struct runarbiter *arbiter, struct error *err)
     write_end = pipe_fds[1];
     arbiter->pid = fork();
     if (arbiter->pid == 0)
-        become(program, arbiter->folder, log, write_end);
+        become(program, arbiter, log, write_end);
     if (arbiter->pid < 0) {
         arbiter->pid = 0;
         return error_set_errno(err, -errno, "cannot start %s", program);
@@ -156,14 +158,15 @@ static int wait_until_ready(const struct runarbiter *arbiter, struct error *err)
     return 0;
 }
 
-int runarbiter_start(const struct localgrant *grant, struct runarbiter *ret_arbiter,
-                     struct error *err)
+int runarbiter_start(const struct localgrant grants[], size_t n, enum limits_compute compute,
+                     struct runarbiter *ret_arbiter, struct error *err)
 {
     struct runarbiter arbiter = RUNARBITER_INIT;
     int r = make_folder(&arbiter, err);
 
-    if (r == 0)
-        r = localgrant_store(arbiter.folder, grant, err);
+    arbiter.compute = compute;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = localgrant_store(arbiter.folder, &grants[i], err);
     if (r == 0)
         r = launch(&arbiter, err);
     if (r == 0)

@@ -182,28 +182,16 @@ static int find_keeper(struct run *run, const struct request *request, struct er
 {
     const int r = ask_node(run, request, err);
 
-    return r > 0 ? runarbiter_start(&run->grant, &run->arbiter, err) : r;
+    return r > 0 ? runarbiter_start(&run->grant, 1, LIMITS_COMPUTE_NONE, &run->arbiter, err) : r;
 }
 
 static int grant_folder(const struct run *run, char folder[PATH_MAX])
 {
     return *run->node.id ? str_copy(folder, PATH_MAX, run->node.folder)
-                         : runarbiter_grant_folder(&run->arbiter, folder);
+                         : runarbiter_grant_folder(&run->arbiter, LOCALGRANT_ID, folder);
 }
 
 /* --- the environment --- */
-
-/* Ours comes first: it asks those behind it. */
-static char *format_preload(const char *library)
-{
-    cleanup_text struct text value = TEXT_INIT;
-    const char *others = environment_get("LD_PRELOAD");
-
-    text_add(&value, library);
-    if (others)
-        text_addf(&value, ":%s", others);
-    return text_take(&value);
-}
 
 static int prepare_environment(struct run *run, struct error *err)
 {
@@ -215,7 +203,7 @@ static int prepare_environment(struct run *run, struct error *err)
         return error_set_errno(err, -errno, "cannot read the library %s", library);
     if (grant_folder(run, folder) < 0)
         return error_set_errno(err, -ENAMETOOLONG, "cannot name the grant's folder");
-    variables[0] = (struct runcommand_variable){"LD_PRELOAD", format_preload(library)};
+    variables[0] = (struct runcommand_variable){"LD_PRELOAD", paths_preload()};
     variables[1] = (struct runcommand_variable){LIMITS_GRANT_VARIABLE, strdup(folder)};
     if (!variables[0].value || !variables[1].value)
         return error_set_errno(err, -ENOMEM, "cannot set the command's environment");

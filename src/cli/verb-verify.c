@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,8 +13,10 @@
 #include "base/clock.h"
 #include "base/environment.h"
 #include "base/text.h"
+#include "cli/computecheck.h"
 #include "cli/probe.h"
 #include "cli/target.h"
+#include "cli/verdicts.h"
 
 #define MIB     (UINT64_C(1) << 20)
 #define GRANULE (2 * MIB)
@@ -48,33 +49,9 @@ struct verification {
     uint64_t limit_bytes;
     size_t gpu; /* position in the inventory */
     struct target target;
-    unsigned n_failed, n_checks;
+    struct verdicts verdicts;
     double launch_ns, allocation_ns; /* more with the library */
 };
-
-/* --- one line each --- */
-
-static void judge(struct verification *all, bool passed, const char *what, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void judge(struct verification *all, bool passed, const char *what, const char *format, ...)
-{
-    va_list args;
-
-    all->n_checks++;
-    all->n_failed += !passed;
-    printf("%s  %-34s ", passed ? "PASS" : "FAIL", what);
-    va_start(args, format);
-    vprintf(format, args);
-    va_end(args);
-    putchar('\n');
-    fflush(stdout);
-}
-
-static void broke(struct verification *all, const char *what, const struct error *err)
-{
-    judge(all, false, what, "%s", error_text(err));
-}
 
 /* --- what the driver shows --- */
 
@@ -134,19 +111,20 @@ static void check_family(struct verification *all, const struct probe *probe, co
     format_fill(all, family, line, sizeof(line));
     code = probe_call(probe, 0, line, answer, &err);
     if (code < 0) {
-        broke(all, family, &err);
+        verdicts_broke(&all->verdicts, family, &err);
         return;
     }
     if (code == NOT_SUPPORTED) {
-        printf("----  %-34s not supported here\n", family);
+        verdicts_skip(family, "not supported here");
         return;
     }
     shown = read_used(all, &pid, 1, &used);
     got = strtoull(answer, NULL, 10);
-    judge(all, code == OUT_OF_MEMORY && got && (shown < 0 || used <= all->limit_bytes + GRANULE),
-          family,
-          "error %d after %" PRIu64 " MiB; the driver shows %" PRIu64 " of %" PRIu64 " MiB%s", code,
-          got / MIB, used / MIB, all->limit_bytes / MIB, shown < 0 ? " (not told here)" : "");
+    verdicts_add(
+        &all->verdicts,
+        code == OUT_OF_MEMORY && got && (shown < 0 || used <= all->limit_bytes + GRANULE), family,
+        "error %d after %" PRIu64 " MiB; the driver shows %" PRIu64 " of %" PRIu64 " MiB%s", code,
+        got / MIB, used / MIB, all->limit_bytes / MIB, shown < 0 ? " (not told here)" : "");
     probe_call(probe, 0, "drop", ignored, &err);
 }
 
@@ -160,7 +138,7 @@ static void check_limit(struct verification *all)
     if (r == 0)
         r = read_pid(&probe, 0, &pid, &err);
     if (r < 0) {
-        broke(all, "a process with a limit", &err);
+        verdicts_broke(&all->verdicts, "a process with a limit", &err);
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(families); i++)
@@ -245,13 +223,14 @@ static void check_overhead(struct verification *all)
     all->launch_ns = difference(&launch);
     all->allocation_ns = difference(&allocation);
     if (r < 0) {
-        broke(all, "what the library costs", &err);
+        verdicts_broke(&all->verdicts, "what the library costs", &err);
         return;
     }
-    judge(all, all->launch_ns <= LAUNCH_NS, "launch of an empty kernel",
-          "%+.0f ns with the library; at most %d", all->launch_ns, LAUNCH_NS);
-    judge(all, all->allocation_ns <= ALLOCATION_NS, "64 MiB allocated and freed",
-          "%+.0f us with the library; at most %d", all->allocation_ns / 1000, ALLOCATION_NS / 1000);
+    verdicts_add(&all->verdicts, all->launch_ns <= LAUNCH_NS, "launch of an empty kernel",
+                 "%+.0f ns with the library; at most %d", all->launch_ns, LAUNCH_NS);
+    verdicts_add(&all->verdicts, all->allocation_ns <= ALLOCATION_NS, "64 MiB allocated and freed",
+                 "%+.0f us with the library; at most %d", all->allocation_ns / 1000,
+                 ALLOCATION_NS / 1000);
 }
 
 /* --- several processes --- */
@@ -282,12 +261,13 @@ static int race(struct verification *all, const struct probe *probe, const long 
     if (r < 0)
         return r;
     shown = read_used(all, pids, 2, &used);
-    judge(all,
-          codes[0] == OUT_OF_MEMORY && codes[1] == OUT_OF_MEMORY &&
-              (shown < 0 || used <= all->limit_bytes + GRANULE),
-          "two processes racing",
-          "%s + %s bytes got; the driver shows %" PRIu64 " of %" PRIu64 " MiB%s", answers[0] + 1,
-          answers[1] + 1, used / MIB, all->limit_bytes / MIB, shown < 0 ? " (not told here)" : "");
+    verdicts_add(&all->verdicts,
+                 codes[0] == OUT_OF_MEMORY && codes[1] == OUT_OF_MEMORY &&
+                     (shown < 0 || used <= all->limit_bytes + GRANULE),
+                 "two processes racing",
+                 "%s + %s bytes got; the driver shows %" PRIu64 " of %" PRIu64 " MiB%s",
+                 answers[0] + 1, answers[1] + 1, used / MIB, all->limit_bytes / MIB,
+                 shown < 0 ? " (not told here)" : "");
     return 0;
 }
 
@@ -311,8 +291,8 @@ static int release(struct verification *all, const struct probe *probe, const lo
     }
     if (code < 0)
         return code;
-    judge(all, code == 0 && ms <= RELEASE_MS, "memory of a killed process",
-          code ? "not free after %" PRIu64 " ms" : "another's after %" PRIu64 " ms", ms);
+    verdicts_add(&all->verdicts, code == 0 && ms <= RELEASE_MS, "memory of a killed process",
+                 code ? "not free after %" PRIu64 " ms" : "another's after %" PRIu64 " ms", ms);
     return 0;
 }
 
@@ -328,7 +308,7 @@ static void check_isolation(struct verification *all)
     if (r == 0)
         r = release(all, &probe, pids, &err);
     if (r < 0)
-        broke(all, "several processes", &err);
+        verdicts_broke(&all->verdicts, "several processes", &err);
 }
 
 /* --- in order --- */
@@ -346,8 +326,9 @@ static void print_row(const struct verification *all)
         "\nFor doc/support.md:\n| %s%s | %s | %s (%u of %u) | %+.0f ns a launch, %+.0f us for 64 "
         "MiB | %s |\n",
         machine->gpus[all->gpu].model, environment_get("GPUSLICE_MACHINE") ? ", simulated" : "",
-        machine->driver_version, all->n_failed ? "FAIL" : "PASS", all->n_checks - all->n_failed,
-        all->n_checks, all->launch_ns, all->allocation_ns / 1000, date);
+        machine->driver_version, all->verdicts.n_failed ? "FAIL" : "PASS",
+        all->verdicts.n_checks - all->verdicts.n_failed, all->verdicts.n_checks, all->launch_ns,
+        all->allocation_ns / 1000, date);
 }
 
 static int choose(const struct request *request, struct verification *all, struct error *err)
@@ -393,7 +374,8 @@ enum exit_status verb_verify(const struct request *request)
     check_limit(&all);
     check_overhead(&all);
     check_isolation(&all);
+    computecheck_run(all.target.inventory.gpus[all.gpu].uuid, all.limit_bytes, &all.verdicts);
     print_row(&all);
     target_deinit(&all.target);
-    return all.n_failed ? EXIT_ERRORS : EXIT_CLEAN;
+    return all.verdicts.n_failed ? EXIT_ERRORS : EXIT_CLEAN;
 }

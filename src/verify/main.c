@@ -15,22 +15,34 @@
  *     drop [N]                gives back what was taken, or the last N pieces of it. How many
  *     launch N, graph N       nanoseconds a call, of each batch
  *     alloc BYTES N           the same for a pair of cuMemAlloc and cuMemFree
+ *     speed                   rounds per microsecond of a kernel that counts (verify/spin.h), on a
+ *                             device that is idle otherwise. 801: there can be no turns
+ *     keep SPEED US DEPTH BEGIN END
+ *                             has DEPTH kernels of US microseconds queued, from now until END, in
+ *                             nanoseconds of CLOCK_MONOTONIC. How many were done since BEGIN
+ *     bursts SPEED US THINK BEGIN END
+ *                             one such kernel after the other, with THINK microseconds between.
+ *                             How many since BEGIN, and the microseconds that half of them and 99 %
+ *                             took at most, from launch to end
  */
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "verify/family.h"
 #include "verify/pace.h"
+#include "verify/spin.h"
 
 enum { PIECES_MAX = 65536, BATCHES_MAX = 4096, LINE_SIZE = 256, NO_COMMAND = -1 };
 
 static struct cudalib cuda;
 static struct family_site site = {.cuda = &cuda};
+static struct spin spin;
 static bool is_ready;
 
 static struct {
@@ -205,12 +217,71 @@ static CUresult run_alloc(const char *words, struct text *out)
     return r;
 }
 
+/* --- kernels of a known time --- */
+
+static CUresult run_speed(const char *words, struct text *out)
+{
+    double per_us = 0;
+    CUresult r = spin_open(&cuda, &spin);
+
+    (void)words;
+    if (r == CUDA_SUCCESS)
+        r = spin_measure(&cuda, &spin, &per_us);
+    text_addf(out, " %.3f", per_us);
+    return r;
+}
+
+/* third: what the number between the kernels' time and BEGIN means is the command's. */
+static CUresult read_order(const char *words, unsigned *third, struct spin_order *order)
+{
+    if (sscanf(words, "%lf %u %u %" SCNu64 " %" SCNu64, &order->rounds_per_us, &order->us, third,
+               &order->begin_ns, &order->end_ns) != 5)
+        return CUDA_ERROR_INVALID_VALUE;
+    return spin_open(&cuda, &spin);
+}
+
+static CUresult run_keep(const char *words, struct text *out)
+{
+    struct spin_order order = {.depth = 0};
+    uint64_t done = 0;
+    CUresult r = read_order(words, &order.depth, &order);
+
+    if (r == CUDA_SUCCESS)
+        r = spin_keep(&cuda, &spin, &order, &done);
+    text_addf(out, " %" PRIu64, done);
+    return r;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static CUresult run_bursts(const char *words, struct text *out)
+{
+    static uint64_t ns[SPIN_SAMPLES_MAX];
+    struct spin_order order = {.depth = 0};
+    size_t n = 0;
+    CUresult r = read_order(words, &order.think_us, &order);
+
+    if (r == CUDA_SUCCESS)
+        r = spin_bursts(&cuda, &spin, &order, ns, &n);
+    qsort(ns, n, sizeof(*ns), compare);
+    text_addf(out, " %zu", n);
+    if (n)
+        text_addf(out, " %.1f %.1f", (double)ns[n / 2] / 1000, (double)ns[n * 99 / 100] / 1000);
+    return r;
+}
+
 static const struct {
     const char *word;
     CUresult (*run)(const char *words, struct text *out);
 } commands[] = {{"info", run_info},     {"mem", run_mem},     {"graphmem", run_graphmem},
                 {"take", run_take},     {"fill", run_fill},   {"drop", run_drop},
-                {"launch", run_launch}, {"graph", run_graph}, {"alloc", run_alloc}};
+                {"launch", run_launch}, {"graph", run_graph}, {"alloc", run_alloc},
+                {"speed", run_speed},   {"keep", run_keep},   {"bursts", run_bursts}};
 
 static int answer(const char *line, struct text *out)
 {

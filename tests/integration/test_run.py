@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gpuslice run`: commands with a limit of GPU memory, on simulated GPUs with the simulated CUDA driver."""
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -167,14 +168,34 @@ def test_strangers_are_refused(machine, tmp_path):
     assert 'peak' not in errors, 'it was counted as one of the command'
 
 
-def test_verify_checks_every_kind_of_allocation_and_several_processes(machine):
-    done = subprocess.run([PROGRAMS['gpuslice'], 'verify', '--device', '2'], env=machine.environment, capture_output=True, text=True, timeout=240)
-    lines = [line.split(None, 2) for line in done.stdout.splitlines() if line.startswith(('PASS', 'FAIL'))]
-    # What the library costs is no matter of a test on a shared machine.
-    limits = {' '.join(line[1:])[:26].strip(): line[0] for line in lines if 'with the library' not in line[2]}
-    assert set(limits.values()) == {'PASS'} and len(limits) == 12, done.stdout + done.stderr
-    assert len(lines) == 14 and '(simulated)' in done.stdout
+def verify(machine, *words):
+    """What it printed, each check with its verdict and what was found, and its exit status."""
+    done = subprocess.run([PROGRAMS['gpuslice'], 'verify', *words], env=machine.environment, capture_output=True, text=True, timeout=240)
+    print(done.stdout + done.stderr)
+    rows = re.findall(r'^(PASS|FAIL|----)  (.{34}) (.*)$', done.stdout, re.M)
+    return done, {what.strip(): (verdict, found) for verdict, what, found in rows}
+
+
+def numbers(text):
+    return [float(one) for one in re.findall(r'\d+(?:\.\d+)?', text)]
+
+
+def test_verify_checks_every_kind_of_allocation_several_processes_and_turns(machine):
+    done, checks = verify(machine, '--device', '2')
+    turns = {what: found for what, (_, found) in checks.items() if what.startswith('turns')}
+    # What the library costs, and how fast turns are, is no matter of a test on a shared machine.
+    limits = {what: verdict for what, (verdict, found) in checks.items() if what not in turns and 'with the library' not in found}
+    assert set(limits.values()) == {'PASS'} and len(limits) == 12
+    assert len(checks) == 17 and '(simulated)' in done.stdout
+    assert (done.returncode == 0) == all(verdict == 'PASS' for verdict, _ in checks.values())
     assert done.stdout.splitlines()[-1].startswith('| NVIDIA H100 80GB HBM3, simulated | 580.159.04 | ')
+    progress, least = numbers(turns['turns: a heavy task alone'])
+    assert 10 < progress < 200 and least == 99
+    small, large, _, error, most = numbers(turns['turns: shares of 25 % and 75 %'])
+    assert small + large == pytest.approx(100, abs=.2) and error == pytest.approx(abs(small / 25 - 1) * 100, abs=.3) and most >= 5
+    found = dict(zip(('p50', 'p99', 'native_p50', 'native_p99'), re.findall(r'\d+\.\d+', turns['turns: a light task beside two'])))
+    p50, p99, native_p50, native_p99 = map(float, found.values())
+    assert .08 <= p50 <= p99 and .08 <= native_p50 <= native_p99, 'its kernel takes 80 us'
 
 
 def test_verify_says_what_fails(machine, tmp_path):
@@ -184,10 +205,20 @@ def test_verify_says_what_fails(machine, tmp_path):
     source.write_text('int nothing;')
     subprocess.run(['cc', '-shared', '-o', empty, source], check=True)
     machine.environment['GPUSLICE_LIBRARY'] = str(empty)
-    done = subprocess.run([PROGRAMS['gpuslice'], 'verify'], env=machine.environment, capture_output=True, text=True, timeout=240)
+    done, checks = verify(machine)
     assert done.returncode == 2
-    assert 'FAIL  cuMemAlloc ' in done.stdout and 'FAIL  two processes racing' in done.stdout
+    failed = {what for what, (verdict, _) in checks.items() if verdict == 'FAIL'}
+    assert {'cuMemAlloc', 'two processes racing', 'turns: shares of 25 % and 75 %'} <= failed
+    small, large, *_ = numbers(checks['turns: shares of 25 % and 75 %'][1])
+    assert small > 35, 'the hardware shares equally'
     assert '| FAIL (' in done.stdout.splitlines()[-1]
+
+
+def test_verify_says_where_there_can_be_no_turns(machine):
+    subprocess.run([PROGRAMS['gpuslice-sim'], 'inject', 'error', 'cuStreamWriteValue32_v2', 'NOT_SUPPORTED'], env=machine.environment, check=True)
+    _, checks = verify(machine)
+    assert [(what, verdict) for what, (verdict, _) in checks.items() if what.startswith('turns')] == [('turns', '----')]
+    assert 'not available' in checks['turns'][1]
 
 
 def test_verify_needs_a_gpu(machine):
