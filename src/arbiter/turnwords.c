@@ -4,7 +4,7 @@
 static const struct {
     const char *word, *sentence;
 } reasons[] = {
-    [TURNS_OFF] = {"off", "turns are worked out at most"},
+    [TURNS_OFF] = {"off", "the mode gives no turns"},
     [TURNS_NO_NEED] = {"no-need", "at most one heavy container has work"},
     [TURNS_NO_GAPS] = {"no-gaps", "heavy containers leave no gaps that others could fill"},
     [TURNS_NOT_TRIED] = {"not-tried", "what is best is not measured yet"},

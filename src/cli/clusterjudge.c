@@ -148,8 +148,10 @@ static struct answer judge_memory(const struct cluster *c, const json_t *group)
 static struct answer judge_compute(const struct cluster *c, const json_t *group)
 {
     return judge_sharing(
-        group, "shares of compute are advisory; turns on a GPU (gpuslice.compute) are experimental",
-        "its processes get the same turns, whatever their shares");
+        group,
+        "shares of compute are advisory where the nodes' condition GPUSlicesReady does not say "
+        "\"GPUs are shared in turns\" (gpuslice.compute), which is experimental",
+        "without turns its processes get the same time, whatever their shares");
 }
 
 /* The reasons why nodes are not ready, "DriverNotAvailable (2)". */

@@ -32,8 +32,8 @@ static const char *per_container(const struct plan_resource *resource)
     return resource->fail_multi ? "one" : "any number";
 }
 
-/* Nothing keeps a slice to its share, and the plan does not know whether the node has an arbiter
- * that keeps it to its memory; a device that is not shared needs no keeping. */
+/* The plan does not know whether the node has an arbiter that keeps a slice to its memory, and
+ * gives it turns by its share; a device that is not shared needs no keeping. */
 static bool is_advisory(const struct plan *plan, size_t device)
 {
     return plan->devices[device].sharing != SHARING_NONE;
@@ -354,7 +354,8 @@ static void print_devices(const struct plan *plan, FILE *out)
         add_device_rows(&table, plan, i);
     table_print(&table, out);
     if (star)
-        fputs("* advisory, but for memory limits on nodes where gpuslice-arbiter serves them\n",
+        fputs("* advisory, but for memory limits, and turns (gpuslice.compute), where "
+              "gpuslice-arbiter serves them\n",
               out);
 }
 

@@ -50,7 +50,7 @@ enum limits_gate {
 /* How a device's time is shared; live. */
 enum limits_compute {
     LIMITS_COMPUTE_NONE = 0,    /* by the hardware */
-    LIMITS_COMPUTE_OBSERVE = 1, /* the same, and turns are worked out */
+    LIMITS_COMPUTE_OBSERVE = 1, /* the same, and what each receives is worked out */
     LIMITS_COMPUTE_ELASTIC = 2, /* by turns; who is alone has all */
     LIMITS_COMPUTE_STRICT = 3,  /* by turns; nobody gets more than his share */
 };

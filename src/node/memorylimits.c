@@ -346,7 +346,8 @@ static void describe_compute(const struct memorylimits *limits, struct text *out
 {
     static const char *const modes[] = {
         [LIMITS_COMPUTE_NONE] = "",
-        [LIMITS_COMPUTE_OBSERVE] = "; turns on GPUs are observed (gpuslice.compute: observe)",
+        [LIMITS_COMPUTE_OBSERVE] = ("; GPU time is observed, not shared in turns "
+                                    "(gpuslice.compute: observe)"),
         [LIMITS_COMPUTE_ELASTIC] = "; GPUs are shared in turns (gpuslice.compute: elastic)",
         [LIMITS_COMPUTE_STRICT] = "; GPUs are shared in turns (gpuslice.compute: strict)",
     };

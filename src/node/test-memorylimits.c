@@ -333,6 +333,12 @@ static void how_gpus_are_shared_is_live(void **state)
     bed_settle(&world->bed);
     assert_int_equal(world->wish.compute, LIMITS_COMPUTE_STRICT);
     assert_int_equal(world->n_wishes, 2);
+    turns.compute = given.compute = LIMITS_COMPUTE_OBSERVE;
+    memorylimits_wish(world->limits, &turns);
+    bed_settle(&world->bed);
+    say_state(world, &given);
+    assert_described(world, "memory limits are enforced; GPU time is observed, not shared in turns "
+                            "(gpuslice.compute: observe)");
 }
 
 static void who_has_no_limit_is_named(void **state)
