@@ -152,17 +152,26 @@ def test_one_pod_goes_over_its_limit_and_the_others_do_not_notice(short_path):
     assert 'cuMemAlloc of 1010 MiB: CUDA_ERROR_OUT_OF_MEMORY (2)' in text
     assert re.search(r'MemoryLimitReached, container tensorflow reached the 4040 MiB that its slices have of GPU-\S+: \d+ allocations? failed', text)
     assert 'the other 7 never noticed' in text
-    rows = [line.split() for line in done.stdout.partition('gpuslice top')[2].splitlines() if 'tensorflow' in line]
+    memory, turns = done.stdout.partition('gpuslice top')[2].split('\n\n')[:2]
+    rows = [line.split() for line in memory.splitlines() if 'tensorflow' in line]
     assert len(rows) == 8 and all(row[3:5] == ['4040', 'MiB'] and row[-1] == '-' for row in rows), rows
     assert [row[-2] for row in rows].count('0') == 7, 'one was denied'
-    assert 'memory limits are enforced; shares of compute are advisory' in done.stdout
+    received = re.findall(r'^\d+ +-\w+ +tensorflow +25\.0 % +\d+\.\d s +(\d+\.\d) s$', turns, re.M)
+    assert len(received) == 8 and all(float(one) > 0 for one in received), turns
+    assert 'memory limits are enforced; pods take turns on each GPU by their shares' in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= WIDTH, done.stdout
 
 
 def test_whole_gpus_have_no_limit(short_path, files):
     done = run(short_path, CONFIG=written(files / 'c.yaml', 'version: v1\n'))
     assert done.returncode == 0 and 'no memory limit holds here' in done.stdout, done.stderr
-    assert 'gpuslice top' not in done.stdout and 'advisory' not in done.stdout
+    assert 'gpuslice top' not in done.stdout and 'turns' not in done.stdout
+
+
+def test_a_configuration_without_turns(short_path, files):
+    done = run(short_path, CONFIG=written(files / 'c.yaml', SLICED.format(n=4, more='', rename='') + 'gpuslice: {compute: none}\n'))
+    assert done.returncode == 0, done.stderr
+    assert 'memory limits are enforced; there are no turns' in done.stdout and 'RECEIVED' not in done.stdout
 
 
 def test_slices_without_room_for_a_context(short_path, files):
