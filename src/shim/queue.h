@@ -15,7 +15,7 @@
 
 enum {
     QUEUE_MARKS = 16
-}; /* fences that are not passed and known by number; earlier ones are not */
+}; /* fences that are not passed and known by number: the last one, and some of those before it */
 
 struct queue {
     uint32_t n_given, n_done; /* commands, ever; they wrap */
@@ -23,7 +23,8 @@ struct queue {
     uint64_t begin_ns;        /* of the commands after n_done: the last one before was done */
     uint64_t looked_ns;       /* they were seen not to be done */
     uint32_t done;            /* the last fence that was seen to be passed */
-    unsigned n_marks;         /* ever */
+    unsigned n_marks;         /* the oldest one first */
+    unsigned stride, n_last;  /* fences between two marks; those since the last mark but one */
     struct {
         uint32_t fence, n_given;
     } marks[QUEUE_MARKS];
