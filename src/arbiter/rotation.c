@@ -108,14 +108,23 @@ static bool was_shared(const struct turns_unit *units, uint64_t now_ns)
     return false;
 }
 
-/* Whose work does not end: somebody's from so long ago that makes the holder's slow, or its own.
- * NULL: nobody's, as far as is known. */
+/* It has had work in flight for so long that nothing which it shares the device with is to blame.
+ */
+static bool is_endless(const struct turns_unit *unit, uint64_t now_ns)
+{
+    return unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
+           now_ns >= unit->leftover_ns + ROTATION_LEFTOVER_MS * MS;
+}
+
+/* Whose work does not end: its own, or somebody's, which makes the holder's slow. NULL: nobody's,
+ * as far as is known. */
 static struct turns_unit *find_overdue(const struct rotation *rotation, struct turns_unit *units,
                                        uint64_t now_ns)
 {
+    if (is_endless(rotation->holder, now_ns))
+        return rotation->holder;
     for (struct turns_unit *unit = units; unit; unit = unit->next)
-        if (unit != rotation->holder && unit->takes_turns && unit->has_leftover &&
-            unit->is_in_flight && now_ns >= unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
+        if (is_endless(unit, now_ns))
             return unit;
     return was_shared(units, now_ns) ? NULL : rotation->holder;
 }
@@ -136,24 +145,27 @@ static void note_overdue(struct rotation *rotation, struct turns_unit *units, ui
         excuse(unit, now_ns);
 }
 
-/* Of those that take turns, somebody who has none has work in flight from before. */
-static bool is_other_in_flight(const struct turns_unit *units, const struct turns_unit *but)
+/* Of those that take turns, somebody who has none has work in flight from before; from long before
+ * it is no use to wait for it. */
+static bool is_other_in_flight(const struct turns_unit *units, const struct turns_unit *but,
+                               uint64_t now_ns)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        if (unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight)
+        if (unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
+            now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
             return true;
     return false;
 }
 
 /* How long work is awaited now: not long each time, or a unit that claims to have some could stop
- * others.
+ * others. That of somebody else not at all then.
  */
-static uint64_t get_drain_ns(const struct rotation *rotation, bool is_shared)
+static uint64_t get_drain_ns(const struct rotation *rotation, bool is_busy, bool is_shared)
 {
     const uint64_t ns = (is_shared ? ROTATION_DRAIN_SHARED_MS : ROTATION_DRAIN_MS) * MS;
 
     if (rotation->patience_ns < ROTATION_DRAIN_LEAST_MS * MS)
-        return ROTATION_DRAIN_LEAST_MS * MS;
+        return is_busy ? ROTATION_DRAIN_LEAST_MS * MS : 0;
     return ns < rotation->patience_ns ? ns : rotation->patience_ns;
 }
 
@@ -170,14 +182,14 @@ static bool has_drained(struct rotation *rotation, struct turns_unit *units, uin
 {
     struct turns_unit *holder = rotation->holder;
     const bool is_busy = holder->is_in_flight || holder->n_new;
-    const bool is_shared = is_other_in_flight(units, holder);
+    const bool is_shared = is_other_in_flight(units, holder, now_ns);
     const uint64_t ns = now_ns - rotation->drain_ns;
 
     if (!is_busy)
         holder->n_overdue_in_row = 0;
     if (!is_busy && !is_shared)
         return true;
-    if (ns < get_drain_ns(rotation, is_shared))
+    if (ns < get_drain_ns(rotation, is_busy, is_shared))
         return false;
     rotation->patience_ns -= ns < rotation->patience_ns ? ns : rotation->patience_ns;
     if (is_busy)

@@ -104,6 +104,57 @@ static void test_three_drains_that_take_too_long_excuse(void **state)
     turns_free(turns);
 }
 
+/* Claims by hand, too: the first ones have work in flight whatever happens, but for a moment now
+ * and then; what the others launch is done half a millisecond later. Returns the part of the time
+ * in which the others could not use the device. */
+enum { ENDLESS = 2, ENDLESS_UNITS = 4 };
+
+static double idle_beside_endless(uint64_t blink_ns)
+{
+    const struct turns_terms terms = {.share_ppm = 1000000 / ENDLESS_UNITS};
+    struct turns *turns = turns_new();
+    struct turns_unit *units[ENDLESS_UNITS];
+    struct turns_sample samples[ENDLESS_UNITS] = {0};
+    uint64_t now_ns = S, last_ns = S, idle_ns = 0, done_ns[ENDLESS_UNITS] = {0};
+
+    for (size_t i = 0; i < ENDLESS_UNITS; i++)
+        assert_int_equal(turns_add(turns, &terms, &units[i]), 0);
+    turns_set_mode(turns, LIMITS_COMPUTE_ELASTIC);
+    for (; now_ns < 61 * S; now_ns = turns_run(turns, now_ns)) {
+        bool is_used = false;
+
+        for (size_t i = 0; i < ENDLESS_UNITS; i++) {
+            const struct turns_gate *gate = turns_gate(units[i]);
+            const bool is_closed = gate->gate == LIMITS_GATE_CLOSED ||
+                                   (gate->gate == LIMITS_GATE_TURN && now_ns >= gate->turn_end_ns);
+
+            samples[i].n_launched += i < ENDLESS || !is_closed;
+            samples[i].n_done = samples[i].n_launched;
+            samples[i].n_waiting = is_closed;
+            done_ns[i] = is_closed ? done_ns[i] : now_ns + MS / 2;
+            samples[i].is_in_flight =
+                i < ENDLESS ? now_ns % blink_ns > 300 * US : now_ns < done_ns[i];
+            is_used = is_used || (i >= ENDLESS && samples[i].is_in_flight);
+            turns_sample(units[i], &samples[i]);
+        }
+        idle_ns += now_ns > 11 * S && !is_used ? now_ns - last_ns : 0;
+        last_ns = now_ns;
+    }
+    for (size_t i = 0; i < ENDLESS_UNITS; i++)
+        turns_remove(units[i]);
+    turns_free(turns);
+    return (double)idle_ns / (50.0 * S);
+}
+
+static void test_several_that_never_end_cost_others_little(void **state)
+{
+    static const uint64_t blinks_ns[] = {50 * MS, 76 * MS, 110 * MS, S, 1000 * S};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blinks_ns); i++)
+        assert_true(idle_beside_endless(blinks_ns[i]) < 0.12);
+}
+
 /* --- those that go away --- */
 
 static void test_others_go_on_when_one_goes_away(void **state)
@@ -340,6 +391,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_kernel_that_does_not_end_is_excused_and_charged),
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
+        cmocka_unit_test(test_several_that_never_end_cost_others_little),
         cmocka_unit_test(test_others_go_on_when_one_goes_away),
         cmocka_unit_test(test_nonsense_costs_others_little),
         cmocka_unit_test(test_a_liar_is_named),
