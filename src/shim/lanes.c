@@ -477,11 +477,24 @@ static void look(struct lane *lane, uint64_t now_ns)
     lane->n_counted = lane->queue.n_done;
 }
 
-static uint64_t get_period_ns(const struct lane *lane)
+/* Its last fence was not passed when it was looked at. */
+static bool is_behind(const struct lane *lane)
+{
+    return lane->queue.done != lane->fence;
+}
+
+static bool is_due(const struct lane *lane, uint64_t since_ns)
+{
+    return since_ns >= lane->period_ns || (since_ns >= FENCE_NS && is_behind(lane));
+}
+
+/* Seldom only while the device has done what there was soon after, and launches follow each other:
+ * a burst begins with little, too. */
+static uint64_t get_period_ns(const struct lane *lane, uint64_t since_ns)
 {
     const uint64_t ns = 2 * lane->period_ns;
 
-    if (!is_over(lane) || ns < FENCE_NS)
+    if (is_behind(lane) || since_ns >= ns)
         return FENCE_NS;
     return ns < FENCE_MOST_NS ? ns : FENCE_MOST_NS;
 }
@@ -501,6 +514,8 @@ static bool is_unseen(const struct lane *lane)
 
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
+    uint64_t since_ns;
+
     __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
     if (is_unseen(lane) || is_taken(lane)) {
         claim_done(lane, 1);
@@ -511,8 +526,9 @@ void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
     else
         lane->queue.looked_ns = now_ns;
     queue_give(&lane->queue, now_ns);
-    if (quickclock_since(lane->fence_ns, now_ns) >= lane->period_ns) {
-        lane->period_ns = get_period_ns(lane);
+    since_ns = quickclock_since(lane->fence_ns, now_ns);
+    if (is_due(lane, since_ns)) {
+        lane->period_ns = get_period_ns(lane, since_ns);
         put_fence(driver, lane, now_ns);
     }
     let_go(lane);

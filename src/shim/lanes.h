@@ -70,7 +70,7 @@ struct claims_device *lanes_claims(int position);
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
 
 /* Something was launched into it: puts a fence behind that if the last one is older than 100 us, or
- * up to 800 us while each is passed by the time of the next one. Claims what is done of what was
+ * up to 800 us while that is passed and launches follow each other. Claims what is done of what was
  * launched before. */
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
 

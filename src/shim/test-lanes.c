@@ -596,7 +596,101 @@ static void test_fences_are_fewer_where_each_is_passed(void **state)
     assert_in_range(n, 10000 / 800, 10000 / 800 + 4);
     for (unsigned i = 0; i < 1800; i++)
         launch(stream_of(1));
-    assert_in_range(words(lane)->fence - n, 9, 12); /* each 100 us, once it is seen */
+    assert_in_range(words(lane)->fence - n, 15, 18); /* each 100 us, as soon as one is not */
+}
+
+/* --- a device that takes its time --- */
+
+/* Commands of a stream one after another, each of so long; a fence is passed with the command
+ * before it. */
+static struct {
+    uint64_t command_ns, end_ns; /* of the last one */
+    unsigned n_fences;
+} pace;
+
+static void set_pace(uint64_t command_ns)
+{
+    pace.command_ns = command_ns;
+    pace.end_ns = 0;
+    pace.n_fences = 0;
+}
+
+static uint64_t passed_ns[WRITES_MAX];
+
+static void launch_at(uint64_t at_ns)
+{
+    const unsigned before = n_writes;
+
+    now_ns = at_ns;
+    pace.end_ns = (pace.end_ns > at_ns ? pace.end_ns : at_ns) + pace.command_ns;
+    lanes_launched(&driver, lanes_find(&driver, stream_of(1), false), at_ns);
+    if (n_writes > before)
+        passed_ns[before] = pace.end_ns;
+    pace.n_fences += n_writes - before;
+}
+
+/* What the arbiter sees at that time. */
+static bool is_seen_at(uint64_t at_ns)
+{
+    unsigned n = 0;
+
+    while (n < n_writes && passed_ns[n] <= at_ns)
+        *writes[n].to = writes[n].value, n++;
+    memmove(writes, writes + n, (n_writes - n) * sizeof(writes[0]));
+    memmove(passed_ns, passed_ns + n, (n_writes - n) * sizeof(passed_ns[0]));
+    n_writes -= n;
+    return n_busy(0) > 0;
+}
+
+/* It polls for the end of each, so that four are always in flight. */
+static void test_who_keeps_a_short_queue_is_seen(void **state)
+{
+    const uint64_t begin_ns = now_ns + MS;
+    unsigned n_seen = 0, n_looks = 0;
+
+    set_pace(50 * US);
+    for (unsigned i = 0; i < 4; i++)
+        launch_at(begin_ns);
+    for (uint64_t i = 1; i < 1000; i++) {
+        n_seen += is_seen_at(begin_ns + i * 50 * US);
+        n_looks++;
+        launch_at(begin_ns + i * 50 * US);
+    }
+    assert_true(n_seen > n_looks * 9 / 10);
+}
+
+/* It launches 100 at once, polls for their end, and does so again. */
+static void test_bursts_are_seen(void **state)
+{
+    uint64_t at_ns = now_ns + MS;
+    unsigned n_seen = 0, n_looks = 0;
+
+    set_pace(50 * US);
+    for (unsigned burst = 0; burst < 20; burst++) {
+        for (unsigned i = 0; i < 100; i++, at_ns += 4 * US) {
+            n_seen += is_seen_at(at_ns);
+            n_looks++;
+            launch_at(at_ns);
+        }
+        for (; at_ns < pace.end_ns; at_ns += 4 * US) {
+            n_seen += is_seen_at(at_ns);
+            n_looks++;
+        }
+    }
+    assert_true(n_seen > n_looks * 7 / 10);
+}
+
+/* What is done by the time of the next launch needs few fences. */
+static void test_little_work_has_few_fences(void **state)
+{
+    const uint64_t begin_ns = now_ns + MS;
+
+    set_pace(5 * US);
+    for (uint64_t i = 1; i <= 4000; i++) {
+        (void)is_seen_at(begin_ns + i * 25 * US);
+        launch_at(begin_ns + i * 25 * US);
+    }
+    assert_true(pace.n_fences < 100 * 10 / 7); /* within 100 ms */
 }
 
 /* Says so once, on standard error, and puts none from then on: last. */
@@ -648,6 +742,9 @@ int main(void)
         cmocka_unit_test_setup(test_who_waits_for_a_moment_puts_no_fence, set_up),
         cmocka_unit_test_setup(test_what_was_launched_meanwhile_is_not_done, set_up),
         cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
+        cmocka_unit_test_setup(test_who_keeps_a_short_queue_is_seen, set_up),
+        cmocka_unit_test_setup(test_bursts_are_seen, set_up),
+        cmocka_unit_test_setup(test_little_work_has_few_fences, set_up),
         cmocka_unit_test_setup(test_a_driver_that_cannot_write_has_no_fences, set_up),
     };
 
