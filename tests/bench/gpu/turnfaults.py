@@ -30,7 +30,7 @@ def others(bed, case, act, kind='spinner', undo=None, **orders):
         if undo:
             undo(device)
         again = device.window(1, .5, names[:2])
-    before, gap = (max(one[name]['gap_s'] for name in names[:2]) for one in (quiet, answers))
+    before, gap = (max(one[name].get('gap_s', float('inf')) for name in names[:2]) for one in (quiet, answers))
     lives = all(one[name]['rate'] > 0 and 'error' not in one[name] for one in (answers, again) for name in names[:2])
     bed.note(case, {'before': quiet, 'during': answers, 'again': again})
     bed.line(case, f'others wait {gap * 1000:.0f} ms at most (before {before * 1000:.0f}){"" if lives else ", and one has ended"}', '<= 200 ms',

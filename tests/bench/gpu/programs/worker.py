@@ -358,7 +358,8 @@ def work(kind, order):
     begin, count, until = (order.pop(word) for word in ('begin', 'count', 'until'))
     kind.begin(**order)
     wait_until(begin)
-    steps, times, last, gap, late = 0, [], None, 0, time.monotonic() - begin
+    begun = time.monotonic()  # late, where `begin` had something to make
+    steps, times, last, gap, late = 0, [], None, 0, begun - begin
     by_second = [0] * (int(until - count) + 1)
     while (now := time.monotonic()) < until:
         took = kind.step()
@@ -370,7 +371,7 @@ def work(kind, order):
         gap, last = max(gap, ended - (last or ended)), ended
         if took is not None:
             times.append(round(took * 1e3, 4))
-    seconds = time.monotonic() - max(begin, count)
+    seconds = time.monotonic() - max(begun, count)
     kind.end()
     return {'steps': steps, 'seconds': seconds, 'late_s': late, 'by_second': by_second, 'gap_s': gap, 'ms': times[::len(times) // MOST_SAMPLES + 1]}
 
