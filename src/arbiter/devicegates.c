@@ -29,6 +29,7 @@ struct gated_device {
     struct turns *turns;
     struct member *members;
     uint64_t due_ns; /* 0 = now */
+    bool is_soon;    /* that was a moment ahead when it was worked out */
 };
 
 struct devicegates {
@@ -323,6 +324,7 @@ static void run(struct gated_device *device, uint64_t now_ns)
         }
     if (is_any_closed && device->due_ns > beat_ns)
         device->due_ns = beat_ns;
+    device->is_soon = device->due_ns < now_ns + DEVICEGATES_SOON_NS;
 }
 
 uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns)
@@ -335,6 +337,14 @@ uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns
         due_ns = device->due_ns < due_ns ? device->due_ns : due_ns;
     }
     return due_ns;
+}
+
+bool devicegates_is_soon(const struct devicegates *gates)
+{
+    for (const struct gated_device *device = gates->first; device; device = device->next)
+        if (device->is_soon)
+            return true;
+    return false;
 }
 
 uint64_t devicegates_pace(uint64_t due_ns, uint64_t began_ns, uint64_t ended_ns)

@@ -21,7 +21,10 @@
 #include "arbiter/turns.h"
 #include "limits/page.h"
 
-enum { DEVICEGATES_BEAT_MS = 10 }; /* of pages with a gate that is not open */
+enum {
+    DEVICEGATES_BEAT_MS = 10,        /* of pages with a gate that is not open */
+    DEVICEGATES_SOON_NS = 70 * 1000, /* who sleeps so short a time is late */
+};
 
 #define DEVICEGATES_NEVER UINT64_MAX
 
@@ -52,6 +55,10 @@ void devicegates_forget(struct devicegates *gates, const struct tenant *tenant);
  * gates. Returns when it is to be called again: DEVICEGATES_NEVER while there is nothing to share.
  */
 uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns);
+
+/* Whether a device is to be looked at in a moment, because a turn ends: not one whose next look
+ * only happens to be near. */
+bool devicegates_is_soon(const struct devicegates *gates);
 
 /* When it is to be called again after a call that took so long: as much time is left to others,
  * however many processes claim something. */

@@ -28,8 +28,7 @@ enum {
     PERIOD_MS = 1000,
     RETRY_MS = 200,
     BLIND_MS = 3000,           /* that processes wait for the first reading */
-    SPIN_NS = 70 * 1000,       /* before a gate may change, to sleep is too long, ... */
-    SPIN_MOST_NS = 300 * 1000, /* ... up to this together */
+    SPIN_MOST_NS = 300 * 1000, /* that the end of a turn is waited for without sleeping */
 };
 
 /* The records, read in a thread of the pool for a grant that is not known yet. */
@@ -165,23 +164,29 @@ static void on_retry(uv_timer_t *timer)
 
 _Static_assert(DEVICEGATES_NEVER == NANOTIMER_NEVER, "no timer runs on an idle node");
 
-/* To be woken takes as long as a hand-over should: what is due in a moment is waited for, for a
- * while. */
 static void run_gates(const struct limiter *limiter, bool is_all)
 {
     const uint64_t began_ns = clock_now_ns();
-    uint64_t now_ns = began_ns, due_ns = devicegates_run(limiter->gates, is_all, now_ns);
+    const uint64_t due_ns = devicegates_run(limiter->gates, is_all, began_ns);
 
-    for (now_ns = clock_now_ns(); due_ns < now_ns + SPIN_NS && now_ns < began_ns + SPIN_MOST_NS;
-         now_ns = clock_now_ns())
-        if (now_ns >= due_ns)
-            due_ns = devicegates_run(limiter->gates, false, now_ns);
-    nanotimer_set(limiter->turn, devicegates_pace(due_ns, began_ns, now_ns));
+    nanotimer_set(limiter->turn, devicegates_pace(due_ns, began_ns, clock_now_ns()));
 }
 
+/* To be woken takes as long as a hand-over should: what is due in a moment is waited for, for a
+ * while. Only here, where the time that it takes is left to others before the next call: processes
+ * decide how often the rest is called. */
 static void on_turn(void *userdata)
 {
-    run_gates(userdata, false);
+    const struct limiter *limiter = userdata;
+    const uint64_t began_ns = clock_now_ns();
+    uint64_t now_ns = began_ns, due_ns = devicegates_run(limiter->gates, false, began_ns);
+
+    while (devicegates_is_soon(limiter->gates) && now_ns < began_ns + SPIN_MOST_NS) {
+        now_ns = clock_now_ns();
+        if (now_ns >= due_ns)
+            due_ns = devicegates_run(limiter->gates, false, now_ns);
+    }
+    nanotimer_set(limiter->turn, devicegates_pace(due_ns, began_ns, clock_now_ns()));
 }
 
 static void note_turns(struct limiter *limiter, int r)

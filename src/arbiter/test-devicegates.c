@@ -310,6 +310,45 @@ static void test_no_two_have_a_turn(void **state)
     }
 }
 
+/* Near the end of each turn, and for a small part of the time. */
+static void test_the_end_of_a_turn_is_known_a_moment_before(void **state)
+{
+    enum { STEPS = 20000 };
+    uint64_t soon_ns = 0, all_ns = 0;
+    unsigned n_turns = 0, holder = 0;
+    bool was_soon = false;
+
+    (void)state;
+    start(LIMITS_COMPUTE_ELASTIC);
+    assert_false(devicegates_is_soon(gates));
+    join(0);
+    join(1);
+    due_ns = 0;
+    for (unsigned i = 0; i < STEPS; i++)
+        step(); /* they are probed */
+    AWAIT(has_turn(0));
+    for (unsigned i = 0; i < STEPS; i++) {
+        const uint64_t begin_ns = now_ns;
+        const bool is_soon = devicegates_is_soon(gates);
+
+        was_soon = was_soon || is_soon;
+        if (due_ns < now_ns + STEP_NS)
+            due_ns = devicegates_run(gates, false, now_ns = due_ns);
+        else
+            step();
+        soon_ns += is_soon ? now_ns - begin_ns : 0;
+        all_ns += now_ns - begin_ns;
+        if (!has_turn(!holder))
+            continue;
+        assert_true(was_soon);
+        was_soon = false;
+        holder = !holder;
+        n_turns++;
+    }
+    assert_true(n_turns > 10);
+    assert_true(soon_ns < all_ns / 10);
+}
+
 static void test_while_a_gate_is_closed_the_page_has_a_beat(void **state)
 {
     (void)state;
@@ -540,6 +579,7 @@ int main(void)
         TEST(test_a_page_tells_mode_and_share_without_any_claims),
         TEST(test_two_busy_containers_take_turns_one_at_a_time),
         TEST(test_no_two_have_a_turn),
+        TEST(test_the_end_of_a_turn_is_known_a_moment_before),
         TEST(test_while_a_gate_is_closed_the_page_has_a_beat),
         TEST(test_who_ends_gives_way),
         TEST(test_who_stands_still_does_not_stop_others),
