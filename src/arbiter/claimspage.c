@@ -77,13 +77,18 @@ static uint32_t advance_short(uint32_t *past, uint32_t now)
     return step <= INT32_MAX ? step : 0;
 }
 
-static bool has_work(const struct claims_device *device)
+/* The sum of all lanes' fences that are passed; it runs over. */
+static uint32_t read_lanes(const struct claims_device *device, bool *has_work)
 {
-    bool has = false;
+    uint32_t n_passed = 0;
 
-    for (size_t i = 0; i < CLAIMS_LANES && !has; i++)
-        has = limits_load(device->lanes[i].fence) != limits_load(device->lanes[i].done);
-    return has;
+    for (size_t i = 0; i < CLAIMS_LANES; i++) {
+        const uint32_t done = limits_load(device->lanes[i].done);
+
+        *has_work = *has_work || limits_load(device->lanes[i].fence) != done;
+        n_passed += done;
+    }
+    return n_passed;
 }
 
 static bool is_awaited(const struct claims_device *device, struct claimspage_past *past,
@@ -111,7 +116,8 @@ void claimspage_read(struct claimspage *page, size_t device, uint64_t now_ns,
     for (size_t i = 0; i < CLAIMS_WAIT_BINS; i++)
         sum->waits[i] += advance_short(&past->waits[i], limits_load(from->waits[i]));
     sum->n_waiting += limits_load(from->n_waiting) != 0;
-    sum->is_in_flight = is_awaited(from, past, now_ns) || has_work(from) || sum->is_in_flight;
+    sum->is_in_flight = is_awaited(from, past, now_ns) || sum->is_in_flight;
+    sum->n_passed += advance_short(&past->n_passed, read_lanes(from, &sum->is_in_flight));
 }
 
 /* --- waits --- */

@@ -20,6 +20,7 @@
 /* What a process or several of them claimed of one device since they are known. */
 struct claimspage_sum {
     uint64_t n_launched, n_done, waited_ns, n_late;
+    uint64_t n_passed; /* fences */
     uint64_t waits[CLAIMS_WAIT_BINS];
     /* Now: */
     uint32_t n_waiting; /* processes with threads at the gate */
@@ -29,7 +30,7 @@ struct claimspage_sum {
 /* The counters of one device as they were read last. */
 struct claimspage_past {
     uint64_t n_launched, n_done, waited_ns;
-    uint32_t n_late, waits[CLAIMS_WAIT_BINS];
+    uint32_t n_late, n_passed, waits[CLAIMS_WAIT_BINS];
     uint32_t n_awaits;
     uint64_t awaits_ns; /* when that changed */
 };

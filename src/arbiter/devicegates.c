@@ -288,6 +288,7 @@ static void sample(struct member *member, uint64_t now_ns)
         claimspage_read(page, member->place, now_ns, &member->claims);
     now.n_launched = member->claims.n_launched;
     now.n_done = member->claims.n_done;
+    now.n_passed = member->claims.n_passed;
     now.waited_ns = member->claims.waited_ns;
     now.n_waiting = member->claims.n_waiting;
     now.is_in_flight = member->claims.is_in_flight;

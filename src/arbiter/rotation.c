@@ -97,23 +97,27 @@ static void excuse(struct turns_unit *unit, uint64_t now_ns)
     unit->takes_turns = false;
 }
 
+/* It has had work in flight for so long that nothing which it shares the device with is to blame:
+ * long queues get on. */
+static bool is_endless(const struct turns_unit *unit, uint64_t now_ns)
+{
+    const uint64_t since_ns =
+        unit->got_on_ns > unit->leftover_ns ? unit->got_on_ns : unit->leftover_ns;
+
+    return unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
+           (now_ns >= since_ns + ROTATION_LEFTOVER_MS * MS ||
+            now_ns >= unit->leftover_ns + ROTATION_LONGEST_MS * MS);
+}
+
 /* Whether somebody's earlier work, or its own, has shared the device with it, or somebody who takes
  * no turns. */
 static bool was_shared(const struct turns_unit *units, uint64_t now_ns)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        if ((unit->has_leftover && now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS) ||
+        if ((unit->takes_turns && unit->has_leftover && !is_endless(unit, now_ns)) ||
             (unit_is_excused(unit, now_ns) && unit->is_in_flight))
             return true;
     return false;
-}
-
-/* It has had work in flight for so long that nothing which it shares the device with is to blame.
- */
-static bool is_endless(const struct turns_unit *unit, uint64_t now_ns)
-{
-    return unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
-           now_ns >= unit->leftover_ns + ROTATION_LEFTOVER_MS * MS;
 }
 
 /* Whose work does not end: its own, or somebody's, which makes the holder's slow. NULL: nobody's,

@@ -31,7 +31,9 @@ enum {
     ROTATION_DRAIN_LEAST_MS = 5,    /* when that came to nothing too often: */
     ROTATION_PATIENCE_MS = 120,     /* all such waits together, ... */
     ROTATION_PATIENCE_PART = 8,     /* ... and this part of time from then on */
-    ROTATION_LEFTOVER_MS = 1000,    /* what was launched before its turn may take so long */
+    ROTATION_LEFTOVER_MS = 1000,    /* what was launched before its turn is awaited so long, and may
+                                       take longer only while it gets on, ... */
+    ROTATION_LONGEST_MS = 10000,    /* ... up to this: a thousand commands, beside others */
     ROTATION_OVERDUE = 3,           /* in a row: it is excused, ... */
     ROTATION_EXCUSE_S = 10,      /* ... the first time for so long, each time twice as long ... */
     ROTATION_EXCUSE_MOST_S = 60, /* ... up to this */

@@ -122,6 +122,7 @@ static void test_work_is_in_flight_while_fences_differ(void **state)
     last->done = 1;
     claimspage_read(&page, 0, NOW_NS, &sum);
     assert_false(sum.is_in_flight);
+    assert_int_equal(sum.n_passed, 1);
     claims->devices[0].n_waiting = UINT32_MAX;
     claimspage_read(&page, 0, NOW_NS, &sum);
     assert_int_equal(sum.n_waiting, 1); /* one process */

@@ -347,7 +347,7 @@ static struct turns_sample get_sample(struct device *device, const struct tenant
         sample.waited_ns = next_random(device) << 31;
     } else if (!tenant->kind->is_lying) {
         sample.n_launched = tenant->n_launched;
-        sample.n_done = tenant->n_done;
+        sample.n_done = sample.n_passed = tenant->n_done;
         sample.n_waiting = tenant->host == HOST_AT_GATE;
         sample.is_in_flight = tenant->n_done < tenant->n_fenced;
         sample.waited_ns = tenant->waited_ns;

@@ -155,6 +155,28 @@ static void test_several_that_never_end_cost_others_little(void **state)
         assert_true(idle_beside_endless(blinks_ns[i]) < 0.12);
 }
 
+/* Up to three seconds are queued when turns begin, and nobody is to blame for them. */
+static void test_long_queues_end_and_turns_follow(void **state)
+{
+    static const struct tenant_kind kinds[] = {
+        {.behaviour = HEAVY(1400, 1000)}, {.behaviour = HEAVY(1400, 1000)}, {.behaviour = BIG}};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+    (void)state;
+    while (device->now_ns < 20 * S) {
+        device_run(device, device->now_ns + 100 * MS);
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+            assert_false(view(device, i).is_overdue);
+        if (device->now_ns == 10 * S)
+            device_forget(device);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        assert_true(view(device, i).n_turns > 100);
+        assert_true(busy(device, i, 10 * S) > 0.32);
+    }
+    device_free(device);
+}
+
 /* --- those that go away --- */
 
 static void test_others_go_on_when_one_goes_away(void **state)
@@ -348,6 +370,8 @@ static void test_random_claims(void **state)
             if (units[i] && next_random(&seed) % 4) {
                 const struct turns_sample sample = {
                     .n_launched = next_random(&seed) << (next_random(&seed) % 34),
+                    .n_done = next_random(&seed) << (next_random(&seed) % 34),
+                    .n_passed = next_random(&seed) % 2,
                     .waited_ns = next_random(&seed) << (next_random(&seed) % 34),
                     .n_waiting = (uint32_t)(next_random(&seed) % 3),
                     .is_in_flight = next_random(&seed) % 4 != 0,
@@ -392,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_a_kernel_that_does_not_end_is_excused_and_charged),
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
         cmocka_unit_test(test_several_that_never_end_cost_others_little),
+        cmocka_unit_test(test_long_queues_end_and_turns_follow),
         cmocka_unit_test(test_others_go_on_when_one_goes_away),
         cmocka_unit_test(test_nonsense_costs_others_little),
         cmocka_unit_test(test_a_liar_is_named),

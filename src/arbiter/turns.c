@@ -154,6 +154,9 @@ static void observe_unit(struct turns_unit *unit, uint64_t ns, uint64_t now_ns)
 {
     unit->n_new = pass_claim(unit, &unit->n_launched, unit->sample.n_launched, ns, now_ns);
     unit->n_newly_done = pass_claim(unit, &unit->n_done, unit->sample.n_done, ns, now_ns);
+    if (unit->n_newly_done || unit->n_passed != unit->sample.n_passed)
+        unit->got_on_ns = now_ns;
+    unit->n_passed = unit->sample.n_passed;
     unit->is_in_flight = unit->sample.is_in_flight;
     unit->is_waiting = unit->sample.n_waiting > 0;
     if (unit->is_in_flight || unit->n_new)

@@ -19,6 +19,7 @@ struct turns_terms {
 struct turns_sample {
     uint64_t n_launched; /* only goes on */
     uint64_t n_done;     /* of those, as far as the processes have seen; only goes on */
+    uint64_t n_passed;   /* fences, as far as the device has told */
     uint64_t waited_ns;  /* only goes on */
     uint32_t n_waiting;  /* threads at the gate */
     bool is_in_flight;   /* a fence is behind something that is not done */

@@ -25,15 +25,15 @@ struct turns_unit {
 
     /* Observed by the last run. */
     bool is_in_flight, is_waiting;
-    uint64_t n_launched, n_done;  /* as claimed */
-    uint64_t n_new, n_newly_done; /* since the run before; bounded */
-    uint64_t worked_ns;           /* when it had work last; 0: never */
-    uint64_t used_ns;             /* when it launched, or had work in flight, last; 0: never */
-    uint64_t idle_ns;             /* when it was last seen without any in flight */
-    uint64_t nonsense_ns;         /* when it last claimed what cannot be; 0: never */
-    bool is_active;               /* had work a moment ago */
-    bool was_clean;      /* the time since the run before, or its last one with an open gate */
-    uint64_t charged_ns; /* for the time since the run before */
+    uint64_t n_launched, n_done, n_passed; /* as claimed */
+    uint64_t n_new, n_newly_done;          /* since the run before; bounded */
+    uint64_t worked_ns;                    /* when it had work last; 0: never */
+    uint64_t used_ns;     /* when it launched, or had work in flight, last; 0: never */
+    uint64_t idle_ns;     /* when it was last seen without any in flight */
+    uint64_t nonsense_ns; /* when it last claimed what cannot be; 0: never */
+    bool is_active;       /* had work a moment ago */
+    bool was_clean;       /* the time since the run before, or its last one with an open gate */
+    uint64_t charged_ns;  /* for the time since the run before */
     struct duty duty;
     struct ration ration;
     struct pace pace, turn_pace; /* alone; in its turns, whatever ran beside it */
@@ -42,6 +42,7 @@ struct turns_unit {
     bool takes_turns;
     bool has_leftover; /* in flight from before it took turns, or from an earlier one */
     uint64_t leftover_ns;
+    uint64_t got_on_ns;                   /* when something of it was done last */
     uint32_t n_overdue_in_row, n_excused; /* drains that took too long; how often it was excused */
     uint64_t excused_ns;                  /* it takes no turns until then */
     uint64_t n_turns, n_overdue;
