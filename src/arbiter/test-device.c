@@ -342,6 +342,8 @@ static struct turns_sample get_sample(struct device *device, const struct tenant
         return sample;
     if (tenant->kind->is_garbage) {
         sample.n_launched = next_random(device) << (next_random(device) % 34);
+        sample.n_done = next_random(device) << (next_random(device) % 34);
+        sample.n_passed = next_random(device) % 2;
         sample.n_waiting = next_random(device) % 2 ? (uint32_t)next_random(device) : 0;
         sample.is_in_flight = next_random(device) % 16 != 0;
         sample.waited_ns = next_random(device) << 31;
