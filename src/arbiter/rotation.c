@@ -142,7 +142,7 @@ static void note_overdue(struct rotation *rotation, struct turns_unit *units, ui
     if (!holder->has_leftover)
         holder->leftover_ns = now_ns;
     holder->has_leftover = true;
-    if (!unit)
+    if (!unit || now_ns - unit->idle_ns < ROTATION_DRAIN_MS * MS) /* it was hurried */
         return;
     unit->n_overdue += unit != holder;
     if (++unit->n_overdue_in_row >= ROTATION_OVERDUE)

@@ -177,6 +177,28 @@ static void test_long_queues_end_and_turns_follow(void **state)
     device_free(device);
 }
 
+/* When patience for others' work is used up, one kernel takes longer than what is left of it. */
+static void test_who_is_hurried_is_not_excused(void **state)
+{
+    (void)state;
+    for (uint32_t offset_ms = 0; offset_ms < 200; offset_ms += 7) {
+        const struct tenant_kind kinds[] = {
+            {.behaviour = HEAVY(5700, 8), .share_ppm = 100000},
+            {.behaviour = HEAVY(5700, 8), .share_ppm = 200000},
+            {.behaviour = HEAVY(5700, 8), .share_ppm = 300000},
+            {.behaviour = HEAVY(5700, 8), .share_ppm = 400000, .start_ms = offset_ms},
+        };
+        struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+        while (device->now_ns < 5 * S) {
+            device_run(device, device->now_ns + 100 * MS);
+            for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                assert_false(view(device, i).is_overdue);
+        }
+        device_free(device);
+    }
+}
+
 /* --- those that go away --- */
 
 static void test_others_go_on_when_one_goes_away(void **state)
@@ -417,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
         cmocka_unit_test(test_several_that_never_end_cost_others_little),
         cmocka_unit_test(test_long_queues_end_and_turns_follow),
+        cmocka_unit_test(test_who_is_hurried_is_not_excused),
         cmocka_unit_test(test_others_go_on_when_one_goes_away),
         cmocka_unit_test(test_nonsense_costs_others_little),
         cmocka_unit_test(test_a_liar_is_named),
