@@ -13,18 +13,30 @@ static uint32_t count_in_flight(const struct turns_unit *units)
     return n;
 }
 
-/* Who has the turn has the time; others that use the device have what the hardware gives them,
- * light ones no more than they can use. */
-static uint64_t get_charge(const struct turns_unit *unit, const struct rotation *rotation,
-                           const struct unit_probe *probe, uint32_t n_in_flight, uint64_t ns,
-                           uint64_t now_ns)
+/* Those of others that were not done when their turns ended. */
+static uint32_t count_leftovers(const struct turns_unit *units, const struct turns_unit *but)
+{
+    uint32_t n = 0;
+
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        n += unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight;
+    return n;
+}
+
+/* Who has the turn has the time, but for what others' earlier work takes of it; others that use the
+ * device have what the hardware gives them, light ones no more than they can use. */
+static uint64_t get_charge(const struct turns_unit *unit, const struct turns_unit *units,
+                           const struct rotation *rotation, const struct unit_probe *probe,
+                           uint32_t n_in_flight, uint64_t ns, uint64_t now_ns)
 {
     uint64_t charge_ns = 0;
 
     if (rotation_is_used(rotation, unit) && rotation->granted_ns == now_ns - ns)
         return ns > BILLING_HANDOVER_US * US ? ns - BILLING_HANDOVER_US * US : 0;
-    if (probe->unit == unit || rotation_is_used(rotation, unit))
+    if (probe->unit == unit)
         return ns;
+    if (rotation_is_used(rotation, unit))
+        return ns / (1 + count_leftovers(units, unit));
     if (unit->is_in_flight)
         charge_ns = ns / n_in_flight;
     if (unit->duty.is_judged && !unit->duty.is_heavy && n_in_flight > 1 &&
@@ -67,7 +79,7 @@ void billing_run(struct billing *billing, struct turns_unit *units, const struct
     uint64_t charged_ns = 0, shares_ppm = 0;
 
     for (struct turns_unit *unit = units; unit; unit = unit->next) {
-        unit->charged_ns = get_charge(unit, rotation, probe, n_in_flight, ns, now_ns);
+        unit->charged_ns = get_charge(unit, units, rotation, probe, n_in_flight, ns, now_ns);
         ration_pass(&unit->ration, ns);
         ration_receive(&unit->ration, unit->charged_ns);
         if (!is_wanting(unit, now_ns))

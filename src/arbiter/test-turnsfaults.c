@@ -78,7 +78,7 @@ static void test_three_drains_that_take_too_long_excuse(void **state)
     struct turns_sample samples[2] = {{.is_in_flight = true}, {.is_in_flight = true}};
     struct turns_view shown;
     uint64_t now_ns = S;
-    size_t n_excused = 0;
+    size_t n_excused = 0, n_overdue = 0;
 
     (void)state;
     for (size_t i = 0; i < 2; i++)
@@ -95,9 +95,10 @@ static void test_three_drains_that_take_too_long_excuse(void **state)
     for (size_t i = 0; i < 2; i++) {
         turns_view(units[i], &shown);
         n_excused += shown.is_overdue;
-        assert_true(shown.n_overdue > 0);
+        n_overdue += shown.n_overdue;
         assert_int_equal(turns_gate(units[i])->gate, LIMITS_GATE_OPEN);
     }
+    assert_true(n_overdue >= 3);
     assert_true(n_excused > 0); /* and then there is nobody to take turns with */
     for (size_t i = 0; i < 2; i++)
         turns_remove(units[i]);
@@ -174,6 +175,25 @@ static void test_long_queues_end_and_turns_follow(void **state)
         assert_true(view(device, i).n_turns > 100);
         assert_true(busy(device, i, 10 * S) > 0.32);
     }
+    device_free(device);
+}
+
+/* The time of those who have the turn meanwhile is not theirs alone. */
+static void test_what_is_left_of_long_kernels_is_paid_for(void **state)
+{
+    static const struct tenant_kind kinds[] = {{.behaviour = HEAVY(50000, 8)},
+                                               {.behaviour = BIG},
+                                               {.behaviour = HEAVY(100, 1000)},
+                                               {.behaviour = BIG},
+                                               {.behaviour = HEAVY(50000, 2)}};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+    (void)state;
+    device_run(device, 10 * S);
+    device_forget(device);
+    device_run(device, 20 * S);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        assert_true(busy(device, i, 10 * S) > 0.17);
     device_free(device);
 }
 
@@ -439,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
         cmocka_unit_test(test_several_that_never_end_cost_others_little),
         cmocka_unit_test(test_long_queues_end_and_turns_follow),
+        cmocka_unit_test(test_what_is_left_of_long_kernels_is_paid_for),
         cmocka_unit_test(test_who_is_hurried_is_not_excused),
         cmocka_unit_test(test_others_go_on_when_one_goes_away),
         cmocka_unit_test(test_nonsense_costs_others_little),
