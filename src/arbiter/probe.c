@@ -20,6 +20,11 @@ bool probe_holds(const struct unit_probe *probe, const struct turns_unit *unit)
     return probe->unit && (probe->is_drained ? unit != probe->unit : is_busy(unit));
 }
 
+uint64_t probe_end_ns(const struct unit_probe *probe, uint64_t now_ns)
+{
+    return (probe->alone_ns ? probe->alone_ns : now_ns) + (PROBE_MS + PROBE_LATE_MS) * MS;
+}
+
 /* Of those that are held. */
 static bool is_other_in_flight(const struct unit_probe *probe, const struct turns_unit *units)
 {

@@ -17,6 +17,7 @@
 
 enum {
     PROBE_MS = 20,      /* of time alone: three slices of the hardware, and many kernels */
+    PROBE_LATE_MS = 1,  /* that its end may be seen later: nobody waits then who has no need to */
     PROBE_DRAIN_MS = 6, /* times the active units: two slices of each are done by then, and who is
                            still busy has a backlog; meanwhile the device is busy */
     PROBE_DRAIN_LEAST_MS = 30, /* and between these */
@@ -44,6 +45,9 @@ void probe_stop(struct unit_probe *probe);
 /* Whether it has to wait for the probe that is on. First, all that are busy, until their work is
  * done; then everybody else, for PROBE_MS. */
 bool probe_holds(const struct unit_probe *probe, const struct turns_unit *unit);
+
+/* Until when the one that is on may launch: what is not done by then, the next one waits for. */
+uint64_t probe_end_ns(const struct unit_probe *probe, uint64_t now_ns);
 
 /* Whether some unit is to be probed now. */
 bool probe_is_due(const struct unit_probe *probe, struct turns_unit *units, uint64_t now_ns);

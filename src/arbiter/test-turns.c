@@ -285,6 +285,35 @@ static void test_short_kernels_that_are_waited_for_take_turns(void **state)
     assert_at_least(turns.state.progress[TURNS_GIVEN], 2 * turns.state.progress[TURNS_FREE]);
 }
 
+/* Who is probed launches what is done by then: else each probe of several is longer than it is. */
+static void test_the_end_of_a_probe_stays(void **state)
+{
+    static const struct tenant_kind kinds[] = {ONE(BIG), ONE(BIG), ONE(BIG), ONE(BIG)};
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+    size_t n_ends = 0, n_looks = 0;
+    uint64_t end_ns = 0;
+
+    (void)state;
+    while (device->now_ns < S) {
+        struct turns_state shown;
+
+        device_run(device, device->now_ns + MS);
+        turns_state(device->turns, &shown);
+        for (size_t i = 0; shown.is_probing && i < ARRAY_SIZE(kinds); i++) {
+            const struct turns_gate *gate = turns_gate(device->tenants[i].unit);
+
+            if (gate->gate != LIMITS_GATE_TURN)
+                continue;
+            n_ends += gate->turn_end_ns != end_ns;
+            end_ns = gate->turn_end_ns;
+            n_looks++;
+        }
+    }
+    assert_true(n_looks >= 40);
+    assert_true(n_ends <= n_looks / 5);
+    device_free(device);
+}
+
 /* --- shares --- */
 
 /* The greatest error of a share of what all had, in windows of so long. */
@@ -453,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_two_training_loops_beside_two_big_ones),
         cmocka_unit_test(test_who_is_better_off_free_runs_free),
         cmocka_unit_test(test_short_kernels_that_are_waited_for_take_turns),
+        cmocka_unit_test(test_the_end_of_a_probe_stays),
         cmocka_unit_test(test_shares_are_received),
         cmocka_unit_test(test_strict_is_a_cap_also_alone),
         cmocka_unit_test(test_modes_are_live),

@@ -353,7 +353,7 @@ static struct turns_gate get_gate(const struct turns *turns, const struct turns_
     if (turns->mode != LIMITS_COMPUTE_ELASTIC && !is_strict)
         return open;
     if (turns->probe.unit == unit && turns->probe.is_drained)
-        return get_turn(turns, turns->now_ns + PROBE_MS * MS);
+        return get_turn(turns, probe_end_ns(&turns->probe, turns->now_ns));
     if (is_strict && unit->ration.is_used_up)
         return closed;
     if (unit_is_excused(unit, turns->now_ns))
