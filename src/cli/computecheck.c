@@ -246,7 +246,7 @@ static int measure_light(const struct computecheck *check, const struct probe pr
 static int check_light(const struct computecheck *check, struct verdicts *verdicts,
                        struct error *err)
 {
-    struct part native, turns;
+    struct part native = {.n = 0}, turns = {.n = 0};
     int r = measure_light(check, check->native, NATIVE_SETTLE_MS, &native, err);
 
     if (r == 0)

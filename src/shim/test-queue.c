@@ -101,18 +101,18 @@ static void test_fences_that_were_forgotten_and_numbers_that_wrap(void **state)
  * seen before another quarter of the queue is. */
 static void test_long_queues_are_seen_to_get_on(void **state)
 {
-    enum { DEEP = 400, MORE = 2000 };
+    const uint32_t n_deep = 400, n_more = 2000;
     struct queue queue = {0};
 
-    for (uint32_t i = 1; i <= DEEP + MORE; i++) {
-        const uint32_t done = i > DEEP ? i - DEEP : 0;
+    for (uint32_t i = 1; i <= n_deep + n_more; i++) {
+        const uint32_t done = i > n_deep ? i - n_deep : 0;
 
-        give(&queue, 1, i * 100 * US);
+        give(&queue, 1, i * (100 * US));
         queue_mark(&queue, i);
-        queue_look(&queue, done, i * 100 * US);
-        assert_in_range(queue.n_done, done > DEEP / 4 ? done - DEEP / 4 : 0, done);
+        queue_look(&queue, done, i * (100 * US));
+        assert_in_range(queue.n_done, done > n_deep / 4 ? done - n_deep / 4 : 0, done);
     }
-    queue_look(&queue, DEEP + MORE, (DEEP + MORE + 1) * 100 * US);
+    queue_look(&queue, n_deep + n_more, (n_deep + n_more + 1) * (100 * US));
     assert_true(queue_is_empty(&queue));
 }
 

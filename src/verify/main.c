@@ -270,8 +270,11 @@ static CUresult run_bursts(const char *words, struct text *out)
         r = spin_bursts(&cuda, &spin, &order, ns, &n);
     qsort(ns, n, sizeof(*ns), compare);
     text_addf(out, " %zu", n);
-    if (n)
-        text_addf(out, " %.1f %.1f", (double)ns[n / 2] / 1000, (double)ns[n * 99 / 100] / 1000);
+    if (n) {
+        const uint64_t p50_ns = ns[n / 2], p99_ns = ns[n * 99 / 100];
+
+        text_addf(out, " %.1f %.1f", (double)p50_ns / 1000, (double)p99_ns / 1000);
+    }
     return r;
 }
 

@@ -104,7 +104,7 @@ static CUresult keep(const struct cudalib *cuda, const struct spin *spin,
     uint64_t now_ns = 0, done = 0;
 
     for (uint64_t n = 0; r == CUDA_SUCCESS && now_ns < order->end_ns; n++) {
-        const CUevent event = events[n % order->depth];
+        CUevent event = events[n % order->depth];
 
         if (n >= order->depth)
             r = cuda->cuEventSynchronize(event);
