@@ -16,6 +16,8 @@ _Static_assert(CLAIMS_SEALS == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW),
 #define LAUNCHED_MAX (UINT64_C(1) << 32)
 #define WAITED_MAX   (UINT64_C(1) << 40)
 
+static uint64_t last_number;
+
 /* --- life --- */
 
 static int make_file(struct error *err)
@@ -43,8 +45,11 @@ int claimspage_make(struct claimspage *page, size_t n_devices, struct error *err
     claims = mmap(NULL, CLAIMS_SIZE, PROT_READ, MAP_SHARED, fd, 0);
     if (claims == MAP_FAILED)
         return error_set_errno(err, -errno, "cannot map a page of claims");
-    *page = (struct claimspage){
-        .claims = claims, .fd = TAKE_FD(fd), .pasts = TAKE_PTR(pasts), .n_devices = n_devices};
+    *page = (struct claimspage){.claims = claims,
+                                .fd = TAKE_FD(fd),
+                                .pasts = TAKE_PTR(pasts),
+                                .n_devices = n_devices,
+                                .number = ++last_number};
     return 0;
 }
 

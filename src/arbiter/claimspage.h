@@ -33,6 +33,7 @@ struct claimspage_past {
     uint32_t n_late, n_passed, waits[CLAIMS_WAIT_BINS];
     uint32_t n_awaits;
     uint64_t awaits_ns; /* when that changed */
+    uint32_t n_exchanged; /* changes of what the process names (exchanges.h) */
 };
 
 /* A thread that waits longer than this for something without a fence is stopped, or is none. */
@@ -44,6 +45,7 @@ struct claimspage {
     int fd;                      /* for the process */
     struct claimspage_past *pasts;
     size_t n_devices; /* of the container: as many pasts */
+    uint64_t number;  /* of this arbiter's pages, from 1 on */
 };
 
 #define CLAIMSPAGE_INIT          \

@@ -9,18 +9,29 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arbiter/exchanges.h"
+#include "arbiter/party.h"
 #include "base/cleanup.h"
 
-enum { NS_PER_MS = 1000000, ALL_PPM = 1000000, STEP_LEAST_NS = 10000, WOKEN_MOST = 128 };
+enum {
+    NS_PER_MS = 1000000,
+    ALL_PPM = 1000000,
+    STEP_LEAST_NS = 10000,
+    WOKEN_MOST = 128,
+    MATCH_MS = 100,   /* between two looks at who exchanged handles, whatever is claimed */
+    APART_MS = 10000, /* who left a group is in none for so long */
+};
 
 /* A container on a device. */
 struct member {
     struct member *next;
     struct tenant *tenant;
     size_t place; /* of the device, in the tenant's */
-    struct turns_unit *unit;
+    struct party party;
     struct claimspage_sum claims;
-    bool was_next; /* its waiting threads know that they are about to have a turn */
+    uint64_t apart_ns; /* until then it joins no group; 0: it never left one */
+    uint64_t group;    /* 0: none */
+    bool was_next;     /* its waiting threads know that they are about to have a turn */
 };
 
 struct gated_device {
@@ -30,6 +41,11 @@ struct gated_device {
     struct member *members;
     uint64_t due_ns; /* 0 = now */
     bool is_soon;    /* that was a moment ahead when it was worked out */
+    struct exchanges *exchanges;
+    bool has_news;     /* of who exchanged handles, or is there */
+    uint64_t match_ns; /* when that may be looked at, ... */
+    uint64_t until_ns; /* ... and has to be again; DEVICEGATES_NEVER */
+    uint64_t n_groups; /* ever */
 };
 
 struct devicegates {
@@ -121,6 +137,7 @@ static struct member *find_member(const struct gated_device *device, const struc
 static void free_device(struct gated_device *device)
 {
     turns_free(device->turns);
+    exchanges_free(device->exchanges);
     free(device);
 }
 
@@ -128,10 +145,15 @@ static struct gated_device *add_device(struct devicegates *gates, const char *uu
 {
     struct gated_device *device = calloc(1, sizeof(*device));
 
-    if (!device || !(device->turns = turns_new())) {
-        free(device);
+    if (!device)
+        return NULL;
+    device->turns = turns_new();
+    device->exchanges = exchanges_new();
+    if (!device->turns || !device->exchanges) {
+        free_device(device);
         return NULL;
     }
+    device->until_ns = DEVICEGATES_NEVER;
     memcpy(device->uuid, uuid, sizeof(device->uuid));
     turns_set_mode(device->turns, gates->mode);
     device->next = gates->first;
@@ -143,7 +165,6 @@ static struct gated_device *add_device(struct devicegates *gates, const char *uu
 static int add_member(struct devicegates *gates, struct tenant *tenant, size_t place)
 {
     const uint32_t share_ppm = tenant->shares_ppm[place];
-    const struct turns_terms terms = {.share_ppm = share_ppm ? share_ppm : ALL_PPM};
     struct gated_device *device = find_device(gates, tenant->uuids[place]);
     cleanup_free struct member *member = calloc(1, sizeof(*member));
     int r;
@@ -153,7 +174,8 @@ static int add_member(struct devicegates *gates, struct tenant *tenant, size_t p
     if (!device || !member)
         return -ENOMEM;
     device->due_ns = 0;
-    r = turns_add(device->turns, &terms, &member->unit);
+    device->has_news = true;
+    r = party_begin(&member->party, device->turns, share_ppm ? share_ppm : ALL_PPM);
     if (r < 0)
         return r;
     member->tenant = tenant;
@@ -170,10 +192,11 @@ static void remove_member(struct gated_device *device, struct member *member)
     while (*link != member)
         link = &(*link)->next;
     *link = member->next;
-    turns_remove(member->unit);
+    party_end(&member->party);
     show_member(member, &open_gate, 0);
     free(member);
     device->due_ns = 0; /* the others may have gained by it */
+    device->has_news = true;
 }
 
 /* Of one tenant, or of all (NULL); devices without members go as well. */
@@ -263,9 +286,10 @@ int devicegates_update(struct devicegates *gates, struct tenant *tenant)
     for (size_t i = 0; i < tenant->account->n_devices; i++) {
         struct gated_device *device = find_device(gates, tenant->uuids[i]);
 
-        if (find_member(device, tenant))
+        if (find_member(device, tenant)) {
             device->due_ns = 0;
-        else if (tenant->claims && gates->mode != LIMITS_COMPUTE_NONE && r == 0)
+            device->has_news = true;
+        } else if (tenant->claims && gates->mode != LIMITS_COMPUTE_NONE && r == 0)
             r = add_member(gates, tenant, i);
     }
     return r;
@@ -274,6 +298,160 @@ int devicegates_update(struct devicegates *gates, struct tenant *tenant)
 void devicegates_forget(struct devicegates *gates, const struct tenant *tenant)
 {
     remove_members(gates, tenant);
+}
+
+/* --- groups of those who exchange handles --- */
+
+struct members {
+    size_t n, n_processes;
+    struct member **members;
+    struct exchanges_process *processes;
+    size_t *groups; /* by the first one of each */
+};
+
+static void members_deinit(struct members *all)
+{
+    free(all->members);
+    free(all->processes);
+    free(all->groups);
+}
+
+static int list(const struct gated_device *device, struct members *all)
+{
+    size_t i = 0, n_processes = 0;
+
+    for (const struct member *member = device->members; member; member = member->next, all->n++)
+        for (const struct claimspage *page = member->tenant->claims; page; page = page->next)
+            all->n_processes++;
+    all->members = calloc(all->n + 1, sizeof(*all->members));
+    all->groups = calloc(all->n + 1, sizeof(*all->groups));
+    all->processes = calloc(all->n_processes + 1, sizeof(*all->processes));
+    if (!all->members || !all->groups || !all->processes)
+        return -ENOMEM;
+    for (struct member *member = device->members; member; member = member->next, i++) {
+        all->members[i] = member;
+        for (const struct claimspage *page = member->tenant->claims; page; page = page->next)
+            all->processes[n_processes++] = (struct exchanges_process){page, i, member->place};
+    }
+    return 0;
+}
+
+static size_t find_group(const struct members *all, const struct party *party)
+{
+    size_t i = 0;
+
+    while (&all->members[i]->party != party)
+        i++;
+    return all->groups[i];
+}
+
+static bool is_alone(const struct members *all, size_t place)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (i != place && all->groups[i] == all->groups[place])
+            return false;
+    return true;
+}
+
+/* Those whose lead has gone are a group by themselves. */
+static void separate(const struct members *all, uint64_t now_ns)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        struct member *member = all->members[i];
+
+        if (find_group(all, member->party.lead) != all->groups[i])
+            party_leave(&member->party);
+    }
+    for (size_t i = 0; i < all->n; i++) {
+        struct member *member = all->members[i];
+
+        if (member->group && is_alone(all, i)) {
+            member->group = 0;
+            member->apart_ns = now_ns + (uint64_t)APART_MS * NS_PER_MS;
+        }
+    }
+}
+
+/* Who is in a group already has the others come to him. */
+static struct member *find_first(const struct members *all, size_t group)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (all->groups[i] == group && all->members[i]->group)
+            return all->members[i];
+    return all->members[group];
+}
+
+static bool may_join(struct gated_device *device, const struct member *member, uint64_t now_ns)
+{
+    if (member->apart_ns <= now_ns)
+        return true;
+    if (member->apart_ns < device->until_ns)
+        device->until_ns = member->apart_ns;
+    return false;
+}
+
+static void join_one(struct gated_device *device, struct member *member, struct member *first)
+{
+    struct party *lead = first->party.lead;
+
+    if (!first->group)
+        first->group = ++device->n_groups;
+    party_leave(&member->party);
+    party_join(&member->party, lead);
+    member->group = first->group;
+}
+
+static void join(struct gated_device *device, const struct members *all, uint64_t now_ns)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        struct member *member = all->members[i], *first = find_first(all, all->groups[i]);
+
+        if (member->party.lead != first->party.lead && may_join(device, member, now_ns) &&
+            may_join(device, first, now_ns))
+            join_one(device, member, first);
+    }
+}
+
+/* Without memory all stay as they are. */
+static void match(struct gated_device *device, uint64_t now_ns)
+{
+    struct members all = {0};
+
+    if (list(device, &all) == 0) {
+        (void)exchanges_match(device->exchanges, all.processes, all.n_processes, all.n, all.groups);
+        separate(&all, now_ns);
+        join(device, &all, now_ns);
+    }
+    members_deinit(&all);
+}
+
+static bool has_news(const struct gated_device *device)
+{
+    bool has = device->has_news;
+
+    for (const struct member *member = device->members; member; member = member->next)
+        for (struct claimspage *page = member->tenant->claims; page; page = page->next)
+            has = exchanges_has_news(page, member->place) || has;
+    return has;
+}
+
+static void regroup(struct gated_device *device, uint64_t now_ns)
+{
+    device->has_news = has_news(device) || device->until_ns <= now_ns;
+    if (!device->has_news || now_ns < device->match_ns)
+        return;
+    device->has_news = false;
+    device->match_ns = now_ns + (uint64_t)MATCH_MS * NS_PER_MS;
+    device->until_ns = DEVICEGATES_NEVER;
+    match(device, now_ns);
+}
+
+/* Before so much was launched that nobody knows whose it was. */
+static void settle_all(struct gated_device *device)
+{
+    for (struct member *member = device->members; member; member = member->next)
+        if (member->group && member->party.lead == &member->party)
+            party_settle(&member->party);
 }
 
 /* --- turns --- */
@@ -292,13 +470,13 @@ static void sample(struct member *member, uint64_t now_ns)
     now.waited_ns = member->claims.waited_ns;
     now.n_waiting = member->claims.n_waiting;
     now.is_in_flight = member->claims.is_in_flight;
-    turns_sample(member->unit, &now);
+    party_sample(&member->party, &now);
 }
 
 /* Who has no page of claims cannot be seen to wait. */
-static const struct turns_gate *gate_of(const struct member *member)
+static struct turns_gate gate_of(const struct member *member)
 {
-    return member->tenant->claims ? turns_gate(member->unit) : &open_gate;
+    return member->tenant->claims ? party_gate(&member->party) : open_gate;
 }
 
 static void run(struct gated_device *device, uint64_t now_ns)
@@ -306,11 +484,16 @@ static void run(struct gated_device *device, uint64_t now_ns)
     const uint64_t beat_ns = now_ns + (uint64_t)DEVICEGATES_BEAT_MS * NS_PER_MS;
     bool is_any_closed = false, is_any_there = false;
 
+    regroup(device, now_ns);
     for (struct member *member = device->members; member; member = member->next) {
         sample(member, now_ns);
         is_any_there = is_any_there || member->tenant->claims;
     }
+    for (struct member *member = device->members; member; member = member->next)
+        party_tell(&member->party);
     device->due_ns = turns_run(device->turns, now_ns);
+    if (device->has_news && device->due_ns > device->match_ns)
+        device->due_ns = device->match_ns;
     if (!is_any_there)
         device->due_ns = DEVICEGATES_NEVER;
     if (device->due_ns < now_ns + STEP_LEAST_NS) /* whatever is claimed */
@@ -318,10 +501,10 @@ static void run(struct gated_device *device, uint64_t now_ns)
     /* What closes first: else two could have a turn. */
     for (int opens = 0; opens < 2; opens++)
         for (struct member *member = device->members; member; member = member->next) {
-            const struct turns_gate *gate = gate_of(member);
+            const struct turns_gate gate = gate_of(member);
 
-            if ((gate->gate != LIMITS_GATE_CLOSED) == opens)
-                is_any_closed = show_member(member, gate, now_ns) || is_any_closed;
+            if ((gate.gate != LIMITS_GATE_CLOSED) == opens)
+                is_any_closed = show_member(member, &gate, now_ns) || is_any_closed;
         }
     if (is_any_closed && device->due_ns > beat_ns)
         device->due_ns = beat_ns;
@@ -335,6 +518,8 @@ uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns
     for (struct gated_device *device = gates->first; device; device = device->next) {
         if (is_all || device->due_ns <= now_ns)
             run(device, now_ns);
+        if (is_all)
+            settle_all(device);
         due_ns = device->due_ns < due_ns ? device->due_ns : due_ns;
     }
     return due_ns;
@@ -361,12 +546,12 @@ bool devicegates_view(const struct devicegates *gates, const struct tenant *tena
                       struct devicegates_view *ret_view)
 {
     const struct gated_device *of = find_device(gates, tenant->uuids[device]);
-    const struct member *member = find_member(of, tenant);
+    struct member *member = find_member(of, tenant);
 
     if (!member)
         return false;
-    *ret_view = (struct devicegates_view){.claims = member->claims};
-    turns_view(member->unit, &ret_view->turns);
+    *ret_view = (struct devicegates_view){.claims = member->claims, .group = member->group};
+    party_view(&member->party, &ret_view->turns);
     turns_state(of->turns, &ret_view->device);
     for (const struct claimspage *page = tenant->claims; page; page = page->next)
         ret_view->n_claims++;

@@ -10,6 +10,10 @@
  * until it ends. While none of them has one, its gate is open, and it counts as idle. Pages of all
  * containers tell the mode and the share.
  *
+ * Containers whose processes exchange handles (exchanges.h) are one unit of turns (party.h): within
+ * a tenth of a second from when both sides said so, until one of the two processes is gone. Who
+ * left such a group is in none for ten seconds.
+ *
  * Times are CLOCK_MONOTONIC, given by who calls; nothing runs by itself.
  */
 
@@ -70,6 +74,7 @@ struct devicegates_view {
     struct turns_state device;
     struct claimspage_sum claims; /* of all its processes so far */
     size_t n_claims;              /* processes that have a page of claims now */
+    uint64_t group; /* the same number for those that are one unit; 0: it is one by itself */
 };
 
 /* False: it takes no part in turns there. device: its position in the tenant's. */

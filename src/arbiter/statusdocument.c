@@ -80,7 +80,7 @@ static json_t *turns_tree(const struct limiter_use *limited)
     if (!limited->has_turns)
         return json_null();
     return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
         "weight", turnwords_weight(turns->weight), "duty_ppm", number(turns->duty_ppm),
         "entitled_ns", number(turns->entitled_ns), "received_ns", number(turns->received_ns),
         "borrowed_ns", number(turns->borrowed_ns), "lent_ns", number(turns->lent_ns), "waited_ns",
@@ -88,7 +88,7 @@ static json_t *turns_tree(const struct limiter_use *limited)
         wait_us(claims, 990), "launched", number(claims->n_launched), "late",
         number(claims->n_late), "turns", number(turns->n_turns), "overdue_turns",
         number(turns->n_overdue), "is_overdue", turns->is_overdue, "is_capped", turns->is_capped,
-        "is_suspect", turns->is_suspect);
+        "is_suspect", turns->is_suspect, "group", known(limited->turns.group));
 }
 
 static void add_turns(json_t *tree, const struct limiter_use *limited)

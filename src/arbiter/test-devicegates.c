@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Two containers on one device, whose processes and whose device are played, in a time of their
- * own: what becomes of their gates. */
+/* Two or three containers on one device, whose processes and whose device are played, in a time of
+ * their own: what becomes of their gates. */
 
 #include <errno.h>
 #include <limits.h>
@@ -25,11 +25,12 @@
 #include "arbiter/devicegates.h"
 #include "base/array.h"
 #include "grant/podrecords.h"
+#include "limits/exchange.h"
 
 #define GPU "GPU-00112233-4455-6677-8899-aabbccddeeff"
 
 enum {
-    N_PODS = 2,
+    N_PODS = 3, /* the last one has no process but where a case says so */
     SHARE_PERMILLE = 250,
     STEP_NS = 100000,
     COMMAND_STEPS = 10, /* of a command that has the device for itself */
@@ -200,15 +201,25 @@ static bool has_work(int pod)
     return players[pod].claims && in_flight(&players[pod]);
 }
 
+/* The next one that has work; negative: nobody else. */
+static int find_other(void)
+{
+    for (int i = 1; i < N_PODS; i++)
+        if (has_work((running + i) % N_PODS))
+            return (running + i) % N_PODS;
+    return -1;
+}
+
 /* For one after the other, a slice each: what the hardware does with several. */
 static void work(void)
 {
+    const int other = find_other();
     struct player *player;
 
-    if (has_work(!running) && (!has_work(running) || !slice_steps)) {
+    if (other >= 0 && (!has_work(running) || !slice_steps)) {
         idle_steps = SWITCH_STEPS;
         slice_steps = SLICE_STEPS;
-        running = !running;
+        running = other;
     }
     slice_steps -= slice_steps > 0;
     if (idle_steps) {
@@ -359,7 +370,7 @@ static void test_while_a_gate_is_closed_the_page_has_a_beat(void **state)
     AWAIT(has_turn(0));
     for (unsigned i = 0; i < 5000; i++) {
         step();
-        for (unsigned pod = 0; pod < N_PODS; pod++)
+        for (unsigned pod = 0; pod < 2; pod++)
             if (gate_of(pod)->gate != LIMITS_GATE_OPEN)
                 assert_true((uint32_t)(now_ns / MS) - page_of(pod)->beat_ms <= 20);
     }
@@ -551,7 +562,7 @@ static void test_a_page_of_nonsense(void **state)
         uint8_t *bytes = (uint8_t *)players[0].claims;
 
         for (unsigned j = 0; j < 16; j++)
-            bytes[(unsigned)rand_r(&seed) % sizeof(struct claims)] = (uint8_t)rand_r(&seed);
+            bytes[(unsigned)rand_r(&seed) % CLAIMS_SIZE] = (uint8_t)rand_r(&seed);
         now_ns += STEP_NS;
         launch(1);
         if (in_flight(&players[1]))
@@ -561,6 +572,202 @@ static void test_a_page_of_nonsense(void **state)
         assert_true(gate_of(0)->gate <= LIMITS_GATE_CLOSED);
     }
     assert_true(players[1].claims->devices[0].n_launched > n_launched + 1000);
+}
+
+/* --- who exchanges handles --- */
+
+static void name_handle(unsigned pod, enum exchange_side side, uint64_t handle)
+{
+    struct exchange *exchange = exchange_of(players[pod].claims);
+    struct exchange_name *name = &exchange->names[exchange->n_changes % EXCHANGE_NAMES];
+
+    *name = (struct exchange_name){
+        .side = side, .kind = EXCHANGE_MEMORY, .handle = {0x1234, handle, 0, 7}};
+    exchange->n_changes++;
+}
+
+static uint64_t group_of(unsigned pod)
+{
+    struct devicegates_view view;
+
+    return devicegates_view(gates, players[pod].tenant, 0, &view) ? view.group : 0;
+}
+
+static struct turns_view turns_of(unsigned pod)
+{
+    struct devicegates_view view;
+
+    assert_true(devicegates_view(gates, players[pod].tenant, 0, &view));
+    return view.turns;
+}
+
+static void join_all(void)
+{
+    start(LIMITS_COMPUTE_ELASTIC);
+    for (unsigned i = 0; i < N_PODS; i++)
+        join(i);
+    due_ns = 0;
+}
+
+/* What each of them did in some seconds of turns. */
+static void measure(uint64_t n_done[static N_PODS])
+{
+    const uint64_t until_ns = now_ns + 4000 * (uint64_t)MS;
+
+    for (unsigned i = 0; i < N_PODS; i++)
+        n_done[i] = players[i].claims->devices[0].n_done;
+    while (now_ns < until_ns)
+        step();
+    for (unsigned i = 0; i < N_PODS; i++)
+        n_done[i] = players[i].claims->devices[0].n_done - n_done[i];
+}
+
+static bool are_known(void)
+{
+    for (unsigned i = 0; i < N_PODS; i++)
+        if (turns_of(i).weight < TURNS_HEAVY)
+            return false;
+    return true;
+}
+
+static void assert_about(uint64_t value, uint64_t expected)
+{
+    assert_in_range(value, expected - expected / 5, expected + expected / 5);
+}
+
+static void test_who_exchange_handles_have_turns_together(void **state)
+{
+    uint64_t n_done[N_PODS];
+    struct turns_view before[N_PODS];
+    uint64_t received_ns[N_PODS];
+    bool have_had_a_turn = false;
+
+    (void)state;
+    join_all();
+    name_handle(0, EXCHANGE_GAVE, 1);
+    name_handle(1, EXCHANGE_OPENED, 1);
+    AWAIT(group_of(0) && group_of(0) == group_of(1));
+    assert_true(group_of(2) == 0);
+    AWAIT(are_known() && gate_of(2)->gate == LIMITS_GATE_TURN);
+    for (unsigned i = 0; i < 20000; i++) {
+        step();
+        assert_int_equal(gate_of(0)->gate, gate_of(1)->gate);
+        have_had_a_turn = have_had_a_turn || gate_of(0)->gate == LIMITS_GATE_TURN;
+        assert_false(gate_of(0)->gate == LIMITS_GATE_TURN && gate_of(2)->gate == LIMITS_GATE_TURN);
+    }
+    assert_true(have_had_a_turn);
+    for (unsigned i = 0; i < N_PODS; i++)
+        before[i] = turns_of(i);
+    measure(n_done);
+    for (unsigned i = 0; i < N_PODS; i++) {
+        const struct turns_view after = turns_of(i);
+
+        assert_about(after.entitled_ns - before[i].entitled_ns, 1000 * (uint64_t)MS);
+        received_ns[i] = after.received_ns - before[i].received_ns;
+    }
+    assert_about(received_ns[0] + received_ns[1], 2 * received_ns[2]); /* by shares */
+    assert_about(received_ns[0], received_ns[1]);                      /* by what they launched */
+    assert_about(n_done[0], n_done[1]);
+    assert_in_range(n_done[0] + n_done[1], n_done[2] * 13 / 10, n_done[2] * 22 / 10);
+}
+
+static void test_after_one_of_them_ended_the_other_has_its_own_share(void **state)
+{
+    uint64_t n_done[N_PODS];
+    struct turns_view before, after;
+
+    (void)state;
+    join_all();
+    name_handle(0, EXCHANGE_OPENED, 1);
+    name_handle(1, EXCHANGE_GAVE, 1);
+    AWAIT(group_of(0) && are_known() && turns_of(0).n_turns > 20);
+    before = turns_of(0);
+    leave(1);
+    AWAIT(!group_of(0) && !group_of(1));
+    join(1); /* another process, which knows of nothing */
+    players[1].is_busy = false;
+    measure(n_done);
+    assert_about(n_done[0], n_done[2]);
+    assert_true(n_done[1] == 0);
+    after = turns_of(0); /* what was its own stays */
+    assert_true(after.received_ns > before.received_ns && after.n_turns > before.n_turns);
+    name_handle(0, EXCHANGE_OPENED, 2);
+    name_handle(1, EXCHANGE_GAVE, 2);
+    AWAIT(group_of(0) && group_of(0) == group_of(1)); /* once more, some time later */
+    name_handle(2, EXCHANGE_OPENED, 2);
+    AWAIT(group_of(0) && group_of(0) == group_of(2));
+}
+
+/* Whichever it is. */
+static void test_after_one_of_three_ended_the_others_stay_together(void **state)
+{
+    for (unsigned ends = 0; ends < N_PODS; ends++) {
+        const unsigned a = (ends + 1) % N_PODS, b = (ends + 2) % N_PODS;
+
+        if (ends > 0) {
+            tear_down(state);
+            set_up(state);
+        }
+        join_all();
+        name_handle(ends, EXCHANGE_GAVE, 1);
+        name_handle(a, EXCHANGE_OPENED, 1);
+        name_handle(b, EXCHANGE_GAVE, 2);
+        name_handle(a, EXCHANGE_OPENED, 2);
+        AWAIT(group_of(0) && group_of(0) == group_of(1) && group_of(0) == group_of(2));
+        leave(ends);
+        AWAIT(!group_of(ends));
+        assert_true(group_of(a) && group_of(a) == group_of(b));
+        for (unsigned i = 0; i < 1000; i++) {
+            step();
+            assert_int_equal(gate_of(a)->gate, gate_of(b)->gate);
+        }
+    }
+}
+
+/* Each of them has a share like any other. */
+static void test_a_claim_without_a_counterpart_changes_nothing(void **state)
+{
+    uint64_t n_done[N_PODS];
+
+    (void)state;
+    join_all();
+    name_handle(0, EXCHANGE_OPENED, 1);
+    name_handle(1, EXCHANGE_OPENED, 1);
+    name_handle(1, EXCHANGE_GAVE, 2);
+    name_handle(2, EXCHANGE_GAVE, 3);
+    AWAIT(are_known());
+    measure(n_done);
+    for (unsigned i = 0; i < N_PODS; i++) {
+        assert_true(group_of(i) == 0);
+        assert_about(n_done[i], (n_done[0] + n_done[1] + n_done[2]) / 3);
+    }
+}
+
+/* News at every look, and as many names as there is room for: others are a group all the same, and
+ * have their turns. */
+static void test_a_flood_of_names_holds_nobody_up(void **state)
+{
+    const uint64_t first_ns = now_ns + 2000 * (uint64_t)MS;
+    uint64_t n_done[N_PODS], handle = 100, known_ns = 0;
+
+    (void)state;
+    join_all();
+    while (now_ns < first_ns + 2000 * (uint64_t)MS) {
+        name_handle(0, handle % 2 ? EXCHANGE_GAVE : EXCHANGE_OPENED, handle);
+        handle++;
+        if (now_ns < first_ns && now_ns + STEP_NS >= first_ns) {
+            name_handle(1, EXCHANGE_GAVE, 1);
+            name_handle(2, EXCHANGE_OPENED, 1);
+        }
+        step();
+        if (!known_ns && group_of(1))
+            known_ns = now_ns;
+    }
+    assert_true(known_ns >= first_ns && known_ns - first_ns < 200 * (uint64_t)MS);
+    assert_int_equal(group_of(1), group_of(2));
+    assert_true(group_of(0) == 0);
+    measure(n_done);
+    assert_in_range(n_done[1] + n_done[2], n_done[0] * 13 / 10, n_done[0] * 22 / 10);
 }
 
 /* A run reads what each process claims, and tenants decide how many there are. */
@@ -588,6 +795,11 @@ int main(void)
         TEST(test_who_waits_is_woken_when_the_arbiter_ends),
         TEST(test_no_more_threads_are_woken_than_the_arbiter_has_time_for),
         TEST(test_a_page_of_nonsense),
+        TEST(test_who_exchange_handles_have_turns_together),
+        TEST(test_after_one_of_them_ended_the_other_has_its_own_share),
+        TEST(test_after_one_of_three_ended_the_others_stay_together),
+        TEST(test_a_claim_without_a_counterpart_changes_nothing),
+        TEST(test_a_flood_of_names_holds_nobody_up),
         TEST(test_as_much_time_as_a_run_takes_is_left_to_others),
     };
 

@@ -163,7 +163,8 @@ static void test_turns_of_a_container_and_its_device(void **state)
         .turns = {.weight = TURNS_HEAVY, .received_ns = 7, .lent_ns = 2},
         .device = {.plan = TURNS_FREE, .reason = TURNS_MEASURED, .n_heavy = 1},
         .claims = {.waits = {[2] = 1}},
-        .n_claims = 1};
+        .n_claims = 1,
+        .group = 5};
     show(&(struct statusdocument){.version = "1",
                                   .has_limits = true,
                                   .compute = LIMITS_COMPUTE_ELASTIC,
@@ -180,6 +181,7 @@ static void test_turns_of_a_container_and_its_device(void **state)
     assert_int_equal(bytes(turns, "received_ns"), 7);
     assert_int_equal(bytes(turns, "lent_ns"), 2);
     assert_int_equal(bytes(turns, "wait_p99_us"), 256);
+    assert_int_equal(bytes(turns, "group"), 5);
     turns = json_object_get(device_at(0), "turns");
     assert_string_equal(json_string_value(json_object_get(turns, "plan")), "free");
     assert_string_equal(json_string_value(json_object_get(turns, "reason")), "measured");

@@ -120,6 +120,19 @@ void turns_remove(struct turns_unit *unit)
     free(unit);
 }
 
+/* In the mixes of trials it is another one. */
+void turns_change(struct turns_unit *unit, const struct turns_terms *terms)
+{
+    assert(terms->share_ppm > 0);
+    unit->ration.share_ppm = terms->share_ppm;
+    unit->id = ++unit->turns->n_ever;
+    unit->pace = unit->turn_pace = (struct pace){0};
+    unit->usual_per_s = 0;
+    unit->n_windows_seen = 0;
+    unit->n_overdue_in_row = 0;
+    unit->excused_ns = 0;
+}
+
 void turns_sample(struct turns_unit *unit, const struct turns_sample *sample)
 {
     unit->sample = *sample;

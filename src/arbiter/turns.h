@@ -79,6 +79,10 @@ int turns_add(struct turns *turns, const struct turns_terms *terms, struct turns
 /* Its processes ended. Whatever it had is the others'. */
 void turns_remove(struct turns_unit *unit);
 
+/* It is other containers from now on, with another share. What it owes and how heavy it is stay;
+ * what was measured of its progress is void, and so is an excuse from turns. */
+void turns_change(struct turns_unit *unit, const struct turns_terms *terms);
+
 /* Before turns_run, of each unit that may have changed. */
 void turns_sample(struct turns_unit *unit, const struct turns_sample *sample);
 

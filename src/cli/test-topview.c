@@ -74,7 +74,7 @@ static void test_a_node_with_turns(void **state)
         "\"unenforced_compute\": 0, \"turns\": {\"weight\": \"heavy\", \"entitled_ns\": "
         "2500000000, \"received_ns\": 4000000000, \"borrowed_ns\": 1500000000, \"lent_ns\": 0, "
         "\"wait_p50_us\": 64, \"wait_p99_us\": 8192, \"is_capped\": true, \"is_suspect\": "
-        "true}}, {\"namespace\": \"ml\", \"pod\": \"old\", \"container\": \"main\", "
+        "true, \"group\": 3}}, {\"namespace\": \"ml\", \"pod\": \"old\", \"container\": \"main\", "
         "\"unenforced_compute\": 2, \"turns\": null}, {\"namespace\": \"ml\", \"pod\": "
         "\"idle\", \"unenforced_compute\": 0, \"turns\": null}]}]}",
         0);
@@ -88,7 +88,7 @@ static void test_a_node_with_turns(void **state)
                                                 "WEIGHT  STATE\n"
                                                 "0    ml/train  main       12.5 %     2.5 s     "
                                                 "4.0 s     1.5 s  0.0 s  < 0.1 ms  < 8.2 ms  "
-                                                "heavy   capped, suspect\n"
+                                                "heavy   capped, suspect, group 3\n"
                                                 "0    ml/old    main            -         -        "
                                                 " -         -      -         -         -  "
                                                 "-       unenforced compute\n");

@@ -223,6 +223,9 @@ static void add_turns_state(struct table *table, const json_t *container, const 
     for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
         if (is(turns, states[i].key))
             text_addf(&text, "%s%s", text.length ? ", " : "", states[i].word);
+    if (json_is_integer(get(turns, "group")))
+        text_addf(&text, "%sgroup %lld", text.length ? ", " : "",
+                  (long long)json_integer_value(get(turns, "group")));
     table_add(table, "%s", text.length ? text_string(&text) : "-");
 }
 
