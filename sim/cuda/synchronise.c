@@ -43,8 +43,11 @@ CUresult sim_cuEventSynchronize(CUevent event)
     struct stream_place place;
     CUresult r = event_place(event, &place);
 
-    if (r != CUDA_SUCCESS || !place.stream)
+    if (r != CUDA_SUCCESS)
         return r;
+    event_wait_for_others(event);
+    if (!place.stream)
+        return CUDA_SUCCESS;
     stream_wait(&place);
     pool_synchronised(place.stream->context->device);
     stream_place_forget(&place);

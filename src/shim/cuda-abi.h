@@ -169,6 +169,7 @@ typedef enum {
 typedef enum {
     CU_MEM_HANDLE_TYPE_NONE = 0,
     CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR = 1,
+    CU_MEM_HANDLE_TYPE_FABRIC = 8,
 } CUmemAllocationHandleType;
 
 typedef enum {
@@ -320,6 +321,10 @@ typedef struct {
 typedef struct {
     char reserved[64];
 } CUipcMemHandle;
+
+typedef struct {
+    char reserved[64];
+} CUipcEventHandle;
 
 typedef struct {
     CUmemLocationType type;

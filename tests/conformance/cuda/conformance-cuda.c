@@ -1230,6 +1230,12 @@ static void memory_is_shared_by_processes(void)
     give_plain();
 }
 
+static void write_hex(char *to, const void *handle, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(to + 2 * i, 3, "%02x", ((const unsigned char *)handle)[i]);
+}
+
 static void memory_by_handle(void)
 {
     struct child child = child_start();
@@ -1242,8 +1248,7 @@ static void memory_by_handle(void)
     SUCCEEDS(cu.cuMemAlloc_v2(&memory, 4 * MIB));
     SUCCEEDS(cu.cuMemsetD32_v2(memory, 42, MIB));
     SUCCEEDS(cu.cuIpcGetMemHandle(&handle, memory));
-    for (size_t i = 0; i < sizeof(handle); i++)
-        snprintf(line + 4 + 2 * i, 3, "%02x", (unsigned char)handle.reserved[i]);
+    write_hex(line + 4, &handle, sizeof(handle));
     CHECK(child_ask(&child, "context") == 0);
     before = free_bytes();
     CHECK(child_ask(&child, line) == 42);
@@ -1252,6 +1257,30 @@ static void memory_by_handle(void)
     CHECK(taken_since(before) <= 2 * MIB);
     child_end(&child, 0);
     SUCCEEDS(cu.cuMemFree_v2(memory));
+}
+
+/* The other one waits on its device for what is recorded here; then both see that it is over. */
+static void event_by_handle(void)
+{
+    const unsigned flags = CU_EVENT_INTERPROCESS | CU_EVENT_DISABLE_TIMING;
+    struct child child = child_start();
+    CUipcEventHandle handle;
+    CUevent event = NULL, plain = NULL;
+    char line[256] = "event ";
+
+    SUCCEEDS(cu.cuEventCreate(&plain, CU_EVENT_DISABLE_TIMING));
+    REFUSES(cu.cuIpcGetEventHandle(&handle, plain));
+    SUCCEEDS(cu.cuEventCreate(&event, flags));
+    SUCCEEDS(cu.cuIpcGetEventHandle(&handle, event));
+    write_hex(line + 6, &handle, sizeof(handle));
+    CHECK(child_ask(&child, "context") == 0);
+    SUCCEEDS(spin(20000, NULL));
+    SUCCEEDS(cu.cuEventRecord(event, NULL));
+    CHECK(child_ask(&child, line) == CUDA_SUCCESS);
+    SUCCEEDS(cu.cuEventQuery(event));
+    child_end(&child, 0);
+    SUCCEEDS(cu.cuEventDestroy_v2(event));
+    SUCCEEDS(cu.cuEventDestroy_v2(plain));
 }
 
 /* The other one has no context, and sees memory alone. */
@@ -1287,6 +1316,28 @@ static long long child_read(char *path)
     return value;
 }
 
+static void read_hex(const char *hex, void *handle, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+
+        ((unsigned char *)handle)[i] = (unsigned char)strtoul(digits, NULL, 16);
+    }
+}
+
+/* Opens the handle, and returns what is known of the event once a stream has waited for it. */
+static long long child_wait(const char *hex)
+{
+    CUipcEventHandle handle;
+    CUevent event = NULL;
+
+    read_hex(hex, &handle, sizeof(handle));
+    if (cu.cuIpcOpenEventHandle(&event, handle) || cu.cuStreamWaitEvent(NULL, event, 0) ||
+        cu.cuCtxSynchronize())
+        return -1;
+    return cu.cuEventQuery(event);
+}
+
 /* Opens the handle, returns the first word, and leaves one more there. */
 static long long child_open(const char *hex)
 {
@@ -1294,11 +1345,7 @@ static long long child_open(const char *hex)
     CUdeviceptr memory = 0;
     unsigned value = 0;
 
-    for (size_t i = 0; i < sizeof(handle); i++) {
-        char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-
-        handle.reserved[i] = (char)strtoul(digits, NULL, 16);
-    }
+    read_hex(hex, &handle, sizeof(handle));
     if (cu.cuIpcOpenMemHandle_v2(&memory, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS) ||
         cu.cuMemcpyDtoH_v2(&value, memory, sizeof(value)) ||
         cu.cuMemsetD32_v2(memory, value + 1, 1) || cu.cuCtxSynchronize() ||
@@ -1326,6 +1373,8 @@ static int child_main(void)
             r = child_read(line + 5);
         } else if (strncmp(line, "ipc ", 4) == 0 && strlen(line) >= 132) {
             r = child_open(line + 4);
+        } else if (strncmp(line, "event ", 6) == 0 && strlen(line) >= 134) {
+            r = child_wait(line + 6);
         }
         printf("%lld\n", r);
         fflush(stdout);
@@ -1395,6 +1444,7 @@ static const struct tapcase cases[] = {
     {"a killed process leaves nothing", killed_process_leaves_nothing},
     {"processes share the memory of a device", memory_is_shared_by_processes},
     {"memory by handle in another process", memory_by_handle},
+    {"events by handle in another process", event_by_handle},
     {"fences are seen by another process", fences_in_another_process},
     {"a reset ends everything of a context", reset},
 };

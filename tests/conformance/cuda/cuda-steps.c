@@ -37,6 +37,12 @@
  *     elsewhere      another thread captures another stream -> status
  *     over           that ends -> status
  *     churn N        so many threads use own streams at once, and capture some -> what failed
+ *     give           the last piece of memory to another process -> its handle
+ *     open HANDLE    that of another process, -> status
+ *     give event     an event -> its handle
+ *     open event HANDLE  that of another process -> status
+ *     record         the event in the stream, given or opened -> status
+ *     await          it in the stream -> status
  *     callback       a call from the stream launches into the default stream -> its status
  *     exit
  */
@@ -401,6 +407,78 @@ static CUresult call_back(void)
     return call.status;
 }
 
+/* --- handles --- */
+
+static CUevent event;
+
+static void show_handle(CUresult r, const void *handle)
+{
+    for (size_t i = 0; r == CUDA_SUCCESS && i < sizeof(CUipcMemHandle); i++)
+        printf("%02x", ((const unsigned char *)handle)[i]);
+    printf(r == CUDA_SUCCESS ? "\n" : "%d\n", (int)r);
+}
+
+static void give_memory(void)
+{
+    CUipcMemHandle handle;
+
+    show_handle(cu.cuIpcGetMemHandle(&handle, n_pieces ? pieces[n_pieces - 1] : 0), &handle);
+}
+
+static void give_event(void)
+{
+    CUipcEventHandle handle;
+    CUresult r = cu.cuEventCreate(&event, CU_EVENT_INTERPROCESS | CU_EVENT_DISABLE_TIMING);
+
+    show_handle(r == CUDA_SUCCESS ? cu.cuIpcGetEventHandle(&handle, event) : r, &handle);
+}
+
+static void read_handle(const char *text, void *to)
+{
+    for (size_t i = 0; i < sizeof(CUipcMemHandle) && strlen(text) >= 2 * i + 2; i++) {
+        const char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
+
+        ((unsigned char *)to)[i] = (unsigned char)strtoul(digits, NULL, 16);
+    }
+}
+
+static CUresult open_memory(const char *text)
+{
+    CUipcMemHandle handle = {{0}};
+    CUdeviceptr memory;
+
+    read_handle(text, &handle);
+    return cu.cuIpcOpenMemHandle_v2(&memory, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+}
+
+static CUresult open_event(const char *text)
+{
+    CUipcEventHandle handle = {{0}};
+
+    read_handle(text, &handle);
+    return cu.cuIpcOpenEventHandle(&event, handle);
+}
+
+/* False: it is no such command. */
+static bool step_of_handles(const char *line)
+{
+    if (strcmp(line, "give") == 0)
+        give_memory();
+    else if (strcmp(line, "give event") == 0)
+        give_event();
+    else if (strncmp(line, "open event ", 11) == 0)
+        printf("%d\n", (int)open_event(line + 11));
+    else if (strncmp(line, "open ", 5) == 0)
+        printf("%d\n", (int)open_memory(line + 5));
+    else if (strcmp(line, "record") == 0)
+        printf("%d\n", (int)cu.cuEventRecord(event, stream));
+    else if (strcmp(line, "await") == 0)
+        printf("%d\n", (int)cu.cuStreamWaitEvent(stream, event, 0));
+    else
+        return false;
+    return true;
+}
+
 /* False: it is no such command. */
 static bool step_of_launches(const char *line)
 {
@@ -488,7 +566,7 @@ static bool step(const char *line)
     } else if (strcmp(line, "exec") == 0)
         execv("/proc/self/exe", arguments);
     else
-        return step_of_launches(line);
+        return step_of_handles(line) || step_of_launches(line);
     return true;
 }
 
