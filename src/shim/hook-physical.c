@@ -162,6 +162,8 @@ CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, vo
     r = driver->cuMemImportFromShareableHandle(handle, osHandle, shHandleType);
     if (r == CUDA_SUCCESS && allocations_get(ALLOCATION_PHYSICAL, *handle, &entry))
         held_again(physical_of(&entry), *handle);
+    if (r == CUDA_SUCCESS && shHandleType == CU_MEM_HANDLE_TYPE_FABRIC)
+        hook_note_handle(driver, EXCHANGE_OPENED, EXCHANGE_FABRIC, osHandle);
     return r;
 }
 

@@ -10,6 +10,7 @@
  * and arguments are looked at only as far as the driver would.
  */
 
+#include "limits/exchange.h"
 #include "shim/charge.h"
 #include "shim/driver.h"
 
@@ -20,6 +21,10 @@
 #undef HOOK
 #undef NVML_HOOK
 #pragma GCC visibility pop
+
+/* The driver gave a handle out, or opened it (handles.h). */
+void hook_note_handle(const struct cuda_functions *driver, enum exchange_side side,
+                      enum exchange_kind kind, const void *handle);
 
 /* The driver's function of that name, or what to return without it. */
 #define HOOK_DRIVER(ret_driver, name)             \

@@ -13,6 +13,7 @@
 #include "shim/captures.h"
 #include "shim/claimmaps.h"
 #include "shim/devices.h"
+#include "shim/handles.h"
 #include "shim/ownlock.h"
 #include "shim/quickclock.h"
 #include "shim/session.h"
@@ -114,6 +115,7 @@ static void take(struct claims *claims)
         if (lane->state == LANE_ENDING)
             lane->state = LANE_FREE;
     __atomic_store_n(&table.claims, claims, __ATOMIC_RELEASE);
+    handles_show(claims);
     change();
 }
 

@@ -260,6 +260,52 @@ def test_the_mode_is_live(node):
         assert free.changes() > native.changes() / 2
 
 
+# --- containers whose kernels wait for each other ---
+
+def exchange(a, b, kind=''):
+    """A handle of a's, which b opens: of its memory, or of an event."""
+    assert a('alloc 8') == '0'
+    handle = a(f'give {kind}'.strip())
+    assert len(handle) == 128, handle
+    assert b(f'open {kind} {handle}'.replace('  ', ' ')) == '0'
+
+
+def rows(node, *tenants, key='group'):
+    """At one moment."""
+    of = {one['pod_uid']: one.get('turns') or {} for device in node.status()['devices'] for one in device['containers']}
+    return [of.get(node.uid(tenant.pod), {}).get(key) for tenant in tenants]
+
+
+@pytest.mark.parametrize('kind', ['', 'event'], ids=['memory', 'event'])
+def test_those_who_exchange_a_handle_are_one_unit(node, kind):
+    node.begin('strict', a=250, b=250, c=500)
+    a, b, c = (node.tenant(pod) for pod in 'abc')
+    exchange(a, b, kind)
+    for one in (a, b, c):
+        one.is_heavy()
+    eventually(lambda: rows(node, a)[0], 'they are a group')
+    of_a, of_b, of_c = rows(node, a, b, c)
+    assert of_a == of_b and of_c is None
+    node.wait_heavy(a, b, c)
+    first = rows(node, a, b, c, key='turns')
+    eventually(lambda: all(now > before + 20 for now, before in zip(rows(node, a, b, c, key='turns'), first)), 'there are turns')
+    had_a, had_b, _ = (now - before for now, before in zip(rows(node, a, b, c, key='turns'), first))
+    assert had_a == had_b  # together
+    b.end()
+    eventually(lambda: rows(node, a, c) == [None, None], 'each is one by itself')
+    a.goes_on(), c.goes_on()
+
+
+def test_a_handle_that_nobody_gave_out_changes_nothing(node):
+    node.begin('strict', a=500, b=500)
+    a, b = node.tenant('a'), node.tenant('b')
+    assert a('alloc 8') == '0' and len(a('give')) == 128
+    assert b('open ' + 64 * '00') != '0'
+    a.is_heavy(), b.is_heavy()
+    node.wait_heavy(a, b)
+    assert rows(node, a, b) == [None, None]
+
+
 # --- faults ---
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP], ids=['killed', 'stopped'])
