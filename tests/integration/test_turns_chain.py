@@ -296,6 +296,32 @@ def test_those_who_exchange_a_handle_are_one_unit(node, kind):
     a.goes_on(), c.goes_on()
 
 
+def are_one(node, a, b):
+    eventually(lambda: rows(node, a)[0] and rows(node, a) == rows(node, b), 'they are a group')
+
+
+def test_what_was_exchanged_before_there_were_turns_counts(node):
+    node.begin('none', a=500, b=500)
+    a, b = node.tenant('a'), node.tenant('b')
+    exchange(a, b)
+    a.is_heavy(), b.is_heavy()
+    node.switch('strict')
+    are_one(node, a, b)
+    a.goes_on(), b.goes_on()
+
+
+def test_another_arbiter_knows_who_is_one_unit(node):
+    arbiter = node.begin('strict', a=500, b=500)
+    a, b = node.tenant('a'), node.tenant('b')
+    exchange(a, b)
+    a.is_heavy(), b.is_heavy()
+    are_one(node, a, b)
+    arbiter.end(signal.SIGKILL)
+    run_first(node.arbiter('--limits=none', '--compute=strict').pid)
+    are_one(node, a, b)
+    a.goes_on(), b.goes_on()
+
+
 def test_a_handle_that_nobody_gave_out_changes_nothing(node):
     node.begin('strict', a=500, b=500)
     a, b = node.tenant('a'), node.tenant('b')
