@@ -32,7 +32,7 @@ struct claimspage_past {
     uint64_t n_launched, n_done, waited_ns;
     uint32_t n_late, n_passed, waits[CLAIMS_WAIT_BINS];
     uint32_t n_awaits;
-    uint64_t awaits_ns; /* when that changed */
+    uint64_t awaits_ns;   /* when that changed */
     uint32_t n_exchanged; /* changes of what the process names (exchanges.h) */
 };
 
