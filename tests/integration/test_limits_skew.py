@@ -141,6 +141,7 @@ def test_an_answer_that_is_not_understood_gives_no_memory_beyond_the_limit(conta
                          ids=['kind', 'short', 'none'])
 def test_claims_that_are_not_answered_as_they_should_are_no_turns(container, change):
     """The second grant is that of the claims. Launches go on, and memory has its limit."""
+    write_terms(container)
     arbiter = played(container, Peculiar, compute=COMPUTE_ELASTIC, answers_with=from_second_grant_on(change))
     arbiter.set_gate(CLOSED)
     steps = container.steps()
