@@ -121,14 +121,14 @@ class Process:
         with self.news:
             return len(self.lines)
 
-    def wait_line(self, pattern, since=0):
-        """The time of the first line that matches, awaited."""
+    def wait_line(self, pattern, since=0, n=1):
+        """The time of the nth line that matches, awaited."""
         deadline = time.monotonic() + PATIENCE_S
         with self.news:
             while True:
-                for when, line in self.lines[since:]:
-                    if re.search(pattern, line):
-                        return when
+                matches = [when for when, line in self.lines[since:] if re.search(pattern, line)]
+                if len(matches) >= n:
+                    return matches[n - 1]
                 left = deadline - time.monotonic()
                 ended = self.lines and self.lines[-1][1] == '(end of output)'
                 if left <= 0 or ended or not self.news.wait(left):

@@ -288,7 +288,7 @@ def test_an_excluded_gpu_is_not_touched(node, cluster):
 def test_what_is_applied_beside_no_agent_replaces_what_one_had_begun(node, cluster):
     node.start_kubelet()
     agent = start(node, cluster, layout='all-1g.5gb')
-    eventually(lambda: agent.count('next step') >= 6, 'a GPU in between')
+    agent.wait_line('next step', n=6)  # a GPU in between
     agent.send(signal.SIGKILL)
     agent.wait()
     assert (node.folder / 'grants/mig-begun').exists()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns on a device: gpuslice-arbiter, and processes of pods whose library and whose device the test plays. What it plays is busy all the
 time: each process has work in flight as long as its gate lets it."""
+import contextlib
 import fcntl
 import mmap
 import os
@@ -311,9 +312,11 @@ def test_what_each_received_is_told(node):
 
 def turn_timers(arbiter):
     """Those that were set to a time of the clock: of turns there is one, and no other is."""
-    folder = Path(f'/proc/{arbiter.process.pid}')
-    timers = [(folder / 'fdinfo' / fd).read_text() for fd in os.listdir(folder / 'fd')
-              if os.readlink(folder / 'fd' / fd) == 'anon_inode:[timerfd]']
+    folder, timers = Path(f'/proc/{arbiter.process.pid}'), []
+    for fd in os.listdir(folder / 'fd'):
+        with contextlib.suppress(FileNotFoundError):  # it is closed meanwhile
+            if os.readlink(folder / 'fd' / fd) == 'anon_inode:[timerfd]':
+                timers.append((folder / 'fdinfo' / fd).read_text())
     return ['it_value: (0, 0)' not in text for text in timers if 'settime flags: 01' in text]
 
 
