@@ -19,7 +19,7 @@ static uint32_t count_leftovers(const struct turns_unit *units, const struct tur
     uint32_t n = 0;
 
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        n += unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight;
+        n += unit != but && unit_has_leftover(unit);
     return n;
 }
 

@@ -6,7 +6,7 @@
 enum {
     WINDOW_MS = 100,      /* some turns: the first launches of a turn fill an empty queue */
     WINDOW_LEAST_MS = 12, /* where there will be no more of it: a probe */
-    WINDOW_LAUNCHES = 8,  /* and so many commands, or the last one that began decides the figure */
+    WINDOW_COMMANDS = 8,  /* and so many commands, or the last one that began decides the figure */
     WINDOW_LONGEST_MS = 2000,
     FORGET_PART = 20, /* of what it was better before, each window forgets as much */
 };
@@ -29,7 +29,7 @@ void pace_pass(struct pace *pace, uint64_t n_done, uint64_t ns)
     pace->n_done += n_done;
     pace->ns += ns;
     if (pace->ns >= WINDOW_LONGEST_MS * MS ||
-        (pace->ns >= WINDOW_MS * MS && pace->n_done >= WINDOW_LAUNCHES))
+        (pace->ns >= WINDOW_MS * MS && pace->n_done >= WINDOW_COMMANDS))
         close_window(pace);
 }
 

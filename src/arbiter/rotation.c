@@ -104,9 +104,8 @@ static bool is_endless(const struct turns_unit *unit, uint64_t now_ns)
     const uint64_t since_ns =
         unit->got_on_ns > unit->leftover_ns ? unit->got_on_ns : unit->leftover_ns;
 
-    return unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
-           (now_ns >= since_ns + ROTATION_LEFTOVER_MS * MS ||
-            now_ns >= unit->leftover_ns + ROTATION_LONGEST_MS * MS);
+    return unit_has_leftover(unit) && (now_ns >= since_ns + ROTATION_LEFTOVER_MS * MS ||
+                                       now_ns >= unit->leftover_ns + ROTATION_LONGEST_MS * MS);
 }
 
 /* Whether somebody's earlier work, or its own, has shared the device with it, or somebody who takes
@@ -155,7 +154,7 @@ static bool is_other_in_flight(const struct turns_unit *units, const struct turn
                                uint64_t now_ns)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        if (unit != but && unit->takes_turns && unit->has_leftover && unit->is_in_flight &&
+        if (unit != but && unit_has_leftover(unit) &&
             now_ns < unit->leftover_ns + ROTATION_LEFTOVER_MS * MS)
             return true;
     return false;

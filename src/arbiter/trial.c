@@ -91,7 +91,7 @@ static double get_progress(const struct trial *trial, const struct turns_unit *u
 static bool is_measured(const struct trial *trial, const struct turns_unit *unit)
 {
     for (int i = 0; i < TURNS_N_PLANS; i++)
-        if (trial->counted_ns[i] && unit->n_tried[i] < TRIAL_LAUNCHES_LEAST)
+        if (trial->counted_ns[i] && unit->n_tried[i] < TRIAL_COMMANDS_LEAST)
             return false;
     return unit->is_active &&
            (!unit->nonsense_ns || unit->nonsense_ns + CREDIBLE_S * S < trial->now_ns);
@@ -250,10 +250,10 @@ static void conclude(struct trial *trial, const struct turns_unit *units,
     trial->pause_ns = TRIAL_PAUSE_MS * MS;
 }
 
-static bool have_launched(const struct turns_unit *units, int plan)
+static bool have_done_enough(const struct turns_unit *units, int plan)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
-        if (unit->is_active && unit->n_tried[plan] < TRIAL_LAUNCHES)
+        if (unit->is_active && unit->n_tried[plan] < TRIAL_COMMANDS)
             return false;
     return true;
 }
@@ -288,7 +288,7 @@ static bool is_phase_over(const struct trial *trial, const struct turns_unit *un
     const uint64_t ns = trial->counted_ns[trial->phase];
 
     return ns >= TRIAL_PHASE_MOST_MS * MS ||
-           (ns >= TRIAL_PHASE_MS * MS && have_launched(units, (int)trial->phase));
+           (ns >= TRIAL_PHASE_MS * MS && have_done_enough(units, (int)trial->phase));
 }
 
 static void go_on(struct trial *trial, struct turns_unit *units, const struct trial_mix *mix,

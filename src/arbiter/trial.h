@@ -28,12 +28,12 @@
 
 enum {
     TRIAL_PHASE_MS = 200,      /* each plan is counted for so long, ... */
-    TRIAL_PHASE_MOST_MS = 500, /* ... or until each unit launched TRIAL_LAUNCHES */
-    TRIAL_LAUNCHES = 40,
+    TRIAL_PHASE_MOST_MS = 500, /* ... or until each unit has done TRIAL_COMMANDS */
+    TRIAL_COMMANDS = 40,
     TRIAL_SETTLE_MS = 30,        /* not counted: queues fill, and earlier work is done ... */
     TRIAL_SETTLE_MOST_MS = 500,  /* ... but not for longer than this */
     TRIAL_BETTER_PPM = 30000,    /* by which gating has to pay */
-    TRIAL_LAUNCHES_LEAST = 6,    /* in each plan; a unit with fewer has no say */
+    TRIAL_COMMANDS_LEAST = 6,    /* in each plan; a unit with fewer has no say */
     TRIAL_STEADY_MS = 100,       /* a mix is tried when it has lasted so long */
     TRIAL_AGAIN_S = 10,          /* an outcome is good for so long, twice when confirmed, ... */
     TRIAL_AGAIN_MOST_S = 60,     /* ... up to this */
@@ -45,7 +45,7 @@ enum {
 struct trial_outcome {
     uint64_t mix; /* 0: none */
     enum turns_plan plan;
-    bool is_decided; /* or too little was launched */
+    bool is_decided; /* or too little was done */
     uint64_t decided_ns, again_ns, wait_ns, used_ns;
     double scores[TURNS_N_PLANS];
 };

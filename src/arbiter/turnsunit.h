@@ -64,6 +64,12 @@ static inline bool unit_is_excused(const struct turns_unit *unit, uint64_t now_n
     return unit->excused_ns > now_ns;
 }
 
+/* Work of one that takes turns, from before its turn. */
+static inline bool unit_has_leftover(const struct turns_unit *unit)
+{
+    return unit->takes_turns && unit->has_leftover && unit->is_in_flight;
+}
+
 static inline bool unit_is_full(const struct turns_unit *unit)
 {
     return unit->duty.is_judged && unit->duty.is_heavy && unit->duty.ppm >= DUTY_FULL_PPM;

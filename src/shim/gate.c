@@ -95,13 +95,6 @@ void gate_end_call(void)
     n_calls--;
 }
 
-static CUstream handle_of(CUstream stream, bool is_per_thread)
-{
-    if (stream)
-        return stream;
-    return is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
-}
-
 static bool may_wait(const struct cuda_functions *driver, CUstream stream)
 {
     return n_calls == 0 && !captures_are_there() && captures_is_none(driver, stream);
@@ -356,7 +349,7 @@ static bool has_turns(void)
 struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stream,
                               bool is_per_thread)
 {
-    CUstream handle = handle_of(stream, is_per_thread);
+    CUstream handle = lanes_handle(stream, is_per_thread);
     struct gate_launch launch = {NULL};
 
     if (!gate_is_shared() || !has_turns())

@@ -11,13 +11,6 @@
 #include "shim/gate.h"
 #include "shim/hook.h"
 
-static CUstream handle_of(CUstream stream, bool is_per_thread)
-{
-    if (stream)
-        return stream;
-    return is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
-}
-
 /* --- ends --- */
 
 #define DESTRUCTION(name)                    \
@@ -37,27 +30,27 @@ DESTRUCTION(cuStreamDestroy_v2)
 /* --- captures --- */
 
 /* Noted before it begins: what is launched meanwhile waits for nothing, and has no fences. */
-#define BEGIN_CAPTURE(name, is_per_thread, arguments, values) \
-    CUresult name arguments                                   \
-    {                                                         \
-        CUstream handle = handle_of(hStream, is_per_thread);  \
-        const struct cuda_functions *driver;                  \
-        bool is_new;                                          \
-        CUresult r;                                           \
-                                                              \
-        HOOK_DRIVER(driver, name);                            \
-        is_new = captures_begin(handle);                      \
-        lanes_settle();                                       \
-        r = driver->name values;                              \
-        if (r != CUDA_SUCCESS && is_new)                      \
-            captures_end(handle);                             \
-        return r;                                             \
+#define BEGIN_CAPTURE(name, is_per_thread, arguments, values)   \
+    CUresult name arguments                                     \
+    {                                                           \
+        CUstream handle = lanes_handle(hStream, is_per_thread); \
+        const struct cuda_functions *driver;                    \
+        bool is_new;                                            \
+        CUresult r;                                             \
+                                                                \
+        HOOK_DRIVER(driver, name);                              \
+        is_new = captures_begin(handle);                        \
+        lanes_settle();                                         \
+        r = driver->name values;                                \
+        if (r != CUDA_SUCCESS && is_new)                        \
+            captures_end(handle);                               \
+        return r;                                               \
     }
 
 #define END_CAPTURE(name, is_per_thread)                                                \
     CUresult name(CUstream hStream, CUgraph *phGraph)                                   \
     {                                                                                   \
-        CUstream handle = handle_of(hStream, is_per_thread);                            \
+        CUstream handle = lanes_handle(hStream, is_per_thread);                         \
         const struct cuda_functions *driver;                                            \
         CUresult r;                                                                     \
                                                                                         \
@@ -123,22 +116,22 @@ static void call_back(CUstream stream, CUresult status, void *data)
     gate_end_call();
 }
 
-#define HOST_FUNCTION(name, is_per_thread)                                      \
-    CUresult name(CUstream hStream, CUhostFn fn, void *userData)                \
-    {                                                                           \
-        const struct cuda_functions *driver;                                    \
-        struct call *call;                                                      \
-        CUresult r;                                                             \
-                                                                                \
-        HOOK_DRIVER(driver, name);                                              \
-        call = fn ? new_call(driver, handle_of(hStream, is_per_thread)) : NULL; \
-        if (!call)                                                              \
-            return driver->name(hStream, fn, userData);                         \
-        *call = (struct call){.function = fn, .data = userData};                \
-        r = driver->name(hStream, call_function, call);                         \
-        if (r != CUDA_SUCCESS)                                                  \
-            free(call);                                                         \
-        return r;                                                               \
+#define HOST_FUNCTION(name, is_per_thread)                                         \
+    CUresult name(CUstream hStream, CUhostFn fn, void *userData)                   \
+    {                                                                              \
+        const struct cuda_functions *driver;                                       \
+        struct call *call;                                                         \
+        CUresult r;                                                                \
+                                                                                   \
+        HOOK_DRIVER(driver, name);                                                 \
+        call = fn ? new_call(driver, lanes_handle(hStream, is_per_thread)) : NULL; \
+        if (!call)                                                                 \
+            return driver->name(hStream, fn, userData);                            \
+        *call = (struct call){.function = fn, .data = userData};                   \
+        r = driver->name(hStream, call_function, call);                            \
+        if (r != CUDA_SUCCESS)                                                     \
+            free(call);                                                            \
+        return r;                                                                  \
     }
 
 HOST_FUNCTION(cuLaunchHostFunc, false)
@@ -152,7 +145,7 @@ HOST_FUNCTION(cuLaunchHostFunc_ptsz, true)
         CUresult r;                                                                            \
                                                                                                \
         HOOK_DRIVER(driver, name);                                                             \
-        call = callback ? new_call(driver, handle_of(hStream, is_per_thread)) : NULL;          \
+        call = callback ? new_call(driver, lanes_handle(hStream, is_per_thread)) : NULL;       \
         if (!call)                                                                             \
             return driver->name(hStream, callback, userData, flags);                           \
         *call = (struct call){.callback = callback, .data = userData};                         \
@@ -196,18 +189,18 @@ CUresult cuEventSynchronize(CUevent hEvent)
 }
 
 /* The legacy default stream waits for others. */
-#define WAIT(name, is_per_thread)                                  \
-    CUresult name(CUstream hStream)                                \
-    {                                                              \
-        const struct cuda_functions *driver;                       \
-        struct gate_wait wait = {NULL};                            \
-                                                                   \
-        HOOK_DRIVER(driver, name);                                 \
-        if (handle_of(hStream, is_per_thread) == CU_STREAM_LEGACY) \
-            gate_await_all(driver);                                \
-        else                                                       \
-            wait = gate_await(driver, hStream, is_per_thread);     \
-        return gate_awaited(&wait, driver->name(hStream));         \
+#define WAIT(name, is_per_thread)                                     \
+    CUresult name(CUstream hStream)                                   \
+    {                                                                 \
+        const struct cuda_functions *driver;                          \
+        struct gate_wait wait = {NULL};                               \
+                                                                      \
+        HOOK_DRIVER(driver, name);                                    \
+        if (lanes_handle(hStream, is_per_thread) == CU_STREAM_LEGACY) \
+            gate_await_all(driver);                                   \
+        else                                                          \
+            wait = gate_await(driver, hStream, is_per_thread);        \
+        return gate_awaited(&wait, driver->name(hStream));            \
     }
 
 WAIT(cuStreamSynchronize, false)

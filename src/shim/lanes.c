@@ -302,8 +302,7 @@ struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bo
     struct found *at;
     CUcontext context = NULL;
 
-    if (!stream)
-        stream = is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
+    stream = lanes_handle(stream, is_per_thread);
     if (stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
         context = current(driver);
     at = &found[(((uintptr_t)stream >> 4) ^ ((uintptr_t)stream >> 10)) % FOUND_MAX];

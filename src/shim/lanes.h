@@ -65,6 +65,14 @@ bool lanes_are_on(void);
  */
 struct claims_device *lanes_claims(int position);
 
+/* A stream by its own handle: NULL is one of the two default streams. */
+static inline CUstream lanes_handle(CUstream stream, bool is_per_thread)
+{
+    if (stream)
+        return stream;
+    return is_per_thread ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
+}
+
 /* The lane of a stream as it was passed to a launch: NULL is one of the two default streams. NULL:
  * nothing is limited there, or nobody knows. */
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
