@@ -117,8 +117,11 @@ static bool is_among(const char *name, const struct grantdir *dirs, size_t n)
     return false;
 }
 
-static int remove_others(const char *folder, const struct grantdir *dirs, size_t n,
-                         struct error *err)
+typedef int visit_fn(const char *folder, const char *grant_id, const void *userdata,
+                     struct error *err);
+
+/* Until one fails. A folder that is not there has none. */
+static int each_grant(const char *folder, visit_fn *visit, const void *userdata, struct error *err)
 {
     cleanup_closedir DIR *listing = NULL;
     const struct dirent *entry;
@@ -131,14 +134,28 @@ static int remove_others(const char *folder, const struct grantdir *dirs, size_t
     if (!listing)
         return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", path);
     while (r == 0 && (entry = readdir(listing)))
-        if (grant_is_id(entry->d_name) && !is_among(entry->d_name, dirs, n))
-            r = grantdir_remove(folder, entry->d_name, err);
+        if (grant_is_id(entry->d_name))
+            r = visit(folder, entry->d_name, userdata, err);
     return r;
+}
+
+struct kept {
+    const struct grantdir *dirs;
+    size_t n;
+};
+
+static int remove_other(const char *folder, const char *grant_id, const void *userdata,
+                        struct error *err)
+{
+    const struct kept *kept = userdata;
+
+    return is_among(grant_id, kept->dirs, kept->n) ? 0 : grantdir_remove(folder, grant_id, err);
 }
 
 int grantdir_rebuild(const char *folder, const struct grantdir *dirs, size_t n, struct error *err)
 {
-    int r = remove_others(folder, dirs, n, err);
+    const struct kept kept = {dirs, n};
+    int r = each_grant(folder, remove_other, &kept, err);
 
     for (size_t i = 0; r == 0 && i < n; i++)
         r = grantdir_make(folder, &dirs[i], err);
@@ -146,9 +163,10 @@ int grantdir_rebuild(const char *folder, const struct grantdir *dirs, size_t n, 
 }
 
 /* Behind the first line nothing changes. */
-static int change_mode(const char *folder, const char *grant_id, const char *mode,
+static int change_mode(const char *folder, const char *grant_id, const void *userdata,
                        struct error *err)
 {
+    const char *mode = userdata;
     cleanup_text struct text limits = TEXT_INIT;
     cleanup_free char *data = NULL;
     char path[PATH_MAX];
@@ -168,18 +186,5 @@ static int change_mode(const char *folder, const char *grant_id, const char *mod
 
 int grantdir_set_mode(const char *folder, const char *mode, struct error *err)
 {
-    cleanup_closedir DIR *listing = NULL;
-    const struct dirent *entry;
-    char path[PATH_MAX];
-    int r = format_path(folder, "", path, err);
-
-    if (r < 0)
-        return r;
-    listing = opendir(path);
-    if (!listing)
-        return errno == ENOENT ? 0 : error_set_errno(err, -errno, "cannot read %s", path);
-    while (r == 0 && (entry = readdir(listing)))
-        if (grant_is_id(entry->d_name))
-            r = change_mode(folder, entry->d_name, mode, err);
-    return r;
+    return each_grant(folder, change_mode, mode, err);
 }
