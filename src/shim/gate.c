@@ -23,7 +23,8 @@ enum {
     ROOM_UNKNOWN_MS = 20, /* where nobody knows how long one takes */
     ROOM_MOST_MS = 100,
     WAKE_NS = 150 * 1000, /* who sleeps may be woken so much later, and looks instead ... */
-    LATE_NS = 500 * 1000, /* ... until it should have come so long ago: others use the device */
+    LATE_NS = 500 * 1000, /* ... until it should have come so long ago: others use the device; */
+    LATE_BOUNDED_NS = 10 * 1000 * 1000, /* who has nothing else in flight leaves it idle, though */
     NAP_NS = 20 * 1000,
     READY_NS = 300 * 1000, /* that it looks all the time, when its turn is about to begin */
 };
@@ -196,7 +197,7 @@ static bool sleep_once(const struct place *place, uint64_t *now_ns, uint32_t *nu
 
 /* A new arbiter has another page of claims: the wait shows there, too. False: it was long enough.
  */
-static bool wait_at_gate(const struct cuda_functions *driver, const struct lane *lane)
+static bool wait_at_gate(const struct cuda_functions *driver, struct lane *lane)
 {
     uint64_t now_ns = quickclock_ns();
     const uint64_t begin_ns = now_ns;
@@ -217,6 +218,7 @@ static bool wait_at_gate(const struct cuda_functions *driver, const struct lane 
             counted = place.claims;
         }
         passes = sleep_once(&place, &now_ns, &number);
+        (void)lanes_look(lane, now_ns); /* what is done meanwhile is claimed */
     }
     count_wait(counted, quickclock_since(begin_ns, now_ns));
     return passes || quickclock_since(begin_ns, now_ns) < GATE_LONGEST_NS;
@@ -245,12 +247,15 @@ static bool has_room(const struct gate_verdict *verdict, const struct lane_work 
 }
 
 /* A moment less than what it takes, since a device without work goes to somebody else. */
-static void nap(uint64_t ns, uint64_t passed_ns)
+static void nap(const struct gate_verdict *verdict, const struct lane_work *work)
 {
+    const bool is_bounded = verdict->in_flight_us && work->ns != UINT64_MAX;
+    const uint64_t ns = is_bounded ? work->ns : work->command_ns, passed_ns = work->first_ns;
+    const uint64_t late_ns = is_bounded ? LATE_BOUNDED_NS : LATE_NS;
     const uint64_t left_ns = ns > passed_ns ? ns - passed_ns : 0;
     struct timespec most = {.tv_nsec = NAP_NS};
 
-    if (left_ns <= WAKE_NS && passed_ns < ns + LATE_NS) {
+    if (left_ns <= WAKE_NS && passed_ns < ns + late_ns) {
         sched_yield();
         return;
     }
@@ -274,8 +279,7 @@ static struct gate_verdict wait_for_room(const struct cuda_functions *driver, st
            (verdict.in_flight_us || !has_room(&verdict, &work, now_ns)) &&
            quickclock_since(begin_ns, now_ns) < most_ns(work.command_ns)) {
         lanes_fence(driver, lane, now_ns);
-        nap(verdict.in_flight_us && work.ns != UINT64_MAX ? work.ns : work.command_ns,
-            work.first_ns);
+        nap(&verdict, &work);
         now_ns = quickclock_ns();
         verdict = judge(place, now_ns);
         work = lanes_look(lane, now_ns);
@@ -312,14 +316,23 @@ static bool goes_on(const struct gate_verdict *verdict, struct lane *lane, uint6
     return has_room(verdict, &work, now_ns);
 }
 
+/* Several threads may launch into it; it is the same for all. */
+static void note_gated(struct lane *lane, bool is_gated)
+{
+    if (__atomic_load_n(&lane->is_gated, __ATOMIC_RELAXED) != is_gated)
+        __atomic_store_n(&lane->is_gated, is_gated, __ATOMIC_RELAXED);
+}
+
 /* Its turn may end while there is no room. */
 static void pass(const struct cuda_functions *driver, struct lane *lane, CUstream stream)
 {
     const struct place place = place_of(lane);
+    const bool is_gated = place.device && !is_open(place.device);
     struct gate_verdict verdict;
     uint64_t now_ns;
 
-    if (!place.device || is_open(place.device))
+    note_gated(lane, is_gated);
+    if (!is_gated)
         return;
     now_ns = quickclock_ns();
     verdict = judge(&place, now_ns);

@@ -19,12 +19,12 @@
 #include "shim/session.h"
 
 enum {
-    LANES_MAX = 256,            /* streams that are known */
-    FENCE_NS = 100 * 1000,      /* between two of a stream that has much to do, ... */
-    WAIT_NS = 300 * 1000,       /* what takes less needs no fence to be waited for */
-    FENCE_MOST_NS = 800 * 1000, /* ... and little: each keeps the device from what follows */
-    FAILURES_MAX = 16,          /* in a row, of fences */
-    FOUND_MAX = 4,              /* by a thread; a power of two */
+    LANES_MAX = 256,             /* streams that are known */
+    FENCE_NS = 100 * 1000,       /* between two of a stream that is at work most of the time, ... */
+    FENCE_MOST_NS = 1600 * 1000, /* ... and seldom: each keeps the device from work for some 8 us */
+    WAIT_NS = 300 * 1000,        /* what takes less needs no fence to be waited for */
+    FAILURES_MAX = 16,           /* in a row, of fences */
+    FOUND_MAX = 4,               /* by a thread; a power of two */
     NAP_NS = 20 * 1000,
 };
 
@@ -444,6 +444,7 @@ static void put_fence(const struct cuda_functions *driver, struct lane *lane, ui
         !captures_is_none(driver, lane->stream))
         return;
     lane->fence_ns = now_ns;
+    lane->seen_ns = 0;
     r = find_claims(driver, lane, claims, words);
     if (r == CUDA_SUCCESS)
         r = write_fence(driver, lane, claims, words);
@@ -486,18 +487,24 @@ static bool is_behind(const struct lane *lane)
 
 static bool is_due(const struct lane *lane, uint64_t since_ns)
 {
-    return since_ns >= lane->period_ns || (since_ns >= FENCE_NS && is_behind(lane));
+    return since_ns >= lane->period_ns ||
+           (since_ns >= FENCE_NS && lane->is_gated && is_behind(lane));
 }
 
-/* Seldom only while the device has done what there was soon after, and launches follow each other:
- * a burst begins with little, too. */
-static uint64_t get_period_ns(const struct lane *lane, uint64_t since_ns)
+/* Twice as long when the device needed but a part of it, and half as long otherwise: beside others
+ * it is late whenever it is not the program's time, which says little of the program. A burst
+ * begins with little. */
+static uint64_t get_period_ns(const struct lane *lane, uint64_t now_ns)
 {
-    const uint64_t ns = 2 * lane->period_ns;
+    const uint64_t ns = lane->period_ns;
 
-    if (is_behind(lane) || since_ns >= ns)
+    if (ns < FENCE_NS || quickclock_since(lane->launched_ns, now_ns) >= 2 * ns)
         return FENCE_NS;
-    return ns < FENCE_MOST_NS ? ns : FENCE_MOST_NS;
+    if (is_behind(lane))
+        return lane->is_gated ? FENCE_NS : ns;
+    if (quickclock_since(lane->fence_ns, lane->seen_ns) >= ns / 2)
+        return ns / 2 > FENCE_NS ? ns / 2 : FENCE_NS;
+    return 2 * ns < FENCE_MOST_NS ? 2 * ns : FENCE_MOST_NS;
 }
 
 /* What look() would find; a launch costs little more than this. */
@@ -515,8 +522,6 @@ static bool is_unseen(const struct lane *lane)
 
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
-    uint64_t since_ns;
-
     __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
     if (is_unseen(lane) || is_taken(lane)) {
         claim_done(lane, 1);
@@ -527,11 +532,13 @@ void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
     else
         lane->queue.looked_ns = now_ns;
     queue_give(&lane->queue, now_ns);
-    since_ns = quickclock_since(lane->fence_ns, now_ns);
-    if (is_due(lane, since_ns)) {
-        lane->period_ns = get_period_ns(lane, since_ns);
+    if (lane->seen_ns == 0 && !is_behind(lane))
+        lane->seen_ns = now_ns;
+    if (is_due(lane, quickclock_since(lane->fence_ns, now_ns))) {
+        lane->period_ns = get_period_ns(lane, now_ns);
         put_fence(driver, lane, now_ns);
     }
+    lane->launched_ns = now_ns;
     let_go(lane);
 }
 

@@ -30,13 +30,16 @@ struct lane {
     int number; /* of the lane in the claims of the device; negative: it has none */
     enum { LANE_FREE, LANE_USED, LANE_ENDING } state;
     bool is_tail;                /* something was launched behind the last fence */
+    bool is_gated;               /* its launches go by turns: fences tell what is in flight */
     bool is_taken;               /* by a thread, which alone has what follows */
     const struct claims *claims; /* NULL: the driver was not asked yet */
     const uint32_t *done;        /* the device's word there, for the launch path */
     CUdeviceptr at;              /* where the driver has them */
     uint32_t fence;              /* the last one */
     uint64_t fence_ns;           /* when that was put, or tried */
-    uint64_t period_ns;          /* the least until the next one, as long as it does little */
+    uint64_t seen_ns;            /* when it was first seen to be passed; 0: it was not */
+    uint64_t launched_ns;        /* the last launch */
+    uint64_t period_ns;          /* the least until the next one */
     struct queue queue;
     uint32_t n_counted; /* of queue.n_done: the claims have them */
 };
@@ -78,8 +81,8 @@ static inline CUstream lanes_handle(CUstream stream, bool is_per_thread)
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
 
 /* Something was launched into it: puts a fence behind that if the last one is older than 100 us, or
- * up to 800 us while that is passed and launches follow each other. Claims what is done of what was
- * launched before. */
+ * up to 1,600 us while the device needs but a part of such a time to pass them. Claims what is done
+ * of what was launched before. */
 void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
 
 /* Puts a fence behind what is in the stream, unless there is one. */

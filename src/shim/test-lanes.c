@@ -597,15 +597,16 @@ static void test_fences_are_fewer_where_each_is_passed(void **state)
     struct lane *lane = launch(stream_of(1));
     uint32_t n;
 
-    for (unsigned i = 0; i < 10000; i++) {
+    for (unsigned i = 0; i < 20000; i++) {
         do_all();
         launch(stream_of(1)); /* 1 us each */
     }
     n = words(lane)->fence;
-    assert_in_range(n, 10000 / 800, 10000 / 800 + 4);
-    for (unsigned i = 0; i < 1800; i++)
+    assert_in_range(n, 20000 / 1600, 20000 / 1600 + 5);
+    lane->is_gated = true;
+    for (unsigned i = 0; i < 3400; i++)
         launch(stream_of(1));
-    assert_in_range(words(lane)->fence - n, 15, 18); /* each 100 us, as soon as one is not */
+    assert_in_range(words(lane)->fence - n, 17, 34); /* each 100 us, as soon as one is not */
 }
 
 /* --- a device that takes its time --- */
@@ -689,6 +690,23 @@ static void test_bursts_are_seen(void **state)
     assert_true(n_seen > n_looks * 7 / 10);
 }
 
+/* It launches all the time, and the device has others for three of five milliseconds. */
+static void test_who_waits_for_the_device_puts_few_fences(void **state)
+{
+    const uint64_t begin_ns = now_ns + MS;
+    struct lane *lane = launch(stream_of(1));
+    uint32_t n = 0;
+
+    for (uint64_t i = 0; i < 20000; i++) {
+        now_ns = begin_ns + i * 5 * US;
+        if (now_ns / MS % 5 >= 3)
+            do_all();
+        launch(stream_of(1));
+        n = i == 4000 ? words(lane)->fence : n;
+    }
+    assert_in_range(words(lane)->fence - n, 80 / 5, 80 / 5 * 6); /* within 80 ms */
+}
+
 /* What is done by the time of the next launch needs few fences. */
 static void test_little_work_has_few_fences(void **state)
 {
@@ -753,6 +771,7 @@ int main(void)
         cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
         cmocka_unit_test_setup(test_who_keeps_a_short_queue_is_seen, set_up),
         cmocka_unit_test_setup(test_bursts_are_seen, set_up),
+        cmocka_unit_test_setup(test_who_waits_for_the_device_puts_few_fences, set_up),
         cmocka_unit_test_setup(test_little_work_has_few_fences, set_up),
         cmocka_unit_test_setup(test_a_driver_that_cannot_write_has_no_fences, set_up),
     };
