@@ -17,6 +17,7 @@ static void judge(struct duty *duty, uint32_t ppm)
     if (duty->is_heavy != was_heavy)
         duty->n_in_vain = 0;
     duty->is_judged = true;
+    duty->is_presumed = false;
 }
 
 /* A mix of gaps and none is what some units always show. */
@@ -68,6 +69,7 @@ void duty_begin(struct duty *duty)
 void duty_presume(struct duty *duty)
 {
     judge(duty, 1000000);
+    duty->is_presumed = true;
     duty_begin(duty);
 }
 
@@ -83,5 +85,5 @@ bool duty_judge(struct duty *duty)
 
 bool duty_is_suspicious(const struct duty *duty)
 {
-    return duty->seems_busy && !(duty->is_judged && duty->is_heavy);
+    return duty->is_presumed || (duty->seems_busy && !(duty->is_judged && duty->is_heavy));
 }

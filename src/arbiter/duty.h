@@ -41,7 +41,8 @@ struct duty {
     uint32_t n_in_vain;   /* times that it seemed to have changed, and had not */
     bool has_changed;     /* after some of those, there was one in which it was not */
     bool is_judged, is_heavy;
-    uint32_t ppm; /* by the last verdict */
+    bool is_presumed; /* it could not be seen alone yet */
+    uint32_t ppm;     /* by the last verdict */
 };
 
 /* So much time is over in which it could launch, with work in flight or without. */
@@ -50,11 +51,11 @@ void duty_pass(struct duty *duty, uint64_t ns, bool is_busy, bool is_clean);
 /* Drops what was clean and is not judged yet. */
 void duty_begin(struct duty *duty);
 
-/* It is taken for heavy, until it can be judged. */
+/* It is taken for heavy, until it can be judged: it may have had but a long queue. */
 void duty_presume(struct duty *duty);
 
 /* A verdict from what there is. Whether there was enough. */
 bool duty_judge(struct duty *duty);
 
-/* Whether it may be heavy and is not known to be. */
+/* Whether it may be heavy and is not known to be, or is taken for it. */
 bool duty_is_suspicious(const struct duty *duty);

@@ -17,10 +17,11 @@ struct sums {
 /* Running free can be best only if somebody leaves gaps, and bounding only if somebody is there to
  * fill them. Those with gaps may be better off beside turns than in them. With somebody who is
  * excused the hardware shares the device equally: between him and all others, or him and the one
- * who has the turn. */
+ * who has the turn; so it does between all light ones and him. */
 static void find_choice(struct trial_mix *mix, const struct sums *sums)
 {
     mix->is_triable[TURNS_FREE] = mix->is_crowd || sums->n_full < mix->n_heavy || sums->has_excused;
+    mix->may_be_unfair = sums->n > mix->n_heavy;
     mix->is_triable[TURNS_GIVEN] = true;
     mix->is_triable[TURNS_BOUNDED] = !mix->is_crowd && sums->n > mix->n_heavy;
     mix->is_triable[TURNS_FULL] = sums->n_full > 1 && sums->n_full < mix->n_heavy;

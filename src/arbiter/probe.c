@@ -74,8 +74,10 @@ static struct turns_unit *find_due(struct turns_unit *units, uint64_t now_ns)
 static void presume(struct turns_unit *units, uint64_t since_ns, uint64_t now_ns)
 {
     for (struct turns_unit *unit = units; unit; unit = unit->next)
-        if (is_due(unit, now_ns) && !unit_is_heavy(unit) && unit->idle_ns < since_ns)
+        if (is_due(unit, now_ns) && !unit_is_heavy(unit) && unit->idle_ns < since_ns) {
             duty_presume(&unit->duty);
+            unit->probe_ns = now_ns; /* as soon as others can be held */
+        }
 }
 
 static uint64_t get_drain_ns(const struct turns_unit *units)
@@ -108,7 +110,7 @@ static void begin(struct unit_probe *probe, struct turns_unit *unit, uint64_t no
 static void put_off(struct turns_unit *unit, bool is_news, uint64_t now_ns)
 {
     unit->probe_wait_ns =
-        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 4;
+        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 8;
     if (unit->probe_wait_ns > PROBE_AGAIN_MOST_MS * MS)
         unit->probe_wait_ns = PROBE_AGAIN_MOST_MS * MS;
     unit->probe_ns = now_ns + unit->probe_wait_ns;
@@ -134,11 +136,12 @@ static void fail(struct unit_probe *probe, struct turns_unit *units, uint64_t no
 static void end(struct unit_probe *probe, uint64_t now_ns)
 {
     struct turns_unit *unit = probe->unit;
-    const bool was_judged = unit->duty.is_judged, was_heavy = unit->duty.is_heavy;
+    const bool was_judged = unit->duty.is_judged && !unit->duty.is_presumed;
+    const bool was_heavy = unit->duty.is_heavy;
 
     duty_judge(&unit->duty);
     pace_end(&unit->pace);
-    put_off(unit, !was_judged || was_heavy != unit->duty.is_heavy, now_ns);
+    put_off(unit, was_judged ? was_heavy != unit->duty.is_heavy : !unit->probe_wait_ns, now_ns);
     probe->n_failed = 0;
     probe->unit = NULL;
 }

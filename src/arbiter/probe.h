@@ -4,7 +4,7 @@
 /*
  * A unit seen alone: one that seems to be busy, and whose verdict (duty.h) is missing or may be out
  * of date, has the device for itself for some milliseconds while all others wait. Each time it is
- * found to be what it was known for, it is asked half as often, unless it seems to have changed.
+ * found to be what it was known for, it is asked less often, unless it seems to have changed.
  *
  * Before that, all that seem to be busy are held until what they launched is done. Those for which
  * that takes too long are taken for heavy: in their turns they will be seen.
@@ -24,7 +24,7 @@ enum {
     PROBE_DRAIN_MOST_MS = 100,
     PROBE_CHAIN = 8,       /* of several units one after another: then queues are awaited once */
     PROBE_APART_MS = 100,  /* after that; after one that failed each time twice as long */
-    PROBE_AGAIN_MS = 1000, /* of the same unit, four times as long each time ... */
+    PROBE_AGAIN_MS = 1000, /* of the same unit, eight times as long each time ... */
     PROBE_AGAIN_MOST_MS = 60000, /* ... up to this: all others wait, and what does something else
                                     is found by that (duty.h) */
 };

@@ -82,6 +82,7 @@ struct tenant {
     uint64_t ahead_ns;                     /* ... and what of it is still to do */
     /* fences */
     uint64_t n_fenced, fence_ns;
+    uint64_t n_seen; /* done, when the library looked last */
     /* results */
     uint64_t busy_ns; /* of the device */
     uint64_t n_batches;

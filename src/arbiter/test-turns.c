@@ -245,6 +245,40 @@ static void test_two_training_loops_beside_two_big_ones(void **state)
         assert_at_least(turns.progress[i], 0.85 * fmin(native.progress[i], 0.25));
 }
 
+/* Light ones that run far ahead of the device fill their slices of it, each as long as a big one's.
+ */
+static void test_light_ones_with_much_to_do_leave_big_ones_their_shares(void **state)
+{
+    static const struct tenant_kind kinds[] = {ONE(LAUNCHING(7, 20, 0)), ONE(LAUNCHING(7, 20, 0)),
+                                               ONE(BIG), ONE(BIG)};
+    const struct result native = play(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_NONE);
+    const struct result turns = play(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        assert_at_least(turns.progress[i], 0.95 * fmin(native.progress[i], 0.25));
+}
+
+/* What big ones have beyond their shares is the server's, which has more to gain by it. */
+static void test_a_server_gains_what_big_ones_have_beyond_their_shares(void **state)
+{
+    static const struct tenant_kind kinds[] = {
+        {.behaviour = SERVER(1900), .share_ppm = 500000},
+        {.behaviour = BIG, .share_ppm = 200000},
+        {.behaviour = BIG, .share_ppm = 200000},
+    };
+    const struct result native = play(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_NONE);
+    const struct result turns = play(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+
+    (void)state;
+    assert_at_least(turns.progress_sum, native.progress_sum);
+    assert_at_least(turns.state.progress[TURNS_FREE], 0.95 * native.progress_sum);
+    assert_at_most(turns.state.progress[TURNS_FREE], 1.05 * native.progress_sum);
+    assert_at_least(turns.progress[0], 1.7 * native.progress[0]);
+    assert_at_least(turns.progress[1], 0.95 * 0.2);
+    assert_at_least(turns.progress[2], 0.95 * 0.2);
+}
+
 /* --- where turns do not help --- */
 
 static void test_who_is_better_off_free_runs_free(void **state)
@@ -480,6 +514,8 @@ int main(void)
         cmocka_unit_test(test_light_ones_wait_for_one_slice),
         cmocka_unit_test(test_decode_beside_three_big_ones),
         cmocka_unit_test(test_two_training_loops_beside_two_big_ones),
+        cmocka_unit_test(test_light_ones_with_much_to_do_leave_big_ones_their_shares),
+        cmocka_unit_test(test_a_server_gains_what_big_ones_have_beyond_their_shares),
         cmocka_unit_test(test_who_is_better_off_free_runs_free),
         cmocka_unit_test(test_short_kernels_that_are_waited_for_take_turns),
         cmocka_unit_test(test_the_end_of_a_probe_stays),

@@ -13,8 +13,11 @@
 enum { CREDIBLE_S = 10 };
 
 #define BETTER   (1 + TRIAL_BETTER_PPM / 1e6)
+#define GAIN     (1 + TRIAL_GAIN_PPM / 1e6)
 #define NO_WORSE 0.995 /* what rates vary by themselves */
 #define FAIR     0.95  /* the same, of one unit, whose part of a phase is short */
+#define FAIRLY   0.9   /* the same, where all together gain MUCH */
+#define MUCH     1.2
 
 static struct trial_outcome *find(struct trial *trial, uint64_t mix)
 {
@@ -122,14 +125,42 @@ static double get_share(const struct turns_unit *unit)
     return unit->ration.share_ppm / 1e6;
 }
 
-/* Each unit has what it has with the plan without gating, or its share. */
-static bool is_fair(const struct trial *trial, const struct turns_unit *units, int before, int plan)
+static bool has_turns(const struct trial *trial, const struct turns_unit *unit, int plan)
+{
+    return unit_has_turns(unit, (enum turns_plan)plan, trial->is_crowd);
+}
+
+/* Its turns are all work. */
+static bool fills_turns(const struct trial *trial, const struct turns_unit *unit, int plan)
+{
+    return is_measured(trial, unit) && has_turns(trial, unit, plan) && unit_is_full(unit);
+}
+
+/* Its progress in the long run: a phase has few turns, and not as many of each unit. */
+static double get_due(const struct trial *trial, const struct turns_unit *units,
+                      const struct turns_unit *of, int plan)
+{
+    double sum = 0, shares = 0;
+
+    if (!fills_turns(trial, of, plan))
+        return get_progress(trial, of, plan);
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (fills_turns(trial, unit, plan)) {
+            sum += get_progress(trial, unit, plan);
+            shares += get_share(unit);
+        }
+    return sum * get_share(of) / shares;
+}
+
+/* Each unit has this part of what it has with the plan without gating, or of its share. */
+static bool is_fair(const struct trial *trial, const struct turns_unit *units, int before, int plan,
+                    double part)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next) {
         const double native = get_progress(trial, unit, before);
 
         if (is_measured(trial, unit) &&
-            get_progress(trial, unit, plan) < FAIR * fmin(native, get_share(unit)))
+            get_due(trial, units, unit, plan) < part * fmin(native, get_share(unit)))
             return false;
     }
     return true;
@@ -140,10 +171,9 @@ static bool brings_up(const struct trial *trial, const struct turns_unit *units,
                       int after)
 {
     for (const struct turns_unit *unit = units; unit; unit = unit->next) {
-        const double progress = get_progress(trial, unit, before);
+        const double due = is_measured(trial, unit) ? get_due(trial, units, unit, before) : 1;
 
-        if (is_measured(trial, unit) && progress * BETTER < get_share(unit) &&
-            get_progress(trial, unit, after) > progress * BETTER)
+        if (due * BETTER < get_share(unit) && get_due(trial, units, unit, after) > due * BETTER)
             return true;
     }
     return false;
@@ -158,11 +188,36 @@ static bool is_sure(const struct trial *trial, const struct turns_unit *units, i
                                   fabs(scores[after] - scores[before]) > 2 * doubt);
 }
 
+/* Some unit that takes no turns then gains by what those who have them leave to it. */
+static bool brings_on(const struct trial *trial, const struct turns_unit *units, int before,
+                      int after)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (is_measured(trial, unit) && !has_turns(trial, unit, after) &&
+            get_progress(trial, unit, after) > get_progress(trial, unit, before) * GAIN)
+            return true;
+    return false;
+}
+
 static bool is_better(const struct trial *trial, const struct turns_unit *units, int before,
                       int after, const double *scores)
 {
-    return scores[after] >= scores[before] * BETTER ||
-           (scores[after] >= scores[before] * NO_WORSE && brings_up(trial, units, before, after));
+    const bool is_bounded = after == TURNS_BOUNDED || after == TURNS_FULL_BOUNDED;
+
+    if (scores[after] >= scores[before] * BETTER)
+        return true;
+    return scores[after] >= scores[before] * NO_WORSE &&
+           (brings_up(trial, units, before, after) ||
+            (is_bounded && brings_on(trial, units, before, after)));
+}
+
+static bool may_replace(const struct trial *trial, const struct turns_unit *units, int first,
+                        int best, int plan, const double *scores)
+{
+    const double part = scores[plan] >= scores[first] * MUCH ? FAIRLY : FAIR;
+
+    return is_fair(trial, units, first, plan, part) && is_sure(trial, units, best, plan, scores) &&
+           is_better(trial, units, best, plan, scores);
 }
 
 /* The best one; whether it is so is doubtful unless ret_is_decided. The first one that was tried is
@@ -180,8 +235,7 @@ static enum turns_plan choose(const struct trial *trial, const struct turns_unit
     }
     for (int plan = find_phase(trial, first + 1); plan < TURNS_N_PLANS;
          plan = find_phase(trial, plan + 1))
-        if (is_fair(trial, units, first, plan) && is_sure(trial, units, best, plan, scores) &&
-            is_better(trial, units, best, plan, scores))
+        if (may_replace(trial, units, first, best, plan, scores))
             best = plan;
     return (enum turns_plan)best;
 }
@@ -213,7 +267,7 @@ static void begin(struct trial *trial, struct turns_unit *units, const struct tr
     }
     for (int i = 0; i < TURNS_N_PLANS; i++) {
         trial->counted_ns[i] = 0;
-        trial->tries[i] = mix->is_triable[i];
+        trial->tries[i] = mix->is_triable[i] || (i == TURNS_FREE && mix->may_be_unfair);
     }
     trial->is_on = true;
     trial->n_trials++;
@@ -291,6 +345,30 @@ static bool is_phase_over(const struct trial *trial, const struct turns_unit *un
            (ns >= TRIAL_PHASE_MS * MS && have_done_enough(units, (int)trial->phase));
 }
 
+/* Whatever it would have without turns, it has what it is entitled to. */
+static bool have_shares(const struct trial *trial, const struct turns_unit *units)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (is_measured(trial, unit) && unit_is_full(unit) &&
+            get_due(trial, units, unit, TURNS_GIVEN) < FAIR * get_share(unit))
+            return false;
+    return true;
+}
+
+/* Light ones wait longer while all run free, which is not done without need. */
+static size_t find_next(struct trial *trial, const struct turns_unit *units,
+                        const struct trial_mix *mix)
+{
+    const size_t next = find_next_phase(trial, trial->n_phase + 1);
+
+    if (next < ARRAY_SIZE(phases) && phases[next] == TURNS_FREE && !mix->is_triable[TURNS_FREE] &&
+        have_shares(trial, units)) {
+        trial->tries[TURNS_FREE] = false;
+        return find_next_phase(trial, next);
+    }
+    return next;
+}
+
 static void go_on(struct trial *trial, struct turns_unit *units, const struct trial_mix *mix,
                   uint64_t ns, uint64_t now_ns)
 {
@@ -299,7 +377,7 @@ static void go_on(struct trial *trial, struct turns_unit *units, const struct tr
     count(trial, units, ns, now_ns);
     if (!is_phase_over(trial, units))
         return;
-    next = find_next_phase(trial, trial->n_phase + 1);
+    next = find_next(trial, units, mix);
     if (next == TURNS_N_PLANS)
         conclude(trial, units, mix, now_ns);
     else
@@ -318,6 +396,7 @@ enum turns_plan trial_run(struct trial *trial, struct turns_unit *units,
     if (mix->number != trial->mix)
         trial->mix_ns = now_ns;
     trial->mix = mix->number;
+    trial->is_crowd = mix->is_crowd;
     trial->now_ns = now_ns;
     if (trial->is_on)
         go_on(trial, units, mix, ns, now_ns);

@@ -11,9 +11,11 @@
  * its turns alone, or the best within the trial), never more
  * than 1, and a plan's score is their sum. Turns have to be better than free by TRIAL_BETTER_PPM,
  * or be no worse in sum and bring up a unit that is below its share; bounded turns have to be
- * better than turns by the same. Where heavy units leave no gaps, running free has nothing to offer
- * and is not tried. No plan is taken that brings a unit below both its share and what it has when
- * all run free.
+ * better than turns by the same, or no worse in sum while a unit that takes no turns gains by
+ * TRIAL_GAIN_PPM. What full units have in turns is taken together and divided by
+ * their shares: one turn more or less is a tenth of what one of them has in a phase. Where heavy
+ * units leave no gaps, running free has nothing to offer and is not tried. No plan is taken that
+ * brings a unit below both its share and what it has when all run free.
  *
  * A mix is known by a number of its owner's. Outcomes are kept for some mixes, as what comes and
  * goes comes again; they are tried again after a while, the longer the more often they were
@@ -30,9 +32,10 @@ enum {
     TRIAL_PHASE_MS = 200,      /* each plan is counted for so long, ... */
     TRIAL_PHASE_MOST_MS = 500, /* ... or until each unit has done TRIAL_COMMANDS */
     TRIAL_COMMANDS = 40,
-    TRIAL_SETTLE_MS = 30,        /* not counted: queues fill, and earlier work is done ... */
-    TRIAL_SETTLE_MOST_MS = 500,  /* ... but not for longer than this */
-    TRIAL_BETTER_PPM = 30000,    /* by which gating has to pay */
+    TRIAL_SETTLE_MS = 30,       /* not counted: queues fill, and earlier work is done ... */
+    TRIAL_SETTLE_MOST_MS = 500, /* ... but not for longer than this */
+    TRIAL_BETTER_PPM = 30000,   /* by which gating has to pay */
+    TRIAL_GAIN_PPM = 50000,
     TRIAL_COMMANDS_LEAST = 6,    /* in each plan; a unit with fewer has no say */
     TRIAL_STEADY_MS = 100,       /* a mix is tried when it has lasted so long */
     TRIAL_AGAIN_S = 10,          /* an outcome is good for so long, twice when confirmed, ... */
@@ -57,6 +60,7 @@ struct trial {
     bool tries[TURNS_N_PLANS];
     uint64_t phase_ns; /* when the phase began */
     uint64_t counted_ns[TURNS_N_PLANS];
+    bool is_crowd;                  /* of the mix */
     uint64_t mix, mix_ns;           /* the last one, and since when */
     uint64_t earliest_ns, pause_ns; /* of the next one, after some that were dropped */
     uint64_t n_trials;
@@ -67,7 +71,9 @@ struct trial {
 struct trial_mix {
     uint64_t number;                /* not 0 */
     bool is_triable[TURNS_N_PLANS]; /* a mix has a trial if there are several to choose from */
-    bool is_deferred;               /* no trial now */
+    bool may_be_unfair; /* free is tried, too, where turns leave a heavy unit less than its share:
+                           light ones with much to do take what they can get beside them */
+    bool is_deferred;   /* no trial now */
     size_t n_heavy;
     bool is_crowd; /* no heavy ones, and light ones that together may fill the device: all take
                       turns if that is better */

@@ -163,10 +163,29 @@ static uint64_t pass_claim(struct turns_unit *unit, uint64_t *last, uint64_t cla
     return is_back ? 0 : n < most ? n : most;
 }
 
+/* A process claims what is done when it launches again, which may be in its next turn. With nothing
+ * in flight all is done that it launched. */
+static uint64_t count_done(struct turns_unit *unit, uint64_t n_claimed)
+{
+    const uint64_t n_before = n_claimed < unit->n_ahead ? n_claimed : unit->n_ahead;
+    uint64_t n = n_claimed - n_before;
+
+    unit->n_ahead -= n_before;
+    unit->n_open += unit->n_new;
+    unit->n_open -= n < unit->n_open ? n : unit->n_open;
+    if (!unit->sample.is_in_flight) {
+        n += unit->n_open;
+        unit->n_ahead += unit->n_open;
+        unit->n_open = 0;
+    }
+    return n;
+}
+
 static void observe_unit(struct turns_unit *unit, uint64_t ns, uint64_t now_ns)
 {
     unit->n_new = pass_claim(unit, &unit->n_launched, unit->sample.n_launched, ns, now_ns);
-    unit->n_newly_done = pass_claim(unit, &unit->n_done, unit->sample.n_done, ns, now_ns);
+    unit->n_newly_done =
+        count_done(unit, pass_claim(unit, &unit->n_done, unit->sample.n_done, ns, now_ns));
     if (unit->n_newly_done || unit->n_passed != unit->sample.n_passed)
         unit->got_on_ns = now_ns;
     unit->n_passed = unit->sample.n_passed;
@@ -259,8 +278,9 @@ static void judge(struct turns *turns, uint64_t ns)
             unit->pace = (struct pace){0}; /* it does something else now */
         if (is_own_time(turns, unit))
             pace_pass(&unit->pace, unit->n_newly_done, ns);
-        if (rotation_is_used(&turns->rotation, unit))
-            pace_pass(&unit->turn_pace, unit->n_newly_done, ns);
+        if (turns->rotation.holder == unit) /* the end of its last work is seen after it */
+            pace_pass(&unit->turn_pace, unit->n_newly_done,
+                      rotation_is_used(&turns->rotation, unit) ? ns : 0);
     }
 }
 
@@ -296,28 +316,12 @@ static void choose_plan(struct turns *turns, uint64_t ns)
     turns->plan_ns[turns->plan] += ns;
 }
 
-/* By the plan. */
-static bool has_turns(const struct turns *turns, const struct turns_unit *unit)
-{
-    switch (turns->plan) {
-    case TURNS_GIVEN:
-    case TURNS_BOUNDED:
-        return turns->is_crowd || unit_is_heavy(unit);
-    case TURNS_FULL:
-    case TURNS_FULL_BOUNDED:
-        return unit_is_full(unit);
-    case TURNS_FREE:
-    case TURNS_N_PLANS:
-        break;
-    }
-    return false;
-}
-
 static void assign_turns(struct turns *turns)
 {
     turns->n_taking = 0;
     for (struct turns_unit *unit = turns->units; unit; unit = unit->next) {
-        const bool takes_turns = !unit_is_excused(unit, turns->now_ns) && has_turns(turns, unit);
+        const bool takes_turns = !unit_is_excused(unit, turns->now_ns) &&
+                                 unit_has_turns(unit, turns->plan, turns->is_crowd);
 
         if (takes_turns && !unit->takes_turns && unit->is_in_flight) {
             unit->has_leftover = true;

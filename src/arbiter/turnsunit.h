@@ -27,6 +27,8 @@ struct turns_unit {
     bool is_in_flight, is_waiting;
     uint64_t n_launched, n_done, n_passed; /* as claimed */
     uint64_t n_new, n_newly_done;          /* since the run before; bounded */
+    uint64_t n_open;                       /* of what was launched, not known to be done */
+    uint64_t n_ahead;                      /* known to be done, and not claimed yet */
     uint64_t worked_ns;                    /* when it had work last; 0: never */
     uint64_t used_ns;     /* when it launched, or had work in flight, last; 0: never */
     uint64_t idle_ns;     /* when it was last seen without any in flight */
@@ -78,6 +80,24 @@ static inline bool unit_is_full(const struct turns_unit *unit)
 static inline bool unit_is_heavy(const struct turns_unit *unit)
 {
     return unit->duty.is_judged && unit->duty.is_heavy;
+}
+
+/* By the plan; is_crowd: there are no heavy ones, and the light ones take turns. */
+static inline bool unit_has_turns(const struct turns_unit *unit, enum turns_plan plan,
+                                  bool is_crowd)
+{
+    switch (plan) {
+    case TURNS_GIVEN:
+    case TURNS_BOUNDED:
+        return is_crowd || unit_is_heavy(unit);
+    case TURNS_FULL:
+    case TURNS_FULL_BOUNDED:
+        return unit_is_full(unit);
+    case TURNS_FREE:
+    case TURNS_N_PLANS:
+        break;
+    }
+    return false;
 }
 
 static inline enum turns_weight unit_get_weight(const struct turns_unit *unit)
