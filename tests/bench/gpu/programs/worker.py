@@ -197,36 +197,62 @@ class Big(Torch):
 
 
 class Cnn(Torch):
-    """Training of a small network on images of CIFAR's size, which reads its loss each step: the guide's workload."""
+    """Training of a small network on images of CIFAR's size: the guide's workload. reads: its loss, each step; 0: never."""
+    depth, reads, batch = 4, 1, 64
 
-    def prepare(self, batch=64):
+    def prepare(self):
         torch, layers = self.torch, self.torch.nn
         self.model = layers.Sequential(
             layers.Conv2d(3, 32, 3, padding=1), layers.ReLU(), layers.Conv2d(32, 32, 3), layers.ReLU(), layers.MaxPool2d(2), layers.Dropout(0.25),
             layers.Conv2d(32, 64, 3, padding=1), layers.ReLU(), layers.Conv2d(64, 64, 3), layers.ReLU(), layers.MaxPool2d(2), layers.Dropout(0.25),
             layers.Flatten(), layers.Linear(64 * 6 * 6, 512), layers.ReLU(), layers.Dropout(0.5), layers.Linear(512, 10)).cuda()
         self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=1e-4)
-        self.images, self.labels = torch.randn(batch, 3, 32, 32, device='cuda'), torch.randint(0, 10, (batch,), device='cuda')
+        self.images, self.labels = torch.randn(self.batch, 3, 32, 32, device='cuda'), torch.randint(0, 10, (self.batch,), device='cuda')
+
+    def begin(self, reads=1, batch=64):
+        self.reads, self.batch = reads, batch
+        self.work()  # a size's first step chooses its kernels
+        self.end()
+
+    def step(self):
+        if not self.reads:
+            return super().step()
+        begun = time.monotonic()
+        self.work().item()
+        return time.monotonic() - begun
 
     def work(self):
         self.optimizer.zero_grad()
-        loss = self.torch.nn.functional.cross_entropy(self.model(self.images), self.labels)
+        loss = self.torch.nn.functional.cross_entropy(self.model(self.images[:self.batch]), self.labels[:self.batch])
         loss.backward()
         self.optimizer.step()
-        loss.item()
+        return loss
 
 
 class Resnet(Torch):
-    """Inference, each batch waited for."""
+    """Inference. reads: what each batch gives; 0: never."""
+    depth, reads, batch = 4, 1, 8
 
-    def prepare(self, batch=8):
+    def prepare(self):
         from torchvision.models import resnet50
         self.model = resnet50().cuda().eval()
-        self.images = self.torch.randn(batch, 3, 224, 224, device='cuda')
+        self.images = self.torch.randn(self.batch, 3, 224, 224, device='cuda')
+
+    def begin(self, reads=1, batch=8):
+        self.reads, self.batch = reads, batch
+        self.work()
+        self.end()
+
+    def step(self):
+        if not self.reads:
+            return super().step()
+        begun = time.monotonic()
+        self.work().cpu()
+        return time.monotonic() - begun
 
     def work(self):
         with self.torch.inference_mode():
-            self.model(self.images).argmax(1).cpu()
+            return self.model(self.images[:self.batch]).argmax(1)
 
 
 class Layer:
