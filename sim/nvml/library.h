@@ -10,6 +10,7 @@
  */
 
 #include "gpu/nvml-abi.h"
+#include "gpu/rm-abi.h"
 #include "nvml/migdevice.h"
 #include "nvml/state.h"
 
@@ -18,6 +19,7 @@
 #define NVML_CALL(name, arguments) nvmlReturn_t name arguments;
 #include "gpu/nvml-calls.def"
 const char *nvmlErrorString(nvmlReturn_t result);
+extern const struct rm_kernel gpuslice_rm_kernel; /* kernelmodule.c: who looks for RM_KERNEL */
 #pragma GCC visibility pop
 
 /* A device as an entry point sees it. */

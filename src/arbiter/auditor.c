@@ -68,6 +68,7 @@ struct auditor {
     uint64_t n_audits, n_failed, n_killed, n_kills_failed;
     struct findinglog log;
     struct lograte driver_trouble, audit_trouble, state_trouble, unread, blind, let_go;
+    bool has_said_unseen;
     char state_path[PATH_MAX];
 };
 
@@ -194,6 +195,20 @@ static void report_unread(struct auditor *auditor, const struct reading *reading
         log_info("who uses the GPUs is known again");
 }
 
+/* Once: it is so as long as the driver and the GPUs are what they are. */
+static void report_unseen(struct auditor *auditor, const struct reading *reading)
+{
+    for (size_t i = 0; i < reading->usage.n && !auditor->has_said_unseen; i++) {
+        const char *reason = reading->usage.of_gpus[i].list.unseen;
+
+        if (!*reason)
+            continue;
+        log_warning("processes that have GPU memory without a CUDA context are not seen", "gpu",
+                    log_number(reading->machine.gpus[i].index), "reason", reason);
+        auditor->has_said_unseen = true;
+    }
+}
+
 static void report_blindness(struct auditor *auditor, const struct job *job)
 {
     if (!job->sees_node)
@@ -215,6 +230,7 @@ static void take(struct auditor *auditor, struct job *job)
     const struct violations_now now = {clock_now_ms(), time(NULL)};
 
     report_unread(auditor, job->reading);
+    report_unseen(auditor, job->reading);
     report_blindness(auditor, job);
     if (violations_observe(&auditor->violations, &job->audit, now, &callbacks, auditor))
         auditor->is_to_note = true;

@@ -58,6 +58,7 @@ static void on_listed(const struct driver_listed *listed, void *userdata)
             memcpy(gpu->list.items, listed->items, listed->n_items * sizeof(*listed->items));
             gpu->list.n_items = gpu->list.capacity = listed->n_items;
             gpu->list.mem_free_bytes = listed->mem_free_bytes;
+            snprintf(gpu->list.unseen, sizeof(gpu->list.unseen), "%s", listed->unseen);
         } else {
             note_unread(gpu, "out of memory");
         }

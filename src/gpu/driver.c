@@ -462,7 +462,8 @@ static void on_listed(const struct channel_answer *answer, void *userdata)
     struct listing *listing = userdata;
     const struct listing ended = *listing;
     struct driver_listed listed = {.outcome = missing_answers[answer->result].outcome,
-                                   .reason = missing_answers[answer->result].reason};
+                                   .reason = missing_answers[answer->result].reason,
+                                   .unseen = ""};
     struct record record;
 
     free(listing);
@@ -471,7 +472,8 @@ static void on_listed(const struct channel_answer *answer, void *userdata)
                                         .reason = record.listed.reason,
                                         .items = record.listed.processes,
                                         .n_items = record.listed.n_processes,
-                                        .mem_free_bytes = record.listed.mem_free_bytes};
+                                        .mem_free_bytes = record.listed.mem_free_bytes,
+                                        .unseen = record.listed.unseen};
     ended.done(&listed, ended.userdata); /* may free the driver */
 }
 

@@ -80,7 +80,8 @@ struct driver_listed {
     const char *reason;
     const struct gpu_process *items;
     size_t n_items;
-    uint64_t mem_free_bytes; /* as of struct gpu_processes */
+    uint64_t mem_free_bytes; /* as of struct gpu_processes, and so is: */
+    const char *unseen;
 };
 
 typedef void driver_listed_fn(const struct driver_listed *listed, void *userdata);

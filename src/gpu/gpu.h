@@ -111,6 +111,8 @@ struct gpu_processes {
     struct gpu_process *items; /* each once per instance */
     size_t n_items, capacity;
     uint64_t mem_free_bytes; /* of the whole GPU, at that time; 0 = unknown */
+    char unseen[256]; /* why those that have memory and no context are not among them, or not all;
+                         "" = they are */
 };
 
 #define GPU_PROCESSES_INIT \
@@ -145,8 +147,8 @@ struct gpu_backend {
     /* One step, but for GPU_RESET, which no session can make. *ret_changed is always written. */
     void (*change)(struct gpu_driver *driver, const struct gpu_change *change,
                    struct gpu_changed *ret_changed);
-    /* Who uses a GPU, partitioned or not: processes that compute, draw, or do so through MPS. 0, an
-     * outcome above, or -errno with err. */
+    /* Who uses a GPU, partitioned or not: processes that compute, draw, or do so through MPS, and
+     * others that have memory of it. 0, an outcome above, or -errno with err. */
     int (*processes)(struct gpu_driver *driver, const char *uuid,
                      struct gpu_processes *ret_processes, struct error *err);
     /* 0, GPU_LOST, or -errno with err: whether this device responds, and what it needs. */

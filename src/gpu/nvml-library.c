@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "gpu/nvml.h"
+#include "gpu/rmclients.h"
 
 struct symbol {
     const char *names[2]; /* newest first */
@@ -53,6 +54,9 @@ int nvml_library_load(struct nvml_library *library, const char *path, struct err
         }
         memcpy((char *)&loaded + symbols[i].offset, &address, sizeof(address));
     }
+    loaded.kernel = dlsym(loaded.handle, RM_KERNEL);
+    if (!loaded.kernel)
+        loaded.kernel = &rmclients_kernel;
     *library = loaded;
     return 0;
 }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/array.h"
+#include "base/clock.h"
 #include "gpu/nvml.h"
+#include "gpu/rmclients.h"
 
-enum { FIRST_MAX = 256, LAST_MAX = 1 << 16, TRIES = 4 };
+enum { FIRST_MAX = 256, LAST_MAX = 1 << 16, TRIES = 4, CLIENTS_AGAIN_MS = 30000 };
 
 struct listing {
     struct gpu_driver *driver;
@@ -124,17 +129,69 @@ static uint64_t ask_free(struct gpu_driver *driver, nvmlDevice_t device, const c
     return 0;
 }
 
+void nvml_forget_clients(struct nvml_gpu *gpu)
+{
+    rmclients_close(gpu->clients);
+    gpu->clients = NULL;
+}
+
+static int ask_clients(const struct rm_kernel *kernel, struct nvml_gpu *gpu,
+                       struct gpu_processes *processes)
+{
+    struct error err = ERROR_INIT;
+    int r = 0;
+
+    if (!gpu->clients)
+        r = rmclients_open(kernel, gpu->uuid, &gpu->clients, &err);
+    if (r == 0)
+        r = rmclients_add(gpu->clients, processes, &err);
+    if (r == RMCLIENTS_TRUNCATED)
+        snprintf(processes->unseen, sizeof(processes->unseen),
+                 "the kernel module tells of no more clients");
+    if (r >= 0 || r == -ENOMEM)
+        return r < 0 ? r : 0;
+    nvml_forget_clients(gpu);
+    gpu->clients_ms = clock_now_ms() + CLIENTS_AGAIN_MS;
+    snprintf(gpu->unseen, sizeof(gpu->unseen), "%.255s", error_text(&err));
+    return 0;
+}
+
+/* NVML's lists are worth as much without them. 0 or -ENOMEM. */
+static int add_unlisted(struct gpu_driver *driver, const char *uuid,
+                        struct gpu_processes *processes)
+{
+    for (size_t i = 0; i < driver->n_gpus; i++) {
+        struct nvml_gpu *gpu = &driver->gpus[i];
+        int r = 0;
+
+        if (strcasecmp(gpu->uuid, uuid) != 0)
+            continue;
+        if (gpu->clients || clock_now_ms() >= gpu->clients_ms)
+            r = ask_clients(driver->library.kernel, gpu, processes);
+        if (!gpu->clients)
+            memcpy(processes->unseen, gpu->unseen, sizeof(processes->unseen));
+        return r;
+    }
+    return 0;
+}
+
 int nvml_processes(struct gpu_driver *driver, const char *uuid, struct gpu_processes *ret_processes,
                    struct error *err)
 {
+    cleanup_gpu_processes struct gpu_processes processes = GPU_PROCESSES_INIT;
     nvmlDevice_t device;
     int r = nvml_find_device(driver, uuid, &device, err);
 
     if (r == 0)
-        r = nvml_list_processes(driver, device, uuid, 0, ret_processes, err);
-    if (r == 0)
-        ret_processes->mem_free_bytes = ask_free(driver, device, uuid);
-    return r;
+        r = nvml_list_processes(driver, device, uuid, 0, &processes, err);
+    if (r == 0 && add_unlisted(driver, uuid, &processes) < 0)
+        r = error_set(err, -ENOMEM, "out of memory");
+    if (r != 0)
+        return r;
+    processes.mem_free_bytes = ask_free(driver, device, uuid);
+    *ret_processes = processes;
+    processes = (struct gpu_processes)GPU_PROCESSES_INIT;
+    return 0;
 }
 
 void gpu_processes_deinit(struct gpu_processes *processes)

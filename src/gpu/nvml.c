@@ -23,6 +23,8 @@ static void nvml_close(struct gpu_driver *driver)
 {
     if (!driver)
         return;
+    for (size_t i = 0; i < driver->n_gpus; i++)
+        nvml_forget_clients(&driver->gpus[i]);
     if (driver->events)
         (void)NVML_ASK(driver, "", nvmlEventSetFree, driver->events);
     (void)NVML_ASK(driver, "", nvmlShutdown);

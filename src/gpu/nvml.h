@@ -20,6 +20,7 @@
 #include "gpu/gpu.h"
 #include "gpu/guard.h"
 #include "gpu/nvml-abi.h"
+#include "gpu/rm-abi.h"
 
 /* A function type for each call: nvmlInit_v2_fn. */
 #define NVML_CALL(name, arguments) typedef nvmlReturn_t name##_fn arguments;
@@ -89,6 +90,7 @@
 
 struct nvml_library {
     void *handle;
+    const struct rm_kernel *kernel; /* that goes with it; never NULL */
 #define NVML_MEMBER(symbol, older, required) symbol##_fn *symbol;
     NVML_SYMBOLS(NVML_MEMBER)
 #undef NVML_MEMBER
@@ -99,6 +101,10 @@ struct nvml_gpu {
     nvmlDevice_t device; /* NULL: its handle was not available */
     char uuid[GPU_UUID_SIZE];
     bool reports_changes; /* of how it is partitioned, as events */
+    /* Of processes that NVML does not list. NULL: not asked yet, or in vain, then not before: */
+    struct rmclients *clients;
+    uint64_t clients_ms;
+    char unseen[256]; /* why in vain */
 };
 
 enum { NVML_GPUS_MAX = 256 };
@@ -167,12 +173,15 @@ int nvml_reread_partitions(struct gpu_driver *driver, struct inventory *inventor
 void nvml_change(struct gpu_driver *driver, const struct gpu_change *change,
                  struct gpu_changed *ret_changed);
 
-/* The backend's processes; nvml_list_processes: of a handle, each call with so much more time. A
- * list of processes that draw or use MPS may be missing. */
+/* The backend's processes; nvml_list_processes: those of NVML's lists, of a handle, each call with
+ * so much more time. A list of processes that draw or use MPS may be missing. */
 int nvml_processes(struct gpu_driver *driver, const char *uuid, struct gpu_processes *ret_processes,
                    struct error *err);
 int nvml_list_processes(struct gpu_driver *driver, nvmlDevice_t device, const char *uuid,
                         unsigned more_ms, struct gpu_processes *ret_processes, struct error *err);
+
+/* Ends the session with the kernel module's clients, if there is one. */
+void nvml_forget_clients(struct nvml_gpu *gpu);
 
 /* The handle of a GPU; also before the inventory. 0, GPU_LOST or -errno. */
 int nvml_find_device(struct gpu_driver *driver, const char *uuid, nvmlDevice_t *ret_device,

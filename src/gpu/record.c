@@ -164,6 +164,7 @@ static int check_changed(struct gpu_changed *changed)
 static int check_listed(struct record_listed *listed)
 {
     TERMINATE(listed->reason);
+    TERMINATE(listed->unseen);
     return listed->n_processes <= RECORD_PROCESSES_MAX ? 0 : -EBADMSG;
 }
 

@@ -94,6 +94,7 @@ struct record_listed {
     uint32_t n_processes;
     uint64_t mem_free_bytes; /* as of struct gpu_processes */
     char reason[RECORD_REASON_SIZE];
+    char unseen[RECORD_REASON_SIZE];                    /* as of struct gpu_processes */
     struct gpu_process processes[RECORD_PROCESSES_MAX]; /* the first n_processes count */
 };
 

@@ -113,6 +113,7 @@ void recordout_listed(uint32_t id, int outcome, const struct gpu_processes *proc
     listed->outcome = fits ? outcome : -E2BIG;
     listed->n_processes = fits ? (uint32_t)processes->n_items : 0;
     listed->mem_free_bytes = processes->mem_free_bytes;
+    memcpy(listed->unseen, processes->unseen, sizeof(listed->unseen));
     if (listed->n_processes)
         memcpy(listed->processes, processes->items,
                listed->n_processes * sizeof(*listed->processes));

@@ -19,8 +19,8 @@ USAGE = 64
 class Watched(Node):
     """A node with an arbiter, whose metrics are served as in its pod."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, folder, machine='p3.8xlarge'):
+        super().__init__(folder, machine)
         self.folder, self.processes, self.address = folder, [], f'127.0.0.1:{free_port()}'
         self.checkpoint()
 
@@ -86,6 +86,11 @@ def node():
     yield from in_folder(Watched)
 
 
+@pytest.fixture
+def mig_node():
+    yield from in_folder(lambda folder: Watched(folder, 'p4d.24xlarge'))
+
+
 # --- findings ---
 
 def test_each_finding_is_told_when_it_begins_and_when_it_ends(node):
@@ -117,6 +122,35 @@ def test_each_finding_is_told_when_it_begins_and_when_it_ends(node):
     arbiter.wait_line('a finding has ended.*finding=over.*pod=greedy')
     assert len(node.metrics('gpuslice_audit_finding')) == 2
     assert [arbiter.count(word) for word in ('uses 6000 MiB', 'requested no GPU', 'holds no slice', 'has ended')] == [1, 1, 1, 1]
+
+
+def test_memory_without_a_context_is_named_with_that_of_contexts(node):
+    """A process that takes it by ioctls, in no list of NVML, on a GPU that is not the module's first."""
+    b = node.uuids[1]
+    node.pod('both', [f'{b}::0'])
+    arbiter = node.arbiter()
+    node.process(100, 1, 3000, 'both')
+    node.process(101, 1, 2632, 'both', 'client')
+    arbiter.wait_line(r'pod default/both \(container main\) uses 5632 MiB of GPU 1, .*finding=over.* pod=both')
+    node.serve()
+    assert {labels['pod']: value for labels, value in node.metrics('gpuslice_audit_memory_used_bytes')} == {'both': 5632 * MIB}
+    node.end_process(1, 101)
+    arbiter.wait_line('a finding has ended.*finding=over.*pod=both')
+    assert 'are not seen' not in arbiter.output()
+
+
+def test_where_the_kernel_module_does_not_tell_all_goes_on(mig_node):
+    """As for a GPU in MIG mode."""
+    mig_node.sim('mig', 'on', '0')
+    mig_node.sim('mig', 'reset', '0')
+    mig_node.pod('curious')
+    arbiter = mig_node.arbiter()
+    arbiter.wait_line('processes that have GPU memory without a CUDA context are not seen.*gpu=0 reason=.*status 0x1b')
+    mig_node.process(101, 1, 500, 'curious')
+    arbiter.wait_line('pod default/curious .* requested no GPU.*finding=asked-nothing')
+    mig_node.serve()
+    mig_node.wait_audits(3)
+    assert arbiter.count('are not seen') == 1
 
 
 def test_who_follows_tells_nothing_twice_and_notes_the_end(node):

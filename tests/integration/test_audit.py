@@ -47,12 +47,12 @@ class Node:
     def container(self, name):
         return f'{sum(map(ord, name)):064x}'
 
-    def process(self, pid, gpu, mebibytes, pod=None):
+    def process(self, pid, gpu, mebibytes, pod=None, kind='compute'):
         cgroup = f'0::/kubepods/burstable/pod{self.uid(pod)}/{self.container(pod)}\n' if pod else '0::/system.slice/dcgm.service\n'
         (self.root / f'proc/{pid}').mkdir(exist_ok=True)
         (self.root / f'proc/{pid}/cgroup').write_text(cgroup)
         (self.root / f'proc/{pid}/comm').write_text('python\n' if pod else 'dcgm\n')
-        self.sim('inject', 'process', 'add', gpu, pid, f'{mebibytes}Mi')
+        self.sim('inject', 'process', 'add', gpu, pid, f'{mebibytes}Mi', 'python', kind)
 
     def audit(self, *words):
         data = {'PodDeviceEntries': self.entries, 'RegisteredDevices': self.registered}
@@ -109,6 +109,18 @@ def test_who_takes_more_is_named(node):
     assert 'pod default/curious (container main) uses 500 MiB of GPU 0 and requested no GPU' in done.stderr
     assert 'dcgm' not in done.stderr and 'process 103 (dcgm)' in done.stdout
     assert '1 of 3 pods uses more GPU memory than their slices give.' in done.stdout
+
+
+def test_memory_without_a_context_is_named(node):
+    """It is in no list of NVML: the kernel module tells who has it. What only monitors has none, and is not told."""
+    a = node.uuids[0]
+    node.pod('raw', [f'{a}::0'])
+    node.process(100, 0, 5632, 'raw', 'client')
+    node.process(103, 0, 0, kind='client')
+    status, uses = node.uses()
+    assert status == WARNINGS and list(uses) == [('raw', a)]
+    assert (uses['raw', a]['processes'], uses['raw', a]['used_bytes'], uses['raw', a]['verdict']) == (1, 5632 * MIB, 'over')
+    assert 'pod default/raw (container main) uses 5632 MiB of GPU 0, ' in node.audit().stderr
 
 
 def test_a_pod_that_ended_holds_nothing(node):
