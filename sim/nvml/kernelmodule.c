@@ -3,7 +3,7 @@
 /*
  * The kernel module of the machine: requests to its resource manager, as its users send them by
  * ioctl (gpu/rm-abi.h). What NVML does not list is here too: a process of kind `client` with memory
- * is one that took it without a context.
+ * is one that took it without a context, one of kind `raw` did so without a subdevice.
  *
  * A descriptor has one client, as its only user has it.
  */
@@ -125,7 +125,9 @@ static uint32_t give_pids(const struct client *client, struct rm_pids *answer)
         return RM_NOT_SUPPORTED;
     answer->n = 0;
     for (unsigned i = 0; i < STATE_MAX_PROCESSES && answer->n < RM_PIDS_MAX; i++) {
-        const unsigned pid = is_on(client, i) ? state_process_pid(client->file->state, i) : 0;
+        const bool is_named =
+            is_on(client, i) && client->file->state->processes[i].kind != PROCESS_RAW;
+        const unsigned pid = is_named ? state_process_pid(client->file->state, i) : 0;
 
         if (pid)
             answer->pids[answer->n++] = pid;

@@ -154,11 +154,9 @@ static void read_fault(void *context, const struct yaml *node, const char *path)
     r->machine->n_faults++;
 }
 
-static const struct yamlmap_choice process_kinds[] = {{"compute", PROCESS_COMPUTE},
-                                                      {"graphics", PROCESS_GRAPHICS},
-                                                      {"mps", PROCESS_MPS},
-                                                      {"client", PROCESS_CLIENT},
-                                                      {NULL, 0}};
+static const struct yamlmap_choice process_kinds[] = {
+    {"compute", PROCESS_COMPUTE}, {"graphics", PROCESS_GRAPHICS}, {"mps", PROCESS_MPS},
+    {"client", PROCESS_CLIENT},   {"raw", PROCESS_RAW},           {NULL, 0}};
 
 static const struct yamlmap_field process_fields[] = {
     {"gpu", YAMLMAP_NUMBER_AT(machine_process, gpu, 0, MACHINE_MAX_GPUS - 1), .required = true},

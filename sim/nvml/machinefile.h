@@ -80,8 +80,10 @@ struct machine_fault {
     char call[MACHINE_NAME]; /* HANG, ERROR, MISSING, DEATH: the NVML function; "" = every one */
 };
 
-/* A client has the GPU open and computes nothing: a monitoring agent. NVML does not list it. */
-enum process_kind { PROCESS_COMPUTE, PROCESS_GRAPHICS, PROCESS_MPS, PROCESS_CLIENT };
+/* NVML does not list the last two. A client has the GPU open and computes nothing: a monitoring
+ * agent, or one that has memory without a context. A raw one has memory, and not even a subdevice.
+ */
+enum process_kind { PROCESS_COMPUTE, PROCESS_GRAPHICS, PROCESS_MPS, PROCESS_CLIENT, PROCESS_RAW };
 
 struct machine_process {
     uint32_t gpu, kind, pid, pad;

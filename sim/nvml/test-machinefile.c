@@ -294,7 +294,7 @@ static void test_each_problem_has_place_and_sentence(void **state)
         {HEAD "processes: [{gpu: 7, pid: 1, memory: 1Mi}]\n",
          "7:13: processes[0]: there is no GPU 7"},
         {HEAD "processes: [{gpu: 0, pid: 1, memory: 1Mi, kind: x}]\n",
-         "7:49: processes[0].kind: expected one of compute, graphics, mps, client"},
+         "7:49: processes[0].kind: expected one of compute, graphics, mps, client, raw"},
         {HEAD "nvlink: {peers: {0-1: 1}}\n",
          "7:23: nvlink.peers.0-1: more links than the model has"},
         {HEAD "nvlink: {peers: {0-9: 1}}\n",

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -61,6 +62,30 @@ int holders_find(const char *const *paths, size_t n_paths, uint32_t self, uint32
             if (is_open[i])
                 found((uint32_t)pid, i, userdata);
     }
+    return 0;
+}
+
+int holders_list_processes(uint32_t **ret_pids, size_t *ret_n)
+{
+    cleanup_closedir DIR *dir = opendir(proc_root());
+    cleanup_free uint32_t *pids = NULL;
+    const struct dirent *entry;
+    size_t n = 0, capacity = 0;
+
+    while (dir && (entry = readdir(dir))) {
+        char *end;
+        const unsigned long pid = strtoul(entry->d_name, &end, 10);
+        uint32_t *noted;
+
+        if (*end || end == entry->d_name)
+            continue;
+        noted = array_push(&pids, &n, &capacity, sizeof(*pids));
+        if (!noted)
+            return -ENOMEM;
+        *noted = (uint32_t)pid;
+    }
+    *ret_pids = TAKE_PTR(pids);
+    *ret_n = n;
     return 0;
 }
 

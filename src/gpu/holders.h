@@ -18,5 +18,9 @@
 int holders_find(const char *const *paths, size_t n_paths, uint32_t self, uint32_t parent,
                  void (*found)(uint32_t pid, size_t node, void *userdata), void *userdata);
 
+/* The numbers of all processes, the kernel's own threads among them. The caller frees them. 0 or
+ * -ENOMEM; none where /proc cannot be read. */
+int holders_list_processes(uint32_t **ret_pids, size_t *ret_n);
+
 /* The name of a process; "" if it has ended, or is not seen. */
 void holders_name(uint32_t pid, char *ret_name, size_t size);

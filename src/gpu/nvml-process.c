@@ -144,12 +144,9 @@ static int ask_clients(const struct rm_kernel *kernel, struct nvml_gpu *gpu,
     if (!gpu->clients)
         r = rmclients_open(kernel, gpu->uuid, &gpu->clients, &err);
     if (r == 0)
-        r = rmclients_add(gpu->clients, processes, &err);
-    if (r == RMCLIENTS_TRUNCATED)
-        snprintf(processes->unseen, sizeof(processes->unseen),
-                 "the kernel module tells of no more clients");
-    if (r >= 0 || r == -ENOMEM)
-        return r < 0 ? r : 0;
+        r = rmclients_add(gpu->clients, processes->mem_free_bytes, processes, &err);
+    if (r == 0 || r == -ENOMEM)
+        return r;
     nvml_forget_clients(gpu);
     gpu->clients_ms = clock_now_ms() + CLIENTS_AGAIN_MS;
     snprintf(gpu->unseen, sizeof(gpu->unseen), "%.255s", error_text(&err));
@@ -184,11 +181,11 @@ int nvml_processes(struct gpu_driver *driver, const char *uuid, struct gpu_proce
 
     if (r == 0)
         r = nvml_list_processes(driver, device, uuid, 0, &processes, err);
-    if (r == 0 && add_unlisted(driver, uuid, &processes) < 0)
-        r = error_set(err, -ENOMEM, "out of memory");
     if (r != 0)
         return r;
     processes.mem_free_bytes = ask_free(driver, device, uuid);
+    if (add_unlisted(driver, uuid, &processes) < 0)
+        return error_set(err, -ENOMEM, "out of memory");
     *ret_processes = processes;
     processes = (struct gpu_processes)GPU_PROCESSES_INIT;
     return 0;

@@ -6,10 +6,11 @@
  * acts out, declared by ourselves: requests to its resource manager (RM) on /dev/nvidiactl.
  *
  * Sources are the headers of NVIDIA's open kernel modules, whose names the comments have: nvos.h,
- * nv_escape.h, cl0080.h, ctrl0000gpu.h, ctrl2080gpu.h. Nobody promises that it stays. Every layout
- * here is the same from 515.43, the first release of those modules, to 580, of proprietary modules
- * too since one nvidia-smi works with both; the module compares the size of each parameter with its
- * own and refuses what differs, so a later release answers with a status and not with rubbish.
+ * nv_escape.h, cl0080.h, ctrl0000gpu.h, ctrl2080gpu.h. Nobody promises that it stays. Compared were
+ * 515.43, the first release of those modules, and 580: the parameters of each control are the same.
+ * A control whose size is not the module's is refused with a status, so that a later release does
+ * not answer with rubbish. In 515.43 the status of `struct rm_alloc` lies in place of `size`: an
+ * object that was refused there is noticed by the next control.
  */
 
 #include <stdint.h>

@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "gpu/guard.h"
+#include "gpu/holders.h"
 
 /* Handles that we choose; that of the client is the module's choice. */
 enum { DEVICE = 0x10, SUBDEVICE = 0x11 };
@@ -19,6 +20,8 @@ struct rmclients {
     const char *uuid;
     int fd;
     uint32_t client; /* our handle */
+    /* As of explain(), the most since all processes were asked about; 0: they were not yet. */
+    uint64_t explained_bytes;
 };
 
 static int kernel_open(const char *path, int flags)
@@ -153,32 +156,15 @@ static bool is_listed(const struct gpu_processes *processes, uint32_t pid)
     return false;
 }
 
-/* Those to ask about, each once: a process may have several clients. */
-static uint32_t choose(const struct gpu_processes *processes, const struct rm_pids *all,
-                       uint32_t *ret_pids)
-{
-    const uint32_t self = (uint32_t)getpid();
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < all->n; i++) {
-        const uint32_t pid = all->pids[i];
-        bool is_known = pid == 0 || pid == self || is_listed(processes, pid);
-
-        for (uint32_t j = 0; j < n && !is_known; j++)
-            is_known = ret_pids[j] == pid;
-        if (!is_known)
-            ret_pids[n++] = pid;
-    }
-    return n;
-}
-
-/* What others own of its memory is theirs. */
+/* What others own of its memory is theirs. A process may be asked about twice, as it may have
+ * several clients. */
 static int add(struct gpu_processes *processes, const struct rm_pid_info *info)
 {
     const uint64_t mem_bytes = info->private_bytes + info->owned_bytes;
     struct gpu_process *process;
 
-    if (info->result != RM_OK || mem_bytes == 0)
+    if (info->result != RM_OK || mem_bytes == 0 || info->pid == (uint32_t)getpid() ||
+        is_listed(processes, info->pid))
         return 0;
     process =
         array_push(&processes->items, &processes->n_items, &processes->capacity, sizeof(*process));
@@ -190,8 +176,8 @@ static int add(struct gpu_processes *processes, const struct rm_pid_info *info)
     return 0;
 }
 
-static int ask_memory(const struct rmclients *clients, const uint32_t *pids, uint32_t n,
-                      struct gpu_processes *processes, struct error *err)
+static int ask_part(const struct rmclients *clients, const uint32_t *pids, uint32_t n,
+                    struct gpu_processes *processes, struct error *err)
 {
     struct rm_pid_infos answer = {.n = n};
     int r;
@@ -204,23 +190,67 @@ static int ask_memory(const struct rmclients *clients, const uint32_t *pids, uin
     return r;
 }
 
-int rmclients_add(const struct rmclients *clients, struct gpu_processes *processes,
-                  struct error *err)
+static int ask(const struct rmclients *clients, const uint32_t *pids, size_t n,
+               struct gpu_processes *processes, struct error *err)
 {
-    struct rm_pids all = {.id = RM_CLASS_SUBDEVICE};
-    uint32_t pids[RM_PIDS_MAX], n, part;
-    int r = control(clients, SUBDEVICE, RM_GET_PIDS, &all, sizeof(all), err);
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i += RM_PID_INFO_MAX)
+        r = ask_part(clients, pids + i,
+                     (uint32_t)(n - i < RM_PID_INFO_MAX ? n - i : RM_PID_INFO_MAX), processes, err);
+    return r;
+}
+
+static int ask_named(const struct rmclients *clients, struct gpu_processes *processes,
+                     struct error *err)
+{
+    struct rm_pids named = {.id = RM_CLASS_SUBDEVICE};
+    int r = control(clients, SUBDEVICE, RM_GET_PIDS, &named, sizeof(named), err);
 
     if (r < 0)
         return r;
-    if (all.n > RM_PIDS_MAX)
-        return error_set(err, -EBADMSG, "the kernel module lists %u clients", all.n);
-    n = choose(processes, &all, pids);
-    for (uint32_t i = 0; i < n && r == 0; i += part) {
-        part = n - i < RM_PID_INFO_MAX ? n - i : RM_PID_INFO_MAX;
-        r = ask_memory(clients, pids + i, part, processes, err);
-    }
-    return r == 0 && all.n == RM_PIDS_MAX ? RMCLIENTS_TRUNCATED : r;
+    if (named.n > RM_PIDS_MAX)
+        return error_set(err, -EBADMSG, "the kernel module lists %u clients", named.n);
+    return ask(clients, named.pids, named.n, processes, err);
+}
+
+static int ask_all(const struct rmclients *clients, struct gpu_processes *processes,
+                   struct error *err)
+{
+    cleanup_free uint32_t *pids = NULL;
+    size_t n;
+    const int r = holders_list_processes(&pids, &n);
+
+    return r < 0 ? r : ask(clients, pids, n, processes, err);
+}
+
+/* What is free, or of a process in the list. */
+static uint64_t explain(const struct gpu_processes *processes, uint64_t mem_free_bytes)
+{
+    uint64_t bytes = mem_free_bytes;
+
+    for (size_t i = 0; i < processes->n_items; i++)
+        if (processes->items[i].mem_bytes != GPU_MEMORY_UNKNOWN)
+            bytes += processes->items[i].mem_bytes;
+    return bytes;
+}
+
+int rmclients_add(struct rmclients *clients, uint64_t mem_free_bytes,
+                  struct gpu_processes *processes, struct error *err)
+{
+    int r = ask_named(clients, processes, err);
+    uint64_t explained;
+
+    if (r < 0 || mem_free_bytes == 0)
+        return r;
+    explained = explain(processes, mem_free_bytes);
+    if (explained > clients->explained_bytes && clients->explained_bytes)
+        clients->explained_bytes = explained;
+    if (clients->explained_bytes && explained + RMCLIENTS_HIDDEN_BYTES >= clients->explained_bytes)
+        return 0;
+    r = ask_all(clients, processes, err);
+    clients->explained_bytes = explain(processes, mem_free_bytes);
+    return r;
 }
 
 /* --- a session --- */

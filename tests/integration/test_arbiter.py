@@ -124,13 +124,14 @@ def test_each_finding_is_told_when_it_begins_and_when_it_ends(node):
     assert [arbiter.count(word) for word in ('uses 6000 MiB', 'requested no GPU', 'holds no slice', 'has ended')] == [1, 1, 1, 1]
 
 
-def test_memory_without_a_context_is_named_with_that_of_contexts(node):
+@pytest.mark.parametrize('kind', ['client', 'raw'])
+def test_memory_without_a_context_is_named_with_that_of_contexts(node, kind):
     """A process that takes it by ioctls, in no list of NVML, on a GPU that is not the module's first."""
     b = node.uuids[1]
     node.pod('both', [f'{b}::0'])
     arbiter = node.arbiter()
     node.process(100, 1, 3000, 'both')
-    node.process(101, 1, 2632, 'both', 'client')
+    node.process(101, 1, 2632, 'both', kind)
     arbiter.wait_line(r'pod default/both \(container main\) uses 5632 MiB of GPU 1, .*finding=over.* pod=both')
     node.serve()
     assert {labels['pod']: value for labels, value in node.metrics('gpuslice_audit_memory_used_bytes')} == {'both': 5632 * MIB}

@@ -52,7 +52,7 @@ class Node:
         (self.root / f'proc/{pid}').mkdir(exist_ok=True)
         (self.root / f'proc/{pid}/cgroup').write_text(cgroup)
         (self.root / f'proc/{pid}/comm').write_text('python\n' if pod else 'dcgm\n')
-        self.sim('inject', 'process', 'add', gpu, pid, f'{mebibytes}Mi', 'python', kind)
+        self.sim('inject', 'process', 'add', gpu, pid, f'{mebibytes}Mi', 'python' if pod else 'dcgm', kind)
 
     def audit(self, *words):
         data = {'PodDeviceEntries': self.entries, 'RegisteredDevices': self.registered}
@@ -111,16 +111,28 @@ def test_who_takes_more_is_named(node):
     assert '1 of 3 pods uses more GPU memory than their slices give.' in done.stdout
 
 
-def test_memory_without_a_context_is_named(node):
+@pytest.mark.parametrize('kind', ['client', 'raw'])
+def test_memory_without_a_context_is_named(node, kind):
     """It is in no list of NVML: the kernel module tells who has it. What only monitors has none, and is not told."""
     a = node.uuids[0]
     node.pod('raw', [f'{a}::0'])
-    node.process(100, 0, 5632, 'raw', 'client')
+    node.process(100, 0, 5632, 'raw', kind)
     node.process(103, 0, 0, kind='client')
     status, uses = node.uses()
     assert status == WARNINGS and list(uses) == [('raw', a)]
     assert (uses['raw', a]['processes'], uses['raw', a]['used_bytes'], uses['raw', a]['verdict']) == (1, 5632 * MIB, 'over')
     assert 'pod default/raw (container main) uses 5632 MiB of GPU 0, ' in node.audit().stderr
+
+
+def test_memory_that_an_ended_process_left_is_nobodys(node):
+    """Its descriptor is another's by now. Nobody is accused of it."""
+    node.pod('curious')
+    node.process(100, 0, 30, 'curious')
+    node.sim('inject', 'process', 'add', 0, 101, '500Mi', 'gone', 'client')
+    status, uses = node.uses()
+    assert status == WARNINGS
+    assert {(pod, one['used_bytes'], one['verdict']) for (pod, _), one in uses.items()} == {
+        ('curious', 30 * MIB, 'asked-nothing'), (None, 500 * MIB, 'unknown')}
 
 
 def test_a_pod_that_ended_holds_nothing(node):

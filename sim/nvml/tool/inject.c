@@ -342,8 +342,10 @@ static int add_process(const struct request *q, const struct place *place, uint3
         process.kind = PROCESS_GRAPHICS;
     else if (q->words[5] && str_equal(q->words[5], "client"))
         process.kind = PROCESS_CLIENT;
+    else if (q->words[5] && str_equal(q->words[5], "raw"))
+        process.kind = PROCESS_RAW;
     else if (q->words[5] && !str_equal(q->words[5], "compute"))
-        return error_set(q->err, -EINVAL, "'%s': write compute, graphics, mps or client",
+        return error_set(q->err, -EINVAL, "'%s': write compute, graphics, mps, client or raw",
                          q->words[5]);
     r = state_add_process(q->file, &process);
     return r < 0 ? error_set(q->err, r, "no room for more processes") : 0;

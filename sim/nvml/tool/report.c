@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nvml/tool/report.h"
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "nvml/tool/partition.h"
 #include "nvml/tool/shares.h"
@@ -108,11 +109,11 @@ void report_machine(struct text *out, const struct machine *machine, bool json)
         machine_table(out, machine);
 }
 
-static const char *const kind_names[] = {"compute", "graphics", "mps", "client"};
+static const char *const kind_names[] = {"compute", "graphics", "mps", "client", "raw"};
 
 static const char *kind_name(unsigned kind)
 {
-    return kind_names[kind < 4 ? kind : 0];
+    return kind_names[kind < ARRAY_SIZE(kind_names) ? kind : 0];
 }
 
 static const char *rule_name(const struct state_rule *rule)

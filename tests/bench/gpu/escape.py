@@ -123,9 +123,9 @@ def take(route, wanted):
 
 def main():
     route, wanted = sys.argv[1], int(sys.argv[2])
-    if route == 'ioctl':
+    if route in ('ioctl', 'ioctl-bare'):
         import rawgpu
-        code, got = rawgpu.take(wanted)
+        code, got = rawgpu.take(wanted, has_subdevice=route == 'ioctl')
     else:
         code, got = take(route, wanted)
     print(code, got, flush=True)

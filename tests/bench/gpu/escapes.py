@@ -38,6 +38,7 @@ NAMED = {
     'dlmopen, another namespace': ('namespace', {}),
     'addresses read from the ELF file': ('elf', {}),
     'ioctls without any library': ('ioctl', {}),
+    'ioctls, without a subdevice': ('ioctl-bare', {}),
     'another pid namespace': ('dlsym', {'is_bare': True, 'is_privileged': True, 'under': ('unshare', '--pid', '--fork')}),
 }
 

@@ -22,12 +22,13 @@ def request(number, size):
 
 
 class Rm:
-    def __init__(self):
+    def __init__(self, has_subdevice):
         self.control, self.gpu = os.open('/dev/nvidiactl', os.O_RDWR), os.open('/dev/nvidia0', os.O_RDWR)
         self.ioctl(self.gpu, REGISTER_FD, struct.pack('<i', self.control))
         self.client = self.alloc(0, 0, 0, ROOT_CLIENT, b'')
         self.alloc(self.client, self.client, DEVICE_ID, DEVICE, DEVICE_PARAMETERS)
-        self.alloc(self.client, DEVICE_ID, SUBDEVICE_ID, SUBDEVICE, SUBDEVICE_PARAMETERS)
+        if has_subdevice:
+            self.alloc(self.client, DEVICE_ID, SUBDEVICE_ID, SUBDEVICE, SUBDEVICE_PARAMETERS)
 
     @staticmethod
     def ioctl(fd, number, data):
@@ -49,12 +50,12 @@ class Rm:
                    MEMORY.pack(1, *[0] * 10, 0, 0, PIECE, 0, 0, 0, 0, *[0] * 5))
 
 
-def take(wanted):
-    """(the last status, bytes); NO_ROUTE: there is no such device."""
+def take(wanted, has_subdevice=True):
+    """(the last status, bytes); NO_ROUTE: there is no such device. Who has no subdevice is in no list of the module's either."""
     global rm  # held until the process ends
     n = 0
     try:
-        rm = Rm()
+        rm = Rm(has_subdevice)
         while n * PIECE < wanted:
             rm.take(n)
             n += 1
