@@ -2,6 +2,7 @@
 #include "cuda/physical.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -75,6 +76,14 @@ CUresult physical_open(struct cuda_device *device, int fd, uint64_t offset, uint
                            .device = device};
     *ret_physical = p;
     return CUDA_SUCCESS;
+}
+
+int physical_open_again(int fd)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_RDWR | O_CLOEXEC);
 }
 
 struct physical *physical_get(struct physical *p)

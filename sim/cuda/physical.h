@@ -29,6 +29,9 @@ CUresult physical_new(struct cuda_device *device, uint64_t bytes, bool can_share
 CUresult physical_open(struct cuda_device *device, int fd, uint64_t offset, uint64_t size,
                        struct physical **ret_physical);
 
+/* Each descriptor of memory that is given out is an open file of its own. Negative if it fails. */
+int physical_open_again(int fd);
+
 struct physical *physical_get(struct physical *physical);
 void physical_put(struct physical *physical);
 

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "cuda/address.h"
@@ -16,6 +18,9 @@ struct CUmemPoolHandle_st {
     uint64_t threshold;
     uint64_t reuse[3]; /* the three switches, which change nothing here */
     bool is_default, is_ended;
+    bool can_share;
+    bool is_foreign; /* another process's: nothing can be allocated from it */
+    int fd;          /* what stands for it elsewhere; -1: nothing does yet */
     CUmemoryPool next;
 };
 
@@ -30,6 +35,7 @@ static CUmemoryPool new_pool(struct cuda_device *device)
     pool->arena = (struct arena){.device = device, .unit = 512, .chunk_bytes = POOL_CHUNK};
     for (size_t i = 0; i < ARRAY_SIZE(pool->reuse); i++)
         pool->reuse[i] = 1;
+    pool->fd = -1;
     pool->next = pools;
     pools = pool;
     return pool;
@@ -66,6 +72,8 @@ static void end_if_empty(CUmemoryPool pool)
         link = &(*link)->next;
     *link = pool->next;
     arena_deinit(&pool->arena);
+    if (pool->fd >= 0)
+        close(pool->fd);
     free(pool);
 }
 
@@ -124,10 +132,13 @@ CUresult sim_cuMemPoolCreate(CUmemoryPool *to, const CUmemPoolProps *properties)
     if (!to || !device || properties->allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
         properties->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
         return CUDA_ERROR_INVALID_VALUE;
-    if (properties->handleTypes != CU_MEM_HANDLE_TYPE_NONE)
+    if (properties->handleTypes & ~(unsigned)CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
         return CUDA_ERROR_NOT_SUPPORTED;
     *to = new_pool(device);
-    return *to ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    if (!*to)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    (*to)->can_share = properties->handleTypes != CU_MEM_HANDLE_TYPE_NONE;
+    return CUDA_SUCCESS;
 }
 
 CUresult sim_cuMemPoolDestroy(CUmemoryPool pool)
@@ -149,6 +160,68 @@ CUresult sim_cuMemPoolTrimTo(CUmemoryPool pool, size_t keep)
     arena_trim(&pool->arena, keep);
     return CUDA_SUCCESS;
 }
+
+/* --- pools of other processes: the pool itself, and nothing that is in it --- */
+
+/* All descriptors of a pool are one open file, and stay open in programs that are executed: so they
+ * do with NVIDIA's driver, other than those of memory. */
+
+static bool make_file(CUmemoryPool pool)
+{
+    const unsigned gpu = pool->arena.device->index;
+
+    if (pool->fd < 0)
+        pool->fd = memfd_create("gpuslice-sim-pool", MFD_CLOEXEC);
+    return pool->fd >= 0 && pwrite(pool->fd, &gpu, sizeof(gpu), 0) == sizeof(gpu);
+}
+
+CUresult sim_cuMemPoolExportToShareableHandle(void *to, CUmemoryPool pool,
+                                              CUmemAllocationHandleType type,
+                                              unsigned long long flags)
+{
+    int fd;
+
+    if (!to || !is_pool(pool) || flags || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
+        !pool->can_share)
+        return CUDA_ERROR_INVALID_VALUE;
+    fd = make_file(pool) ? dup(pool->fd) : -1;
+    if (fd < 0)
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    *(int *)to = fd;
+    return CUDA_SUCCESS;
+}
+
+static struct cuda_device *find_device(unsigned gpu)
+{
+    struct cuda_device *device;
+
+    for (int i = 0; (device = cuda_device(i)); i++)
+        if (device->index == gpu)
+            return device;
+    return NULL;
+}
+
+CUresult sim_cuMemPoolImportFromShareableHandle(CUmemoryPool *to, void *from,
+                                                CUmemAllocationHandleType type,
+                                                unsigned long long flags)
+{
+    struct cuda_device *device;
+    unsigned gpu;
+
+    if (!to || flags || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
+        pread((int)(uintptr_t)from, &gpu, sizeof(gpu), 0) != sizeof(gpu))
+        return CUDA_ERROR_INVALID_VALUE;
+    device = find_device(gpu);
+    if (!device)
+        return CUDA_ERROR_INVALID_DEVICE;
+    *to = new_pool(device);
+    if (!*to)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    (*to)->is_foreign = true;
+    return CUDA_SUCCESS;
+}
+
+/* --- attributes --- */
 
 static uint64_t *value_of(CUmemoryPool pool, CUmemPool_attribute attribute)
 {
@@ -216,7 +289,7 @@ static CUresult allocate(CUdeviceptr *to, size_t bytes, CUmemoryPool pool)
                           .release = release};
     CUresult r;
 
-    if (!to || bytes == 0)
+    if (!to || bytes == 0 || pool->is_foreign)
         return CUDA_ERROR_INVALID_VALUE;
     range.arena = &pool->arena;
     r = arena_take(range.arena, bytes, &range.base);

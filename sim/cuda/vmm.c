@@ -294,9 +294,9 @@ CUresult sim_cuMemExportToShareableHandle(void *to, CUmemGenericAllocationHandle
     int fd;
 
     if (!to || !handle || flags || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
-        !handle->physical->owns_fd)
+        !handle->physical->owns_fd || handle->physical->is_foreign)
         return CUDA_ERROR_INVALID_VALUE;
-    fd = fcntl(handle->physical->fd, F_DUPFD_CLOEXEC, 0);
+    fd = physical_open_again(handle->physical->fd);
     if (fd < 0)
         return CUDA_ERROR_OPERATING_SYSTEM;
     *(int *)to = fd;

@@ -10,6 +10,7 @@
  */
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -524,6 +525,75 @@ static void pools_keep_what_is_freed(void)
     CHECK(pool_value(pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH) == 0);
     SUCCEEDS(cu.cuMemPoolTrimTo(pool, 0));
     CHECK(pool_value(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT) == 0);
+    SUCCEEDS(cu.cuMemPoolDestroy(pool));
+}
+
+#define BY_FD CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
+
+/* A lock of what is no part of any contents, against other open files. */
+static bool lock_alone(int fd)
+{
+    struct flock alone = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1L << 62, .l_len = 1};
+
+    return fcntl(fd, F_OFD_SETLK, &alone) == 0;
+}
+
+/* Whether they are one open file; a lock of it ends with the last of its descriptors. */
+static void check_descriptors(int one, int other, bool are_same)
+{
+    const int copy = dup(one);
+
+    CHECK((fcntl(one, F_GETFL) & O_ACCMODE) == O_RDWR);
+    CHECK(lock_alone(one) && lock_alone(copy) && lock_alone(other) == are_same);
+    close(one);
+    CHECK(lock_alone(other) == are_same);
+    close(copy);
+    CHECK(lock_alone(other));
+}
+
+/* Each is an open file of its own. */
+static void descriptors_of_memory(void)
+{
+    CUmemAllocationProp wanted = properties();
+    CUmemGenericAllocationHandle handle = 0, imported[2] = {0, 0};
+    int one = -1, other = -1;
+
+    SUCCEEDS(cu.cuMemCreate(&handle, 32 * MIB, &wanted, 0));
+    REFUSES(cu.cuMemExportToShareableHandle(&one, handle, BY_FD, 0));
+    SUCCEEDS(cu.cuMemRelease(handle));
+    wanted.requestedHandleTypes = BY_FD;
+    SUCCEEDS(cu.cuMemCreate(&handle, 32 * MIB, &wanted, 0));
+    SUCCEEDS(cu.cuMemExportToShareableHandle(&one, handle, BY_FD, 0));
+    SUCCEEDS(cu.cuMemExportToShareableHandle(&other, handle, BY_FD, 0));
+    check_descriptors(one, other, false);
+    for (int i = 0; i < 2; i++)
+        SUCCEEDS(cu.cuMemImportFromShareableHandle(&imported[i], (void *)(intptr_t)other, BY_FD));
+    close(other);
+    for (int i = 0; i < 2; i++)
+        SUCCEEDS(cu.cuMemRelease(imported[i]));
+    SUCCEEDS(cu.cuMemRelease(handle));
+}
+
+/* Those of one pool are one open file. */
+static void descriptors_of_pools(void)
+{
+    CUmemPoolProps wanted = pool_properties();
+    CUmemoryPool pool = NULL, imported = NULL;
+    CUdeviceptr memory;
+    int one = -1, other = -1;
+
+    SUCCEEDS(cu.cuMemPoolCreate(&pool, &wanted));
+    REFUSES(cu.cuMemPoolExportToShareableHandle(&one, pool, BY_FD, 0));
+    SUCCEEDS(cu.cuMemPoolDestroy(pool));
+    wanted.handleTypes = BY_FD;
+    SUCCEEDS(cu.cuMemPoolCreate(&pool, &wanted));
+    SUCCEEDS(cu.cuMemPoolExportToShareableHandle(&one, pool, BY_FD, 0));
+    SUCCEEDS(cu.cuMemPoolExportToShareableHandle(&other, pool, BY_FD, 0));
+    check_descriptors(one, other, true);
+    SUCCEEDS(cu.cuMemPoolImportFromShareableHandle(&imported, (void *)(intptr_t)other, BY_FD, 0));
+    close(other);
+    REFUSES(cu.cuMemAllocFromPoolAsync(&memory, MIB, imported, NULL));
+    SUCCEEDS(cu.cuMemPoolDestroy(imported));
     SUCCEEDS(cu.cuMemPoolDestroy(pool));
 }
 
@@ -1427,6 +1497,8 @@ static const struct tapcase cases[] = {
     {"copies and fills have results", copies_and_fills},
     {"pools keep what is freed, up to a threshold", pools_keep_what_is_freed},
     {"virtual memory: created, mapped, unmapped", virtual_memory},
+    {"descriptors of memory", descriptors_of_memory},
+    {"descriptors of pools", descriptors_of_pools},
     {"modules have kernels", modules},
     {"libraries have kernels", libraries},
     {"kernels take time, and events tell it", kernels_take_time},
