@@ -31,6 +31,7 @@ struct member {
     struct claimspage_sum claims;
     uint64_t apart_ns; /* until then it joins no group; 0: it never left one */
     uint64_t group;    /* 0: none */
+    bool was_named;    /* its namespace was known at the last look at who exchanged handles */
     bool was_next;     /* its waiting threads know that they are about to have a turn */
 };
 
@@ -316,6 +317,17 @@ static void members_deinit(struct members *all)
     free(all->groups);
 }
 
+/* By the first one of each owner. */
+static size_t find_owner(const struct members *all, const struct tenant *tenant)
+{
+    size_t i = 0;
+
+    while (all->members[i]->tenant != tenant &&
+           !tenant_has_same_owner(all->members[i]->tenant, tenant))
+        i++;
+    return i;
+}
+
 static int list(const struct gated_device *device, struct members *all)
 {
     size_t i = 0, n_processes = 0;
@@ -329,9 +341,13 @@ static int list(const struct gated_device *device, struct members *all)
     if (!all->members || !all->groups || !all->processes)
         return -ENOMEM;
     for (struct member *member = device->members; member; member = member->next, i++) {
+        size_t owner;
+
         all->members[i] = member;
+        owner = find_owner(all, member->tenant);
         for (const struct claimspage *page = member->tenant->claims; page; page = page->next)
-            all->processes[n_processes++] = (struct exchanges_process){page, i, member->place};
+            all->processes[n_processes++] =
+                (struct exchanges_process){page, i, member->place, owner};
     }
     return 0;
 }
@@ -429,9 +445,14 @@ static bool has_news(const struct gated_device *device)
 {
     bool has = device->has_news;
 
-    for (const struct member *member = device->members; member; member = member->next)
+    for (struct member *member = device->members; member; member = member->next) {
+        const bool is_named = *member->tenant->namespace_;
+
+        has = has || is_named != member->was_named;
+        member->was_named = is_named;
         for (struct claimspage *page = member->tenant->claims; page; page = page->next)
             has = exchanges_has_news(page, member->place) || has;
+    }
     return has;
 }
 

@@ -24,6 +24,7 @@ struct name {
     struct exchange_name claim;
     uint64_t process;
     size_t container;
+    size_t owner; /* 0 where that does not matter */
 };
 
 struct exchanges *exchanges_new(void)
@@ -114,9 +115,11 @@ static size_t read_names(const struct exchanges_process *process, struct name *t
     for (size_t i = 0; i < EXCHANGE_NAMES && n < room; i++) {
         const struct exchange_name claim = read_name(&from->names[i]);
 
+        const size_t owner = claim.kind == EXCHANGE_DESCRIPTOR ? process->owner : 0;
+
         if ((claim.side == EXCHANGE_GAVE || claim.side == EXCHANGE_OPENED) &&
             claim.device == process->device)
-            to[n++] = (struct name){claim, process->page->number, process->container};
+            to[n++] = (struct name){claim, process->page->number, process->container, owner};
     }
     return n;
 }
@@ -139,18 +142,20 @@ static size_t read_all(const struct exchanges_process *processes, size_t n_proce
     return n;
 }
 
-static int compare_handles(const struct exchange_name *a, const struct exchange_name *b)
+static int compare_handles(const struct name *a, const struct name *b)
 {
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
-    return memcmp(a->handle, b->handle, sizeof(a->handle));
+    if (a->claim.kind != b->claim.kind)
+        return a->claim.kind < b->claim.kind ? -1 : 1;
+    if (a->owner != b->owner)
+        return a->owner < b->owner ? -1 : 1;
+    return memcmp(a->claim.handle, b->claim.handle, sizeof(a->claim.handle));
 }
 
 /* By handle; who gave it out comes first. */
 static int compare(const void *a, const void *b)
 {
     const struct name *x = a, *y = b;
-    const int r = compare_handles(&x->claim, &y->claim);
+    const int r = compare_handles(x, y);
 
     return r ? r : (int)x->claim.side - (int)y->claim.side;
 }
@@ -174,7 +179,7 @@ static void match_all(struct exchanges *exchanges, struct name *names, size_t n)
     qsort(names, n, sizeof(*names), compare);
     for (size_t i = 0; i < n; i += n_same) {
         n_same = 1;
-        while (i + n_same < n && compare_handles(&names[i].claim, &names[i + n_same].claim) == 0)
+        while (i + n_same < n && compare_handles(&names[i], &names[i + n_same]) == 0)
             n_same++;
         match_one(exchanges, &names[i], n_same);
     }

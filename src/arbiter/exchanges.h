@@ -11,6 +11,9 @@
  * gives out none twice, so someone lies, or two handles look the same. Containers that are linked,
  * also by way of others, are a group.
  *
+ * What a descriptor is named by can be read by everybody on the machine (/proc/locks): such a name
+ * is another one with each owner, so that nobody is linked with strangers by it.
+ *
  * Claims are limited: EXCHANGE_NAMES of a process, EXCHANGES_OF_CONTAINER of a container, one link
  * between two containers.
  */
@@ -33,6 +36,7 @@ struct exchanges_process {
     const struct claimspage *page;
     size_t container; /* a number of the caller's, below n_containers */
     size_t device;    /* by its position in the container's page */
+    size_t owner;     /* a number of the caller's, the same for containers of one owner */
 };
 
 /* NULL without memory. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "arbiter/localgrant.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "limits/uuid.h"
@@ -296,6 +297,17 @@ size_t tenant_find_device(const struct tenant *tenant, const char *uuid)
     while (i < tenant->account->n_devices && strcasecmp(tenant->uuids[i], uuid) != 0)
         i++;
     return i;
+}
+
+/* The pod of a command is named by the number of its user. */
+bool tenant_has_same_owner(const struct tenant *tenant, const struct tenant *other)
+{
+    if (str_equal(tenant->pod_uid, other->pod_uid))
+        return true;
+    if (!*tenant->namespace_ || !str_equal(tenant->namespace_, other->namespace_))
+        return false;
+    return !str_equal(tenant->namespace_, LOCALGRANT_NAMESPACE) ||
+           str_equal(tenant->pod, other->pod);
 }
 
 /* --- its claims --- */

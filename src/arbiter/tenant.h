@@ -64,6 +64,10 @@ struct tenant *tenants_guess(const struct tenants *tenants, const char *pod_uid,
 /* n_devices: it has none of it. */
 size_t tenant_find_device(const struct tenant *tenant, const char *uuid);
 
+/* Whether both are somebody's who trusts himself: containers of one pod, or of one namespace as far
+ * as those are known, or commands of one user. */
+bool tenant_has_same_owner(const struct tenant *tenant, const struct tenant *other);
+
 /* Makes its page, if there is none yet. As limitspage_make. */
 int tenant_open_page(struct tenant *tenant, enum limits_mode mode, struct error *err);
 

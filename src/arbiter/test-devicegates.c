@@ -576,14 +576,19 @@ static void test_a_page_of_nonsense(void **state)
 
 /* --- who exchanges handles --- */
 
-static void name_handle(unsigned pod, enum exchange_side side, uint64_t handle)
+static void name_as(unsigned pod, enum exchange_side side, enum exchange_kind kind, uint64_t handle)
 {
     struct exchange *exchange = exchange_of(players[pod].claims);
     struct exchange_name *name = &exchange->names[exchange->n_changes % EXCHANGE_NAMES];
 
     *name = (struct exchange_name){
-        .side = side, .kind = EXCHANGE_MEMORY, .handle = {0x1234, handle, 0, 7}};
+        .side = side, .kind = (uint16_t)kind, .handle = {0x1234, handle, 0, 7}};
     exchange->n_changes++;
+}
+
+static void name_handle(unsigned pod, enum exchange_side side, uint64_t handle)
+{
+    name_as(pod, side, EXCHANGE_MEMORY, handle);
 }
 
 static uint64_t group_of(unsigned pod)
@@ -724,6 +729,25 @@ static void test_after_one_of_three_ended_the_others_stay_together(void **state)
     }
 }
 
+/* Whose it is may be known after they said so. */
+static void test_descriptors_group_those_of_one_namespace(void **state)
+{
+    (void)state;
+    join_all();
+    name_as(0, EXCHANGE_GAVE, EXCHANGE_DESCRIPTOR, 1);
+    name_as(1, EXCHANGE_OPENED, EXCHANGE_DESCRIPTOR, 1);
+    name_as(2, EXCHANGE_OPENED, EXCHANGE_DESCRIPTOR, 1);
+    AWAIT(are_known());
+    assert_true(!group_of(0) && !group_of(1) && !group_of(2));
+    for (unsigned i = 0; i < N_PODS; i++)
+        snprintf(players[i].tenant->namespace_, sizeof(players[i].tenant->namespace_), "%s",
+                 i < 2 ? "one" : "other");
+    AWAIT(group_of(0) && group_of(0) == group_of(1));
+    for (unsigned i = 0; i < 1000; i++)
+        step();
+    assert_true(!group_of(2));
+}
+
 /* Each of them has a share like any other. */
 static void test_a_claim_without_a_counterpart_changes_nothing(void **state)
 {
@@ -798,6 +822,7 @@ int main(void)
         TEST(test_who_exchange_handles_have_turns_together),
         TEST(test_after_one_of_them_ended_the_other_has_its_own_share),
         TEST(test_after_one_of_three_ended_the_others_stay_together),
+        TEST(test_descriptors_group_those_of_one_namespace),
         TEST(test_a_claim_without_a_counterpart_changes_nothing),
         TEST(test_a_flood_of_names_holds_nobody_up),
         TEST(test_as_much_time_as_a_run_takes_is_left_to_others),

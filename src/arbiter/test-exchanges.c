@@ -21,7 +21,7 @@ enum { N_CONTAINERS = 4, DEVICE = 1, N_MANY = 40 };
 static struct exchanges *exchanges;
 static struct claimspage pages[N_CONTAINERS];
 static struct exchange *named[N_CONTAINERS]; /* as the process has it */
-static size_t groups[N_CONTAINERS];
+static size_t groups[N_CONTAINERS], owners[N_CONTAINERS];
 
 static struct exchange *begin_process(struct claimspage *page)
 {
@@ -44,6 +44,8 @@ static int set_up(void **state)
 {
     (void)state;
     exchanges = exchanges_new();
+    for (size_t i = 0; i < N_CONTAINERS; i++)
+        owners[i] = i;
     for (int i = 0; i < N_CONTAINERS; i++)
         named[i] = begin_process(&pages[i]);
     return exchanges ? 0 : -1;
@@ -76,7 +78,7 @@ static void match(void)
     struct exchanges_process processes[N_CONTAINERS];
 
     for (size_t i = 0; i < N_CONTAINERS; i++)
-        processes[i] = (struct exchanges_process){&pages[i], i, DEVICE};
+        processes[i] = (struct exchanges_process){&pages[i], i, DEVICE, owners[i]};
     assert_int_equal(exchanges_match(exchanges, processes, N_CONTAINERS, N_CONTAINERS, groups), 0);
 }
 
@@ -133,6 +135,28 @@ static void test_a_handle_that_two_gave_out_links_nobody(void **state)
     assert_groups(0, 1, 2, 3);
 }
 
+static void name_descriptor(int container, enum exchange_side side, uint64_t mark)
+{
+    const struct exchange_name claim = {
+        .side = side, .device = DEVICE, .kind = EXCHANGE_DESCRIPTOR};
+
+    name_as(named[container], claim, mark);
+}
+
+/* A stranger knows all the names, and can claim either side of each. */
+static void test_descriptors_link_those_of_one_owner(void **state)
+{
+    (void)state;
+    owners[1] = owners[3] = 1;
+    name_descriptor(1, EXCHANGE_GAVE, 1);
+    name_descriptor(0, EXCHANGE_OPENED, 1);
+    name_descriptor(2, EXCHANGE_OPENED, 1);
+    assert_groups(0, 1, 2, 3);
+    name_descriptor(0, EXCHANGE_GAVE, 1);
+    name_descriptor(3, EXCHANGE_OPENED, 1);
+    assert_groups(0, 1, 2, 1);
+}
+
 static void test_a_link_lasts_as_long_as_its_processes(void **state)
 {
     (void)state;
@@ -168,13 +192,13 @@ static void test_a_flood_is_bounded(void **state)
     (void)state;
     for (size_t i = 0; i < N_MANY; i++) {
         of_many[i] = begin_process(&many[i]);
-        processes[i] = (struct exchanges_process){&many[i], 0, DEVICE};
+        processes[i] = (struct exchanges_process){&many[i], 0, DEVICE, 0};
         for (uint64_t j = 0; j < EXCHANGE_NAMES; j++)
             name_as(of_many[i], (struct exchange_name){EXCHANGE_GAVE, DEVICE, EXCHANGE_MEMORY, {0}},
                     1000 * i + j);
     }
     for (size_t i = 1; i < N_CONTAINERS; i++)
-        processes[N_MANY + i - 1] = (struct exchanges_process){&pages[i], i, DEVICE};
+        processes[N_MANY + i - 1] = (struct exchanges_process){&pages[i], i, DEVICE, 0};
     name(1, EXCHANGE_OPENED, 1000 * (N_MANY - 1));
     name(2, EXCHANGE_GAVE, 77777);
     name(3, EXCHANGE_OPENED, 77777);
@@ -215,6 +239,7 @@ int main(void)
         TEST(test_the_same_of_another_kind_or_device_is_another_handle),
         TEST(test_who_is_linked_by_way_of_others_is_in_the_group),
         TEST(test_a_handle_that_two_gave_out_links_nobody),
+        TEST(test_descriptors_link_those_of_one_owner),
         TEST(test_a_link_lasts_as_long_as_its_processes),
         TEST(test_news_are_told_once_for_each_device),
         TEST(test_a_flood_is_bounded),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "arbiter/localgrant.h"
 #include "arbiter/tenant.h"
 #include "base/array.h"
 
@@ -179,6 +180,33 @@ static void test_its_page_has_what_its_account_has(void **state)
     tenants_deinit(&tenants);
 }
 
+/* Pods by their uids, namespaces and names. */
+static void test_who_has_the_same_owner(void **state)
+{
+    static const struct {
+        struct tenant one, other;
+        bool is_same;
+    } cases[] = {
+        {{.pod_uid = "1", .container = "a"}, {.pod_uid = "1", .container = "b"}, true},
+        {{.pod_uid = "1"}, {.pod_uid = "2"}, false},
+        {{.pod_uid = "1", .namespace_ = "x"}, {.pod_uid = "2"}, false},
+        {{.pod_uid = "1", .namespace_ = "x"}, {.pod_uid = "2", .namespace_ = "x"}, true},
+        {{.pod_uid = "1", .namespace_ = "x"}, {.pod_uid = "2", .namespace_ = "y"}, false},
+        {{.pod_uid = "1", .namespace_ = LOCALGRANT_NAMESPACE, .pod = "7"},
+         {.pod_uid = "2", .namespace_ = LOCALGRANT_NAMESPACE, .pod = "7"},
+         true},
+        {{.pod_uid = "1", .namespace_ = LOCALGRANT_NAMESPACE, .pod = "7"},
+         {.pod_uid = "2", .namespace_ = LOCALGRANT_NAMESPACE, .pod = "8"},
+         false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(tenant_has_same_owner(&cases[i].one, &cases[i].other), cases[i].is_same);
+        assert_int_equal(tenant_has_same_owner(&cases[i].other, &cases[i].one), cases[i].is_same);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_a_container_that_is_gone_stays_while_it_has_processes),
         cmocka_unit_test(test_a_process_whose_container_is_not_known),
         cmocka_unit_test(test_its_page_has_what_its_account_has),
+        cmocka_unit_test(test_who_has_the_same_owner),
     };
 
     return cmocka_run_group_tests(tests, fill_ledger, empty_ledger);

@@ -7,7 +7,9 @@
  *
  * Two containers are one unit of turns where one says that it gave a handle out, and the other one
  * that it opened the same, on the same device. A handle is 64 bytes that the driver makes and both
- * sides have. Descriptors have no such bytes, and are not named.
+ * sides have. A descriptor has no such bytes. Its name is a number that the exporter puts on
+ * the open file, where the importer finds it: the same for all that one process gives out, and no
+ * secret, so it only counts among containers of one owner.
  *
  * The last ones are named, in a ring, each once. Claims as the rest of the page: what is written
  * here costs or gains turns of those who name the same handle. The process writes a name and then
@@ -34,9 +36,10 @@ enum exchange_side {
 
 /* Handles of different kinds are different. */
 enum exchange_kind {
-    EXCHANGE_MEMORY = 1, /* CUipcMemHandle */
-    EXCHANGE_EVENT = 2,  /* CUipcEventHandle */
-    EXCHANGE_FABRIC = 3, /* CUmemFabricHandle */
+    EXCHANGE_MEMORY = 1,     /* CUipcMemHandle */
+    EXCHANGE_EVENT = 2,      /* CUipcEventHandle */
+    EXCHANGE_FABRIC = 3,     /* CUmemFabricHandle */
+    EXCHANGE_DESCRIPTOR = 4, /* the first word is the number of the process, the others are 0 */
 };
 
 struct exchange_name {

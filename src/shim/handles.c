@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shim/devices.h"
+#include "shim/filemark.h"
 #include "shim/ownlock.h"
 #include "shim/session.h"
 
@@ -12,6 +13,7 @@ static struct ownlock lock = OWNLOCK_NEW;
 /* A device's position may be another one with another arbiter: names have the session's slot. */
 static struct {
     struct exchange *shown; /* NULL: there is no page */
+    uint64_t mark;          /* of descriptors that are given out; 0: none yet */
     unsigned n_noted;       /* ever; those are in a ring */
     struct exchange_name names[EXCHANGE_NAMES];
 } table;
@@ -94,6 +96,50 @@ void handles_note(const struct cuda_functions *driver, enum exchange_side side,
     enter();
     note(&name);
     leave();
+}
+
+/* 0: there is none. */
+static uint64_t get_mark(void)
+{
+    uint64_t mark;
+
+    enter();
+    if (!table.mark)
+        table.mark = filemark_make();
+    mark = table.mark;
+    leave();
+    return mark;
+}
+
+static void note_mark(const struct cuda_functions *driver, enum exchange_side side, uint64_t mark)
+{
+    const uint64_t handle[EXCHANGE_HANDLE_SIZE / sizeof(uint64_t)] = {mark};
+
+    handles_note(driver, side, EXCHANGE_DESCRIPTOR, handle);
+}
+
+/* What it gave out itself is no news. */
+static void note_opened(const struct cuda_functions *driver, int fd)
+{
+    uint64_t marks[FILEMARK_MOST], own;
+    const size_t n = filemark_find(fd, marks);
+
+    enter();
+    own = table.mark;
+    leave();
+    for (size_t i = 0; i < n; i++)
+        if (marks[i] != own)
+            note_mark(driver, EXCHANGE_OPENED, marks[i]);
+}
+
+void handles_note_descriptor(const struct cuda_functions *driver, enum exchange_side side, int fd)
+{
+    const uint64_t mark = side == EXCHANGE_GAVE ? get_mark() : 0;
+
+    if (side == EXCHANGE_OPENED)
+        note_opened(driver, fd);
+    else if (mark && filemark_put(fd, mark) == 0)
+        note_mark(driver, side, mark);
 }
 
 void handles_show(struct claims *claims)

@@ -18,5 +18,9 @@
 void handles_note(const struct cuda_functions *driver, enum exchange_side side,
                   enum exchange_kind kind, const void *handle);
 
+/* The same of a descriptor: one that was given out is marked, and one that was opened is as it was
+ * marked. Where that is refused, nothing is noted. A few system calls. */
+void handles_note_descriptor(const struct cuda_functions *driver, enum exchange_side side, int fd);
+
 /* The process's page of claims is this one from now on. It stays mapped. */
 void handles_show(struct claims *claims);

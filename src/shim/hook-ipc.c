@@ -4,10 +4,12 @@
  * Memory and events of another process, by handles: the kernels of both processes may wait for
  * each other (handles.h). What is opened is charged to the process that allocated it.
  *
- * Handles of physical memory and pools are noted where they are bytes that both sides have. A
- * descriptor is another one on each side, of a file that says nothing of what is behind it, and the
- * data of cuMemPoolExportPointer only means something to who has opened the pool by such a handle.
+ * Handles of physical memory and pools are bytes that both sides have, or descriptors, which are
+ * marked (filemark.h): only where time is shared, since that takes system calls. The data of
+ * cuMemPoolExportPointer only means something to who has opened the pool by such a handle.
  */
+
+#include <errno.h>
 
 #include "shim/gate.h"
 #include "shim/handles.h"
@@ -15,21 +17,41 @@
 #include "shim/lanes.h"
 
 /* Who launches nothing has no page of claims yet, and has to say so all the same. */
-void hook_note_handle(const struct cuda_functions *driver, enum exchange_side side,
-                      enum exchange_kind kind, const void *handle)
+static void ask_for_page(void)
 {
-    handles_note(driver, side, kind, handle);
     if (gate_is_shared() && !lanes_are_on())
         (void)lanes_start();
 }
 
-#define NOTED(side, kind, handle, call)                   \
-    do {                                                  \
-        const CUresult r = driver->call;                  \
-                                                          \
-        if (r == CUDA_SUCCESS)                            \
-            hook_note_handle(driver, side, kind, handle); \
-        return r;                                         \
+static void note_handle(const struct cuda_functions *driver, enum exchange_side side,
+                        enum exchange_kind kind, const void *handle)
+{
+    handles_note(driver, side, kind, handle);
+    ask_for_page();
+}
+
+void hook_note_shareable(const struct cuda_functions *driver, enum exchange_side side,
+                         CUmemAllocationHandleType type, const void *handle)
+{
+    const int error = errno;
+
+    if (type == CU_MEM_HANDLE_TYPE_FABRIC) {
+        note_handle(driver, side, EXCHANGE_FABRIC, handle);
+    } else if (type == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR && gate_is_shared()) {
+        handles_note_descriptor(
+            driver, side, side == EXCHANGE_GAVE ? *(const int *)handle : (int)(intptr_t)handle);
+        ask_for_page();
+    }
+    errno = error;
+}
+
+#define NOTED(side, kind, handle, call)              \
+    do {                                             \
+        const CUresult r = driver->call;             \
+                                                     \
+        if (r == CUDA_SUCCESS)                       \
+            note_handle(driver, side, kind, handle); \
+        return r;                                    \
     } while (0)
 
 CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
@@ -81,8 +103,8 @@ CUresult cuMemExportToShareableHandle(void *shareableHandle, CUmemGenericAllocat
 
     HOOK_DRIVER(driver, cuMemExportToShareableHandle);
     r = driver->cuMemExportToShareableHandle(shareableHandle, handle, handleType, flags);
-    if (r == CUDA_SUCCESS && handleType == CU_MEM_HANDLE_TYPE_FABRIC)
-        hook_note_handle(driver, EXCHANGE_GAVE, EXCHANGE_FABRIC, shareableHandle);
+    if (r == CUDA_SUCCESS)
+        hook_note_shareable(driver, EXCHANGE_GAVE, handleType, shareableHandle);
     return r;
 }
 
@@ -95,7 +117,7 @@ CUresult cuMemPoolExportToShareableHandle(void *handle_out, CUmemoryPool pool,
 
     HOOK_DRIVER(driver, cuMemPoolExportToShareableHandle);
     r = driver->cuMemPoolExportToShareableHandle(handle_out, pool, handleType, flags);
-    if (r == CUDA_SUCCESS && handleType == CU_MEM_HANDLE_TYPE_FABRIC)
-        hook_note_handle(driver, EXCHANGE_GAVE, EXCHANGE_FABRIC, handle_out);
+    if (r == CUDA_SUCCESS)
+        hook_note_shareable(driver, EXCHANGE_GAVE, handleType, handle_out);
     return r;
 }

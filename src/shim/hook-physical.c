@@ -162,8 +162,8 @@ CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, vo
     r = driver->cuMemImportFromShareableHandle(handle, osHandle, shHandleType);
     if (r == CUDA_SUCCESS && allocations_get(ALLOCATION_PHYSICAL, *handle, &entry))
         held_again(physical_of(&entry), *handle);
-    if (r == CUDA_SUCCESS && shHandleType == CU_MEM_HANDLE_TYPE_FABRIC)
-        hook_note_handle(driver, EXCHANGE_OPENED, EXCHANGE_FABRIC, osHandle);
+    if (r == CUDA_SUCCESS)
+        hook_note_shareable(driver, EXCHANGE_OPENED, shHandleType, osHandle);
     return r;
 }
 

@@ -227,8 +227,8 @@ CUresult cuMemPoolImportFromShareableHandle(CUmemoryPool *pool_out, void *handle
     r = driver->cuMemPoolImportFromShareableHandle(pool_out, handle, handleType, flags);
     if (r == CUDA_SUCCESS && session_start())
         charge_note(&charge, ALLOCATION_POOL, (uintptr_t)*pool_out);
-    if (r == CUDA_SUCCESS && handleType == CU_MEM_HANDLE_TYPE_FABRIC)
-        hook_note_handle(driver, EXCHANGE_OPENED, EXCHANGE_FABRIC, handle);
+    if (r == CUDA_SUCCESS)
+        hook_note_shareable(driver, EXCHANGE_OPENED, handleType, handle);
     return r;
 }
 

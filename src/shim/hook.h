@@ -22,9 +22,10 @@
 #undef NVML_HOOK
 #pragma GCC visibility pop
 
-/* The driver gave a handle out, or opened it (handles.h). */
-void hook_note_handle(const struct cuda_functions *driver, enum exchange_side side,
-                      enum exchange_kind kind, const void *handle);
+/* The driver gave out a handle of memory or of a pool, or opened it (handles.h). A descriptor that
+ * it gave out is where `handle` points, one that it opened is the pointer itself. */
+void hook_note_shareable(const struct cuda_functions *driver, enum exchange_side side,
+                         CUmemAllocationHandleType type, const void *handle);
 
 /* The driver's function of that name, or what to return without it. */
 #define HOOK_DRIVER(ret_driver, name)             \

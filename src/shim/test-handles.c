@@ -2,24 +2,28 @@
 
 /* What a process says of the handles that it gave out and opened, on a driver that takes any. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "shim/devices.h"
+#include "shim/filemark.h"
 #include "shim/gate.h"
 #include "shim/handles.h"
 #include "shim/hook.h"
 #include "shim/lanes.h"
 #include "shim/session.h"
 
-enum { N_SLOTS = 2, PAGES_MAX = 16 };
+enum { N_SLOTS = 2, PAGES_MAX = 32 };
 
 /* --- the session and the lanes --- */
 
@@ -107,10 +111,14 @@ static CUresult open_event(CUevent *event, CUipcEventHandle handle)
     return outcome;
 }
 
+/* What the driver gives out as a descriptor: a file that was opened for that. */
 static CUresult export_physical(void *to, CUmemGenericAllocationHandle handle,
                                 CUmemAllocationHandleType type, unsigned long long flags)
 {
-    memset(to, 1, type == CU_MEM_HANDLE_TYPE_FABRIC ? EXCHANGE_HANDLE_SIZE : sizeof(int));
+    if (type == CU_MEM_HANDLE_TYPE_FABRIC)
+        memset(to, 1, EXCHANGE_HANDLE_SIZE);
+    else
+        *(int *)to = open("/dev/null", O_RDWR | O_CLOEXEC);
     return outcome;
 }
 
@@ -203,21 +211,13 @@ static void test_it_is_news_once(void **state)
     assert_int_equal(find(shown, EXCHANGE_GAVE, EXCHANGE_MEMORY, &memory, NULL), 1);
 }
 
-/* A descriptor is no handle that both sides have. */
 static void test_what_is_not_named(void **state)
 {
     const uint32_t n_changes = shown->n_changes;
     CUipcMemHandle memory;
     CUdeviceptr opened;
-    int fd;
 
     (void)state;
-    assert_int_equal(
-        cuMemExportToShareableHandle(&fd, 0, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
-        CUDA_SUCCESS);
-    assert_int_equal(
-        cuMemPoolExportToShareableHandle(&fd, NULL, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
-        CUDA_SUCCESS);
     outcome = CUDA_ERROR_INVALID_VALUE;
     assert_int_equal(cuIpcGetMemHandle(&memory, 0x4000), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuIpcOpenMemHandle_v2(&opened, memory, 1), CUDA_ERROR_INVALID_VALUE);
@@ -238,6 +238,135 @@ static void test_fabric_handles(void **state)
     assert_int_equal(cuMemExportToShareableHandle(&handle, 0, CU_MEM_HANDLE_TYPE_FABRIC, 0),
                      CUDA_SUCCESS);
     assert_int_equal(find(shown, EXCHANGE_GAVE, EXCHANGE_FABRIC, &handle, NULL), 1);
+}
+
+/* --- descriptors --- */
+
+static int export_fd(bool is_pool)
+{
+    const CUmemAllocationHandleType type = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+    int fd = -1;
+
+    assert_int_equal(is_pool ? cuMemPoolExportToShareableHandle(&fd, NULL, type, 0)
+                             : cuMemExportToShareableHandle(&fd, 0, type, 0),
+                     CUDA_SUCCESS);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* The hooks of imports are in other sources. */
+static void import_fd(int fd)
+{
+    hook_note_shareable(driver_get(), EXCHANGE_OPENED, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+                        (void *)(intptr_t)fd);
+}
+
+static unsigned count_descriptors(const struct exchange *exchange, enum exchange_side side)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < EXCHANGE_NAMES; i++)
+        n += exchange->names[i].side == (uint32_t)side &&
+             exchange->names[i].kind == EXCHANGE_DESCRIPTOR;
+    return n;
+}
+
+/* A child is another process, which opens what its parent gave out and has closed since. */
+static void test_who_opens_a_descriptor_names_who_gave_it_out(void **state)
+{
+    static uint64_t handle[EXCHANGE_HANDLE_SIZE / sizeof(uint64_t)];
+    int status;
+    pid_t pid;
+
+    for (int is_pool = 0; is_pool < 2; is_pool++) {
+        const int fd = export_fd(is_pool), copy = dup(fd);
+
+        close(fd);
+        assert_int_equal(filemark_find(copy, handle), 1);
+        handle[1] = 0;
+        assert_int_equal(find(shown, EXCHANGE_GAVE, EXCHANGE_DESCRIPTOR, handle, NULL), 1);
+        assert_int_equal(count_descriptors(shown, EXCHANGE_GAVE), 1); /* however many there are */
+        pid = fork();
+        if (pid == 0) {
+            shown = NULL;
+            import_fd(copy);
+            import_fd(copy);
+            _exit(!shown || find(shown, EXCHANGE_OPENED, EXCHANGE_DESCRIPTOR, handle, NULL) != 1 ||
+                  count_descriptors(shown, EXCHANGE_OPENED) != 1 ||
+                  count_descriptors(shown, EXCHANGE_GAVE) != 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        close(copy);
+    }
+    (void)state;
+}
+
+static void test_what_a_process_gave_to_itself_is_no_news(void **state)
+{
+    const int fd = export_fd(false);
+    const uint32_t n_changes = shown->n_changes;
+
+    (void)state;
+    import_fd(fd);
+    assert_int_equal(shown->n_changes, n_changes);
+    assert_int_equal(count_descriptors(shown, EXCHANGE_OPENED), 0);
+    close(fd);
+}
+
+static void test_a_descriptor_without_a_mark_names_nobody(void **state)
+{
+    const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const uint32_t n_changes = shown->n_changes;
+
+    (void)state;
+    import_fd(fd);
+    close(fd);
+    import_fd(fd); /* somebody closed it meanwhile */
+    assert_int_equal(shown->n_changes, n_changes);
+}
+
+/* Not a lock, nor a look at the file, where nobody's time is shared. */
+static void test_without_turns_a_descriptor_is_left_alone(void **state)
+{
+    uint64_t marks[FILEMARK_MOST];
+    int fd;
+
+    (void)state;
+    is_shared = false;
+    fd = export_fd(false);
+    import_fd(fd);
+    assert_int_equal(filemark_find(fd, marks), 0);
+    close(fd);
+    fd = export_fd(true);
+    assert_int_equal(filemark_find(fd, marks), 0);
+    close(fd);
+}
+
+/* The driver's answer is the program's, and so is errno. */
+static void test_a_descriptor_that_cannot_be_marked(void **state)
+{
+    const uint32_t n_changes = shown->n_changes;
+    struct rlimit before, none;
+    int fd;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    outcome = CUDA_ERROR_INVALID_VALUE;
+    assert_int_equal(
+        cuMemExportToShareableHandle(&fd, 0, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
+        CUDA_ERROR_INVALID_VALUE);
+    outcome = CUDA_SUCCESS;
+    none = (struct rlimit){0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    errno = EDOM;
+    hook_note_shareable(driver_get(), EXCHANGE_GAVE, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+                        &(int){-1});
+    import_fd(fd);
+    assert_int_equal(errno, EDOM);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(shown->n_changes, n_changes);
+    close(fd);
 }
 
 /* Where another arbiter's page has a device is another place. */
@@ -316,10 +445,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
-        TEST(test_both_sides_name_the_same),   TEST(test_it_is_news_once),
-        TEST(test_what_is_not_named),          TEST(test_fabric_handles),
-        TEST(test_another_page_has_all_of_it), TEST(test_a_page_is_asked_for),
-        TEST(test_the_last_ones_are_named),    TEST(test_a_child_starts_with_none),
+        TEST(test_both_sides_name_the_same),
+        TEST(test_it_is_news_once),
+        TEST(test_what_is_not_named),
+        TEST(test_fabric_handles),
+        TEST(test_another_page_has_all_of_it),
+        TEST(test_a_page_is_asked_for),
+        TEST(test_the_last_ones_are_named),
+        TEST(test_a_child_starts_with_none),
+        TEST(test_who_opens_a_descriptor_names_who_gave_it_out),
+        TEST(test_what_a_process_gave_to_itself_is_no_news),
+        TEST(test_a_descriptor_without_a_mark_names_nobody),
+        TEST(test_without_turns_a_descriptor_is_left_alone),
+        TEST(test_a_descriptor_that_cannot_be_marked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

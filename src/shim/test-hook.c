@@ -119,8 +119,8 @@ CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launc
     return r;
 }
 
-void hook_note_handle(const struct cuda_functions *driver, enum exchange_side side,
-                      enum exchange_kind kind, const void *handle)
+void hook_note_shareable(const struct cuda_functions *driver, enum exchange_side side,
+                         CUmemAllocationHandleType type, const void *handle)
 {
 }
 

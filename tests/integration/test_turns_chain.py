@@ -96,6 +96,7 @@ class Chain(Controlled):
     def __init__(self, folder):
         super().__init__(folder)
         self.tenants, self.paths, self.control, self.runs_first = [], {}, None, True
+        self.namespaces = {}  # of pods that are not in `default`
 
     def begin(self, compute, **shares):
         """The arbiter, and pods with so many thousandths of the first GPU each."""
@@ -104,6 +105,12 @@ class Chain(Controlled):
         arbiter = self.limits('none', f'--compute={compute}')
         self.runs_first = run_first(arbiter.pid)
         return arbiter
+
+    def pod(self, name, *arguments):
+        super().pod(name, *arguments)
+        if name in self.namespaces:
+            logs, rest = self.root / 'var/log/pods', f'_{name}_{self.uid(name)}'
+            (logs / f'default{rest}').rename(logs / f'{self.namespaces[name]}{rest}')
 
     def environment(self):
         return {**os.environ, **self.variables, 'LD_LIBRARY_PATH': f'{BUILD / "sim/nvml"}:{BUILD / "sim/cuda"}',
@@ -320,6 +327,42 @@ def test_another_arbiter_knows_who_is_one_unit(node):
     run_first(node.arbiter('--limits=none', '--compute=strict').pid)
     are_one(node, a, b)
     a.goes_on(), b.goes_on()
+
+
+def export(node, a, b, kind=''):
+    """A descriptor of a's memory, or of its pool, which b opens twice; a has closed its own by then."""
+    inbox = node.folder / f'{b.pod}.inbox'
+    assert b(f'inbox {inbox}') == '0'
+    assert a(f'export {kind} {inbox}'.replace('  ', ' ')) == '0'
+    assert b(f'import {kind}'.strip()) == '0'
+
+
+@pytest.mark.parametrize('kind', ['', 'pool'], ids=['memory', 'pool'])
+def test_those_who_exchange_a_descriptor_are_one_unit(node, kind):
+    node.begin('strict', a=250, b=250, c=500)
+    a, b, c = (node.tenant(pod) for pod in 'abc')
+    export(node, a, b, kind)
+    export(node, c, c, kind)  # to itself
+    for one in (a, b, c):
+        one.is_heavy()
+    are_one(node, a, b)
+    assert rows(node, c) == [None]
+    b.end()
+    eventually(lambda: rows(node, a, c) == [None, None], 'each is one by itself')
+    a.goes_on(), c.goes_on()
+
+
+def test_a_descriptor_makes_strangers_no_unit(node):
+    """What it is known by can be read by everybody on the machine: it does not count across namespaces."""
+    node.namespaces = {'c': 'other'}
+    node.begin('strict', a=250, b=250, c=500)
+    a, b, c = (node.tenant(pod) for pod in 'abc')
+    export(node, a, c)
+    export(node, a, b)
+    for one in (a, b, c):
+        one.is_heavy()
+    are_one(node, a, b)
+    assert rows(node, c) == [None]
 
 
 def test_a_handle_that_nobody_gave_out_changes_nothing(node):

@@ -41,6 +41,11 @@
  *     open HANDLE    that of another process, -> status
  *     give event     an event -> its handle
  *     open event HANDLE  that of another process -> status
+ *     inbox PATH     a socket, where descriptors arrive -> status
+ *     export PATH    a descriptor of memory to such a socket, and closes it -> status
+ *     export pool PATH   one of a pool -> status
+ *     import         what has arrived, twice, and closes it -> status
+ *     import pool    the same -> status
  *     record         the event in the stream, given or opened -> status
  *     await          it in the stream -> status
  *     callback       a call from the stream launches into the default stream -> its status
@@ -55,7 +60,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -459,6 +466,137 @@ static CUresult open_event(const char *text)
     return cu.cuIpcOpenEventHandle(&event, handle);
 }
 
+static int inbox = -1;
+
+static int name_socket(struct sockaddr_un *to, const char *path)
+{
+    *to = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(to->sun_path, sizeof(to->sun_path), "%s", path);
+    return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static CUresult open_inbox(const char *path)
+{
+    struct sockaddr_un address;
+
+    inbox = name_socket(&address, path);
+    return bind(inbox, (struct sockaddr *)&address, sizeof(address)) == 0
+               ? CUDA_SUCCESS
+               : CUDA_ERROR_OPERATING_SYSTEM;
+}
+
+/* A byte, and with it a descriptor. */
+struct parcel {
+    char byte, control[CMSG_SPACE(sizeof(int))];
+    struct iovec vector;
+    struct msghdr message;
+};
+
+static struct msghdr *pack(struct parcel *parcel)
+{
+    *parcel = (struct parcel){.byte = 0};
+    parcel->vector = (struct iovec){&parcel->byte, 1};
+    parcel->message = (struct msghdr){.msg_iov = &parcel->vector,
+                                      .msg_iovlen = 1,
+                                      .msg_control = parcel->control,
+                                      .msg_controllen = sizeof(parcel->control)};
+    return &parcel->message;
+}
+
+static CUresult send_away(int fd, const char *path)
+{
+    struct sockaddr_un address;
+    struct parcel parcel;
+    const int to = name_socket(&address, path);
+    struct msghdr *message = pack(&parcel);
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    ssize_t n;
+
+    message->msg_name = &address;
+    message->msg_namelen = sizeof(address);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(fd));
+    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    n = sendmsg(to, message, 0);
+    close(fd);
+    close(to);
+    return n == 1 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
+}
+
+static int receive(void)
+{
+    struct parcel parcel;
+    struct msghdr *message = pack(&parcel);
+    int fd = -1;
+
+    if (recvmsg(inbox, message, 0) == 1 && CMSG_FIRSTHDR(message))
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof(fd));
+    return fd;
+}
+
+#define BY_FD CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
+
+static CUresult export_memory(const char *path)
+{
+    const CUmemAllocationProp wanted = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                        .requestedHandleTypes = BY_FD,
+                                        .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
+    CUmemGenericAllocationHandle handle;
+    int fd = -1;
+    CUresult r = cu.cuMemCreate(&handle, 2 * MIB, &wanted, 0);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemExportToShareableHandle(&fd, handle, BY_FD, 0);
+    return r == CUDA_SUCCESS ? send_away(fd, path) : r;
+}
+
+static CUresult export_pool(const char *path)
+{
+    const CUmemPoolProps wanted = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                   .handleTypes = BY_FD,
+                                   .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
+    CUmemoryPool pool;
+    int fd = -1;
+    CUresult r = cu.cuMemPoolCreate(&pool, &wanted);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemPoolExportToShareableHandle(&fd, pool, BY_FD, 0);
+    return r == CUDA_SUCCESS ? send_away(fd, path) : r;
+}
+
+static CUresult import_arrived(bool is_pool)
+{
+    const int fd = receive();
+    CUmemGenericAllocationHandle handle;
+    CUmemoryPool pool;
+    CUresult r = fd < 0 ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS;
+
+    for (int i = 0; i < 2 && r == CUDA_SUCCESS; i++)
+        r = is_pool ? cu.cuMemPoolImportFromShareableHandle(&pool, (void *)(intptr_t)fd, BY_FD, 0)
+                    : cu.cuMemImportFromShareableHandle(&handle, (void *)(intptr_t)fd, BY_FD);
+    close(fd);
+    return r;
+}
+
+/* False: it is no such command. */
+static bool step_of_descriptors(const char *line)
+{
+    if (strncmp(line, "inbox ", 6) == 0)
+        printf("%d\n", (int)open_inbox(line + 6));
+    else if (strncmp(line, "export pool ", 12) == 0)
+        printf("%d\n", (int)export_pool(line + 12));
+    else if (strncmp(line, "export ", 7) == 0)
+        printf("%d\n", (int)export_memory(line + 7));
+    else if (strcmp(line, "import pool") == 0)
+        printf("%d\n", (int)import_arrived(true));
+    else if (strcmp(line, "import") == 0)
+        printf("%d\n", (int)import_arrived(false));
+    else
+        return false;
+    return true;
+}
+
 /* False: it is no such command. */
 static bool step_of_handles(const char *line)
 {
@@ -566,7 +704,7 @@ static bool step(const char *line)
     } else if (strcmp(line, "exec") == 0)
         execv("/proc/self/exe", arguments);
     else
-        return step_of_handles(line) || step_of_launches(line);
+        return step_of_descriptors(line) || step_of_handles(line) || step_of_launches(line);
     return true;
 }
 
