@@ -26,6 +26,7 @@ enum {
     FAILURES_MAX = 16,           /* in a row, of fences */
     FOUND_MAX = 4,               /* by a thread; a power of two */
     NAP_NS = 20 * 1000,
+    WAITERS_MS = 100, /* between two looks for waits that ended without us */
 };
 
 /* That a fence of another thread is waited for: some never end, where a thread was cancelled. */
@@ -53,6 +54,8 @@ struct found {
     CUcontext context; /* of a default stream */
     struct lane *lane;
 };
+
+static uint64_t waiters_ns; /* when that was looked for */
 
 static __thread struct found found[FOUND_MAX];
 static __thread int thread_number;
@@ -174,11 +177,19 @@ static bool is_over(const struct lane *lane)
     return !words || limits_load(words->done) == limits_load(words->fence);
 }
 
+static bool has_ended(int thread)
+{
+    const int error = errno;
+    const bool has = syscall(SYS_tgkill, getpid(), thread, 0) != 0 && errno == ESRCH;
+
+    errno = error;
+    return has;
+}
+
 /* A thread that ended has taken its default stream along. */
 static bool is_left(const struct lane *lane)
 {
-    return lane->state == LANE_USED && lane->thread != 0 &&
-           syscall(SYS_tgkill, getpid(), lane->thread, 0) != 0 && errno == ESRCH;
+    return lane->state == LANE_USED && lane->thread != 0 && has_ended(lane->thread);
 }
 
 static void reap(bool is_full)
@@ -213,11 +224,28 @@ static int free_number(int slot)
     return -1;
 }
 
+static void count_awaiting(struct claims_device *claims, uint32_t change)
+{
+    __atomic_add_fetch(&claims->n_awaiting, change, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&claims->n_awaits, 1, __ATOMIC_RELEASE);
+}
+
+/* Once, however many see it. */
+static void end_waiting(struct lane *lane, int waiter)
+{
+    struct claims_device *claims = lane->waited_in;
+
+    if (waiter && __atomic_compare_exchange_n(&lane->waiter, &waiter, 0, false, __ATOMIC_ACQ_REL,
+                                              __ATOMIC_RELAXED))
+        count_awaiting(claims, (uint32_t)-1);
+}
+
 static struct lane *use(struct lane *lane, const struct lane *key)
 {
     const struct claims_lane *words;
     const int number = free_number(key->slot);
 
+    end_waiting(lane, __atomic_load_n(&lane->waiter, __ATOMIC_ACQUIRE));
     *lane = *key;
     lane->number = number;
     lane->state = LANE_USED;
@@ -603,25 +631,55 @@ static bool takes_a_moment(struct lane *lane, uint64_t now_ns)
            queue_ns(&lane->queue) <= WAIT_NS;
 }
 
-static void count_awaiting(struct claims_device *claims, uint32_t change)
+/* The calling thread does not wait yet. */
+static void end_wait_of_left(struct lane *lane)
 {
-    __atomic_add_fetch(&claims->n_awaiting, change, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&claims->n_awaits, 1, __ATOMIC_RELEASE);
+    const int waiter = __atomic_load_n(&lane->waiter, __ATOMIC_ACQUIRE);
+
+    if (waiter && (waiter == own_thread() || has_ended(waiter)))
+        end_waiting(lane, waiter);
+}
+
+/* Threads that were cancelled are only missed while others wait: a wait that nothing follows
+ * counts for a moment, whatever is claimed. */
+static void end_waits_of_left(const struct claims_device *claims, uint64_t now_ns)
+{
+    const uint64_t last_ns = limits_load(waiters_ns);
+
+    if (!limits_load(claims->n_awaiting) ||
+        (now_ns >= last_ns && now_ns - last_ns < WAITERS_MS * UINT64_C(1000000)))
+        return;
+    limits_store(waiters_ns, now_ns);
+    for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
+        end_wait_of_left(lane);
+}
+
+/* The lane is taken. */
+static bool begin_waiting(struct lane *lane, struct claims_device *claims)
+{
+    end_wait_of_left(lane);
+    if (__atomic_load_n(&lane->waiter, __ATOMIC_ACQUIRE))
+        return false;
+    lane->waited_in = claims;
+    __atomic_store_n(&lane->waiter, own_thread(), __ATOMIC_RELEASE);
+    count_awaiting(claims, 1);
+    return true;
 }
 
 bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait)
 {
     struct claims_device *claims = lanes_claims(session_position(lane->slot));
-    bool is_short;
+    bool is_claimed;
 
-    if (!claims || is_unseen(lane) || is_taken(lane))
+    if (!claims || is_unseen(lane))
         return false;
-    is_short = takes_a_moment(lane, now_ns);
-    *ret_wait = (struct lane_wait){.claims = claims, .n_given = lane->queue.n_given};
+    end_waits_of_left(claims, now_ns);
+    if (is_taken(lane))
+        return false;
+    is_claimed = takes_a_moment(lane, now_ns) && begin_waiting(lane, claims);
+    ret_wait->n_given = lane->queue.n_given;
     let_go(lane);
-    if (is_short)
-        count_awaiting(claims, 1);
-    return is_short;
+    return is_claimed;
 }
 
 void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns)
@@ -633,7 +691,7 @@ void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_don
         look(lane, now_ns);
         let_go(lane);
     }
-    count_awaiting(wait->claims, (uint32_t)-1);
+    end_waiting(lane, own_thread());
 }
 
 /* Another thread may put a fence into it, of which the program knows nothing. */

@@ -41,7 +41,9 @@ struct lane {
     uint64_t launched_ns;        /* the last launch */
     uint64_t period_ns;          /* the least until the next one */
     struct queue queue;
-    uint32_t n_counted; /* of queue.n_done: the claims have them */
+    uint32_t n_counted;              /* of queue.n_done: the claims have them */
+    int waiter;                      /* the thread that waits for it, without a fence; 0: none */
+    struct claims_device *waited_in; /* where that is claimed */
 };
 
 /* What a lane has to do still (queue.h). */
@@ -53,8 +55,7 @@ struct lane_work {
 
 /* A thread waits for a stream, without a fence. */
 struct lane_wait {
-    struct claims_device *claims; /* where that is claimed */
-    uint32_t n_given;             /* commands in it, ever */
+    uint32_t n_given; /* commands in it, ever */
 };
 
 /* The page of claims to write to from now on; asks the session where there is none, or another
@@ -92,7 +93,9 @@ void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_
 void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns);
 
 /* A thread is about to wait for the stream: claims that, in place of a fence, if what is in it
- * takes but a moment. False: nothing of it, or it takes longer. */
+ * takes but a moment. False: nothing of it, or it takes longer, or another thread waits for it. A
+ * thread that is cancelled while it waits, or leaves by longjmp, is found out by the waits of
+ * others, or its own next one. */
 bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait);
 
 /* is_done: what was in the stream then. */

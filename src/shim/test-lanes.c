@@ -592,6 +592,115 @@ static void test_what_was_launched_meanwhile_is_not_done(void **state)
     assert_int_equal(claims->devices[0].n_awaiting, 0);
 }
 
+/* A stream with a moment's work, behind which there is no fence. */
+static struct lane *launch_short(CUstream stream)
+{
+    struct lane *lane = launch(stream);
+
+    now_ns += 50 * US;
+    do_all();
+    lane = launch(stream);
+    return lane;
+}
+
+static void wait_for(struct lane *lane)
+{
+    struct lane_wait wait;
+
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    lanes_end_wait(lane, &wait, true, now_ns);
+}
+
+static sem_t waits, goes_on;
+
+static void *begin_to_wait(void *lane)
+{
+    struct lane_wait wait;
+
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    sem_post(&waits);
+    while (sem_wait(&goes_on) != 0) /* as in the driver */
+        ;
+    lanes_end_wait(lane, &wait, true, now_ns);
+    return NULL;
+}
+
+static pthread_t start_waiter(struct lane *lane)
+{
+    pthread_t thread;
+
+    sem_init(&waits, 0, 0);
+    sem_init(&goes_on, 0, 0);
+    assert_int_equal(pthread_create(&thread, NULL, begin_to_wait, lane), 0);
+    sem_wait(&waits);
+    return thread;
+}
+
+static void cancel(pthread_t thread)
+{
+    assert_int_equal(pthread_cancel(thread), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* Else the process would seem busy as often as another one of its threads waits. */
+static void test_the_wait_of_a_thread_that_is_cancelled_ends(void **state)
+{
+    struct claims_device *of_device = &claims->devices[0];
+    struct lane *lane;
+
+    (void)state;
+    cancel(start_waiter(launch_short(stream_of(1))));
+    assert_int_equal(of_device->n_awaiting, 1);
+    now_ns += 200 * MS;
+    wait_for(launch_short(stream_of(2)));
+    assert_int_equal(of_device->n_awaiting, 0);
+    lane = launch_short(stream_of(3)); /* the same stream is waited for at once */
+    cancel(start_waiter(lane));
+    wait_for(lane);
+    assert_int_equal(of_device->n_awaiting, 0);
+    lane = launch_short(stream_of(4)); /* and where it is another one's */
+    cancel(start_waiter(lane));
+    do_all();
+    lanes_end_contexts(is_any, NULL);
+    for (size_t i = 5; i < 10; i++)
+        launch(stream_of(i));
+    assert_int_equal(of_device->n_awaiting, 0);
+}
+
+/* By longjmp, or an exception. */
+static void test_the_wait_that_a_thread_has_left_ends_with_its_next(void **state)
+{
+    struct claims_device *of_device = &claims->devices[0];
+    struct lane *lane = launch_short(stream_of(1));
+    struct lane_wait wait;
+
+    (void)state;
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    wait_for(lane);
+    assert_int_equal(of_device->n_awaiting, 0);
+    assert_true(lanes_begin_wait(launch_short(stream_of(2)), now_ns, &wait));
+    now_ns += 200 * MS;
+    wait_for(launch_short(stream_of(3)));
+    assert_int_equal(of_device->n_awaiting, 0);
+}
+
+static void test_who_still_waits_is_counted(void **state)
+{
+    struct claims_device *of_device = &claims->devices[0];
+    struct lane *lane = launch_short(stream_of(1));
+    const pthread_t thread = start_waiter(lane);
+    struct lane_wait wait;
+
+    (void)state;
+    assert_false(lanes_begin_wait(lane, now_ns, &wait)); /* one claim is enough */
+    now_ns += 200 * MS;
+    wait_for(launch_short(stream_of(2)));
+    assert_int_equal(of_device->n_awaiting, 1);
+    sem_post(&goes_on);
+    pthread_join(thread, NULL);
+    assert_int_equal(of_device->n_awaiting, 0);
+}
+
 static void test_fences_are_fewer_where_each_is_passed(void **state)
 {
     struct lane *lane = launch(stream_of(1));
@@ -768,6 +877,9 @@ int main(void)
         cmocka_unit_test_setup(test_what_is_done_is_claimed, set_up),
         cmocka_unit_test_setup(test_who_waits_for_a_moment_puts_no_fence, set_up),
         cmocka_unit_test_setup(test_what_was_launched_meanwhile_is_not_done, set_up),
+        cmocka_unit_test_setup(test_the_wait_of_a_thread_that_is_cancelled_ends, set_up),
+        cmocka_unit_test_setup(test_the_wait_that_a_thread_has_left_ends_with_its_next, set_up),
+        cmocka_unit_test_setup(test_who_still_waits_is_counted, set_up),
         cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
         cmocka_unit_test_setup(test_who_keeps_a_short_queue_is_seen, set_up),
         cmocka_unit_test_setup(test_bursts_are_seen, set_up),
