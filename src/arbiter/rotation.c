@@ -85,13 +85,21 @@ static void grant(struct rotation *rotation, struct turns_unit *units, struct tu
 
 /* --- the end of a turn --- */
 
+/* What claims nonsense may as well claim work that never ends: it is soon looked at again. */
+static uint64_t get_excuse_s(const struct turns_unit *unit, uint64_t now_ns)
+{
+    const uint64_t s = (uint64_t)ROTATION_EXCUSE_S << (unit->n_excused < 8 ? unit->n_excused : 8);
+
+    if (!unit_is_credible(unit, now_ns))
+        return ROTATION_EXCUSE_LEAST_S;
+    return s < ROTATION_EXCUSE_MOST_S ? s : ROTATION_EXCUSE_MOST_S;
+}
+
 static void excuse(struct turns_unit *unit, uint64_t now_ns)
 {
-    uint64_t s = (uint64_t)ROTATION_EXCUSE_S << (unit->n_excused < 8 ? unit->n_excused : 8);
-
-    if (s > ROTATION_EXCUSE_MOST_S)
-        s = ROTATION_EXCUSE_MOST_S;
-    unit->excused_ns = now_ns + s * S;
+    if (now_ns >= unit->excused_ns + ROTATION_FORGIVEN_S * S)
+        unit->n_excused = 0;
+    unit->excused_ns = now_ns + get_excuse_s(unit, now_ns) * S;
     unit->n_excused++;
     unit->n_overdue_in_row = 0;
     unit->takes_turns = false;

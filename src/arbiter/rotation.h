@@ -36,7 +36,9 @@ enum {
     ROTATION_LONGEST_MS = 10000,    /* ... up to this: a thousand commands, beside others */
     ROTATION_OVERDUE = 3,           /* in a row: it is excused, ... */
     ROTATION_EXCUSE_S = 10,      /* ... the first time for so long, each time twice as long ... */
-    ROTATION_EXCUSE_MOST_S = 60, /* ... up to this */
+    ROTATION_EXCUSE_MOST_S = 60, /* ... up to this; ... */
+    ROTATION_EXCUSE_LEAST_S = 2, /* ... and for so long after nonsense */
+    ROTATION_FORGIVEN_S = 60,    /* without one: the next is the first */
     ROTATION_LOOK_US = 250,      /* how often a holder is looked at ... */
     ROTATION_DRAIN_LOOK_US =
         100, /* ... and one whose work is awaited: nobody uses the device then, ... */

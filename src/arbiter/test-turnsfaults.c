@@ -105,6 +105,127 @@ static void test_three_drains_that_take_too_long_excuse(void **state)
     turns_free(turns);
 }
 
+/* Two by hand, that keep the device busy while they may launch, and whose work is done at once. The
+ * first one claims for some time that what it launched in its turn goes on, and rests for a second
+ * then, until it is excused. */
+struct pair {
+    struct turns *turns;
+    struct turns_unit *units[2];
+    struct turns_sample samples[2];
+    uint64_t now_ns, rest_ns, n_overdue;
+    bool is_slow, is_nonsense;
+};
+
+static bool pair_is_closed(const struct pair *pair, size_t i)
+{
+    return turns_gate(pair->units[i])->gate == LIMITS_GATE_CLOSED;
+}
+
+static struct turns_view pair_view(const struct pair *pair)
+{
+    struct turns_view shown;
+
+    turns_view(pair->units[0], &shown);
+    return shown;
+}
+
+static void pair_claim(struct pair *pair, size_t i)
+{
+    struct turns_sample *sample = &pair->samples[i];
+    const bool is_closed = pair_is_closed(pair, i), is_slow = i == 0 && pair->is_slow,
+               is_resting = is_slow && pair->now_ns < pair->rest_ns;
+
+    if (!is_closed && !is_resting) /* more at once than anybody can launch */
+        sample->n_launched += i == 0 && pair->is_nonsense ? 1000000 : 1;
+    sample->n_done = sample->n_launched;
+    sample->n_waiting = is_closed && !is_resting;
+    sample->is_in_flight = !is_resting && (is_slow ? pair_is_closed(pair, 1) : !is_closed);
+    turns_sample(pair->units[i], sample);
+}
+
+/* Whether the first one is excused. */
+static bool pair_step(struct pair *pair)
+{
+    struct turns_view shown;
+
+    for (size_t i = 0; i < 2; i++)
+        pair_claim(pair, i);
+    pair->now_ns = turns_run(pair->turns, pair->now_ns);
+    shown = pair_view(pair);
+    if (shown.n_overdue != pair->n_overdue)
+        pair->rest_ns = pair->now_ns + S;
+    pair->n_overdue = shown.n_overdue;
+    return shown.is_overdue;
+}
+
+/* Both are known to be heavy, and take turns. */
+static struct pair pair_new(void)
+{
+    const struct turns_terms terms = {.share_ppm = 500000};
+    struct pair pair = {.turns = turns_new(), .now_ns = S};
+
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(turns_add(pair.turns, &terms, &pair.units[i]), 0);
+    turns_set_mode(pair.turns, LIMITS_COMPUTE_ELASTIC);
+    while (pair_view(&pair).n_turns < 100)
+        pair_step(&pair);
+    return pair;
+}
+
+static void pair_free(struct pair *pair)
+{
+    for (size_t i = 0; i < 2; i++)
+        turns_remove(pair->units[i]);
+    turns_free(pair->turns);
+}
+
+/* How long the next excuse is, in seconds; it has to come within some. */
+static uint64_t pair_excuse(struct pair *pair)
+{
+    const uint64_t until_ns = pair->now_ns + 20 * S;
+    uint64_t began_ns;
+
+    pair->is_slow = true;
+    while (!pair_step(pair))
+        assert_true(pair->now_ns < until_ns);
+    began_ns = pair->now_ns;
+    pair->is_slow = false;
+    while (pair_step(pair))
+        ;
+    return (pair->now_ns - began_ns + S / 2) / S;
+}
+
+static void test_excuses_are_longer_each_time_until_it_took_turns_for_long(void **state)
+{
+    struct pair pair = pair_new();
+    uint64_t until_ns;
+
+    (void)state;
+    for (size_t round = 0; round < 2; round++) {
+        assert_int_equal(pair_excuse(&pair), 10);
+        assert_int_equal(pair_excuse(&pair), 20);
+        assert_int_equal(pair_excuse(&pair), 40);
+        assert_int_equal(pair_excuse(&pair), 60);
+        assert_int_equal(pair_excuse(&pair), 60);
+        until_ns = pair.now_ns + 61 * S;
+        while (pair.now_ns < until_ns)
+            assert_false(pair_step(&pair));
+    }
+    pair_free(&pair);
+}
+
+static void test_nonsense_is_excused_for_a_moment(void **state)
+{
+    struct pair pair = pair_new();
+
+    (void)state;
+    assert_int_equal(pair_excuse(&pair), 10);
+    pair.is_nonsense = true;
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(pair_excuse(&pair), 2);
+    pair_free(&pair);
+}
+
 /* Claims by hand, too: the first ones have work in flight whatever happens, but for a moment now
  * and then; what the others launch is done half a millisecond later. Returns the part of the time
  * in which the others could not use the device. */
@@ -457,6 +578,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_kernel_that_does_not_end_is_excused_and_charged),
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
+        cmocka_unit_test(test_excuses_are_longer_each_time_until_it_took_turns_for_long),
+        cmocka_unit_test(test_nonsense_is_excused_for_a_moment),
         cmocka_unit_test(test_several_that_never_end_cost_others_little),
         cmocka_unit_test(test_long_queues_end_and_turns_follow),
         cmocka_unit_test(test_what_is_left_of_long_kernels_is_paid_for),

@@ -9,9 +9,6 @@
 #define MS UINT64_C(1000000)
 #define S  UINT64_C(1000000000)
 
-/* After nonsense a unit has no say for so long. */
-enum { CREDIBLE_S = 10 };
-
 #define BETTER   (1 + TRIAL_BETTER_PPM / 1e6)
 #define GAIN     (1 + TRIAL_GAIN_PPM / 1e6)
 #define NO_WORSE 0.995 /* what rates vary by themselves */
@@ -96,8 +93,7 @@ static bool is_measured(const struct trial *trial, const struct turns_unit *unit
     for (int i = 0; i < TURNS_N_PLANS; i++)
         if (trial->counted_ns[i] && unit->n_tried[i] < TRIAL_COMMANDS_LEAST)
             return false;
-    return unit->is_active &&
-           (!unit->nonsense_ns || unit->nonsense_ns + CREDIBLE_S * S < trial->now_ns);
+    return unit->is_active && unit_is_credible(unit, trial->now_ns);
 }
 
 static double get_score(const struct trial *trial, const struct turns_unit *units, int plan)

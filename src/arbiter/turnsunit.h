@@ -16,6 +16,9 @@
 
 struct turns;
 
+/* After nonsense a unit has no say for so long. */
+enum { UNIT_CREDIBLE_S = 10 };
+
 struct turns_unit {
     struct turns_unit *next;
     struct turns *turns;
@@ -44,9 +47,10 @@ struct turns_unit {
     bool takes_turns;
     bool has_leftover; /* in flight from before it took turns, or from an earlier one */
     uint64_t leftover_ns;
-    uint64_t got_on_ns;                   /* when something of it was done last */
-    uint32_t n_overdue_in_row, n_excused; /* drains that took too long; how often it was excused */
-    uint64_t excused_ns;                  /* it takes no turns until then */
+    uint64_t got_on_ns;        /* when something of it was done last */
+    uint32_t n_overdue_in_row; /* drains that took too long */
+    uint32_t n_excused;        /* how often it was excused, each time soon after the last one */
+    uint64_t excused_ns;       /* it takes no turns until then */
     uint64_t n_turns, n_overdue;
 
     /* When it may be probed again, and after how long the next time. */
@@ -64,6 +68,12 @@ struct turns_unit {
 static inline bool unit_is_excused(const struct turns_unit *unit, uint64_t now_ns)
 {
     return unit->excused_ns > now_ns;
+}
+
+static inline bool unit_is_credible(const struct turns_unit *unit, uint64_t now_ns)
+{
+    return !unit->nonsense_ns ||
+           unit->nonsense_ns + UNIT_CREDIBLE_S * UINT64_C(1000000000) < now_ns;
 }
 
 /* Work of one that takes turns, from before its turn. */
