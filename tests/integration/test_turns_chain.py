@@ -352,6 +352,16 @@ def test_those_who_exchange_a_descriptor_are_one_unit(node, kind):
     a.goes_on(), c.goes_on()
 
 
+def test_a_descriptor_of_before_there_were_turns_is_known_by_the_next(node):
+    node.begin('none', a=500, b=500)
+    a, b = node.tenant('a'), node.tenant('b')
+    export(node, a, b)
+    node.switch('strict')
+    assert a(f'export {node.folder / "b.inbox"}') == '0' and b('import') == '0'
+    a.is_heavy(), b.is_heavy()
+    are_one(node, a, b)
+
+
 def test_a_descriptor_makes_strangers_no_unit(node):
     """What it is known by can be read by everybody on the machine: it does not count across namespaces."""
     node.namespaces = {'c': 'other'}
