@@ -42,7 +42,7 @@ struct claims_lane {
 
 /* By its position in limits_page.devices. */
 struct claims_device {
-    uint64_t n_launched; /* commands that passed the gate: kernels, graphs; */
+    uint64_t n_launched; /* commands that passed the gate: kernels, graphs; a moment late; */
     uint64_t n_done;     /* of those, as far as the process has seen */
     uint64_t waited_ns;  /* by threads at the gate, whose wait is over */
     uint32_t n_waiting;  /* threads at the gate */

@@ -10,6 +10,7 @@
 
 #include "shim/captures.h"
 #include "shim/quickclock.h"
+#include "shim/quickpass.h"
 #include "shim/session.h"
 
 #define MS UINT64_C(1000000)
@@ -88,6 +89,7 @@ static __thread unsigned n_calls;
 
 void gate_begin_call(void)
 {
+    quickpass_claim_all();
     n_calls++;
 }
 
@@ -289,6 +291,9 @@ static struct gate_verdict wait_for_room(const struct cuda_functions *driver, st
 
 /* --- launches --- */
 
+/* Never inlined: most launches pass it by, and would save registers for it. */
+#define PASSED_BY __attribute__((noinline))
+
 static bool is_shared(const struct limits_page *page)
 {
     uint32_t computes = 0;
@@ -324,7 +329,8 @@ static void note_gated(struct lane *lane, bool is_gated)
 }
 
 /* Its turn may end while there is no room. */
-static void pass(const struct cuda_functions *driver, struct lane *lane, CUstream stream)
+PASSED_BY static void pass_by_turn(const struct cuda_functions *driver, struct lane *lane,
+                                   CUstream stream)
 {
     const struct place place = place_of(lane);
     const bool is_gated = place.device && !is_open(place.device);
@@ -334,6 +340,7 @@ static void pass(const struct cuda_functions *driver, struct lane *lane, CUstrea
     note_gated(lane, is_gated);
     if (!is_gated)
         return;
+    quickpass_claim_all();
     now_ns = quickclock_ns();
     verdict = judge(&place, now_ns);
     if (goes_on(&verdict, lane, now_ns))
@@ -348,6 +355,15 @@ static void pass(const struct cuda_functions *driver, struct lane *lane, CUstrea
         __atomic_add_fetch(&place.claims->n_late, 1, __ATOMIC_RELAXED);
 }
 
+static void pass(const struct cuda_functions *driver, struct lane *lane, CUstream stream)
+{
+    const struct limits_page *page = session_page();
+    const int position = session_position(lane->slot);
+
+    if (page && position >= 0 && !is_open(&page->devices[position]))
+        pass_by_turn(driver, lane, stream);
+}
+
 /* Is what is launched now no command, but part of a graph? */
 static bool is_captured(const struct cuda_functions *driver, CUstream stream)
 {
@@ -359,38 +375,99 @@ static bool has_turns(void)
     return lanes_are_on() || (n_calls == 0 && session_may_claim() && lanes_start());
 }
 
+/* What may change beside the page is looked at as well. */
+PASSED_BY static struct lane *look_up(const struct cuda_functions *driver, CUstream handle,
+                                      struct quickpass *quickpass)
+{
+    struct lane *lane;
+
+    if (!has_turns())
+        return NULL;
+    quickpass_begin(quickpass, handle);
+    lane = lanes_find(driver, handle, false);
+    if (!lane || is_captured(driver, handle))
+        return NULL;
+    pass(driver, lane, handle);
+    return lane;
+}
+
+PASSED_BY static struct gate_launch enter(const struct cuda_functions *driver, CUstream handle,
+                                          struct quickpass *quickpass)
+{
+    if (quickpass->n > 0)
+        quickpass_claim(quickpass, quickclock_ns());
+    if (!gate_is_shared())
+        return (struct gate_launch){NULL, NULL};
+    return (struct gate_launch){look_up(driver, handle, quickpass), NULL};
+}
+
+/* In its context, or another one? */
+PASSED_BY static struct gate_launch pass_in_context(const struct cuda_functions *driver,
+                                                    CUstream handle, struct quickpass *quickpass)
+{
+    CUcontext context = NULL;
+
+    if (driver->cuCtxGetCurrent(&context) == CUDA_SUCCESS && context == quickpass->context)
+        return (struct gate_launch){quickpass->lane, quickpass};
+    return enter(driver, handle, quickpass);
+}
+
 struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stream,
                               bool is_per_thread)
 {
     CUstream handle = lanes_handle(stream, is_per_thread);
-    struct gate_launch launch = {NULL};
+    struct quickpass *quickpass = quickpass_at(handle);
 
-    if (!gate_is_shared() || !has_turns())
-        return launch;
-    launch.lane = lanes_find(driver, stream, is_per_thread);
-    if (launch.lane && is_captured(driver, handle))
-        launch.lane = NULL;
-    if (launch.lane)
-        pass(driver, launch.lane, handle);
-    return launch;
+    if (!quickpass_take(quickpass, handle))
+        return enter(driver, handle, quickpass);
+    if (quickpass->context)
+        return pass_in_context(driver, handle, quickpass);
+    return (struct gate_launch){quickpass->lane, quickpass};
 }
 
-CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launch *launch,
-                    CUresult r)
+/* A default stream's lane depends on the thread's context, which only the driver knows: it is not
+ * asked each time where another context could have no other gate. Who changes contexts in so short
+ * a moment has launches counted in another lane of the device, and is looked at the next time. */
+static CUcontext context_of(const struct limits_page *page, const struct lane *lane)
 {
-    struct claims_device *claims;
+    const bool is_default =
+        lane->stream == CU_STREAM_LEGACY || lane->stream == CU_STREAM_PER_THREAD;
+
+    return is_default && page->n_devices > 1 ? lane->context : NULL;
+}
+
+static void open_quickpass(struct lane *lane, struct claims_device *claims)
+{
+    const struct limits_page *page = session_page();
+    const int position = session_position(lane->slot);
+
+    if (page && position >= 0 && !captures_are_there())
+        quickpass_open(quickpass_at(lane->stream), lane, context_of(page, lane),
+                       &page->devices[position], claims);
+}
+
+PASSED_BY static void launched(const struct cuda_functions *driver, struct lane *lane)
+{
+    struct claims_device *claims = lanes_claims(session_position(lane->slot));
     uint64_t now_ns;
 
-    if (!launch->lane || r != CUDA_SUCCESS)
-        return r;
-    claims = lanes_claims(session_position(launch->lane->slot));
     if (!claims)
-        return r;
+        return;
     now_ns = quickclock_ns();
     __atomic_add_fetch(&claims->n_launched, 1, __ATOMIC_RELAXED);
-    if (n_calls == 0)
-        lanes_launched(driver, launch->lane, now_ns);
+    if (n_calls == 0 && lanes_launched(driver, lane, now_ns))
+        open_quickpass(lane, claims);
     look(now_ns, LOOK_MS);
+}
+
+CUresult gate_leave(const struct cuda_functions *driver, struct gate_launch launch, CUresult r)
+{
+    if (!launch.lane || r != CUDA_SUCCESS)
+        return r;
+    if (launch.pass)
+        quickpass_count(launch.pass);
+    else
+        launched(driver, launch.lane);
     return r;
 }
 
@@ -406,6 +483,7 @@ struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream
     struct gate_wait wait = {NULL};
     uint64_t now_ns;
 
+    quickpass_claim_all();
     if (!lane)
         return wait;
     now_ns = quickclock_ns();
@@ -425,6 +503,7 @@ CUresult gate_awaited(const struct gate_wait *wait, CUresult r)
 
 void gate_await_all(const struct cuda_functions *driver)
 {
+    quickpass_claim_all();
     if (is_on())
         lanes_fence_all(driver, quickclock_ns());
 }

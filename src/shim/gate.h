@@ -6,9 +6,10 @@
  * what a thread does about it.
  *
  *     struct gate_launch launch = gate_enter(driver, stream, is_per_thread);
- *     CUresult r = driver->...;
  *
- *     return gate_leave(driver, &launch, r);
+ *     if (!launch.lane)
+ *         return driver->...;
+ *     return gate_leave(driver, launch, driver->...);
  *
  * Where no device is shared by turns, gate_enter is a look at one word of the page. An open gate
  * costs a counter, and a fence now and then. A thread waits in gate_enter alone: not in a call from
@@ -47,15 +48,15 @@ unsigned gate_bin(uint64_t waited_ns);
 /* --- of this process --- */
 
 struct gate_launch {
-    struct lane *lane; /* NULL: it is not counted */
+    struct lane *lane;      /* NULL: it is not counted */
+    struct quickpass *pass; /* by which it passed; NULL: it was looked at */
 };
 
 struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stream,
                               bool is_per_thread);
 
 /* Returns r, which the launch had. */
-CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launch *launch,
-                    CUresult r);
+CUresult gate_leave(const struct cuda_functions *driver, struct gate_launch launch, CUresult r);
 
 /* The calling thread is about to wait for a stream, and did; r: whether it is done. */
 struct gate_wait {

@@ -252,15 +252,15 @@ static CUresult take(const struct cuda_functions *driver, cuda_cuGraphLaunch *ca
         return take(driver, driver->name, hGraph, hStream); \
     }
 
-#define LAUNCH(name, is_per_thread)                                                      \
-    CUresult name(CUgraphExec hGraph, CUstream hStream)                                  \
-    {                                                                                    \
-        const struct cuda_functions *driver;                                             \
-        struct gate_launch launch;                                                       \
-                                                                                         \
-        HOOK_DRIVER(driver, name);                                                       \
-        launch = gate_enter(driver, hStream, is_per_thread);                             \
-        return gate_leave(driver, &launch, take(driver, driver->name, hGraph, hStream)); \
+#define LAUNCH(name, is_per_thread)                                                     \
+    CUresult name(CUgraphExec hGraph, CUstream hStream)                                 \
+    {                                                                                   \
+        const struct cuda_functions *driver;                                            \
+        struct gate_launch launch;                                                      \
+                                                                                        \
+        HOOK_DRIVER(driver, name);                                                      \
+        launch = gate_enter(driver, hStream, is_per_thread);                            \
+        return gate_leave(driver, launch, take(driver, driver->name, hGraph, hStream)); \
     }
 
 UPLOAD(cuGraphUpload)

@@ -9,14 +9,16 @@
 #include "shim/hook.h"
 
 /* The whole of a function that launches into `stream`. */
-#define LAUNCH(name, stream, is_per_thread, values)              \
-    do {                                                         \
-        const struct cuda_functions *driver;                     \
-        struct gate_launch launch;                               \
-                                                                 \
-        HOOK_DRIVER(driver, name);                               \
-        launch = gate_enter(driver, stream, is_per_thread);      \
-        return gate_leave(driver, &launch, driver->name values); \
+#define LAUNCH(name, stream, is_per_thread, values)             \
+    do {                                                        \
+        const struct cuda_functions *driver;                    \
+        struct gate_launch launch;                              \
+                                                                \
+        HOOK_DRIVER(driver, name);                              \
+        launch = gate_enter(driver, stream, is_per_thread);     \
+        if (!launch.lane)                                       \
+            return driver->name values; /* by a jump */         \
+        return gate_leave(driver, launch, driver->name values); \
     } while (0)
 
 #define KERNEL(name, is_per_thread)                                                               \

@@ -10,6 +10,7 @@
 #include "shim/captures.h"
 #include "shim/gate.h"
 #include "shim/hook.h"
+#include "shim/quickpass.h"
 
 /* --- ends --- */
 
@@ -19,6 +20,7 @@
         const struct cuda_functions *driver; \
                                              \
         HOOK_DRIVER(driver, name);           \
+        quickpass_claim_all();               \
         lanes_end_stream(driver, hStream);   \
         captures_end(hStream);               \
         return driver->name(hStream);        \

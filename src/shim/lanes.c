@@ -43,13 +43,12 @@ static struct {
     struct lane others[SESSION_SLOTS]; /* of streams that have no place, one for each device */
 } table;
 
-/* What a thread has found is right as long as this number is the same. It is in memory that reads
- * as 0 in a child of fork, and no earlier number comes again there. */
-static uint32_t *generation;
-static uint32_t last_generation;
+/* In memory that reads as 0 in a child of fork; no earlier number comes again there. */
+static uint64_t *generation;
+static uint64_t last_generation;
 
 struct found {
-    uint32_t generation;
+    uint64_t generation;
     CUstream stream;
     CUcontext context; /* of a default stream */
     struct lane *lane;
@@ -62,12 +61,19 @@ static __thread int thread_number;
 
 static void change(void)
 {
+    if (*generation == 0)
+        last_generation = ((last_generation >> 32) + 1) << 32;
     __atomic_store_n(generation, ++last_generation, __ATOMIC_RELEASE);
 }
 
-static uint32_t generation_now(void)
+const uint64_t *lanes_generation_at(void)
 {
-    const uint32_t *at = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+}
+
+uint64_t lanes_generation(void)
+{
+    const uint64_t *at = lanes_generation_at();
 
     return at ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : 0;
 }
@@ -128,9 +134,10 @@ bool lanes_start(void)
     const int r = session_claims(&claims);
 
     enter();
-    if (r == SESSION_DENIED)
+    if (r == SESSION_DENIED && table.claims) {
         __atomic_store_n(&table.claims, NULL, __ATOMIC_RELEASE);
-    else if (r == 0 && claims != table.claims && has_generation())
+        change();
+    } else if (r == 0 && claims != table.claims && has_generation())
         take(claims);
     leave();
     return lanes_are_on();
@@ -138,14 +145,14 @@ bool lanes_start(void)
 
 bool lanes_are_on(void)
 {
-    return generation_now() != 0 && __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
+    return lanes_generation() != 0 && __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
 }
 
 struct claims_device *lanes_claims(int position)
 {
     struct claims *claims = __atomic_load_n(&table.claims, __ATOMIC_ACQUIRE);
 
-    if (!claims || position < 0 || position >= LIMITS_DEVICES_MAX || !generation_now())
+    if (!claims || position < 0 || position >= LIMITS_DEVICES_MAX || !lanes_generation())
         return NULL;
     return &claims->devices[position];
 }
@@ -162,7 +169,7 @@ static struct claims_lane *words_in(struct claims *claims, const struct lane *la
 {
     const int position = session_position(lane->slot);
 
-    if (!claims || !generation_now() || position < 0 || position >= LIMITS_DEVICES_MAX ||
+    if (!claims || !lanes_generation() || position < 0 || position >= LIMITS_DEVICES_MAX ||
         lane->number < 0)
         return NULL;
     return &claims->devices[position].lanes[lane->number];
@@ -308,7 +315,7 @@ static struct lane *search(const struct cuda_functions *driver, CUstream stream,
     key.slot = devices_slot(driver, key.device);
     key.thread = stream == CU_STREAM_PER_THREAD ? own_thread() : 0;
     enter();
-    ret_found->generation = generation_now();
+    ret_found->generation = lanes_generation();
     if (key.slot != SESSION_NO_SLOT && ret_found->generation != 0)
         lane = find_or_add(&key);
     leave();
@@ -335,7 +342,7 @@ struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bo
         context = current(driver);
     at = &found[(((uintptr_t)stream >> 4) ^ ((uintptr_t)stream >> 10)) % FOUND_MAX];
     if (at->stream == stream && at->context == context && at->generation != 0 &&
-        at->generation == generation_now())
+        at->generation == lanes_generation())
         return at->lane;
     *at = (struct found){.stream = stream, .context = context};
     return search(driver, stream, at);
@@ -355,7 +362,7 @@ void lanes_end_contexts(lanes_match_fn *match, const void *userdata)
         if (words)
             limits_store(words->done, limits_load(words->fence));
     }
-    if (generation_now() != 0)
+    if (lanes_generation() != 0)
         change();
     leave();
     claimmaps_end_contexts(match, userdata);
@@ -392,6 +399,10 @@ void lanes_settle(void)
 {
     if (!lanes_are_on())
         return;
+    enter();
+    if (lanes_generation() != 0)
+        change();
+    leave();
     for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
         if (lane->state == LANE_USED && take_lane(lane))
             let_go(lane);
@@ -448,16 +459,30 @@ static CUresult write_fence(const struct cuda_functions *driver, struct lane *la
 
     if (!call)
         return CUDA_ERROR_NOT_SUPPORTED;
-    __atomic_store_n(&lane->is_tail, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&lane->tail, LANE_TAIL_NONE, __ATOMIC_RELEASE);
     __atomic_store_n(&words->fence, lane->fence + 1, __ATOMIC_RELEASE);
     r = call(lane->stream, at, lane->fence + 1, 0);
     if (r != CUDA_SUCCESS) {
         limits_store(words->fence, before);
-        __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
+        __atomic_store_n(&lane->tail, LANE_TAIL_NEW, __ATOMIC_RELEASE);
         return r;
     }
     queue_mark(&lane->queue, ++lane->fence);
     return r;
+}
+
+static bool has_tail(const struct lane *lane)
+{
+    return __atomic_load_n(&lane->tail, __ATOMIC_ACQUIRE) != LANE_TAIL_NONE;
+}
+
+/* Unless something was launched meanwhile, which may not be claimed yet. */
+static void end_tail(struct lane *lane)
+{
+    int awaited = LANE_TAIL_AWAITED;
+
+    __atomic_compare_exchange_n(&lane->tail, &awaited, LANE_TAIL_NONE, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
 }
 
 /* By who has taken it. */
@@ -548,31 +573,46 @@ static bool is_unseen(const struct lane *lane)
     return lane->number < 0 || __atomic_load_n(&table.has_no_fences, __ATOMIC_RELAXED);
 }
 
-void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
+bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
-    __atomic_store_n(&lane->is_tail, true, __ATOMIC_RELEASE);
+    bool needs_fence, is_quiet;
+
+    lanes_note_tail(lane);
     if (is_unseen(lane) || is_taken(lane)) {
         claim_done(lane, 1);
-        return;
+        return false;
     }
     if (has_news(lane))
         look(lane, now_ns);
     else
         lane->queue.looked_ns = now_ns;
-    queue_give(&lane->queue, now_ns);
+    queue_give(&lane->queue, 1, now_ns);
     if (lane->seen_ns == 0 && !is_behind(lane))
         lane->seen_ns = now_ns;
-    if (is_due(lane, quickclock_since(lane->fence_ns, now_ns))) {
+    needs_fence = is_due(lane, quickclock_since(lane->fence_ns, now_ns));
+    is_quiet = !needs_fence && !is_behind(lane);
+    if (needs_fence) {
         lane->period_ns = get_period_ns(lane, now_ns);
         put_fence(driver, lane, now_ns);
     }
     lane->launched_ns = now_ns;
     let_go(lane);
+    return is_quiet;
+}
+
+void lanes_given(struct lane *lane, uint32_t n, uint64_t now_ns)
+{
+    if (is_unseen(lane) || is_taken(lane)) {
+        claim_done(lane, n);
+        return;
+    }
+    queue_give(&lane->queue, n, now_ns);
+    let_go(lane);
 }
 
 void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
-    if (lane->number < 0 || !__atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) || is_taken(lane))
+    if (lane->number < 0 || !has_tail(lane) || is_taken(lane))
         return;
     put_fence(driver, lane, now_ns);
     let_go(lane);
@@ -590,8 +630,7 @@ static bool may_join(const struct lane *lane)
     if (lane->stream != CU_STREAM_LEGACY)
         return true;
     for (const struct lane *other = table.lanes; other < lanes_end(); other++)
-        if (other != lane && is_of(other, lane->context) &&
-            (__atomic_load_n(&other->is_tail, __ATOMIC_ACQUIRE) || !is_over(other)))
+        if (other != lane && is_of(other, lane->context) && (has_tail(other) || !is_over(other)))
             return false;
     return true;
 }
@@ -604,7 +643,7 @@ void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
     if (!lanes_are_on() || captures_are_there() || !(context = current(driver)))
         return;
     for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
-        if (__atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) && is_of(lane, context) &&
+        if (has_tail(lane) && is_of(lane, context) &&
             (lane->thread == 0 || lane->thread == own_thread()) && may_join(lane))
             lanes_fence(driver, lane, now_ns);
 }
@@ -627,8 +666,7 @@ struct lane_work lanes_look(struct lane *lane, uint64_t now_ns)
 static bool takes_a_moment(struct lane *lane, uint64_t now_ns)
 {
     look(lane, now_ns);
-    return __atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE) && !queue_is_empty(&lane->queue) &&
-           queue_ns(&lane->queue) <= WAIT_NS;
+    return has_tail(lane) && !queue_is_empty(&lane->queue) && queue_ns(&lane->queue) <= WAIT_NS;
 }
 
 /* The calling thread does not wait yet. */
@@ -677,6 +715,8 @@ bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_
     if (is_taken(lane))
         return false;
     is_claimed = takes_a_moment(lane, now_ns) && begin_waiting(lane, claims);
+    if (is_claimed)
+        __atomic_store_n(&lane->tail, LANE_TAIL_AWAITED, __ATOMIC_RELEASE);
     ret_wait->n_given = lane->queue.n_given;
     let_go(lane);
     return is_claimed;
@@ -687,7 +727,7 @@ void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_don
     if (is_done && !is_taken(lane)) {
         queue_settle(&lane->queue, wait->n_given, now_ns);
         if (queue_is_empty(&lane->queue))
-            __atomic_store_n(&lane->is_tail, false, __ATOMIC_RELEASE);
+            end_tail(lane);
         look(lane, now_ns);
         let_go(lane);
     }
@@ -700,8 +740,7 @@ static void end_lane(const struct cuda_functions *driver, struct lane *lane, CUs
 {
     const bool has_taken = take_lane(lane);
 
-    if (has_taken && is_current && lane->stream == stream && lane->number >= 0 &&
-        __atomic_load_n(&lane->is_tail, __ATOMIC_ACQUIRE))
+    if (has_taken && is_current && lane->stream == stream && lane->number >= 0 && has_tail(lane))
         put_fence(driver, lane, quickclock_ns());
     enter();
     if (lane->state == LANE_USED && lane->stream == stream)

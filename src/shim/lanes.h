@@ -21,6 +21,13 @@
 #include "shim/driver.h"
 #include "shim/queue.h"
 
+/* What was launched behind the last fence. */
+enum lane_tail {
+    LANE_TAIL_NONE,    /* nothing, or it is done */
+    LANE_TAIL_AWAITED, /* something, and nothing since a thread began to wait for it */
+    LANE_TAIL_NEW,
+};
+
 struct lane {
     CUstream stream;   /* by its own handle, never NULL */
     CUcontext context; /* that it was found in */
@@ -29,7 +36,7 @@ struct lane {
     int slot;   /* the session's */
     int number; /* of the lane in the claims of the device; negative: it has none */
     enum { LANE_FREE, LANE_USED, LANE_ENDING } state;
-    bool is_tail;                /* something was launched behind the last fence */
+    int tail;                    /* enum lane_tail */
     bool is_gated;               /* its launches go by turns: fences tell what is in flight */
     bool is_taken;               /* by a thread, which alone has what follows */
     const struct claims *claims; /* NULL: the driver was not asked yet */
@@ -65,6 +72,13 @@ bool lanes_start(void);
 /* Are there turns, as far as is known? At once. */
 bool lanes_are_on(void);
 
+/* What a thread has found out of streams and captures is right as long as this number is the same.
+ * What is above its 32nd bit is another one in each process. 0: nothing is right. */
+uint64_t lanes_generation(void);
+
+/* Where it is, once it is not 0. */
+const uint64_t *lanes_generation_at(void);
+
 /* What the process claims of a device, by its position in the page of the container. NULL: nothing.
  */
 struct claims_device *lanes_claims(int position);
@@ -82,9 +96,22 @@ static inline CUstream lanes_handle(CUstream stream, bool is_per_thread)
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
 
 /* Something was launched into it: puts a fence behind that if the last one is older than 100 us, or
- * up to 1,600 us while the device needs but a part of such a time to pass them. Claims what is done
- * of what was launched before. */
-void lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
+ * up to 800 us while that is passed and launches follow each other. Claims what is done of what was
+ * launched before. True: the device has passed the last fence, and none is due, so that launches of
+ * the next moment may be claimed later. */
+bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
+
+/* The first part of that, for who claims later: there is a tail from now on. A thread that launches
+ * and then sees LANE_TAIL_NEW needs to write nothing: another thread that changes it to something
+ * else calls the driver for this stream after that, and so after the launch. */
+static inline void lanes_note_tail(struct lane *lane)
+{
+    if (__atomic_load_n(&lane->tail, __ATOMIC_ACQUIRE) != LANE_TAIL_NEW)
+        __atomic_store_n(&lane->tail, LANE_TAIL_NEW, __ATOMIC_RELEASE);
+}
+
+/* The rest, of so many launches. */
+void lanes_given(struct lane *lane, uint32_t n, uint64_t now_ns);
 
 /* Puts a fence behind what is in the stream, unless there is one. */
 void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
@@ -107,7 +134,8 @@ struct lane_work lanes_look(struct lane *lane, uint64_t now_ns);
 /* A stream is about to be destroyed: what is in it is still done. */
 void lanes_end_stream(const struct cuda_functions *driver, CUstream stream);
 
-/* Fences that are being put are in their streams, or refused, when it returns. */
+/* Fences that are being put are in their streams, or refused, when it returns; and what a thread
+ * has found is right no longer. */
 void lanes_settle(void);
 
 /* Contexts have ended, and all that was in their streams. */

@@ -8,13 +8,13 @@ static uint64_t since(uint64_t then_ns, uint64_t now_ns)
     return now_ns > then_ns ? now_ns - then_ns : 0;
 }
 
-void queue_give(struct queue *queue, uint64_t now_ns)
+void queue_give(struct queue *queue, uint32_t n, uint64_t now_ns)
 {
     if (queue_is_empty(queue)) {
         queue->begin_ns = now_ns;
         queue->looked_ns = now_ns;
     }
-    queue->n_given++;
+    queue->n_given += n;
 }
 
 /* Each second one is as good, as long as the last one is known. */

@@ -30,8 +30,8 @@ struct queue {
     } marks[QUEUE_MARKS];
 };
 
-/* A command was given. */
-void queue_give(struct queue *queue, uint64_t now_ns);
+/* So many commands were given. */
+void queue_give(struct queue *queue, uint32_t n, uint64_t now_ns);
 
 /* A fence of this number is behind what was given. */
 void queue_mark(struct queue *queue, uint32_t fence);

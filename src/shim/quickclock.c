@@ -20,20 +20,6 @@ static __thread struct reading last;
 static struct reading first;
 static uint64_t rate;
 
-static uint64_t ticks_now(void)
-{
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-    uint64_t ticks;
-
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
-    return ticks;
-#else
-    return 0;
-#endif
-}
-
 static uint64_t kernel_ns(void)
 {
     struct timespec now;
@@ -66,7 +52,7 @@ static void measure(const struct reading *now)
 static uint64_t read_kernel(uint64_t ticks)
 {
     const struct reading now = {kernel_ns(), ticks};
-    const uint64_t took = ticks_now() - ticks;
+    const uint64_t took = quickclock_ticks() - ticks;
 
     last = (struct reading){0};
     if (took > UINT64_C(1) << 32 ||
@@ -80,7 +66,7 @@ static uint64_t read_kernel(uint64_t ticks)
 uint64_t quickclock_ns(void)
 {
     const uint64_t ns_per_tick = __atomic_load_n(&rate, __ATOMIC_RELAXED);
-    const uint64_t ticks = ticks_now();
+    const uint64_t ticks = quickclock_ticks();
     const uint64_t since = ticks - last.ticks;
     uint64_t since_ns;
 
@@ -88,6 +74,13 @@ uint64_t quickclock_ns(void)
         return read_kernel(ticks);
     since_ns = (since * ns_per_tick) >> 20;
     return since_ns < MOST_NS ? last.ns + since_ns : read_kernel(ticks);
+}
+
+uint64_t quickclock_span(uint64_t ns)
+{
+    const uint64_t ns_per_tick = __atomic_load_n(&rate, __ATOMIC_RELAXED);
+
+    return ns_per_tick ? (ns << 20) / ns_per_tick : 0;
 }
 
 uint64_t quickclock_since(uint64_t then_ns, uint64_t now_ns)

@@ -110,11 +110,10 @@ void devices_note_context(CUdevice device, int slot)
 struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stream,
                               bool is_per_thread)
 {
-    return (struct gate_launch){NULL};
+    return (struct gate_launch){NULL, NULL};
 }
 
-CUresult gate_leave(const struct cuda_functions *driver, const struct gate_launch *launch,
-                    CUresult r)
+CUresult gate_leave(const struct cuda_functions *driver, struct gate_launch launch, CUresult r)
 {
     return r;
 }

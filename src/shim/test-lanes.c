@@ -701,6 +701,39 @@ static void test_who_still_waits_is_counted(void **state)
     assert_int_equal(of_device->n_awaiting, 0);
 }
 
+/* Another thread launches while one waits, and claims it later: that is still to be fenced. */
+static void test_what_is_claimed_later_has_its_tail(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+    struct lane_wait wait;
+
+    now_ns += 50 * US;
+    do_all();
+    launch(stream_of(1));
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    lanes_note_tail(lane);
+    now_ns += 10 * US;
+    lanes_end_wait(lane, &wait, true, now_ns);
+    lanes_fence(&driver, lane, now_ns);
+    assert_int_equal(n_writes, 1);
+    lanes_given(lane, 3, now_ns);
+    assert_false(lanes_look(lane, now_ns).ns == 0);
+    do_all();
+}
+
+static void test_it_is_known_when_the_device_is_not_behind(void **state)
+{
+    struct lane *lane = launch(stream_of(1));
+
+    assert_false(lanes_launched(&driver, lane, now_ns + US)); /* the fence is not passed */
+    do_all();
+    assert_true(lanes_launched(&driver, lane, now_ns + 2 * US));
+    assert_false(lanes_launched(&driver, lane, now_ns + MS)); /* another one was due */
+    of_writes = CUDA_ERROR_INVALID_VALUE;
+    do_all();
+    assert_false(lanes_launched(&driver, lane, now_ns + 2 * MS)); /* and refused */
+}
+
 static void test_fences_are_fewer_where_each_is_passed(void **state)
 {
     struct lane *lane = launch(stream_of(1));
@@ -880,6 +913,8 @@ int main(void)
         cmocka_unit_test_setup(test_the_wait_of_a_thread_that_is_cancelled_ends, set_up),
         cmocka_unit_test_setup(test_the_wait_that_a_thread_has_left_ends_with_its_next, set_up),
         cmocka_unit_test_setup(test_who_still_waits_is_counted, set_up),
+        cmocka_unit_test_setup(test_what_is_claimed_later_has_its_tail, set_up),
+        cmocka_unit_test_setup(test_it_is_known_when_the_device_is_not_behind, set_up),
         cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
         cmocka_unit_test_setup(test_who_keeps_a_short_queue_is_seen, set_up),
         cmocka_unit_test_setup(test_bursts_are_seen, set_up),

@@ -16,7 +16,7 @@
 static void give(struct queue *queue, unsigned n, uint64_t now_ns)
 {
     for (unsigned i = 0; i < n; i++)
-        queue_give(queue, now_ns);
+        queue_give(queue, 1, now_ns);
 }
 
 static void test_nothing_is_known_before_a_fence_is_passed(void **state)

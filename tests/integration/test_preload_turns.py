@@ -402,7 +402,7 @@ def test_an_arbiter_that_stands_still_is_away_until_it_goes_on(container):
 def test_a_gate_that_was_open_stays_open_without_an_arbiter(container):
     arbiter, steps = launches_of(container)
     arbiter.end()
-    assert steps('launches 1000 0') == '0'
+    assert steps('launches 1000 0') == '0' and steps('wait') == '0'
     assert arbiter.claims[0].n_launched == 1000
 
 
