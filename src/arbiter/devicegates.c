@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "arbiter/exchanges.h"
+#include "arbiter/gangs.h"
 #include "arbiter/party.h"
 #include "base/cleanup.h"
 
@@ -20,6 +21,7 @@ enum {
     WOKEN_MOST = 128,
     MATCH_MS = 100,   /* between two looks at who exchanged handles, whatever is claimed */
     APART_MS = 10000, /* who left a group is in none for so long */
+    SET_MOST = 64,    /* devices; beyond that each gives turns by itself */
 };
 
 /* A container on a device. */
@@ -36,11 +38,13 @@ struct member {
 };
 
 struct gated_device {
-    struct gated_device *next;
+    struct gated_device *next; /* by UUID */
+    struct gated_device *set;  /* the first one of those whose turns depend on each other */
     char uuid[GPU_UUID_SIZE];
     struct turns *turns;
     struct member *members;
     uint64_t due_ns; /* 0 = now */
+    bool is_due;     /* it was, and has not been run yet */
     bool is_soon;    /* that was a moment ahead when it was worked out */
     struct exchanges *exchanges;
     bool has_news;     /* of who exchanged handles, or is there */
@@ -53,6 +57,7 @@ struct devicegates {
     const struct tenants *tenants;
     enum limits_compute mode;
     struct gated_device *first;
+    bool has_ties; /* as the members are now */
 };
 
 static const struct turns_gate open_gate = {.gate = LIMITS_GATE_OPEN};
@@ -144,7 +149,7 @@ static void free_device(struct gated_device *device)
 
 static struct gated_device *add_device(struct devicegates *gates, const char *uuid)
 {
-    struct gated_device *device = calloc(1, sizeof(*device));
+    struct gated_device *device = calloc(1, sizeof(*device)), **link = &gates->first;
 
     if (!device)
         return NULL;
@@ -157,8 +162,11 @@ static struct gated_device *add_device(struct devicegates *gates, const char *uu
     device->until_ns = DEVICEGATES_NEVER;
     memcpy(device->uuid, uuid, sizeof(device->uuid));
     turns_set_mode(device->turns, gates->mode);
-    device->next = gates->first;
-    gates->first = device;
+    device->set = device;
+    while (*link && strcasecmp((*link)->uuid, uuid) < 0)
+        link = &(*link)->next;
+    device->next = *link;
+    *link = device;
     return device;
 }
 
@@ -183,6 +191,7 @@ static int add_member(struct devicegates *gates, struct tenant *tenant, size_t p
     member->place = place;
     member->next = device->members;
     device->members = TAKE_PTR(member);
+    gates->has_ties = false;
     return 0;
 }
 
@@ -205,6 +214,7 @@ static void remove_members(struct devicegates *gates, const struct tenant *tenan
 {
     struct gated_device **link = &gates->first;
 
+    gates->has_ties = false;
     while (*link) {
         struct gated_device *device = *link;
         struct member *next;
@@ -456,15 +466,17 @@ static bool has_news(const struct gated_device *device)
     return has;
 }
 
-static void regroup(struct gated_device *device, uint64_t now_ns)
+/* Whether somebody may have joined a group, or left one. */
+static bool regroup(struct gated_device *device, uint64_t now_ns)
 {
     device->has_news = has_news(device) || device->until_ns <= now_ns;
     if (!device->has_news || now_ns < device->match_ns)
-        return;
+        return false;
     device->has_news = false;
     device->match_ns = now_ns + (uint64_t)MATCH_MS * NS_PER_MS;
     device->until_ns = DEVICEGATES_NEVER;
     match(device, now_ns);
+    return true;
 }
 
 /* Before so much was launched that nobody knows whose it was. */
@@ -473,6 +485,77 @@ static void settle_all(struct gated_device *device)
     for (struct member *member = device->members; member; member = member->next)
         if (member->group && member->party.lead == &member->party)
             party_settle(&member->party);
+}
+
+/* --- containers on several devices --- */
+
+static void untie_all(struct devicegates *gates)
+{
+    for (struct gated_device *device = gates->first; device; device = device->next) {
+        device->set = device;
+        for (struct member *member = device->members; member; member = member->next)
+            turns_untie(member->party.unit);
+    }
+}
+
+static size_t count_set(const struct devicegates *gates, const struct gated_device *set)
+{
+    size_t n = 0;
+
+    for (const struct gated_device *device = gates->first; device; device = device->next)
+        n += device->set == set;
+    return n;
+}
+
+/* False: that would be too many. */
+static bool join_sets(struct devicegates *gates, struct gated_device *a, struct gated_device *b)
+{
+    struct gated_device *from = b->set, *to = a->set;
+
+    if (from == to)
+        return true;
+    if (count_set(gates, from) + count_set(gates, to) > SET_MOST)
+        return false;
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        if (device->set == from)
+            device->set = to;
+    return true;
+}
+
+/* A group stands for several containers, which may be on other devices each: it is tied to none. */
+static void tie(struct devicegates *gates, struct gated_device *first, struct member *member)
+{
+    for (struct gated_device *device = first->next; device && !member->group;
+         device = device->next) {
+        struct member *other = find_member(device, member->tenant);
+
+        if (other && !other->group && join_sets(gates, first, device))
+            turns_tie(member->party.unit, other->party.unit);
+    }
+}
+
+/* The first device on which it is no part of a group. */
+static bool is_first(const struct devicegates *gates, const struct gated_device *of,
+                     const struct member *member)
+{
+    for (const struct gated_device *device = gates->first; device != of; device = device->next) {
+        const struct member *other = find_member(device, member->tenant);
+
+        if (other && !other->group)
+            return false;
+    }
+    return true;
+}
+
+/* From the beginning: who begins, ends, joins a group or leaves one is rare. */
+static void tie_all(struct devicegates *gates)
+{
+    untie_all(gates);
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        for (struct member *member = device->members; member; member = member->next)
+            if (is_first(gates, device, member))
+                tie(gates, device, member);
+    gates->has_ties = true;
 }
 
 /* --- turns --- */
@@ -500,26 +583,29 @@ static struct turns_gate gate_of(const struct member *member)
     return member->tenant->claims ? party_gate(&member->party) : open_gate;
 }
 
-static void run(struct gated_device *device, uint64_t now_ns)
+static void read_claims(struct gated_device *device, uint64_t now_ns)
 {
-    const uint64_t beat_ns = now_ns + (uint64_t)DEVICEGATES_BEAT_MS * NS_PER_MS;
-    bool is_any_closed = false, is_any_there = false;
-
-    regroup(device, now_ns);
-    for (struct member *member = device->members; member; member = member->next) {
+    for (struct member *member = device->members; member; member = member->next)
         sample(member, now_ns);
-        is_any_there = is_any_there || member->tenant->claims;
-    }
     for (struct member *member = device->members; member; member = member->next)
         party_tell(&member->party);
-    device->due_ns = turns_run(device->turns, now_ns);
-    if (device->has_news && device->due_ns > device->match_ns)
-        device->due_ns = device->match_ns;
-    if (!is_any_there)
-        device->due_ns = DEVICEGATES_NEVER;
-    if (device->due_ns < now_ns + STEP_LEAST_NS) /* whatever is claimed */
-        device->due_ns = now_ns + STEP_LEAST_NS;
-    /* What closes first: else two could have a turn. */
+}
+
+static bool is_any_there(const struct gated_device *device)
+{
+    const struct member *member = device->members;
+
+    while (member && !member->tenant->claims)
+        member = member->next;
+    return member;
+}
+
+/* What closes first: else two could have a turn. */
+static void show_gates(struct gated_device *device, uint64_t now_ns)
+{
+    const uint64_t beat_ns = now_ns + (uint64_t)DEVICEGATES_BEAT_MS * NS_PER_MS;
+    bool is_any_closed = false;
+
     for (int opens = 0; opens < 2; opens++)
         for (struct member *member = device->members; member; member = member->next) {
             const struct turns_gate gate = gate_of(member);
@@ -529,16 +615,61 @@ static void run(struct gated_device *device, uint64_t now_ns)
         }
     if (is_any_closed && device->due_ns > beat_ns)
         device->due_ns = beat_ns;
+}
+
+static void set_due(struct gated_device *device, uint64_t due_ns, uint64_t now_ns)
+{
+    device->due_ns = due_ns;
+    if (device->has_news && device->due_ns > device->match_ns)
+        device->due_ns = device->match_ns;
+    if (!is_any_there(device))
+        device->due_ns = DEVICEGATES_NEVER;
+    if (device->due_ns < now_ns + STEP_LEAST_NS) /* whatever is claimed */
+        device->due_ns = now_ns + STEP_LEAST_NS;
+    show_gates(device, now_ns);
     device->is_soon = device->due_ns < now_ns + DEVICEGATES_SOON_NS;
+}
+
+/* All devices of a set at once. */
+static void run(struct devicegates *gates, const struct gated_device *set, uint64_t now_ns)
+{
+    struct turns *turns[SET_MOST];
+    size_t n = 0;
+    uint64_t due_ns;
+
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        if (device->set == set) {
+            device->is_due = false;
+            read_claims(device, now_ns);
+            turns[n++] = device->turns;
+        }
+    due_ns = gangs_run(turns, n, now_ns);
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        if (device->set == set)
+            set_due(device, due_ns, now_ns);
+}
+
+/* Groups and rings, of all devices that are about to be run. */
+static void prepare(struct devicegates *gates, bool is_all, uint64_t now_ns)
+{
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        if ((is_all || device->due_ns <= now_ns) && regroup(device, now_ns))
+            gates->has_ties = false;
+    if (!gates->has_ties)
+        tie_all(gates);
 }
 
 uint64_t devicegates_run(struct devicegates *gates, bool is_all, uint64_t now_ns)
 {
     uint64_t due_ns = DEVICEGATES_NEVER;
 
+    prepare(gates, is_all, now_ns);
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        device->is_due = is_all || device->due_ns <= now_ns;
+    for (struct gated_device *device = gates->first; device; device = device->next)
+        if (device->is_due)
+            run(gates, device->set, now_ns);
     for (struct gated_device *device = gates->first; device; device = device->next) {
-        if (is_all || device->due_ns <= now_ns)
-            run(device, now_ns);
         if (is_all)
             settle_all(device);
         due_ns = device->due_ns < due_ns ? device->due_ns : due_ns;

@@ -188,3 +188,35 @@ void probe_run(struct unit_probe *probe, struct turns_unit *units, bool may_begi
         probe->earliest_ns = now_ns + PROBE_APART_MS * MS;
     probe->n_in_chain = 0;
 }
+
+static void presume_one(struct turns_unit *unit, uint64_t now_ns)
+{
+    if (!unit_is_heavy(unit))
+        duty_presume(&unit->duty);
+    put_off(unit, false, now_ns);
+}
+
+void probe_presume(struct unit_probe *probe, struct turns_unit *units, uint64_t now_ns)
+{
+    probe->unit = NULL;
+    for (struct turns_unit *unit = units; unit; unit = unit->next)
+        if (is_due(unit, now_ns) && has_others(units, unit))
+            presume_one(unit, now_ns);
+}
+
+static bool has_other_rings(const struct turns_unit *units, const struct turns_unit *of)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit != of && unit->is_active && unit->gang.peer)
+            return true;
+    return false;
+}
+
+void probe_presume_rings(struct turns_unit *units, uint64_t now_ns)
+{
+    for (struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit->gang.peer && unit->is_active &&
+            (!unit->duty.is_judged || duty_is_suspicious(&unit->duty)) &&
+            has_other_rings(units, unit))
+            presume_one(unit, now_ns);
+}

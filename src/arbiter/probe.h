@@ -54,3 +54,11 @@ bool probe_is_due(const struct unit_probe *probe, struct turns_unit *units, uint
 
 /* Ends the one that is on if it is time; begins one that is due, if it may. */
 void probe_run(struct unit_probe *probe, struct turns_unit *units, bool may_begin, uint64_t now_ns);
+
+/* Instead, where a device cannot be one unit's alone: all that are due are taken for heavy, and
+ * will be seen in their turns. */
+void probe_presume(struct unit_probe *probe, struct turns_unit *units, uint64_t now_ns);
+
+/* The same of those that are new and of a ring (gangs.h), beside another ring, before they launch.
+ */
+void probe_presume_rings(struct turns_unit *units, uint64_t now_ns);

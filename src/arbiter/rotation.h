@@ -29,6 +29,9 @@ enum {
     ROTATION_DRAIN_MS = 50,  /* how long a holder's work is awaited; the longest sane kernels */
     ROTATION_DRAIN_SHARED_MS = 100, /* with others' earlier work, which makes it slow */
     ROTATION_DRAIN_LEAST_MS = 5,    /* when that came to nothing too often: */
+    ROTATION_DRAIN_RINGS_MS = 60,   /* ... those of rings (gangs.h) together, each up to ... */
+    ROTATION_DRAIN_RING_MS = 20,    /* ... this; or, while it gets on, ... */
+    ROTATION_FINISH_RINGS_MS = 150, /* ... this together, each up to ROTATION_DRAIN_MS */
     ROTATION_PATIENCE_MS = 120,     /* all such waits together, ... */
     ROTATION_PATIENCE_PART = 8,     /* ... and this part of time from then on */
     ROTATION_LEFTOVER_MS = 1000,    /* what was launched before its turn is awaited so long, and may
@@ -39,6 +42,7 @@ enum {
     ROTATION_EXCUSE_MOST_S = 60, /* ... up to this; ... */
     ROTATION_EXCUSE_LEAST_S = 2, /* ... and for so long after nonsense */
     ROTATION_FORGIVEN_S = 60,    /* without one: the next is the first */
+    ROTATION_WAIT_MS = 60,       /* a round and a half: a longer wait for a turn is too long */
     ROTATION_LOOK_US = 250,      /* how often a holder is looked at ... */
     ROTATION_DRAIN_LOOK_US =
         100, /* ... and one whose work is awaited: nobody uses the device then, ... */
@@ -55,6 +59,7 @@ struct rotation {
     uint64_t granted_ns, end_ns, drain_ns;
     uint64_t active_ns;           /* when the holder last showed work */
     uint64_t patience_ns, run_ns; /* for waits that come to nothing; the last run */
+    bool is_hurried;              /* there was none left, and has to be enough again */
     uint64_t n_overdue;
 };
 
@@ -70,6 +75,9 @@ bool rotation_may_launch(const struct rotation *rotation, const struct turns_uni
 
 /* Whether the unit has the turn, and has begun to use it and not ended. */
 bool rotation_is_used(const struct rotation *rotation, const struct turns_unit *unit);
+
+/* Whether it has waited too long for a turn. */
+bool rotation_has_waited(const struct turns_unit *unit, uint64_t now_ns);
 
 /* When it is to be run again. */
 uint64_t rotation_next(const struct rotation *rotation, uint64_t now_ns);

@@ -5,13 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "arbiter/billing.h"
-#include "arbiter/idleclaims.h"
 #include "arbiter/mix.h"
-#include "arbiter/probe.h"
-#include "arbiter/rotation.h"
-#include "arbiter/trial.h"
-#include "arbiter/turnsunit.h"
+#include "arbiter/turnsdevice.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -29,26 +24,6 @@ enum {
     BOUND_US = 512,          /* a quarter of a hardware slice */
     LAUNCH_LEAST_NS = 500,   /* nobody launches faster, ... */
     LAUNCHES_UNSEEN = 10000, /* but between two looks that were late */
-};
-
-struct turns {
-    struct turns_unit *units;
-    size_t n_units;
-    uint64_t n_ever;
-    enum limits_compute mode;
-    uint64_t now_ns, before_ns; /* of the last run, and of the one before */
-    struct billing billing;
-    struct rotation rotation;
-    struct unit_probe probe;
-    struct trial trial;
-    struct idleclaims idleclaims;
-    /* Of the last run. */
-    enum turns_plan plan;
-    enum turns_reason reason;
-    bool was_trying;
-    bool is_crowd; /* no heavy ones, and the light ones take turns if that is better */
-    size_t n_active, n_heavy, n_taking; /* of those that are active */
-    uint64_t plan_ns[TURNS_N_PLANS];
 };
 
 /* --- life --- */
@@ -94,6 +69,7 @@ int turns_add(struct turns *turns, const struct turns_terms *terms, struct turns
         return -ENOMEM;
     unit->turns = turns;
     unit->id = ++turns->n_ever;
+    unit->added_ns = turns->now_ns;
     unit->ration.share_ppm = terms->share_ppm;
     unit->next = turns->units;
     turns->units = unit;
@@ -117,6 +93,7 @@ void turns_remove(struct turns_unit *unit)
         link = &(*link)->next;
     *link = unit->next;
     turns->n_units--;
+    turns_untie(unit);
     free(unit);
 }
 
@@ -131,6 +108,26 @@ void turns_change(struct turns_unit *unit, const struct turns_terms *terms)
     unit->n_windows_seen = 0;
     unit->n_overdue_in_row = 0;
     unit->excused_ns = 0;
+}
+
+void turns_tie(struct turns_unit *unit, struct turns_unit *other)
+{
+    struct turns_unit *after = unit->gang.peer ? unit->gang.peer : unit;
+
+    assert(!other->gang.peer && other != unit);
+    unit->gang.peer = other;
+    other->gang.peer = after;
+}
+
+void turns_untie(struct turns_unit *unit)
+{
+    struct turns_unit *before = unit;
+
+    while (before->gang.peer && before->gang.peer != unit)
+        before = before->gang.peer;
+    if (before != unit)
+        before->gang.peer = unit->gang.peer != before ? unit->gang.peer : NULL;
+    unit->gang = (struct unit_gang){.peer = NULL};
 }
 
 void turns_sample(struct turns_unit *unit, const struct turns_sample *sample)
@@ -310,9 +307,15 @@ static void choose_plan(struct turns *turns, uint64_t ns)
     mix_make(&mix, turns->units, turns->mode, turns->now_ns);
     turns->n_heavy = mix.n_heavy;
     turns->is_crowd = mix.is_crowd;
-    mix.is_deferred = probe_is_due(&turns->probe, turns->units, turns->now_ns);
-    turns->plan = trial_run(&turns->trial, turns->units, &mix, ns, turns->now_ns);
-    turns->reason = get_reason(turns, &mix);
+    mix.is_deferred = !turns->has_gangs && probe_is_due(&turns->probe, turns->units, turns->now_ns);
+    if (turns->leader) {
+        turns->trial.is_on = false;
+        turns->plan = turns->leader->plan;
+        turns->reason = turns->leader->reason;
+    } else {
+        turns->plan = trial_run(&turns->trial, turns->units, &mix, ns, turns->now_ns);
+        turns->reason = get_reason(turns, &mix);
+    }
     turns->plan_ns[turns->plan] += ns;
 }
 
@@ -336,7 +339,8 @@ static void assign_turns(struct turns *turns)
  * anybody. */
 static void settle_debts(struct turns *turns)
 {
-    const bool is_trying = turns->trial.is_on, is_free = turns->plan == TURNS_FREE;
+    const bool is_trying = turns->leader ? turns->leader->trial.is_on : turns->trial.is_on;
+    const bool is_free = turns->plan == TURNS_FREE;
 
     for (struct turns_unit *unit = turns->units; unit; unit = unit->next)
         if (!is_trying && is_free)
@@ -364,18 +368,23 @@ static struct turns_gate get_turn(const struct turns *turns, uint64_t end_ns)
 static struct turns_gate get_gate(const struct turns *turns, const struct turns_unit *unit)
 {
     const struct turns_gate closed = {.gate = LIMITS_GATE_CLOSED},
-                            open = {.gate = LIMITS_GATE_OPEN};
+                            open = {.gate = LIMITS_GATE_OPEN},
+                            one_more = {.gate = LIMITS_GATE_TURN, .in_flight_us = 1};
     const bool is_strict = turns->mode == LIMITS_COMPUTE_STRICT;
 
     if (turns->mode != LIMITS_COMPUTE_ELASTIC && !is_strict)
         return open;
     if (turns->probe.unit == unit && turns->probe.is_drained)
         return get_turn(turns, probe_end_ns(&turns->probe, turns->now_ns));
-    if (is_strict && unit->ration.is_used_up)
+    if (unit->gang.is_behind && rotation_may_launch(&turns->rotation, unit))
+        return one_more;
+    if (is_strict && unit->ration.is_used_up && unit->gang.lead != UNIT_LED)
         return closed;
     if (unit_is_excused(unit, turns->now_ns))
         return open;
     if (probe_holds(&turns->probe, unit))
+        return closed;
+    if (unit->gang.is_doubtful && !unit->is_active && !unit->takes_turns)
         return closed;
     if (!unit->takes_turns || turns->probe.unit)
         return open;
@@ -404,7 +413,11 @@ static void decide(struct turns *turns, uint64_t ns)
         turns->reason = TURNS_OFF;
         return;
     }
-    probe_run(&turns->probe, turns->units, !turns->trial.is_on, turns->now_ns);
+    probe_presume_rings(turns->units, turns->now_ns);
+    if (turns->has_gangs)
+        probe_presume(&turns->probe, turns->units, turns->now_ns);
+    else
+        probe_run(&turns->probe, turns->units, !turns->trial.is_on, turns->now_ns);
     choose_plan(turns, ns);
     assign_turns(turns);
     settle_debts(turns);

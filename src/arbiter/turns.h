@@ -28,17 +28,6 @@ enum {
 struct turns;
 struct turns_unit;
 
-enum turns_reason {
-    TURNS_OFF,       /* the mode is none or observe */
-    TURNS_NO_NEED,   /* at most one heavy unit has work */
-    TURNS_NO_GAPS,   /* several have, without gaps that others could fill: nothing to measure */
-    TURNS_NOT_TRIED, /* several have, and what is best is not measured yet */
-    TURNS_TRYING,    /* it is being measured */
-    TURNS_MEASURED,  /* the best by progress */
-    TURNS_UNDECIDED, /* measured, and too little was launched to tell */
-    TURNS_STRICT,    /* heavy units get no more than their shares, by turns */
-};
-
 struct turns_view {
     enum turns_weight weight;
     uint32_t duty_ppm; /* of the time that it had for itself, when that was judged last */
@@ -82,6 +71,13 @@ void turns_remove(struct turns_unit *unit);
 /* It is other containers from now on, with another share. What it owes and how heavy it is stay;
  * what was measured of its progress is void, and so is an excuse from turns. */
 void turns_change(struct turns_unit *unit, const struct turns_terms *terms);
+
+/* They are the same container's, on different devices, and have their turns at the same time where
+ * gangs_run (gangs.h) is called instead of turns_run. other: of no ring yet. */
+void turns_tie(struct turns_unit *unit, struct turns_unit *other);
+
+/* It is of no ring any more. */
+void turns_untie(struct turns_unit *unit);
 
 /* Before turns_run, of each unit that may have changed. */
 void turns_sample(struct turns_unit *unit, const struct turns_sample *sample);

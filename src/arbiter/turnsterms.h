@@ -49,3 +49,14 @@ enum turns_weight {
     TURNS_HEAVY,
     TURNS_FULLY, /* heavy, and without gaps that others could fill */
 };
+
+enum turns_reason {
+    TURNS_OFF,       /* the mode is none or observe */
+    TURNS_NO_NEED,   /* at most one heavy unit has work */
+    TURNS_NO_GAPS,   /* several have, without gaps that others could fill: nothing to measure */
+    TURNS_NOT_TRIED, /* several have, and what is best is not measured yet */
+    TURNS_TRYING,    /* it is being measured */
+    TURNS_MEASURED,  /* the best by progress */
+    TURNS_UNDECIDED, /* measured, and too little was launched to tell */
+    TURNS_STRICT,    /* heavy units get no more than their shares, by turns */
+};

@@ -14,10 +14,37 @@
 #include "arbiter/ration.h"
 #include "arbiter/turnsterms.h"
 
+struct rotation;
 struct turns;
 
 /* After nonsense a unit has no say for so long. */
 enum { UNIT_CREDIBLE_S = 10 };
+
+/* Whether another device decides when it has the turn (gangs.h). */
+enum unit_lead {
+    UNIT_ALONE, /* no */
+    UNIT_HELD,  /* it has none there, and so none here */
+    UNIT_LED,   /* it has the turn there, and so here */
+};
+
+/* Of the other devices of its container, as far as turns here depend on them; by gangs.h before
+ * each run. */
+struct unit_gang {
+    struct turns_unit *peer; /* the next one of its ring; NULL: it has none */
+    uint64_t n_settled; /* launched, when nothing of the ring was in flight after a turn, ... */
+    bool is_uneven;     /* ... and since the time before not as many as on the others */
+    bool is_at_work;    /* on another device, too */
+    bool is_doubtful;   /* it is not, and others are: it begins with the arbiter's leave */
+    enum unit_lead lead;
+    const struct rotation *by; /* unless UNIT_ALONE: where it has its turns */
+    bool is_next;              /* it is about to have the turn there */
+    /* Where its turns are decided here: on one of the others ... */
+    bool is_waiting, is_in_flight, is_used_up;
+    bool gets_on;     /* ... or here, ... */
+    bool is_blocked;  /* ... somebody else has a turn that is not decided here */
+    bool is_settling; /* in its turn nothing new is launched, ... */
+    bool is_behind;   /* ... but one more here, which is awaited elsewhere */
+};
 
 struct turns_unit {
     struct turns_unit *next;
@@ -25,6 +52,8 @@ struct turns_unit {
     uint64_t id; /* of all units that ever were */
     struct turns_sample sample;
     struct turns_gate gate;
+
+    uint64_t added_ns;
 
     /* Observed by the last run. */
     bool is_in_flight, is_waiting;
@@ -52,6 +81,8 @@ struct turns_unit {
     uint32_t n_excused;        /* how often it was excused, each time soon after the last one */
     uint64_t excused_ns;       /* it takes no turns until then */
     uint64_t n_turns, n_overdue;
+    struct unit_gang gang;
+    uint64_t wanted_ns; /* since when it waits for a turn; 0: it does not */
 
     /* When it may be probed again, and after how long the next time. */
     uint64_t probe_ns, probe_wait_ns;
