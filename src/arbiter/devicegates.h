@@ -14,6 +14,9 @@
  * a tenth of a second from when both sides said so, until one of the two processes is gone. Who
  * left such a group is in none for ten seconds.
  *
+ * A container on several devices has its turns on all of them at the same time (gangs.h), unless it
+ * is in a group.
+ *
  * Times are CLOCK_MONOTONIC, given by who calls; nothing runs by itself.
  */
 

@@ -180,6 +180,14 @@ static bool is_light(const struct turns_unit *unit)
     return unit->duty.is_judged && !unit->duty.is_heavy;
 }
 
+static bool is_away(struct turns_unit *unit)
+{
+    for (struct turns_unit *one = next_of(unit); one != unit; one = next_of(one))
+        if (is_waiting(one))
+            return true;
+    return false;
+}
+
 static bool is_at_work(struct turns_unit *unit)
 {
     for (struct turns_unit *one = next_of(unit); one != unit && unit->is_active; one = next_of(one))
@@ -216,6 +224,7 @@ static void tell_unit(struct turns_unit *unit, uint64_t now_ns)
                                     .n_settled = unit->gang.n_settled,
                                     .is_uneven = unit->gang.is_uneven,
                                     .is_at_work = is_at_work(unit),
+                                    .is_away = is_away(unit),
                                     .is_doubtful = is_doubtful(unit, now_ns)};
     if (!unit->gang.peer || !lead)
         return;

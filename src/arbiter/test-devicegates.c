@@ -27,7 +27,8 @@
 #include "grant/podrecords.h"
 #include "limits/exchange.h"
 
-#define GPU "GPU-00112233-4455-6677-8899-aabbccddeeff"
+#define GPU       "GPU-00112233-4455-6677-8899-aabbccddeeff"
+#define OTHER_GPU "GPU-ffeeddcc-bbaa-9988-7766-554433221100"
 
 enum {
     N_PODS = 3, /* the last one has no process but where a case says so */
@@ -45,6 +46,7 @@ static struct tenants tenants;
 static struct podrecords records;
 static struct devicegates *gates;
 static uint64_t now_ns, due_ns;
+static bool has_two_devices; /* of each pod */
 
 /* A process of a pod, which launches as much as it may. */
 struct player {
@@ -81,6 +83,8 @@ static void add_pod(struct kubeletcheckpoint_entry *entry, unsigned pod)
     grant.resource = strdup("nvidia.com/gpu");
     assert_int_equal(grant_add_id(&grant, id), 0);
     assert_int_equal(grant_add_device(&grant, GPU, SHARE_PERMILLE, 1 << 30), 0);
+    if (has_two_devices)
+        assert_int_equal(grant_add_device(&grant, OTHER_GPU, SHARE_PERMILLE, 1 << 30), 0);
     assert_int_equal(ledger_add(&records.ledger, &grant, 0), 0);
     grant_deinit(&grant);
 }
@@ -146,9 +150,16 @@ static int set_up(void **state)
     return gates ? 0 : -1;
 }
 
+static int set_up_two_devices(void **state)
+{
+    has_two_devices = true;
+    return set_up(state);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
+    has_two_devices = false;
     for (unsigned i = 0; i < N_PODS; i++)
         leave(i);
     tenants_deinit(&tenants);
@@ -358,6 +369,44 @@ static void test_the_end_of_a_turn_is_known_a_moment_before(void **state)
     }
     assert_true(n_turns > 10);
     assert_true(soon_ns < all_ns / 10);
+}
+
+/* What a pod does on the first device it does on the other. */
+static void step_on_two(void)
+{
+    for (unsigned i = 0; i < N_PODS; i++)
+        if (players[i].claims)
+            players[i].claims->devices[1] = players[i].claims->devices[0];
+    step();
+}
+
+static bool has_turn_on(unsigned pod, size_t device)
+{
+    return page_of(pod)->devices[device].gate == LIMITS_GATE_TURN;
+}
+
+static void test_who_is_on_two_devices_has_its_turns_on_both(void **state)
+{
+    unsigned n_turns = 0, holder = 0;
+
+    (void)state;
+    start(LIMITS_COMPUTE_ELASTIC);
+    join(0);
+    join(1);
+    due_ns = 0;
+    for (unsigned i = 0; i < 20000; i++) {
+        step_on_two();
+        assert_false(has_turn_on(0, 0) && has_turn_on(1, 1));
+        assert_false(has_turn_on(1, 0) && has_turn_on(0, 1));
+        if (!has_turn_on(!holder, 0) || !has_turn_on(!holder, 1))
+            continue;
+        holder = !holder;
+        n_turns++;
+    }
+    assert_true(n_turns > 20);
+    leave(0);
+    due_ns = 0;
+    AWAIT(passes(1) && page_of(1)->devices[1].gate != LIMITS_GATE_CLOSED);
 }
 
 static void test_while_a_gate_is_closed_the_page_has_a_beat(void **state)
@@ -811,6 +860,8 @@ int main(void)
         TEST(test_two_busy_containers_take_turns_one_at_a_time),
         TEST(test_no_two_have_a_turn),
         TEST(test_the_end_of_a_turn_is_known_a_moment_before),
+        cmocka_unit_test_setup_teardown(test_who_is_on_two_devices_has_its_turns_on_both,
+                                        set_up_two_devices, tear_down),
         TEST(test_while_a_gate_is_closed_the_page_has_a_beat),
         TEST(test_who_ends_gives_way),
         TEST(test_who_stands_still_does_not_stop_others),

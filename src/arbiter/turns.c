@@ -256,6 +256,8 @@ static bool is_own_time(const struct turns *turns, const struct turns_unit *unit
 /* Time in which it could launch: with an open gate, or when it does not want to. */
 static bool has_own_will(const struct turns_unit *unit)
 {
+    if (unit->gang.is_away)
+        return unit->is_in_flight && may_launch(unit);
     return may_launch(unit) || (!unit->is_waiting && !unit->is_in_flight);
 }
 

@@ -55,6 +55,11 @@ class Tenant(Steps):
     def is_heavy(self, depth=4, us=KERNEL_US):
         return self.works(f'batches {FOREVER} {depth} {us}')
 
+    def is_heavy_on_two(self, us=KERNEL_US):
+        """A kernel on each device, and a wait for both."""
+        assert self('second') == '0'
+        return self.works(f'pairs {FOREVER} 1 {us}')
+
     def is_light(self, us=200, gap_us=10000):
         return self.works(f'tasks {FOREVER} {us} {gap_us}')
 
@@ -111,6 +116,12 @@ class Chain(Controlled):
         if name in self.namespaces:
             logs, rest = self.root / 'var/log/pods', f'_{name}_{self.uid(name)}'
             (logs / f'default{rest}').rename(logs / f'{self.namespaces[name]}{rest}')
+
+    def begin_on_two(self, compute, **shares):
+        """The same of the first two GPUs."""
+        for slot, (pod, share) in enumerate(shares.items()):
+            self.grant(pod, 3 * GIB, gpu=1, slot=slot, share=share)
+        return self.begin(compute, **shares)
 
     def environment(self):
         return {**os.environ, **self.variables, 'LD_LIBRARY_PATH': f'{BUILD / "sim/nvml"}:{BUILD / "sim/cuda"}',
@@ -383,6 +394,35 @@ def test_a_handle_that_nobody_gave_out_changes_nothing(node):
     a.is_heavy(), b.is_heavy()
     node.wait_heavy(a, b)
     assert rows(node, a, b) == [None, None]
+
+
+# --- containers with slices of several devices ---
+
+def rows_of_devices(node, tenant):
+    """As `top` shows it on each of its devices."""
+    return [one['turns'] for device in node.status()['devices'] for one in device['containers'] if one['pod_uid'] == node.uid(tenant.pod)]
+
+
+def test_containers_on_two_devices_have_their_turns_on_both(node):
+    node.begin_on_two('strict', a=500, b=500)
+    pair = [node.tenant(pod).is_heavy_on_two() for pod in 'ab']
+
+    def known():
+        return [row for one in pair for row in rows_of_devices(node, one) if row and row['weight'] in ('heavy', 'full')]
+    eventually(lambda: len(known()) == 4, 'they are known to be heavy on both devices')
+    first = [rows_of_devices(node, one) for one in pair]
+
+    def since(key):
+        """By container, and of each by device."""
+        last = [rows_of_devices(node, one) for one in pair]
+        return [[now[key] - before[key] for now, before in zip(*rows)] for rows in zip(last, first)]
+    eventually(lambda: min(map(min, since('turns'))) > 100, 'there are turns on both devices')
+    turns, launched = since('turns'), since('launched')
+    for on_first, on_second in turns:
+        assert 0.8 < on_first / on_second < 1.25, turns
+    assert 0.7 < launched[0][0] / launched[1][0] < 1.4, launched
+    assert [row['overdue_turns'] - before['overdue_turns'] for one, rows in zip(pair, first)
+            for row, before in zip(rows_of_devices(node, one), rows)] == [0] * 4
 
 
 # --- faults ---

@@ -28,6 +28,8 @@
  *     launches N US  -> the last status
  *     batches N D US D launches and a wait for the stream, N times -> the first status that is bad
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
+ *     second         a kernel and a stream on device 1, too -> the last status
+ *     pairs N D US   D launches on each of the two and a wait for both, N times -> as batches
  *     sync           by cuCtxSynchronize -> status
  *     wait           for the stream -> status
  *     destroy        the stream -> status
@@ -81,6 +83,11 @@ static CUfunction spin;
 static CUcontext context;
 static CUstream stream;
 static CUgraphExec graph;
+static struct {
+    CUcontext context;
+    CUfunction spin;
+    CUstream stream;
+} second; /* on another device */
 static int input = STDIN_FILENO;
 
 static void load(void)
@@ -280,11 +287,16 @@ static CUresult load_kernel(void)
     return r == CUDA_SUCCESS ? cu.cuModuleGetFunction(&spin, modules[n_modules++], "spin_us") : r;
 }
 
-static CUresult launch(CUstream into, unsigned us)
+static CUresult launch_of(CUfunction kernel, CUstream into, unsigned us)
 {
     void *parameters[] = {&us};
 
-    return cu.cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, into, parameters, NULL);
+    return cu.cuLaunchKernel(kernel, 1, 1, 1, 1, 1, 1, 0, into, parameters, NULL);
+}
+
+static CUresult launch(CUstream into, unsigned us)
+{
+    return launch_of(spin, into, us);
 }
 
 static CUresult launch_many(unsigned n, unsigned us)
@@ -306,6 +318,55 @@ static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigne
             r = cu.cuStreamSynchronize(stream);
         if (gap_us > 0)
             usleep(gap_us);
+    }
+    return r;
+}
+
+static CUresult start_second(void)
+{
+    const CUfunction first = spin;
+    CUresult r = cu.cuDevicePrimaryCtxRetain(&second.context, 1);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuCtxSetCurrent(second.context);
+    if (r == CUDA_SUCCESS)
+        r = load_kernel();
+    second.spin = spin;
+    spin = first;
+    if (r == CUDA_SUCCESS)
+        r = cu.cuStreamCreate(&second.stream, CU_STREAM_NON_BLOCKING);
+    return cu.cuCtxSetCurrent(context) == CUDA_SUCCESS ? r : CUDA_ERROR_UNKNOWN;
+}
+
+static CUresult launch_second(unsigned us)
+{
+    CUresult r = cu.cuCtxSetCurrent(second.context);
+
+    if (r == CUDA_SUCCESS)
+        r = launch_of(second.spin, second.stream, us);
+    return cu.cuCtxSetCurrent(context) == CUDA_SUCCESS ? r : CUDA_ERROR_UNKNOWN;
+}
+
+static CUresult await_second(void)
+{
+    CUresult r = cu.cuCtxSetCurrent(second.context);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuStreamSynchronize(second.stream);
+    return cu.cuCtxSetCurrent(context) == CUDA_SUCCESS ? r : CUDA_ERROR_UNKNOWN;
+}
+
+static CUresult work_in_pairs(unsigned n, unsigned depth, unsigned us)
+{
+    CUresult r = CUDA_SUCCESS;
+
+    for (unsigned i = 0; i < n && r == CUDA_SUCCESS; i++) {
+        for (unsigned k = 0; k < depth && r == CUDA_SUCCESS; k++) {
+            r = launch(stream, us);
+            r = r == CUDA_SUCCESS ? launch_second(us) : r;
+        }
+        r = r == CUDA_SUCCESS ? cu.cuStreamSynchronize(stream) : r;
+        r = r == CUDA_SUCCESS ? await_second() : r;
     }
     return r;
 }
@@ -635,6 +696,10 @@ static bool step_of_launches(const char *line)
         r = work_in_batches(n, more, us, 0);
     else if (sscanf(line, "tasks %u %u %u", &n, &us, &more) == 3)
         r = work_in_batches(n, 1, us, more);
+    else if (strcmp(line, "second") == 0)
+        r = start_second();
+    else if (sscanf(line, "pairs %u %u %u", &n, &more, &us) == 3)
+        r = work_in_pairs(n, more, us);
     else if (strcmp(line, "sync") == 0)
         r = cu.cuCtxSynchronize();
     else if (strcmp(line, "wait") == 0)
