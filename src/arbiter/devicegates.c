@@ -466,9 +466,20 @@ static bool has_news(const struct gated_device *device)
     return has;
 }
 
-/* Whether somebody may have joined a group, or left one. */
+static uint64_t sum_groups(const struct gated_device *device)
+{
+    uint64_t sum = 0;
+
+    for (const struct member *member = device->members; member; member = member->next)
+        sum = sum * 31 + member->group;
+    return sum;
+}
+
+/* Whether somebody joined a group, or left one. */
 static bool regroup(struct gated_device *device, uint64_t now_ns)
 {
+    const uint64_t groups = sum_groups(device);
+
     device->has_news = has_news(device) || device->until_ns <= now_ns;
     if (!device->has_news || now_ns < device->match_ns)
         return false;
@@ -476,7 +487,7 @@ static bool regroup(struct gated_device *device, uint64_t now_ns)
     device->match_ns = now_ns + (uint64_t)MATCH_MS * NS_PER_MS;
     device->until_ns = DEVICEGATES_NEVER;
     match(device, now_ns);
-    return true;
+    return sum_groups(device) != groups;
 }
 
 /* Before so much was launched that nobody knows whose it was. */

@@ -179,9 +179,13 @@ static struct turns_unit *find_overdue(const struct rotation *rotation, struct t
     return was_shared(units, now_ns) ? NULL : rotation->holder;
 }
 
-/* Several rings may wait for each other's slices of the hardware, and none is to blame. */
-static bool is_beside_ring(const struct turns_unit *units, const struct turns_unit *but)
+/* Several rings may wait for each other's slices of the hardware, and none is to blame; unless one
+ * does not get on at all. */
+static bool is_beside_ring(const struct turns_unit *units, const struct turns_unit *but,
+                           uint64_t now_ns)
 {
+    if (now_ns >= but->got_on_ns + ROTATION_STUCK_MS * MS)
+        return false;
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
         if (unit != but && unit->gang.peer && unit->is_in_flight)
             return but->gang.peer;
@@ -197,7 +201,7 @@ static void note_overdue(struct rotation *rotation, struct turns_unit *units, ui
     if (!holder->has_leftover)
         holder->leftover_ns = now_ns;
     holder->has_leftover = true;
-    if (!unit || is_beside_ring(units, unit) ||
+    if (!unit || is_beside_ring(units, unit, now_ns) ||
         now_ns - unit->idle_ns < ROTATION_DRAIN_MS * MS) /* it was hurried */
         return;
     unit->n_overdue += unit != holder;

@@ -37,6 +37,8 @@ enum {
     ROTATION_LEFTOVER_MS = 1000,    /* what was launched before its turn is awaited so long, and may
                                        take longer only while it gets on, ... */
     ROTATION_LONGEST_MS = 10000,    /* ... up to this: a thousand commands, beside others */
+    ROTATION_STUCK_MS = 3000,       /* what is in flight beside others of rings is its owner's fault
+                                       when it has not got on for so long */
     ROTATION_OVERDUE = 3,           /* in a row: it is excused, ... */
     ROTATION_EXCUSE_S = 10,      /* ... the first time for so long, each time twice as long ... */
     ROTATION_EXCUSE_MOST_S = 60, /* ... up to this; ... */
