@@ -778,7 +778,7 @@ static bool has_stood_still(const struct node *node)
 /* Nobody's kernels wait for others, and some claim what is not so: no device stands still. */
 static void test_random_ones_never_block_a_device(void **state)
 {
-    enum { ROUNDS = 100 };
+    enum { ROUNDS = 20 };
 
     (void)state;
     for (uint64_t round = 1; round <= ROUNDS; round++) {
@@ -791,11 +791,11 @@ static void test_random_ones_never_block_a_device(void **state)
 }
 
 /* Kernels of several containers that are in flight at once may wait for each other's slices of the
- * hardware, whatever gates do: in 7 of 100 rounds, and in 29 where each device gives turns by
+ * hardware, whatever gates do: in 7 of 100 such rounds, and in 29 where each device gives turns by
  * itself. */
 static void test_random_ones_that_wait_for_each_other_seldom_do_so_long(void **state)
 {
-    enum { ROUNDS = 100 };
+    enum { ROUNDS = 20 };
     unsigned n_apart = 0, n_together = 0;
 
     (void)state;
