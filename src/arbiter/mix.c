@@ -18,8 +18,8 @@ struct sums {
 /* Running free can be best only if somebody leaves gaps, and bounding only if somebody is there to
  * fill them. Those with gaps may be better off beside turns than in them. With somebody who is
  * excused the hardware shares the device equally: between him and all others, or him and the one
- * who has the turn; so it does between all light ones and him. Kernels that wait for others on other
- * devices may never end beside those of another container that do (gangs.h). */
+ * who has the turn; so it does between all light ones and him. Kernels that wait for others on
+ * other devices may never end beside those of another container that do (gangs.h). */
 static void find_choice(struct trial_mix *mix, const struct sums *sums)
 {
     const bool may_run_free = sums->n_rings < 2;
