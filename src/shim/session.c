@@ -63,8 +63,9 @@ static struct ownlock lock = OWNLOCK_NEW;
 static struct {
     enum state state;
     struct wire wire;
-    bool is_pending; /* connected, and not welcome yet */
-    bool is_untold;  /* messages without an answer, which the page may not show yet */
+    bool is_pending;   /* connected, and not welcome yet */
+    bool is_untold;    /* messages without an answer, which the page may not show yet */
+    bool has_answered; /* this arbiter: its page shows what was allocated before its welcome */
     uint64_t tried_ms;
     uint64_t doubted_ms;                     /* since when anything was hidden; 0: never */
     uint64_t doubt_ms;                       /* that readings were waited for because of that */
@@ -157,7 +158,8 @@ static uint64_t part_of(const struct limits_device *device)
 }
 
 /* The page is read before the connection is closed: an arbiter that is only slow takes us out of it
- * then. */
+ * then. One that has not answered yet shows as free what we have: then it is what was left before.
+ */
 static void lost(void)
 {
     const struct limits_page *page = session.wire.page;
@@ -168,9 +170,12 @@ static void lost(void)
     for (uint32_t i = 0; page && i < page->n_devices && i < LIMITS_DEVICES_MAX; i++)
         session.part_bytes[i] = part_of(&page->devices[i]);
     for (struct slot *slot = session.slots; slot < session.slots + session.n_slots; slot++) {
-        slot->allowance_bytes =
+        const uint64_t part_bytes =
             (slot->position >= 0 ? session.part_bytes[slot->position] : 0) + slot->credit_bytes;
-        slot->beyond_bytes = 0;
+
+        slot->allowance_bytes =
+            session.has_answered ? part_bytes : smaller(part_bytes, slot->allowance_bytes);
+        slot->beyond_bytes = session.has_answered ? 0 : slot->beyond_bytes;
         slot->hidden_bytes = 0;
         slot->credit_bytes = 0;
         slot->unsent_bytes = 0;
@@ -206,6 +211,7 @@ static void welcome(void)
 {
     session.state = STATE_UP;
     session.is_pending = false;
+    session.has_answered = false;
     session.claims = NULL;
     __atomic_store_n(&session.is_denied_claims, false, __ATOMIC_RELAXED);
     for (struct slot *slot = session.slots; slot < session.slots + session.n_slots; slot++) {
@@ -345,9 +351,9 @@ static int find_slot(const uint8_t *uuid)
     *slot = (struct slot){.position = find_in_page(uuid), .limit_bytes = limit_bytes};
     memcpy(slot->uuid, uuid, LIMITS_UUID_SIZE);
     session.n_slots++;
-    if (session.state == STATE_AWAY)
-        slot->allowance_bytes =
-            slot->position >= 0 ? session.part_bytes[slot->position] : limit_bytes;
+    slot->allowance_bytes = session.state == STATE_AWAY && slot->position >= 0
+                                ? session.part_bytes[slot->position]
+                                : limit_bytes;
     return (int)session.n_slots - 1;
 }
 
@@ -380,6 +386,7 @@ static int ask(struct slot *slot, enum limits_kind kind, uint64_t bytes, uint64_
         return r;
     }
     session.is_untold = false;
+    session.has_answered = true;
     *ret_bytes = answer.bytes;
     return answer.kind == LIMITS_GRANTED ? 0 : SESSION_DENIED;
 }
@@ -394,8 +401,12 @@ static int reserve(struct slot *slot, uint64_t bytes)
     if (session.state != STATE_UP)
         return -ENOTCONN;
     r = ask(slot, LIMITS_RESERVE, bytes, wanted, &granted);
+    if (r == 0 && granted < bytes) { /* it has to be a denial then */
+        release(slot, granted);
+        return SESSION_DENIED;
+    }
     if (r == 0)
-        slot->credit_bytes += minus(granted, bytes);
+        slot->credit_bytes += smaller(granted, wanted) - bytes;
     return r;
 }
 
@@ -416,7 +427,12 @@ static int reserve_at_limit(struct slot *slot, uint64_t bytes)
     return session.state == STATE_UP ? reserve(slot, bytes) : -ENOTCONN;
 }
 
-/* While the arbiter is away. */
+/* While the arbiter is away, or its page may not show what was allocated before. */
+static bool is_alone(void)
+{
+    return session.state != STATE_UP || !session.has_answered;
+}
+
 static void spend(struct slot *slot, uint64_t bytes)
 {
     slot->beyond_bytes += minus(bytes, slot->allowance_bytes);
@@ -445,6 +461,8 @@ static int take(struct slot *slot, uint64_t bytes)
         return 0; /* a new arbiter that knows nothing of the device */
     if (session.state == STATE_UP && bytes <= SMALL_BYTES && slot->credit_bytes >= bytes) {
         slot->credit_bytes -= bytes;
+        if (is_alone())
+            spend(slot, bytes);
         return 0;
     }
     if (session.state == STATE_UP)
@@ -463,10 +481,10 @@ void session_charge(int slot, uint64_t bytes)
         struct slot *at = &session.slots[slot];
 
         at->allocated_bytes += bytes;
+        if (is_alone())
+            spend(at, bytes);
         if (session.state == STATE_UP)
             tell(at, LIMITS_CHARGE, bytes);
-        else
-            spend(at, bytes);
     }
     leave();
 }
@@ -474,9 +492,11 @@ void session_charge(int slot, uint64_t bytes)
 static void give(struct slot *slot, uint64_t bytes)
 {
     slot->allocated_bytes = minus(slot->allocated_bytes, bytes);
-    if (session.state != STATE_UP) {
+    if (is_alone())
         earn(slot, bytes);
-    } else if (bytes > SMALL_BYTES) {
+    if (session.state != STATE_UP)
+        return;
+    if (bytes > SMALL_BYTES) {
         release(slot, bytes);
     } else {
         slot->credit_bytes += bytes;
@@ -700,9 +720,9 @@ void session_shrank(int slot, uint64_t bytes)
     if (is_on()) {
         struct slot *at = &session.slots[slot];
 
-        if (session.state != STATE_UP)
+        if (is_alone())
             earn(at, bytes);
-        else if (is_told(at))
+        if (session.state == STATE_UP && is_told(at))
             tell(at, LIMITS_SHRANK, bytes);
     }
     leave();
@@ -764,6 +784,7 @@ static void claim(void)
     if (!is_hopeless())
         r = wire_claim(&session.wire, &session.claims, ANSWER_MS);
     session.n_claims += r == 0;
+    session.has_answered = session.has_answered || r == 0;
     session.n_unanswered = r < 0 ? session.n_unanswered + 1 : 0;
     if (r < 0)
         return lost();
@@ -851,10 +872,10 @@ static void tell_context(int slot, enum limits_kind kind)
     if (is_on()) {
         struct slot *at = &session.slots[slot];
 
+        if (is_alone() && kind == LIMITS_LEFT)
+            at->allowance_bytes += context_bytes(at);
         if (session.state == STATE_UP)
             tell(at, kind, 0);
-        else if (kind == LIMITS_LEFT)
-            at->allowance_bytes += context_bytes(at);
         if (kind == LIMITS_ENTERED && session.state == STATE_UP && computes_now() != 0)
             claim();
     }

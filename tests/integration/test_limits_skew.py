@@ -3,13 +3,15 @@
 one, by a later release or back by an earlier one. A side that does not understand the other logs it, and what has a limit keeps it."""
 import os
 import signal
+import socket
 import struct
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from formerpeers import CONTAINER, EVENT, STATE, WISH, FormerArbiter, Peculiar, recording
-from limitsarbiter import CLOSED, COMPUTE_ELASTIC
+from limitsarbiter import CLOSED, COMPUTE_ELASTIC, REGISTER, Arbiter
 from limitsclient import CHARGE, CLAIMS, DENIED, ENFORCED, ENTER, GRANTED, OBSERVE, RELEASE, REQUEST, RESERVE, SEALS, WELCOME
 from node import GUIDE, Cluster, eventually, in_folder
 from played_arbiter import Arbiter as PlayedArbiter
@@ -149,6 +151,101 @@ def test_claims_that_are_not_answered_as_they_should_are_no_turns(container, cha
     assert 1 <= len([said for said in arbiter.said if said[0] == CLAIMS]) <= 3
     assert steps(f'alloc {LIMIT}') == OUT_OF_MEMORY
     assert steps.info()[1] == LIMIT
+
+
+ROOM, CREDIT = 100, 16  # MiB: beside a context; that a small allocation wants beyond itself
+
+
+@pytest.mark.parametrize('granted, step, most', [(0, 50, 0), (2**64 - 1, 2, ROOM + CREDIT)], ids=['less', 'more'])
+def test_a_grant_of_another_size_than_was_asked_for_gives_no_memory_beyond_the_limit(container, granted, step, most):
+    """What was not granted is not taken, and a credit is not more than was asked for."""
+    answers_with = from_second_grant_on(lambda data: [data[:16] + struct.pack('<Q', granted) + data[24:]])
+    container.arbiters.append(Peculiar(container.folder, [(container.uuids[0], (CONTEXT + ROOM) * MIB)], answers_with=answers_with))
+    steps = container.steps()
+    assert steps('start') == '0'
+    n_taken = 0
+    while n_taken < 2 * ROOM and steps(f'alloc {step}') == '0':
+        n_taken += step
+    assert n_taken <= most
+
+
+class Slow(Arbiter):
+    """Welcomes everybody, and comes to nothing else until it goes on: its page shows nothing of what it is sent meanwhile."""
+
+    def __init__(self, *words, **named):
+        self.goes_on, self.newest, self.replaced = threading.Event(), {}, []
+        super().__init__(*words, **named)
+
+    def receive(self, connection):
+        data = super().receive(connection)
+        if connection in self.newest.values():
+            self.goes_on.wait()
+        return b'' if connection in self.replaced else data
+
+    def handle(self, connection, kind, *more):
+        """The newest connection of a process counts."""
+        if kind == REGISTER:
+            pid, *_ = struct.unpack('3i', connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            earlier, self.newest[pid] = self.newest.get(pid), connection
+            self.replaced.append(earlier)
+            self.sessions.pop(earlier, None)
+        super().handle(connection, kind, *more)
+
+
+@pytest.fixture
+def slow(container):
+    made = []
+
+    def make(**named):
+        made.append(played(container, Slow, **named))
+        return made[-1]
+    yield make
+    for arbiter in made:
+        arbiter.goes_on.set()
+
+
+def connections(arbiter):
+    return [said[0] for said in arbiter.said].count(REGISTER)
+
+
+def test_a_successor_that_has_not_answered_yet_gives_no_memory_again(container, slow):
+    """It shows the whole limit as free; the process has what was left when it had the last answer. What it frees it may take again."""
+    first = container.arbiter()
+    steps = container.steps()
+    assert steps('start') == '0' and steps('alloc 3000') == '0'
+    first.end()
+    second = slow()
+    eventually(lambda: steps('alloc 1000') != OUT_OF_MEMORY or connections(second) > 2, 'it is connected again and again')
+    assert steps('alloc 1000') == OUT_OF_MEMORY
+    assert steps('alloc 500') == '0' and steps('alloc 100') == OUT_OF_MEMORY
+    assert steps('free') == '0' and steps('alloc 500') == '0' and steps('alloc 100') == OUT_OF_MEMORY
+    second.goes_on.set()
+    eventually(lambda: (steps('alloc 2'), steps('free')) and second.charged() >= 3500 * MIB, 'it is told')
+    assert steps('alloc 1000') == OUT_OF_MEMORY
+
+
+def test_an_arbiter_that_does_not_know_of_a_context_yet_gives_no_memory_for_it(container, slow):
+    """The process asked for it by an earlier connection."""
+    arbiter = slow()
+    steps = container.steps()
+    assert steps('start') == '0'
+    eventually(lambda: steps(f'alloc {LIMIT - CONTEXT + 2}') != OUT_OF_MEMORY or connections(arbiter) > 2, 'it is connected again and again')
+    assert steps(f'alloc {LIMIT - CONTEXT + 2}') == OUT_OF_MEMORY
+    assert steps(f'alloc {LIMIT - CONTEXT}') == '0'
+
+
+def test_neighbours_at_a_successor_that_has_not_answered_yet_keep_to_their_parts(container, slow):
+    first = container.arbiter()
+    both = container.steps(), container.steps()
+    assert [steps(f'{step}') for step in ('start', 'alloc 1400') for steps in both] == ['0'] * 4
+    first.end()
+    second = slow()
+    for steps in both:
+        eventually(lambda: steps('alloc 1000') != OUT_OF_MEMORY or connections(second) > 4, 'they are connected again and again')
+    left = (LIMIT - 2 * CONTEXT - 2 * 1400) // 2
+    for steps in both:
+        assert steps('alloc 1000') == OUT_OF_MEMORY
+        assert steps(f'alloc {left - 10}') == '0' and steps('alloc 20') == OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize('more', [lambda data: [data + b'more'], lambda data: [data[:8] + bytes(8) + data[16:], data]],
