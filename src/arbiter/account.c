@@ -187,6 +187,18 @@ void account_end(struct account *account, struct account_process *process)
     free(process);
 }
 
+struct account_contexts account_count_contexts(const struct account *account, size_t device)
+{
+    struct account_contexts contexts = {0};
+
+    for (const struct account_process *one = account->processes; one; one = one->next)
+        if (one->uses[device].is_shown) {
+            contexts.n_processes++;
+            contexts.n_without_turns += !one->takes_turns;
+        }
+    return contexts;
+}
+
 /* --- requests --- */
 
 void account_hear(struct account *account, struct account_process *process, size_t device,
@@ -424,6 +436,7 @@ static void reconcile(struct account *account, struct account_process *process, 
     const bool is_quiet = process->spoke_ms + ACCOUNT_SETTLE_MS <= account->began_ms;
     const uint64_t surely = minus(use->shown_bytes, use->highest_bytes + use->shrunk_bytes);
 
+    use->is_shown = use->shown_bytes || use->is_untold;
     if (use->is_untold)
         return;
     if (is_quiet && process->is_registered)

@@ -68,6 +68,7 @@ struct account_use {
     uint64_t begun_bytes;   /* overhead when it began; of those ... */
     uint64_t shrunk_bytes;  /* ... as many were given back since */
     bool is_untold;         /* the driver lists the process, and does not tell its memory */
+    bool is_shown; /* by the last reading of the device that ended: it has a context there */
 
     uint64_t quiet_ms, quiet_bytes; /* the last reading while it sent nothing: when, and overhead */
 
@@ -78,6 +79,7 @@ struct account_process {
     struct account_process *next;
     uint32_t pid;
     bool is_registered;
+    bool takes_turns;  /* its library can, and it was not refused; its owner's */
     uint64_t spoke_ms; /* its last message that changed something, or when it disconnected */
     struct account_use uses[]; /* one for each device */
 };
@@ -128,6 +130,13 @@ void account_disconnect(struct account *account, struct account_process *process
 void account_end(struct account *account, struct account_process *process);
 
 struct account_process *account_find(const struct account *account, uint32_t pid);
+
+struct account_contexts {
+    size_t n_processes;     /* that have one, by the last reading of the device */
+    size_t n_without_turns; /* of those, the ones that cannot take part in turns */
+};
+
+struct account_contexts account_count_contexts(const struct account *account, size_t device);
 
 /* --- requests; device: below n_devices --- */
 

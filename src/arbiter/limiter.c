@@ -616,13 +616,15 @@ void limiter_free(struct limiter *limiter)
 
 /* --- what there is to show --- */
 
-size_t limiter_use_unenforced_compute(const struct limiter_use *use)
+/* A container that has claims, and no part in turns, was refused one: its gate is open. */
+static size_t count_unenforced_compute(const struct tenant *tenant, size_t device,
+                                       const struct limiter_use *use)
 {
-    const size_t n_claims = use->has_turns ? use->turns.n_claims : 0;
+    const struct account_contexts contexts = account_count_contexts(tenant->account, device);
 
-    return use->compute != LIMITS_COMPUTE_NONE && use->n_processes > n_claims
-               ? use->n_processes - n_claims
-               : 0;
+    if (use->compute == LIMITS_COMPUTE_NONE)
+        return 0;
+    return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
 }
 
 void limiter_each(const struct limiter *limiter, limiter_use_fn *fn, void *userdata)
@@ -651,6 +653,7 @@ void limiter_each(const struct limiter *limiter, limiter_use_fn *fn, void *userd
             };
 
             use.has_turns = devicegates_view(limiter->gates, tenant, i, &use.turns);
+            use.n_unenforced_compute = count_unenforced_compute(tenant, i, &use);
             fn(&use, userdata);
         }
     }

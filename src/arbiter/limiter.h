@@ -81,15 +81,15 @@ struct limiter_use {
     uint64_t n_denied;   /* allocations; with LIMITS_OBSERVE those that would have been */
     size_t n_processes;  /* on any of its devices */
     size_t n_registered; /* of those, the ones that are connected: the others are not limited */
-    bool is_starved;     /* whatever its processes ask for is denied */
-    uint32_t share_ppm;  /* of the device's time, by its grants; 0 = not known */
-    bool has_turns;      /* it takes part in them; else nothing is known of its work */
+    /* Of all that have a context on the device, those that take no part in turns, whatever they
+     * launch: without a library, with one of before turns, or refused. Idle ones are none. */
+    size_t n_unenforced_compute;
+    bool is_starved;    /* whatever its processes ask for is denied */
+    uint32_t share_ppm; /* of the device's time, by its grants; 0 = not known */
+    bool has_turns;     /* it takes part in them; else nothing is known of its work */
     struct devicegates_view turns;
     enum limits_compute compute; /* the mode */
 };
-
-/* Of its processes, those that take no part in turns, where there are any. */
-size_t limiter_use_unenforced_compute(const struct limiter_use *use);
 
 typedef void limiter_use_fn(const struct limiter_use *use, void *userdata);
 

@@ -44,6 +44,7 @@ struct limitsession {
     bool is_of_command;
     uint64_t since_ms; /* in this state */
     uint64_t sequence; /* of its REGISTER */
+    uint64_t revision; /* that its library said there */
     int fd;            /* -1: disconnected */
     unsigned round;    /* of retries, the last one that it was in */
     struct peeridentity peer;
@@ -255,7 +256,10 @@ static int open_account(struct limitsession *session, struct tenant *tenant, str
     if (r < 0)
         return r;
     r = account_register(tenant->account, session->peer.pid, clock_now_ms(), &session->process);
-    return r < 0 ? error_set_errno(err, r, "cannot charge a process") : 0;
+    if (r < 0)
+        return error_set_errno(err, r, "cannot charge a process");
+    session->process->takes_turns = limits_knows(session->revision, LIMITS_CLAIMS);
+    return 0;
 }
 
 static bool welcome(struct limitsession *session, struct tenant *tenant)
@@ -322,6 +326,7 @@ static bool begin_register(struct limitsession *session, const struct limits_req
     struct error err = ERROR_INIT;
 
     session->sequence = request->sequence;
+    session->revision = request->bytes;
     if (request->kind != LIMITS_REGISTER || !request->bytes)
         return end_malformed(session, "its first message is no REGISTER with a revision");
     if (peeridentity_read(session->fd, session->all->setup.options, &session->peer, &err) < 0)
@@ -411,6 +416,8 @@ static bool give_claims(struct limitsession *session, const struct limits_reques
         log_warning("a process has no part in turns", "reason", error_text(&err), "grant",
                     session->grant);
     session->n_claims_given += answer.kind == LIMITS_GRANTED;
+    if (all->has_turns) /* who is denied for want of turns asks again when there are some */
+        session->process->takes_turns = answer.kind == LIMITS_GRANTED;
     return answer_earlier(session) &&
            send_answer(session, &answer, answer.kind == LIMITS_GRANTED ? session->claims.fd : -1);
 }

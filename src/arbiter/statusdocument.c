@@ -95,7 +95,7 @@ static void add_turns(json_t *tree, const struct limiter_use *limited)
 {
     json_t *members = limited ? json_pack("{s:o, s:o, s:o}", "share_ppm", known(limited->share_ppm),
                                           "turns", turns_tree(limited), "unenforced_compute",
-                                          number(limiter_use_unenforced_compute(limited)))
+                                          number(limited->n_unenforced_compute))
                               : NULL;
 
     if (members)

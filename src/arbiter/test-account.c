@@ -412,6 +412,47 @@ static void test_a_process_connects_once(void **state)
     account_free(account);
 }
 
+/* --- who takes no part in turns --- */
+
+static void expect_contexts(const struct account *account, size_t device, size_t n_processes,
+                            size_t n_without_turns)
+{
+    const struct account_contexts contexts = account_count_contexts(account, device);
+
+    assert_int_equal(contexts.n_processes, n_processes);
+    assert_int_equal(contexts.n_without_turns, n_without_turns);
+}
+
+static void test_who_has_a_context_is_what_the_last_reading_shows(void **state)
+{
+    struct account *account = make(2);
+    const bool both[] = {true, true}, second[] = {false, true};
+    struct account_process *able = connect_process(account, 1, 0);
+    uint64_t granted;
+
+    able->takes_turns = true;
+    connect_process(account, 2, 0);
+    account_reserve(account, able, 0, MIB, MIB, LIMITS_ENFORCED, &granted);
+    expect_contexts(account, 0, 0, 0); /* connected, and nothing else is known */
+    account_begin_reading(account, 1000);
+    for (uint32_t pid = 1; pid <= 3; pid++)
+        account_show(account, pid, 0, 600 * MIB);
+    account_show(account, 3, 1, UINT64_MAX); /* not told how much */
+    expect_contexts(account, 0, 0, 0);
+    account_end_reading(account, both);
+    expect_contexts(account, 0, 3, 2);
+    expect_contexts(account, 1, 1, 1);
+    account_disconnect(account, able, 1500);
+    account_begin_reading(account, 2000);
+    expect_contexts(account, 0, 3, 2); /* what is read now is not known yet */
+    account_end_reading(account, second);
+    expect_contexts(account, 0, 3, 2); /* it was not read */
+    expect_contexts(account, 1, 0, 0);
+    read_one(account, 3000, 2, 600);
+    expect_contexts(account, 0, 1, 1);
+    account_free(account);
+}
+
 /* --- any sequence of requests --- */
 
 static void check(const struct account *account, bool is_enforced)
@@ -746,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_who_disconnects_stays_charged_until_read),
         cmocka_unit_test(test_who_never_connected_is_charged_as_well),
         cmocka_unit_test(test_a_process_connects_once),
+        cmocka_unit_test(test_who_has_a_context_is_what_the_last_reading_shows),
         cmocka_unit_test(test_growth_is_a_guess_until_it_is_read),
         cmocka_unit_test(test_growth_that_is_suspected_is_not_charged),
         cmocka_unit_test(test_growth_beside_a_new_context),

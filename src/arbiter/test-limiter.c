@@ -210,8 +210,8 @@ static void write_cgroup(pid_t pid)
     assert_int_equal(file_write_atomic(in_root(name), text, strlen(text), 0644, NULL), 0);
 }
 
-/* It is connected, and waits until it is killed. */
-static struct process start(const struct limits_page **ret_page)
+/* It is connected, by a library of that revision, and waits until it is killed. */
+static struct process start_of(uint64_t revision, const struct limits_page **ret_page)
 {
     struct process process = {.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -229,10 +229,14 @@ static struct process start(const struct limits_page **ret_page)
     }
     write_cgroup(process.pid);
     WAIT_FOR(limiter_count(limiter).n_connections == 1);
-    send_request(process.fd,
-                 (struct limits_request){.kind = LIMITS_REGISTER, .bytes = LIMITS_VERSION});
+    send_request(process.fd, (struct limits_request){.kind = LIMITS_REGISTER, .bytes = revision});
     assert_int_equal(receive(process.fd, ret_page).kind, LIMITS_WELCOME);
     return process;
+}
+
+static struct process start(const struct limits_page **ret_page)
+{
+    return start_of(LIMITS_REVISION, ret_page);
 }
 
 static void end(const struct process *process)
@@ -302,6 +306,33 @@ static void test_who_never_connected_is_charged_to_its_container(void **state)
     assert_int_equal(reserve(process.fd, 101), LIMITS_DENIED);
     assert_int_equal(reserve(process.fd, 99), LIMITS_GRANTED);
     end(&process);
+}
+
+/* With a context, that is; what nobody shares is nobody's turn. */
+static void test_who_takes_no_part_in_turns_is_counted(void **state)
+{
+    static const struct {
+        uint64_t revision;
+        size_t n;
+    } rows[] = {{2, 1}, {LIMITS_REVISION, 0}};
+
+    (void)state;
+    read_driver(0, 0);
+    read_driver(STRANGER_PID, 300);
+    assert_int_equal(the_use().n_unenforced_compute, 0);
+    limiter_set_compute(limiter, LIMITS_COMPUTE_ELASTIC);
+    assert_int_equal(the_use().n_unenforced_compute, 1); /* it has no library */
+    read_driver(0, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct process process = start_of(rows[i].revision, NULL);
+
+        assert_int_equal(reserve(process.fd, 100), LIMITS_GRANTED);
+        assert_int_equal(the_use().n_unenforced_compute, 0);
+        read_driver((uint32_t)process.pid, 300);
+        assert_int_equal(the_use().n_unenforced_compute, rows[i].n);
+        end(&process);
+        WAIT_FOR(the_use().n_processes == 0);
+    }
 }
 
 static void test_a_reading_that_never_arrives_changes_nothing(void **state)
@@ -415,6 +446,7 @@ int main(void)
         TEST(test_nobody_connects_before_the_driver_was_read),
         TEST(test_a_mode_holds_at_once),
         TEST(test_who_never_connected_is_charged_to_its_container),
+        TEST(test_who_takes_no_part_in_turns_is_counted),
         TEST(test_a_reading_that_never_arrives_changes_nothing),
         TEST(test_who_ends_while_the_driver_is_read_is_not_charged_again),
         TEST(test_the_kernel_has_the_limit_before_the_process),

@@ -235,10 +235,15 @@ static void send_request(int fd, struct limits_request request)
     assert_int_equal(send(fd, &request, sizeof(request), MSG_NOSIGNAL), sizeof(request));
 }
 
+static void send_register_of(int fd, uint64_t revision)
+{
+    send_request(
+        fd, (struct limits_request){.kind = LIMITS_REGISTER, .bytes = revision, .sequence = 7});
+}
+
 static void send_register(int fd)
 {
-    send_request(fd, (struct limits_request){
-                         .kind = LIMITS_REGISTER, .bytes = LIMITS_VERSION, .sequence = 7});
+    send_register_of(fd, LIMITS_REVISION);
 }
 
 /* Turns of the loop until there is something to read. */
@@ -742,6 +747,72 @@ static void test_without_turns_there_are_no_claims(void **state)
     close(fd);
 }
 
+static bool takes_turns(pid_t pid)
+{
+    const struct account_process *process = account_find(the_tenant()->account, (uint32_t)pid);
+
+    assert_non_null(process);
+    return process->takes_turns;
+}
+
+/* By what its library says of itself, whether or not it has asked for anything. */
+static void test_a_library_that_knows_claims_takes_turns(void **state)
+{
+    static const struct {
+        uint64_t revision;
+        bool takes_turns;
+    } rows[] = {{1, false}, {2, false}, {3, true}, {LIMITS_REVISION + 1000, true}, {2, false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const int fd = connect_ourselves(GRANT); /* the newest one counts */
+
+        send_register_of(fd, rows[i].revision);
+        assert_welcome(fd);
+        assert_int_equal(takes_turns(getpid()), rows[i].takes_turns);
+        close(fd);
+    }
+}
+
+static void test_a_process_that_goes_on_without_its_connection_takes_turns(void **state)
+{
+    struct process process = start(UID, GRANT);
+
+    (void)state;
+    send_register(process.fd);
+    assert_welcome(process.fd);
+    close(process.fd);
+    process.fd = -1;
+    alarm(ANSWER_MS / 1000);
+    while (limitsessions_count(sessions).n_connections)
+        uv_run(&loop, UV_RUN_ONCE);
+    alarm(0);
+    assert_true(takes_turns(process.pid));
+    end(&process);
+}
+
+/* Where there are none now, it asks again. */
+static void test_who_is_refused_a_page_of_claims_takes_no_turns(void **state)
+{
+    const int fd = connect_ourselves(GRANT);
+    int page;
+
+    (void)state;
+    limitsessions_set_turns(sessions, false);
+    send_register(fd);
+    assert_welcome(fd);
+    assert_int_equal(ask_claims(fd), -1);
+    assert_true(takes_turns(getpid()));
+    limitsessions_set_turns(sessions, true);
+    for (int i = 0; (page = ask_claims(fd)) >= 0; i++) {
+        assert_true(takes_turns(getpid()));
+        assert_true(i < 100); /* it is given so often, and then no more */
+        close(page);
+    }
+    assert_false(takes_turns(getpid()));
+    close(fd);
+}
+
 static void test_claims_of_who_is_not_registered_end_the_connection(void **state)
 {
     const int fd = connect_ourselves(GRANT);
@@ -776,6 +847,9 @@ int main(void)
         TEST(test_what_a_process_claimed_goes_when_it_ends_and_not_before),
         TEST(test_the_newest_connection_has_the_claims),
         TEST(test_without_turns_there_are_no_claims),
+        TEST(test_a_library_that_knows_claims_takes_turns),
+        TEST(test_a_process_that_goes_on_without_its_connection_takes_turns),
+        TEST(test_who_is_refused_a_page_of_claims_takes_no_turns),
         TEST(test_claims_of_who_is_not_registered_end_the_connection),
     };
 

@@ -159,6 +159,7 @@ static void test_turns_of_a_container_and_its_device(void **state)
     sharing.has_turns = true;
     sharing.compute = LIMITS_COMPUTE_ELASTIC;
     sharing.share_ppm = 250000;
+    sharing.n_unenforced_compute = 1;
     sharing.turns = (struct devicegates_view){
         .turns = {.weight = TURNS_HEAVY, .received_ns = 7, .lent_ns = 2},
         .device = {.plan = TURNS_FREE, .reason = TURNS_MEASURED, .n_heavy = 1},
@@ -175,7 +176,7 @@ static void test_turns_of_a_container_and_its_device(void **state)
     assert_string_equal(json_string_value(json_object_get(tree, "compute")), "elastic");
     assert_string_equal(json_string_value(json_object_get(tree, "compute_configured")), "strict");
     assert_int_equal(bytes(container_at(0, 0), "share_ppm"), 250000);
-    assert_int_equal(bytes(container_at(0, 0), "unenforced_compute"), 1); /* of two processes */
+    assert_int_equal(bytes(container_at(0, 0), "unenforced_compute"), 1);
     turns = json_object_get(container_at(0, 0), "turns");
     assert_string_equal(json_string_value(json_object_get(turns, "weight")), "heavy");
     assert_int_equal(bytes(turns, "received_ns"), 7);

@@ -20,6 +20,7 @@ static const struct limiter_use uses[] = {
      .uuid = "GPU-1",
      .n_processes = 3,
      .n_registered = 3,
+     .n_unenforced_compute = 1,
      .share_ppm = 250000,
      .has_turns = true,
      .compute = LIMITS_COMPUTE_ELASTIC,
@@ -52,6 +53,7 @@ static const struct limiter_use uses[] = {
      .container = "old",
      .uuid = "GPU-2",
      .n_processes = 1,
+     .n_unenforced_compute = 1,
      .compute = LIMITS_COMPUTE_ELASTIC},
 };
 

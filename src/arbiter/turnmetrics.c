@@ -107,7 +107,7 @@ static double is_suspect(const struct limiter_use *use)
 
 static double unenforced(const struct limiter_use *use)
 {
-    return (double)limiter_use_unenforced_compute(use);
+    return (double)use->n_unenforced_compute;
 }
 
 static const struct usemetric use_rows[] = {
@@ -143,7 +143,8 @@ static const struct usemetric use_rows[] = {
      "1 while a container's processes claim to be idle, and the progress of all others fell.",
      has_turns, is_suspect},
     {"gpuslice_compute_unenforced_processes", "gauge",
-     "Processes of a container that take no part in turns: they launch whenever they like.",
+     "Processes of a container with a context on a device that cannot take part in turns there, or "
+     "were refused: they launch whenever they like.",
      has_process, unenforced},
 };
 

@@ -23,7 +23,7 @@ NONE, OBSERVE, ELASTIC, STRICT = range(4)
 CLAIMS_SIZE, CLAIMS_MAGIC, CLAIMS_SEALS, GATE_AT = 32768, 0x63737067, 7, DEVICES_AT + 56
 N_LAUNCHED, N_DONE, N_WAITING, FENCE, DONE = 64, 64 + 8, 64 + 24, 64 + 104, 64 + 108  # of the first device, of its first lane
 COMMAND_S, SLICE_S, QUEUE = 0.001, 0.002, 4
-OLDER = 2  # a revision that knows no claims
+OLDER, KNOWS_CLAIMS = 2, 3  # revisions
 
 
 class Player:
@@ -282,8 +282,37 @@ def test_a_library_that_knows_no_claims_launches_as_it_likes(node):
     assert old.page().devices[0]['gate'] == OPEN
     assert old.request(RESERVE, 0, GIB, GIB)[0] == GRANTED
     node.show(old, 0, 100)
-    eventually(lambda: node.containers().get(node.uid('one'), {}).get('unenforced_compute') == 2, 'it is told')
+    eventually(lambda: unenforced(node, 'one') == 1, 'it is told')
     assert 'unenforced compute' in node.gpuslice('top', '--plain').stdout
+
+
+def unenforced(node, pod):
+    return node.containers().get(node.uid(pod), {}).get('unenforced_compute')
+
+
+def test_who_takes_no_part_is_told_and_who_is_idle_is_not(node):
+    """Of processes with a context: an idle one whose library knows claims may take part at any time; an earlier library never does."""
+    _, players = node.turns()
+    idle, old = node.client('one'), node.client('two')
+    assert idle.register(node.paths['one'], version=KNOWS_CLAIMS)[0] == WELCOME
+    assert old.register(node.paths['two'], version=OLDER)[0] == WELCOME
+    node.show(idle, 0, 600)
+    node.wait_audits(2)
+    assert (unenforced(node, 'one'), unenforced(node, 'two')) == (0, 0)  # the old one has no context
+    node.show(old, 0, 600)
+    eventually(lambda: unenforced(node, 'two') == 1, 'it is told')
+    assert unenforced(node, 'one') == 0
+    counted = {labels['pod_uid']: value for labels, value in node.metrics('gpuslice_compute_unenforced_processes')}
+    assert counted == {node.uid('one'): 0, node.uid('two'): 1}
+    assert node.gpuslice('top', '--plain').stdout.count('unenforced compute') == 1
+    stranger = node.client('one')  # it runs without a library
+    node.show(stranger, 0, 100)
+    eventually(lambda: unenforced(node, 'one') == 1, 'it is told')
+    node.sim('inject', 'process', 'remove', 0, stranger.pid)
+    eventually(lambda: unenforced(node, 'one') == 0, 'its context is gone')
+    old.close()
+    assert old.register(node.paths['two'], version=KNOWS_CLAIMS)[0] == WELCOME  # another program in its place
+    eventually(lambda: unenforced(node, 'two') == 0, 'it is told')
 
 
 def test_what_each_received_is_told(node):
