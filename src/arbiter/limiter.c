@@ -41,6 +41,8 @@ struct rereading {
     struct error err;
 };
 
+#define ALL_PPM 1000000
+
 /* What the next context of a device is expected to cost. */
 struct kind {
     char uuid[GPU_UUID_SIZE];
@@ -616,13 +618,14 @@ void limiter_free(struct limiter *limiter)
 
 /* --- what there is to show --- */
 
-/* A container that has claims, and no part in turns, was refused one: its gate is open. */
+/* Who has all of a device shares it with nobody, and runs without the library. A container that has
+ * claims, and no part in turns, was refused one: its gate is open. */
 static size_t count_unenforced_compute(const struct tenant *tenant, size_t device,
                                        const struct limiter_use *use)
 {
     const struct account_contexts contexts = account_count_contexts(tenant->account, device);
 
-    if (use->compute == LIMITS_COMPUTE_NONE)
+    if (use->compute == LIMITS_COMPUTE_NONE || use->share_ppm >= ALL_PPM)
         return 0;
     return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
 }

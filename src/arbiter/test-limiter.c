@@ -47,6 +47,7 @@ static const struct inventory machine = {.gpus = gpus, .n_gpus = 1};
 static uv_loop_t loop;
 static struct limiter *limiter;
 static struct arbiteroptions options;
+static uint32_t share_permille;
 
 #define WAIT_FOR(condition)             \
     do {                                \
@@ -90,6 +91,7 @@ static int set_up(void **state)
 {
     struct error err = ERROR_INIT;
 
+    share_permille = 250;
     if (tempdir_make(state) < 0 || uv_loop_init(&loop) < 0)
         return -1;
     options = (struct arbiteroptions){.root = tempdir,
@@ -126,7 +128,7 @@ static void make_records(struct podrecords *records)
     records->checkpoint.entries = entry;
     records->checkpoint.n_entries = records->checkpoint.capacity = 1;
     assert_int_equal(grant_add_id(&grant, GPU "::0"), 0);
-    assert_int_equal(grant_add_device(&grant, GPU, 250, LIMIT_MIB * MIB), 0);
+    assert_int_equal(grant_add_device(&grant, GPU, share_permille, LIMIT_MIB * MIB), 0);
     assert_int_equal(ledger_add(&records->ledger, &grant, 0), 0);
     grant_deinit(&grant);
 }
@@ -335,6 +337,18 @@ static void test_who_takes_no_part_in_turns_is_counted(void **state)
     }
 }
 
+/* It has no library: none is given with a whole GPU. */
+static void test_who_has_a_whole_device_takes_no_turns_and_is_not_counted(void **state)
+{
+    (void)state;
+    share_permille = 1000;
+    limiter_set_compute(limiter, LIMITS_COMPUTE_ELASTIC);
+    read_driver(0, 0);
+    read_driver(STRANGER_PID, 300);
+    assert_int_equal(the_use().n_processes, 1);
+    assert_int_equal(the_use().n_unenforced_compute, 0);
+}
+
 static void test_a_reading_that_never_arrives_changes_nothing(void **state)
 {
     (void)state;
@@ -447,6 +461,7 @@ int main(void)
         TEST(test_a_mode_holds_at_once),
         TEST(test_who_never_connected_is_charged_to_its_container),
         TEST(test_who_takes_no_part_in_turns_is_counted),
+        TEST(test_who_has_a_whole_device_takes_no_turns_and_is_not_counted),
         TEST(test_a_reading_that_never_arrives_changes_nothing),
         TEST(test_who_ends_while_the_driver_is_read_is_not_charged_again),
         TEST(test_the_kernel_has_the_limit_before_the_process),
