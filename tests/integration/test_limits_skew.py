@@ -141,9 +141,11 @@ def test_an_answer_that_is_not_understood_gives_no_memory_beyond_the_limit(conta
 
 @pytest.mark.parametrize('change', [lambda data: [struct.pack('<I', LATER) + data[4:]], lambda data: [data[:16]], lambda data: []],
                          ids=['kind', 'short', 'none'])
-def test_claims_that_are_not_answered_as_they_should_are_no_turns(container, change):
-    """The second grant is that of the claims. Launches go on, and memory has its limit."""
-    write_terms(container)
+@pytest.mark.parametrize('has_terms', [True, False], ids=['terms', 'page'])
+def test_claims_that_are_not_answered_as_they_should_are_no_turns(container, has_terms, change):
+    """The second grant is that of the claims. Launches go on, and memory has its limit: the page tells it, whatever the agent wrote."""
+    if has_terms:
+        write_terms(container)
     arbiter = played(container, Peculiar, compute=COMPUTE_ELASTIC, answers_with=from_second_grant_on(change))
     arbiter.set_gate(CLOSED)
     steps = container.steps()
