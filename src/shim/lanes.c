@@ -22,6 +22,7 @@ enum {
     LANES_MAX = 256,             /* streams that are known */
     FENCE_NS = 100 * 1000,       /* between two of a stream that is at work most of the time, ... */
     FENCE_MOST_NS = 1600 * 1000, /* ... and seldom: each keeps the device from work for some 8 us */
+    PASSED_NS = FENCE_NS / 2,    /* who has a fence passed so soon is not at work for long */
     WAIT_NS = 300 * 1000,        /* what takes less needs no fence to be waited for */
     FAILURES_MAX = 16,           /* in a row, of fences */
     FOUND_MAX = 4,               /* by a thread; a power of two */
@@ -544,9 +545,10 @@ static bool is_due(const struct lane *lane, uint64_t since_ns)
            (since_ns >= FENCE_NS && lane->is_gated && is_behind(lane));
 }
 
-/* Twice as long when the device needed but a part of it, and half as long otherwise: beside others
- * it is late whenever it is not the program's time, which says little of the program. A burst
- * begins with little. */
+/* Twice as long when the device had next to nothing to do, and half as long otherwise: beside
+ * others it is late whenever it is not the program's time, which says little of the program. How
+ * long it has been does not matter, or a queue that is shorter than that would never be seen. A
+ * burst begins with little. */
 static uint64_t get_period_ns(const struct lane *lane, uint64_t now_ns)
 {
     const uint64_t ns = lane->period_ns;
@@ -555,7 +557,7 @@ static uint64_t get_period_ns(const struct lane *lane, uint64_t now_ns)
         return FENCE_NS;
     if (is_behind(lane))
         return lane->is_gated ? FENCE_NS : ns;
-    if (quickclock_since(lane->fence_ns, lane->seen_ns) >= ns / 2)
+    if (quickclock_since(lane->fence_ns, lane->seen_ns) >= PASSED_NS)
         return ns / 2 > FENCE_NS ? ns / 2 : FENCE_NS;
     return 2 * ns < FENCE_MOST_NS ? 2 * ns : FENCE_MOST_NS;
 }

@@ -96,9 +96,9 @@ static inline CUstream lanes_handle(CUstream stream, bool is_per_thread)
 struct lane *lanes_find(const struct cuda_functions *driver, CUstream stream, bool is_per_thread);
 
 /* Something was launched into it: puts a fence behind that if the last one is older than 100 us, or
- * up to 800 us while that is passed and launches follow each other. Claims what is done of what was
- * launched before. True: the device has passed the last fence, and none is due, so that launches of
- * the next moment may be claimed later. */
+ * up to 1.6 ms while that is passed at once and launches follow each other. Claims what is done of
+ * what was launched before. True: the device has passed the last fence, and none is due, so that
+ * launches of the next moment may be claimed later. */
 bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns);
 
 /* The first part of that, for who claims later: there is a tail from now on. A thread that launches

@@ -811,6 +811,48 @@ static void test_who_keeps_a_short_queue_is_seen(void **state)
     assert_true(n_seen > n_looks * 9 / 10);
 }
 
+/* It had little to do for long, and keeps as short a queue then. */
+static void test_who_has_more_to_do_than_before_is_seen(void **state)
+{
+    const uint64_t little_ns = now_ns + MS, more_ns = little_ns + 100 * MS;
+    unsigned n_seen = 0, n_looks = 0;
+
+    set_pace(5 * US);
+    for (uint64_t i = 0; i < 4000; i++) {
+        (void)is_seen_at(little_ns + i * 25 * US);
+        launch_at(little_ns + i * 25 * US);
+    }
+    set_pace(50 * US);
+    for (unsigned i = 0; i < 4; i++)
+        launch_at(more_ns);
+    for (uint64_t i = 1; i < 1000; i++) {
+        n_seen += is_seen_at(more_ns + i * 50 * US);
+        n_looks++;
+        launch_at(more_ns + i * 50 * US);
+    }
+    assert_true(n_seen > n_looks * 9 / 10);
+}
+
+/* It launches a little faster than the device does what it is given, for 10 ms, waits, and does so
+ * again: the device always has something to do. */
+static void test_a_queue_that_grows_slowly_is_seen(void **state)
+{
+    uint64_t at_ns = now_ns + MS;
+    unsigned n_seen = 0, n_looks = 0;
+
+    set_pace(5 * US);
+    for (unsigned burst = 0; burst < 10; burst++) {
+        for (unsigned i = 0; i < 2000; i++, at_ns += 4500) {
+            n_seen += is_seen_at(at_ns);
+            n_looks++;
+            launch_at(at_ns);
+        }
+        at_ns = pace.end_ns + 10 * US;
+        (void)is_seen_at(at_ns);
+    }
+    assert_true(n_seen > n_looks * 7 / 10);
+}
+
 /* It launches 100 at once, polls for their end, and does so again. */
 static void test_bursts_are_seen(void **state)
 {
@@ -917,6 +959,8 @@ int main(void)
         cmocka_unit_test_setup(test_it_is_known_when_the_device_is_not_behind, set_up),
         cmocka_unit_test_setup(test_fences_are_fewer_where_each_is_passed, set_up),
         cmocka_unit_test_setup(test_who_keeps_a_short_queue_is_seen, set_up),
+        cmocka_unit_test_setup(test_who_has_more_to_do_than_before_is_seen, set_up),
+        cmocka_unit_test_setup(test_a_queue_that_grows_slowly_is_seen, set_up),
         cmocka_unit_test_setup(test_bursts_are_seen, set_up),
         cmocka_unit_test_setup(test_who_waits_for_the_device_puts_few_fences, set_up),
         cmocka_unit_test_setup(test_little_work_has_few_fences, set_up),
