@@ -176,6 +176,14 @@ static struct claims_lane *words_in(struct claims *claims, const struct lane *la
     return &claims->devices[position].lanes[lane->number];
 }
 
+static void claim_done(const struct lane *lane, uint32_t n)
+{
+    struct claims_device *claims = n ? lanes_claims(session_position(lane->slot)) : NULL;
+
+    if (claims)
+        __atomic_add_fetch(&claims->n_done, n, __ATOMIC_RELAXED);
+}
+
 /* --- which streams there are --- */
 
 static bool is_over(const struct lane *lane)
@@ -200,13 +208,22 @@ static bool is_left(const struct lane *lane)
     return lane->state == LANE_USED && lane->thread != 0 && has_ended(lane->thread);
 }
 
+/* Nobody will look at it again. What was launched under another page is not missing in this one. */
+static void end_use(struct lane *lane)
+{
+    if (lane->claims == table.claims)
+        claim_done(lane, lane->queue.n_given - lane->n_counted);
+    lane->n_counted = lane->queue.n_given;
+    lane->state = LANE_FREE;
+}
+
 static void reap(bool is_full)
 {
     for (struct lane *lane = table.lanes; lane < lanes_end(); lane++) {
         if (is_full && is_left(lane))
             lane->state = LANE_ENDING;
         if (lane->state == LANE_ENDING && is_over(lane))
-            lane->state = LANE_FREE;
+            end_use(lane);
     }
 }
 
@@ -359,7 +376,7 @@ void lanes_end_contexts(lanes_match_fn *match, const void *userdata)
 
         if (lane->state == LANE_FREE || !match(lane->context, lane->device, userdata))
             continue;
-        lane->state = LANE_FREE;
+        end_use(lane);
         if (words)
             limits_store(words->done, limits_load(words->fence));
     }
@@ -510,14 +527,6 @@ static void put_fence(const struct cuda_functions *driver, struct lane *lane, ui
         failed(r);
     } else if (__atomic_load_n(&table.n_failures, __ATOMIC_RELAXED) != 0)
         __atomic_store_n(&table.n_failures, 0, __ATOMIC_RELAXED);
-}
-
-static void claim_done(const struct lane *lane, uint32_t n)
-{
-    struct claims_device *claims = n ? lanes_claims(session_position(lane->slot)) : NULL;
-
-    if (claims)
-        __atomic_add_fetch(&claims->n_done, n, __ATOMIC_RELAXED);
 }
 
 /* By who has taken it. */

@@ -547,6 +547,22 @@ static void test_what_is_done_is_claimed(void **state)
     assert_int_equal(claims->devices[0].n_done, 3); /* the last one has no fence behind it */
 }
 
+/* Else they would be missing forever. */
+static void test_what_ends_with_its_stream_is_claimed(void **state)
+{
+    for (uintptr_t i = 1; i <= 10; i++) {
+        for (unsigned k = 0; k < 3; k++)
+            launch(stream_of(i));
+        lanes_end_stream(&driver, stream_of(i));
+        do_all();
+    }
+    launch(stream_of(11));
+    launch(stream_of(11));
+    assert_int_equal(claims->devices[0].n_done, 30);
+    lanes_end_contexts(is_any, NULL);
+    assert_int_equal(claims->devices[0].n_done, 32);
+}
+
 static void test_who_waits_for_a_moment_puts_no_fence(void **state)
 {
     struct lane *lane = launch(stream_of(1));
@@ -950,6 +966,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_child_starts_over, set_up),
         cmocka_unit_test_setup(test_queues_are_known_by_their_fences, set_up),
         cmocka_unit_test_setup(test_what_is_done_is_claimed, set_up),
+        cmocka_unit_test_setup(test_what_ends_with_its_stream_is_claimed, set_up),
         cmocka_unit_test_setup(test_who_waits_for_a_moment_puts_no_fence, set_up),
         cmocka_unit_test_setup(test_what_was_launched_meanwhile_is_not_done, set_up),
         cmocka_unit_test_setup(test_the_wait_of_a_thread_that_is_cancelled_ends, set_up),
