@@ -444,6 +444,71 @@ static void test_who_is_idle_is_no_liar(void **state)
     device_free(device);
 }
 
+/* One by hand, alone: it launches ten commands each millisecond, and of some its processes never
+ * say that they are done, as when a process ends or a stream does. */
+enum { UNCLAIMED_PER_MS = 10 };
+
+struct unclaimed {
+    struct turns *turns;
+    struct turns_unit *unit;
+    struct turns_sample sample;
+    uint64_t now_ns;
+};
+
+static struct unclaimed unclaimed_new(void)
+{
+    const struct turns_terms terms = {.share_ppm = 500000};
+    struct unclaimed one = {.turns = turns_new(), .now_ns = S};
+
+    assert_int_equal(turns_add(one.turns, &terms, &one.unit), 0);
+    turns_set_mode(one.turns, LIMITS_COMPUTE_ELASTIC);
+    return one;
+}
+
+/* Returns how many a second it seems to have done. */
+static double unclaimed_run(struct unclaimed *one, uint64_t ms, uint64_t n_claimed, bool is_idle)
+{
+    struct turns_view shown;
+
+    for (uint64_t i = 0; i < ms; i++) {
+        one->now_ns += MS;
+        one->sample.n_launched += UNCLAIMED_PER_MS;
+        one->sample.n_done += n_claimed;
+        one->sample.n_passed += n_claimed;
+        one->sample.is_in_flight = !is_idle || i % 50 != 1;
+        turns_sample(one->unit, &one->sample);
+        turns_run(one->turns, one->now_ns);
+    }
+    turns_view(one->unit, &shown);
+    return shown.alone_per_s;
+}
+
+static void unclaimed_free(struct unclaimed *one)
+{
+    turns_remove(one->unit);
+    turns_free(one->turns);
+}
+
+static void test_what_is_never_claimed_is_not_done_at_once(void **state)
+{
+    struct unclaimed one = unclaimed_new();
+
+    (void)state;
+    unclaimed_run(&one, 60000, UNCLAIMED_PER_MS / 2, false);
+    assert_true(unclaimed_run(&one, 300, UNCLAIMED_PER_MS, true) < 4000 * UNCLAIMED_PER_MS);
+    unclaimed_free(&one);
+}
+
+static void test_what_was_never_claimed_hides_nothing_later(void **state)
+{
+    struct unclaimed one = unclaimed_new();
+
+    (void)state;
+    unclaimed_run(&one, 60000, UNCLAIMED_PER_MS / 2, true);
+    assert_true(unclaimed_run(&one, 10000, UNCLAIMED_PER_MS, false) > 900 * UNCLAIMED_PER_MS);
+    unclaimed_free(&one);
+}
+
 /* --- any --- */
 
 static uint64_t next_random(uint64_t *seed)
@@ -588,6 +653,8 @@ int main(void)
         cmocka_unit_test(test_nonsense_costs_others_little),
         cmocka_unit_test(test_a_liar_is_named),
         cmocka_unit_test(test_who_is_idle_is_no_liar),
+        cmocka_unit_test(test_what_is_never_claimed_is_not_done_at_once),
+        cmocka_unit_test(test_what_was_never_claimed_hides_nothing_later),
         cmocka_unit_test(test_random_tenants_never_block_each_other),
         cmocka_unit_test(test_random_claims),
         cmocka_unit_test(test_units_are_bounded),

@@ -24,6 +24,7 @@ enum {
     BOUND_US = 512,          /* a quarter of a hardware slice */
     LAUNCH_LEAST_NS = 500,   /* nobody launches faster, ... */
     LAUNCHES_UNSEEN = 10000, /* but between two looks that were late */
+    UNCLAIMED_MOST = 2048,   /* what is done and not claimed yet: two full queues */
 };
 
 /* --- life --- */
@@ -160,19 +161,25 @@ static uint64_t pass_claim(struct turns_unit *unit, uint64_t *last, uint64_t cla
     return is_back ? 0 : n < most ? n : most;
 }
 
+static uint64_t get_least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* A process claims what is done when it launches again, which may be in its next turn. With nothing
- * in flight all is done that it launched. */
+ * in flight all is done that it launched. What is never claimed, since a process or a stream has
+ * ended, adds up, and is forgotten. */
 static uint64_t count_done(struct turns_unit *unit, uint64_t n_claimed)
 {
-    const uint64_t n_before = n_claimed < unit->n_ahead ? n_claimed : unit->n_ahead;
+    const uint64_t n_before = get_least(n_claimed, unit->n_ahead);
     uint64_t n = n_claimed - n_before;
 
     unit->n_ahead -= n_before;
     unit->n_open += unit->n_new;
-    unit->n_open -= n < unit->n_open ? n : unit->n_open;
+    unit->n_open = get_least(unit->n_open - get_least(n, unit->n_open), UNCLAIMED_MOST);
     if (!unit->sample.is_in_flight) {
         n += unit->n_open;
-        unit->n_ahead += unit->n_open;
+        unit->n_ahead = get_least(unit->n_ahead + unit->n_open, UNCLAIMED_MOST);
         unit->n_open = 0;
     }
     return n;
