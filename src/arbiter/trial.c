@@ -15,6 +15,7 @@
 #define FAIR     0.95  /* the same, of one unit, whose part of a phase is short */
 #define FAIRLY   0.9   /* the same, where all together gain MUCH */
 #define MUCH     1.2
+#define LUCK     1.25 /* what turns that a phase had too few of may add to what a unit has */
 
 static struct trial_outcome *find(struct trial *trial, uint64_t mix)
 {
@@ -123,7 +124,8 @@ static double get_share(const struct turns_unit *unit)
 
 static bool has_turns(const struct trial *trial, const struct turns_unit *unit, int plan)
 {
-    return unit_has_turns(unit, (enum turns_plan)plan, trial->is_crowd);
+    return !unit_is_excused(unit, trial->now_ns) &&
+           unit_has_turns(unit, (enum turns_plan)plan, trial->is_crowd);
 }
 
 /* Its turns are all work. */
@@ -132,7 +134,8 @@ static bool fills_turns(const struct trial *trial, const struct turns_unit *unit
     return is_measured(trial, unit) && has_turns(trial, unit, plan) && unit_is_full(unit);
 }
 
-/* Its progress in the long run: a phase has few turns, and not as many of each unit. */
+/* Its progress in the long run: a phase has few turns, and not as many of each unit. What another
+ * one claims to have done makes it little more. */
 static double get_due(const struct trial *trial, const struct turns_unit *units,
                       const struct turns_unit *of, int plan)
 {
@@ -145,7 +148,7 @@ static double get_due(const struct trial *trial, const struct turns_unit *units,
             sum += get_progress(trial, unit, plan);
             shares += get_share(unit);
         }
-    return sum * get_share(of) / shares;
+    return fmin(sum * get_share(of) / shares, get_progress(trial, of, plan) * LUCK);
 }
 
 /* Each unit has this part of what it has with the plan without gating, or of its share. */

@@ -13,7 +13,9 @@
  * or be no worse in sum and bring up a unit that is below its share; bounded turns have to be
  * better than turns by the same, or no worse in sum while a unit that takes no turns gains by
  * TRIAL_GAIN_PPM. What full units have in turns is taken together and divided by
- * their shares: one turn more or less is a tenth of what one of them has in a phase. Where heavy
+ * their shares: one turn more or less is a tenth of what one of them has in a phase. That adds a
+ * quarter at most to what one of them has, since claims may be lies, and nothing of who is excused
+ * from turns. Where heavy
  * units leave no gaps, running free has nothing to offer and is not tried. No plan is taken that
  * brings a unit below both its share and what it has when all run free.
  *
