@@ -57,8 +57,9 @@ static bool is_due(const struct turns_unit *unit, uint64_t now_ns)
 {
     const bool is_unknown =
         duty_is_suspicious(&unit->duty) || (unit_is_heavy(unit) && unit->pace.alone_per_s <= 0);
+    const uint64_t due_ns = unit->duty.is_presumed ? unit->presumed_ns : unit->probe_ns;
 
-    return is_unknown && unit->is_active && (now_ns >= unit->probe_ns || unit->duty.has_changed) &&
+    return is_unknown && unit->is_active && (now_ns >= due_ns || unit->duty.has_changed) &&
            !unit_is_excused(unit, now_ns);
 }
 
@@ -70,13 +71,30 @@ static struct turns_unit *find_due(struct turns_unit *units, uint64_t now_ns)
     return NULL;
 }
 
-/* Those that had work in flight ever since. */
+/* When the unit may be asked again. */
+static void put_off(struct turns_unit *unit, bool is_news, uint64_t now_ns)
+{
+    unit->probe_wait_ns =
+        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 8;
+    if (unit->probe_wait_ns > PROBE_AGAIN_MOST_MS * MS)
+        unit->probe_wait_ns = PROBE_AGAIN_MOST_MS * MS;
+    unit->probe_ns = unit->presumed_ns = now_ns + unit->probe_wait_ns;
+    if (is_news)
+        unit->duty.n_in_vain = 0;
+    else if (unit->duty.has_changed && unit->duty.n_in_vain < DUTY_VAIN_MOST)
+        unit->duty.n_in_vain++;
+    unit->duty.seems_busy = unit->duty.has_changed = false;
+}
+
+/* Those that had work in flight ever since. They are probed as soon as others can be held; one that
+ * was known to be light, and is found to be, is not taken for heavy again so soon. */
 static void presume(struct turns_unit *units, uint64_t since_ns, uint64_t now_ns)
 {
     for (struct turns_unit *unit = units; unit; unit = unit->next)
         if (is_due(unit, now_ns) && !unit_is_heavy(unit) && unit->idle_ns < since_ns) {
+            put_off(unit, !unit->duty.is_judged, now_ns);
+            unit->presumed_ns = now_ns;
             duty_presume(&unit->duty);
-            unit->probe_ns = now_ns; /* as soon as others can be held */
         }
 }
 
@@ -104,21 +122,6 @@ static void begin(struct unit_probe *probe, struct turns_unit *unit, uint64_t no
     probe->n_probes++;
     probe->n_in_chain++;
     pace_end(&unit->pace);
-}
-
-/* When the unit may be asked again. */
-static void put_off(struct turns_unit *unit, bool is_news, uint64_t now_ns)
-{
-    unit->probe_wait_ns =
-        is_news || !unit->probe_wait_ns ? PROBE_AGAIN_MS * MS : unit->probe_wait_ns * 8;
-    if (unit->probe_wait_ns > PROBE_AGAIN_MOST_MS * MS)
-        unit->probe_wait_ns = PROBE_AGAIN_MOST_MS * MS;
-    unit->probe_ns = now_ns + unit->probe_wait_ns;
-    if (is_news)
-        unit->duty.n_in_vain = 0;
-    else if (unit->duty.has_changed && unit->duty.n_in_vain < DUTY_VAIN_MOST)
-        unit->duty.n_in_vain++;
-    unit->duty.seems_busy = unit->duty.has_changed = false;
 }
 
 static void fail(struct unit_probe *probe, struct turns_unit *units, uint64_t now_ns)

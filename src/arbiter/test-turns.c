@@ -259,6 +259,26 @@ static void test_light_ones_with_much_to_do_leave_big_ones_their_shares(void **s
         assert_at_least(turns.progress[i], 0.95 * fmin(native.progress[i], 0.25));
 }
 
+/* The same with long queues, which fill while all run free: a trial after that finds them. Light
+ * ones are taken for heavy while nobody can be seen alone, and are not each time again. */
+static void test_long_queues_are_no_reason_for_turns_that_are_unfair(void **state)
+{
+    static const struct tenant_kind kinds[] = {ONE(LAUNCHING(7, 20, 0)), ONE(LAUNCHING(7, 20, 0)),
+                                               ONE(HEAVY(1400, 1000)), ONE(HEAVY(1400, 1000))};
+    const struct result native = play(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_NONE);
+    struct device *device = device_new(kinds, ARRAY_SIZE(kinds), LIMITS_COMPUTE_ELASTIC);
+    struct result turns;
+
+    (void)state;
+    device_run(device, 25 * S);
+    device_forget(device);
+    device_run(device, 65 * S);
+    read_result(device, kinds, ARRAY_SIZE(kinds), 40 * S, &turns);
+    device_free(device);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        assert_at_least(turns.progress[i], 0.9 * native.progress[i]);
+}
+
 /* What big ones have beyond their shares is the server's, which has more to gain by it. */
 static void test_a_server_gains_what_big_ones_have_beyond_their_shares(void **state)
 {
@@ -515,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_decode_beside_three_big_ones),
         cmocka_unit_test(test_two_training_loops_beside_two_big_ones),
         cmocka_unit_test(test_light_ones_with_much_to_do_leave_big_ones_their_shares),
+        cmocka_unit_test(test_long_queues_are_no_reason_for_turns_that_are_unfair),
         cmocka_unit_test(test_a_server_gains_what_big_ones_have_beyond_their_shares),
         cmocka_unit_test(test_who_is_better_off_free_runs_free),
         cmocka_unit_test(test_short_kernels_that_are_waited_for_take_turns),

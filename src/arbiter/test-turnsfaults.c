@@ -340,6 +340,52 @@ static void test_who_is_hurried_is_not_excused(void **state)
     }
 }
 
+/* All others are held meanwhile. */
+static double get_probed(const struct tenant_kind *kinds, size_t n)
+{
+    struct device *device = device_new(kinds, n, LIMITS_COMPUTE_ELASTIC);
+    size_t n_probed = 0, n_looks = 0;
+
+    for (; n_looks < 60000; n_looks++) {
+        struct turns_state shown;
+
+        device_run(device, device->now_ns + MS);
+        turns_state(device->turns, &shown);
+        n_probed += shown.is_probing;
+    }
+    device_free(device);
+    return (double)n_probed / (double)n_looks;
+}
+
+static void test_probes_take_little_time(void **state)
+{
+    static const struct behaviour endless = HEAVY(1000000000, 1), long_queue = HEAVY(1400, 1000),
+                                  light = WAITED(79, 200), big = BIG,
+                                  launching = {.kernel_us = 7, .launch_us = 20, .n_depth = 1000};
+    const struct {
+        struct tenant_kind kinds[8];
+        size_t n;
+    } rows[] = {
+        {{{.behaviour = endless}, {.behaviour = endless}, {.behaviour = big}, {.behaviour = light}},
+         4},
+        {{{.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = long_queue},
+          {.behaviour = light}},
+         8},
+        {{{.behaviour = long_queue}, {.behaviour = launching}, {.behaviour = launching}}, 3},
+        {{{.behaviour = light}, {.behaviour = big}, {.behaviour = big}, {.is_garbage = true}}, 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        assert_true(get_probed(rows[i].kinds, rows[i].n) < 0.02);
+}
+
 /* --- those that go away --- */
 
 static void test_others_go_on_when_one_goes_away(void **state)
@@ -649,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_long_queues_end_and_turns_follow),
         cmocka_unit_test(test_what_is_left_of_long_kernels_is_paid_for),
         cmocka_unit_test(test_who_is_hurried_is_not_excused),
+        cmocka_unit_test(test_probes_take_little_time),
         cmocka_unit_test(test_others_go_on_when_one_goes_away),
         cmocka_unit_test(test_nonsense_costs_others_little),
         cmocka_unit_test(test_a_liar_is_named),

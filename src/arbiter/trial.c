@@ -269,6 +269,8 @@ static void begin(struct trial *trial, struct turns_unit *units, const struct tr
         trial->tries[i] = mix->is_triable[i] || (i == TURNS_FREE && mix->may_be_unfair);
     }
     trial->is_on = true;
+    trial->is_mixed = false;
+    trial->began_ns = now_ns;
     trial->n_trials++;
     begin_phase(trial, find_next_phase(trial, 0), now_ns);
 }
@@ -293,7 +295,8 @@ static void conclude(struct trial *trial, const struct turns_unit *units,
     outcome->mix = mix->number;
     for (int i = 0; i < TURNS_N_PLANS; i++)
         outcome->scores[i] = get_score(trial, units, i);
-    outcome->plan = choose(trial, units, mix->preset, outcome->scores, &outcome->is_decided);
+    if (before != TURNS_FREE || !trial->is_mixed)
+        outcome->plan = choose(trial, units, mix->preset, outcome->scores, &outcome->is_decided);
     outcome->wait_ns = outcome->plan == before ? outcome->wait_ns * 2 : TRIAL_AGAIN_S * S;
     if (outcome->wait_ns > TRIAL_AGAIN_MOST_S * S)
         outcome->wait_ns = TRIAL_AGAIN_MOST_S * S;
@@ -319,6 +322,15 @@ static bool has_leftovers(const struct turns_unit *units)
     return false;
 }
 
+/* Of those that take turns now, some work that was launched before the trial. */
+static bool has_earlier_work(const struct trial *trial, const struct turns_unit *units)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        if (unit_has_leftover(unit) && unit->leftover_ns <= trial->began_ns)
+            return true;
+    return false;
+}
+
 /* What was done during `ns` counts, unless the phase had only begun, or queues were as long as they
  * are without it. */
 static void count(struct trial *trial, struct turns_unit *units, uint64_t ns, uint64_t now_ns)
@@ -326,6 +338,7 @@ static void count(struct trial *trial, struct turns_unit *units, uint64_t ns, ui
     if (now_ns < trial->phase_ns + TRIAL_SETTLE_MS * MS ||
         (has_leftovers(units) && now_ns < trial->phase_ns + TRIAL_SETTLE_MOST_MS * MS))
         return;
+    trial->is_mixed = trial->is_mixed || has_earlier_work(trial, units);
     trial->counted_ns[trial->phase] += ns;
     for (struct turns_unit *unit = units; unit; unit = unit->next) {
         unit->n_tried[trial->phase] += unit->n_newly_done;

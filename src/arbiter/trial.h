@@ -21,7 +21,8 @@
  *
  * A mix is known by a number of its owner's. Outcomes are kept for some mixes, as what comes and
  * goes comes again; they are tried again after a while, the longer the more often they were
- * confirmed. A trial whose mix changes is dropped.
+ * confirmed. A trial whose mix changes is dropped. One that began while all ran free, and found
+ * queues of that to the end, has measured little else: then they go on to do so.
  */
 
 #include <stdbool.h>
@@ -60,7 +61,8 @@ struct trial {
     size_t n_phase; /* in the order in which they are tried */
     enum turns_plan phase;
     bool tries[TURNS_N_PLANS];
-    uint64_t phase_ns; /* when the phase began */
+    uint64_t began_ns, phase_ns; /* when the trial and the phase began */
+    bool is_mixed;               /* queues from before the trial were there while it counted */
     uint64_t counted_ns[TURNS_N_PLANS];
     bool is_crowd;                  /* of the mix */
     uint64_t mix, mix_ns;           /* the last one, and since when */

@@ -85,8 +85,9 @@ struct turns_unit {
     struct unit_gang gang;
     uint64_t wanted_ns; /* since when it waits for a turn; 0: it does not */
 
-    /* When it may be probed again, and after how long the next time. */
-    uint64_t probe_ns, probe_wait_ns;
+    /* When it may be probed again, also while it is presumed to be heavy; after how long the next
+     * time. */
+    uint64_t probe_ns, presumed_ns, probe_wait_ns;
 
     /* Of the trial that is on. */
     uint64_t n_tried[TURNS_N_PLANS];  /* done */
