@@ -554,6 +554,15 @@ static bool is_due(const struct lane *lane, uint64_t since_ns)
            (since_ns >= FENCE_NS && lane->is_gated && is_behind(lane));
 }
 
+/* By the next launch after it, which is soon: nobody knows how soon it was passed. With a fence
+ * behind each second one such a stream would not seem to be at work for most of the time either. */
+static uint64_t get_passed_ns(const struct lane *lane, uint64_t now_ns)
+{
+    const bool is_next = lane->launched_ns == lane->fence_ns;
+
+    return is_next && quickclock_since(lane->fence_ns, now_ns) < FENCE_NS ? lane->fence_ns : now_ns;
+}
+
 /* Twice as long when the device had next to nothing to do, and half as long otherwise: beside
  * others it is late whenever it is not the program's time, which says little of the program. How
  * long it has been does not matter, or a queue that is shorter than that would never be seen. A
@@ -599,7 +608,7 @@ bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
         lane->queue.looked_ns = now_ns;
     queue_give(&lane->queue, 1, now_ns);
     if (lane->seen_ns == 0 && !is_behind(lane))
-        lane->seen_ns = now_ns;
+        lane->seen_ns = get_passed_ns(lane, now_ns);
     needs_fence = is_due(lane, quickclock_since(lane->fence_ns, now_ns));
     is_quiet = !needs_fence && !is_behind(lane);
     if (needs_fence) {
