@@ -313,6 +313,9 @@ static void test_who_is_better_off_free_runs_free(void **state)
         {{ONE(SERVER(1900)), ONE(SERVER(1900)), ONE(SERVER(1900)), ONE(SERVER(1900))}, 4},
         {{ONE(SERVER(3100)), ONE(SERVER(3100))}, 2},
         {{ONE(SERVER(1900)), ONE(BIG), ONE(BIG)}, 3},
+        /* Light ones that are a crowd now and then, as far as their duties tell. */
+        {{ONE(WAITED(79, 300)), ONE(WAITED(79, 300)), ONE(WAITED(79, 300))}, 3},
+        {{ONE(WAITED(300, 700)), ONE(WAITED(300, 700)), ONE(WAITED(300, 700))}, 3},
     };
 
     (void)state;

@@ -268,6 +268,7 @@ static void begin(struct trial *trial, struct turns_unit *units, const struct tr
         trial->counted_ns[i] = 0;
         trial->tries[i] = mix->is_triable[i] || (i == TURNS_FREE && mix->may_be_unfair);
     }
+    trial->may_skip_free = !mix->is_triable[TURNS_FREE];
     trial->is_on = true;
     trial->is_mixed = false;
     trial->began_ns = now_ns;
@@ -368,12 +369,11 @@ static bool have_shares(const struct trial *trial, const struct turns_unit *unit
 }
 
 /* Light ones wait longer while all run free, which is not done without need. */
-static size_t find_next(struct trial *trial, const struct turns_unit *units,
-                        const struct trial_mix *mix)
+static size_t find_next(struct trial *trial, const struct turns_unit *units)
 {
     const size_t next = find_next_phase(trial, trial->n_phase + 1);
 
-    if (next < ARRAY_SIZE(phases) && phases[next] == TURNS_FREE && !mix->is_triable[TURNS_FREE] &&
+    if (next < ARRAY_SIZE(phases) && phases[next] == TURNS_FREE && trial->may_skip_free &&
         have_shares(trial, units)) {
         trial->tries[TURNS_FREE] = false;
         return find_next_phase(trial, next);
@@ -389,7 +389,7 @@ static void go_on(struct trial *trial, struct turns_unit *units, const struct tr
     count(trial, units, ns, now_ns);
     if (!is_phase_over(trial, units))
         return;
-    next = find_next(trial, units, mix);
+    next = find_next(trial, units);
     if (next == TURNS_N_PLANS)
         conclude(trial, units, mix, now_ns);
     else

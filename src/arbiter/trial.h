@@ -61,6 +61,7 @@ struct trial {
     size_t n_phase; /* in the order in which they are tried */
     enum turns_plan phase;
     bool tries[TURNS_N_PLANS];
+    bool may_skip_free; /* it is tried only where turns leave somebody less than his share */
     uint64_t began_ns, phase_ns; /* when the trial and the phase began */
     bool is_mixed;               /* queues from before the trial were there while it counted */
     uint64_t counted_ns[TURNS_N_PLANS];
