@@ -219,6 +219,24 @@ static bool may_replace(const struct trial *trial, const struct turns_unit *unit
            is_better(trial, units, best, plan, scores);
 }
 
+/* Some unit has less than that by more than commands that fell into a phase or did not. */
+static bool is_surely_unfair(const struct trial *trial, const struct turns_unit *units, int before,
+                             int plan)
+{
+    for (const struct turns_unit *unit = units; unit; unit = unit->next) {
+        double more, less;
+
+        if (!is_measured(trial, unit))
+            continue;
+        more = 1 + 2 / (double)unit->n_tried[plan];
+        less = 1 - 2 / (double)unit->n_tried[before];
+        if (get_due(trial, units, unit, plan) * more <
+            FAIR * fmin(get_progress(trial, unit, before) * less, get_share(unit)))
+            return true;
+    }
+    return false;
+}
+
 /* The best one; whether it is so is doubtful unless ret_is_decided. The first one that was tried is
  * what others have to be better than, and what is taken from nobody. */
 static enum turns_plan choose(const struct trial *trial, const struct turns_unit *units,
@@ -230,7 +248,7 @@ static enum turns_plan choose(const struct trial *trial, const struct turns_unit
     *ret_is_decided = true;
     if (first == TURNS_FREE && !is_sure(trial, units, first, TURNS_GIVEN, scores)) {
         *ret_is_decided = false;
-        best = (int)preset;
+        best = is_surely_unfair(trial, units, first, (int)preset) ? first : (int)preset;
     }
     for (int plan = find_phase(trial, first + 1); plan < TURNS_N_PLANS;
          plan = find_phase(trial, plan + 1))
