@@ -566,13 +566,16 @@ static uint64_t get_passed_ns(const struct lane *lane, uint64_t now_ns)
 /* Twice as long when the device had next to nothing to do, and half as long otherwise: beside
  * others it is late whenever it is not the program's time, which says little of the program. How
  * long it has been does not matter, or a queue that is shorter than that would never be seen. A
- * burst begins with little. */
-static uint64_t get_period_ns(const struct lane *lane, uint64_t now_ns)
+ * burst begins with little, and its first fence is passed at once whatever follows. */
+static uint64_t get_period_ns(const struct lane *lane, uint64_t now_ns, bool *ret_is_first)
 {
     const uint64_t ns = lane->period_ns;
 
-    if (ns < FENCE_NS || quickclock_since(lane->launched_ns, now_ns) >= 2 * ns)
+    *ret_is_first = ns < FENCE_NS || quickclock_since(lane->launched_ns, now_ns) >= 2 * ns;
+    if (*ret_is_first)
         return FENCE_NS;
+    if (lane->is_first)
+        return ns;
     if (is_behind(lane))
         return lane->is_gated ? FENCE_NS : ns;
     if (quickclock_since(lane->fence_ns, lane->seen_ns) >= PASSED_NS)
@@ -595,7 +598,7 @@ static bool is_unseen(const struct lane *lane)
 
 bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
 {
-    bool needs_fence, is_quiet;
+    bool needs_fence, is_quiet, is_first;
 
     lanes_note_tail(lane);
     if (is_unseen(lane) || is_taken(lane)) {
@@ -612,7 +615,8 @@ bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
     needs_fence = is_due(lane, quickclock_since(lane->fence_ns, now_ns));
     is_quiet = !needs_fence && !is_behind(lane);
     if (needs_fence) {
-        lane->period_ns = get_period_ns(lane, now_ns);
+        lane->period_ns = get_period_ns(lane, now_ns, &is_first);
+        lane->is_first = is_first;
         put_fence(driver, lane, now_ns);
     }
     lane->launched_ns = now_ns;

@@ -44,6 +44,7 @@ struct lane {
     CUdeviceptr at;              /* where the driver has them */
     uint32_t fence;              /* the last one */
     uint64_t fence_ns;           /* when that was put, or tried */
+    bool is_first;               /* of a burst */
     uint64_t seen_ns;            /* when it was first seen to be passed; 0: it was not */
     uint64_t launched_ns;        /* the last launch */
     uint64_t period_ns;          /* the least until the next one */
