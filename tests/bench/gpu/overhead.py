@@ -62,9 +62,29 @@ def training(bed, label='', options=()):
     bed.line(f'{label}ResNet training', f'{best["without"]:.1f} -> {best["with"]:.1f} steps/s: {lost:+.2f} %', '<= 1 %', lost <= 1)
 
 
+def switched(bed, device, prober):
+    """In one process, while turns are switched off and on: processes differ by more than what is looked for."""
+    samples = {name: {False: [], True: []} for name, _, _ in CASES[:2]}
+    for i in range(4 * PAIRS):
+        is_on = i % 4 in (1, 2)
+        device.switch(is_on)
+        for name, words, _ in CASES[:2]:
+            prober.call(*words)  # the first launches find out what holds now
+            code, values = prober.call(*words)
+            assert code == 0, f'{words}: {code}'
+            samples[name][is_on].append([float(value) for value in values])
+    for name, _, allowed in CASES[:2]:
+        off, on = (middle([value for one in samples[name][is_on] for value in one]) for is_on in (False, True))
+        bed.line(f'turns switched on: {name}', f'{off:.0f} -> {on:.0f} ns: {on - off:+.0f} ns', f'<= +{allowed} ns', on - off <= allowed)
+    bed.note('switched', {name: {'off': rounds[False], 'on': rounds[True]} for name, rounds in samples.items()})
+
+
 def turns(bed):
     with Device(bed) as device:
         options = device.options(25)
+        with Tenant(bed, 4 * GIB, options=options) as tenant:
+            switched(bed, device, tenant.prober())
+        device.switch(True)
         with Tenant(bed, 4 * GIB, options=options) as idle:
             idle.prober().call('launch', 1)
             calls(bed, 'turns: ', options)
