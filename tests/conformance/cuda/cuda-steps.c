@@ -548,7 +548,8 @@ static CUresult open_inbox(const char *path)
 
 /* A byte, and with it a descriptor. */
 struct parcel {
-    char byte, control[CMSG_SPACE(sizeof(int))];
+    char byte;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
     struct iovec vector;
     struct msghdr message;
 };
