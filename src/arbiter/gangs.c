@@ -54,6 +54,8 @@ static struct turns_unit *find_lead(struct turns_unit *unit)
 {
     struct turns_unit *first = find_first(unit), *one = unit;
 
+    if (!first)
+        return NULL;
     do {
         const struct rotation *rotation = &one->turns->rotation;
 

@@ -129,7 +129,7 @@ static int find_gpu(const struct rmclients *clients, struct rm_id_info *ret_info
 
 static int attach(const struct rmclients *clients, struct error *err)
 {
-    struct rm_id_info info;
+    struct rm_id_info info = {.gpu = 0};
     struct rm_device device = {.device = 0};
     struct rm_subdevice subdevice = {.subdevice = 0};
     uint32_t object = DEVICE;
