@@ -417,9 +417,9 @@ def test_containers_on_two_devices_have_their_turns_on_both(node):
         last = [rows_of_devices(node, one) for one in pair]
         return [[now[key] - before[key] for now, before in zip(*rows)] for rows in zip(last, first)]
     eventually(lambda: min(map(min, since('turns'))) > 100, 'there are turns on both devices')
-    turns, launched = since('turns'), since('launched')
-    for on_first, on_second in turns:
-        assert 0.8 < on_first / on_second < 1.25, turns
+    received, launched = since('received_ns'), since('launched')
+    for on_first, on_second in received:
+        assert 0.8 < on_first / on_second < 1.25, received
     assert 0.7 < launched[0][0] / launched[1][0] < 1.4, launched
     assert [row['overdue_turns'] - before['overdue_turns'] for one, rows in zip(pair, first)
             for row, before in zip(rows_of_devices(node, one), rows)] == [0] * 4
