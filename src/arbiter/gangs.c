@@ -11,7 +11,6 @@
 enum {
     STUCK_MS = 1,    /* a command takes longer than this ... */
     STUCK_TIMES = 2, /* ... and than so many of its kind */
-    CREDIBLE_S = 10, /* after nonsense */
     ABOUT_S = 60,    /* who did nothing for so long begins when nobody else does */
 };
 
@@ -91,9 +90,7 @@ static bool is_stuck(const struct turns_unit *unit, uint64_t now_ns)
 /* As far as what it claims can be believed. */
 static bool gets_on(const struct turns_unit *unit, uint64_t now_ns)
 {
-    const bool is_credible = !unit->nonsense_ns || now_ns >= unit->nonsense_ns + CREDIBLE_S * S;
-
-    return is_credible && is_busy(unit) && !is_stuck(unit, now_ns);
+    return unit_is_credible(unit, now_ns) && is_busy(unit) && !is_stuck(unit, now_ns);
 }
 
 static void tell_lead(struct turns_unit *unit, uint64_t now_ns)

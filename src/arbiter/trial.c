@@ -201,13 +201,12 @@ static bool brings_on(const struct trial *trial, const struct turns_unit *units,
 static bool is_better(const struct trial *trial, const struct turns_unit *units, int before,
                       int after, const double *scores)
 {
-    const bool is_bounded = after == TURNS_BOUNDED || after == TURNS_FULL_BOUNDED;
-
     if (scores[after] >= scores[before] * BETTER)
         return true;
     return scores[after] >= scores[before] * NO_WORSE &&
            (brings_up(trial, units, before, after) ||
-            (is_bounded && brings_on(trial, units, before, after)));
+            (turns_plan_is_bounded((enum turns_plan)after) &&
+             brings_on(trial, units, before, after)));
 }
 
 static bool may_replace(const struct trial *trial, const struct turns_unit *units, int first,

@@ -365,12 +365,10 @@ static void settle_debts(struct turns *turns)
 
 static struct turns_gate get_turn(const struct turns *turns, uint64_t end_ns)
 {
-    const bool is_bounded = turns->plan == TURNS_BOUNDED || turns->plan == TURNS_FULL_BOUNDED;
-
     return (struct turns_gate){
         .gate = LIMITS_GATE_TURN,
         .turn_end_ns = end_ns,
-        .in_flight_us = is_bounded ? BOUND_US : 0,
+        .in_flight_us = turns_plan_is_bounded(turns->plan) ? BOUND_US : 0,
     };
 }
 

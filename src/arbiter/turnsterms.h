@@ -43,6 +43,11 @@ enum turns_plan {
     TURNS_N_PLANS,
 };
 
+static inline bool turns_plan_is_bounded(enum turns_plan plan)
+{
+    return plan == TURNS_BOUNDED || plan == TURNS_FULL_BOUNDED;
+}
+
 enum turns_weight {
     TURNS_UNJUDGED, /* launches like a light one */
     TURNS_LIGHT,
