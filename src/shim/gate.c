@@ -333,12 +333,10 @@ PASSED_BY static void pass_by_turn(const struct cuda_functions *driver, struct l
                                    CUstream stream)
 {
     const struct place place = place_of(lane);
-    const bool is_gated = place.device && !is_open(place.device);
     struct gate_verdict verdict;
     uint64_t now_ns;
 
-    note_gated(lane, is_gated);
-    if (!is_gated)
+    if (!place.device || is_open(place.device))
         return;
     quickpass_claim_all();
     now_ns = quickclock_ns();
@@ -359,8 +357,10 @@ static void pass(const struct cuda_functions *driver, struct lane *lane, CUstrea
 {
     const struct limits_page *page = session_page();
     const int position = session_position(lane->slot);
+    const bool is_gated = page && position >= 0 && !is_open(&page->devices[position]);
 
-    if (page && position >= 0 && !is_open(&page->devices[position]))
+    note_gated(lane, is_gated);
+    if (is_gated)
         pass_by_turn(driver, lane, stream);
 }
 

@@ -339,6 +339,17 @@ static void test_what_is_in_flight_is_bounded(void **state)
     assert_true(claims.n_launched == 3 && claims.n_late == 0 && n_fenced == 0);
 }
 
+/* Else each of its fences would come as soon after the last one as in a turn. */
+static void test_who_had_a_turn_is_not_gated_forever(void **state)
+{
+    page.devices[0].gate = LIMITS_GATE_TURN;
+    launch();
+    assert_true(only.is_gated);
+    page.devices[0].gate = LIMITS_GATE_OPEN;
+    launch();
+    assert_false(only.is_gated);
+}
+
 /* Two seconds are left of it: of commands of half a second each there is room for three behind the
  * first one. */
 static void test_what_would_begin_after_the_turn_waits(void **state)
@@ -390,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup(test_nobody_waits_where_that_could_break_the_program, set_up),
         cmocka_unit_test_setup(test_what_is_in_flight_is_bounded, set_up),
         cmocka_unit_test_setup(test_what_is_awaited_has_a_fence_or_ends_soon, set_up),
+        cmocka_unit_test_setup(test_who_had_a_turn_is_not_gated_forever, set_up),
         cmocka_unit_test_setup(test_what_would_begin_after_the_turn_waits, set_up),
     };
 
