@@ -86,11 +86,34 @@ static void test_starts(void **state)
                     1);
 }
 
+/* A driver may report anything: as many kinds as there can be, of which one goes nowhere beside the
+ * others. A search that tried all orders would not end within the hour. */
+static void test_many_kinds_without_room(void **state)
+{
+    struct mig_profile profile = {.shape.gi_slices = 8, .n_computes = 8};
+    uint8_t counts[MIG_CI_PROFILES_MAX] = {0};
+    struct mig_bin bins[8] = {{0}};
+    struct mig_packing packing;
+
+    for (uint32_t i = 0; i < 8; i++) {
+        profile.computes[i] = (struct mig_ci_profile){.slices = 1, .max_count = 8};
+        counts[i] = 1;
+    }
+    profile.computes[7].max_count = 0;
+    assert_int_equal(migpack(&profile, bins, ARRAY_SIZE(bins), counts, 8, &packing),
+                     MIGPACK_NO_ROOM);
+    profile.computes[7].max_count = 1;
+    assert_int_equal(migpack(&profile, bins, ARRAY_SIZE(bins), counts, 8, &packing), 0);
+    assert_int_equal(packing.n_added, 0);
+    assert_int_equal(packing.n_items, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packs),
         cmocka_unit_test(test_starts),
+        cmocka_unit_test(test_many_kinds_without_room),
     };
 
     return cmocka_run_group_tests_name("slice/migpack", tests, NULL, NULL);
