@@ -21,7 +21,8 @@ export MACHINE CONFIG KEY WORKLOAD STAY
 # -- the build folders ---------------------------------------------------------------------------
 # One row for each way to build: its folder is named after it. `make build-o3` builds, and
 # `make unit-build-o3` also runs the unit tests and the fuzzers' corpora of that build.
-# Sanitizers see as much at -O1, which takes a third less to compile; warnings that need -O2 come with -O3.
+# Sanitizers and another processor see as much at -O1, which takes a third less to compile; warnings that need -O2 come
+# with -O3.
 checked := -Dwerror=true
 guarded := '-Dc_args=-fno-omit-frame-pointer -fno-sanitize-recover=all' -Db_lundef=false
 
@@ -30,7 +31,7 @@ setup_build-asan     := $(checked) $(guarded) -Doptimization=1 -Db_sanitize=addr
 setup_build-o3       := $(checked) -Doptimization=3 -Ddebug=false
 setup_build-clang    := $(checked)
 setup_build-tsan     := $(checked) -Doptimization=1 -Db_lundef=false -Db_sanitize=thread
-setup_build-arm64    := $(checked) --cross-file build-tools/arm64/cross.ini
+setup_build-arm64    := $(checked) -Doptimization=1 --cross-file build-tools/arm64/cross.ini
 # What is released; `make release` makes both.
 setup_build-release  := $(checked) -Dreproducible=true
 setup_build-release-arm64 := $(checked) -Dreproducible=true --cross-file build-tools/arm64/cross.ini
