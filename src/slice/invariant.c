@@ -104,6 +104,8 @@ static const char *sums_fault(const struct plan *plan, size_t i)
 
     if (sums.n_slices != on->n_slices)
         return "n is not unique on a device, or slices are missing";
+    if (*on->second && *on->left_out)
+        return "a device that is left out has a second name";
     if (sums.n_second != (*on->second ? on->n_slices : 0))
         return "a device's slices are not all under its second name, or it has none";
     if (sums.permille > SHARE_WHOLE)

@@ -489,6 +489,7 @@ static int leave_out_unserved(const struct maker *m)
             if (!now[j])
                 continue;
             plan->devices[j].waits_for_mps = true;
+            plan->devices[j].second[0] = '\0';
             snprintf(plan->devices[j].left_out, sizeof(plan->devices[j].left_out),
                      "no MPS control daemon answers for %s, and this release starts none",
                      first.resource);

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -72,6 +73,16 @@ static void break_left_out(struct plan *plan)
     snprintf(plan->devices[1].left_out, 8, "lost");
 }
 
+static void break_second(struct plan *plan)
+{
+    break_left_out(plan);
+    plan->devices[1].n_slices = 0;
+    free(plan->resources[0].slices);
+    free(plan->resources[0].by_id);
+    plan->resources[0] = plan->resources[--plan->n_resources];
+    snprintf(plan->devices[1].second, 8, "a/b");
+}
+
 static void break_whole(struct plan *plan)
 {
     plan->resources[0].slices[0].share_permille = 999;
@@ -136,6 +147,7 @@ static void test_each_broken_promise_is_found(void **state)
         {break_memory_unit, "not whole MiB"},
         {break_memory_known, "has no memory"},
         {break_left_out, "left out"},
+        {break_second, "has a second name"},
         {break_whole, "is not whole"},
         {break_one_device_per_gpu, "is one device, and beside it"},
         {break_gpu_of_device, "lies on no GPU"},

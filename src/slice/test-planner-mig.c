@@ -269,6 +269,25 @@ static void test_two_names_of_what_is_shared(void **state)
     }
 }
 
+/* A driver may say that MIG is off and list MIG devices, as in the moment in which it changes. What
+ * is left out, here for want of an MPS daemon, has no second name. */
+static void test_two_names_of_what_is_left_out(void **state)
+{
+    struct sharing_entry entry = entry_all(SHARING_MPS, "nvidia.com/gpu", 2);
+    struct world w = world_of_two_names(NULL, 0);
+
+    entry.served = false;
+    w.policy.sharing = &entry;
+    w.policy.n_sharing = 1;
+    w.machine.gpus[0].mig_enabled = false;
+    plan_again(&w);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_WARNING, "no MPS control daemon"), 1);
+    assert_int_equal(problems_with(&w.problems, PROBLEM_NOTE, "each under one name at a time"), 0);
+    for (size_t i = 0; i < w.plan->n_devices; i++)
+        assert_true(!*w.plan->devices[i].left_out || !*w.plan->devices[i].second);
+    world_end(&w);
+}
+
 /* A rule gives the first name; nvidia.com/mig-<profile> stays the second. */
 static void test_two_names_by_rules(void **state)
 {
@@ -369,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_mig_devices_are_shared),
         cmocka_unit_test(test_two_names),
         cmocka_unit_test(test_two_names_of_what_is_shared),
+        cmocka_unit_test(test_two_names_of_what_is_left_out),
         cmocka_unit_test(test_two_names_by_rules),
         cmocka_unit_test(test_sizes_leave_mig_devices_alone),
         cmocka_unit_test(test_mig_devices_left_out),
