@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/amount.h"
 #include "shim/ownlock.h"
 #include "shim/session.h"
 
 /* What a pool grows by, and the memory of graphs; an H200 under 580 does so. */
 #define STEP_BYTES (UINT64_C(32) << 20)
-
-/* More is nowhere. */
-#define MOST_BYTES (UINT64_C(1) << 48)
 
 enum { ATTEMPTS = 4 }; /* to read of a pool that is in use all the time */
 
@@ -84,7 +82,7 @@ static uint64_t used_of(const struct cuda_functions *driver, const struct growth
 
 static uint64_t most_growth(uint64_t bytes)
 {
-    return bytes > MOST_BYTES ? MOST_BYTES : (bytes + STEP_BYTES - 1) / STEP_BYTES * STEP_BYTES;
+    return bytes > AMOUNT_MOST ? AMOUNT_MOST : (bytes + STEP_BYTES - 1) / STEP_BYTES * STEP_BYTES;
 }
 
 /* How many calls have begun or ended: what is read of the driver holds if that is the same after

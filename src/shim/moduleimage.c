@@ -11,11 +11,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/amount.h"
+
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-/* More is nowhere, and no image is as large. */
-#define MOST_BYTES (UINT64_C(1) << 48)
-#define SIZE_BYTES (UINT64_C(1) << 32)
+#define SIZE_BYTES (UINT64_C(1) << 32)   /* no image is as large */
 #define FILE_BYTES (UINT64_C(256) << 20) /* more is not read to find out */
 #define MOST_ALIGN (UINT64_C(1) << 20)
 
@@ -34,24 +34,6 @@ struct bytes {
     const char *at;
     size_t size;
 };
-
-/* Beyond MOST_BYTES it stays there. */
-static uint64_t add(uint64_t a, uint64_t b)
-{
-    return a > MOST_BYTES || b > MOST_BYTES - a ? MOST_BYTES : a + b;
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t multiply(uint64_t a, uint64_t b)
-{
-    uint64_t product;
-
-    return __builtin_mul_overflow(a, b, &product) || product > MOST_BYTES ? MOST_BYTES : product;
-}
 
 /* Can all of it be read? An image in memory that is cut off, or refers to what is not there, is for
  * the driver to refuse, and no reason to end the program. The kernel reads a set of signals before
@@ -242,7 +224,7 @@ static int read_dimensions(struct text *text, uint64_t *ret_n, bool *ret_open, s
         }
         if (!read_number(word, &one) || !is_word(next(text), "]"))
             return MODULEIMAGE_UNKNOWN;
-        n = multiply(n, one);
+        n = amount_multiply(n, one);
     }
     *ret_n = n;
     *ret_end = word;
@@ -291,9 +273,9 @@ static int add_declaration(struct text *text, uint64_t *bytes)
         if (is_word(word, "="))
             elements = count_elements(text, &word);
         if (is_open)
-            n = multiply(n, elements);
-        *bytes = add(*bytes, kind.align - 1) & ~(kind.align - 1);
-        *bytes = add(*bytes, multiply(n, kind.element_bytes));
+            n = amount_multiply(n, elements);
+        *bytes = amount_add(*bytes, kind.align - 1) & ~(kind.align - 1);
+        *bytes = amount_add(*bytes, amount_multiply(n, kind.element_bytes));
     } while (is_word(word, ",") && next(text).length > 0);
     return is_word(word, ";") ? 0 : MODULEIMAGE_UNKNOWN;
 }
@@ -339,7 +321,7 @@ static int read_ptx(const struct bytes *image, struct moduleimage *ret_image)
             depth -= depth > 0;
         is_extern = is_word(word, ".extern");
     }
-    *ret_image = (struct moduleimage){bytes, bytes, multiply(length, PTX_GROWTH)};
+    *ret_image = (struct moduleimage){bytes, bytes, amount_multiply(length, PTX_GROWTH)};
     return 0;
 }
 
@@ -365,7 +347,7 @@ static bool read_extent(const struct bytes *image, Elf64_Ehdr *ret_header, size_
     segments_end = ret_header->e_phoff + ret_header->e_phnum * sizeof(Elf64_Phdr);
     *ret_size = image->size;
     if (image->size == MODULEIMAGE_UNTOLD)
-        *ret_size = larger(sections_end, segments_end);
+        *ret_size = amount_larger(sections_end, segments_end);
     return ret_header->e_shnum > 0 && sections_end <= *ret_size &&
            is_readable(image->at + ret_header->e_shoff, sections_end - ret_header->e_shoff);
 }
@@ -410,9 +392,9 @@ static int read_elf(const struct bytes *image, struct moduleimage *ret_image)
     for (size_t i = 0; i < header.e_shnum; i++) {
         section = section_of(image, &header, i);
         if (is_of_variables(&names, &section))
-            bytes = add(bytes, section.sh_size);
+            bytes = amount_add(bytes, section.sh_size);
     }
-    *ret_image = (struct moduleimage){bytes, bytes, add(size, 0)};
+    *ret_image = (struct moduleimage){bytes, bytes, amount_add(size, 0)};
     return 0;
 }
 
@@ -484,8 +466,8 @@ static int read_fatbin(const struct bytes *image, unsigned sm, struct moduleimag
         if (read_entry(&entry, &(struct bytes){rest.at + entry.header_size, entry.size}, &one) != 0)
             return MODULEIMAGE_UNKNOWN;
         all.least_bytes = one.least_bytes < all.least_bytes ? one.least_bytes : all.least_bytes;
-        all.most_bytes = larger(one.most_bytes, all.most_bytes);
-        all.rest_bytes = larger(one.rest_bytes, all.rest_bytes);
+        all.most_bytes = amount_larger(one.most_bytes, all.most_bytes);
+        all.rest_bytes = amount_larger(one.rest_bytes, all.rest_bytes);
     }
     if (all.least_bytes > all.most_bytes)
         return MODULEIMAGE_UNKNOWN;
