@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/amount.h"
 #include "shim/grantdir.h"
 #include "shim/ownlock.h"
+#include "shim/slot.h"
 #include "shim/wire.h"
 
 enum {
@@ -32,9 +34,6 @@ enum {
 /* What is in the driver already may be as much beyond the limit. */
 #define GRANULE_BYTES (UINT64_C(2) << 20)
 
-/* More is on no device. */
-#define HIDDEN_BYTES (UINT64_C(1) << 48)
-
 /* A context without an arbiter that knows what it costs. */
 #define CONTEXT_BYTES (UINT64_C(512) << 20)
 
@@ -43,19 +42,6 @@ enum state {
     STATE_OFF,  /* no grant: nothing is limited */
     STATE_UP,   /* the arbiter answers */
     STATE_AWAY, /* it does not; allowances hold */
-};
-
-struct slot {
-    uint8_t uuid[LIMITS_UUID_SIZE];
-    int position; /* in the page; -1: it has none */
-    uint64_t limit_bytes;
-    uint64_t allocated_bytes; /* by the driver, or about to be */
-    uint64_t credit_bytes;    /* reserved beyond those */
-    uint64_t unsent_bytes;    /* released, and not told yet */
-    uint64_t allowance_bytes; /* that may be taken while the arbiter is away */
-    uint64_t beyond_bytes;    /* that the driver took then, and no allowance was left for */
-    uint64_t hidden_bytes;    /* that it may have taken beyond all that, until a reading */
-    uint32_t hidden_since;    /* the last reading before */
 };
 
 static struct ownlock lock = OWNLOCK_NEW;
@@ -125,16 +111,6 @@ static int find_in_page(const uint8_t *uuid)
     return -1;
 }
 
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t free_of(const struct slot *slot)
 {
     const struct limits_device *device = device_of(slot);
@@ -142,7 +118,8 @@ static uint64_t free_of(const struct slot *slot)
     if (!slot->limit_bytes || mode_now() != LIMITS_ENFORCED)
         return UINT64_MAX;
     if (session.state == STATE_UP && device)
-        return minus(slot->limit_bytes, limits_load(device->charged_bytes)) + slot->credit_bytes;
+        return amount_minus(slot->limit_bytes, limits_load(device->charged_bytes)) +
+               slot->credit_bytes;
     return slot->allowance_bytes;
 }
 
@@ -153,13 +130,12 @@ static uint64_t part_of(const struct limits_device *device)
 {
     const uint32_t n_processes = limits_load(device->n_processes);
 
-    return minus(device->limit_bytes, limits_load(device->charged_bytes)) /
+    return amount_minus(device->limit_bytes, limits_load(device->charged_bytes)) /
            (n_processes ? n_processes : 1);
 }
 
 /* The page is read before the connection is closed: an arbiter that is only slow takes us out of it
- * then. One that has not answered yet shows as free what we have: then it is what was left before.
- */
+ * then. */
 static void lost(void)
 {
     const struct limits_page *page = session.wire.page;
@@ -169,17 +145,9 @@ static void lost(void)
     session.claims = NULL;
     for (uint32_t i = 0; page && i < page->n_devices && i < LIMITS_DEVICES_MAX; i++)
         session.part_bytes[i] = part_of(&page->devices[i]);
-    for (struct slot *slot = session.slots; slot < session.slots + session.n_slots; slot++) {
-        const uint64_t part_bytes =
-            (slot->position >= 0 ? session.part_bytes[slot->position] : 0) + slot->credit_bytes;
-
-        slot->allowance_bytes =
-            session.has_answered ? part_bytes : smaller(part_bytes, slot->allowance_bytes);
-        slot->beyond_bytes = session.has_answered ? 0 : slot->beyond_bytes;
-        slot->hidden_bytes = 0;
-        slot->credit_bytes = 0;
-        slot->unsent_bytes = 0;
-    }
+    for (struct slot *slot = session.slots; slot < session.slots + session.n_slots; slot++)
+        slot_detach(slot, slot->position >= 0 ? session.part_bytes[slot->position] : 0,
+                    session.has_answered);
     wire_close(&session.wire);
 }
 
@@ -215,13 +183,10 @@ static void welcome(void)
     session.claims = NULL;
     __atomic_store_n(&session.is_denied_claims, false, __ATOMIC_RELAXED);
     for (struct slot *slot = session.slots; slot < session.slots + session.n_slots; slot++) {
-        const struct limits_device *device;
+        const int position = find_in_page(slot->uuid);
 
-        __atomic_store_n(&slot->position, find_in_page(slot->uuid), __ATOMIC_RELAXED);
-        device = device_of(slot);
-        slot->limit_bytes = device ? device->limit_bytes : 0;
-        slot->credit_bytes = 0;
-        slot->unsent_bytes = 0;
+        slot_attach(slot, position,
+                    position >= 0 ? session.wire.page->devices[position].limit_bytes : 0);
         if (session.state == STATE_UP && slot->allocated_bytes > 0)
             tell(slot, LIMITS_CHARGE, slot->allocated_bytes);
     }
@@ -406,7 +371,7 @@ static int reserve(struct slot *slot, uint64_t bytes)
         return SESSION_DENIED;
     }
     if (r == 0)
-        slot->credit_bytes += smaller(granted, wanted) - bytes;
+        slot->credit_bytes += amount_smaller(granted, wanted) - bytes;
     return r;
 }
 
@@ -433,23 +398,11 @@ static bool is_alone(void)
     return session.state != STATE_UP || !session.has_answered;
 }
 
-static void spend(struct slot *slot, uint64_t bytes)
-{
-    slot->beyond_bytes += minus(bytes, slot->allowance_bytes);
-    slot->allowance_bytes = minus(slot->allowance_bytes, bytes);
-}
-
-static void earn(struct slot *slot, uint64_t bytes)
-{
-    slot->allowance_bytes += minus(bytes, slot->beyond_bytes);
-    slot->beyond_bytes = minus(slot->beyond_bytes, bytes);
-}
-
 static int take_allowance(struct slot *slot, uint64_t bytes)
 {
     if (mode_now() == LIMITS_ENFORCED && slot->limit_bytes > 0 && bytes > slot->allowance_bytes)
         return SESSION_DENIED;
-    spend(slot, bytes);
+    slot_spend(slot, bytes);
     return 0;
 }
 
@@ -462,7 +415,7 @@ static int take(struct slot *slot, uint64_t bytes)
     if (session.state == STATE_UP && bytes <= SMALL_BYTES && slot->credit_bytes >= bytes) {
         slot->credit_bytes -= bytes;
         if (is_alone())
-            spend(slot, bytes);
+            slot_spend(slot, bytes);
         return 0;
     }
     if (session.state == STATE_UP)
@@ -482,7 +435,7 @@ void session_charge(int slot, uint64_t bytes)
 
         at->allocated_bytes += bytes;
         if (is_alone())
-            spend(at, bytes);
+            slot_spend(at, bytes);
         if (session.state == STATE_UP)
             tell(at, LIMITS_CHARGE, bytes);
     }
@@ -491,9 +444,9 @@ void session_charge(int slot, uint64_t bytes)
 
 static void give(struct slot *slot, uint64_t bytes)
 {
-    slot->allocated_bytes = minus(slot->allocated_bytes, bytes);
+    slot->allocated_bytes = amount_minus(slot->allocated_bytes, bytes);
     if (is_alone())
-        earn(slot, bytes);
+        slot_earn(slot, bytes);
     if (session.state != STATE_UP)
         return;
     if (bytes > SMALL_BYTES) {
@@ -592,7 +545,7 @@ static void hide(struct slot *slot, uint64_t bytes)
 {
     if (bytes == 0 || !hears_doubts(slot))
         return;
-    slot->hidden_bytes = smaller(slot->hidden_bytes + smaller(bytes, HIDDEN_BYTES), HIDDEN_BYTES);
+    slot->hidden_bytes = amount_add(slot->hidden_bytes, bytes);
     slot->hidden_since = limits_load(session.wire.page->n_reading);
     if (!session.doubted_ms)
         session.doubted_ms = wire_now_ms();
@@ -648,9 +601,9 @@ static int await_truth(int slot, const struct doubt *doubt, uint64_t *bytes)
     enter();
     if (is_on() && session.state == STATE_UP) {
         struct slot *at = &session.slots[slot];
-        const uint64_t shown = minus(overhead_of(at), doubt->overhead_bytes);
+        const uint64_t shown = amount_minus(overhead_of(at), doubt->overhead_bytes);
 
-        *bytes = smaller(shown, *bytes + doubt->bytes);
+        *bytes = amount_smaller(shown, *bytes + doubt->bytes);
         if (doubt->bytes > 0) {
             at->hidden_bytes = 0;
             session.doubt_ms += wire_now_ms() - begin_ms;
@@ -674,7 +627,7 @@ int session_grew(int slot, uint64_t *bytes, uint64_t hidden_bytes)
         if (r < 0) {
             r = take_allowance(at, *bytes);
             if (r != 0)
-                spend(at, *bytes);
+                slot_spend(at, *bytes);
             doubt.reading = 0;
         }
     }
@@ -721,7 +674,7 @@ void session_shrank(int slot, uint64_t bytes)
         struct slot *at = &session.slots[slot];
 
         if (is_alone())
-            earn(at, bytes);
+            slot_earn(at, bytes);
         if (session.state == STATE_UP && is_told(at))
             tell(at, LIMITS_SHRANK, bytes);
     }
