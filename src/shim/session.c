@@ -6,6 +6,7 @@
 
 #include "shim/amount.h"
 #include "shim/ownlock.h"
+#include "shim/reservation.h"
 #include "shim/uplink.h"
 
 enum {
@@ -15,9 +16,6 @@ enum {
     DOUBT_PART = 10,    /* which part of the time since the first suspicion */
     DOUBT_READINGS = 2, /* the second one that ends began later for sure */
 };
-
-#define SMALL_BYTES  (UINT64_C(2) << 20)  /* up to it, it comes out of the credit */
-#define CREDIT_BYTES (UINT64_C(16) << 20) /* more than twice of it is given back */
 
 /* What is in the driver already may be as much beyond the limit. */
 #define GRANULE_BYTES (UINT64_C(2) << 20)
@@ -72,112 +70,19 @@ int session_find(const uint8_t uuid[static LIMITS_UUID_SIZE])
 
 /* --- bytes --- */
 
-static int reserve(struct slot *slot, uint64_t bytes)
-{
-    const uint64_t wanted = bytes <= SMALL_BYTES ? bytes + CREDIT_BYTES : bytes;
-    uint64_t granted = 0;
-    int r;
-
-    uplink_release(&uplink, slot, 0);
-    if (uplink.state != UPLINK_UP)
-        return -ENOTCONN;
-    r = uplink_ask(&uplink, slot, LIMITS_RESERVE, bytes, wanted, &granted);
-    if (r == 0 && granted < bytes) { /* it has to be a denial then */
-        uplink_release(&uplink, slot, granted);
-        return SESSION_DENIED;
-    }
-    if (r == 0)
-        slot->credit_bytes += amount_smaller(granted, wanted) - bytes;
-    return r;
-}
-
-/* A credit that stands in the way of a request is given up for it. */
-static void give_up_credit(struct slot *slot, uint64_t bytes)
-{
-    const uint64_t credit = slot->credit_bytes;
-
-    if (uplink.state == UPLINK_UP && credit > 0 && uplink_free(&uplink, slot) < bytes + credit) {
-        slot->credit_bytes = 0;
-        uplink_release(&uplink, slot, credit);
-    }
-}
-
-static int reserve_at_limit(struct slot *slot, uint64_t bytes)
-{
-    give_up_credit(slot, bytes);
-    return uplink.state == UPLINK_UP ? reserve(slot, bytes) : -ENOTCONN;
-}
-
-static int take_allowance(struct slot *slot, uint64_t bytes)
-{
-    if (uplink_mode(&uplink) == LIMITS_ENFORCED && slot->limit_bytes > 0 &&
-        bytes > slot->allowance_bytes)
-        return SESSION_DENIED;
-    slot_spend(slot, bytes);
-    return 0;
-}
-
-static int take(struct slot *slot, uint64_t bytes)
-{
-    int r = -ENOTCONN;
-
-    if (uplink.state == UPLINK_UP && slot->position < 0)
-        return 0; /* a new arbiter that knows nothing of the device */
-    if (uplink.state == UPLINK_UP && bytes <= SMALL_BYTES && slot->credit_bytes >= bytes) {
-        slot->credit_bytes -= bytes;
-        if (uplink_is_alone(&uplink))
-            slot_spend(slot, bytes);
-        return 0;
-    }
-    if (uplink.state == UPLINK_UP)
-        r = reserve_at_limit(slot, bytes);
-    if (r < 0)
-        uplink_try_again(&uplink);
-    if (r < 0 && uplink.state == UPLINK_UP && slot->position >= 0)
-        r = reserve(slot, bytes);
-    return r < 0 ? take_allowance(slot, bytes) : r;
-}
-
 void session_charge(int slot, uint64_t bytes)
 {
     enter();
-    if (uplink_is_on(&uplink)) {
-        struct slot *at = &uplink.slots[slot];
-
-        at->allocated_bytes += bytes;
-        if (uplink_is_alone(&uplink))
-            slot_spend(at, bytes);
-        if (uplink.state == UPLINK_UP)
-            uplink_tell(&uplink, at, LIMITS_CHARGE, bytes);
-    }
+    if (uplink_is_on(&uplink))
+        reservation_charge(&uplink, &uplink.slots[slot], bytes);
     leave();
-}
-
-static void give(struct slot *slot, uint64_t bytes)
-{
-    slot->allocated_bytes = amount_minus(slot->allocated_bytes, bytes);
-    if (uplink_is_alone(&uplink))
-        slot_earn(slot, bytes);
-    if (uplink.state != UPLINK_UP)
-        return;
-    if (bytes > SMALL_BYTES) {
-        uplink_release(&uplink, slot, bytes);
-    } else {
-        slot->credit_bytes += bytes;
-        if (slot->credit_bytes > 2 * CREDIT_BYTES) {
-            const uint64_t back = slot->credit_bytes - CREDIT_BYTES;
-
-            slot->credit_bytes = CREDIT_BYTES;
-            uplink_release(&uplink, slot, back);
-        }
-    }
 }
 
 void session_give(int slot, uint64_t bytes)
 {
     enter();
     if (uplink_is_on(&uplink))
-        give(&uplink.slots[slot], bytes);
+        reservation_give(&uplink, &uplink.slots[slot], bytes);
     leave();
 }
 
@@ -208,7 +113,7 @@ uint64_t session_returned(int slot)
 /* As ask; an arbiter that does not take it sees it by its readings alone. */
 static int grew(struct slot *slot, uint64_t bytes, uint64_t most_bytes, uint64_t *ret_reading)
 {
-    give_up_credit(slot, most_bytes);
+    reservation_make_room(&uplink, slot, most_bytes);
     if (uplink.state != UPLINK_UP)
         return -ENOTCONN;
     return is_told(slot) ? uplink_ask(&uplink, slot, LIMITS_GREW, bytes, most_bytes, ret_reading)
@@ -338,7 +243,7 @@ int session_grew(int slot, uint64_t *bytes, uint64_t hidden_bytes)
         hide(at, hidden_bytes);
         r = uplink.state == UPLINK_UP ? ask_beyond(at, *bytes, 0, &doubt) : -ENOTCONN;
         if (r < 0) {
-            r = take_allowance(at, *bytes);
+            r = reservation_take_alone(&uplink, at, *bytes) ? 0 : SESSION_DENIED;
             if (r != 0)
                 slot_spend(at, *bytes);
             doubt.reading = 0;
@@ -371,11 +276,8 @@ int session_take(int slot, uint64_t bytes)
 
     show_hidden(slot, bytes);
     enter();
-    if (uplink_is_on(&uplink)) {
-        r = take(&uplink.slots[slot], bytes);
-        if (r == 0)
-            uplink.slots[slot].allocated_bytes += bytes;
-    }
+    if (uplink_is_on(&uplink) && !reservation_take(&uplink, &uplink.slots[slot], bytes))
+        r = SESSION_DENIED;
     leave();
     return r;
 }
@@ -479,7 +381,7 @@ int session_enter(int slot)
         if (uplink.state == UPLINK_UP)
             r = at->position < 0 ? 0 : uplink_ask(&uplink, at, LIMITS_ENTER, 0, 0, &granted);
         if (r < 0)
-            r = take_allowance(at, context_bytes(at));
+            r = reservation_take_alone(&uplink, at, context_bytes(at)) ? 0 : SESSION_DENIED;
     }
     leave();
     return r;
