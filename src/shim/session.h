@@ -13,8 +13,9 @@
  * away, and then the process keeps to its part of what was free (doc/design/0026). A forked child
  * starts from nothing.
  *
- * One lock, never held across a call of the driver's. No thread, no signal, no message to the
- * program but one line on standard error.
+ * Any thread may call anything at any time. One lock, never held across a call of the driver's, nor
+ * while a reading of it is waited for; what is behind it (uplink.h, reservation.h, overhead.h) has
+ * none. No thread, no signal, no message to the program but one line on standard error.
  */
 
 #include <stdbool.h>

@@ -113,7 +113,7 @@ static struct limits_answer answer_of(const struct limits_request *request)
     if (request->kind == LIMITS_GREW)
         return device->charged_bytes + wanted - request->bytes > device->limit_bytes
                    ? (struct limits_answer){LIMITS_DENIED, .bytes = arbiter.page.n_reading + 1}
-                   : (struct limits_answer){LIMITS_GRANTED};
+                   : (struct limits_answer){LIMITS_GRANTED, .bytes = wanted};
     if ((request->kind == LIMITS_ENTER ? (uint64_t)CONTEXT_MIB << 20 : request->bytes) > left)
         return (struct limits_answer){LIMITS_DENIED, .bytes = left};
     if (request->kind == LIMITS_RESERVE)
