@@ -189,7 +189,7 @@ static struct moduleimage read_image(const struct cuda_functions *driver, const 
 {
     struct moduleimage read = unknown;
 
-    moduleimage_read(image, MODULEIMAGE_UNTOLD, sm_of(driver, at), &read);
+    moduleimage_read(image, BYTES_UNTOLD, sm_of(driver, at), &read);
     return read;
 }
 

@@ -2,7 +2,6 @@
 #include "shim/moduleimage.h"
 
 #include <elf.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,31 +24,14 @@
 
 enum {
     MAGIC_SIZE = 4,
-    PAGE_SIZE = 4096, /* the smallest that there is */
-    SIGSET_SIZE = 8,  /* the kernel's */
-    PTX_GROWTH = 4,   /* kernels are smaller than their text, even with loops unrolled */
+    PTX_GROWTH = 4, /* kernels are smaller than their text, even with loops unrolled */
 };
 
-struct bytes {
-    const char *at;
-    size_t size;
-};
-
-/* Can all of it be read? An image in memory that is cut off, or refers to what is not there, is for
- * the driver to refuse, and no reason to end the program. The kernel reads a set of signals before
- * it looks at what to do with it (Linux 2.6 to 6.12); where it does not, memory is taken as
- * readable. */
-static bool is_readable(const void *at, size_t size)
+/* A text may be shorter. */
+static bool has_magic(const struct bytes *image, const char *magic)
 {
-    const uintptr_t begin = (uintptr_t)at, end = begin + size;
-
-    if (end < begin)
-        return false;
-    for (uintptr_t one = begin & ~(uintptr_t)(SIGSET_SIZE - 1); one < end;
-         one = (one | (PAGE_SIZE - 1)) + 1)
-        if (syscall(SYS_rt_sigprocmask, -1, one, NULL, SIGSET_SIZE) != 0 && errno == EFAULT)
-            return false;
-    return true;
+    return image->size >= MAGIC_SIZE && bytes_are_readable(image->at, MAGIC_SIZE) &&
+           strncmp(image->at, magic, MAGIC_SIZE) == 0;
 }
 
 /* --- PTX: words of a text --- */
@@ -280,29 +262,11 @@ static int add_declaration(struct text *text, uint64_t *bytes)
     return is_word(word, ";") ? 0 : MODULEIMAGE_UNKNOWN;
 }
 
-/* Of one that nobody told the size of, to the 0 that ends it, as long as it can be read. */
-static size_t length_of(const struct bytes *image)
-{
-    size_t length = 0, part, n;
-
-    if (image->size != MODULEIMAGE_UNTOLD)
-        return strnlen(image->at, image->size);
-    do {
-        part = PAGE_SIZE - ((uintptr_t)(image->at + length) & (PAGE_SIZE - 1));
-        if (!is_readable(image->at + length, 1))
-            return 0;
-        n = strnlen(image->at + length, part);
-        length += n;
-    } while (n == part);
-    return length;
-}
-
 /* ".global" is a word of declarations, and of parameters, which are in parentheses; instructions
  * have it within theirs. */
 static int read_ptx(const struct bytes *image, struct moduleimage *ret_image)
 {
-    const bool is_told = image->size != MODULEIMAGE_UNTOLD;
-    const size_t length = !is_told || is_readable(image->at, image->size) ? length_of(image) : 0;
+    const size_t length = bytes_text_length(image);
     struct text text = {image->at, image->at + length};
     uint64_t bytes = 0;
     unsigned depth = 0;
@@ -334,9 +298,8 @@ static bool read_extent(const struct bytes *image, Elf64_Ehdr *ret_header, size_
 {
     uint64_t sections_end, segments_end;
 
-    if (image->size < sizeof(*ret_header) || !is_readable(image->at, sizeof(*ret_header)))
+    if (!bytes_copy(image, ret_header, sizeof(*ret_header)))
         return false;
-    memcpy(ret_header, image->at, sizeof(*ret_header));
     if (ret_header->e_ident[EI_CLASS] != ELFCLASS64 ||
         ret_header->e_ident[EI_DATA] != ELFDATA2LSB || ret_header->e_machine != MACHINE_CUDA ||
         ret_header->e_shentsize != sizeof(Elf64_Shdr) ||
@@ -346,10 +309,10 @@ static bool read_extent(const struct bytes *image, Elf64_Ehdr *ret_header, size_
     sections_end = ret_header->e_shoff + ret_header->e_shnum * sizeof(Elf64_Shdr);
     segments_end = ret_header->e_phoff + ret_header->e_phnum * sizeof(Elf64_Phdr);
     *ret_size = image->size;
-    if (image->size == MODULEIMAGE_UNTOLD)
+    if (image->size == BYTES_UNTOLD)
         *ret_size = amount_larger(sections_end, segments_end);
     return ret_header->e_shnum > 0 && sections_end <= *ret_size &&
-           is_readable(image->at + ret_header->e_shoff, sections_end - ret_header->e_shoff);
+           bytes_are_readable(image->at + ret_header->e_shoff, sections_end - ret_header->e_shoff);
 }
 
 static Elf64_Shdr section_of(const struct bytes *image, const Elf64_Ehdr *header, size_t i)
@@ -386,7 +349,7 @@ static int read_elf(const struct bytes *image, struct moduleimage *ret_image)
         return MODULEIMAGE_UNKNOWN;
     section = section_of(image, &header, header.e_shstrndx);
     if (section.sh_offset > size || section.sh_size > size - section.sh_offset ||
-        !is_readable(image->at + section.sh_offset, section.sh_size))
+        !bytes_are_readable(image->at + section.sh_offset, section.sh_size))
         return MODULEIMAGE_UNKNOWN;
     names = (struct bytes){image->at + section.sh_offset, section.sh_size};
     for (size_t i = 0; i < header.e_shnum; i++) {
@@ -446,17 +409,15 @@ static int read_fatbin(const struct bytes *image, unsigned sm, struct moduleimag
     struct fatbin_entry entry;
     struct bytes rest;
 
-    if (image->size < sizeof(header) || !is_readable(image->at, sizeof(header)))
+    if (!bytes_copy(image, &header, sizeof(header)))
         return MODULEIMAGE_UNKNOWN;
-    memcpy(&header, image->at, sizeof(header));
     if (header.version != 1 || header.header_size < sizeof(header) || header.size > SIZE_BYTES ||
         image->size - sizeof(header) < header.header_size - sizeof(header) + header.size)
         return MODULEIMAGE_UNKNOWN;
     rest = (struct bytes){image->at + header.header_size, header.size};
     for (size_t step; rest.size >= sizeof(entry); rest.at += step, rest.size -= step) {
-        if (!is_readable(rest.at, sizeof(entry)))
+        if (!bytes_copy(&rest, &entry, sizeof(entry)))
             return MODULEIMAGE_UNKNOWN;
-        memcpy(&entry, rest.at, sizeof(entry));
         if (entry.header_size < sizeof(entry) || entry.header_size > rest.size ||
             entry.size > rest.size - entry.header_size)
             return MODULEIMAGE_UNKNOWN;
@@ -484,33 +445,25 @@ struct wrapper {
 static int read_wrapper(const struct bytes *image, unsigned sm, struct moduleimage *ret_image)
 {
     struct wrapper wrapper;
-    struct bytes inner = {.size = MODULEIMAGE_UNTOLD};
+    struct bytes inner = {.size = BYTES_UNTOLD};
 
-    if (image->size != MODULEIMAGE_UNTOLD) /* in a file: an address of another process */
+    if (image->size != BYTES_UNTOLD) /* in a file: an address of another process */
         return MODULEIMAGE_UNKNOWN;
-    if (!is_readable(image->at, sizeof(wrapper)))
+    if (!bytes_copy(image, &wrapper, sizeof(wrapper)))
         return MODULEIMAGE_UNKNOWN;
-    memcpy(&wrapper, image->at, sizeof(wrapper));
     inner.at = wrapper.fatbin;
-    if (wrapper.version != 1 || !inner.at || !is_readable(inner.at, MAGIC_SIZE) ||
-        strncmp(inner.at, FATBIN_MAGIC, MAGIC_SIZE) != 0)
+    if (wrapper.version != 1 || !inner.at || !has_magic(&inner, FATBIN_MAGIC))
         return MODULEIMAGE_UNKNOWN;
     return read_fatbin(&inner, sm, ret_image);
 }
 
 /* --- images --- */
 
-static bool has_magic(const struct bytes *image, const char *magic)
-{
-    return image->size >= MAGIC_SIZE && is_readable(image->at, MAGIC_SIZE) &&
-           strncmp(image->at, magic, MAGIC_SIZE) == 0;
-}
-
 int moduleimage_read(const void *image, size_t size, unsigned sm, struct moduleimage *ret_image)
 {
     const struct bytes bytes = {image, size};
 
-    if (!image || !is_readable(image, 1))
+    if (!image || !bytes_are_readable(image, 1))
         return MODULEIMAGE_UNKNOWN;
     if (has_magic(&bytes, ELF_MAGIC))
         return read_elf(&bytes, ret_image);

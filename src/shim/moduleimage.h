@@ -8,16 +8,15 @@
  * Variables are what is in the space `.global`, managed ones as well. Kernels and constants are
  * the rest, of which the image tells no more than a bound.
  *
- * An image in memory comes without its size. Of a text its NUL is the end; of the others what its
- * first header says, as for the driver. What they refer to beyond that is not followed. One that is
- * cut off where nothing can be read does not tell.
+ * An image in memory comes without its size (bytes.h). Of a text its NUL is the end; of the others
+ * what its first header says, as for the driver. What they refer to beyond that is not followed.
+ * One that is cut off where nothing can be read does not tell.
  */
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* The size of an image in memory. */
-#define MODULEIMAGE_UNTOLD SIZE_MAX
+#include "shim/bytes.h"
 
 enum moduleimage_outcome {
     MODULEIMAGE_UNKNOWN = 1, /* it does not tell: compressed, of another kind, or broken */
@@ -29,7 +28,8 @@ struct moduleimage {
     uint64_t rest_bytes;              /* what all else takes at most */
 };
 
-/* sm: of the device, as 90; 0 = any. 0 or MODULEIMAGE_UNKNOWN. */
+/* size: BYTES_UNTOLD of one in memory; sm: of the device, as 90; 0 = any. 0 or MODULEIMAGE_UNKNOWN.
+ */
 int moduleimage_read(const void *image, size_t size, unsigned sm, struct moduleimage *ret_image);
 
 /* Of a file; one that is no regular file, or huge, does not tell. */

@@ -113,7 +113,7 @@ static void test_texts(void **state)
 
         assert_non_null(exact);
         memcpy(exact, text, length + 1);
-        check(exact, MODULEIMAGE_UNTOLD, 80, texts[i].bytes, texts[i].bytes, text);
+        check(exact, BYTES_UNTOLD, 80, texts[i].bytes, texts[i].bytes, text);
         exact = realloc(exact, length ? length : 1);
         assert_non_null(exact);
         check(exact, length, 80, texts[i].bytes, texts[i].bytes, text);
@@ -193,7 +193,7 @@ static void check_image(const struct image *image, bool is_told, unsigned sm, ui
 
     assert_non_null(exact);
     memcpy(exact, image->bytes, image->size);
-    check(exact, is_told ? image->size : MODULEIMAGE_UNTOLD, sm, least, most, what);
+    check(exact, is_told ? image->size : BYTES_UNTOLD, sm, least, most, what);
     free(exact);
 }
 
@@ -313,10 +313,10 @@ static void check_fatbin(const struct entry *entries, size_t n, unsigned sm, uin
 
     check_image(&image, false, sm, least, most, what);
     check_image(&image, true, sm, least, most, what);
-    check(&wrapper, MODULEIMAGE_UNTOLD, sm, least, most, what);
+    check(&wrapper, BYTES_UNTOLD, sm, least, most, what);
     check(&wrapper, sizeof(wrapper), sm, UNKNOWN, 0, "a wrapper in a file");
     wrapper.version = 2;
-    check(&wrapper, MODULEIMAGE_UNTOLD, sm, UNKNOWN, 0, "a wrapper of several");
+    check(&wrapper, BYTES_UNTOLD, sm, UNKNOWN, 0, "a wrapper of several");
 }
 
 static void test_fatbins(void **state)
@@ -383,11 +383,11 @@ static void test_a_bound_of_the_rest(void **state)
     struct moduleimage read;
 
     (void)state;
-    assert_int_equal(moduleimage_read(text, MODULEIMAGE_UNTOLD, 80, &read), 0);
+    assert_int_equal(moduleimage_read(text, BYTES_UNTOLD, 80, &read), 0);
     assert_in_range(read.rest_bytes, sizeof(text) - 1, 4 * sizeof(text));
-    assert_int_equal(moduleimage_read(elf.bytes, MODULEIMAGE_UNTOLD, 80, &read), 0);
+    assert_int_equal(moduleimage_read(elf.bytes, BYTES_UNTOLD, 80, &read), 0);
     assert_int_equal(read.rest_bytes, elf.size);
-    assert_int_equal(moduleimage_read(fatbin.bytes, MODULEIMAGE_UNTOLD, 80, &read), 0);
+    assert_int_equal(moduleimage_read(fatbin.bytes, BYTES_UNTOLD, 80, &read), 0);
     assert_in_range(read.rest_bytes, sizeof(HEAD), 4 * fatbin.size);
 }
 
@@ -414,23 +414,23 @@ static void check_cut_off(char *pages)
     struct image wrapped = {.size = sizeof(wrapper)}, text = {.size = sizeof(HEAD) - 1};
 
     for (size_t size = 4; size < elf.size; size++)
-        check(put_at_end(pages, &elf, size), MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a cubin");
+        check(put_at_end(pages, &elf, size), BYTES_UNTOLD, 80, UNKNOWN, 0, "a cubin");
     for (size_t size = 4; size < fatbin.size; size++) {
         wrapper.fatbin = put_at_end(pages, &fatbin, size);
-        check(wrapper.fatbin, MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a fatbin");
-        check(&wrapper, MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a wrapped fatbin");
+        check(wrapper.fatbin, BYTES_UNTOLD, 80, UNKNOWN, 0, "a fatbin");
+        check(&wrapper, BYTES_UNTOLD, 80, UNKNOWN, 0, "a wrapped fatbin");
     }
     memcpy(wrapped.bytes, &wrapper, sizeof(wrapper));
     for (size_t size = 4; size < sizeof(wrapper); size++)
-        check(put_at_end(pages, &wrapped, size), MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a wrapper");
+        check(put_at_end(pages, &wrapped, size), BYTES_UNTOLD, 80, UNKNOWN, 0, "a wrapper");
     wrapper.fatbin = pages + sysconf(_SC_PAGESIZE);
-    check(&wrapper, MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a wrapper of nothing");
-    check(wrapper.fatbin, MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "nothing");
-    check(put_at_end(pages, &elf, elf.size), MODULEIMAGE_UNTOLD, 80, 12508, 12508, "a whole one");
+    check(&wrapper, BYTES_UNTOLD, 80, UNKNOWN, 0, "a wrapper of nothing");
+    check(wrapper.fatbin, BYTES_UNTOLD, 80, UNKNOWN, 0, "nothing");
+    check(put_at_end(pages, &elf, elf.size), BYTES_UNTOLD, 80, 12508, 12508, "a whole one");
     for (size_t size = 1; size < 4; size++)
-        check(put_at_end(pages, &elf, size), MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0, "a magic number");
+        check(put_at_end(pages, &elf, size), BYTES_UNTOLD, 80, UNKNOWN, 0, "a magic number");
     memcpy(text.bytes, HEAD, text.size);
-    check(put_at_end(pages, &text, text.size), MODULEIMAGE_UNTOLD, 80, UNKNOWN, 0,
+    check(put_at_end(pages, &text, text.size), BYTES_UNTOLD, 80, UNKNOWN, 0,
           "a text that nothing ends");
 }
 
@@ -468,7 +468,7 @@ static void test_files(void **state)
     assert_int_equal(moduleimage_read_file(path, 80, &read), MODULEIMAGE_UNKNOWN);
     assert_int_equal(moduleimage_read_file("/tmp", 80, &read), MODULEIMAGE_UNKNOWN);
     assert_int_equal(moduleimage_read_file(NULL, 80, &read), MODULEIMAGE_UNKNOWN);
-    assert_int_equal(moduleimage_read(NULL, MODULEIMAGE_UNTOLD, 80, &read), MODULEIMAGE_UNKNOWN);
+    assert_int_equal(moduleimage_read(NULL, BYTES_UNTOLD, 80, &read), MODULEIMAGE_UNKNOWN);
 }
 
 int main(void)

@@ -36,7 +36,7 @@ static void check_text(const uint8_t *data, size_t size, bool is_known,
         return;
     memcpy(text, data, size);
     text[size] = '\0';
-    assert(read_is_sane(text, MODULEIMAGE_UNTOLD, 0, &again) == is_known);
+    assert(read_is_sane(text, BYTES_UNTOLD, 0, &again) == is_known);
     assert(!is_known ||
            (again.least_bytes == image->least_bytes && again.most_bytes == image->most_bytes));
     free(text);
@@ -55,7 +55,7 @@ static void check_in_memory(const uint8_t *data, size_t size)
     pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert(pages != MAP_FAILED && mprotect(pages + room, page, PROT_NONE) == 0);
     memcpy(pages + room - size, data, size);
-    read_is_sane(pages + room - size, MODULEIMAGE_UNTOLD, 0, &image);
+    read_is_sane(pages + room - size, BYTES_UNTOLD, 0, &image);
     munmap(pages, room + page);
 }
 
