@@ -41,7 +41,7 @@ void fakewire_replace(void)
 
 uint64_t wire_now_ms(void)
 {
-    return arbiter.now_ms;
+    return arbiter.now_ms += arbiter.step_ms;
 }
 
 int wire_connect(struct wire *wire)
@@ -85,7 +85,7 @@ static void hear(const struct limits_request *request)
     struct limits_device *device = &arbiter.page.devices[0];
 
     arbiter.last = *request;
-    arbiter.n_heard[request->kind]++;
+    __atomic_fetch_add(&arbiter.n_heard[request->kind], 1, __ATOMIC_RELAXED);
     if (arbiter.is_slow)
         return;
     if (request->kind == LIMITS_CHARGE || request->kind == LIMITS_GREW)

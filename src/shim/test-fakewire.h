@@ -16,6 +16,7 @@
 struct fakewire {
     struct limits_page page; /* as the process sees it: it counts what comes */
     uint64_t now_ms;
+    uint64_t step_ms; /* that the clock goes on each time it is read */
     bool has_no_grant;
     bool is_gone;     /* connecting to it fails, which takes longer than anybody waits */
     bool is_refusing; /* in place of a welcome */
@@ -23,7 +24,7 @@ struct fakewire {
     bool is_deaf;     /* there is no room for messages without an answer */
     bool has_claims;
     uint64_t revision;
-    struct limits_request last; /* that was heard */
+    struct limits_request last; /* received last */
     unsigned n_heard[LIMITS_CLAIMS + 1];
     unsigned n_connected, n_closed;
     bool is_connected;
