@@ -42,8 +42,11 @@ static void check_text(const uint8_t *data, size_t size, bool is_known,
     free(text);
 }
 
+/* Headers refer to what is less than so far behind them. */
+#define FAR_BYTES ((size_t)8 << 30)
+
 /* Of binary images in memory the headers alone tell where they end. These end where memory does,
- * wherever they begin. */
+ * wherever they begin; what is far behind is no memory either, nor a sanitizer's. */
 static void check_in_memory(const uint8_t *data, size_t size)
 {
     const size_t page = 4096, room = (size + page) / page * page;
@@ -52,11 +55,12 @@ static void check_in_memory(const uint8_t *data, size_t size)
 
     if (size < 4 || (memcmp(data, "\177ELF", 4) != 0 && memcmp(data, "\x50\xed\x55\xba", 4) != 0))
         return;
-    pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert(pages != MAP_FAILED && mprotect(pages + room, page, PROT_NONE) == 0);
+    pages =
+        mmap(NULL, room + FAR_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert(pages != MAP_FAILED && mprotect(pages, room, PROT_READ | PROT_WRITE) == 0);
     memcpy(pages + room - size, data, size);
     read_is_sane(pages + room - size, BYTES_UNTOLD, 0, &image);
-    munmap(pages, room + page);
+    munmap(pages, room + FAR_BYTES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
