@@ -78,6 +78,14 @@ size_t audit_find_device(const struct audit *audit, size_t gpu, struct device_in
     return found;
 }
 
+const struct audit_device *audit_find_uuid(const struct audit *audit, const char *uuid)
+{
+    for (size_t i = 0; i < audit->n_devices; i++)
+        if (strcasecmp(audit->devices[i].device.uuid, uuid) == 0)
+            return &audit->devices[i];
+    return NULL;
+}
+
 /* --- uses --- */
 
 static struct audit_use *add_use(struct audit *audit, size_t device,

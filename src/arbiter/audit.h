@@ -132,6 +132,9 @@ void audit_end(struct audit *audit);
 /* The device at that position: the MIG device of that instance, else the GPU. n_devices: none. */
 size_t audit_find_device(const struct audit *audit, size_t gpu, struct device_instance instance);
 
+/* The same by its UUID, and the device itself. NULL: none. */
+const struct audit_device *audit_find_uuid(const struct audit *audit, const char *uuid);
+
 /* Whether it is a finding: a process of the node is not judged. */
 bool audit_verdict_is_wrong(enum audit_verdict verdict);
 bool audit_is_wrong(const struct audit_use *use);

@@ -70,10 +70,7 @@ static const struct audit_device *find_device(const struct commands *commands, c
 {
     const struct audit *audit = auditor_view(commands->auditor).audit;
 
-    for (size_t i = 0; audit && i < audit->n_devices; i++)
-        if (strcasecmp(audit->devices[i].device.uuid, uuid) == 0)
-            return &audit->devices[i];
-    return NULL;
+    return audit ? audit_find_uuid(audit, uuid) : NULL;
 }
 
 static int check_room(const struct commands *commands, const struct arbiter_run_limit *limit,

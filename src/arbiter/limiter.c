@@ -7,16 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 
-#include "arbiter/contextcost.h"
-#include "arbiter/endings.h"
+#include "arbiter/devicecosts.h"
 #include "arbiter/grantsockets.h"
 #include "arbiter/kernellimits.h"
+#include "arbiter/limitreading.h"
 #include "arbiter/limitsession.h"
 #include "arbiter/nanotimer.h"
 #include "arbiter/noderecords.h"
+#include "arbiter/recordsreader.h"
 #include "arbiter/tenant.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -31,23 +31,7 @@ enum {
     SPIN_MOST_NS = 300 * 1000, /* that the end of a turn is waited for without sleeping */
 };
 
-/* The records, read in a thread of the pool for a grant that is not known yet. */
-struct rereading {
-    uv_work_t work;
-    struct limiter *limiter; /* NULL: freed meanwhile */
-    const struct arbiteroptions *options;
-    struct podrecords records;
-    int outcome;
-    struct error err;
-};
-
 #define ALL_PPM 1000000
-
-/* What the next context of a device is expected to cost. */
-struct kind {
-    char uuid[GPU_UUID_SIZE];
-    uint64_t context_bytes;
-};
 
 struct limiter {
     uv_loop_t *loop;
@@ -59,19 +43,16 @@ struct limiter {
     struct devicegates *gates;
     struct nanotimer *turn; /* the next time that a gate may change */
     struct grantsockets *sockets, *command_sockets;
-    struct contextcost costs;
-    struct kind *kinds; /* one for each device of the last reading */
-    size_t n_kinds;
+    struct devicecosts costs;
     struct kernellimits kernel;
-    struct endings endings;
-    bool is_reading;
+    struct limitreading reading;
     limiter_doubt_fn *doubt; /* NULL = nobody reads */
     void *doubt_userdata;
     uint64_t began_ms;
-    struct rereading *rereading; /* that runs; NULL = none */
+    struct recordsreader reader; /* for grants that are not known yet */
     uv_timer_t tick, retry;
     unsigned n_handles;
-    struct lograte records_trouble, memory, turns_trouble;
+    struct lograte memory, turns_trouble;
 };
 
 /* --- records --- */
@@ -80,18 +61,6 @@ static void note_memory(struct limiter *limiter)
 {
     if (lograte_begin(&limiter->memory, "out of memory", clock_now_ms()))
         log_warning("not every container is charged", "reason", "out of memory");
-}
-
-static void set_costs(const struct limiter *limiter, struct tenant *tenant)
-{
-    for (size_t i = 0; i < tenant->account->n_devices; i++) {
-        uint64_t bytes = CONTEXTCOST_UNKNOWN_BYTES;
-
-        for (size_t j = 0; j < limiter->n_kinds; j++)
-            if (strcasecmp(limiter->kinds[j].uuid, tenant->uuids[i]) == 0)
-                bytes = limiter->kinds[j].context_bytes;
-        tenant->account->devices[i].context_bytes = bytes;
-    }
 }
 
 /* Takes them over, and lets those register whose grants were not known. */
@@ -103,53 +72,15 @@ static void take_records(struct limiter *limiter, struct podrecords *records)
     if (tenants_update(&limiter->tenants, &limiter->records) < 0)
         note_memory(limiter);
     for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next) {
-        set_costs(limiter, tenant);
+        devicecosts_apply(&limiter->costs, tenant);
         tenant_publish(tenant, limiter->mode);
     }
     limitsessions_retry(limiter->sessions);
 }
 
-static void read_records(uv_work_t *work)
+static void on_records(struct podrecords *records, void *userdata)
 {
-    struct rereading *rereading = work->data;
-
-    rereading->outcome = noderecords_read(rereading->options, &rereading->records, &rereading->err);
-}
-
-static void on_records(uv_work_t *work, int status)
-{
-    struct rereading *rereading = work->data;
-    struct limiter *limiter = rereading->limiter;
-
-    if (limiter) {
-        limiter->rereading = NULL;
-        if (status == 0 && rereading->outcome == 0) {
-            lograte_end(&limiter->records_trouble);
-            take_records(limiter, &rereading->records);
-        } else if (lograte_begin(&limiter->records_trouble, error_text(&rereading->err),
-                                 clock_now_ms())) {
-            log_warning("it is not known which container has which grant", "reason",
-                        error_text(&rereading->err));
-        }
-    }
-    podrecords_deinit(&rereading->records);
-    free(rereading);
-}
-
-static void reread(struct limiter *limiter)
-{
-    struct rereading *rereading = limiter->rereading ? NULL : calloc(1, sizeof(*rereading));
-
-    if (!rereading)
-        return;
-    rereading->limiter = limiter;
-    rereading->options = limiter->options;
-    rereading->records = (struct podrecords)PODRECORDS_INIT;
-    rereading->work.data = rereading;
-    if (uv_queue_work(limiter->loop, &rereading->work, read_records, on_records) < 0)
-        free(rereading);
-    else
-        limiter->rereading = rereading;
+    take_records(userdata, records);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -157,7 +88,7 @@ static void on_retry(uv_timer_t *timer)
     struct limiter *limiter = timer->data;
 
     if (limitsessions_count(limiter->sessions).n_waiting)
-        reread(limiter);
+        recordsreader_read(&limiter->reader);
     else
         uv_timer_stop(timer);
 }
@@ -223,7 +154,7 @@ static int find_tenant(const char *grant_id, struct tenant **ret_tenant, void *u
     const int r = tenants_find(&limiter->tenants, &limiter->records, grant_id, ret_tenant);
 
     if (r == 0)
-        set_costs(limiter, *ret_tenant);
+        devicecosts_apply(&limiter->costs, *ret_tenant);
     return r;
 }
 
@@ -262,8 +193,7 @@ static void on_ended(struct tenant *tenant, uint32_t pid, void *userdata)
 {
     struct limiter *limiter = userdata;
 
-    if (limiter->is_reading)
-        endings_add(&limiter->endings, pid, tenant);
+    limitreading_note_ended(&limiter->reading, tenant, pid);
 }
 
 static void on_accept(int fd, const char *grant_id, void *userdata)
@@ -286,7 +216,7 @@ static void on_accept_of_command(int fd, const char *grant_id, void *userdata)
  * or others can ask for more. */
 static bool serves(const struct limiter *limiter)
 {
-    return limiter->n_kinds || clock_now_ms() - limiter->began_ms >= BLIND_MS;
+    return limiter->costs.n || clock_now_ms() - limiter->began_ms >= BLIND_MS;
 }
 
 void limiter_look(struct limiter *limiter)
@@ -312,134 +242,21 @@ void limiter_on_doubt(struct limiter *limiter, limiter_doubt_fn *fn, void *userd
 
 void limiter_begin_reading(struct limiter *limiter)
 {
-    const uint64_t now_ms = clock_now_ms();
-
-    endings_clear(&limiter->endings);
-    limiter->is_reading = true;
-    for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next)
-        account_begin_reading(tenant->account, now_ms);
-}
-
-static bool has_ended(const struct limiter *limiter, const struct tenant *tenant, uint32_t pid)
-{
-    return !account_find(tenant->account, pid) && endings_have(&limiter->endings, pid, tenant);
-}
-
-/* Who has connected is known by that; of others the cgroups decide. */
-static struct tenant *find_of_process(const struct limiter *limiter,
-                                      const struct audit_process *process)
-{
-    for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next) {
-        const struct account_process *found = account_find(tenant->account, process->pid);
-
-        if (found && found->is_registered)
-            return tenant;
-    }
-    return *process->pod_uid
-               ? tenants_guess(&limiter->tenants, process->pod_uid, process->container)
-               : NULL;
-}
-
-static void show_process(struct limiter *limiter, const struct audit *audit,
-                         const struct audit_process *process)
-{
-    struct tenant *tenant = find_of_process(limiter, process);
-    size_t device;
-
-    if (!tenant || !tenant->account->is_reading || has_ended(limiter, tenant, process->pid))
-        return;
-    device = tenant_find_device(tenant, audit->devices[process->device].device.uuid);
-    if (device == tenant->account->n_devices) /* another device: the audit's affair */
-        return;
-    if (account_show(tenant->account, process->pid, device, process->mem_bytes) == -ENOMEM)
-        note_memory(limiter);
-}
-
-static const struct audit_device *find_device(const struct audit *audit, const char *uuid)
-{
-    for (size_t i = 0; i < audit->n_devices; i++)
-        if (strcasecmp(audit->devices[i].device.uuid, uuid) == 0)
-            return &audit->devices[i];
-    return NULL;
-}
-
-/* Of the kind of device that it is, by what its first contexts were measured to be. */
-static void learn_costs(struct limiter *limiter, struct account_device *of,
-                        const struct audit_device *device, const struct inventory *machine)
-{
-    if (of->measured_context_bytes)
-        contextcost_learn(&limiter->costs, machine->gpus[device->device.gpu].model,
-                          device->device.profile, of->measured_context_bytes);
-    of->measured_context_bytes = 0;
-}
-
-static void end_reading(struct limiter *limiter, struct tenant *tenant, const struct audit *audit,
-                        const struct inventory *machine)
-{
-    struct account *account = tenant->account;
-    const struct audit_device *devices[LIMITS_DEVICES_MAX] = {NULL};
-    bool is_read[LIMITS_DEVICES_MAX] = {false};
-
-    for (size_t i = 0; i < account->n_devices; i++) {
-        devices[i] = find_device(audit, tenant->uuids[i]);
-        is_read[i] = devices[i] && !devices[i]->is_unread;
-    }
-    account_end_reading(account, is_read);
-    for (size_t i = 0; i < account->n_devices; i++)
-        if (devices[i])
-            learn_costs(limiter, &account->devices[i], devices[i], machine);
-}
-
-/* Without memory those of the last reading stay. */
-static void update_kinds(struct limiter *limiter, const struct audit *audit,
-                         const struct inventory *machine)
-{
-    struct kind *kinds = calloc(audit->n_devices + 1, sizeof(*kinds));
-
-    if (!kinds)
-        return;
-    for (size_t i = 0; i < audit->n_devices; i++) {
-        const struct device *device = &audit->devices[i].device;
-
-        memcpy(kinds[i].uuid, device->uuid, sizeof(kinds[i].uuid));
-        kinds[i].context_bytes = contextcost_get(&limiter->costs, machine->gpus[device->gpu].model,
-                                                 device->profile, machine->driver_version);
-    }
-    free(limiter->kinds);
-    limiter->kinds = kinds;
-    limiter->n_kinds = audit->n_devices;
-}
-
-static void name_tenants(struct limiter *limiter, const struct audit *audit)
-{
-    for (size_t i = 0; i < audit->n_uses; i++) {
-        const struct audit_owner *owner = &audit->uses[i].owner;
-
-        for (struct tenant *tenant = limiter->tenants.first; *owner->pod && tenant;
-             tenant = tenant->next) {
-            if (!str_equal(tenant->pod_uid, owner->pod_uid))
-                continue;
-            memcpy(tenant->namespace_, owner->namespace_, sizeof(tenant->namespace_));
-            memcpy(tenant->pod, owner->pod, sizeof(tenant->pod));
-        }
-    }
+    limitreading_begin(&limiter->reading, &limiter->tenants, clock_now_ms());
 }
 
 void limiter_take_reading(struct limiter *limiter, const struct audit *audit,
                           const struct inventory *machine, struct podrecords *records)
 {
-    for (size_t i = 0; i < audit->n_processes; i++)
-        show_process(limiter, audit, &audit->processes[i]);
-    for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next)
-        end_reading(limiter, tenant, audit, machine);
-    limiter->is_reading = false;
-    update_kinds(limiter, audit, machine);
+    if (limitreading_end(&limiter->reading, &limiter->tenants, audit) < 0)
+        note_memory(limiter);
+    devicecosts_update(&limiter->costs, &limiter->tenants, audit, machine);
     take_records(limiter, records);
     if (limiter->options->kernel_limits) {
         kernellimits_set_gpus(&limiter->kernel, audit, machine);
         limit_in_kernel(limiter);
     }
-    name_tenants(limiter, audit);
+    tenants_name(&limiter->tenants, audit);
     limiter_look(limiter);
 }
 
@@ -579,6 +396,7 @@ int limiter_new(uv_loop_t *loop, const struct arbiteroptions *options, struct li
     limiter->mode = options->limits;
     limiter->began_ms = clock_now_ms();
     limiter->records = (struct podrecords)PODRECORDS_INIT;
+    recordsreader_init(&limiter->reader, loop, options, on_records, limiter);
     limiter->kernel.root = options->root;
     raise_files();
     uv_timer_init(loop, &limiter->tick);
@@ -591,7 +409,7 @@ int limiter_new(uv_loop_t *loop, const struct arbiteroptions *options, struct li
         return r;
     }
     uv_timer_start(&limiter->tick, on_tick, 0, PERIOD_MS);
-    reread(limiter);
+    recordsreader_read(&limiter->reader);
     *ret_limiter = limiter;
     return 0;
 }
@@ -600,8 +418,7 @@ void limiter_free(struct limiter *limiter)
 {
     if (!limiter)
         return;
-    if (limiter->rereading)
-        limiter->rereading->limiter = NULL;
+    recordsreader_deinit(&limiter->reader);
     nanotimer_free(limiter->turn);
     devicegates_free(TAKE_PTR(limiter->gates)); /* before anybody is disconnected */
     grantsockets_free(limiter->sockets);
@@ -609,9 +426,9 @@ void limiter_free(struct limiter *limiter)
     limitsessions_free(limiter->sessions);
     tenants_deinit(&limiter->tenants);
     podrecords_deinit(&limiter->records);
-    endings_deinit(&limiter->endings);
+    limitreading_deinit(&limiter->reading);
     kernellimits_deinit(&limiter->kernel);
-    free(limiter->kinds);
+    devicecosts_deinit(&limiter->costs);
     uv_close((uv_handle_t *)&limiter->tick, on_closed);
     uv_close((uv_handle_t *)&limiter->retry, on_closed);
 }
@@ -684,7 +501,7 @@ struct limiter_counts limiter_count(const struct limiter *limiter)
     const struct limitsessions_counts counts = limitsessions_count(limiter->sessions);
 
     return (struct limiter_counts){
-        .n_devices = limiter->n_kinds,
+        .n_devices = limiter->costs.n,
         .n_sockets =
             grantsockets_count(limiter->sockets) + grantsockets_count(limiter->command_sockets),
         .n_connections = counts.n_connections,

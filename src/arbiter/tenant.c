@@ -290,6 +290,23 @@ struct tenant *tenants_guess(const struct tenants *tenants, const char *pod_uid,
     return n_of_pod == 1 ? only : NULL;
 }
 
+static void name_pod(const struct tenants *tenants, const struct audit_owner *owner)
+{
+    for (struct tenant *tenant = tenants->first; tenant; tenant = tenant->next) {
+        if (!str_equal(tenant->pod_uid, owner->pod_uid))
+            continue;
+        memcpy(tenant->namespace_, owner->namespace_, sizeof(tenant->namespace_));
+        memcpy(tenant->pod, owner->pod, sizeof(tenant->pod));
+    }
+}
+
+void tenants_name(struct tenants *tenants, const struct audit *audit)
+{
+    for (size_t i = 0; i < audit->n_uses; i++)
+        if (*audit->uses[i].owner.pod)
+            name_pod(tenants, &audit->uses[i].owner);
+}
+
 size_t tenant_find_device(const struct tenant *tenant, const char *uuid)
 {
     size_t i = 0;

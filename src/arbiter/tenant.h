@@ -61,6 +61,9 @@ int tenants_find(struct tenants *tenants, const struct podrecords *records, cons
 struct tenant *tenants_guess(const struct tenants *tenants, const char *pod_uid,
                              const char *container);
 
+/* Those whose pods the audit names have these names from then on. */
+void tenants_name(struct tenants *tenants, const struct audit *audit);
+
 /* n_devices: it has none of it. */
 size_t tenant_find_device(const struct tenant *tenant, const char *uuid);
 

@@ -181,6 +181,28 @@ static void test_its_page_has_what_its_account_has(void **state)
 }
 
 /* Pods by their uids, namespaces and names. */
+/* All containers of a pod, once an audit knows what it is called. */
+static void test_a_pod_is_named(void **state)
+{
+    struct tenant main = {.pod_uid = "1"}, other = {.next = &main, .pod_uid = "2"},
+                  init = {.next = &other, .pod_uid = "1", .namespace_ = "old", .pod = "old"};
+    struct tenants tenants = {.first = &init};
+    struct audit_use uses[] = {
+        {.owner = {.pod_uid = "1", .namespace_ = "default", .pod = "trainer"}},
+        {.owner = {.pod_uid = "2"}}, /* not known yet */
+    };
+
+    (void)state;
+    tenants_name(&tenants, &(struct audit){.uses = uses, .n_uses = ARRAY_SIZE(uses)});
+    assert_string_equal(main.namespace_, "default");
+    assert_string_equal(main.pod, "trainer");
+    assert_string_equal(init.pod, "trainer");
+    assert_string_equal(other.pod, "");
+    uses[0].owner.pod[0] = '\0'; /* what was known stays */
+    tenants_name(&tenants, &(struct audit){.uses = uses, .n_uses = ARRAY_SIZE(uses)});
+    assert_string_equal(main.pod, "trainer");
+}
+
 static void test_who_has_the_same_owner(void **state)
 {
     static const struct {
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_a_container_that_is_gone_stays_while_it_has_processes),
         cmocka_unit_test(test_a_process_whose_container_is_not_known),
         cmocka_unit_test(test_its_page_has_what_its_account_has),
+        cmocka_unit_test(test_a_pod_is_named),
         cmocka_unit_test(test_who_has_the_same_owner),
     };
 
