@@ -13,7 +13,7 @@
 #include "arbiter/grantsockets.h"
 #include "arbiter/kernellimits.h"
 #include "arbiter/limitreading.h"
-#include "arbiter/limitsession.h"
+#include "arbiter/limitsessions.h"
 #include "arbiter/nanotimer.h"
 #include "arbiter/noderecords.h"
 #include "arbiter/recordsreader.h"
@@ -351,7 +351,7 @@ static int check_kernel(struct error *err)
 
 static int start(struct limiter *limiter, struct error *err)
 {
-    const struct limitsessions_setup setup = {
+    const struct limitsession_setup setup = {
         .loop = limiter->loop,
         .options = limiter->options,
         .callbacks = {.find = find_tenant,

@@ -1,75 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arbiter/limitsession.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "arbiter/accountrequest.h"
-#include "arbiter/batchend.h"
-#include "arbiter/findinglog.h"
-#include "base/cleanup.h"
+#include "arbiter/limitsanswer.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "proc/peersocket.h"
 
 enum {
     MESSAGES_PER_TURN = 16,
-    QUIET_MS = 10000,
     CLAIMS_GIVEN = 8, /* times that a connection gets its page: a library asks once */
 };
 
 /* For the process, which has 39 characters. */
 #define ARBITER_CANNOT "the arbiter cannot, see its log"
 #define NOT_OF_THE_POD "not of the pod that has the grant"
-
-enum session_state {
-    SESSION_NEW,        /* before REGISTER */
-    SESSION_WAITING,    /* the records do not have its grant yet */
-    SESSION_REGISTERED, /* its process is in the account */
-    SESSION_GONE,       /* disconnected; the process is watched until it ends */
-};
-
-struct limitsession {
-    struct limitsession *next;
-    struct limitsessions *all; /* NULL: freed, its handles are closing */
-    enum session_state state;
-    char grant[GRANT_ID_SIZE];
-    bool is_of_command;
-    uint64_t since_ms; /* in this state */
-    uint64_t sequence; /* of its REGISTER */
-    uint64_t revision; /* that its library said there */
-    int fd;            /* -1: disconnected */
-    unsigned round;    /* of retries, the last one that it was in */
-    struct peeridentity peer;
-    struct tenant *tenant;           /* NULL until it is registered */
-    struct account_process *process; /* while it is */
-    struct batchend_item asks;       /* what is in the page */
-    struct limits_answer answer;     /* to that */
-    struct claimspage claims;        /* of its process, once that asked for it; its tenant's */
-    unsigned n_claims_given;         /* times */
-    uv_poll_t messages, end;         /* of the socket; of the process */
-    bool has_end;
-    unsigned n_handles; /* that are open */
-};
-
-struct limitsessions {
-    struct limitsessions_setup setup;
-    enum limits_mode mode;
-    bool has_turns;
-    struct limitsession *first;
-    unsigned round;
-    struct batchend *asking;
-    uint64_t n_refused, n_malformed;
-    struct findinglog log;                  /* lines of the last minute */
-    struct lograte_keys refused, malformed; /* by grant */
-};
 
 /* --- life --- */
 
@@ -102,7 +53,7 @@ static void drop_claims(struct limitsession *session)
     all->setup.callbacks.on_claims(session->tenant, all->setup.userdata);
 }
 
-static void drop(struct limitsession *session)
+void limitsession_end(struct limitsession *session)
 {
     struct limitsession **link = &session->all->first;
 
@@ -129,7 +80,7 @@ static void end_process(struct limitsession *session)
     const uint32_t pid = session->peer.pid;
     struct account_process *process = tenant ? account_find(tenant->account, pid) : NULL;
 
-    drop(session);
+    limitsession_end(session);
     if (process)
         account_end(tenant->account, process);
     if (!tenant)
@@ -142,66 +93,24 @@ static void end_process(struct limitsession *session)
  * tell whether it is connected. */
 static bool disconnect(struct limitsession *session)
 {
-    if (session->state != SESSION_REGISTERED) {
-        drop(session);
+    if (session->state != LIMITSESSION_REGISTERED) {
+        limitsession_end(session);
         return false;
     }
     close_socket(session);
     account_disconnect(session->tenant->account, session->process, clock_now_ms());
     session->process = NULL;
-    session->state = SESSION_GONE;
+    session->state = LIMITSESSION_GONE;
     tenant_publish(session->tenant, session->all->mode);
     return false;
 }
 
 /* --- answers --- */
 
-/* False: it is disconnected, since its socket takes no more. fd: passed along; -1 = none. */
-static bool send_answer(struct limitsession *session, const struct limits_answer *answer, int fd)
+/* False: it is disconnected, since its socket takes no more. page: passed along; -1 = none. */
+static bool send_answer(struct limitsession *session, const struct limits_answer *answer, int page)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {.bytes = {0}};
-    struct limits_answer copy = *answer;
-    struct iovec body = {.iov_base = &copy, .iov_len = sizeof(copy)};
-    struct msghdr message = {.msg_iov = &body, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        struct cmsghdr *header = &control.align;
-
-        message.msg_control = control.bytes;
-        message.msg_controllen = sizeof(control.bytes);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-    }
-    if (sendmsg(session->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(copy))
-        return true;
-    return disconnect(session);
-}
-
-/* Once in a while for each grant: tenants decide how often it happens. */
-static bool admit(struct limitsessions *all, struct lograte_keys *keys, const char *grant)
-{
-    const uint64_t now_ms = clock_now_ms();
-    unsigned n_left_out;
-
-    return lograte_admit(keys, grant, QUIET_MS, now_ms) &&
-           findinglog_admit(&all->log, now_ms, &n_left_out);
-}
-
-static void note_refusal(struct limitsessions *all, const char *grant, uint32_t pid,
-                         const char *reason)
-{
-    char number[16];
-
-    all->n_refused++;
-    snprintf(number, sizeof(number), "%" PRIu32, pid);
-    if (admit(all, &all->refused, grant))
-        log_warning("a process has no part in a grant", "reason", reason, "grant", grant, "pid",
-                    pid ? number : NULL);
+    return limitsanswer_send(session->fd, answer, page) || disconnect(session);
 }
 
 /* word: at most 39 characters, for the process; reason: for the log. */
@@ -210,23 +119,18 @@ static bool refuse(struct limitsession *session, const char *word, const char *r
     struct limits_answer answer = {.kind = LIMITS_REFUSED, .mode = session->all->mode};
 
     answer.sequence = session->sequence;
-    snprintf(answer.text, sizeof(answer.text), "%s", word);
-    note_refusal(session->all, session->grant, session->peer.pid, reason);
+    limitsanswer_set_text(&answer, word);
+    sessionlog_refused(&session->all->log, session->grant, session->peer.pid, reason,
+                       clock_now_ms());
     if (send_answer(session, &answer, -1))
-        drop(session);
+        limitsession_end(session);
     return false;
 }
 
 static bool end_malformed(struct limitsession *session, const char *reason)
 {
-    struct limitsessions *all = session->all;
-    char pid[16];
-
-    all->n_malformed++;
-    snprintf(pid, sizeof(pid), "%" PRIu32, session->peer.pid);
-    if (admit(all, &all->malformed, session->grant))
-        log_warning("a process was disconnected for what it sent", "reason", reason, "pid", pid,
-                    "pod_uid", session->peer.cgroup.pod_uid, "grant", session->grant);
+    sessionlog_malformed(&session->all->log, session->grant, session->peer.pid,
+                         session->peer.cgroup.pod_uid, reason, clock_now_ms());
     return disconnect(session);
 }
 
@@ -241,9 +145,9 @@ static void replace_earlier(const struct limitsession *session, const struct ten
         next = other->next;
         if (other == session || other->tenant != tenant || other->peer.pid != session->peer.pid)
             continue;
-        if (other->state == SESSION_REGISTERED)
+        if (other->state == LIMITSESSION_REGISTERED)
             disconnect(other);
-        drop(other);
+        limitsession_end(other);
     }
 }
 
@@ -276,12 +180,12 @@ static bool welcome(struct limitsession *session, struct tenant *tenant)
                       error_text(&err));
     session->tenant = tenant;
     tenant->n_sessions++;
-    session->state = SESSION_REGISTERED;
+    session->state = LIMITSESSION_REGISTERED;
     all->setup.callbacks.on_register(tenant, all->setup.userdata);
     tenant_publish(tenant, all->mode);
     answer.sequence = session->sequence;
     answer.bytes = LIMITS_REVISION;
-    snprintf(answer.text, sizeof(answer.text), "%s", GPUSLICE_VERSION);
+    limitsanswer_set_text(&answer, GPUSLICE_VERSION);
     uv_poll_start(&session->messages, UV_READABLE | UV_DISCONNECT, on_messages);
     return send_answer(session, &answer, tenant->page.fd);
 }
@@ -290,9 +194,9 @@ static bool wait_for_records(struct limitsession *session)
 {
     struct limitsessions *all = session->all;
 
-    if (session->state == SESSION_WAITING)
+    if (session->state == LIMITSESSION_WAITING)
         return true;
-    session->state = SESSION_WAITING;
+    session->state = LIMITSESSION_WAITING;
     session->since_ms = clock_now_ms();
     uv_poll_start(&session->messages, UV_DISCONNECT, on_messages);
     all->setup.callbacks.on_wait(all->setup.userdata);
@@ -347,9 +251,9 @@ static struct limitsession *of_asks(struct batchend_item *item)
     return (struct limitsession *)((char *)item - offsetof(struct limitsession, asks));
 }
 
-static void answer_asked(struct batchend_item *item)
+void limitsession_answer(struct batchend_item *asks)
 {
-    struct limitsession *session = of_asks(item);
+    struct limitsession *session = of_asks(asks);
 
     tenant_publish(session->tenant, session->all->mode);
     session->answer.mode = session->all->mode;
@@ -412,9 +316,8 @@ static bool give_claims(struct limitsession *session, const struct limits_reques
 
     if (may_have_claims(session) && open_claims(session, &err) == 0)
         answer.kind = LIMITS_GRANTED;
-    else if (may_have_claims(session) && admit(all, &all->refused, session->grant))
-        log_warning("a process has no part in turns", "reason", error_text(&err), "grant",
-                    session->grant);
+    else if (may_have_claims(session))
+        sessionlog_without_turns(&all->log, session->grant, error_text(&err), clock_now_ms());
     session->n_claims_given += answer.kind == LIMITS_GRANTED;
     if (all->has_turns) /* who is denied for want of turns asks again when there are some */
         session->process->takes_turns = answer.kind == LIMITS_GRANTED;
@@ -429,7 +332,7 @@ static bool handle(struct limitsession *session, const struct limits_request *re
     struct error err = ERROR_INIT;
     int r;
 
-    if (session->state == SESSION_NEW)
+    if (session->state == LIMITSESSION_NEW)
         return begin_register(session, request);
     if (request->kind == LIMITS_CLAIMS)
         return give_claims(session, request);
@@ -473,85 +376,28 @@ static void on_messages(uv_poll_t *poll, int status, int events)
 {
     struct limitsession *session = poll->data;
 
-    if (session->state == SESSION_WAITING) {
+    if (session->state == LIMITSESSION_WAITING) {
         if (status < 0 || events & UV_DISCONNECT)
             disconnect(session);
         return;
     }
     for (int i = 0; i < MESSAGES_PER_TURN && receive(session); i++)
-        if (session->state == SESSION_WAITING)
+        if (session->state == LIMITSESSION_WAITING)
             return;
 }
 
-/* --- the set --- */
+/* --- what its set asks of it --- */
 
-struct limitsessions *limitsessions_new(const struct limitsessions_setup *setup)
-{
-    cleanup_free struct limitsessions *sessions = calloc(1, sizeof(*sessions));
-
-    if (!sessions || !(sessions->asking = batchend_new(setup->loop, answer_asked)))
-        return NULL;
-    sessions->setup = *setup;
-    return TAKE_PTR(sessions);
-}
-
-void limitsessions_free(struct limitsessions *sessions)
-{
-    if (!sessions)
-        return;
-    while (sessions->first)
-        drop(sessions->first);
-    batchend_free(sessions->asking);
-    free(sessions);
-}
-
-void limitsessions_set_mode(struct limitsessions *sessions, enum limits_mode mode)
-{
-    sessions->mode = mode;
-}
-
-void limitsessions_set_turns(struct limitsessions *sessions, bool has_turns)
-{
-    sessions->has_turns = has_turns;
-}
-
-static const char *find_excess(const struct limitsessions *sessions, const char *grant_id,
-                               bool is_of_command)
-{
-    size_t n = 0, n_of_grant = 0, n_of_commands = 0;
-
-    for (const struct limitsession *other = sessions->first; other; other = other->next) {
-        n++;
-        n_of_grant += str_equal(other->grant, grant_id);
-        n_of_commands += other->is_of_command;
-    }
-    if (is_of_command && n_of_commands >= LIMITSESSIONS_OF_COMMANDS)
-        return "too many connections of commands";
-    return n_of_grant >= LIMITSESSIONS_OF_GRANT ? "too many connections of this grant"
-           : n >= LIMITSESSIONS_MAX             ? "too many connections of this node"
-                                                : NULL;
-}
-
-static void refuse_early(struct limitsessions *sessions, int fd, const char *grant_id,
-                         const char *reason)
-{
-    struct limits_answer answer = {.kind = LIMITS_REFUSED, .mode = sessions->mode};
-
-    snprintf(answer.text, sizeof(answer.text), "%s", reason);
-    note_refusal(sessions, grant_id, 0, reason);
-    send(fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static int begin(struct limitsessions *sessions, int fd, const char *grant_id, bool is_of_command)
+int limitsession_begin(struct limitsessions *all, int fd, const char *grant_id, bool is_of_command)
 {
     struct limitsession *session = calloc(1, sizeof(*session));
-    int r = session ? uv_poll_init(sessions->setup.loop, &session->messages, fd) : -ENOMEM;
+    int r = session ? uv_poll_init(all->setup.loop, &session->messages, fd) : -ENOMEM;
 
     if (r < 0) {
         free(session);
         return r;
     }
-    session->all = sessions;
+    session->all = all;
     session->fd = fd;
     session->is_of_command = is_of_command;
     session->n_handles = 1;
@@ -560,68 +406,24 @@ static int begin(struct limitsessions *sessions, int fd, const char *grant_id, b
     session->since_ms = clock_now_ms();
     snprintf(session->grant, sizeof(session->grant), "%s", grant_id);
     session->messages.data = session;
-    session->next = sessions->first;
-    sessions->first = session;
+    session->next = all->first;
+    all->first = session;
     uv_poll_start(&session->messages, UV_READABLE | UV_DISCONNECT, on_messages);
     return 0;
 }
 
-void limitsessions_accept(struct limitsessions *sessions, int fd, const char *grant_id,
-                          bool is_of_command)
+void limitsession_retry(struct limitsession *session)
 {
-    const char *excess = find_excess(sessions, grant_id, is_of_command);
-
-    if (excess)
-        refuse_early(sessions, fd, grant_id, excess);
-    if (excess || begin(sessions, fd, grant_id, is_of_command) < 0)
-        peersocket_close(fd);
+    (void)try_register(session);
 }
 
-/* One that waits and is not in this round yet. */
-static struct limitsession *find_waiting(const struct limitsessions *sessions)
+void limitsession_expire(struct limitsession *session, uint64_t now_ms)
 {
-    struct limitsession *session = sessions->first;
+    const uint64_t waited_ms = now_ms - session->since_ms;
 
-    while (session && (session->state != SESSION_WAITING || session->round == sessions->round))
-        session = session->next;
-    return session;
-}
-
-void limitsessions_retry(struct limitsessions *sessions)
-{
-    struct limitsession *session;
-
-    sessions->round++;
-    while ((session = find_waiting(sessions))) { /* a registration may drop others */
-        session->round = sessions->round;
-        try_register(session);
-    }
-}
-
-void limitsessions_sweep(struct limitsessions *sessions)
-{
-    const uint64_t now_ms = clock_now_ms();
-    struct limitsession *next;
-
-    for (struct limitsession *session = sessions->first; session; session = next) {
-        next = session->next;
-        if (session->state == SESSION_WAITING && now_ms - session->since_ms > LIMITSESSION_WAIT_MS)
-            refuse(session, "the grant is in no record",
-                   "the kubelet's checkpoint and the log of grants do not have the grant");
-        else if (session->state == SESSION_NEW &&
-                 now_ms - session->since_ms > LIMITSESSION_REGISTER_MS)
-            drop(session);
-    }
-}
-
-struct limitsessions_counts limitsessions_count(const struct limitsessions *sessions)
-{
-    struct limitsessions_counts counts = {.n_refused = sessions->n_refused,
-                                          .n_malformed = sessions->n_malformed};
-
-    for (const struct limitsession *session = sessions->first; session; session = session->next) {
-        counts.n_connections += session->fd >= 0;
-        counts.n_waiting += session->state == SESSION_WAITING;
-    }
-    return counts;
+    if (session->state == LIMITSESSION_WAITING && waited_ms > LIMITSESSION_WAIT_MS)
+        refuse(session, "the grant is in no record",
+               "the kubelet's checkpoint and the log of grants do not have the grant");
+    else if (session->state == LIMITSESSION_NEW && waited_ms > LIMITSESSION_REGISTER_MS)
+        limitsession_end(session);
 }

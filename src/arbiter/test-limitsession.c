@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "arbiter/limitsession.h"
+#include "arbiter/limitsessions.h"
 #include "arbiter/test-limitsanswer.h"
 #include "base/array.h"
 #include "base/file.h"
@@ -104,7 +104,7 @@ static void on_ended(struct tenant *tenant, uint32_t pid, void *userdata)
 static int set_up(void **state)
 {
     static struct kubeletcheckpoint_entry entries[N_GRANTS];
-    const struct limitsessions_setup setup = {
+    const struct limitsession_setup setup = {
         .loop = &loop,
         .options = &options,
         .callbacks = {.find = find_tenant,
@@ -211,21 +211,16 @@ static void end(struct process *process)
         close(process->fd);
 }
 
-static int connect_to(const char *grant, bool is_of_command)
+/* This process, with a further connection. */
+static int connect_ourselves(const char *grant)
 {
     int ends[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends),
                      0);
-    limitsessions_accept(sessions, ends[1], grant, is_of_command);
-    return ends[0];
-}
-
-/* This process, with a further connection. */
-static int connect_ourselves(const char *grant)
-{
     write_cgroup(getpid(), UID);
-    return connect_to(grant, false);
+    limitsessions_accept(sessions, ends[1], grant, false);
+    return ends[0];
 }
 
 /* --- what they say --- */
@@ -459,46 +454,6 @@ static void test_the_newest_connection_of_a_process_counts(void **state)
     assert_int_equal(charged_mib(), 10);
     close(first);
     close(second);
-}
-
-static void test_a_grant_has_so_many_connections(void **state)
-{
-    int fds[LIMITSESSIONS_OF_GRANT], more;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        fds[i] = connect_ourselves(GRANT);
-    more = connect_ourselves(GRANT);
-    assert_refused(more, "too many connections of this grant");
-    close(more);
-    more = connect_ourselves(LATER); /* another grant's are its own */
-    assert_int_equal(limitsessions_count(sessions).n_connections, ARRAY_SIZE(fds) + 1);
-    close(more);
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        close(fds[i]);
-}
-
-/* However many grants commands have. */
-static void test_commands_leave_connections_to_pods(void **state)
-{
-    static int fds[LIMITSESSIONS_OF_COMMANDS];
-    int more;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        char grant[GRANT_ID_SIZE];
-
-        snprintf(grant, sizeof(grant), "%016zx", i / LIMITSESSIONS_OF_GRANT);
-        fds[i] = connect_to(grant, true);
-    }
-    more = connect_to("00000000000000ff", true);
-    assert_refused(more, "too many connections of commands");
-    close(more);
-    more = connect_to(GRANT, false);
-    assert_int_equal(limitsessions_count(sessions).n_connections, ARRAY_SIZE(fds) + 1);
-    close(more);
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        close(fds[i]);
 }
 
 static void test_who_does_not_read_its_answers_is_disconnected(void **state)
@@ -835,11 +790,9 @@ int main(void)
         TEST(test_what_a_process_has_is_free_when_it_ends_and_not_before),
         TEST(test_a_process_that_is_killed_releases_all),
         TEST(test_the_newest_connection_of_a_process_counts),
-        TEST(test_a_grant_has_so_many_connections),
         TEST(test_the_page_is_answered_for_after_all_that_was_before),
         TEST(test_who_asks_for_the_page_and_goes_on),
         TEST(test_who_asks_for_the_page_and_is_gone),
-        TEST(test_commands_leave_connections_to_pods),
         TEST(test_who_does_not_read_its_answers_is_disconnected),
         TEST(test_a_mode_is_that_of_the_next_answer),
         TEST(test_a_process_claims_in_a_page_of_its_own),

@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "arbiter/devicegates.h"
-#include "arbiter/limitsession.h"
+#include "arbiter/limitsessions.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "limits/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -294,7 +295,7 @@ static void check(struct world *world)
 static void begin(struct world *world)
 {
     static const struct arbiteroptions options = {.root = root};
-    const struct limitsessions_setup setup = {
+    const struct limitsession_setup setup = {
         .loop = &world->loop,
         .options = &options,
         .callbacks = {.find = find_tenant,
