@@ -76,7 +76,6 @@ struct devicegates_view {
     struct turns_view turns;
     struct turns_state device;
     struct claimspage_sum claims; /* of all its processes so far */
-    size_t n_claims;              /* processes that have a page of claims now */
     uint64_t group; /* the same number for those that are one unit; 0: it is one by itself */
 };
 

@@ -164,7 +164,6 @@ static void test_turns_of_a_container_and_its_device(void **state)
         .turns = {.weight = TURNS_HEAVY, .received_ns = 7, .lent_ns = 2},
         .device = {.plan = TURNS_FREE, .reason = TURNS_MEASURED, .n_heavy = 1},
         .claims = {.waits = {[2] = 1}},
-        .n_claims = 1,
         .group = 5};
     show(&(struct statusdocument){.version = "1",
                                   .has_limits = true,
