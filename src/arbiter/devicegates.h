@@ -2,20 +2,13 @@
 #pragma once
 
 /*
- * The gates of this node's devices (doc/design/0028): of each device the turns of the containers
- * that share it (turns.h), fed with what their processes claim, and what comes of it in their
- * pages.
+ * The gates of this node's devices (doc/design/0028): which of them share their time, how, and when
+ * each is to be looked at again. What becomes of one is gateddevice.h's.
  *
  * A container is in the turns of a device from when one of its processes has a page of claims,
- * until it ends. While none of them has one, its gate is open, and it counts as idle. Pages of all
- * containers tell the mode and the share.
- *
- * Containers whose processes exchange handles (exchanges.h) are one unit of turns (party.h): within
- * a tenth of a second from when both sides said so, until one of the two processes is gone. Who
- * left such a group is in none for ten seconds.
- *
- * A container on several devices has its turns on all of them at the same time (gangs.h), unless it
- * is in a group.
+ * until it ends. Those whose processes exchange handles are one unit of turns there (gategroups.h);
+ * one on several devices has its turns on all of them at the same time (devicesets.h), unless it is
+ * in a group. Pages of all containers tell the mode and the share (gatepage.h).
  *
  * Times are CLOCK_MONOTONIC, given by who calls; nothing runs by itself.
  */
@@ -27,11 +20,6 @@
 #include "arbiter/tenant.h"
 #include "arbiter/turns.h"
 #include "limits/page.h"
-
-enum {
-    DEVICEGATES_BEAT_MS = 10,        /* of pages with a gate that is not open */
-    DEVICEGATES_SOON_NS = 70 * 1000, /* who sleeps so short a time is late */
-};
 
 #define DEVICEGATES_NEVER UINT64_MAX
 
