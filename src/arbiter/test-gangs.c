@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "arbiter/gangs.h"
+#include "arbiter/test-bounds.h"
 #include "base/array.h"
 
 #define US UINT64_C(1000)
@@ -513,13 +514,6 @@ static struct result play(const struct kind *kinds, size_t n, size_t n_devices, 
     node_free(node);
     return result;
 }
-
-#define assert_at_least(value, least)                                              \
-    do {                                                                           \
-        const double _value = (value), _least = (least);                           \
-        if (!(_value >= _least))                                                   \
-            fail_msg("%s is %.4f, and not at least %.4f", #value, _value, _least); \
-    } while (0)
 
 #define assert_about(value, expected)                                              \
     do {                                                                           \

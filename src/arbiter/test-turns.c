@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "arbiter/test-bounds.h"
 #include "arbiter/test-device.h"
 #include "arbiter/turns.h"
 #include "base/array.h"
@@ -101,19 +102,6 @@ static struct result play(const struct tenant_kind *kinds, size_t n, enum limits
     device_free(device);
     return result;
 }
-
-#define assert_at_least(value, least)                                              \
-    do {                                                                           \
-        const double _value = (value), _least = (least);                           \
-        if (!(_value >= _least))                                                   \
-            fail_msg("%s is %.4f, and not at least %.4f", #value, _value, _least); \
-    } while (0)
-#define assert_at_most(value, most)                                              \
-    do {                                                                         \
-        const double _value = (value), _most = (most);                           \
-        if (!(_value <= _most))                                                  \
-            fail_msg("%s is %.4f, and not at most %.4f", #value, _value, _most); \
-    } while (0)
 
 /* --- the model itself: what was measured natively --- */
 
