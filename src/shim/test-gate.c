@@ -14,45 +14,19 @@
 
 #include "shim/captures.h"
 #include "shim/gate.h"
-#include "shim/session.h"
+#include "shim/test-fake-session.h"
 
 #define MS UINT64_C(1000000)
 #define US UINT64_C(1000)
 
 /* --- the process --- */
 
-static struct limits_page page;
 static struct claims_device claims;
 static struct lane only;
 static bool has_claims, is_capturing, has_capture;
-static unsigned n_launched, n_fenced, n_looks, n_ended;
+static unsigned n_launched, n_fenced, n_ended;
 static bool takes_a_moment;
 static uint64_t queue_left_ns, command_ns;
-
-const struct limits_page *session_page(void)
-{
-    return &page;
-}
-
-uint64_t session_page_number(void)
-{
-    return 0;
-}
-
-int session_position(int slot)
-{
-    return slot;
-}
-
-bool session_may_claim(void)
-{
-    return false;
-}
-
-void session_look(void)
-{
-    n_looks++;
-}
 
 bool lanes_start(void)
 {

@@ -24,7 +24,7 @@
 #include "shim/gate.h"
 #include "shim/handles.h"
 #include "shim/quickpass.h"
-#include "shim/session.h"
+#include "shim/test-fake-session.h"
 
 #define MS UINT64_C(1000000)
 
@@ -32,32 +32,7 @@ enum { MANY = 200000, N_THREADS = 4 };
 
 /* --- the session --- */
 
-static struct limits_page page;
 static struct claims *claimed;
-
-const struct limits_page *session_page(void)
-{
-    return &page;
-}
-
-uint64_t session_page_number(void)
-{
-    return 0;
-}
-
-int session_position(int slot)
-{
-    return slot;
-}
-
-bool session_may_claim(void)
-{
-    return true;
-}
-
-void session_look(void)
-{
-}
 
 int session_claims(struct claims **ret_claims)
 {
@@ -212,6 +187,7 @@ static CUstream stream_of(uintptr_t number)
 static int set_up(void **state)
 {
     memset(&page, 0, sizeof(page));
+    may_claim = true;
     page.n_devices = 1;
     page.devices[0].compute = page.devices[1].compute = LIMITS_COMPUTE_ELASTIC;
     claimed = new_claims();
