@@ -62,6 +62,17 @@ static void test_a_node_with_limits(void **state)
         "-\n");
 }
 
+/* What nobody read is not known to be idle. */
+static void test_a_device_that_was_not_read_whole(void **state)
+{
+    cleanup_free char *text = show("{\"devices\": [{\"index\": \"0\", \"is_complete\": false, "
+                                   "\"memory_bytes\": 1048576, \"containers\": []}]}",
+                                   0);
+
+    assert_non_null(strstr(text, "  1 MiB       -  incomplete\n"));
+    assert_non_null(strstr(text, "[idle]"));
+}
+
 /* Containers that take no part are listed where processes of theirs do not. */
 static void test_a_node_with_turns(void **state)
 {
@@ -155,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_node_with_limits),
+        cmocka_unit_test(test_a_device_that_was_not_read_whole),
         cmocka_unit_test(test_a_node_with_turns),
         cmocka_unit_test(test_what_is_not_as_configured_is_said),
         cmocka_unit_test(test_an_audit_alone),

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "cli/table.h"
 
@@ -76,7 +77,7 @@ static const char *describe_plan(const char *plan)
         {"full-bounded", "heavy ones without gaps take turns and queue little"},
     };
 
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         if (str_equal(words[i][0], plan))
             return words[i][1];
     return plan;
@@ -113,9 +114,54 @@ static void print_node(const json_t *status, FILE *out)
         fprintf(out, "These figures are %.0f s old.\n", age_s);
 }
 
-/* --- devices --- */
+/* --- cells --- */
 
-static void add_size(struct table *table, const json_t *value)
+/* A container on a device; or, without one, a part of the rest of the device's memory. */
+struct line {
+    const json_t *device, *container;
+    const char *name, *key; /* of that part: what it is called, and where the device has it */
+};
+
+static const json_t *turns_of(const struct line *line)
+{
+    return get(line->container, "turns");
+}
+
+static void add_index(struct table *table, const struct line *line, const char *key)
+{
+    table_add(table, "%s", word(line->device, key));
+}
+
+static void add_pod(struct table *table, const struct line *line, const char *key)
+{
+    const json_t *container = line->container;
+
+    if (!container)
+        table_add(table, "%s", line->name);
+    else if (*word(container, key))
+        table_add(table, "%s/%s", word(container, "namespace"), word(container, key));
+    else
+        table_add(table, "pod %s", word(container, "pod_uid"));
+}
+
+static void add_word(struct table *table, const json_t *tree, const char *key)
+{
+    const char *text = word(tree, key);
+
+    table_add(table, "%s", *text ? text : "-");
+}
+
+static void add_container(struct table *table, const struct line *line, const char *key)
+{
+    add_word(table, line->container, key);
+}
+
+static void add_weight(struct table *table, const struct line *line, const char *key)
+{
+    add_word(table, turns_of(line), key);
+}
+
+static void add_bytes(struct table *table, const json_t *value)
 {
     if (json_is_integer(value))
         table_add(table, "%" PRId64 " MiB", (int64_t)json_integer_value(value) / MIB);
@@ -123,76 +169,39 @@ static void add_size(struct table *table, const json_t *value)
         table_add(table, "-");
 }
 
-static void add_state(struct table *table, const json_t *container)
+static void add_size(struct table *table, const struct line *line, const char *key)
 {
-    const char *verdict = word(container, "verdict");
-    const bool is_wrong = *verdict && !str_equal(verdict, "within");
-    const char *const states[] = {is_wrong ? verdict : "",
-                                  is(container, "is_unenforced") ? "unenforced" : "",
-                                  is(container, "is_starved") ? "starved" : ""};
-    cleanup_text struct text text = TEXT_INIT;
-
-    for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
-        if (*states[i])
-            text_addf(&text, "%s%s", text.length ? ", " : "", states[i]);
-    table_add(table, "%s", text.length ? text_string(&text) : "-");
+    add_bytes(table, get(line->container, key));
 }
 
-static void add_container(struct table *table, const json_t *device, const json_t *container)
+static void add_used(struct table *table, const struct line *line, const char *key)
 {
-    static const char *const sizes[] = {"limit_bytes", "charged_bytes", "overhead_bytes",
-                                        "peak_bytes", "used_bytes"};
-    const char *name = word(container, "container");
-    const json_t *denials = get(container, "denials");
+    add_bytes(table, line->container ? get(line->container, key) : get(line->device, line->key));
+}
 
-    table_add(table, "%s", word(device, "index"));
-    if (*word(container, "pod"))
-        table_add(table, "%s/%s", word(container, "namespace"), word(container, "pod"));
-    else
-        table_add(table, "pod %s", word(container, "pod_uid"));
-    table_add(table, "%s", *name ? name : "-");
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
-        add_size(table, get(container, sizes[i]));
-    if (json_is_integer(denials))
-        table_add(table, "%" PRId64, (int64_t)json_integer_value(denials));
+static void add_count(struct table *table, const struct line *line, const char *key)
+{
+    const json_t *value = get(line->container, key);
+
+    if (json_is_integer(value))
+        table_add(table, "%" PRId64, (int64_t)json_integer_value(value));
     else
         table_add(table, "-");
-    add_state(table, container);
 }
 
-static void add_rest(struct table *table, const json_t *device, const char *name, const char *key)
+static void add_share(struct table *table, const struct line *line, const char *key)
 {
-    table_add(table, "%s", word(device, "index"));
-    table_add(table, "%s", name);
-    for (size_t i = 0; i < 5; i++)
+    const json_t *value = get(line->container, key);
+
+    if (json_is_integer(value))
+        table_add(table, "%.1f %%", (double)json_integer_value(value) / PPM_PER_PERCENT);
+    else
         table_add(table, "-");
-    add_size(table, get(device, key));
-    table_add(table, "-");
-    table_add(table, "%s", is(device, "is_complete") ? "-" : "incomplete");
 }
 
-static void add_device(struct table *table, const json_t *device)
+static void add_seconds(struct table *table, const struct line *line, const char *key)
 {
-    static const struct {
-        const char *name, *key;
-    } rest[] = {{"[not ours]", "not_ours_bytes"},
-                {"[driver]", "reserved_bytes"},
-                {"[idle]", "idle_bytes"},
-                {"[all]", "memory_bytes"}};
-    const json_t *container;
-    size_t i;
-
-    json_array_foreach(get(device, "containers"), i, container)
-        add_container(table, device, container);
-    for (i = 0; i < sizeof(rest) / sizeof(*rest); i++)
-        add_rest(table, device, rest[i].name, rest[i].key);
-}
-
-/* --- turns --- */
-
-static void add_seconds(struct table *table, const json_t *turns, const char *key)
-{
-    const json_t *value = get(turns, key);
+    const json_t *value = get(turns_of(line), key);
 
     if (json_is_integer(value))
         table_add(table, "%.1f s", (double)json_integer_value(value) / NS_PER_S);
@@ -201,9 +210,9 @@ static void add_seconds(struct table *table, const json_t *turns, const char *ke
 }
 
 /* A bin's upper bound. */
-static void add_wait(struct table *table, const json_t *turns, const char *key)
+static void add_wait(struct table *table, const struct line *line, const char *key)
 {
-    const json_t *value = get(turns, key);
+    const json_t *value = get(turns_of(line), key);
 
     if (json_is_integer(value))
         table_add(table, "< %.1f ms", (double)json_integer_value(value) / US_PER_MS);
@@ -211,86 +220,155 @@ static void add_wait(struct table *table, const json_t *turns, const char *key)
         table_add(table, "-");
 }
 
-static void add_turns_state(struct table *table, const json_t *container, const json_t *turns)
+/* "": it is not so. */
+static void add_state_word(struct text *text, const char *state)
 {
-    static const struct {
-        const char *key, *word;
-    } states[] = {{"is_overdue", "overdue"}, {"is_capped", "capped"}, {"is_suspect", "suspect"}};
+    if (*state)
+        text_addf(text, "%s%s", text->length ? ", " : "", state);
+}
+
+static void add_memory_state(struct table *table, const struct line *line, const char *key)
+{
+    const json_t *container = line->container;
+    const char *verdict = word(container, key);
     cleanup_text struct text text = TEXT_INIT;
 
-    if (json_integer_value(get(container, "unenforced_compute")) > 0)
-        text_add(&text, "unenforced compute");
-    for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
-        if (is(turns, states[i].key))
-            text_addf(&text, "%s%s", text.length ? ", " : "", states[i].word);
-    if (json_is_integer(get(turns, "group")))
-        text_addf(&text, "%sgroup %lld", text.length ? ", " : "",
-                  (long long)json_integer_value(get(turns, "group")));
+    if (!container)
+        add_state_word(&text, is(line->device, "is_complete") ? "" : "incomplete");
+    add_state_word(&text, str_equal(verdict, "within") ? "" : verdict);
+    add_state_word(&text, is(container, "is_unenforced") ? "unenforced" : "");
+    add_state_word(&text, is(container, "is_starved") ? "starved" : "");
     table_add(table, "%s", text.length ? text_string(&text) : "-");
 }
 
-static void add_turns(struct table *table, const json_t *device, const json_t *container)
+static void add_turns_state(struct table *table, const struct line *line, const char *key)
 {
-    static const char *const times[] = {"entitled_ns", "received_ns", "borrowed_ns", "lent_ns"};
-    const json_t *turns = get(container, "turns"), *share = get(container, "share_ppm");
-    const char *name = word(container, "container"), *weight = word(turns, "weight");
+    const json_t *turns = turns_of(line), *group = get(turns, "group");
+    cleanup_text struct text text = TEXT_INIT;
 
-    if (!json_is_object(turns) && !json_integer_value(get(container, "unenforced_compute")))
-        return;
-    table_add(table, "%s", word(device, "index"));
-    if (*word(container, "pod"))
-        table_add(table, "%s/%s", word(container, "namespace"), word(container, "pod"));
-    else
-        table_add(table, "pod %s", word(container, "pod_uid"));
-    table_add(table, "%s", *name ? name : "-");
-    if (json_is_integer(share))
-        table_add(table, "%.1f %%", (double)json_integer_value(share) / PPM_PER_PERCENT);
-    else
-        table_add(table, "-");
-    for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
-        add_seconds(table, turns, times[i]);
-    add_wait(table, turns, "wait_p50_us");
-    add_wait(table, turns, "wait_p99_us");
-    table_add(table, "%s", *weight ? weight : "-");
-    add_turns_state(table, container, turns);
+    if (json_integer_value(get(line->container, key)) > 0)
+        add_state_word(&text, "unenforced compute");
+    add_state_word(&text, is(turns, "is_overdue") ? "overdue" : "");
+    add_state_word(&text, is(turns, "is_capped") ? "capped" : "");
+    add_state_word(&text, is(turns, "is_suspect") ? "suspect" : "");
+    if (json_is_integer(group))
+        text_addf(&text, "%sgroup %" PRId64, text.length ? ", " : "",
+                  (int64_t)json_integer_value(group));
+    table_add(table, "%s", text.length ? text_string(&text) : "-");
 }
 
-/* Behind the memory: who got how much of each device's time. */
-static void print_turns(const json_t *status, size_t max_width, FILE *out)
-{
-    cleanup_table struct table table = {
-        .headings = {"GPU", "POD", "CONTAINER", "SHARE", "ENTITLED", "RECEIVED", "BORROWED", "LENT",
-                     "WAIT P50", "WAIT P99", "WEIGHT", "STATE"},
-        .right = {false, false, false, true, true, true, true, true, true, true, false, false},
-        .max_width = max_width,
-    };
-    const json_t *device, *container;
-    size_t i, j;
+/* --- columns --- */
 
-    json_array_foreach(get(status, "devices"), i, device)
-        json_array_foreach(get(device, "containers"), j, container)
-            add_turns(&table, device, container);
-    if (!table.n_cells)
-        return;
+enum view { MEMORY = 1, TURNS = 2 };
+
+static const struct column {
+    const char *heading;
+    unsigned views; /* that have it */
+    bool is_right;
+    void (*add)(struct table *table, const struct line *line, const char *key);
+    const char *key; /* of what it shows, in the document */
+} columns[] = {
+    {"GPU", MEMORY | TURNS, false, add_index, "index"},
+    {"POD", MEMORY | TURNS, false, add_pod, "pod"},
+    {"CONTAINER", MEMORY | TURNS, false, add_container, "container"},
+    {"LIMIT", MEMORY, true, add_size, "limit_bytes"},
+    {"CHARGED", MEMORY, true, add_size, "charged_bytes"},
+    {"OVERHEAD", MEMORY, true, add_size, "overhead_bytes"},
+    {"PEAK", MEMORY, true, add_size, "peak_bytes"},
+    {"USED", MEMORY, true, add_used, "used_bytes"},
+    {"DENIED", MEMORY, true, add_count, "denials"},
+    {"STATE", MEMORY, false, add_memory_state, "verdict"},
+    {"SHARE", TURNS, true, add_share, "share_ppm"},
+    {"ENTITLED", TURNS, true, add_seconds, "entitled_ns"},
+    {"RECEIVED", TURNS, true, add_seconds, "received_ns"},
+    {"BORROWED", TURNS, true, add_seconds, "borrowed_ns"},
+    {"LENT", TURNS, true, add_seconds, "lent_ns"},
+    {"WAIT P50", TURNS, true, add_wait, "wait_p50_us"},
+    {"WAIT P99", TURNS, true, add_wait, "wait_p99_us"},
+    {"WEIGHT", TURNS, false, add_weight, "weight"},
+    {"STATE", TURNS, false, add_turns_state, "unenforced_compute"},
+};
+
+static void add_headings(struct table *table, enum view view)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
+        if (columns[i].views & view) {
+            table->headings[n] = columns[i].heading;
+            table->right[n++] = columns[i].is_right;
+        }
+}
+
+static void add_line(struct table *table, enum view view, const struct line *line)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
+        if (columns[i].views & view)
+            columns[i].add(table, line, columns[i].key);
+}
+
+/* --- lines --- */
+
+/* What its containers do not have of its memory. */
+static void add_rest(struct table *table, const json_t *device)
+{
+    static const struct {
+        const char *name, *key;
+    } rest[] = {{"[not ours]", "not_ours_bytes"},
+                {"[driver]", "reserved_bytes"},
+                {"[idle]", "idle_bytes"},
+                {"[all]", "memory_bytes"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rest); i++)
+        add_line(table, MEMORY,
+                 &(struct line){.device = device, .name = rest[i].name, .key = rest[i].key});
+}
+
+/* Who takes part in turns, or should. */
+static bool is_in(enum view view, const struct line *line)
+{
+    return view == MEMORY || json_is_object(turns_of(line)) ||
+           json_integer_value(get(line->container, "unenforced_compute"));
+}
+
+static void add_device(struct table *table, enum view view, const json_t *device)
+{
+    struct line line = {.device = device};
+    size_t i;
+
+    json_array_foreach(get(device, "containers"), i, line.container) if (is_in(view, &line))
+        add_line(table, view, &line);
+    if (view == MEMORY)
+        add_rest(table, device);
+}
+
+static void print_plans(const json_t *status, FILE *out)
+{
+    const json_t *device;
+    size_t i;
+
     fputs("\n", out);
     json_array_foreach(get(status, "devices"), i, device) print_plan(device, out);
+}
+
+static void print_view(const json_t *status, enum view view, size_t max_width, FILE *out)
+{
+    cleanup_table struct table table = {.max_width = max_width};
+    const json_t *device;
+    size_t i;
+
+    add_headings(&table, view);
+    json_array_foreach(get(status, "devices"), i, device) add_device(&table, view, device);
+    if (!table.n_cells)
+        return;
+    if (view == TURNS)
+        print_plans(status, out);
     table_print(&table, out);
 }
 
 void topview_print(const json_t *status, size_t max_width, FILE *out)
 {
-    cleanup_table struct table table = {
-        .headings = {"GPU", "POD", "CONTAINER", "LIMIT", "CHARGED", "OVERHEAD", "PEAK", "USED",
-                     "DENIED", "STATE"},
-        .right = {false, false, false, true, true, true, true, true, true, false},
-        .max_width = max_width,
-    };
-    const json_t *device;
-    size_t i;
-
     print_node(status, out);
-    json_array_foreach(get(status, "devices"), i, device) add_device(&table, device);
-    if (table.n_cells)
-        table_print(&table, out);
-    print_turns(status, max_width, out);
+    print_view(status, MEMORY, max_width, out);
+    print_view(status, TURNS, max_width, out); /* who got how much of each device's time */
 }
