@@ -50,7 +50,7 @@ struct sum {
 };
 
 /* Of pods: a command that has just begun is not among them yet. */
-static void add_pod(const struct limiter_use *use, void *userdata)
+static void add_pod(const struct limituse *use, void *userdata)
 {
     struct sum *sum = userdata;
 
@@ -273,7 +273,7 @@ struct counts {
     struct text *out;
 };
 
-static void add_count(const struct limiter_use *use, void *userdata)
+static void add_count(const struct limituse *use, void *userdata)
 {
     const struct counts *counts = userdata;
 

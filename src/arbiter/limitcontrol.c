@@ -42,15 +42,15 @@ struct limitcontrol {
 /* --- what the limiter has --- */
 
 struct uses {
-    struct limiter_use *items; /* borrow from the limiter */
+    struct limituse *items; /* borrow from the limiter */
     size_t n, capacity;
     bool failed;
 };
 
-static void add_use(const struct limiter_use *use, void *userdata)
+static void add_use(const struct limituse *use, void *userdata)
 {
     struct uses *uses = userdata;
-    struct limiter_use *item =
+    struct limituse *item =
         array_push(&uses->items, &uses->n, &uses->capacity, sizeof(*uses->items));
 
     if (item)
@@ -121,7 +121,7 @@ static void on_wish(const struct arbiter_wish *wish, void *userdata)
         enforcement_set_wish(control->enforcement, wish);
 }
 
-static int add_container(struct arbiter_state *state, const struct limiter_use *use)
+static int add_container(struct arbiter_state *state, const struct limituse *use)
 {
     const bool is_unenforced = use->limit_bytes && use->n_processes > use->n_registered;
     const bool is_over = use->limit_bytes && use->charged_bytes > use->limit_bytes;

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "arbiter/devicecosts.h"
+#include "arbiter/devicegates.h"
 #include "arbiter/grantsockets.h"
 #include "arbiter/kernellimits.h"
 #include "arbiter/limitreading.h"
@@ -30,8 +31,6 @@ enum {
     BLIND_MS = 3000,           /* that processes wait for the first reading */
     SPIN_MOST_NS = 300 * 1000, /* that the end of a turn is waited for without sleeping */
 };
-
-#define ALL_PPM 1000000
 
 struct limiter {
     uv_loop_t *loop;
@@ -435,45 +434,13 @@ void limiter_free(struct limiter *limiter)
 
 /* --- what there is to show --- */
 
-/* Who has all of a device shares it with nobody, and runs without the library. A container that has
- * claims, and no part in turns, was refused one: its gate is open. */
-static size_t count_unenforced_compute(const struct tenant *tenant, size_t device,
-                                       const struct limiter_use *use)
-{
-    const struct account_contexts contexts = account_count_contexts(tenant->account, device);
-
-    if (use->compute == LIMITS_COMPUTE_NONE || use->share_ppm >= ALL_PPM)
-        return 0;
-    return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
-}
-
-void limiter_each(const struct limiter *limiter, limiter_use_fn *fn, void *userdata)
+void limiter_each(const struct limiter *limiter, limituse_fn *fn, void *userdata)
 {
     for (const struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next) {
         for (size_t i = 0; i < tenant->account->n_devices; i++) {
-            const struct account_device *device = &tenant->account->devices[i];
-            struct limiter_use use = {
-                .namespace_ = tenant->namespace_,
-                .pod = tenant->pod,
-                .pod_uid = tenant->pod_uid,
-                .container = tenant->container,
-                .uuid = tenant->uuids[i],
-                .limit_bytes = device->limit_bytes,
-                .charged_bytes = device->charged_bytes,
-                .overhead_bytes = device->overhead_bytes,
-                .peak_bytes = device->peak_bytes,
-                .gap_bytes = device->gap_bytes,
-                .has_gap = device->has_gap,
-                .n_denied = device->n_denied,
-                .n_processes = tenant->account->n_processes,
-                .n_registered = tenant->account->n_registered,
-                .is_starved = account_is_starved(tenant->account, limiter->mode),
-                .share_ppm = tenant->shares_ppm[i],
-                .compute = devicegates_get_mode(limiter->gates),
-            };
+            struct limituse use;
 
-            use.has_turns = devicegates_view(limiter->gates, tenant, i, &use.turns);
-            use.n_unenforced_compute = count_unenforced_compute(tenant, i, &use);
+            limituse_read(&use, tenant, i, limiter->mode, limiter->gates);
             fn(&use, userdata);
         }
     }

@@ -17,7 +17,7 @@
 
 #include "arbiter/arbiteroptions.h"
 #include "arbiter/audit.h"
-#include "arbiter/devicegates.h"
+#include "arbiter/limituse.h"
 #include "arbiter/violations.h"
 #include "base/error.h"
 #include "grant/podrecords.h"
@@ -68,33 +68,8 @@ void limiter_starve(struct limiter *limiter, const struct violations *violations
 
 /* --- what there is to show --- */
 
-/* A container on a device. Borrowed while it is shown. */
-struct limiter_use {
-    const char *namespace_, *pod; /* "" = not known yet */
-    const char *pod_uid, *container;
-    const char *uuid;     /* of the GPU or MIG device */
-    uint64_t limit_bytes; /* 0 = there is none */
-    uint64_t charged_bytes, overhead_bytes;
-    uint64_t peak_bytes; /* highest charge since the arbiter knows of the container */
-    int64_t gap_bytes;   /* what the driver showed last, less what was charged then */
-    bool has_gap;
-    uint64_t n_denied;   /* allocations; with LIMITS_OBSERVE those that would have been */
-    size_t n_processes;  /* on any of its devices */
-    size_t n_registered; /* of those, the ones that are connected: the others are not limited */
-    /* Of all that have a context on the device, those that take no part in turns, whatever they
-     * launch: without a library, with one of before turns, or refused. Idle ones are none. */
-    size_t n_unenforced_compute;
-    bool is_starved;    /* whatever its processes ask for is denied */
-    uint32_t share_ppm; /* of the device's time, by its grants; 0 = not known */
-    bool has_turns;     /* it takes part in them; else nothing is known of its work */
-    struct devicegates_view turns;
-    enum limits_compute compute; /* the mode */
-};
-
-typedef void limiter_use_fn(const struct limiter_use *use, void *userdata);
-
 /* Each container that has grants, with each of its devices. */
-void limiter_each(const struct limiter *limiter, limiter_use_fn *fn, void *userdata);
+void limiter_each(const struct limiter *limiter, limituse_fn *fn, void *userdata);
 
 /* Whether a process of the pod lives, as far as is known. */
 bool limiter_has_process(const struct limiter *limiter, const char *pod_uid);

@@ -22,7 +22,7 @@ void limitevents_deinit(struct limitevents *events)
 
 /* --- the containers --- */
 
-static uint64_t key_of(const struct limiter_use *use)
+static uint64_t key_of(const struct limituse *use)
 {
     uint64_t hash = hash_text(HASH_INIT, use->pod_uid);
 
@@ -67,7 +67,7 @@ static void drop_gone(struct limitevents *events)
 
 /* --- events --- */
 
-static struct arbiter_event make_event(const struct limiter_use *use)
+static struct arbiter_event make_event(const struct limituse *use)
 {
     struct arbiter_event event = {.limit_bytes = use->limit_bytes};
 
@@ -122,8 +122,7 @@ static void keep(struct limitevents *events, struct limitevents_item *item,
     }
 }
 
-static void count(struct limitevents_item *item, const struct limiter_use *use,
-                  enum limits_mode mode)
+static void count(struct limitevents_item *item, const struct limituse *use, enum limits_mode mode)
 {
     if (mode == LIMITS_ENFORCED && use->n_denied > item->n_denied)
         item->n_untold += use->n_denied - item->n_denied;
@@ -131,11 +130,11 @@ static void count(struct limitevents_item *item, const struct limiter_use *use,
     item->is_there = true;
 }
 
-int limitevents_observe(struct limitevents *events, const struct limiter_use *uses, size_t n_uses,
+int limitevents_observe(struct limitevents *events, const struct limituse *uses, size_t n_uses,
                         enum limits_mode mode, uint64_t now_ms, limitevents_fn *fn, void *userdata)
 {
     for (size_t i = 0; i < n_uses; i++) {
-        const struct limiter_use *use = &uses[i];
+        const struct limituse *use = &uses[i];
         struct limitevents_item *item = find(events, key_of(use));
         struct arbiter_event event;
 

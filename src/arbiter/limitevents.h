@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "arbiter/limiter.h"
+#include "arbiter/limituse.h"
 #include "proc/arbitermessage.h"
 
 #define LIMITEVENTS_REASON  "MemoryLimitReached"
@@ -56,7 +56,7 @@ typedef bool limitevents_fn(const struct arbiter_event *event, void *userdata);
 
 /* mode: with others than LIMITS_ENFORCED nothing was refused. 0 or -ENOMEM: then what is not
  * reported now is reported later. */
-int limitevents_observe(struct limitevents *events, const struct limiter_use *uses, size_t n_uses,
+int limitevents_observe(struct limitevents *events, const struct limituse *uses, size_t n_uses,
                         enum limits_mode mode, uint64_t now_ms, limitevents_fn *fn, void *userdata);
 
 /* Somebody takes events again. */

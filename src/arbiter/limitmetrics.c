@@ -9,59 +9,59 @@
 
 /* --- containers --- */
 
-static bool has_limit(const struct limiter_use *use)
+static bool has_limit(const struct limituse *use)
 {
     return use->limit_bytes > 0;
 }
 
-static bool is_any(const struct limiter_use *use)
+static bool is_any(const struct limituse *use)
 {
     (void)use;
     return true;
 }
 
-static bool has_gap(const struct limiter_use *use)
+static bool has_gap(const struct limituse *use)
 {
     return use->has_gap;
 }
 
-static double gap(const struct limiter_use *use)
+static double gap(const struct limituse *use)
 {
     return (double)use->gap_bytes;
 }
 
-static double limit(const struct limiter_use *use)
+static double limit(const struct limituse *use)
 {
     return (double)use->limit_bytes;
 }
 
-static double charged(const struct limiter_use *use)
+static double charged(const struct limituse *use)
 {
     return (double)use->charged_bytes;
 }
 
-static double overhead(const struct limiter_use *use)
+static double overhead(const struct limituse *use)
 {
     return (double)use->overhead_bytes;
 }
 
-static double peak(const struct limiter_use *use)
+static double peak(const struct limituse *use)
 {
     return (double)use->peak_bytes;
 }
 
-static double denied(const struct limiter_use *use)
+static double denied(const struct limituse *use)
 {
     return (double)use->n_denied;
 }
 
-static double unlimited(const struct limiter_use *use)
+static double unlimited(const struct limituse *use)
 {
     return use->n_processes > use->n_registered ? (double)(use->n_processes - use->n_registered)
                                                 : 0;
 }
 
-static double starved(const struct limiter_use *use)
+static double starved(const struct limituse *use)
 {
     return use->is_starved;
 }

@@ -13,7 +13,7 @@
 #include "base/text.h"
 
 struct limitmetrics {
-    const struct limiter_use *uses;
+    const struct limituse *uses;
     size_t n_uses;
     struct limiter_counts counts;
     enum limits_mode mode;

@@ -38,7 +38,7 @@ void localreport_start(struct localreport *report, uv_loop_t *loop, const struct
     uv_prepare_start(&report->turn, on_turn);
 }
 
-static void add_use(const struct limiter_use *use, void *userdata)
+static void add_use(const struct limituse *use, void *userdata)
 {
     text_addf(userdata, "%s %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", use->uuid, use->limit_bytes,
               use->peak_bytes, use->n_denied);

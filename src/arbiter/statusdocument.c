@@ -29,11 +29,11 @@ static bool is_of_pod(const struct audit_use *use)
     return *use->owner.pod_uid != '\0';
 }
 
-static const struct limiter_use *find_limited(const struct statusdocument *status,
-                                              const struct audit_use *use, const char *uuid)
+static const struct limituse *find_limited(const struct statusdocument *status,
+                                           const struct audit_use *use, const char *uuid)
 {
     for (size_t i = 0; i < status->n_uses; i++) {
-        const struct limiter_use *limited = &status->uses[i];
+        const struct limituse *limited = &status->uses[i];
 
         if (str_equal(limited->pod_uid, use->owner.pod_uid) &&
             str_equal(limited->container, use->owner.container) && str_equal(limited->uuid, uuid))
@@ -42,13 +42,13 @@ static const struct limiter_use *find_limited(const struct statusdocument *statu
     return NULL;
 }
 
-static bool is_unenforced(const struct limiter_use *limited)
+static bool is_unenforced(const struct limituse *limited)
 {
     return limited->limit_bytes && limited->n_processes > limited->n_registered;
 }
 
 /* What the arbiter's account has of it; nothing where there is none. */
-static void add_account(json_t *tree, const struct limiter_use *limited)
+static void add_account(json_t *tree, const struct limituse *limited)
 {
     json_t *account =
         limited ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "charged_bytes",
@@ -72,7 +72,7 @@ static json_t *wait_us(const struct claimspage_sum *claims, unsigned permille)
 }
 
 /* null: it takes no part. */
-static json_t *turns_tree(const struct limiter_use *limited)
+static json_t *turns_tree(const struct limituse *limited)
 {
     const struct turns_view *turns = &limited->turns.turns;
     const struct claimspage_sum *claims = &limited->turns.claims;
@@ -91,7 +91,7 @@ static json_t *turns_tree(const struct limiter_use *limited)
         "is_suspect", turns->is_suspect, "group", known(limited->turns.group));
 }
 
-static void add_turns(json_t *tree, const struct limiter_use *limited)
+static void add_turns(json_t *tree, const struct limituse *limited)
 {
     json_t *members = limited ? json_pack("{s:o, s:o, s:o}", "share_ppm", known(limited->share_ppm),
                                           "turns", turns_tree(limited), "unenforced_compute",
@@ -105,7 +105,7 @@ static void add_turns(json_t *tree, const struct limiter_use *limited)
 static json_t *container_tree(const struct statusdocument *status, const struct audit_use *use,
                               const char *uuid)
 {
-    const struct limiter_use *limited = find_limited(status, use, uuid);
+    const struct limituse *limited = find_limited(status, use, uuid);
     const uint64_t limit_bytes =
         limited && limited->limit_bytes ? limited->limit_bytes : use->limit_bytes;
     json_t *tree = json_pack(

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "arbiter/limiter.h"
+#include "arbiter/limituse.h"
 #include "base/text.h"
 
 struct statusdocument {
@@ -26,7 +26,7 @@ struct statusdocument {
     const char *no_driver;         /* why nothing is known; "" = it is */
     const struct audit *audit;     /* NULL = none was made */
     double age_s;                  /* of the audit */
-    const struct limiter_use *uses;
+    const struct limituse *uses;
     size_t n_uses;
 };
 

@@ -159,14 +159,14 @@ static void read_driver(uint32_t pid, uint64_t mib)
 
 /* --- what it reports --- */
 
-static void copy_use(const struct limiter_use *use, void *userdata)
+static void copy_use(const struct limituse *use, void *userdata)
 {
-    *(struct limiter_use *)userdata = *use;
+    *(struct limituse *)userdata = *use;
 }
 
-static struct limiter_use the_use(void)
+static struct limituse the_use(void)
 {
-    struct limiter_use use = {.pod = NULL};
+    struct limituse use = {.pod = NULL};
 
     limiter_each(limiter, copy_use, &use);
     assert_non_null(use.pod);

@@ -42,26 +42,25 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct limiter_use use_of(const char *uid, uint64_t n_denied)
+static struct limituse use_of(const char *uid, uint64_t n_denied)
 {
-    return (struct limiter_use){.namespace_ = "ml",
-                                .pod = "train",
-                                .pod_uid = uid,
-                                .container = "main",
-                                .uuid = "GPU-1",
-                                .limit_bytes = 4ull << 30,
-                                .n_denied = n_denied};
+    return (struct limituse){.namespace_ = "ml",
+                             .pod = "train",
+                             .pod_uid = uid,
+                             .container = "main",
+                             .uuid = "GPU-1",
+                             .limit_bytes = 4ull << 30,
+                             .n_denied = n_denied};
 }
 
-static void observe(const struct limiter_use *uses, size_t n, enum limits_mode mode,
-                    uint64_t now_ms)
+static void observe(const struct limituse *uses, size_t n, enum limits_mode mode, uint64_t now_ms)
 {
     assert_int_equal(limitevents_observe(&events, uses, n, mode, now_ms, on_event, NULL), 0);
 }
 
 static void observe_one(uint64_t n_denied, enum limits_mode mode, uint64_t now_ms)
 {
-    const struct limiter_use use = use_of("u", n_denied);
+    const struct limituse use = use_of("u", n_denied);
 
     observe(&use, 1, mode, now_ms);
 }
@@ -115,7 +114,7 @@ static void test_only_what_was_refused(void **state)
 
 static void test_containers_are_told_apart(void **state)
 {
-    const struct limiter_use uses[] = {use_of("a", 1), use_of("b", 1)};
+    const struct limituse uses[] = {use_of("a", 1), use_of("b", 1)};
 
     observe(uses, 2, LIMITS_ENFORCED, 0);
     assert_int_equal(n_events, 2);
@@ -127,7 +126,7 @@ static void test_containers_are_told_apart(void **state)
 
 static void test_a_pod_without_a_name_waits_for_it(void **state)
 {
-    struct limiter_use use = use_of("u", 2);
+    struct limituse use = use_of("u", 2);
 
     use.pod = "";
     observe(&use, 1, LIMITS_ENFORCED, 0);
@@ -176,7 +175,7 @@ static void test_what_is_taken_late_by_a_look_is_not_delivered_again(void **stat
 static void test_those_of_containers_that_are_gone(void **state)
 {
     enum { N = LIMITEVENTS_GONE_MAX + 10 };
-    struct limiter_use uses[N];
+    struct limituse uses[N];
     char uids[N][16];
 
     is_away = true;
@@ -199,7 +198,7 @@ static void test_those_of_containers_that_are_gone(void **state)
 
 static void test_who_is_starved_is_told_why(void **state)
 {
-    struct limiter_use use = use_of("u", 2);
+    struct limituse use = use_of("u", 2);
 
     use.is_starved = true;
     observe(&use, 1, LIMITS_ENFORCED, 0);

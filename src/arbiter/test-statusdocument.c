@@ -38,16 +38,16 @@ static struct audit_use uses[] = {
 static const struct audit audit = {
     .devices = devices, .n_devices = 2, .uses = uses, .n_uses = ARRAY_SIZE(uses)};
 
-static const struct limiter_use limited[] = {{.pod_uid = "u1",
-                                              .container = "main",
-                                              .uuid = "GPU-a",
-                                              .limit_bytes = GIB(7),
-                                              .charged_bytes = GIB(5),
-                                              .overhead_bytes = 300,
-                                              .peak_bytes = GIB(6),
-                                              .n_denied = 9,
-                                              .n_processes = 2,
-                                              .n_registered = 1}};
+static const struct limituse limited[] = {{.pod_uid = "u1",
+                                           .container = "main",
+                                           .uuid = "GPU-a",
+                                           .limit_bytes = GIB(7),
+                                           .charged_bytes = GIB(5),
+                                           .overhead_bytes = 300,
+                                           .peak_bytes = GIB(6),
+                                           .n_denied = 9,
+                                           .n_processes = 2,
+                                           .n_registered = 1}};
 
 static json_t *tree;
 
@@ -153,7 +153,7 @@ static void test_the_account_of_a_container(void **state)
 
 static void test_turns_of_a_container_and_its_device(void **state)
 {
-    struct limiter_use sharing = limited[0];
+    struct limituse sharing = limited[0];
     const json_t *turns;
 
     sharing.has_turns = true;

@@ -12,7 +12,7 @@
 
 #include "arbiter/turnmetrics.h"
 
-static const struct limiter_use uses[] = {
+static const struct limituse uses[] = {
     {.namespace_ = "ml",
      .pod = "train",
      .pod_uid = "u1",

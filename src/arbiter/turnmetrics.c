@@ -15,97 +15,97 @@
 
 /* --- containers --- */
 
-static bool has_turns(const struct limiter_use *use)
+static bool has_turns(const struct limituse *use)
 {
     return use->has_turns;
 }
 
-static bool has_share(const struct limiter_use *use)
+static bool has_share(const struct limituse *use)
 {
     return use->share_ppm > 0;
 }
 
-static bool has_waits(const struct limiter_use *use)
+static bool has_waits(const struct limituse *use)
 {
     return use->has_turns && claimspage_find_bin(&use->turns.claims, P50) < CLAIMS_WAIT_BINS;
 }
 
-static bool has_process(const struct limiter_use *use)
+static bool has_process(const struct limituse *use)
 {
     return use->n_processes > 0;
 }
 
-static double share(const struct limiter_use *use)
+static double share(const struct limituse *use)
 {
     return use->share_ppm / ALL_PPM;
 }
 
-static double entitled(const struct limiter_use *use)
+static double entitled(const struct limituse *use)
 {
     return (double)use->turns.turns.entitled_ns / NS_PER_S;
 }
 
-static double received(const struct limiter_use *use)
+static double received(const struct limituse *use)
 {
     return (double)use->turns.turns.received_ns / NS_PER_S;
 }
 
-static double borrowed(const struct limiter_use *use)
+static double borrowed(const struct limituse *use)
 {
     return (double)use->turns.turns.borrowed_ns / NS_PER_S;
 }
 
-static double lent(const struct limiter_use *use)
+static double lent(const struct limituse *use)
 {
     return (double)use->turns.turns.lent_ns / NS_PER_S;
 }
 
-static double waited(const struct limiter_use *use)
+static double waited(const struct limituse *use)
 {
     return (double)use->turns.claims.waited_ns / NS_PER_S;
 }
 
-static double wait_p50(const struct limiter_use *use)
+static double wait_p50(const struct limituse *use)
 {
     return (double)claimspage_bin_us(claimspage_find_bin(&use->turns.claims, P50)) / US_PER_S;
 }
 
-static double wait_p99(const struct limiter_use *use)
+static double wait_p99(const struct limituse *use)
 {
     return (double)claimspage_bin_us(claimspage_find_bin(&use->turns.claims, P99)) / US_PER_S;
 }
 
-static double launched(const struct limiter_use *use)
+static double launched(const struct limituse *use)
 {
     return (double)use->turns.claims.n_launched;
 }
 
-static double late(const struct limiter_use *use)
+static double late(const struct limituse *use)
 {
     return (double)use->turns.claims.n_late;
 }
 
-static double n_turns(const struct limiter_use *use)
+static double n_turns(const struct limituse *use)
 {
     return (double)use->turns.turns.n_turns;
 }
 
-static double n_overdue(const struct limiter_use *use)
+static double n_overdue(const struct limituse *use)
 {
     return (double)use->turns.turns.n_overdue;
 }
 
-static double is_heavy(const struct limiter_use *use)
+static double is_heavy(const struct limituse *use)
 {
     return use->turns.turns.weight >= TURNS_HEAVY;
 }
 
-static double is_suspect(const struct limiter_use *use)
+static double is_suspect(const struct limituse *use)
 {
     return use->turns.turns.is_suspect;
 }
 
-static double unenforced(const struct limiter_use *use)
+static double unenforced(const struct limituse *use)
 {
     return (double)use->n_unenforced_compute;
 }

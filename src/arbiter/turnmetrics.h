@@ -6,11 +6,11 @@
 
 #include <stddef.h>
 
-#include "arbiter/limiter.h"
+#include "arbiter/limituse.h"
 #include "base/text.h"
 
 struct turnmetrics {
-    const struct limiter_use *uses;
+    const struct limituse *uses;
     size_t n_uses;
     enum limits_compute compute;
 };

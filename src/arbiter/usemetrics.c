@@ -3,14 +3,14 @@
 
 #include "base/exposition.h"
 
-static void add_sample(const struct usemetric *row, const struct limiter_use *use, struct text *out)
+static void add_sample(const struct usemetric *row, const struct limituse *use, struct text *out)
 {
     exposition_sample(out, row->name, row->value(use), "uuid", use->uuid, "namespace",
                       use->namespace_, "pod", use->pod, "pod_uid", use->pod_uid, "container",
                       use->container, NULL);
 }
 
-void usemetrics_add(const struct usemetric *rows, size_t n_rows, const struct limiter_use *uses,
+void usemetrics_add(const struct usemetric *rows, size_t n_rows, const struct limituse *uses,
                     size_t n_uses, struct text *out)
 {
     for (size_t i = 0; i < n_rows; i++) {

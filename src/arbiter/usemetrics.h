@@ -7,14 +7,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "arbiter/limiter.h"
+#include "arbiter/limituse.h"
 #include "base/text.h"
 
 struct usemetric {
     const char *name, *type, *help;
-    bool (*applies)(const struct limiter_use *use);
-    double (*value)(const struct limiter_use *use);
+    bool (*applies)(const struct limituse *use);
+    double (*value)(const struct limituse *use);
 };
 
-void usemetrics_add(const struct usemetric *rows, size_t n_rows, const struct limiter_use *uses,
+void usemetrics_add(const struct usemetric *rows, size_t n_rows, const struct limituse *uses,
                     size_t n_uses, struct text *out);

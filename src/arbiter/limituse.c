@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arbiter/limituse.h"
+
+#define ALL_PPM 1000000
+
+/* Who has all of a device shares it with nobody, and runs without the library. A container that has
+ * claims, and no part in turns, was refused one: its gate is open. */
+static size_t count_unenforced_compute(const struct tenant *tenant, size_t device,
+                                       const struct limituse *use)
+{
+    const struct account_contexts contexts = account_count_contexts(tenant->account, device);
+
+    if (use->compute == LIMITS_COMPUTE_NONE || use->share_ppm >= ALL_PPM)
+        return 0;
+    return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
+}
+
+void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t device,
+                   enum limits_mode mode, const struct devicegates *gates)
+{
+    const struct account_device *of = &tenant->account->devices[device];
+
+    *ret_use = (struct limituse){
+        .namespace_ = tenant->namespace_,
+        .pod = tenant->pod,
+        .pod_uid = tenant->pod_uid,
+        .container = tenant->container,
+        .uuid = tenant->uuids[device],
+        .limit_bytes = of->limit_bytes,
+        .charged_bytes = of->charged_bytes,
+        .overhead_bytes = of->overhead_bytes,
+        .peak_bytes = of->peak_bytes,
+        .gap_bytes = of->gap_bytes,
+        .has_gap = of->has_gap,
+        .n_denied = of->n_denied,
+        .n_processes = tenant->account->n_processes,
+        .n_registered = tenant->account->n_registered,
+        .is_starved = account_is_starved(tenant->account, mode),
+        .share_ppm = tenant->shares_ppm[device],
+        .compute = devicegates_get_mode(gates),
+    };
+    ret_use->has_turns = devicegates_view(gates, tenant, device, &ret_use->turns);
+    ret_use->n_unenforced_compute = count_unenforced_compute(tenant, device, ret_use);
+}
