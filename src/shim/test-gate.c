@@ -1,23 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* What a page says of the gate, at which time; and launches at it, on a driver that does nothing.
- */
+/* What a page says of the gate, at which time; and launches at it, on a driver that does nothing,
+ * by a clock of the test's: how fast this machine is changes nothing. */
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "shim/captures.h"
 #include "shim/gate.h"
+#include "shim/quickclock.h"
 #include "shim/test-fake-session.h"
 
 #define MS UINT64_C(1000000)
 #define US UINT64_C(1000)
+
+/* --- the clock --- */
+
+static uint64_t clock_ns, clock_step_ns; /* that passes with each look at it */
+
+uint64_t quickclock_ns(void)
+{
+    return clock_ns += clock_step_ns;
+}
+
+uint64_t quickclock_since(uint64_t then_ns, uint64_t now_ns)
+{
+    return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
+uint64_t quickclock_span(uint64_t ns)
+{
+    return 0;
+}
 
 /* --- the process --- */
 
@@ -25,7 +44,7 @@ static struct claims_device claims;
 static struct lane only;
 static bool has_claims, is_capturing, has_capture;
 static unsigned n_launched, n_fenced, n_ended;
-static bool takes_a_moment;
+static bool takes_a_moment, is_stuck;
 static uint64_t queue_left_ns, command_ns;
 
 bool lanes_start(void)
@@ -96,7 +115,8 @@ void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
 /* A command less each time. */
 struct lane_work lanes_look(struct lane *lane, uint64_t now_ns)
 {
-    queue_left_ns -= queue_left_ns < command_ns ? queue_left_ns : command_ns;
+    if (!is_stuck)
+        queue_left_ns -= queue_left_ns < command_ns ? queue_left_ns : command_ns;
     return (struct lane_work){.ns = queue_left_ns, .command_ns = command_ns};
 }
 
@@ -112,14 +132,6 @@ bool captures_is_none(const struct cuda_functions *driver, CUstream stream)
 
 static const struct cuda_functions driver;
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * MS + (uint64_t)now.tv_nsec;
-}
-
 static int set_up(void **state)
 {
     memset(&page, 0, sizeof(page));
@@ -127,9 +139,11 @@ static int set_up(void **state)
     page.n_devices = 1;
     page.devices[0].compute = LIMITS_COMPUTE_ELASTIC;
     page.devices[0].share_ppm = 1;
-    page.beat_ms = (uint32_t)(now_ns() / MS) + 900; /* whatever this machine does meanwhile */
+    clock_ns = 5000 * MS;
+    clock_step_ns = US;
+    page.beat_ms = (uint32_t)(clock_ns / MS);
     has_claims = true;
-    is_capturing = has_capture = false;
+    is_capturing = has_capture = is_stuck = false;
     n_launched = n_fenced = n_looks = n_ended = 0;
     queue_left_ns = 0;
     command_ns = 100 * US;
@@ -313,6 +327,33 @@ static void test_what_is_in_flight_is_bounded(void **state)
     assert_true(claims.n_launched == 3 && claims.n_late == 0 && n_fenced == 0);
 }
 
+/* What is in flight may wait for what this thread does next. */
+static void test_nobody_waits_for_room_for_long(void **state)
+{
+    static const struct {
+        uint64_t command_ns, left_ns, most_ns;
+    } rows[] = {
+        {1 * MS, 600 * MS, 12 * MS},   /* two commands, and a moment */
+        {80 * MS, 600 * MS, 100 * MS}, /* never more */
+        {0, UINT64_MAX, 20 * MS},      /* nobody knows how long one takes */
+    };
+
+    page.devices[0].gate = LIMITS_GATE_TURN;
+    page.devices[0].in_flight_us = 512;
+    is_stuck = true;
+    clock_step_ns = MS / 4;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        const uint64_t begin_ns = clock_ns;
+
+        page.beat_ms = (uint32_t)(clock_ns / MS) + 50; /* it stays an arbiter's */
+        queue_left_ns = rows[i].left_ns;
+        command_ns = rows[i].command_ns;
+        launch();
+        assert_int_equal(claims.n_launched, i + 1);
+        assert_in_range(clock_ns - begin_ns, rows[i].most_ns, rows[i].most_ns + 2 * MS);
+    }
+}
+
 /* Else each of its fences would come as soon after the last one as in a turn. */
 static void test_who_had_a_turn_is_not_gated_forever(void **state)
 {
@@ -329,7 +370,7 @@ static void test_who_had_a_turn_is_not_gated_forever(void **state)
 static void test_what_would_begin_after_the_turn_waits(void **state)
 {
     page.devices[0].gate = LIMITS_GATE_TURN;
-    page.devices[0].turn_end_ns = now_ns() + 2000 * MS;
+    page.devices[0].turn_end_ns = clock_ns + 2000 * MS;
     command_ns = 500 * MS;
     queue_left_ns = 2000 * MS;
     launch();
@@ -374,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_launch_waits_and_is_counted, set_up),
         cmocka_unit_test_setup(test_nobody_waits_where_that_could_break_the_program, set_up),
         cmocka_unit_test_setup(test_what_is_in_flight_is_bounded, set_up),
+        cmocka_unit_test_setup(test_nobody_waits_for_room_for_long, set_up),
         cmocka_unit_test_setup(test_what_is_awaited_has_a_fence_or_ends_soon, set_up),
         cmocka_unit_test_setup(test_who_had_a_turn_is_not_gated_forever, set_up),
         cmocka_unit_test_setup(test_what_would_begin_after_the_turn_waits, set_up),
