@@ -524,3 +524,7 @@ typedef struct {
     size_t Height;
     size_t Depth;
 } CUDA_MEMCPY3D;
+
+/* Of CUDA 3.1 and earlier: never looked into. */
+typedef struct CUDA_MEMCPY2D_v1_st CUDA_MEMCPY2D_v1;
+typedef struct CUDA_MEMCPY3D_v1_st CUDA_MEMCPY3D_v1;

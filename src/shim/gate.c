@@ -310,6 +310,11 @@ bool gate_is_shared(void)
     return page && is_shared(page);
 }
 
+bool gate_is_on(void)
+{
+    return gate_is_shared() && lanes_are_on() && n_calls == 0;
+}
+
 /* At once, where the program could not be kept waiting as well. */
 static bool goes_on(const struct gate_verdict *verdict, struct lane *lane, uint64_t now_ns)
 {
@@ -469,41 +474,4 @@ CUresult gate_leave(const struct cuda_functions *driver, struct gate_launch laun
     else
         launched(driver, launch.lane);
     return r;
-}
-
-static bool is_on(void)
-{
-    return gate_is_shared() && lanes_are_on() && n_calls == 0;
-}
-
-struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream,
-                            bool is_per_thread)
-{
-    struct lane *lane = is_on() ? lanes_find(driver, stream, is_per_thread) : NULL;
-    struct gate_wait wait = {NULL};
-    uint64_t now_ns;
-
-    quickpass_claim_all();
-    if (!lane)
-        return wait;
-    now_ns = quickclock_ns();
-    if (lanes_begin_wait(lane, now_ns, &wait.wait))
-        wait.lane = lane;
-    else
-        lanes_fence(driver, lane, now_ns);
-    return wait;
-}
-
-CUresult gate_awaited(const struct gate_wait *wait, CUresult r)
-{
-    if (wait->lane)
-        lanes_end_wait(wait->lane, &wait->wait, r == CUDA_SUCCESS, quickclock_ns());
-    return r;
-}
-
-void gate_await_all(const struct cuda_functions *driver)
-{
-    quickpass_claim_all();
-    if (is_on())
-        lanes_fence_all(driver, quickclock_ns());
 }

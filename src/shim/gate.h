@@ -58,21 +58,11 @@ struct gate_launch gate_enter(const struct cuda_functions *driver, CUstream stre
 /* Returns r, which the launch had. */
 CUresult gate_leave(const struct cuda_functions *driver, struct gate_launch launch, CUresult r);
 
-/* The calling thread is about to wait for a stream, and did; r: whether it is done. */
-struct gate_wait {
-    struct lane *lane; /* NULL: there is a fence */
-    struct lane_wait wait;
-};
-
-struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream,
-                            bool is_per_thread);
-CUresult gate_awaited(const struct gate_wait *wait, CUresult r);
-
-/* It is about to wait for more than one. */
-void gate_await_all(const struct cuda_functions *driver);
-
 /* Does the container's page say that the time of any device is shared? At once. */
 bool gate_is_shared(void);
+
+/* Does the calling thread claim what it does? Not in a call from a stream. */
+bool gate_is_on(void);
 
 /* A call from a stream into the program begins and ends, in this thread. */
 void gate_begin_call(void);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "shim/await.h"
 #include "shim/captures.h"
 #include "shim/gate.h"
 #include "shim/hook.h"
@@ -167,7 +168,7 @@ CUresult cuCtxSynchronize(void)
     const struct cuda_functions *driver;
 
     HOOK_DRIVER(driver, cuCtxSynchronize);
-    gate_await_all(driver);
+    await_all(driver);
     return driver->cuCtxSynchronize();
 }
 
@@ -176,7 +177,7 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx)
     const struct cuda_functions *driver;
 
     HOOK_DRIVER(driver, cuCtxSynchronize_v2);
-    gate_await_all(driver);
+    await_all(driver);
     return driver->cuCtxSynchronize_v2(ctx);
 }
 
@@ -186,7 +187,7 @@ CUresult cuEventSynchronize(CUevent hEvent)
     const struct cuda_functions *driver;
 
     HOOK_DRIVER(driver, cuEventSynchronize);
-    gate_await_all(driver);
+    await_all(driver);
     return driver->cuEventSynchronize(hEvent);
 }
 
@@ -195,15 +196,38 @@ CUresult cuEventSynchronize(CUevent hEvent)
     CUresult name(CUstream hStream)                                   \
     {                                                                 \
         const struct cuda_functions *driver;                          \
-        struct gate_wait wait = {NULL};                               \
+        struct await wait = {NULL};                                   \
                                                                       \
         HOOK_DRIVER(driver, name);                                    \
         if (lanes_handle(hStream, is_per_thread) == CU_STREAM_LEGACY) \
-            gate_await_all(driver);                                   \
+            await_all(driver);                                        \
         else                                                          \
-            wait = gate_await(driver, hStream, is_per_thread);        \
-        return gate_awaited(&wait, driver->name(hStream));            \
+            wait = await_stream(driver, hStream, is_per_thread);      \
+        return await_end(&wait, driver->name(hStream));               \
     }
 
 WAIT(cuStreamSynchronize, false)
 WAIT(cuStreamSynchronize_ptsz, true)
+
+/* --- questions --- */
+
+#define QUESTION(name, is_per_thread)                                           \
+    CUresult name(CUstream hStream)                                             \
+    {                                                                           \
+        const struct cuda_functions *driver;                                    \
+                                                                                \
+        HOOK_DRIVER(driver, name);                                              \
+        return await_asked_stream(driver, lanes_handle(hStream, is_per_thread), \
+                                  driver->name(hStream));                       \
+    }
+
+QUESTION(cuStreamQuery, false)
+QUESTION(cuStreamQuery_ptsz, true)
+
+CUresult cuEventQuery(CUevent hEvent)
+{
+    const struct cuda_functions *driver;
+
+    HOOK_DRIVER(driver, cuEventQuery);
+    return await_asked_event(driver, hEvent, driver->cuEventQuery(hEvent));
+}

@@ -24,8 +24,9 @@ enum {
     FENCE_MOST_NS = 1600 * 1000, /* ... and seldom: each keeps the device from work for some 8 us */
     PASSED_NS = FENCE_NS / 2,    /* who has a fence passed so soon is not at work for long */
     WAIT_NS = 300 * 1000,        /* what takes less needs no fence to be waited for */
-    FAILURES_MAX = 16,           /* in a row, of fences */
-    FOUND_MAX = 4,               /* by a thread; a power of two */
+    RECENT_NS = 50 * 1000 * 1000, /* what takes a moment, beside others, is done after that */
+    FAILURES_MAX = 16,            /* in a row, of fences */
+    FOUND_MAX = 4,                /* by a thread; a power of two */
     NAP_NS = 20 * 1000,
     WAITERS_MS = 100, /* between two looks for waits that ended without us */
 };
@@ -619,7 +620,7 @@ bool lanes_launched(const struct cuda_functions *driver, struct lane *lane, uint
         lane->is_first = is_first;
         put_fence(driver, lane, now_ns);
     }
-    lane->launched_ns = now_ns;
+    limits_store(lane->launched_ns, now_ns);
     let_go(lane);
     return is_quiet;
 }
@@ -642,9 +643,24 @@ void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_
     let_go(lane);
 }
 
+static void fence_if_due(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
+{
+    if (lane->number < 0 || is_taken(lane))
+        return;
+    if (is_due(lane, quickclock_since(lane->fence_ns, now_ns)))
+        put_fence(driver, lane, now_ns);
+    let_go(lane);
+}
+
 static bool is_of(const struct lane *lane, CUcontext context)
 {
     return lane->state == LANE_USED && lane->context == context;
+}
+
+/* Another thread's default stream is not this one's. */
+static bool is_within_reach(const struct lane *lane, CUcontext context)
+{
+    return is_of(lane, context) && (lane->thread == 0 || lane->thread == own_thread());
 }
 
 /* The legacy stream waits for the others of its context, and they for it. So the program alone puts
@@ -660,16 +676,67 @@ static bool may_join(const struct lane *lane)
 }
 
 /* A lane that is another stream's meanwhile is fenced for that one, or refused by the driver. */
-void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
+static void fence_each(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns,
+                       void (*fence)(const struct cuda_functions *, struct lane *, uint64_t))
 {
     CUcontext context;
 
     if (!lanes_are_on() || captures_are_there() || !(context = current(driver)))
         return;
     for (struct lane *lane = table.lanes; lane < lanes_end(); lane++)
-        if (has_tail(lane) && is_of(lane, context) &&
-            (lane->thread == 0 || lane->thread == own_thread()) && may_join(lane))
-            lanes_fence(driver, lane, now_ns);
+        if (has_tail(lane) && (!stream || lane->stream == stream) &&
+            is_within_reach(lane, context) && may_join(lane))
+            fence(driver, lane, now_ns);
+}
+
+void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns)
+{
+    fence_each(driver, NULL, now_ns, lanes_fence);
+}
+
+void lanes_fence_due(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns)
+{
+    fence_each(driver, stream, now_ns, fence_if_due);
+}
+
+/* Nobody has waited for what is behind the last fence. */
+static bool is_new(const struct lane *lane, uint64_t unused)
+{
+    return __atomic_load_n(&lane->tail, __ATOMIC_ACQUIRE) == LANE_TAIL_NEW;
+}
+
+/* It was launched a moment ago. */
+static bool is_recent(const struct lane *lane, uint64_t now_ns)
+{
+    return has_tail(lane) && quickclock_since(limits_load(lane->launched_ns), now_ns) < RECENT_NS;
+}
+
+static unsigned find_tails(const struct cuda_functions *driver, CUstream stream,
+                           bool (*is_one)(const struct lane *lane, uint64_t now_ns),
+                           uint64_t now_ns, struct lane **ret_one)
+{
+    CUcontext context = lanes_are_on() ? current(driver) : NULL;
+    unsigned n = 0;
+
+    for (struct lane *lane = table.lanes; context && lane < lanes_end(); lane++) {
+        if ((stream && lane->stream != stream) || !is_within_reach(lane, context) ||
+            !is_one(lane, now_ns))
+            continue;
+        *ret_one = lane;
+        n++;
+    }
+    return n;
+}
+
+unsigned lanes_find_new(const struct cuda_functions *driver, CUstream stream, struct lane **ret_one)
+{
+    return find_tails(driver, stream, is_new, 0, ret_one);
+}
+
+unsigned lanes_find_recent(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns,
+                           struct lane **ret_one)
+{
+    return find_tails(driver, stream, is_recent, now_ns, ret_one);
 }
 
 struct lane_work lanes_look(struct lane *lane, uint64_t now_ns)

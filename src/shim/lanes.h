@@ -120,6 +120,17 @@ void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_
 /* The same of all streams of the calling thread's context. */
 void lanes_fence_all(const struct cuda_functions *driver, uint64_t now_ns);
 
+/* The same of a stream by its own handle, or (NULL) of all of the context, if it is time for the
+ * next one behind a launch. */
+void lanes_fence_due(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns);
+
+/* How many have something that has no fence, of the stream by its own handle, or (NULL) of all of
+ * the calling thread's context ... A stream that nobody launched into stays unknown. */
+unsigned lanes_find_new(const struct cuda_functions *driver, CUstream stream,
+                        struct lane **ret_one); /* ... and nobody waited for it; */
+unsigned lanes_find_recent(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns,
+                           struct lane **ret_one); /* ... and it may still be at work */
+
 /* A thread is about to wait for the stream: claims that, in place of a fence, if what is in it
  * takes but a moment. False: nothing of it, or it takes longer, or another thread waits for it. A
  * thread that is cancelled while it waits, or leaves by longjmp, is found out by the waits of

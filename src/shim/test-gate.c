@@ -43,8 +43,8 @@ uint64_t quickclock_span(uint64_t ns)
 static struct claims_device claims;
 static struct lane only;
 static bool has_claims, is_capturing, has_capture;
-static unsigned n_launched, n_fenced, n_ended;
-static bool takes_a_moment, is_stuck;
+static unsigned n_launched, n_fenced;
+static bool is_stuck;
 static uint64_t queue_left_ns, command_ns;
 
 bool lanes_start(void)
@@ -86,17 +86,6 @@ uint64_t lanes_generation(void)
 const uint64_t *lanes_generation_at(void)
 {
     return NULL;
-}
-
-bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait)
-{
-    *ret_wait = (struct lane_wait){.n_given = 1};
-    return takes_a_moment;
-}
-
-void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns)
-{
-    n_ended += is_done;
 }
 
 void lanes_fence(const struct cuda_functions *driver, struct lane *lane, uint64_t now_ns)
@@ -144,7 +133,7 @@ static int set_up(void **state)
     page.beat_ms = (uint32_t)(clock_ns / MS);
     has_claims = true;
     is_capturing = has_capture = is_stuck = false;
-    n_launched = n_fenced = n_looks = n_ended = 0;
+    n_launched = n_fenced = n_looks = 0;
     queue_left_ns = 0;
     command_ns = 100 * US;
     return 0;
@@ -386,23 +375,6 @@ static void test_what_would_begin_after_the_turn_waits(void **state)
     assert_true(claims.n_launched == 3 && n_fenced == 0);
 }
 
-static void test_what_is_awaited_has_a_fence_or_ends_soon(void **state)
-{
-    struct gate_wait wait;
-
-    takes_a_moment = false;
-    wait = gate_await(&driver, NULL, true);
-    assert_int_equal(gate_awaited(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
-    assert_true(n_fenced == 1 && n_ended == 0);
-    takes_a_moment = true;
-    wait = gate_await(&driver, NULL, true);
-    assert_int_equal(gate_awaited(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
-    assert_true(n_fenced == 1 && n_ended == 1);
-    wait = gate_await(&driver, NULL, true);
-    assert_int_equal(gate_awaited(&wait, CUDA_ERROR_LAUNCH_FAILED), CUDA_ERROR_LAUNCH_FAILED);
-    assert_true(n_fenced == 1 && n_ended == 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,7 +388,6 @@ int main(void)
         cmocka_unit_test_setup(test_nobody_waits_where_that_could_break_the_program, set_up),
         cmocka_unit_test_setup(test_what_is_in_flight_is_bounded, set_up),
         cmocka_unit_test_setup(test_nobody_waits_for_room_for_long, set_up),
-        cmocka_unit_test_setup(test_what_is_awaited_has_a_fence_or_ends_soon, set_up),
         cmocka_unit_test_setup(test_who_had_a_turn_is_not_gated_forever, set_up),
         cmocka_unit_test_setup(test_what_would_begin_after_the_turn_waits, set_up),
     };

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "shim/await.h"
 #include "shim/captures.h"
 #include "shim/gate.h"
 #include "shim/hook.h"
@@ -35,19 +36,28 @@ void gate_end_call(void)
     n_calls--;
 }
 
-struct gate_wait gate_await(const struct cuda_functions *driver, CUstream stream,
-                            bool is_per_thread)
+struct await await_stream(const struct cuda_functions *driver, CUstream stream, bool is_per_thread)
 {
-    return (struct gate_wait){NULL};
+    return (struct await){NULL};
 }
 
-CUresult gate_awaited(const struct gate_wait *wait, CUresult r)
+CUresult await_end(const struct await *wait, CUresult r)
 {
     return r;
 }
 
-void gate_await_all(const struct cuda_functions *driver)
+void await_all(const struct cuda_functions *driver)
 {
+}
+
+CUresult await_asked_stream(const struct cuda_functions *driver, CUstream stream, CUresult r)
+{
+    return r;
+}
+
+CUresult await_asked_event(const struct cuda_functions *driver, CUevent event, CUresult r)
+{
+    return r;
 }
 
 void lanes_settle(void)

@@ -318,6 +318,63 @@ static void test_a_fence_makes_no_streams_wait_for_each_other(void **state)
     assert_int_equal(n_writes, 2);
 }
 
+/* --- what has no fence --- */
+
+static void test_streams_with_something_new(void **state)
+{
+    struct lane *lane, *found = NULL;
+
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 0);
+    lane = launch(stream_of(1));
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 0); /* a fence is behind it */
+    launch(stream_of(1));
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 1);
+    assert_ptr_equal(found, lane);
+    launch(stream_of(2));
+    launch(stream_of(2));
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 2);
+    assert_int_equal(lanes_find_new(&driver, stream_of(1), &found), 1);
+    assert_ptr_equal(found, lane);
+    assert_int_equal(lanes_find_new(&driver, stream_of(3), &found), 0);
+    context = context_of(2);
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 0);
+    context = context_of(1);
+    lanes_fence_all(&driver, now_ns);
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 0);
+}
+
+static void test_what_was_launched_long_ago_is_at_work_no_more(void **state)
+{
+    struct lane *found = NULL, *lane = launch(stream_of(1));
+
+    launch(stream_of(1));
+    now_ns += 49 * MS;
+    assert_int_equal(lanes_find_recent(&driver, NULL, now_ns, &found), 1);
+    assert_ptr_equal(found, lane);
+    now_ns += 2 * MS;
+    assert_int_equal(lanes_find_recent(&driver, NULL, now_ns, &found), 0);
+    assert_int_equal(lanes_find_new(&driver, NULL, &found), 1);
+}
+
+static void test_a_fence_that_is_not_due_is_not_put(void **state)
+{
+    launch(stream_of(1));
+    launch(stream_of(1));
+    lanes_fence_due(&driver, stream_of(1), now_ns);
+    lanes_fence_due(&driver, NULL, now_ns);
+    assert_int_equal(n_writes, 1);
+    now_ns += 100 * US;
+    lanes_fence_due(&driver, stream_of(2), now_ns);
+    assert_int_equal(n_writes, 1);
+    lanes_fence_due(&driver, stream_of(1), now_ns);
+    lanes_fence_due(&driver, stream_of(1), now_ns);
+    assert_int_equal(n_writes, 2);
+    launch(stream_of(1));
+    now_ns += 100 * US;
+    lanes_fence_due(&driver, NULL, now_ns);
+    assert_int_equal(n_writes, 3);
+}
+
 /* --- threads --- */
 
 static void *fence_all(void *userdata)
@@ -965,6 +1022,9 @@ int main(void)
         cmocka_unit_test_setup(test_a_tail_is_fenced_once, set_up),
         cmocka_unit_test_setup(test_all_streams_of_the_context_are_fenced, set_up),
         cmocka_unit_test_setup(test_nothing_is_put_into_a_capture, set_up),
+        cmocka_unit_test_setup(test_streams_with_something_new, set_up),
+        cmocka_unit_test_setup(test_what_was_launched_long_ago_is_at_work_no_more, set_up),
+        cmocka_unit_test_setup(test_a_fence_that_is_not_due_is_not_put, set_up),
         cmocka_unit_test_setup(test_a_fence_makes_no_streams_wait_for_each_other, set_up),
         cmocka_unit_test_setup(test_a_stream_does_not_end_during_its_fence, set_up),
         cmocka_unit_test_setup(test_a_capture_does_not_begin_during_a_fence, set_up),

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "shim/await.h"
 #include "shim/captures.h"
 #include "shim/devices.h"
 #include "shim/gate.h"
@@ -151,9 +152,9 @@ static void launch(CUstream stream)
 
 static void await(CUstream stream)
 {
-    const struct gate_wait wait = gate_await(&driver, stream, false);
+    const struct await wait = await_stream(&driver, stream, false);
 
-    assert_int_equal(gate_awaited(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
+    assert_int_equal(await_end(&wait, CUDA_SUCCESS), CUDA_SUCCESS);
 }
 
 static uint32_t n_waits(void)
@@ -322,7 +323,7 @@ static void test_streams_are_counted_each_by_itself(void **state)
 
     for (uintptr_t i = 0; i < MANY; i++, n++)
         launch(stream_of(1 + i % 7));
-    gate_await_all(&driver);
+    await_all(&driver);
     assert_int_equal(n_launched(), n);
 }
 

@@ -194,6 +194,17 @@ def test_who_waits_for_the_device_shows_its_last_launch(container, how):
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
 
 
+def test_who_copies_to_the_host_shows_its_last_launch(container):
+    """The same: the copy waits for it."""
+    arbiter, steps = launches_of(container, stream=False)
+    assert steps('batches 1 2 0 copy') == '0'
+    claims = arbiter.claims[0]
+    if claims.lanes() == [(1, 1)]:
+        assert (claims.n_awaiting, claims.n_awaits, claims.n_done) == (0, 2, 2)
+    else:
+        assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
+
+
 def test_who_waits_at_the_gate_has_a_fence_behind_the_last_launch(container):
     arbiter, steps = launches_of(container)
     assert steps('launches 2 0') == '0'

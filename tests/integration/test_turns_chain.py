@@ -55,6 +55,11 @@ class Tenant(Steps):
     def is_heavy(self, depth=4, us=KERNEL_US):
         return self.works(f'batches {FOREVER} {depth} {us}')
 
+    def is_heavy_by(self, how):
+        """Batches in the default stream, of which the wait alone shows how long they take."""
+        assert self('destroy') == '0'
+        return self.works(f'batches {FOREVER} 8 500 {how}')
+
     def is_heavy_on_two(self, us=KERNEL_US):
         """A kernel on each device, and a wait for both."""
         assert self('second') == '0'
@@ -210,6 +215,41 @@ def test_by_weight(node, compute):
     node.wait_heavy(a, b)
     both = Window(node, 3000 * MS)
     assert 0.65 < both.part(a) < 0.85, (both.of, node.turns())
+
+
+OTHER_WAYS = ['copy', 'async', 'query', 'event']
+
+
+@pytest.mark.parametrize('how', OTHER_WAYS)
+def test_who_waits_by_a_copy_or_asks_again_and_again_is_heavy_too(node, how):
+    node.begin('strict', a=500, b=500)
+    a, b = node.tenant('a').is_heavy_by(how), node.tenant('b').is_heavy()
+    node.wait_heavy(a, b)
+    first = rows(node, a, b, key='turns')
+    eventually(lambda: all(now > before + 20 for now, before in zip(rows(node, a, b, key='turns'), first)), 'both have turns')
+    assert rows(node, a, b, key='late') == [0, 0]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('how', OTHER_WAYS)
+def test_who_waits_by_a_copy_or_asks_again_and_again_gets_his_share(node, how):
+    node.begin('strict', a=500, b=500)
+    a, b = node.tenant('a').is_heavy_by(how), node.tenant('b').is_heavy(depth=20)
+    node.wait_heavy(a, b)
+    both = Window(node, 2000 * MS)
+    assert 0.4 < both.part(a) < 0.6, (both.of, node.turns())
+
+
+def test_who_only_copies_is_not_heavy(node):
+    """The engine that copies is another one: others have no use of its turns."""
+    node.begin('strict', a=500, b=500)
+    b = node.tenant('b').is_heavy()
+    a = node.tenant('a')
+    a.process.stdin.write(f'copies {FOREVER} 8\n')
+    node.wait_heavy(b)
+    b.goes_on()
+    row = node.row(a)
+    assert not row or (row['weight'] in ('unjudged', 'light') and row['turns'] == 0), row
 
 
 @pytest.mark.soak

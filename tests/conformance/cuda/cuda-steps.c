@@ -27,6 +27,10 @@
  *     launch US      -> status
  *     launches N US  -> the last status
  *     batches N D US D launches and a wait for the stream, N times -> the first status that is bad
+ *     batches N D US HOW     the same, where HOW is another way to wait: copy (cuMemcpyDtoH), async
+ *                    (cuMemcpyDtoHAsync), query (cuStreamQuery again and again) or event (the same
+ *                    of an event)
+ *     copies N MIB   so much to the device by cuMemcpyHtoDAsync and a wait, N times -> as batches
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
  *     second         a kernel and a stream on device 1, too -> the last status
  *     pairs N D US   D launches on each of the two and a wait for both, N times -> as batches
@@ -57,6 +61,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -308,16 +313,94 @@ static CUresult launch_many(unsigned n, unsigned us)
     return r;
 }
 
-static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigned gap_us)
+/* --- ways to wait for what was launched --- */
+
+static CUdeviceptr word;
+
+static CUresult wait_by_stream(void)
 {
+    return cu.cuStreamSynchronize(stream);
+}
+
+static CUresult wait_by_copy(void)
+{
+    unsigned result;
+    CUresult r = word ? CUDA_SUCCESS : cu.cuMemAlloc_v2(&word, sizeof(result));
+
+    return r == CUDA_SUCCESS ? cu.cuMemcpyDtoH_v2(&result, word, sizeof(result)) : r;
+}
+
+static CUresult wait_by_async_copy(void)
+{
+    unsigned result;
+    CUresult r = word ? CUDA_SUCCESS : cu.cuMemAlloc_v2(&word, sizeof(result));
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemcpyDtoHAsync_v2(&result, word, sizeof(result), stream);
+    return r == CUDA_SUCCESS ? cu.cuStreamSynchronize(stream) : r;
+}
+
+static CUresult wait_by_query(void)
+{
+    CUresult r;
+
+    while ((r = cu.cuStreamQuery(stream)) == CUDA_ERROR_NOT_READY)
+        sched_yield();
+    return r;
+}
+
+static CUresult wait_by_event(void)
+{
+    static CUevent last;
+    CUresult r = last ? CUDA_SUCCESS : cu.cuEventCreate(&last, CU_EVENT_DISABLE_TIMING);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuEventRecord(last, stream);
+    if (r != CUDA_SUCCESS)
+        return r;
+    while ((r = cu.cuEventQuery(last)) == CUDA_ERROR_NOT_READY)
+        sched_yield();
+    return r;
+}
+
+static const struct way {
+    const char *name;
+    CUresult (*wait)(void);
+} ways[] = {
+    {"", wait_by_stream},     {"copy", wait_by_copy},   {"async", wait_by_async_copy},
+    {"query", wait_by_query}, {"event", wait_by_event},
+};
+
+static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigned gap_us,
+                                const char *how)
+{
+    const struct way *way = ways;
     CUresult r = CUDA_SUCCESS;
 
+    while (strcmp(way->name, how) != 0)
+        if (++way == ways + sizeof(ways) / sizeof(ways[0]))
+            return CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; i < n && r == CUDA_SUCCESS; i++) {
         r = launch_many(depth, us);
         if (r == CUDA_SUCCESS)
-            r = cu.cuStreamSynchronize(stream);
+            r = way->wait();
         if (gap_us > 0)
             usleep(gap_us);
+    }
+    return r;
+}
+
+static CUresult copy_in(unsigned n, unsigned mib)
+{
+    CUdeviceptr to = 0;
+    void *from = NULL;
+    CUresult r = cu.cuMemAlloc_v2(&to, mib * (size_t)MIB);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemHostAlloc(&from, mib * (size_t)MIB, 0);
+    for (unsigned i = 0; i < n && r == CUDA_SUCCESS; i++) {
+        r = cu.cuMemcpyHtoDAsync_v2(to, from, mib * (size_t)MIB, stream);
+        r = r == CUDA_SUCCESS ? cu.cuStreamSynchronize(stream) : r;
     }
     return r;
 }
@@ -683,6 +766,7 @@ static bool step_of_handles(const char *line)
 static bool step_of_launches(const char *line)
 {
     unsigned n = 0, us = 0, more = 0;
+    char how[8] = "";
     CUresult r;
 
     if (strcmp(line, "kernel") == 0)
@@ -693,10 +777,12 @@ static bool step_of_launches(const char *line)
         r = launch_many(n, us);
     else if (sscanf(line, "launch %u", &us) == 1)
         r = launch(stream, us);
-    else if (sscanf(line, "batches %u %u %u", &n, &more, &us) == 3)
-        r = work_in_batches(n, more, us, 0);
+    else if (sscanf(line, "batches %u %u %u %7s", &n, &more, &us, how) >= 3)
+        r = work_in_batches(n, more, us, 0, how);
     else if (sscanf(line, "tasks %u %u %u", &n, &us, &more) == 3)
-        r = work_in_batches(n, 1, us, more);
+        r = work_in_batches(n, 1, us, more, how);
+    else if (sscanf(line, "copies %u %u", &n, &more) == 2)
+        r = copy_in(n, more);
     else if (strcmp(line, "second") == 0)
         r = start_second();
     else if (sscanf(line, "pairs %u %u %u", &n, &more, &us) == 3)

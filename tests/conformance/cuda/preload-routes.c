@@ -40,7 +40,7 @@ static const struct asked {
     EARLY(name, asked, since){#name "_ptsz", #asked, since, true},
 #define PLAIN(name, asked, since)                                        EARLY(name, asked, since)
 #define PTSZ(name, asked, since)                                         EARLY_PTSZ(name, asked, since)
-#define PTDS(name, asked, since)                                         EARLY(name, asked, since)
+#define PTDS(name, asked, since)                                         EARLY(name, asked, since){#name "_ptds", #asked, since, true},
 #define CUDA_CALL(name, asked, since, variant, arguments, values)        variant(name, asked, since)
 #define CUDA_SAME(name, other, asked, since, variant, arguments, values) variant(name, asked, since)
 #define CUDA_REST(name, asked, since, variant, arguments, values)        variant(name, asked, since)
@@ -130,11 +130,11 @@ static void check_the_rest(void)
     int (*find_version)(const char *name, void **function, int version, uint64_t flags);
     void *function = NULL;
 
-    check(dlsym(libcuda, "cuStreamQuery") && !is_ours(dlsym(libcuda, "cuStreamQuery"), "cu"),
-          "cuStreamQuery", "dlsym is the driver's");
-    check(cuGetProcAddress("cuStreamQuery", &function, 12000, 0) == CUDA_SUCCESS &&
-              function == dlsym(libcuda, "cuStreamQuery"),
-          "cuStreamQuery", "cuGetProcAddress is the driver's");
+    check(dlsym(libcuda, "cuStreamGetFlags") && !is_ours(dlsym(libcuda, "cuStreamGetFlags"), "cu"),
+          "cuStreamGetFlags", "dlsym is the driver's");
+    check(cuGetProcAddress("cuStreamGetFlags", &function, 12000, 0) == CUDA_SUCCESS &&
+              function == dlsym(libcuda, "cuStreamGetFlags"),
+          "cuStreamGetFlags", "cuGetProcAddress is the driver's");
     check(cuGetProcAddress("cuGetProcAddress", (void **)&find_version, 11030, 0) == CUDA_SUCCESS &&
               find_version("cuMemAlloc", &function, 12000, 0) == CUDA_SUCCESS &&
               is_ours(function, "cuMemAlloc"),

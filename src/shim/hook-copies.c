@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Copies from and to memory of the host (await.h). Those to the host return when they are done;
+ * into a stream, too, where the memory is none that the driver allocated. Of the others it depends
+ * on how long they are.
+ *
+ * Copies within devices, and memory that is set, return at once.
+ */
+
+#include "shim/await.h"
+#include "shim/hook.h"
+
+#define COPY(name, stream, is_per_thread, bytes, copy, arguments, values) \
+    CUresult name arguments                                               \
+    {                                                                     \
+        const struct cuda_functions *driver;                              \
+        struct await wait;                                                \
+                                                                          \
+        HOOK_DRIVER(driver, name);                                        \
+        wait = await_copy(driver, stream, is_per_thread, bytes, copy);    \
+        return await_end(&wait, driver->name values);                     \
+    }
+
+#define LIST(...) __VA_ARGS__
+
+/* Into the default stream, and into one that is given. The oldest have addresses of 32 bits, and
+ * copy little. */
+#define VERSIONS(name, bytes, copy, old_arguments, arguments, values) \
+    COPY(name, NULL, false, 0, AWAIT_MAYBE, old_arguments, values)    \
+    COPY(name##_v2, NULL, false, bytes, copy, arguments, values)      \
+    COPY(name##_v2_ptds, NULL, true, bytes, copy, arguments, values)
+
+#define ASYNC_VERSIONS(name, bytes, copy, old_arguments, arguments, values)              \
+    COPY(name, hStream, false, 0, AWAIT_MAYBE, (LIST old_arguments, CUstream hStream),   \
+         (LIST values, hStream))                                                         \
+    COPY(name##_v2, hStream, false, bytes, copy, (LIST arguments, CUstream hStream),     \
+         (LIST values, hStream))                                                         \
+    COPY(name##_v2_ptsz, hStream, true, bytes, copy, (LIST arguments, CUstream hStream), \
+         (LIST values, hStream))
+
+#define LINE(name, copy, async_copy, old_arguments, arguments, values) \
+    VERSIONS(name, ByteCount, copy, old_arguments, arguments, values)  \
+    ASYNC_VERSIONS(name##Async, ByteCount, async_copy, old_arguments, arguments, values)
+
+LINE(cuMemcpyHtoD, AWAIT_MAYBE, AWAIT_SENT,
+     (unsigned dstDevice, const void *srcHost, unsigned ByteCount),
+     (CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount),
+     (dstDevice, srcHost, ByteCount))
+LINE(cuMemcpyDtoH, AWAIT_DONE, AWAIT_MAYBE, (void *dstHost, unsigned srcDevice, unsigned ByteCount),
+     (void *dstHost, CUdeviceptr srcDevice, size_t ByteCount), (dstHost, srcDevice, ByteCount))
+LINE(cuMemcpyHtoA, AWAIT_MAYBE, AWAIT_SENT,
+     (CUarray dstArray, unsigned dstOffset, const void *srcHost, unsigned ByteCount),
+     (CUarray dstArray, size_t dstOffset, const void *srcHost, size_t ByteCount),
+     (dstArray, dstOffset, srcHost, ByteCount))
+LINE(cuMemcpyAtoH, AWAIT_DONE, AWAIT_MAYBE,
+     (void *dstHost, CUarray srcArray, unsigned srcOffset, unsigned ByteCount),
+     (void *dstHost, CUarray srcArray, size_t srcOffset, size_t ByteCount),
+     (dstHost, srcArray, srcOffset, ByteCount))
+
+/* From wherever to wherever. */
+
+#define ADDRESSES (CUdeviceptr dst, CUdeviceptr src, size_t ByteCount)
+
+COPY(cuMemcpy, NULL, false, ByteCount, AWAIT_MAYBE, ADDRESSES, (dst, src, ByteCount))
+COPY(cuMemcpy_ptds, NULL, true, ByteCount, AWAIT_MAYBE, ADDRESSES, (dst, src, ByteCount))
+COPY(cuMemcpyAsync, hStream, false, ByteCount, AWAIT_MAYBE, (LIST ADDRESSES, CUstream hStream),
+     (dst, src, ByteCount, hStream))
+COPY(cuMemcpyAsync_ptsz, hStream, true, ByteCount, AWAIT_MAYBE, (LIST ADDRESSES, CUstream hStream),
+     (dst, src, ByteCount, hStream))
+
+#define BYTES_2D (pCopy ? pCopy->WidthInBytes * pCopy->Height : 0)
+#define BYTES_3D (pCopy ? pCopy->WidthInBytes * pCopy->Height * pCopy->Depth : 0)
+#define TO_HOST(then, otherwise) \
+    (pCopy && pCopy->dstMemoryType == CU_MEMORYTYPE_HOST ? (then) : (otherwise))
+
+#define SHAPE(name, bytes, type)                                                      \
+    VERSIONS(name, bytes, TO_HOST(AWAIT_DONE, AWAIT_MAYBE), (const type##_v1 *pCopy), \
+             (const type *pCopy), (pCopy))
+#define ASYNC_SHAPE(name, bytes, type)                                                      \
+    ASYNC_VERSIONS(name, bytes, TO_HOST(AWAIT_MAYBE, AWAIT_SENT), (const type##_v1 *pCopy), \
+                   (const type *pCopy), (pCopy))
+
+SHAPE(cuMemcpy2D, BYTES_2D, CUDA_MEMCPY2D)
+SHAPE(cuMemcpy2DUnaligned, BYTES_2D, CUDA_MEMCPY2D)
+SHAPE(cuMemcpy3D, BYTES_3D, CUDA_MEMCPY3D)
+ASYNC_SHAPE(cuMemcpy2DAsync, BYTES_2D, CUDA_MEMCPY2D)
+ASYNC_SHAPE(cuMemcpy3DAsync, BYTES_3D, CUDA_MEMCPY3D)
