@@ -66,6 +66,18 @@ void ration_owe(struct ration *ration, uint64_t own_ns, uint64_t charged_ns, uin
     cap(ration);
 }
 
+void ration_forget(struct ration *ration)
+{
+    ration->owed_ns = ration->aside_ns = 0;
+}
+
+void ration_forget_credit(struct ration *ration)
+{
+    ration_put_back(ration);
+    if (ration->owed_ns > 0)
+        ration->owed_ns = 0;
+}
+
 void ration_put_aside(struct ration *ration)
 {
     ration->aside_ns += ration->owed_ns;

@@ -39,6 +39,10 @@ void ration_begin(struct ration *ration);
 void ration_receive(struct ration *ration, uint64_t received_ns);
 void ration_pass(struct ration *ration, uint64_t ns);
 
+/* Nobody owes anybody; or it owes the others what it had of theirs, and they owe it nothing. */
+void ration_forget(struct ration *ration);
+void ration_forget_credit(struct ration *ration);
+
 /* What is owed is put aside for the time of a trial, and back. */
 void ration_put_aside(struct ration *ration);
 void ration_put_back(struct ration *ration);

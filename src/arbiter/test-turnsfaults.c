@@ -159,13 +159,14 @@ static bool pair_step(struct pair *pair)
 }
 
 /* Both are known to be heavy, and take turns. */
-static struct pair pair_new(void)
+static struct pair pair_new(uint32_t share_ppm)
 {
-    const struct turns_terms terms = {.share_ppm = 500000};
+    const struct turns_terms terms[] = {{.share_ppm = share_ppm},
+                                        {.share_ppm = 1000000 - share_ppm}};
     struct pair pair = {.turns = turns_new(), .now_ns = S};
 
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(turns_add(pair.turns, &terms, &pair.units[i]), 0);
+        assert_int_equal(turns_add(pair.turns, &terms[i], &pair.units[i]), 0);
     turns_set_mode(pair.turns, LIMITS_COMPUTE_ELASTIC);
     while (pair_view(&pair).n_turns < 100)
         pair_step(&pair);
@@ -197,7 +198,7 @@ static uint64_t pair_excuse(struct pair *pair)
 
 static void test_excuses_are_longer_each_time_until_it_took_turns_for_long(void **state)
 {
-    struct pair pair = pair_new();
+    struct pair pair = pair_new(500000);
     uint64_t until_ns;
 
     (void)state;
@@ -214,9 +215,50 @@ static void test_excuses_are_longer_each_time_until_it_took_turns_for_long(void 
     pair_free(&pair);
 }
 
+/* Half of the device, whatever its share is: it pays for that afterwards, as far as anybody owes
+ * anything. */
+static void test_what_was_had_during_an_excuse_is_owed(void **state)
+{
+    struct pair pair = pair_new(200000);
+    uint64_t until_ns, received_ns;
+
+    (void)state;
+    received_ns = pair_view(&pair).received_ns;
+    assert_int_equal(pair_excuse(&pair), 10);
+    received_ns = pair_view(&pair).received_ns - received_ns;
+    assert_true(received_ns > 4 * S);
+    received_ns = pair_view(&pair).received_ns;
+    until_ns = pair.now_ns + 700 * MS;
+    while (pair.now_ns < until_ns)
+        pair_step(&pair);
+    assert_true(pair_view(&pair).received_ns - received_ns < 40 * MS);
+    received_ns = pair_view(&pair).received_ns;
+    until_ns = pair.now_ns + 2 * S;
+    while (pair.now_ns < until_ns)
+        pair_step(&pair);
+    assert_in_range(pair_view(&pair).received_ns - received_ns, 300 * MS, 500 * MS);
+    pair_free(&pair);
+}
+
+/* Half of the device, too, which is less than its share: nobody starves for that. */
+static void test_what_an_excused_one_has_not_had_is_not_owed_to_it(void **state)
+{
+    struct pair pair = pair_new(800000);
+    uint64_t until_ns, received_ns;
+
+    (void)state;
+    assert_int_equal(pair_excuse(&pair), 10);
+    received_ns = pair_view(&pair).received_ns;
+    until_ns = pair.now_ns + 500 * MS;
+    while (pair.now_ns < until_ns)
+        pair_step(&pair);
+    assert_in_range(pair_view(&pair).received_ns - received_ns, 360 * MS, 440 * MS);
+    pair_free(&pair);
+}
+
 static void test_nonsense_is_excused_for_a_moment(void **state)
 {
-    struct pair pair = pair_new();
+    struct pair pair = pair_new(500000);
 
     (void)state;
     assert_int_equal(pair_excuse(&pair), 10);
@@ -690,6 +732,8 @@ int main(void)
         cmocka_unit_test(test_a_kernel_that_does_not_end_is_excused_and_charged),
         cmocka_unit_test(test_three_drains_that_take_too_long_excuse),
         cmocka_unit_test(test_excuses_are_longer_each_time_until_it_took_turns_for_long),
+        cmocka_unit_test(test_what_was_had_during_an_excuse_is_owed),
+        cmocka_unit_test(test_what_an_excused_one_has_not_had_is_not_owed_to_it),
         cmocka_unit_test(test_nonsense_is_excused_for_a_moment),
         cmocka_unit_test(test_several_that_never_end_cost_others_little),
         cmocka_unit_test(test_long_queues_end_and_turns_follow),

@@ -344,8 +344,17 @@ static void assign_turns(struct turns *turns)
     }
 }
 
-/* A trial begins and ends without debts, or it would measure them. Where all run free nobody owes
- * anybody. */
+/* Where all run free nobody owes anybody; but for a unit that was excused from turns, since the
+ * others did not choose that. */
+static void settle_free(const struct turns *turns, struct turns_unit *unit)
+{
+    if (unit_is_excused(unit, turns->now_ns))
+        ration_forget_credit(&unit->ration);
+    else
+        ration_forget(&unit->ration);
+}
+
+/* A trial begins and ends without debts, or it would measure them. */
 static void settle_debts(struct turns *turns)
 {
     const bool is_trying = turns->leader ? turns->leader->trial.is_on : turns->trial.is_on;
@@ -353,7 +362,7 @@ static void settle_debts(struct turns *turns)
 
     for (struct turns_unit *unit = turns->units; unit; unit = unit->next)
         if (!is_trying && is_free)
-            unit->ration.owed_ns = unit->ration.aside_ns = 0;
+            settle_free(turns, unit);
         else if (!is_trying)
             ration_put_back(&unit->ration);
         else if (is_free || !turns->was_trying)
