@@ -271,13 +271,23 @@ static bool is_alone(struct turns_unit *unit)
     return true;
 }
 
+/* It would have the turn if the device decided: one that owes more than who has it would wait all
+ * the same. */
+static bool waits_too_long(const struct turns_unit *unit, uint64_t now_ns)
+{
+    const struct turns_unit *holder = unit->turns->rotation.holder;
+
+    return has_part(unit) && rotation_has_waited(unit, now_ns) &&
+           (unit->gang.peer || !holder ||
+            ration_urgency(&unit->ration) > ration_urgency(&holder->ration));
+}
+
 static struct standing get_standing(struct turns *device, uint64_t now_ns)
 {
     struct standing standing = {.device = device};
 
     for (struct turns_unit *unit = device->units; unit; unit = unit->next) {
-        if (has_part(unit) && rotation_has_waited(unit, now_ns))
-            standing.has_waiting = true;
+        standing.has_waiting = standing.has_waiting || waits_too_long(unit, now_ns);
         if (!unit->is_active || !unit_is_heavy(unit))
             continue;
         standing.busy_ppm += unit->ration.share_ppm;
