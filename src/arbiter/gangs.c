@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "arbiter/mix.h"
 #include "arbiter/turnsdevice.h"
 
 #define MS UINT64_C(1000000)
@@ -254,6 +255,21 @@ static void tell_device(struct turns *device)
     device->leader = first != device && first->n_heavy > 1 ? first : NULL;
 }
 
+/* What its plan must be good for: two rings that may not run free beside each other may meet on a
+ * device that it leads. */
+static void tell_leader(struct turns *device, struct turns *const *devices, size_t n,
+                        uint64_t now_ns)
+{
+    device->n_rings_led = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t n_rings =
+            devices[i]->leader == device ? mix_count_rings(devices[i]->units, now_ns) : 0;
+
+        if (n_rings > device->n_rings_led)
+            device->n_rings_led = n_rings;
+    }
+}
+
 /* --- the order of devices --- */
 
 struct standing {
@@ -335,6 +351,7 @@ uint64_t gangs_run(struct turns **devices, size_t n, uint64_t now_ns)
         uint64_t one_ns;
 
         tell_device(devices[i]);
+        tell_leader(devices[i], devices, n, now_ns);
         for (struct turns_unit *unit = devices[i]->units; unit; unit = unit->next)
             tell_unit(unit, now_ns);
         one_ns = turns_run(devices[i], now_ns);

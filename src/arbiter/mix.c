@@ -11,7 +11,7 @@ static uint64_t scramble(uint64_t value)
 struct sums {
     uint64_t duty_ppm;
     size_t n, n_full;
-    size_t n_rings;   /* heavy ones of containers that use several devices */
+    size_t n_rings;   /* heavy ones of containers that use several devices, here or elsewhere */
     bool has_excused; /* besides, somebody launches without turns whatever happens */
 };
 
@@ -44,17 +44,28 @@ static void add(struct trial_mix *mix, struct sums *sums, const struct turns_uni
     }
     mix->n_heavy += unit_is_heavy(unit);
     sums->n_full += unit_is_full(unit);
-    sums->n_rings += unit_is_heavy(unit) && unit->gang.is_at_work;
     sums->duty_ppm += unit->duty.is_judged ? unit->duty.ppm : 0;
     sums->n++;
 }
 
-void mix_make(struct trial_mix *mix, const struct turns_unit *units, enum limits_compute mode,
-              uint64_t now_ns)
+size_t mix_count_rings(const struct turns_unit *units, uint64_t now_ns)
 {
-    struct sums sums = {0};
+    size_t n = 0;
 
-    *mix = (struct trial_mix){.number = 1};
+    for (const struct turns_unit *unit = units; unit; unit = unit->next)
+        n += unit->is_active && unit_is_heavy(unit) && unit->gang.is_at_work &&
+             !unit_is_excused(unit, now_ns);
+    return n;
+}
+
+void mix_make(struct trial_mix *mix, const struct turns_unit *units, enum limits_compute mode,
+              size_t n_rings_led, uint64_t now_ns)
+{
+    struct sums sums = {.n_rings = mix_count_rings(units, now_ns)};
+
+    if (sums.n_rings < n_rings_led)
+        sums.n_rings = n_rings_led;
+    *mix = (struct trial_mix){.number = 1 + (sums.n_rings > 1)};
     for (const struct turns_unit *unit = units; unit; unit = unit->next)
         if (unit->is_active)
             add(mix, &sums, unit, now_ns);

@@ -674,6 +674,26 @@ static void test_one_that_owes_is_no_reason_for_others_to_wait(void **state)
     node_free(node);
 }
 
+/* The first device has one ring, and others that leave gaps; its plan is that of the second one, on
+ * which two rings meet. */
+static void test_no_plan_lets_two_rings_run_free_elsewhere(void **state)
+{
+    static const struct kind gaps = {LONE(0, 1400), .gap_us = 1700};
+    const struct kind kinds[] = {{PAIR(0, 1)}, {PAIR(1, 2)}, gaps, gaps};
+    struct node *node = node_new(kinds, ARRAY_SIZE(kinds), 3, true);
+    struct turns_state before, after;
+
+    (void)state;
+    node_run(node, node->now_ns + 2 * S);
+    turns_state(node->turns[1], &before);
+    node_run(node, node->now_ns + 10 * S);
+    turns_state(node->turns[1], &after);
+    assert_int_equal(after.plan_ns[TURNS_FREE], before.plan_ns[TURNS_FREE]);
+    assert_int_equal(after.plan_ns[TURNS_FULL], before.plan_ns[TURNS_FULL]);
+    assert_true(node->longest_ns[1] < LONGEST_MS * MS);
+    node_free(node);
+}
+
 /* --- those that do nothing on a device, or go away --- */
 
 /* Also on the device that would lead. */
@@ -835,6 +855,7 @@ int main(void)
         cmocka_unit_test(test_shares_hold_where_a_lone_one_has_half),
         cmocka_unit_test(test_each_two_share_another_device),
         cmocka_unit_test(test_one_that_owes_is_no_reason_for_others_to_wait),
+        cmocka_unit_test(test_no_plan_lets_two_rings_run_free_elsewhere),
         cmocka_unit_test(test_who_is_idle_on_a_device_waits_for_nobody_there),
         cmocka_unit_test(test_others_go_on_when_one_is_killed),
         cmocka_unit_test(test_others_go_on_when_one_is_stopped),

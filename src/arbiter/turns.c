@@ -313,7 +313,7 @@ static void choose_plan(struct turns *turns, uint64_t ns)
 {
     struct trial_mix mix;
 
-    mix_make(&mix, turns->units, turns->mode, turns->now_ns);
+    mix_make(&mix, turns->units, turns->mode, turns->n_rings_led, turns->now_ns);
     turns->n_heavy = mix.n_heavy;
     turns->is_crowd = mix.is_crowd;
     mix.is_deferred = !turns->has_gangs && probe_is_due(&turns->probe, turns->units, turns->now_ns);

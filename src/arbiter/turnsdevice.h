@@ -38,4 +38,5 @@ struct turns {
     size_t rank;                /* in their order: who decides for others comes first */
     bool has_gangs;             /* some unit is at work on other devices, too: nobody is probed */
     const struct turns *leader; /* whose plan it has; NULL: its own */
+    size_t n_rings_led;         /* at work on a device that has this one's plan; the most of them */
 };
