@@ -315,6 +315,68 @@ def test_who_takes_no_part_is_told_and_who_is_idle_is_not(node):
     eventually(lambda: unenforced(node, 'two') == 0, 'it is told')
 
 
+def pod_with_a_server(node):
+    """A pod whose MPS server has a context and launches nothing; its two clients, which the driver does not show, launch. Another pod."""
+    _, (client, other) = node.turns()
+    server, second = (Player(node, 'one', node.paths['one']) for _ in range(2))
+    server.is_busy = False
+    for player in (server, client, second, other):
+        assert player.join()
+        node.device.add(player)
+    node.show(server.client, 0, 600)
+    node.show(other.client, 0, 600)
+    return server, [client, second], other
+
+
+@pytest.mark.parametrize('are_shown', [False, True], ids=['server', 'clients'])
+def test_clients_of_an_mps_server_are_one_unit(node, are_shown):
+    """Whether the driver shows its server alone, or each of them with its memory (as one of release 580 does)."""
+    server, clients, other = pod_with_a_server(node)
+    for client in clients if are_shown else []:
+        node.sim('inject', 'process', 'add', 0, client.client.pid, '500Mi', 'python', 'mps')
+    seen = []
+
+    def look():
+        now = gates([*clients, server, other])
+        if now is None:
+            return False
+        assert now[0] == now[1] == now[2] and [now[0], now[3]].count(TURN) <= 1, now
+        if TURN in now and seen[-1:] != [now]:
+            seen.append(now)
+        return len(seen) >= 20
+    eventually(look, 'both pods have had ten turns')
+    assert {now[3] for now in seen} == {TURN, CLOSED}
+    eventually(lambda: (turns := node.containers()[node.uid('one')]['turns']) and turns['weight'] in ('heavy', 'full'), 'it is heavy')
+    for client in clients:
+        client.is_busy = False
+    n = sum(launched(client) for client in clients)
+    eventually(lambda: node.containers()[node.uid('one')]['turns']['launched'] == n, 'what both launched is counted')
+    assert min(launched(client) for client in clients) > 0
+    assert (unenforced(node, 'one'), unenforced(node, 'two')) == (0, 0)
+
+
+def test_an_mps_server_without_a_library_is_told_and_its_clients_take_turns(node):
+    """It was started without the preloaded library, as by a script that clears its environment."""
+    server, clients, other = pod_with_a_server(node)
+    bare = node.client('one')
+    node.show(bare, 0, 600)
+    eventually(lambda: unenforced(node, 'one') == 1, 'it is told')
+    wait_turn([clients[0], other], 0)
+    wait_turn([clients[1], other], 1)
+    wait_turn([clients[1], other], 0)
+
+
+def test_clients_of_an_mps_server_that_end_leave_the_turn(node):
+    """As those of a server do when one of them faults."""
+    server, clients, other = pod_with_a_server(node)
+    wait_turn([clients[0], other], 0)
+    for player in (server, *clients):
+        node.device.remove(player)
+        player.client.end(signal.SIGKILL)
+    before = launched(other)
+    eventually(lambda: other.gate()[0] == OPEN and launched(other) > before + 100, 'the other one is alone')
+
+
 def test_what_each_received_is_told(node):
     _, players = node.busy()
     for player in players:
