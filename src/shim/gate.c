@@ -19,6 +19,7 @@ enum {
     FUTEX_MS = 2,         /* that a thread sleeps at most before it looks again */
     LOOK_MS = 500,        /* between two looks at the connection, */
     LOOK_AWAY_MS = 100,   /* while the arbiter is away */
+    LOOK_LAUNCHES = 32,   /* of a thread between two looks at the clock, where nothing is shared */
     FUTURE_MS = 1000,     /* a beat further on is none */
     ROOM_MS = 10,         /* to wait for room in a stream, beyond two commands, and */
     ROOM_UNKNOWN_MS = 20, /* where nobody knows how long one takes */
@@ -106,7 +107,7 @@ static bool may_wait(const struct cuda_functions *driver, CUstream stream)
 /* --- the arbiter --- */
 
 /* One thread at a time; the others go on. It may have to ask, and then takes a moment. */
-static void look(uint64_t now_ns, uint64_t period_ms)
+static bool look_at_connection(uint64_t now_ns, uint64_t period_ms)
 {
     static uint64_t looked_ns;
     uint64_t last_ns = __atomic_load_n(&looked_ns, __ATOMIC_RELAXED);
@@ -114,9 +115,25 @@ static void look(uint64_t now_ns, uint64_t period_ms)
     if (n_calls > 0 || quickclock_since(last_ns, now_ns) < period_ms * MS ||
         !__atomic_compare_exchange_n(&looked_ns, &last_ns, now_ns, false, __ATOMIC_RELAXED,
                                      __ATOMIC_RELAXED))
-        return;
+        return false;
     session_look();
-    lanes_start();
+    return true;
+}
+
+static void look(uint64_t now_ns, uint64_t period_ms)
+{
+    if (look_at_connection(now_ns, period_ms))
+        lanes_start();
+}
+
+/* Where no device is shared: a program that has all its memory may launch for days without a word
+ * to the arbiter, and the next one would take it for one that has no library. */
+static void look_now_and_then(void)
+{
+    static __thread unsigned n_launched;
+
+    if (++n_launched % LOOK_LAUNCHES == 0 && session_page())
+        look_at_connection(quickclock_ns(), LOOK_MS);
 }
 
 /* --- at a closed gate --- */
@@ -401,8 +418,10 @@ PASSED_BY static struct gate_launch enter(const struct cuda_functions *driver, C
 {
     if (quickpass->n > 0)
         quickpass_claim(quickpass, quickclock_ns());
-    if (!gate_is_shared())
+    if (!gate_is_shared()) {
+        look_now_and_then();
         return (struct gate_launch){NULL, NULL};
+    }
     return (struct gate_launch){look_up(driver, handle, quickpass), NULL};
 }
 

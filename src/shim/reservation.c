@@ -53,13 +53,22 @@ bool reservation_take_alone(const struct uplink *uplink, struct slot *slot, uint
     return true;
 }
 
+/* An arbiter that follows does not know of it, and gives that memory to others. */
+static bool has_credit(struct uplink *uplink, const struct slot *slot, uint64_t bytes)
+{
+    if (bytes > SMALL_BYTES || slot->credit_bytes < bytes)
+        return false;
+    uplink_look(uplink);
+    return uplink->state == UPLINK_UP;
+}
+
 static bool take(struct uplink *uplink, struct slot *slot, uint64_t bytes)
 {
     int r = -ENOTCONN;
 
     if (uplink->state == UPLINK_UP && slot->position < 0)
         return true; /* a new arbiter that knows nothing of the device */
-    if (uplink->state == UPLINK_UP && bytes <= SMALL_BYTES && slot->credit_bytes >= bytes) {
+    if (has_credit(uplink, slot, bytes)) {
         slot->credit_bytes -= bytes;
         if (uplink_is_alone(uplink))
             slot_spend(slot, bytes);

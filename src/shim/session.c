@@ -223,9 +223,12 @@ void session_left(int slot)
 struct session_view session_see(int slot)
 {
     struct session_view view = {.is_limited = false};
-    struct slot *at = enter_at(slot);
 
-    if (at) {
+    enter();
+    uplink_look(&uplink); /* the page of one that is gone is no answer */
+    if (uplink_is_on(&uplink)) {
+        struct slot *at = &uplink.slots[slot];
+
         uplink_await_page(&uplink, at);
         view.is_limited = uplink_mode(&uplink) == LIMITS_ENFORCED && at->limit_bytes > 0;
         view.limit_bytes = at->limit_bytes;
@@ -276,7 +279,9 @@ int session_claims(struct claims **ret_claims)
 void session_look(void)
 {
     enter();
-    if (uplink_is_on(&uplink))
+    if (uplink_is_on(&uplink)) {
         uplink_look(&uplink);
+        uplink_is_on(&uplink); /* to another one at once */
+    }
     leave();
 }

@@ -249,6 +249,20 @@ static void test_nothing_is_counted_without_turns(void **state)
     assert_true(claims.n_launched == 0 && n_launched == 0);
 }
 
+/* Who only launches notices so that the arbiter was replaced: twice a second. */
+static void test_the_connection_is_looked_at_without_turns(void **state)
+{
+    page.devices[0].compute = LIMITS_COMPUTE_NONE;
+    clock_ns = 100000 * MS; /* nobody has looked for long */
+    for (unsigned looks = 1; looks <= 3; looks++) {
+        for (int i = 0; i < 100; i++)
+            assert_null(gate_enter(&driver, NULL, false).lane);
+        assert_int_equal(n_looks, looks);
+        clock_ns += 500 * MS;
+    }
+    assert_int_equal(n_launched, 0);
+}
+
 static void test_a_launch_that_failed_is_not_counted(void **state)
 {
     const struct gate_launch at = gate_enter(&driver, NULL, false);
@@ -383,6 +397,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_share_of_the_time_without_an_arbiter, set_up),
         cmocka_unit_test_setup(test_bins_of_waits, set_up),
         cmocka_unit_test_setup(test_nothing_is_counted_without_turns, set_up),
+        cmocka_unit_test_setup(test_the_connection_is_looked_at_without_turns, set_up),
         cmocka_unit_test_setup(test_a_launch_that_failed_is_not_counted, set_up),
         cmocka_unit_test_setup(test_a_launch_waits_and_is_counted, set_up),
         cmocka_unit_test_setup(test_nobody_waits_where_that_could_break_the_program, set_up),

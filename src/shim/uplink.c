@@ -242,8 +242,11 @@ void uplink_try_again(struct uplink *uplink)
 
 static void go_on_alone(struct uplink *uplink, const char *why)
 {
-    fprintf(stderr, "gpuslice: %s; GPU memory is limited by this process alone\n", why);
     grantdir_read(&uplink->terms);
+    fprintf(stderr, "gpuslice: %s; GPU memory is %s\n", why,
+            uplink->terms.mode >= LIMITS_ENFORCED && uplink->terms.n_devices > 0
+                ? "limited by this process alone"
+                : "not limited");
     uplink->state = UPLINK_AWAY;
     uplink->tried_ms = wire_now_ms();
 }

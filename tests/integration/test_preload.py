@@ -597,6 +597,41 @@ def test_another_arbiter_is_told_what_there_is(container):
     assert steps(f'alloc {LIMIT}') == OUT_OF_MEMORY
 
 
+def test_a_credit_of_an_arbiter_that_is_gone_is_nobodys(container):
+    """The next one does not know of it, and gives that memory to others."""
+    first = container.arbiter()
+    steps = container.steps()
+    assert steps('start') == '0' and steps('alloc 1') == '0'
+    first.end()
+    second = container.arbiter()
+    other = container.steps()
+    assert other('start') == '0' and other(f'alloc {LIMIT - CONTEXT}') == '0'
+    assert steps('alloc 1') == OUT_OF_MEMORY
+    assert second.charged() >= LIMIT * MIB  # with what there was
+    assert [said[2] for said in second.said if said[0] == CHARGE] == [2 * MIB]
+
+
+def test_who_only_launches_connects_again(container):
+    """It has all the memory that it wants, and no device is shared by turns."""
+    first = container.arbiter()
+    steps = container.steps()
+    assert [steps(step) for step in ('start', 'alloc 1000', 'kernel', 'stream', 'launches 100 0', 'wait')] == ['0'] * 6
+    first.end()
+    second = container.arbiter()
+    eventually(lambda: (steps('launches 100 0'), steps('wait')) and second.charged() >= 1000 * MIB, 'it is told')
+
+
+def test_what_a_program_sees_is_what_the_arbiter_of_now_says(container):
+    first = container.arbiter()
+    steps = container.steps()
+    assert steps('start') == '0' and steps('alloc 1000') == '0'
+    first.end()
+    container.arbiter(LIMIT)
+    other = container.steps()
+    assert other('start') == '0' and other('alloc 1000') == '0'
+    assert steps.info() == (LIMIT - CONTEXT - 2000, LIMIT)
+
+
 @pytest.mark.parametrize('how', ['killed', 'stopped'])
 def test_without_an_arbiter_a_process_keeps_to_its_part(container, how):
     """Of two: half of what was free when it went."""
@@ -677,6 +712,17 @@ def test_who_never_had_an_arbiter_goes_by_the_file(container):
     arbiter = container.arbiter()
     eventually(lambda: (steps('alloc 2'), steps('free')) and arbiter.charged(), 'it is told')
     assert re.fullmatch(r'gpuslice: no arbiter .*\n', steps.end())
+
+
+@pytest.mark.parametrize('terms', [None, 'mode enforced\n', 'mode observe\n{uuid} 1048576\n'], ids=['empty', 'adopted', 'observe'])
+def test_who_has_no_limit_says_so(container, terms):
+    """A runtime makes an empty directory of one that is lost; the grant of devices that were adopted tells no memory."""
+    if terms:
+        (container.folder / 'limits').write_text(terms.format(uuid=container.uuids[0]))
+    steps = container.steps()
+    assert steps('start') == '0' and steps.info()[1] == DEVICE
+    assert steps(f'alloc {LIMIT * 2}') == '0'
+    assert re.fullmatch(r'gpuslice: no arbiter .* answered; GPU memory is not limited\n', steps.end())
 
 
 def test_who_starts_again_after_an_uninstallation_is_free(container):
