@@ -12,6 +12,7 @@
 #include "arbiter/library.h"
 #include "arbiter/limitevents.h"
 #include "arbiter/limitmetrics.h"
+#include "arbiter/limituses.h"
 #include "arbiter/localgrant.h"
 #include "arbiter/statusdocument.h"
 #include "arbiter/turnmetrics.h"
@@ -41,38 +42,22 @@ struct limitcontrol {
 
 /* --- what the limiter has --- */
 
-struct uses {
-    struct limituse *items; /* borrow from the limiter */
-    size_t n, capacity;
-    bool failed;
-};
-
 static void add_use(const struct limituse *use, void *userdata)
 {
-    struct uses *uses = userdata;
-    struct limituse *item =
-        array_push(&uses->items, &uses->n, &uses->capacity, sizeof(*uses->items));
-
-    if (item)
-        *item = *use;
-    else
-        uses->failed = true;
+    limituses_add(userdata, use);
 }
 
-static struct uses list_uses(const struct limitcontrol *control)
+static struct limituses list_uses(const struct limitcontrol *control)
 {
-    struct uses uses = {.items = NULL};
+    const struct auditor_view view = auditor_view(control->auditor);
+    struct limituses uses = LIMITUSES_INIT;
 
     if (control->limiter)
         limiter_each(control->limiter, add_use, &uses);
+    if (control->limiter && view.audit)
+        limituses_add_ungranted(&uses, view.audit);
     return uses;
 }
-
-static void uses_deinit(struct uses *uses)
-{
-    free(uses->items);
-}
-#define cleanup_uses cleanup(uses_deinit)
 
 /* --- the mode --- */
 
@@ -148,7 +133,7 @@ static int add_container(struct arbiter_state *state, const struct limituse *use
 static int make_state(struct arbiter_state *state, void *userdata)
 {
     const struct limitcontrol *control = userdata;
-    cleanup_uses struct uses uses = list_uses(control);
+    cleanup_limituses struct limituses uses = list_uses(control);
     int r = uses.failed ? -ENOMEM : 0;
 
     snprintf(state->version, sizeof(state->version), "%s", GPUSLICE_VERSION);
@@ -186,7 +171,7 @@ static bool on_kept_event(const struct arbiter_event *event, void *userdata)
 
 static void look(struct limitcontrol *control)
 {
-    cleanup_uses struct uses uses = list_uses(control);
+    cleanup_limituses struct limituses uses = list_uses(control);
 
     if (!uses.failed)
         (void)limitevents_observe(&control->events, uses.items, uses.n, mode_of(control),
@@ -218,7 +203,7 @@ static void add_status(struct text *out, void *userdata)
 {
     const struct limitcontrol *control = userdata;
     const struct auditor_view view = auditor_view(control->auditor);
-    cleanup_uses struct uses uses = list_uses(control);
+    cleanup_limituses struct limituses uses = list_uses(control);
     cleanup_text struct text unverified = TEXT_INIT;
     struct statusdocument status = {
         .version = GPUSLICE_VERSION,
@@ -249,7 +234,7 @@ static void add_status(struct text *out, void *userdata)
 
 void limitcontrol_add_metrics(const struct limitcontrol *control, struct text *out)
 {
-    cleanup_uses struct uses uses = list_uses(control);
+    cleanup_limituses struct limituses uses = list_uses(control);
     struct limitmetrics metrics = {.uses = uses.items, .n_uses = uses.n, .mode = mode_of(control)};
     const struct turnmetrics turns = {
         .uses = uses.items, .n_uses = uses.n, .compute = compute_of(control)};

@@ -14,10 +14,14 @@ static bool has_limit(const struct limituse *use)
     return use->limit_bytes > 0;
 }
 
-static bool is_any(const struct limituse *use)
+static bool has_account(const struct limituse *use)
 {
-    (void)use;
-    return true;
+    return !use->is_ungranted;
+}
+
+static bool is_granted(const struct limituse *use)
+{
+    return has_account(use) && has_limit(use);
 }
 
 static bool has_gap(const struct limituse *use)
@@ -68,25 +72,26 @@ static double starved(const struct limituse *use)
 
 static const struct usemetric use_rows[] = {
     {"gpuslice_memory_limit_bytes", "gauge",
-     "GPU memory that a container may use on a device, by its grants.", has_limit, limit},
+     "GPU memory that a container may use on a device, by its grants.", is_granted, limit},
     {"gpuslice_memory_charged_bytes", "gauge",
      "GPU memory that a container is charged on a device: reserved, or in use as the driver tells.",
-     is_any, charged},
+     has_account, charged},
     {"gpuslice_memory_overhead_bytes", "gauge",
-     "Of that, what no allocation asked for: contexts, modules, local memory.", is_any, overhead},
+     "Of that, what no allocation asked for: contexts, modules, local memory.", has_account,
+     overhead},
     {"gpuslice_memory_gap_bytes", "gauge",
      "What the driver showed of a container last, less what it was charged then: below 0 what is "
      "reserved and not in use, above 0 what nobody was charged for.",
      has_gap, gap},
     {"gpuslice_memory_peak_bytes", "gauge",
-     "The highest charge since the arbiter knows of the container.", is_any, peak},
+     "The highest charge since the arbiter knows of the container.", has_account, peak},
     {"gpuslice_memory_denials_total", "counter",
-     "Allocations beyond the limit: refused, or those that would be in the mode observe.", is_any,
-     denied},
+     "Allocations beyond the limit: refused, or those that would be in the mode observe.",
+     has_account, denied},
     {"gpuslice_memory_unenforced_processes", "gauge",
      "Processes of a container with a limit that run without the library.", has_limit, unlimited},
     {"gpuslice_memory_starved", "gauge",
-     "1 while a container gets no more memory, by --on-violation=starve.", is_any, starved},
+     "1 while a container gets no more memory, by --on-violation=starve.", has_account, starved},
 };
 
 /* --- the node --- */

@@ -30,6 +30,7 @@ struct limituse {
     /* Of all that have a context on the device, those that take no part in turns, whatever they
      * launch: without a library, with one of before turns, or refused. Idle ones are none. */
     size_t n_unenforced_compute;
+    bool is_ungranted;  /* limituses.h: there is no account, only a limit and what is used */
     bool is_starved;    /* whatever its processes ask for is denied */
     uint32_t share_ppm; /* of the device's time, by its grants; 0 = not known */
     bool has_turns;     /* it takes part in them; else nothing is known of its work */

@@ -51,13 +51,15 @@ static bool is_unenforced(const struct limituse *limited)
 static void add_account(json_t *tree, const struct limituse *limited)
 {
     json_t *account =
-        limited ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "charged_bytes",
-                            number(limited->charged_bytes), "overhead_bytes",
-                            number(limited->overhead_bytes), "peak_bytes",
-                            number(limited->peak_bytes), "denials", number(limited->n_denied),
-                            "registered", number(limited->n_registered), "is_unenforced",
-                            is_unenforced(limited), "is_starved", limited->is_starved)
-                : NULL;
+        limited && limited->is_ungranted
+            ? json_pack("{s:b}", "is_unenforced", is_unenforced(limited))
+        : limited ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "charged_bytes",
+                              number(limited->charged_bytes), "overhead_bytes",
+                              number(limited->overhead_bytes), "peak_bytes",
+                              number(limited->peak_bytes), "denials", number(limited->n_denied),
+                              "registered", number(limited->n_registered), "is_unenforced",
+                              is_unenforced(limited), "is_starved", limited->is_starved)
+                  : NULL;
 
     if (account)
         json_object_update_new(tree, account);
@@ -93,10 +95,11 @@ static json_t *turns_tree(const struct limituse *limited)
 
 static void add_turns(json_t *tree, const struct limituse *limited)
 {
-    json_t *members = limited ? json_pack("{s:o, s:o, s:o}", "share_ppm", known(limited->share_ppm),
-                                          "turns", turns_tree(limited), "unenforced_compute",
-                                          number(limited->n_unenforced_compute))
-                              : NULL;
+    json_t *members = limited && !limited->is_ungranted
+                          ? json_pack("{s:o, s:o, s:o}", "share_ppm", known(limited->share_ppm),
+                                      "turns", turns_tree(limited), "unenforced_compute",
+                                      number(limited->n_unenforced_compute))
+                          : NULL;
 
     if (members)
         json_object_update_new(tree, members);

@@ -35,6 +35,15 @@ static const struct limituse uses[] = {
      .uuid = "GPU-2",
      .charged_bytes = 5,
      .n_processes = 1},
+    {.namespace_ = "ml",
+     .pod = "before",
+     .pod_uid = "u3",
+     .container = "main",
+     .uuid = "GPU-1",
+     .limit_bytes = 100,
+     .charged_bytes = 60,
+     .n_processes = 4,
+     .is_ungranted = true},
 };
 
 static void expect(const struct text *page, const char *line)
@@ -44,6 +53,18 @@ static void expect(const struct text *page, const char *line)
 }
 
 #define FIRST "{uuid=\"GPU-1\",namespace=\"ml\",pod=\"train\",pod_uid=\"u1\",container=\"main\"} "
+
+static void test_without_a_grant_there_are_only_processes(void **state)
+{
+    const struct limitmetrics metrics = {.uses = &uses[2], .n_uses = 1, .mode = LIMITS_ENFORCED};
+    cleanup_text struct text page = TEXT_INIT;
+
+    limitmetrics_add(&metrics, &page);
+    expect(&page, "\ngpuslice_memory_unenforced_processes{uuid=\"GPU-1\",namespace=\"ml\","
+                  "pod=\"before\",pod_uid=\"u3\",container=\"main\"} 4\n");
+    assert_null(strstr(text_string(&page), "gpuslice_memory_limit_bytes{"));
+    assert_null(strstr(text_string(&page), "gpuslice_memory_charged_bytes{"));
+}
 
 static void test_a_container_has_a_series_of_each(void **state)
 {
@@ -102,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_container_has_a_series_of_each),
+        cmocka_unit_test(test_without_a_grant_there_are_only_processes),
         cmocka_unit_test(test_without_a_limit_there_is_none_to_enforce),
         cmocka_unit_test(test_the_node_tells_its_mode),
     };

@@ -151,6 +151,21 @@ static void test_the_account_of_a_container(void **state)
     assert_true(json_is_null(json_object_get(container_at(0, 1), "limit_bytes")));
 }
 
+/* Its slices are from before there were grants: nothing but their limit is known. */
+static void test_a_container_without_a_grant(void **state)
+{
+    struct limituse before = limited[0];
+
+    before.n_registered = 0;
+    before.is_ungranted = true;
+    show(&(struct statusdocument){
+        .version = "1", .has_limits = true, .audit = &audit, .uses = &before, .n_uses = 1});
+    assert_true(json_is_true(json_object_get(container_at(0, 0), "is_unenforced")));
+    assert_true(bytes(container_at(0, 0), "limit_bytes") == GIB(7));
+    assert_null(json_object_get(container_at(0, 0), "charged_bytes"));
+    assert_null(json_object_get(container_at(0, 0), "turns"));
+}
+
 static void test_turns_of_a_container_and_its_device(void **state)
 {
     struct limituse sharing = limited[0];
@@ -232,6 +247,7 @@ int main(void)
         TEST(test_every_byte_of_a_device_is_somewhere),
         TEST(test_pods_that_use_more_than_is_in_use),
         TEST(test_the_account_of_a_container),
+        TEST(test_a_container_without_a_grant),
         TEST(test_turns_of_a_container_and_its_device),
         TEST(test_an_audit_alone),
         TEST(test_before_the_first_audit),

@@ -32,7 +32,7 @@ static bool has_waits(const struct limituse *use)
 
 static bool has_process(const struct limituse *use)
 {
-    return use->n_processes > 0;
+    return use->n_processes > 0 && !use->is_ungranted;
 }
 
 static double share(const struct limituse *use)

@@ -299,6 +299,34 @@ def test_a_container_without_the_library_and_one_that_is_over(node):
     assert 'over, unenforced' in node.gpuslice('top', '--plain').stdout
 
 
+@pytest.mark.parametrize('is_lost', [False, True], ids=['before', 'lost'])
+def test_a_container_whose_slices_have_no_grant_is_named(node, is_lost):
+    """It had them from another device plugin, before there was a log; or that was lost, and its directory is an empty one. Who holds a device
+    whole has no limit to be enforced."""
+    a, b = node.uuids[:2]
+    if is_lost:
+        node.pod('old')
+        node.name_grant('old', '000000000000000a', [f'{a}::0'])
+        (node.root / 'grants/grants/000000000000000a').mkdir()
+    else:
+        node.pod('old', [f'{a}::0'])
+    node.pod('whole', [b], resource='nvidia.com/whole')
+    node.limits()
+    agent = node.agent()
+    node.show(node.client('old'), 0, 1000)
+    node.show(node.client('whole'), 1, 1000)
+    eventually(lambda: agent.state.get('containers'), 'it is named')
+    container, = agent.state['containers']
+    assert (container['unenforced'], container['over'], container['namespace'], container['pod'], container['container'],
+            container['device']) == ('true', 'false', 'default', 'old', 'main', a)
+    assert int(container['limitBytes']) == pytest.approx(4 * GIB, rel=0.02)
+    rows = {one['pod']: one for device in node.status()['devices'] for one in device['containers']}
+    assert rows['old']['is_unenforced'] and not rows['whole'].get('is_unenforced')
+    row, = (line for line in node.gpuslice('top').stdout.splitlines() if 'default/old' in line)
+    assert row.split()[-1] == 'unenforced'
+    assert [(labels['pod'], value) for labels, value in node.metrics('gpuslice_memory_unenforced_processes')] == [('old', 1)]
+
+
 # --- top ---
 
 def used(status):
