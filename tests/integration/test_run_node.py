@@ -11,7 +11,7 @@ from frames import ANSWER, HELLO, REQUEST, Reader, frame
 from limitsclient import GRANTED, RESERVE
 from node import BUILD, PROGRAMS, eventually, in_folder
 from test_audit import MIB
-from test_limit_control import Controlled
+from test_limit_control import Controlled, used
 from test_limits import GIB
 from test_run import LIBRARIES, PROBER, UNKEPT
 
@@ -90,6 +90,31 @@ def test_a_command_is_counted_with_the_pods(limited):
     assert ended['status'] == 0 and 3 * GIB < use['peak_bytes'] <= 4 * GIB and use['denials'] >= 1
     assert not limited.granted()
     assert pod.request(RESERVE, 0, GIB, GIB)[0] == GRANTED
+
+
+def test_top_tells_where_the_memory_of_a_command_went(limited):
+    """With the same figures as of a pod, beside it and a process of the node; the whole device is accounted for."""
+    pod = limited.client('train', limited.grant('train', 4 * GIB))
+    assert pod.request(RESERVE, 0, GIB, GIB)[0] == GRANTED
+    limited.show(pod, 0, 1100)
+    limited.process(103, 0, 30)
+    command = limited.run('--memory', '4Gi')
+    filled = fill(command)
+    eventually(lambda: limited.commands() and limited.commands()[0]['used_bytes'] >= filled, 'the driver shows it')
+    status = limited.status()
+    device, total = used(status)
+    assert abs(total - device['memory_bytes']) <= device['memory_bytes'] / 100, device
+    [shown] = limited.commands()
+    assert shown['limit_bytes'] == 4 * GIB and shown['denials'] >= 1 and shown['processes'] == shown['registered'] == 1
+    assert filled < shown['used_bytes'] <= shown['charged_bytes'] <= shown['peak_bytes'] <= 4 * GIB
+    assert 100 * MIB < shown['overhead_bytes'] <= shown['used_bytes'] - filled + 2 * MIB
+    assert (device['not_ours_processes'], device['not_ours_bytes']) == (1, 30 * MIB)
+    assert device['idle_bytes'] >= 16 * GIB - 4 * GIB - 1130 * MIB - device['reserved_bytes']
+    [row] = (line for line in limited.gpuslice('top').stdout.splitlines() if f'[run]/{command.process.pid}' in line)
+    assert row.count('MiB') == 5 and '4096 MiB' in row and not row.rstrip().endswith('unenforced')
+    [peak] = [value for labels, value in limited.metrics('gpuslice_memory_peak_bytes') if labels['namespace'] == '[run]']
+    assert peak == shown['peak_bytes']
+    assert command.end()[0] == 0
 
 
 @pytest.mark.parametrize('words, limit, share', [(['--share', '25%'], 4 * GIB, 250000), (['--share', '10%', '--memory', '4Gi'], 4 * GIB, 100000),
