@@ -41,7 +41,12 @@ static bool is_limited(const struct nvml_functions *nvml, nvmlDevice_t device,
 
 /* --- memory --- */
 
-#define MEMORY(name, type)                                                              \
+/* The second version tells apart what the driver keeps for itself: no slice has a part of that, and
+ * the rest adds up to the total without it. */
+#define TELL_NOTHING(memory)
+#define TELL_NONE_RESERVED(memory) (memory)->reserved = 0
+
+#define MEMORY(name, type, tell_reserved)                                               \
     nvmlReturn_t name(nvmlDevice_t device, type *memory)                                \
     {                                                                                   \
         const struct nvml_functions *nvml;                                              \
@@ -57,11 +62,12 @@ static bool is_limited(const struct nvml_functions *nvml, nvmlDevice_t device,
         if (view.free_bytes < memory->free)                                             \
             memory->free = view.free_bytes;                                             \
         memory->used = memory->total > memory->free ? memory->total - memory->free : 0; \
+        tell_reserved(memory);                                                          \
         return r;                                                                       \
     }
 
-MEMORY(nvmlDeviceGetMemoryInfo, nvmlMemory_t)
-MEMORY(nvmlDeviceGetMemoryInfo_v2, nvmlMemory_v2_t)
+MEMORY(nvmlDeviceGetMemoryInfo, nvmlMemory_t, TELL_NOTHING)
+MEMORY(nvmlDeviceGetMemoryInfo_v2, nvmlMemory_v2_t, TELL_NONE_RESERVED)
 
 /* --- processes --- */
 

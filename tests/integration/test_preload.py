@@ -136,7 +136,7 @@ def test_allocations_up_to_the_limit(container):
     arbiter = container.arbiter(8192)
     done = container.run(CASES / 'conformance-limits', CUDA)
     assert (done.returncode, 'not ok' in done.stdout) == (0, False), done.stdout + done.stderr
-    assert done.stdout.count('\nok ') == 16
+    assert done.stdout.count('\nok ') == 17
     eventually(lambda: arbiter.charged() == 0, 'nothing is charged to processes that ended')
 
 
@@ -187,6 +187,39 @@ def test_a_slice_is_all_that_is_seen(container):
     assert steps(f'alloc {LIMIT}') == OUT_OF_MEMORY
     assert steps('free') == '0'
     assert steps.info() == (LIMIT - CONTEXT, LIMIT)
+
+
+def test_slices_of_two_devices_are_seen_by_themselves(container):
+    """And the third device as it is, of which the container has none. What NVML shows adds up as it does without a slice."""
+    container.arbiters.append(Arbiter(container.folder, [(container.uuids[0], LIMIT * MIB), (container.uuids[1], LIMIT // 2 * MIB)]))
+    first, second = container.steps(), container.steps()
+    assert [first(step) for step in ('start', 'alloc 1000')] == [second(step) for step in ('start 1', 'alloc 500')] == ['0', '0']
+    assert first.info() == (LIMIT - CONTEXT - 1000, LIMIT)
+    assert second.info() == (LIMIT // 2 - CONTEXT - 500, LIMIT // 2)
+    for steps in (first, second):
+        assert steps('memory 0') == f'{LIMIT} 0 {CONTEXT + 1000} {LIMIT - CONTEXT - 1000}'
+        assert steps('memory 1') == f'{LIMIT // 2} 0 {CONTEXT + 500} {LIMIT // 2 - CONTEXT - 500}'
+        total, reserved, used, free = map(int, steps('memory 2').split())
+        assert total - reserved == DEVICE and reserved > 0 and abs(total - reserved - used - free) <= 3
+    assert second(f'alloc {LIMIT // 2}') == OUT_OF_MEMORY and first(f'alloc {LIMIT // 2}') == '0'
+
+
+def test_memory_of_another_process_is_charged_to_that_one(container, tmp_path):
+    """By an IPC handle and by a descriptor, however often it is opened."""
+    arbiter = container.arbiter()
+    owner, guest = container.steps(), container.steps()
+    assert [owner(step) for step in ('start', 'alloc 512')] == ['0', '0'] and guest('start') == '0'
+    charged = arbiter.charged()
+    handle = owner('give')
+    assert guest(f'open {handle}') == '0'
+    assert arbiter.charged() == charged and guest.info() == owner.info() == (LIMIT - charged // MIB, LIMIT)
+    assert guest(f'inbox {tmp_path}/inbox') == '0' and owner(f'export {tmp_path}/inbox') == '0'
+    charged = arbiter.charged()
+    assert guest('import') == '0'
+    assert arbiter.charged() == charged and guest.info()[0] == LIMIT - charged // MIB
+    guest.end()
+    eventually(lambda: len(arbiter.sessions) == 1, 'it has ended')
+    assert owner.info()[0] == LIMIT - (charged // MIB - CONTEXT) + 16  # its own credit, which what it exported is out of
 
 
 def test_processes_of_other_containers_are_not_seen(container):

@@ -542,6 +542,28 @@ static void mappings_hold_memory(void)
     CHECK(before - free_bytes() <= GRANULE);
 }
 
+/* At two places, and charged once: until the last of them is gone. */
+static void memory_at_two_places(void)
+{
+    const uint64_t before = free_bytes(), bytes = 256 * MIB;
+    CUdeviceptr first = 0, second = 0;
+    struct piece piece;
+
+    SUCCEEDS(take_physical(&piece, bytes));
+    SUCCEEDS(cu.cuMemAddressReserve(&first, bytes, 0, 0, 0));
+    SUCCEEDS(cu.cuMemAddressReserve(&second, bytes, 0, 0, 0));
+    SUCCEEDS(cu.cuMemMap(first, bytes, 0, piece.what, 0));
+    SUCCEEDS(cu.cuMemMap(second, bytes, 0, piece.what, 0));
+    CHECK(before - free_bytes() >= bytes && before - free_bytes() <= bytes + GRANULE);
+    SUCCEEDS(cu.cuMemRelease(piece.what));
+    SUCCEEDS(cu.cuMemUnmap(second, bytes));
+    CHECK(before - free_bytes() >= bytes);
+    SUCCEEDS(cu.cuMemUnmap(first, bytes));
+    CHECK(before - free_bytes() <= GRANULE);
+    SUCCEEDS(cu.cuMemAddressFree(first, bytes));
+    SUCCEEDS(cu.cuMemAddressFree(second, bytes));
+}
+
 /* Each context costs; they end with error 2, too, and what belonged to one ends with it. */
 static void contexts(void)
 {
@@ -826,6 +848,7 @@ static const struct tapcase cases[] = {
     {"pools are charged for what they keep", pools_are_charged_for_what_they_keep},
     {"kept memory makes room", kept_memory_makes_room},
     {"mappings hold memory", mappings_hold_memory},
+    {"memory at two places", memory_at_two_places},
     {"memory is charged once", memory_is_charged_once},
     {"contexts are charged", contexts},
     {"graphs share steps", graphs_share_steps},

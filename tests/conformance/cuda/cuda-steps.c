@@ -17,6 +17,7 @@
  *     info           -> free and total MiB by cuMemGetInfo
  *     total          -> MiB by cuDeviceTotalMem
  *     nvml           -> total, free and used MiB, and how many processes, by NVML
+ *     memory N       -> total, reserved, used and free MiB of device N, by NVML's second version
  *     fork           a child carries out what follows until its `exit`
  *     exec           the program starts again
  *     close          closes every socket, of whomever, and opens files in their place
@@ -194,6 +195,20 @@ static void show_nvml(void)
         printf("NVML failed\n");
     else
         printf("%llu %llu %llu %u\n", memory.total / MIB, memory.free / MIB, memory.used / MIB, n);
+}
+
+static void show_memory(unsigned index)
+{
+    nvmlMemory_v2_t memory = {.version = NVML_STRUCT_VERSION_OF(nvmlMemory_v2_t, 2)};
+    nvmlDevice_t device;
+
+    if (nvml.nvmlInit_v2() != NVML_SUCCESS ||
+        nvml.nvmlDeviceGetHandleByIndex_v2(index, &device) != NVML_SUCCESS ||
+        nvml.nvmlDeviceGetMemoryInfo_v2(device, &memory) != NVML_SUCCESS)
+        printf("NVML failed\n");
+    else
+        printf("%llu %llu %llu %llu\n", memory.total / MIB, memory.reserved / MIB,
+               memory.used / MIB, memory.free / MIB);
 }
 
 static void close_sockets(void)
@@ -840,6 +855,8 @@ static bool step(const char *line)
         show_info();
     else if (strcmp(line, "total") == 0)
         show_total();
+    else if (sscanf(line, "memory %u", &n) == 1)
+        show_memory(n);
     else if (strcmp(line, "nvml") == 0)
         show_nvml();
     else if (strcmp(line, "close") == 0)
