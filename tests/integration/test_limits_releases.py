@@ -4,6 +4,7 @@ processes that the kubelet's stand-in starts with what the agent answered, so ea
 programs of the node are replaced under them. test_limits_skew.py has what the first release said, as bytes; this has all of it."""
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -11,9 +12,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from node import BUILD, GUIDE, PATIENCE_S, PROGRAMS, ROOT, Node, deployment, eventually, in_folder
+from node import BUILD, GUIDE, PATIENCE_S, ROOT, Node, deployment, eventually, in_folder
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 MIB, OUT_OF_MEMORY = 1 << 20, '2'
 # The first one in which all three were there.
 EARLIEST = '93ceeb3'
@@ -149,6 +149,45 @@ def limits_hold(pod, taken=0):
     assert pod('free') == '0'
 
 
+def libraries(node):
+    """The versions that pods of this node have in use, by their folders."""
+    found = set()
+    for maps in Path('/proc').glob('[0-9]*/maps'):
+        try:
+            found |= set(re.findall(rf'{node.folder}/grants/lib/([^/]+)/libgpuslice.so', maps.read_text()))
+        except OSError:
+            pass  # it has ended, or is none of ours
+    return found
+
+
+def test_a_container_that_starts_again_after_an_upgrade_keeps_its_library(node):
+    """The kubelet has it mounted again; new pods get the new one."""
+    node.start_arbiter(BUILD, BUILD)
+    node.start_agent_of(BUILD)
+    node.wait_allocatable(32)
+    pod = node.pod('train')
+    assert pod('start') == '0'
+    limits_hold(pod)
+    first = libraries(node)
+    later = node.folder / 'later' / PARTS['library']
+    later.parent.mkdir(parents=True)
+    later.write_bytes((BUILD / PARTS['library']).read_bytes() + b'of another release')
+    node.replace_arbiter(BUILD, node.folder / 'later')
+    assert [pod('exit'), pod.said(), pod('start')] == ['ended', 'ready', '0']
+    limits_hold(pod)
+    assert libraries(node) == first
+    current = os.readlink(node.folder / 'grants/lib/current')
+    node.agent.wait_line(f'gpuslice-arbiter is connected.*/{current}')
+    new = node.pod('new')
+    assert new('start') == '0'
+    limits_hold(new)
+    assert len(first) == 1 and len(libraries(node)) == 2
+    eventually(lambda: node.row(pod).get('registered') == node.row(new).get('registered') == 1, 'both are registered')
+    assert not node.row(pod)['is_unenforced'] and not node.row(new)['is_unenforced']
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('agent, arbiter, library', MIXES)
 def test_a_slice_is_enforced_whoever_is_of_which_release(node, releases, agent, arbiter, library):
     node.start_arbiter(releases[arbiter], releases[library])
@@ -164,6 +203,8 @@ def test_a_slice_is_enforced_whoever_is_of_which_release(node, releases, agent, 
     assert row['limit_bytes'] == pod.info()[1] * MIB
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM], ids=['killed', 'ended'])
 def test_the_arbiter_is_replaced_under_processes_of_both(node, releases, number):
     node.start_arbiter(releases[EARLIER], releases[EARLIER])
