@@ -688,6 +688,65 @@ static void modules_are_charged(void)
     CHECK(comes_back(before, STEP, 5000));
 }
 
+/* In one piece, or nine tenths of it as often as it is refused. */
+static uint64_t take_or_back_off(struct piece *piece, uint64_t bytes)
+{
+    CUresult r;
+
+    while ((r = take_plain(piece, bytes)) == CUDA_ERROR_OUT_OF_MEMORY && bytes > GRANULE)
+        bytes = bytes / 10 * 9 / GRANULE * GRANULE;
+    CHECK(r == CUDA_SUCCESS);
+    return bytes;
+}
+
+/* TensorFlow has what is free but for a twentieth, or 300 MiB. JAX has three quarters of the total,
+ * whatever is in use. Who asks for more than there is gets most of it in the end. */
+static void starts_that_take_most(void)
+{
+    const uint64_t before = free_bytes(), total = limit_bytes();
+    const uint64_t spared = total / 20 > 300 * MIB ? total / 20 : 300 * MIB;
+    const uint64_t wanted[] = {before - spared, total / 4 * 3, total, total * 2};
+    struct piece piece;
+
+    for (unsigned i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
+        const uint64_t taken = take_or_back_off(&piece, wanted[i]);
+
+        note("%llu of %llu MiB", (unsigned long long)(taken / MIB),
+             (unsigned long long)(wanted[i] / MIB));
+        CHECK(wanted[i] > before ? taken >= before / 10 * 8 : taken == wanted[i]);
+        CHECK(before - free_bytes() >= taken && before - free_bytes() <= taken + GRANULE);
+        give_plain(&piece);
+        CHECK(comes_back(before, GRANULE, 2000));
+    }
+}
+
+/* vLLM does not start where less than nine tenths of the total are free. It tries how much a step
+ * takes, and what is left of nine tenths is its cache, a piece for each layer; then it captures. */
+static void starts_of_servers(void)
+{
+    enum { LAYERS = 32 };
+    const uint64_t before = free_bytes(), wanted = limit_bytes() / 10 * 9, step = 256 * MIB;
+    const uint64_t used = limit_bytes() - before;
+    const uint64_t layer = (wanted - used - step) / LAYERS / GRANULE * GRANULE;
+    struct piece tried, graph;
+
+    CHECK(before >= wanted);
+    SUCCEEDS(take_async(&tried, step));
+    give_async(&tried);
+    SUCCEEDS(cu.cuCtxSynchronize());
+    for (unsigned i = 0; i < LAYERS; i++)
+        SUCCEEDS(take_plain(&pieces[i], layer));
+    SUCCEEDS(take_async(&tried, step));
+    SUCCEEDS(take_graph(&graph, STEP));
+    CHECK(limit_bytes() - free_bytes() >= used + LAYERS * layer + step);
+    give_graph(&graph);
+    give_async(&tried);
+    give_all(&families[0], LAYERS);
+    SUCCEEDS(cu.cuCtxSynchronize());
+    SUCCEEDS(cu.cuDeviceGraphMemTrim(gpu));
+    CHECK(comes_back(before, STEP, 2000));
+}
+
 /* Imported memory belongs to the process that has it, once. */
 static void memory_is_charged_once(void)
 {
@@ -854,6 +913,8 @@ static const struct tapcase cases[] = {
     {"graphs share steps", graphs_share_steps},
     {"uploaded graphs are charged", uploaded_graphs},
     {"modules are charged", modules_are_charged},
+    {"starts that take most of what is free", starts_that_take_most},
+    {"starts of servers", starts_of_servers},
     {"processes share the limit", processes_share_the_limit},
     {"killed processes leave nothing", killed_processes_leave_nothing},
 };
