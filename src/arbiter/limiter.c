@@ -11,6 +11,7 @@
 
 #include "arbiter/devicecosts.h"
 #include "arbiter/devicegates.h"
+#include "arbiter/formerprocesses.h"
 #include "arbiter/grantsockets.h"
 #include "arbiter/kernellimits.h"
 #include "arbiter/limitreading.h"
@@ -44,6 +45,7 @@ struct limiter {
     struct grantsockets *sockets, *command_sockets;
     struct devicecosts costs;
     struct kernellimits kernel;
+    struct formerprocesses former;
     struct limitreading reading;
     limiter_doubt_fn *doubt; /* NULL = nobody reads */
     void *doubt_userdata;
@@ -311,10 +313,27 @@ enum limits_compute limiter_get_compute(const struct limiter *limiter)
 
 /* --- life --- */
 
+/* For the arbiter after this one. */
+static void note_processes(struct limiter *limiter)
+{
+    struct error err = ERROR_INIT;
+
+    for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next)
+        for (struct account_process *one = tenant->account->processes; one; one = one->next)
+            if (one->is_registered && !one->is_noted) {
+                formerprocesses_meet(&limiter->former, one->pid);
+                one->is_noted = true;
+            }
+    if (formerprocesses_store(&limiter->former, &err) < 0)
+        log_warning("who has the library will not be known to the next arbiter until it connects",
+                    "reason", error_text(&err));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct limiter *limiter = timer->data;
 
+    note_processes(limiter);
     limitsessions_sweep(limiter->sessions);
     limiter_look(limiter);
     run_gates(limiter, true); /* what nobody waits for is counted as well */
@@ -397,6 +416,7 @@ int limiter_new(uv_loop_t *loop, const struct arbiteroptions *options, struct li
     limiter->records = (struct podrecords)PODRECORDS_INIT;
     recordsreader_init(&limiter->reader, loop, options, on_records, limiter);
     limiter->kernel.root = options->root;
+    formerprocesses_load(&limiter->former, options->state_dir, options->root);
     raise_files();
     uv_timer_init(loop, &limiter->tick);
     uv_timer_init(loop, &limiter->retry);
@@ -426,6 +446,7 @@ void limiter_free(struct limiter *limiter)
     tenants_deinit(&limiter->tenants);
     podrecords_deinit(&limiter->records);
     limitreading_deinit(&limiter->reading);
+    formerprocesses_deinit(&limiter->former);
     kernellimits_deinit(&limiter->kernel);
     devicecosts_deinit(&limiter->costs);
     uv_close((uv_handle_t *)&limiter->tick, on_closed);
@@ -440,7 +461,7 @@ void limiter_each(const struct limiter *limiter, limituse_fn *fn, void *userdata
         for (size_t i = 0; i < tenant->account->n_devices; i++) {
             struct limituse use;
 
-            limituse_read(&use, tenant, i, limiter->mode, limiter->gates);
+            limituse_read(&use, tenant, i, limiter->mode, limiter->gates, &limiter->former);
             fn(&use, userdata);
         }
     }

@@ -15,8 +15,20 @@ static size_t count_unenforced_compute(const struct tenant *tenant, size_t devic
     return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
 }
 
+/* They are connected, or were to the arbiter before this one and have wanted nothing since. */
+static size_t count_with_library(const struct account *account,
+                                 const struct formerprocesses *former)
+{
+    size_t n = account->n_registered;
+
+    for (const struct account_process *one = account->processes; one; one = one->next)
+        n += !one->is_registered && formerprocesses_has(former, one->pid);
+    return n;
+}
+
 void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t device,
-                   enum limits_mode mode, const struct devicegates *gates)
+                   enum limits_mode mode, const struct devicegates *gates,
+                   const struct formerprocesses *former)
 {
     const struct account_device *of = &tenant->account->devices[device];
 
@@ -34,7 +46,7 @@ void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t
         .has_gap = of->has_gap,
         .n_denied = of->n_denied,
         .n_processes = tenant->account->n_processes,
-        .n_registered = tenant->account->n_registered,
+        .n_registered = count_with_library(tenant->account, former),
         .is_starved = account_is_starved(tenant->account, mode),
         .share_ppm = tenant->shares_ppm[device],
         .compute = devicegates_get_mode(gates),

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "arbiter/devicegates.h"
+#include "arbiter/formerprocesses.h"
 #include "arbiter/tenant.h"
 #include "limits/page.h"
 
@@ -26,7 +27,8 @@ struct limituse {
     bool has_gap;
     uint64_t n_denied;   /* allocations; with LIMITS_OBSERVE those that would have been */
     size_t n_processes;  /* on any of its devices */
-    size_t n_registered; /* of those, the ones that are connected: the others are not limited */
+    size_t n_registered; /* of those, the ones that are connected, or will be when they want
+                            anything (formerprocesses.h): the others are not limited */
     /* Of all that have a context on the device, those that take no part in turns, whatever they
      * launch: without a library, with one of before turns, or refused. Idle ones are none. */
     size_t n_unenforced_compute;
@@ -42,4 +44,5 @@ typedef void limituse_fn(const struct limituse *use, void *userdata);
 
 /* device: its position in the tenant's. */
 void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t device,
-                   enum limits_mode mode, const struct devicegates *gates);
+                   enum limits_mode mode, const struct devicegates *gates,
+                   const struct formerprocesses *former);

@@ -9,6 +9,8 @@
 
 enum { N_DEVICES = 2, FIRST_PID = 70 };
 
+static const struct formerprocesses former = FORMERPROCESSES_INIT; /* nobody */
+
 static const char *const uuids[N_DEVICES] = {"GPU-00112233-4455-6677-8899-aabbccddeeff",
                                              "GPU-ffeeddcc-bbaa-9988-7766-554433221100"};
 static struct gatetenant one;
@@ -34,7 +36,7 @@ static struct limituse use_of(size_t device)
 {
     struct limituse use;
 
-    limituse_read(&use, &one.tenant, device, LIMITS_ENFORCED, gates);
+    limituse_read(&use, &one.tenant, device, LIMITS_ENFORCED, gates, &former);
     return use;
 }
 
@@ -78,7 +80,7 @@ static void test_who_is_starved(void **state)
 
     one.tenant.account->is_starved = true;
     assert_true(use_of(0).is_starved);
-    limituse_read(&use, &one.tenant, 0, LIMITS_OBSERVE, gates);
+    limituse_read(&use, &one.tenant, 0, LIMITS_OBSERVE, gates, &former);
     assert_false(use.is_starved);
 }
 

@@ -127,7 +127,7 @@ static void look(uint64_t now_ns, uint64_t period_ms)
 }
 
 /* Where no device is shared: a program that has all its memory may launch for days without a word
- * to the arbiter, and the next one would take it for one that has no library. */
+ * to the arbiter, and the next one would never get to know it. */
 static void look_now_and_then(void)
 {
     static __thread unsigned n_launched;

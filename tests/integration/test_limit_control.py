@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 
 import pytest
 from frames import HELLO, NOTICE, PING, PONG, Reader, frame
-from limitsclient import DENIED, ENFORCED, GRANTED, NONE, OBSERVE, RESERVE
+from limitsclient import DENIED, ENFORCED, GRANTED, NONE, OBSERVE, RESERVE, WELCOME
 from node import eventually, in_folder
 from test_audit import MIB
 from test_cli import CLEAN, GPUSLICE, USAGE, WARNINGS, run
@@ -297,6 +298,31 @@ def test_a_container_without_the_library_and_one_that_is_over(node):
     container, = agent.state['containers']
     assert (container['unenforced'], container['over'], container['pod'], container['device']) == ('true', 'true', 'old', node.uuids[0])
     assert 'over, unenforced' in node.gpuslice('top', '--plain').stdout
+
+
+def test_who_wants_nothing_after_an_upgrade_is_not_named(node):
+    """It has the library, and connects when it allocates. Who hangs up at the arbiter that there is has none of it."""
+    path = node.grant('server', 4 * GIB)
+    arbiter = node.limits()
+    client = node.client('server', path)
+    shutil.copy(f'/proc/{client.pid}/stat', node.root / f'proc/{client.pid}/stat')
+    node.show(client, 0, 1000)
+    eventually(lambda: (node.folder / 'noted/limits-processes').is_file(), 'it is noted')
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        arbiter.end(number)
+        arbiter = node.arbiter('--limits=enforced')
+        row = lambda: next((one for one in node.status()['devices'][0]['containers'] if one['used_bytes']), {})  # noqa: E731
+        node.wait_audited()
+        eventually(lambda: row().get('charged_bytes') == 1000 * MIB, 'it is charged')
+        assert row()['registered'] == 1 and not row()['is_unenforced']
+    other = node.client('server')
+    node.show(other, 0, 500)
+    eventually(lambda: row()['is_unenforced'], 'the other one never was')
+    assert row()['registered'] == 1
+    assert client.register(path)[0] == WELCOME
+    node.wait_audits(2)
+    client.close()
+    eventually(lambda: row()['registered'] == 0, 'it is no former one any more')
 
 
 @pytest.mark.parametrize('is_lost', [False, True], ids=['before', 'lost'])
