@@ -165,7 +165,7 @@ void account_disconnect(struct account *account, struct account_process *process
         use->reserved_bytes = use->tracked_bytes = use->claimed_bytes = 0;
         use->n_entering = use->n_entered = 0;
         use->has_grown = false;
-        use->n_doubted = 0;
+        use->n_unread = 0;
         settle(account, use, i);
     }
 }
@@ -337,10 +337,10 @@ int account_grew(struct account *account, struct account_process *process, size_
                  uint64_t *ret_reading)
 {
     struct account_use *use = &process->uses[device];
-    const bool is_doubtful = larger(bytes, most_bytes) > get_left(account, device, mode);
-    const int r = is_doubtful && mode == LIMITS_ENFORCED ? ACCOUNT_DENIED : 0;
+    const bool is_uncertain = larger(bytes, most_bytes) > get_left(account, device, mode);
+    const int r = is_uncertain && mode == LIMITS_ENFORCED ? ACCOUNT_DENIED : 0;
 
-    use->n_doubted += is_doubtful && mode != LIMITS_NONE;
+    use->n_unread += is_uncertain && mode != LIMITS_NONE;
     expect(use, bytes);
     use->has_grown = true;
     use->grown_ms = now_ms;
@@ -354,8 +354,8 @@ void account_shrank(struct account *account, struct account_process *process, si
 {
     struct account_use *use = &process->uses[device];
 
-    if (use->n_doubted) { /* it did not wait for the reading that says so */
-        use->n_doubted--;
+    if (use->n_unread) { /* it did not wait for the reading that says so */
+        use->n_unread--;
         account->devices[device].n_denied++;
     }
     bytes = smaller(bytes, get_overhead(use));
@@ -464,8 +464,8 @@ static bool has_any(const struct account *account, const struct account_process 
     return false;
 }
 
-/* Of reports that were doubtful, whether they were beyond the limit is known. */
-static void count_doubted(struct account *account, size_t device)
+/* Of reports that were uncertain, whether they were beyond the limit is known. */
+static void count_unread(struct account *account, size_t device)
 {
     struct account_device *of = &account->devices[device];
     const bool is_beyond = of->limit_bytes && of->charged_bytes > of->limit_bytes + GRANULE_BYTES;
@@ -475,8 +475,8 @@ static void count_doubted(struct account *account, size_t device)
 
         if (use->has_grown)
             continue;
-        of->n_denied += is_beyond ? use->n_doubted : 0;
-        use->n_doubted = 0;
+        of->n_denied += is_beyond ? use->n_unread : 0;
+        use->n_unread = 0;
     }
 }
 
@@ -512,7 +512,7 @@ void account_end_reading(struct account *account, const bool *is_read)
     }
     for (size_t i = 0; i < account->n_devices; i++)
         if (is_read[i]) {
-            count_doubted(account, i);
+            count_unread(account, i);
             note_gap(account, i);
         }
 }

@@ -59,7 +59,7 @@ struct account_use {
     uint64_t entered_ms;     /* the last of those */
     bool has_grown;          /* by a report that no reading has confirmed yet */
     uint64_t grown_ms;       /* the last time */
-    uint64_t n_doubted;      /* reports that may be beyond the limit: denied if a reading says so */
+    uint64_t n_unread;       /* reports that may be beyond the limit: denied if a reading says so */
     uint64_t expected_bytes; /* overhead, while there is any of all three */
     bool had_context;
 

@@ -489,7 +489,7 @@ int auditor_new(uv_loop_t *loop, const struct arbiteroptions *options, struct li
     auditor->n_open = 2;
     auditor->tick.data = auditor->soon.data = auditor;
     if (limiter)
-        limiter_on_doubt(limiter, read_soon, auditor);
+        limiter_on_unread(limiter, read_soon, auditor);
     uv_timer_start(&auditor->tick, on_tick, 0, PERIOD_MS);
     *ret_auditor = auditor;
     return 0;
@@ -514,7 +514,7 @@ void auditor_free(struct auditor *auditor)
     if (auditor->job)
         auditor->job->auditor = NULL;
     if (auditor->limiter)
-        limiter_on_doubt(auditor->limiter, NULL, NULL);
+        limiter_on_unread(auditor->limiter, NULL, NULL);
     let_go(auditor);
     uv_close((uv_handle_t *)&auditor->tick, on_closed);
     uv_close((uv_handle_t *)&auditor->soon, on_closed);

@@ -206,7 +206,7 @@ static bool is_about(const struct turns_unit *unit, uint64_t now_ns)
 
 /* Two rings that both begin before anybody looks may wait for each other's slices of the hardware
  * forever. */
-static bool is_doubtful(const struct turns_unit *unit, uint64_t now_ns)
+static bool is_contested(const struct turns_unit *unit, uint64_t now_ns)
 {
     if (unit->is_active || !unit->gang.peer || is_light(unit))
         return false;
@@ -225,7 +225,7 @@ static void tell_unit(struct turns_unit *unit, uint64_t now_ns)
                                     .is_uneven = unit->gang.is_uneven,
                                     .is_at_work = is_at_work(unit),
                                     .is_away = is_away(unit),
-                                    .is_doubtful = is_doubtful(unit, now_ns)};
+                                    .is_contested = is_contested(unit, now_ns)};
     if (!unit->gang.peer || !lead)
         return;
     if (lead == unit)

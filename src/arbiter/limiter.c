@@ -47,8 +47,8 @@ struct limiter {
     struct kernellimits kernel;
     struct formerprocesses former;
     struct limitreading reading;
-    limiter_doubt_fn *doubt; /* NULL = nobody reads */
-    void *doubt_userdata;
+    limiter_unread_fn *unread; /* NULL = nobody reads */
+    void *unread_userdata;
     uint64_t began_ms;
     struct recordsreader reader; /* for grants that are not known yet */
     uv_timer_t tick, retry;
@@ -182,12 +182,12 @@ static void on_wait(void *userdata)
         uv_timer_start(&limiter->retry, on_retry, 0, RETRY_MS);
 }
 
-static void on_doubt(void *userdata)
+static void on_unread(void *userdata)
 {
     const struct limiter *limiter = userdata;
 
-    if (limiter->doubt)
-        limiter->doubt(limiter->doubt_userdata);
+    if (limiter->unread)
+        limiter->unread(limiter->unread_userdata);
 }
 
 static void on_ended(struct tenant *tenant, uint32_t pid, void *userdata)
@@ -235,10 +235,10 @@ void limiter_look(struct limiter *limiter)
 
 /* --- readings --- */
 
-void limiter_on_doubt(struct limiter *limiter, limiter_doubt_fn *fn, void *userdata)
+void limiter_on_unread(struct limiter *limiter, limiter_unread_fn *fn, void *userdata)
 {
-    limiter->doubt = fn;
-    limiter->doubt_userdata = userdata;
+    limiter->unread = fn;
+    limiter->unread_userdata = userdata;
 }
 
 void limiter_begin_reading(struct limiter *limiter)
@@ -375,7 +375,7 @@ static int start(struct limiter *limiter, struct error *err)
         .callbacks = {.find = find_tenant,
                       .on_register = on_register,
                       .on_wait = on_wait,
-                      .on_doubt = on_doubt,
+                      .on_unread = on_unread,
                       .on_claims = on_claims,
                       .on_ended = on_ended},
         .userdata = limiter,

@@ -51,8 +51,8 @@ void limiter_look(struct limiter *limiter);
 
 /* What is called when a process waits for a reading; at any rate, however often tenants want. fn
  * NULL: nothing any more. */
-typedef void limiter_doubt_fn(void *userdata);
-void limiter_on_doubt(struct limiter *limiter, limiter_doubt_fn *fn, void *userdata);
+typedef void limiter_unread_fn(void *userdata);
+void limiter_on_unread(struct limiter *limiter, limiter_unread_fn *fn, void *userdata);
 
 /* The driver is about to be asked. */
 void limiter_begin_reading(struct limiter *limiter);

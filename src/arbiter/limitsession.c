@@ -342,7 +342,7 @@ static bool handle(struct limitsession *session, const struct limits_request *re
         return end_malformed(session, error_text(&err));
     tenant_publish(session->tenant, all->mode);
     if (request->kind == LIMITS_GREW && told.kind == LIMITS_DENIED)
-        all->setup.callbacks.on_doubt(all->setup.userdata);
+        all->setup.callbacks.on_unread(all->setup.userdata);
     return r != ACCOUNTREQUEST_ANSWER || answer_with(session, request, &told);
 }
 

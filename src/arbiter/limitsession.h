@@ -47,7 +47,7 @@ struct limitsession_callbacks {
      * limitsessions_retry. */
     void (*on_wait)(void *userdata);
     /* It is not known how much a process has, and it waits for the answer: read the driver soon. */
-    void (*on_doubt)(void *userdata);
+    void (*on_unread)(void *userdata);
     /* A tenant has one page of claims more or less. */
     void (*on_claims)(struct tenant *tenant, void *userdata);
     /* A process of a tenant has ended; what it had is released. */

@@ -107,7 +107,7 @@ static double get_score(const struct trial *trial, const struct turns_unit *unit
 }
 
 /* How far a score may be off because a launch fell into the phase or did not. */
-static double get_doubt(const struct trial *trial, const struct turns_unit *units, int plan)
+static double get_deviation(const struct trial *trial, const struct turns_unit *units, int plan)
 {
     double sum = 0;
 
@@ -181,10 +181,11 @@ static bool brings_up(const struct trial *trial, const struct turns_unit *units,
 static bool is_sure(const struct trial *trial, const struct turns_unit *units, int before,
                     int after, const double *scores)
 {
-    const double doubt = fmax(get_doubt(trial, units, before), get_doubt(trial, units, after));
+    const double deviation =
+        fmax(get_deviation(trial, units, before), get_deviation(trial, units, after));
 
-    return scores[before] > 0 && (doubt < scores[before] * TRIAL_BETTER_PPM / 1e6 ||
-                                  fabs(scores[after] - scores[before]) > 2 * doubt);
+    return scores[before] > 0 && (deviation < scores[before] * TRIAL_BETTER_PPM / 1e6 ||
+                                  fabs(scores[after] - scores[before]) > 2 * deviation);
 }
 
 /* Some unit that takes no turns then gains by what those who have them leave to it. */
@@ -236,8 +237,8 @@ static bool is_surely_unfair(const struct trial *trial, const struct turns_unit 
     return false;
 }
 
-/* The best one; whether it is so is doubtful unless ret_is_decided. The first one that was tried is
- * what others have to be better than, and what is taken from nobody. */
+/* The best one; whether it is so is uncertain unless ret_is_decided. The first one that was tried
+ * is what others have to be better than, and what is taken from nobody. */
 static enum turns_plan choose(const struct trial *trial, const struct turns_unit *units,
                               enum turns_plan preset, const double *scores, bool *ret_is_decided)
 {

@@ -400,7 +400,7 @@ static struct turns_gate get_gate(const struct turns *turns, const struct turns_
         return open;
     if (probe_holds(&turns->probe, unit))
         return closed;
-    if (unit->gang.is_doubtful && !unit->is_active && !unit->takes_turns)
+    if (unit->gang.is_contested && !unit->is_active && !unit->takes_turns)
         return closed;
     if (!unit->takes_turns || turns->probe.unit)
         return open;

@@ -35,7 +35,7 @@ struct unit_gang {
     bool is_uneven;     /* ... and since the time before not as many as on the others */
     bool is_at_work;    /* on another device, too */
     bool is_away;       /* a thread of it waits at a gate there: here it may have more to do */
-    bool is_doubtful;   /* it is not, and others are: it begins with the arbiter's leave */
+    bool is_contested;  /* it is not, and others are: it begins with the arbiter's leave */
     enum unit_lead lead;
     const struct rotation *by; /* unless UNIT_ALONE: where it has its turns */
     bool is_next;              /* it is about to have the turn there */

@@ -142,7 +142,7 @@ CUresult claimmaps_find(const struct cuda_functions *driver, CUcontext context, 
     return driver->cuMemHostGetDevicePointer_v2(ret_at, copy.memory, 0);
 }
 
-void claimmaps_doubt(CUcontext context)
+void claimmaps_renew(CUcontext context)
 {
     enter();
     for (struct claimmap *map = maps; map < maps + MAPS_MAX && map->claims; map++)

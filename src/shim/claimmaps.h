@@ -23,7 +23,7 @@ CUresult claimmaps_find(const struct cuda_functions *driver, CUcontext context, 
                         struct claims *claims, CUdeviceptr *ret_at);
 
 /* The driver has refused an address: it is registered again the next time. */
-void claimmaps_doubt(CUcontext context);
+void claimmaps_renew(CUcontext context);
 
 /* Contexts have ended. */
 void claimmaps_end_contexts(claimmaps_match_fn *match, const void *userdata);

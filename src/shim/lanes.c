@@ -524,7 +524,7 @@ static void put_fence(const struct cuda_functions *driver, struct lane *lane, ui
         return; /* the next thread that has it */
     if (r != CUDA_SUCCESS) {
         lane->claims = NULL;
-        claimmaps_doubt(lane->context);
+        claimmaps_renew(lane->context);
         failed(r);
     } else if (__atomic_load_n(&table.n_failures, __ATOMIC_RELAXED) != 0)
         __atomic_store_n(&table.n_failures, 0, __ATOMIC_RELAXED);

@@ -7,9 +7,9 @@
 #include "shim/reservation.h"
 
 enum {
-    DOUBT_MS = 1000,    /* that readings are waited for on suspicion alone, and */
-    DOUBT_PART = 10,    /* which part of the time since the first suspicion */
-    DOUBT_READINGS = 2, /* the second one that ends began later for sure */
+    WAITED_MS = 1000,    /* that readings are waited for on suspicion alone, and */
+    WAITED_PART = 10,    /* which part of the time since the first suspicion */
+    HIDDEN_READINGS = 2, /* the second one that ends began later for sure */
 };
 
 /* What is in the driver already may be as much beyond the limit. */
@@ -87,7 +87,7 @@ static int tell_growth(struct uplink *uplink, struct slot *slot, uint64_t bytes,
 }
 
 /* An arbiter that tells what was returned takes what is suspected as that. */
-static bool hears_doubts(const struct uplink *uplink, const struct slot *slot)
+static bool counts_hidden(const struct uplink *uplink, const struct slot *slot)
 {
     return uplink->state == UPLINK_UP && is_told(uplink, slot) &&
            limits_load(uplink_device(uplink, slot)->returned_bytes) > 0;
@@ -95,25 +95,25 @@ static bool hears_doubts(const struct uplink *uplink, const struct slot *slot)
 
 static void hide(struct overhead *overhead, struct slot *slot, uint64_t bytes)
 {
-    if (bytes == 0 || !hears_doubts(overhead->uplink, slot))
+    if (bytes == 0 || !counts_hidden(overhead->uplink, slot))
         return;
     slot->hidden_bytes = amount_add(slot->hidden_bytes, bytes);
     slot->hidden_since = limits_load(overhead->uplink->wire.page->n_reading);
-    if (!overhead->doubted_ms)
-        overhead->doubted_ms = wire_now_ms();
+    if (!overhead->first_hidden_ms)
+        overhead->first_hidden_ms = wire_now_ms();
 }
 
 /* What is hidden, if that and `bytes` may be beyond the limit, and there is time to wait. */
-static uint64_t doubt_of(const struct overhead *overhead, struct slot *slot, uint64_t bytes)
+static uint64_t find_hidden(const struct overhead *overhead, struct slot *slot, uint64_t bytes)
 {
     const struct uplink *uplink = overhead->uplink;
 
-    if (slot->hidden_bytes == 0 || !hears_doubts(uplink, slot))
+    if (slot->hidden_bytes == 0 || !counts_hidden(uplink, slot))
         return 0;
-    if (limits_load(uplink->wire.page->n_reading) - slot->hidden_since >= DOUBT_READINGS)
+    if (limits_load(uplink->wire.page->n_reading) - slot->hidden_since >= HIDDEN_READINGS)
         slot->hidden_bytes = 0;
     if (uplink_free(uplink, slot) >= bytes + slot->hidden_bytes ||
-        overhead->doubt_ms > DOUBT_MS + (wire_now_ms() - overhead->doubted_ms) / DOUBT_PART)
+        overhead->waited_ms > WAITED_MS + (wire_now_ms() - overhead->first_hidden_ms) / WAITED_PART)
         return 0;
     return slot->hidden_bytes;
 }
@@ -130,30 +130,30 @@ static uint64_t overhead_of(const struct uplink *uplink, const struct slot *slot
 /* Of what the driver took, and is about to take, and what may be hidden beside both. As uplink_ask.
  */
 static int ask_beyond(struct overhead *overhead, struct slot *slot, uint64_t taken_bytes,
-                      uint64_t more_bytes, struct overhead_doubt *ret_doubt)
+                      uint64_t more_bytes, struct overhead_pending *ret_pending)
 {
     const uint64_t bytes = taken_bytes + more_bytes;
     int r = 0;
 
-    *ret_doubt = (struct overhead_doubt){.bytes = doubt_of(overhead, slot, bytes),
-                                         .overhead_bytes = overhead_of(overhead->uplink, slot)};
-    if (taken_bytes + ret_doubt->bytes > 0)
-        r = tell_growth(overhead->uplink, slot, taken_bytes, bytes + ret_doubt->bytes,
-                        &ret_doubt->reading);
+    *ret_pending = (struct overhead_pending){.bytes = find_hidden(overhead, slot, bytes),
+                                             .overhead_bytes = overhead_of(overhead->uplink, slot)};
+    if (taken_bytes + ret_pending->bytes > 0)
+        r = tell_growth(overhead->uplink, slot, taken_bytes, bytes + ret_pending->bytes,
+                        &ret_pending->reading);
     if (r != UPLINK_DENIED)
-        ret_doubt->reading = 0;
+        ret_pending->reading = 0;
     return r;
 }
 
 bool overhead_grew(struct overhead *overhead, struct slot *slot, uint64_t bytes,
-                   uint64_t hidden_bytes, struct overhead_doubt *ret_doubt)
+                   uint64_t hidden_bytes, struct overhead_pending *ret_pending)
 {
     int r = -ENOTCONN;
 
-    *ret_doubt = (struct overhead_doubt){0};
+    *ret_pending = (struct overhead_pending){0};
     hide(overhead, slot, hidden_bytes);
     if (overhead->uplink->state == UPLINK_UP)
-        r = ask_beyond(overhead, slot, bytes, 0, ret_doubt);
+        r = ask_beyond(overhead, slot, bytes, 0, ret_pending);
     if (r >= 0)
         return r == 0;
     if (reservation_take_alone(overhead->uplink, slot, bytes))
@@ -163,20 +163,20 @@ bool overhead_grew(struct overhead *overhead, struct slot *slot, uint64_t bytes,
 }
 
 void overhead_ask_hidden(struct overhead *overhead, struct slot *slot, uint64_t bytes,
-                         struct overhead_doubt *ret_doubt)
+                         struct overhead_pending *ret_pending)
 {
-    ask_beyond(overhead, slot, 0, bytes, ret_doubt);
+    ask_beyond(overhead, slot, 0, bytes, ret_pending);
 }
 
 bool overhead_is_read(const struct overhead *overhead, const struct slot *slot,
-                      const struct overhead_doubt *doubt, bool *ret_over)
+                      const struct overhead_pending *pending, bool *ret_over)
 {
     const struct uplink *uplink = overhead->uplink;
     const struct limits_device *device = uplink_device(uplink, slot);
     const bool is_enforced = uplink_mode(uplink) == LIMITS_ENFORCED;
     const bool is_read =
         uplink->state != UPLINK_UP || !device || !is_enforced ||
-        (int32_t)(limits_load(uplink->wire.page->n_reading) - (uint32_t)doubt->reading) >= 0;
+        (int32_t)(limits_load(uplink->wire.page->n_reading) - (uint32_t)pending->reading) >= 0;
 
     *ret_over = is_enforced &&
                 (!device || limits_load(device->charged_bytes) > slot->limit_bytes + GRANULE_BYTES);
@@ -184,17 +184,17 @@ bool overhead_is_read(const struct overhead *overhead, const struct slot *slot,
 }
 
 void overhead_learn(struct overhead *overhead, struct slot *slot,
-                    const struct overhead_doubt *doubt, uint64_t waited_ms, uint64_t *bytes)
+                    const struct overhead_pending *pending, uint64_t waited_ms, uint64_t *bytes)
 {
     const struct uplink *uplink = overhead->uplink;
 
     if (uplink->state != UPLINK_UP)
         return;
-    *bytes = amount_smaller(amount_minus(overhead_of(uplink, slot), doubt->overhead_bytes),
-                            *bytes + doubt->bytes);
-    if (doubt->bytes > 0) {
+    *bytes = amount_smaller(amount_minus(overhead_of(uplink, slot), pending->overhead_bytes),
+                            *bytes + pending->bytes);
+    if (pending->bytes > 0) {
         slot->hidden_bytes = 0;
-        overhead->doubt_ms += waited_ms;
+        overhead->waited_ms += waited_ms;
     }
 }
 

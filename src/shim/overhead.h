@@ -24,12 +24,12 @@
 
 struct overhead {
     struct uplink *uplink;
-    uint64_t doubted_ms; /* since when anything was hidden; 0: never */
-    uint64_t doubt_ms;   /* that readings were waited for because of that */
+    uint64_t first_hidden_ms; /* since when anything was hidden; 0: never */
+    uint64_t waited_ms;       /* that readings were waited for because of that */
 };
 
 /* A question that was denied, and the reading that tells. */
-struct overhead_doubt {
+struct overhead_pending {
     uint64_t bytes;          /* that may be hidden */
     uint64_t overhead_bytes; /* before it was asked */
     uint64_t reading;        /* 0: there is nothing to wait for */
@@ -51,20 +51,20 @@ uint64_t overhead_returned(struct overhead *overhead, struct slot *slot);
 /* The driver took about so much, and up to hidden_bytes more. False: it may be beyond the limit, or
  * is, if there is no reading that tells. */
 bool overhead_grew(struct overhead *overhead, struct slot *slot, uint64_t bytes,
-                   uint64_t hidden_bytes, struct overhead_doubt *ret_doubt);
+                   uint64_t hidden_bytes, struct overhead_pending *ret_pending);
 
 /* Before so much is taken: asks for what is hidden, if that matters. */
 void overhead_ask_hidden(struct overhead *overhead, struct slot *slot, uint64_t bytes,
-                         struct overhead_doubt *ret_doubt);
+                         struct overhead_pending *ret_pending);
 
 /* Is the reading over, or nobody there to take it? Then *ret_over says whether what the driver has
  * is beyond the limit. */
 bool overhead_is_read(const struct overhead *overhead, const struct slot *slot,
-                      const struct overhead_doubt *doubt, bool *ret_over);
+                      const struct overhead_pending *pending, bool *ret_over);
 
 /* It was waited for so long; *bytes, of those that were asked for, is what it has shown. */
 void overhead_learn(struct overhead *overhead, struct slot *slot,
-                    const struct overhead_doubt *doubt, uint64_t waited_ms, uint64_t *bytes);
+                    const struct overhead_pending *pending, uint64_t waited_ms, uint64_t *bytes);
 
 /* The driver gave as much back. */
 void overhead_shrank(struct overhead *overhead, struct slot *slot, uint64_t bytes);

@@ -64,31 +64,31 @@ int session_find(const uint8_t uuid[static LIMITS_UUID_SIZE])
 
 /* --- what is hidden --- */
 
-static bool has_read(int slot, const struct overhead_doubt *doubt, bool *ret_over)
+static bool has_read(int slot, const struct overhead_pending *pending, bool *ret_over)
 {
     const struct slot *at = enter_at(slot);
     bool is_read = true;
 
     *ret_over = true;
     if (at)
-        is_read = overhead_is_read(&overhead, at, doubt, ret_over);
+        is_read = overhead_is_read(&overhead, at, pending, ret_over);
     leave();
     return is_read;
 }
 
 /* Without the lock: other threads go on. 0, or SESSION_DENIED; *bytes, of those that were asked
  * for, is what the reading has shown. */
-static int await_reading(int slot, const struct overhead_doubt *doubt, uint64_t *bytes)
+static int await_reading(int slot, const struct overhead_pending *pending, uint64_t *bytes)
 {
     const uint64_t begin_ms = wire_now_ms();
     struct slot *at;
     bool is_over;
 
-    while (!has_read(slot, doubt, &is_over) && wire_now_ms() < begin_ms + READING_MS)
+    while (!has_read(slot, pending, &is_over) && wire_now_ms() < begin_ms + READING_MS)
         poll(NULL, 0, LOOK_MS);
     at = enter_at(slot);
     if (at)
-        overhead_learn(&overhead, at, doubt, wire_now_ms() - begin_ms, bytes);
+        overhead_learn(&overhead, at, pending, wire_now_ms() - begin_ms, bytes);
     leave();
     return is_over ? SESSION_DENIED : 0;
 }
@@ -96,7 +96,7 @@ static int await_reading(int slot, const struct overhead_doubt *doubt, uint64_t 
 /* Before `bytes` are taken: shows what is hidden, if that matters. */
 static void show_hidden(int slot, uint64_t bytes)
 {
-    struct overhead_doubt doubt = {0};
+    struct overhead_pending pending = {0};
     uint64_t shown = 0;
     struct slot *at;
 
@@ -104,10 +104,10 @@ static void show_hidden(int slot, uint64_t bytes)
         return;
     at = enter_at(slot);
     if (at)
-        overhead_ask_hidden(&overhead, at, bytes, &doubt);
+        overhead_ask_hidden(&overhead, at, bytes, &pending);
     leave();
-    if (doubt.reading > 0)
-        await_reading(slot, &doubt, &shown);
+    if (pending.reading > 0)
+        await_reading(slot, &pending, &shown);
 }
 
 /* --- bytes --- */
@@ -153,13 +153,13 @@ uint64_t session_returned(int slot)
 
 int session_grew(int slot, uint64_t *bytes, uint64_t hidden_bytes)
 {
-    struct overhead_doubt doubt = {0};
+    struct overhead_pending pending = {0};
     struct slot *at = enter_at(slot);
-    const bool is_within = !at || overhead_grew(&overhead, at, *bytes, hidden_bytes, &doubt);
+    const bool is_within = !at || overhead_grew(&overhead, at, *bytes, hidden_bytes, &pending);
 
     leave();
-    if (doubt.reading > 0)
-        return await_reading(slot, &doubt, bytes);
+    if (pending.reading > 0)
+        return await_reading(slot, &pending, bytes);
     return is_within ? 0 : SESSION_DENIED;
 }
 

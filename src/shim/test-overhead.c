@@ -23,7 +23,7 @@ static struct limits_device *device;
 static struct uplink uplink;
 static struct overhead overhead;
 static struct slot *slot;
-static struct overhead_doubt doubt;
+static struct overhead_pending pending;
 
 static int setup(void **state)
 {
@@ -59,8 +59,8 @@ static void read_driver(uint64_t charged_bytes, uint64_t overhead_bytes)
 static void test_a_module_that_fits_is_charged_at_once(void **state)
 {
     (void)state;
-    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 0, &doubt));
-    assert_int_equal(doubt.reading, 0);
+    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 0, &pending));
+    assert_int_equal(pending.reading, 0);
     assert_int_equal(device->charged_bytes, 10 * MIB);
     overhead_shrank(&overhead, slot, 10 * MIB);
     assert_int_equal(device->charged_bytes, 0);
@@ -71,7 +71,7 @@ static void test_the_credit_is_given_up_for_a_module(void **state)
     (void)state;
     assert_true(reservation_take(&uplink, slot, MIB));
     device->charged_bytes = LIMIT;
-    assert_true(overhead_grew(&overhead, slot, 16 * MIB, 0, &doubt));
+    assert_true(overhead_grew(&overhead, slot, 16 * MIB, 0, &pending));
     assert_int_equal(device->charged_bytes, LIMIT);
 }
 
@@ -97,13 +97,13 @@ static void test_a_reading_tells_what_is_true(void **state)
         setup(state);
         device->overhead_bytes = BEFORE;
         assert_true(reservation_take(&uplink, slot, 80 * MIB));
-        assert_false(overhead_grew(&overhead, slot, bytes, 0, &doubt));
-        assert_int_equal(doubt.reading, 1);
-        assert_false(overhead_is_read(&overhead, slot, &doubt, &is_over));
+        assert_false(overhead_grew(&overhead, slot, bytes, 0, &pending));
+        assert_int_equal(pending.reading, 1);
+        assert_false(overhead_is_read(&overhead, slot, &pending, &is_over));
         read_driver(readings[i].charged_bytes, BEFORE + readings[i].overhead_bytes);
-        assert_true(overhead_is_read(&overhead, slot, &doubt, &is_over));
+        assert_true(overhead_is_read(&overhead, slot, &pending, &is_over));
         assert_int_equal(is_over, readings[i].is_over);
-        overhead_learn(&overhead, slot, &doubt, 1, &bytes);
+        overhead_learn(&overhead, slot, &pending, 1, &bytes);
         assert_int_equal(bytes, readings[i].shown_bytes);
     }
 }
@@ -114,16 +114,16 @@ static void test_nobody_waits_for_an_arbiter_that_went(void **state)
 
     (void)state;
     assert_true(reservation_take(&uplink, slot, 80 * MIB));
-    assert_false(overhead_grew(&overhead, slot, 30 * MIB, 0, &doubt));
+    assert_false(overhead_grew(&overhead, slot, 30 * MIB, 0, &pending));
     lose_the_arbiter();
-    assert_true(overhead_is_read(&overhead, slot, &doubt, &is_over));
+    assert_true(overhead_is_read(&overhead, slot, &pending, &is_over));
 }
 
 static void test_an_arbiter_of_an_earlier_release_is_not_asked(void **state)
 {
     (void)state;
     uplink.wire.revision = 1;
-    assert_true(overhead_grew(&overhead, slot, 2 * LIMIT, LIMIT, &doubt));
+    assert_true(overhead_grew(&overhead, slot, 2 * LIMIT, LIMIT, &pending));
     overhead_shrank(&overhead, slot, 2 * LIMIT);
     assert_int_equal(overhead_returned(&overhead, slot), 0);
     assert_int_equal(arbiter->n_heard[LIMITS_GREW] + arbiter->n_heard[LIMITS_SHRANK], 0);
@@ -134,14 +134,14 @@ static void test_an_arbiter_of_an_earlier_release_is_not_asked(void **state)
 static void test_what_is_hidden_matters_near_the_limit_alone(void **state)
 {
     (void)state;
-    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 20 * MIB, &doubt));
+    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 20 * MIB, &pending));
     assert_int_equal(device->charged_bytes, 10 * MIB);
-    overhead_ask_hidden(&overhead, slot, 70 * MIB, &doubt);
-    assert_int_equal(doubt.reading, 0);
+    overhead_ask_hidden(&overhead, slot, 70 * MIB, &pending);
+    assert_int_equal(pending.reading, 0);
     assert_int_equal(arbiter->n_heard[LIMITS_GREW], 1);
-    overhead_ask_hidden(&overhead, slot, 71 * MIB, &doubt);
-    assert_int_equal(doubt.reading, 1);
-    assert_int_equal(doubt.bytes, 20 * MIB);
+    overhead_ask_hidden(&overhead, slot, 71 * MIB, &pending);
+    assert_int_equal(pending.reading, 1);
+    assert_int_equal(pending.bytes, 20 * MIB);
     assert_int_equal(device->charged_bytes, 10 * MIB);
 }
 
@@ -150,20 +150,20 @@ static void test_nothing_is_hidden_after_readings(void **state)
     uint64_t nothing = 0;
 
     (void)state;
-    assert_true(overhead_grew(&overhead, slot, MIB, 20 * MIB, &doubt));
-    overhead_ask_hidden(&overhead, slot, 90 * MIB, &doubt);
-    assert_int_equal(doubt.bytes, 20 * MIB);
-    overhead_learn(&overhead, slot, &doubt, 10, &nothing);
-    overhead_ask_hidden(&overhead, slot, 90 * MIB, &doubt);
-    assert_int_equal(doubt.bytes, 0);
+    assert_true(overhead_grew(&overhead, slot, MIB, 20 * MIB, &pending));
+    overhead_ask_hidden(&overhead, slot, 90 * MIB, &pending);
+    assert_int_equal(pending.bytes, 20 * MIB);
+    overhead_learn(&overhead, slot, &pending, 10, &nothing);
+    overhead_ask_hidden(&overhead, slot, 90 * MIB, &pending);
+    assert_int_equal(pending.bytes, 0);
 
-    assert_true(overhead_grew(&overhead, slot, MIB, 20 * MIB, &doubt));
+    assert_true(overhead_grew(&overhead, slot, MIB, 20 * MIB, &pending));
     read_driver(2 * MIB, 2 * MIB); /* it may have begun before */
-    overhead_ask_hidden(&overhead, slot, 90 * MIB, &doubt);
-    assert_int_equal(doubt.bytes, 20 * MIB);
+    overhead_ask_hidden(&overhead, slot, 90 * MIB, &pending);
+    assert_int_equal(pending.bytes, 20 * MIB);
     read_driver(2 * MIB, 2 * MIB);
-    overhead_ask_hidden(&overhead, slot, 90 * MIB, &doubt);
-    assert_int_equal(doubt.bytes, 0);
+    overhead_ask_hidden(&overhead, slot, 90 * MIB, &pending);
+    assert_int_equal(pending.bytes, 0);
 }
 
 /* A second at once, and a tenth of the time. */
@@ -174,27 +174,27 @@ static void test_suspicion_has_a_bound(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 100; i++) {
-        assert_true(overhead_grew(&overhead, slot, 0, 200 * MIB, &doubt) || doubt.reading > 0);
-        overhead_ask_hidden(&overhead, slot, MIB, &doubt);
-        if (doubt.reading == 0)
+        assert_true(overhead_grew(&overhead, slot, 0, 200 * MIB, &pending) || pending.reading > 0);
+        overhead_ask_hidden(&overhead, slot, MIB, &pending);
+        if (pending.reading == 0)
             continue;
         n_waits++;
         arbiter->now_ms += 100;
-        overhead_learn(&overhead, slot, &doubt, 100, &nothing);
+        overhead_learn(&overhead, slot, &pending, 100, &nothing);
     }
     assert_in_range(n_waits, 10, 13);
     arbiter->now_ms += 10000;
-    overhead_ask_hidden(&overhead, slot, MIB, &doubt);
-    assert_true(doubt.reading > 0);
+    overhead_ask_hidden(&overhead, slot, MIB, &pending);
+    assert_true(pending.reading > 0);
 }
 
 static void test_an_arbiter_that_does_not_hear_of_it_is_not_asked(void **state)
 {
     (void)state;
     device->returned_bytes = 0;
-    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 200 * MIB, &doubt));
-    overhead_ask_hidden(&overhead, slot, 80 * MIB, &doubt);
-    assert_int_equal(doubt.reading, 0);
+    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 200 * MIB, &pending));
+    overhead_ask_hidden(&overhead, slot, 80 * MIB, &pending);
+    assert_int_equal(pending.reading, 0);
     assert_int_equal(arbiter->n_heard[LIMITS_GREW], 1);
 }
 
@@ -205,9 +205,9 @@ static void test_a_module_beyond_the_allowance_is_owed(void **state)
     (void)state;
     assert_true(reservation_take(&uplink, slot, 80 * MIB));
     lose_the_arbiter();
-    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 0, &doubt));
-    assert_false(overhead_grew(&overhead, slot, 15 * MIB, 0, &doubt));
-    assert_int_equal(doubt.reading, 0);
+    assert_true(overhead_grew(&overhead, slot, 10 * MIB, 0, &pending));
+    assert_false(overhead_grew(&overhead, slot, 15 * MIB, 0, &pending));
+    assert_int_equal(pending.reading, 0);
     overhead_shrank(&overhead, slot, 5 * MIB);
     assert_int_equal(uplink_free(&uplink, slot), 0);
     overhead_shrank(&overhead, slot, 10 * MIB);

@@ -116,7 +116,7 @@ static void on_wait(void *userdata)
     ((struct world *)userdata)->is_waited_for = true;
 }
 
-static void on_doubt(void *userdata)
+static void on_unread(void *userdata)
 {
     (void)userdata;
 }
@@ -301,7 +301,7 @@ static void begin(struct world *world)
         .callbacks = {.find = find_tenant,
                       .on_register = on_register,
                       .on_wait = on_wait,
-                      .on_doubt = on_doubt,
+                      .on_unread = on_unread,
                       .on_claims = on_claims,
                       .on_ended = on_ended},
         .userdata = world,
