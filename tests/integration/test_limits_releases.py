@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from node import BUILD, GUIDE, PATIENCE_S, ROOT, Node, deployment, eventually, in_folder
+from node import BUILD, GUIDE, PATIENCE_S, ROOT, SANITIZED, Node, deployment, eventually, in_folder
 
 MIB, OUT_OF_MEMORY = 1 << 20, '2'
 # The first one in which all three were there.
@@ -24,7 +24,7 @@ PARTS = {'gpuslice-node': 'src/gpuslice-node', 'gpuslice-http': 'src/gpuslice-ht
 
 
 def build(folder):
-    """The programs of the earlier commit."""
+    """The programs of the earlier commit. With sanitizers where ours have them: they load the same simulated driver."""
     if not (ROOT / '.git').exists():
         pytest.skip('no commits here')
     commit = os.environ.get('EARLIER', EARLIEST)
@@ -32,14 +32,15 @@ def build(folder):
     source.mkdir()
     archive = subprocess.run(['git', '-C', ROOT, 'archive', commit], check=True, capture_output=True).stdout
     subprocess.run(['tar', '-x', '-C', source], input=archive, check=True)
-    for words in (['meson', 'setup', folder / 'build', source], ['ninja', '-C', folder / 'build', *PARTS.values()]):
+    sanitized = ['-Doptimization=1', '-Db_sanitize=address,undefined'] if SANITIZED else []
+    for words in (['meson', 'setup', *sanitized, folder / 'build', source], ['ninja', '-C', folder / 'build', *PARTS.values()]):
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return folder / 'build'
 
 
 @pytest.fixture(scope='module')
 def releases():
-    """The folders of both builds. GPUSLICE_EARLIER_BUILD: one that is there already."""
+    """The folders of both builds. GPUSLICE_EARLIER_BUILD: one that is there already, made as ours."""
     with tempfile.TemporaryDirectory(prefix='earlier-') as folder:
         there = os.environ.get('GPUSLICE_EARLIER_BUILD')
         yield {THIS: BUILD, EARLIER: Path(there) if there else build(Path(folder))}
