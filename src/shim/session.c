@@ -225,7 +225,7 @@ struct session_view session_see(int slot)
     struct session_view view = {.is_limited = false};
 
     enter();
-    uplink_look(&uplink); /* the page of one that is gone is no answer */
+    uplink_look(&uplink); /* of one that is gone, the page tells nothing */
     if (uplink_is_on(&uplink)) {
         struct slot *at = &uplink.slots[slot];
 
