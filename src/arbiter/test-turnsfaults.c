@@ -215,28 +215,30 @@ static void test_excuses_are_longer_each_time_until_it_took_turns_for_long(void 
     pair_free(&pair);
 }
 
+/* What the first one receives in that time. */
+static uint64_t pair_receive(struct pair *pair, uint64_t ns)
+{
+    const uint64_t until_ns = pair->now_ns + ns, received_ns = pair_view(pair).received_ns;
+
+    while (pair->now_ns < until_ns)
+        pair_step(pair);
+    return pair_view(pair).received_ns - received_ns;
+}
+
 /* Half of the device, whatever its share is: it pays for that afterwards, as far as anybody owes
  * anything. */
 static void test_what_was_had_during_an_excuse_is_owed(void **state)
 {
     struct pair pair = pair_new(200000);
-    uint64_t until_ns, received_ns;
+    uint64_t received_ns;
 
     (void)state;
     received_ns = pair_view(&pair).received_ns;
     assert_int_equal(pair_excuse(&pair), 10);
     received_ns = pair_view(&pair).received_ns - received_ns;
     assert_true(received_ns > 4 * S);
-    received_ns = pair_view(&pair).received_ns;
-    until_ns = pair.now_ns + 700 * MS;
-    while (pair.now_ns < until_ns)
-        pair_step(&pair);
-    assert_true(pair_view(&pair).received_ns - received_ns < 40 * MS);
-    received_ns = pair_view(&pair).received_ns;
-    until_ns = pair.now_ns + 2 * S;
-    while (pair.now_ns < until_ns)
-        pair_step(&pair);
-    assert_in_range(pair_view(&pair).received_ns - received_ns, 300 * MS, 500 * MS);
+    assert_true(pair_receive(&pair, 700 * MS) < 40 * MS);
+    assert_in_range(pair_receive(&pair, 2 * S), 300 * MS, 500 * MS);
     pair_free(&pair);
 }
 
@@ -244,15 +246,10 @@ static void test_what_was_had_during_an_excuse_is_owed(void **state)
 static void test_what_an_excused_one_has_not_had_is_not_owed_to_it(void **state)
 {
     struct pair pair = pair_new(800000);
-    uint64_t until_ns, received_ns;
 
     (void)state;
     assert_int_equal(pair_excuse(&pair), 10);
-    received_ns = pair_view(&pair).received_ns;
-    until_ns = pair.now_ns + 500 * MS;
-    while (pair.now_ns < until_ns)
-        pair_step(&pair);
-    assert_in_range(pair_view(&pair).received_ns - received_ns, 360 * MS, 440 * MS);
+    assert_in_range(pair_receive(&pair, 500 * MS), 360 * MS, 440 * MS);
     pair_free(&pair);
 }
 
