@@ -108,7 +108,7 @@ static void on_wish(const struct arbiter_wish *wish, void *userdata)
 
 static int add_container(struct arbiter_state *state, const struct limituse *use)
 {
-    const bool is_unenforced = use->limit_bytes && use->n_processes > use->n_registered;
+    const bool is_unenforced = limituse_count_unenforced(use) > 0;
     const bool is_over = use->limit_bytes && use->charged_bytes > use->limit_bytes;
     struct arbiter_container *container;
 

@@ -61,8 +61,7 @@ static double denied(const struct limituse *use)
 
 static double unlimited(const struct limituse *use)
 {
-    return use->n_processes > use->n_registered ? (double)(use->n_processes - use->n_registered)
-                                                : 0;
+    return (double)limituse_count_unenforced(use);
 }
 
 static double starved(const struct limituse *use)

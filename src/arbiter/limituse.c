@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arbiter/limituse.h"
 
+#include "base/text.h"
+
 #define ALL_PPM 1000000
 
 /* Who has all of a device shares it with nobody, and runs without the library. A container that has
@@ -53,4 +55,23 @@ void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t
     };
     ret_use->has_turns = devicegates_view(gates, tenant, device, &ret_use->turns);
     ret_use->n_unenforced_compute = count_unenforced_compute(tenant, device, ret_use);
+}
+
+size_t limituse_find(const struct limituse *uses, size_t n, const struct audit_use *of,
+                     const char *uuid)
+{
+    size_t i = 0;
+
+    while (i < n &&
+           (!str_equal(uses[i].pod_uid, of->owner.pod_uid) ||
+            !str_equal(uses[i].container, of->owner.container) || !str_equal(uses[i].uuid, uuid)))
+        i++;
+    return i;
+}
+
+size_t limituse_count_unenforced(const struct limituse *use)
+{
+    return use->limit_bytes && use->n_processes > use->n_registered
+               ? use->n_processes - use->n_registered
+               : 0;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arbiter/audit.h"
 #include "arbiter/devicegates.h"
 #include "arbiter/formerprocesses.h"
 #include "arbiter/tenant.h"
@@ -46,3 +47,10 @@ typedef void limituse_fn(const struct limituse *use, void *userdata);
 void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t device,
                    enum limits_mode mode, const struct devicegates *gates,
                    const struct formerprocesses *former);
+
+/* The position of what is shown of that container on that device; n: it is not among these. */
+size_t limituse_find(const struct limituse *uses, size_t n, const struct audit_use *of,
+                     const char *uuid);
+
+/* Processes that nobody limits, of a container with a limit; 0 of any other. */
+size_t limituse_count_unenforced(const struct limituse *use);

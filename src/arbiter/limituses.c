@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/array.h"
-#include "base/text.h"
 
 void limituses_deinit(struct limituses *uses)
 {
@@ -28,19 +27,6 @@ static bool has_part(const struct audit_use *use, const struct device *device)
 {
     return use->n_slices > 0 && use->n_processes > 0 && use->limit_bytes > 0 &&
            use->limit_bytes < device->mem_total_bytes;
-}
-
-static struct limituse *find(const struct limituses *uses, const struct audit_use *use,
-                             const char *uuid)
-{
-    for (size_t i = 0; i < uses->n; i++) {
-        struct limituse *item = &uses->items[i];
-
-        if (str_equal(item->pod_uid, use->owner.pod_uid) &&
-            str_equal(item->container, use->owner.container) && str_equal(item->uuid, uuid))
-            return item;
-    }
-    return NULL;
 }
 
 /* The page of its processes has no limit, whether they are connected or not. */
@@ -70,14 +56,14 @@ void limituses_add_ungranted(struct limituses *uses, const struct audit *audit)
     for (size_t i = 0; i < audit->n_uses; i++) {
         const struct audit_use *use = &audit->uses[i];
         const struct device *device = &audit->devices[use->device].device;
-        struct limituse *item;
+        size_t found;
 
         if (!has_part(use, device))
             continue;
-        item = find(uses, use, device->uuid);
-        if (!item)
+        found = limituse_find(uses->items, uses->n, use, device->uuid);
+        if (found == uses->n)
             add_ungranted(uses, use, device->uuid);
-        else if (!item->limit_bytes)
-            set_limit(item, use);
+        else if (!uses->items[found].limit_bytes)
+            set_limit(&uses->items[found], use);
     }
 }

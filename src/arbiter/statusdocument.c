@@ -32,34 +32,28 @@ static bool is_of_pod(const struct audit_use *use)
 static const struct limituse *find_limited(const struct statusdocument *status,
                                            const struct audit_use *use, const char *uuid)
 {
-    for (size_t i = 0; i < status->n_uses; i++) {
-        const struct limituse *limited = &status->uses[i];
+    const size_t found = limituse_find(status->uses, status->n_uses, use, uuid);
 
-        if (str_equal(limited->pod_uid, use->owner.pod_uid) &&
-            str_equal(limited->container, use->owner.container) && str_equal(limited->uuid, uuid))
-            return limited;
-    }
-    return NULL;
+    return found < status->n_uses ? &status->uses[found] : NULL;
 }
 
-static bool is_unenforced(const struct limituse *limited)
+/* NULL without memory. */
+static json_t *account_tree(const struct limituse *limited)
 {
-    return limited->limit_bytes && limited->n_processes > limited->n_registered;
+    if (limited->is_ungranted)
+        return json_pack("{s:b}", "is_unenforced", limituse_count_unenforced(limited) > 0);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "charged_bytes",
+                     number(limited->charged_bytes), "overhead_bytes",
+                     number(limited->overhead_bytes), "peak_bytes", number(limited->peak_bytes),
+                     "denials", number(limited->n_denied), "registered",
+                     number(limited->n_registered), "is_unenforced",
+                     limituse_count_unenforced(limited) > 0, "is_starved", limited->is_starved);
 }
 
 /* What the arbiter's account has of it; nothing where there is none. */
 static void add_account(json_t *tree, const struct limituse *limited)
 {
-    json_t *account =
-        limited && limited->is_ungranted
-            ? json_pack("{s:b}", "is_unenforced", is_unenforced(limited))
-        : limited ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "charged_bytes",
-                              number(limited->charged_bytes), "overhead_bytes",
-                              number(limited->overhead_bytes), "peak_bytes",
-                              number(limited->peak_bytes), "denials", number(limited->n_denied),
-                              "registered", number(limited->n_registered), "is_unenforced",
-                              is_unenforced(limited), "is_starved", limited->is_starved)
-                  : NULL;
+    json_t *account = limited ? account_tree(limited) : NULL;
 
     if (account)
         json_object_update_new(tree, account);
