@@ -31,7 +31,10 @@ class Machine:
             assert n == 1
         file.write_text(facts)
         self.env = dict(os.environ, GPUSLICE_MACHINE=str(file), GPUSLICE_SIM_STATE=str(folder / 'state'),
-                        LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), LC_ALL='C.UTF-8', HOME=str(folder))
+                        LD_LIBRARY_PATH=str(BUILD / 'sim/nvml'), LC_ALL='C.UTF-8', HOME=str(folder),
+                        # Ours look for what pods hold. Not at a kubelet of the host: its pods may hold GPUs of the same UUIDs.
+                        GPUSLICE_DEVICE_PLUGIN_DIR=str(folder / 'plugins'), GPUSLICE_GRANT_DIR=str(folder / 'grants'),
+                        GPUSLICE_STATE_DIR=str(folder / 'ours'))
         self.gpus = json.loads(self.sim('show', file, '-o', 'json'))['gpus']
         for gpu in self.gpus:
             gpu['mib'] = gpu['memory_bytes'] >> 20

@@ -82,8 +82,7 @@ class Machine(foreign.Machine):
         trace = self.folder / 'trace'
         trace.unlink(missing_ok=True)
         done = subprocess.run([foreign.BUILD / 'src/gpuslice', 'mig', 'apply', '-f', self.folder / 'config.yaml', '-c', label],
-                              env=self.environment(GPUSLICE_SIM_TRACE=str(trace), GPUSLICE_STATE_DIR=str(self.folder / 'ours'),
-                                                   GPUSLICE_PROC=str(self.folder / 'driver')),
+                              env=self.environment(GPUSLICE_SIM_TRACE=str(trace), GPUSLICE_PROC=str(self.folder / 'driver')),
                               capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return collections.Counter(trace.read_text().split())
