@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "grant/grantdir.h"
 #include "limits/mode.h"
 #include "proc/connector.h"
@@ -174,8 +175,10 @@ static int take_state(struct memorylimits *limits, const char *body, size_t size
     if (r < 0)
         return r;
     if (!limits->has_state)
-        log_info("gpuslice-arbiter is connected", "version", state.version, "library",
-                 state.library);
+        log_info("gpuslice-arbiter is connected", "version", state.version);
+    /* It is there later than the connection, if it is a new one: its files are copied first. */
+    if (*state.library && !str_equal(state.library, limits->state.library))
+        log_info("new containers get this library", "folder", state.library);
     arbiter_state_deinit(&limits->state);
     limits->state = state;
     state = (struct arbiter_state)ARBITER_STATE_INIT;

@@ -178,7 +178,7 @@ def test_a_container_that_starts_again_after_an_upgrade_keeps_its_library(node):
     limits_hold(pod)
     assert libraries(node) == first
     current = os.readlink(node.folder / 'grants/lib/current')
-    node.agent.wait_line(f'gpuslice-arbiter is connected.*/{current}')
+    node.agent.wait_line(f'new containers get this library.*/{current}')
     new = node.pod('new')
     assert new('start') == '0'
     limits_hold(new)

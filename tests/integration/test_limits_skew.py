@@ -404,6 +404,26 @@ def test_a_former_arbiter_and_a_later_one_serve_the_agent(node):
     assert not agent.count('Unhealthy', since)
 
 
+def test_the_agent_logs_which_library_new_containers_get(node):
+    """Once, though an arbiter copies its files after it is connected."""
+    earlier, later = 'folder=/var/lib/gpuslice/lib/1.0', 'folder=/var/lib/gpuslice/lib/2.0'
+    install_library(grants_of(node))
+    arbiter = PlayedArbiter(node.folder / 'arbiter', STATE)
+    node.start_kubelet()
+    agent = node.start_agent(GUIDE, *limited(node))
+    agent.wait_line(f'new containers get this library.*{earlier}$')
+    since = agent.mark()
+    arbiter.end()
+    arbiter = PlayedArbiter(node.folder / 'arbiter', STATE.replace('library /var/lib/gpuslice/lib/1.0', 'library '))
+    agent.wait_line('gpuslice-arbiter is connected" version=0.9$', since)
+    for _ in range(2):
+        arbiter.tell(STATE.replace('/1.0', '/2.0'))
+    agent.wait_line(f'new containers get this library.*{later}$', since)
+    arbiter.tell(STATE)
+    agent.wait_line(f'new containers get this library.*{earlier}$', since)
+    assert agent.count(later, since) == 1
+
+
 def test_turns_that_a_former_arbiter_does_not_give(node):
     """It passes the wish over; the node's owner sees that."""
     cluster = Cluster(node)
