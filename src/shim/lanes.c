@@ -813,8 +813,11 @@ bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_
     return is_claimed;
 }
 
+/* In a child of fork it is its parent's wait, claimed in a page that the child does not have. */
 void lanes_end_wait(struct lane *lane, const struct lane_wait *wait, bool is_done, uint64_t now_ns)
 {
+    if (lanes_generation() == 0)
+        return;
     if (is_done && !is_taken(lane)) {
         queue_settle(&lane->queue, wait->n_given, now_ns);
         if (queue_is_empty(&lane->queue))

@@ -764,6 +764,33 @@ static void test_the_wait_that_a_thread_has_left_ends_with_its_next(void **state
     assert_int_equal(of_device->n_awaiting, 0);
 }
 
+/* It has the thread, which seems to wait still, and not the page that says so. */
+static void test_a_child_ends_no_wait_of_its_parent(void **state)
+{
+    struct claims_device *of_device = &claims->devices[0];
+    struct lane *lane = launch_short(stream_of(1));
+    struct lane_wait wait;
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    assert_true(lanes_begin_wait(lane, now_ns, &wait));
+    assert_int_equal(madvise(claims, CLAIMS_SIZE, MADV_DONTFORK), 0);
+    child = fork();
+    if (child == 0) {
+        lanes_end_wait(lane, &wait, true, now_ns);
+        claims = new_claims();
+        lanes_start();
+        lanes_end_wait(lane, &wait, true, now_ns);
+        _exit(claims->devices[0].n_awaiting == 0 && claims->devices[0].n_awaits == 0 ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(of_device->n_awaiting, 1);
+    lanes_end_wait(lane, &wait, true, now_ns);
+    assert_int_equal(of_device->n_awaiting, 0);
+}
+
 static void test_who_still_waits_is_counted(void **state)
 {
     struct claims_device *of_device = &claims->devices[0];
@@ -1051,6 +1078,7 @@ int main(void)
         cmocka_unit_test_setup(test_what_was_launched_meanwhile_is_not_done, set_up),
         cmocka_unit_test_setup(test_the_wait_of_a_thread_that_is_cancelled_ends, set_up),
         cmocka_unit_test_setup(test_the_wait_that_a_thread_has_left_ends_with_its_next, set_up),
+        cmocka_unit_test_setup(test_a_child_ends_no_wait_of_its_parent, set_up),
         cmocka_unit_test_setup(test_who_still_waits_is_counted, set_up),
         cmocka_unit_test_setup(test_what_is_claimed_later_has_its_tail, set_up),
         cmocka_unit_test_setup(test_it_is_known_when_the_device_is_not_behind, set_up),
