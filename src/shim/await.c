@@ -111,6 +111,20 @@ struct await await_copy(const struct cuda_functions *driver, CUstream stream, bo
 
 /* --- questions --- */
 
+static uint64_t count_launched(const struct lane *lane)
+{
+    const struct claims_device *claims = lanes_claims(session_position(lane->slot));
+
+    return claims ? limits_load(claims->n_launched) : 0;
+}
+
+/* The wait is for what was there when it began. */
+static bool goes_on(const void *what)
+{
+    return poll.what == what &&
+           (!poll.wait.lane || poll.n_launched == count_launched(poll.wait.lane));
+}
+
 /* True: nobody needs to look at it. */
 static bool is_answered(const void *what, CUresult r)
 {
@@ -119,7 +133,8 @@ static bool is_answered(const void *what, CUresult r)
             end_poll(r == CUDA_SUCCESS);
         return true;
     }
-    if (poll.what != what)
+    quickpass_claim_all();
+    if (!goes_on(what))
         end_poll(false);
     return poll.wait.lane || !gate_is_on();
 }
@@ -127,8 +142,7 @@ static bool is_answered(const void *what, CUresult r)
 /* It is not done. True: it was asked a moment ago, and nothing was launched since. */
 static bool is_polled(const void *what, const struct lane *lane, uint64_t now_ns)
 {
-    const struct claims_device *claims = lanes_claims(session_position(lane->slot));
-    const uint64_t n_launched = claims ? limits_load(claims->n_launched) : 0;
+    const uint64_t n_launched = count_launched(lane);
     const bool is_polled = poll.what == what && poll.n_launched == n_launched &&
                            quickclock_since(poll.asked_ns, now_ns) < POLL_NS;
 
@@ -156,7 +170,6 @@ static CUresult ask(const struct cuda_functions *driver, const void *what, CUstr
 
     if (is_answered(what, r))
         return r;
-    quickpass_claim_all();
     now_ns = quickclock_ns();
     n = lanes_find_recent(driver, stream, now_ns, &lane);
     if (n == 0)

@@ -49,8 +49,8 @@ struct await await_copy(const struct cuda_functions *driver, CUstream stream, bo
 CUresult await_end(const struct await *wait, CUresult r);
 
 /* It has asked whether a stream, by its own handle, or an event is done; r: the answer, which is
- * returned. Who asks again at once, and launches nothing meanwhile, waits. Where it stops asking
- * without having been told so, the wait is claimed until its next one, or as long as the arbiter
- * believes it. */
+ * returned. Who asks again at once, and launches nothing meanwhile, waits for what is there
+ * then. Where it stops asking without having been told so, the wait is claimed until its next one,
+ * or as long as the arbiter believes it. */
 CUresult await_asked_stream(const struct cuda_functions *driver, CUstream stream, CUresult r);
 CUresult await_asked_event(const struct cuda_functions *driver, CUevent event, CUresult r);

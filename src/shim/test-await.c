@@ -39,6 +39,7 @@ static struct claims_device claims;
 static struct lane own, legacy;
 static struct lane *new_one; /* of n_new that are new */
 static unsigned n_new;
+static unsigned n_uncounted; /* launches that passed quickly */
 static bool is_on, takes_a_moment;
 static uint64_t generation;
 static unsigned n_fenced, n_fenced_all, n_due, n_begun, n_ended, n_final;
@@ -55,6 +56,8 @@ int session_position(int slot)
 
 void quickpass_claim_all(void)
 {
+    claims.n_launched += n_uncounted;
+    n_uncounted = 0;
 }
 
 uint64_t lanes_generation(void)
@@ -300,6 +303,37 @@ static void test_who_does_something_else_waits_no_longer(void **state)
     assert_waits(3, 3, 1);
 }
 
+/* Nothing shows how long that takes: the wait was for what there was. */
+static void test_who_launches_and_goes_on_asking_waits_for_that(void **state)
+{
+    ask(CUDA_ERROR_NOT_READY);
+    ask(CUDA_ERROR_NOT_READY);
+    claims.n_launched++;
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(1, 1, 0);
+    assert_int_equal(n_due, 2);
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(2, 1, 0);
+    claims.n_launched++;
+    takes_a_moment = false;
+    ask(CUDA_ERROR_NOT_READY);
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(2, 2, 0);
+    assert_int_equal(n_fenced, 1);
+    ask(CUDA_SUCCESS);
+    assert_waits(2, 2, 0);
+}
+
+/* What the thread counts by itself is no launch yet. */
+static void test_launches_are_claimed_before_it_is_judged_by_them(void **state)
+{
+    ask(CUDA_ERROR_NOT_READY);
+    ask(CUDA_ERROR_NOT_READY);
+    n_uncounted = 1;
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(1, 1, 0);
+}
+
 /* The lane may be another stream's. */
 static void test_a_wait_of_before_a_change_tells_nothing(void **state)
 {
@@ -336,6 +370,8 @@ int main(void)
         cmocka_unit_test_setup(test_an_event_of_one_of_many_streams_has_fences, set_up),
         cmocka_unit_test_setup(test_who_asks_now_and_then_does_not_wait, set_up),
         cmocka_unit_test_setup(test_who_does_something_else_waits_no_longer, set_up),
+        cmocka_unit_test_setup(test_who_launches_and_goes_on_asking_waits_for_that, set_up),
+        cmocka_unit_test_setup(test_launches_are_claimed_before_it_is_judged_by_them, set_up),
         cmocka_unit_test_setup(test_a_wait_of_before_a_change_tells_nothing, set_up),
         cmocka_unit_test_setup(test_nothing_is_claimed_without_turns, set_up),
     };
