@@ -84,11 +84,13 @@ static void fence(const struct cuda_functions *driver, struct lane *lane, uint64
 /* --- copies --- */
 
 /* What is not known to be done when a copy returns would be awaited again by each one after it: so
- * the first one alone counts. The legacy stream waits for others. */
+ * the first one alone counts. The legacy stream waits for others. Where nothing is copied, there is
+ * nothing to wait for. */
 struct await await_copy(const struct cuda_functions *driver, CUstream stream, bool is_per_thread,
                         uint64_t bytes, enum await_copy copy)
 {
     CUstream handle = lanes_handle(stream, is_per_thread);
+    const bool is_final = copy == AWAIT_DONE && bytes > 0;
     struct await wait = {NULL};
     struct lane *lane;
     uint64_t now_ns;
@@ -103,7 +105,7 @@ struct await await_copy(const struct cuda_functions *driver, CUstream stream, bo
         return wait;
     now_ns = quickclock_ns();
     if (n == 1 && bytes <= AWAIT_COPY_BYTES)
-        wait = begin_wait(lane, copy == AWAIT_DONE && lane->stream == handle, now_ns);
+        wait = begin_wait(lane, is_final && lane->stream == handle, now_ns);
     if (!wait.lane)
         fence(driver, n == 1 ? lane : NULL, now_ns);
     return wait;

@@ -71,8 +71,18 @@ COPY(cuMemcpyAsync_ptsz, hStream, true, ByteCount, AWAIT_MAYBE, (LIST ADDRESSES,
 
 #define BYTES_2D (pCopy ? pCopy->WidthInBytes * pCopy->Height : 0)
 #define BYTES_3D (pCopy ? pCopy->WidthInBytes * pCopy->Height * pCopy->Depth : 0)
+/* Only of copies from a device to the host it is said that they wait; memory that is unified may be
+ * of either. */
+static enum await_copy copy_of(CUmemorytype from, CUmemorytype to, enum await_copy to_host,
+                               enum await_copy otherwise)
+{
+    if (to == CU_MEMORYTYPE_HOST && (from == CU_MEMORYTYPE_DEVICE || from == CU_MEMORYTYPE_ARRAY))
+        return to_host;
+    return to == CU_MEMORYTYPE_HOST || to == CU_MEMORYTYPE_UNIFIED ? AWAIT_MAYBE : otherwise;
+}
+
 #define TO_HOST(then, otherwise) \
-    (pCopy && pCopy->dstMemoryType == CU_MEMORYTYPE_HOST ? (then) : (otherwise))
+    (pCopy ? copy_of(pCopy->srcMemoryType, pCopy->dstMemoryType, (then), (otherwise)) : (otherwise))
 
 #define SHAPE(name, bytes, type)                                                      \
     VERSIONS(name, bytes, TO_HOST(AWAIT_DONE, AWAIT_MAYBE), (const type##_v1 *pCopy), \

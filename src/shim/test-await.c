@@ -195,6 +195,7 @@ static void test_copies(void **state)
         unsigned claimed, final, fenced, fenced_all;
     } rows[] = {
         {"done", false, &own, 1, 4, AWAIT_DONE, false, 1, 1, 0, 0},
+        {"nothing, which waits for nothing", false, &own, 1, 0, AWAIT_DONE, false, 1, 0, 0, 0},
         {"maybe", false, &own, 1, 4, AWAIT_MAYBE, false, 1, 0, 0, 0},
         {"short and sent", false, &own, 1, 4, AWAIT_SENT, false, 0, 0, 0, 0},
         {"long and sent", false, &own, 1, 64 << 20, AWAIT_SENT, false, 0, 0, 1, 0},
