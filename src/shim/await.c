@@ -155,10 +155,10 @@ static bool is_polled(const void *what, const struct lane *lane, uint64_t now_ns
 }
 
 /* Only of a stream that was asked for it is known what is done then. */
-static bool begin_poll(struct lane *lane, CUstream stream, uint64_t now_ns)
+static bool begin_poll(struct lane *lane, const void *what, uint64_t now_ns)
 {
     poll.generation = lanes_generation();
-    poll.wait = begin_wait(lane, stream != NULL, now_ns);
+    poll.wait = begin_wait(lane, lane->stream == what, now_ns);
     return poll.wait.lane;
 }
 
@@ -178,14 +178,15 @@ static CUresult ask(const struct cuda_functions *driver, const void *what, CUstr
         return r;
     if (!is_polled(what, lane, now_ns))
         lanes_fence_due(driver, stream, now_ns);
-    else if (n != 1 || !begin_poll(lane, stream, now_ns))
+    else if (n != 1 || !begin_poll(lane, what, now_ns))
         fence(driver, n == 1 ? lane : NULL, now_ns);
     return r;
 }
 
+/* The legacy stream waits for others. */
 CUresult await_asked_stream(const struct cuda_functions *driver, CUstream stream, CUresult r)
 {
-    return ask(driver, stream, stream, r);
+    return ask(driver, stream, stream == CU_STREAM_LEGACY ? NULL : stream, r);
 }
 
 CUresult await_asked_event(const struct cuda_functions *driver, CUevent event, CUresult r)

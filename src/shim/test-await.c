@@ -35,6 +35,13 @@ uint64_t quickclock_since(uint64_t then_ns, uint64_t now_ns)
 
 /* --- what there is in streams --- */
 
+static char of_own;
+
+static CUstream stream_of_own(void)
+{
+    return (CUstream)&of_own;
+}
+
 static struct claims_device claims;
 static struct lane own, legacy;
 static struct lane *new_one; /* of n_new that are new */
@@ -84,8 +91,10 @@ unsigned lanes_find_new(const struct cuda_functions *driver, CUstream stream, st
 unsigned lanes_find_recent(const struct cuda_functions *driver, CUstream stream, uint64_t now_ns,
                            struct lane **ret_one)
 {
-    *ret_one = stream ? &own : new_one;
-    return stream ? own.tail != LANE_TAIL_NONE : n_new;
+    *ret_one = stream == stream_of_own() ? &own : new_one;
+    if (stream)
+        return stream == (*ret_one)->stream && (*ret_one)->tail != LANE_TAIL_NONE;
+    return n_new;
 }
 
 bool lanes_begin_wait(struct lane *lane, uint64_t now_ns, struct lane_wait *ret_wait)
@@ -119,12 +128,7 @@ void lanes_fence_due(const struct cuda_functions *driver, CUstream stream, uint6
 /* --- helpers --- */
 
 static const struct cuda_functions driver;
-static char of_own, of_event;
-
-static CUstream stream_of_own(void)
-{
-    return (CUstream)&of_own;
-}
+static char of_event;
 
 static CUresult ask(CUresult answer)
 {
@@ -264,6 +268,26 @@ static void test_of_an_event_nobody_knows_what_is_done(void **state)
     assert_waits(1, 1, 0);
 }
 
+/* It waits for others of its context, as where it is waited for. */
+static void test_the_legacy_stream_waits_for_others(void **state)
+{
+    own.tail = LANE_TAIL_NEW;
+    for (unsigned i = 0; i < 2; i++)
+        await_asked_stream(&driver, CU_STREAM_LEGACY, CUDA_ERROR_NOT_READY);
+    assert_waits(1, 0, 0);
+    await_asked_stream(&driver, CU_STREAM_LEGACY, CUDA_SUCCESS);
+    assert_waits(1, 1, 0);
+    new_one = &legacy;
+    for (unsigned i = 0; i < 2; i++)
+        await_asked_stream(&driver, CU_STREAM_LEGACY, CUDA_ERROR_NOT_READY);
+    await_asked_stream(&driver, CU_STREAM_LEGACY, CUDA_SUCCESS);
+    assert_waits(2, 2, 1);
+    n_new = 2;
+    for (unsigned i = 0; i < 2; i++)
+        await_asked_stream(&driver, CU_STREAM_LEGACY, CUDA_ERROR_NOT_READY);
+    assert_int_equal(n_fenced_all, 1);
+}
+
 static void test_an_event_of_one_of_many_streams_has_fences(void **state)
 {
     n_new = 2;
@@ -368,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup(test_copies_without_anything_new_claim_nothing, set_up),
         cmocka_unit_test_setup(test_who_asks_again_at_once_waits_until_it_is_done, set_up),
         cmocka_unit_test_setup(test_of_an_event_nobody_knows_what_is_done, set_up),
+        cmocka_unit_test_setup(test_the_legacy_stream_waits_for_others, set_up),
         cmocka_unit_test_setup(test_an_event_of_one_of_many_streams_has_fences, set_up),
         cmocka_unit_test_setup(test_who_asks_now_and_then_does_not_wait, set_up),
         cmocka_unit_test_setup(test_who_does_something_else_waits_no_longer, set_up),
