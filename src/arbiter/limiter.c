@@ -159,10 +159,21 @@ static int find_tenant(const char *grant_id, struct tenant **ret_tenant, void *u
     return r;
 }
 
+/* At once: it may hang up before anybody looks again. */
+static void note_processes(struct limiter *limiter, const struct tenant *tenant)
+{
+    for (struct account_process *one = tenant->account->processes; one; one = one->next)
+        if (one->is_registered && !one->is_noted) {
+            formerprocesses_meet(&limiter->former, one->pid);
+            one->is_noted = true;
+        }
+}
+
 static void on_register(struct tenant *tenant, void *userdata)
 {
     struct limiter *limiter = userdata;
 
+    note_processes(limiter, tenant);
     devicegates_show(limiter->gates, tenant);
     if (limiter->options->kernel_limits)
         kernellimits_apply(&limiter->kernel, tenant, limiter->mode);
@@ -314,16 +325,10 @@ enum limits_compute limiter_get_compute(const struct limiter *limiter)
 /* --- life --- */
 
 /* For the arbiter after this one. */
-static void note_processes(struct limiter *limiter)
+static void store_processes(struct limiter *limiter)
 {
     struct error err = ERROR_INIT;
 
-    for (struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next)
-        for (struct account_process *one = tenant->account->processes; one; one = one->next)
-            if (one->is_registered && !one->is_noted) {
-                formerprocesses_meet(&limiter->former, one->pid);
-                one->is_noted = true;
-            }
     if (formerprocesses_store(&limiter->former, &err) < 0)
         log_warning("who has the library will not be known to the next arbiter until it connects",
                     "reason", error_text(&err));
@@ -333,7 +338,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct limiter *limiter = timer->data;
 
-    note_processes(limiter);
+    store_processes(limiter);
     limitsessions_sweep(limiter->sessions);
     limiter_look(limiter);
     run_gates(limiter, true); /* what nobody waits for is counted as well */
