@@ -11,6 +11,7 @@ from node import eventually
 from test_preload import CASES, CUDA, Container
 
 ALL = 1000000  # ppm
+NOT_READY = '600'
 
 
 @pytest.fixture
@@ -203,6 +204,23 @@ def test_who_copies_to_the_host_shows_its_last_launch(container):
         assert (claims.n_awaiting, claims.n_awaits, claims.n_done) == (0, 2, 2)
     else:
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
+
+
+def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
+    """Who asks again and again waits until it is told that all is done. A child has neither the wait nor the page of claims."""
+    arbiter, steps = launches_of(container)
+    claims = arbiter.claims[0]
+
+    def is_claimed():
+        assert steps('batches 1 4 0') == '0'  # such commands take but a moment
+        assert steps('launches 2 100000') == '0' and steps('asks 3') == NOT_READY
+        return claims.n_awaiting == 1 or steps('wait') != '0'
+    eventually(is_claimed, 'the wait has no fence')
+    assert steps('fork') == 'forked'
+    assert steps('asks 1').isdigit()
+    assert steps('exit') == 'ended' and steps.said() == 'joined'
+    assert steps('wait') == '0'
+    assert claims.n_awaiting == 0
 
 
 def test_who_waits_at_the_gate_has_a_fence_behind_the_last_launch(container):

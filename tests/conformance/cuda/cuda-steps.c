@@ -37,6 +37,8 @@
  *     pairs N D US   D launches on each of the two and a wait for both, N times -> as batches
  *     sync           by cuCtxSynchronize -> status
  *     wait           for the stream -> status
+ *     asks N         so many questions whether the stream is done, by cuStreamQuery -> the last
+ *                    status
  *     destroy        the stream -> status
  *     capture        the stream, from here on -> status
  *     captured       that ends -> status of the graph
@@ -361,6 +363,15 @@ static CUresult wait_by_query(void)
 
     while ((r = cu.cuStreamQuery(stream)) == CUDA_ERROR_NOT_READY)
         sched_yield();
+    return r;
+}
+
+static CUresult ask(unsigned n)
+{
+    CUresult r = CUDA_SUCCESS;
+
+    while (n-- > 0)
+        r = cu.cuStreamQuery(stream);
     return r;
 }
 
@@ -806,6 +817,8 @@ static bool step_of_launches(const char *line)
         r = cu.cuCtxSynchronize();
     else if (strcmp(line, "wait") == 0)
         r = cu.cuStreamSynchronize(stream);
+    else if (sscanf(line, "asks %u", &n) == 1)
+        r = ask(n);
     else if (strcmp(line, "destroy") == 0) {
         r = cu.cuStreamDestroy_v2(stream);
         stream = NULL;
