@@ -162,7 +162,8 @@ static bool begin_poll(struct lane *lane, const void *what, uint64_t now_ns)
     return poll.wait.lane;
 }
 
-/* Who asks now and then has a fence as seldom as who launches. stream NULL: it may be any. */
+/* Who asks now and then has a fence as seldom as who launches; so has what was launched long ago,
+ * and was taken for done. stream NULL: it may be any. */
 static CUresult ask(const struct cuda_functions *driver, const void *what, CUstream stream,
                     CUresult r)
 {
@@ -174,9 +175,7 @@ static CUresult ask(const struct cuda_functions *driver, const void *what, CUstr
         return r;
     now_ns = quickclock_ns();
     n = lanes_find_recent(driver, stream, now_ns, &lane);
-    if (n == 0)
-        return r;
-    if (!is_polled(what, lane, now_ns))
+    if (n == 0 || !is_polled(what, lane, now_ns))
         lanes_fence_due(driver, stream, now_ns);
     else if (n != 1 || !begin_poll(lane, what, now_ns))
         fence(driver, n == 1 ? lane : NULL, now_ns);

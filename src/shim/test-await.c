@@ -312,6 +312,20 @@ static void test_who_asks_now_and_then_does_not_wait(void **state)
     assert_true(n_due == 20 && n_fenced == 0 && n_fenced_all == 0);
 }
 
+/* It was taken for done, and is not: by a fence it shows when it is. */
+static void test_what_was_launched_long_ago_and_is_not_done_has_a_fence(void **state)
+{
+    n_new = 0;
+    ask_event(CUDA_ERROR_NOT_READY);
+    assert_int_equal(n_due, 1);
+    ask_event(CUDA_ERROR_NOT_READY);
+    assert_waits(0, 0, 0);
+    is_on = false;
+    n_due = 0;
+    ask_event(CUDA_ERROR_NOT_READY);
+    assert_int_equal(n_due, 0);
+}
+
 static void test_who_does_something_else_waits_no_longer(void **state)
 {
     struct await wait;
@@ -395,6 +409,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_legacy_stream_waits_for_others, set_up),
         cmocka_unit_test_setup(test_an_event_of_one_of_many_streams_has_fences, set_up),
         cmocka_unit_test_setup(test_who_asks_now_and_then_does_not_wait, set_up),
+        cmocka_unit_test_setup(test_what_was_launched_long_ago_and_is_not_done_has_a_fence, set_up),
         cmocka_unit_test_setup(test_who_does_something_else_waits_no_longer, set_up),
         cmocka_unit_test_setup(test_who_launches_and_goes_on_asking_waits_for_that, set_up),
         cmocka_unit_test_setup(test_launches_are_claimed_before_it_is_judged_by_them, set_up),

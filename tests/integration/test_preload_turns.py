@@ -206,6 +206,24 @@ def test_who_copies_to_the_host_shows_its_last_launch(container):
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
 
 
+def test_what_was_launched_long_ago_shows_to_be_at_work(container):
+    """The last launch has no fence while the one before it is fenced: it would have taken but a moment, and takes longer."""
+    arbiter, steps = launches_of(container)
+    claims = arbiter.claims[0]
+
+    def has_one_more():
+        """Or that was due behind the launch, or all is done already."""
+        assert steps('wait') == '0' and steps('launches 2 200000') == '0'
+        (before, _), = claims.lanes()
+        time.sleep(0.06)
+        if steps('asks 1') != NOT_READY:
+            return False
+        (after, done), = claims.lanes()
+        assert done != after
+        return after == before + 1
+    eventually(has_one_more, 'it is fenced when it is asked for')
+
+
 def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
     """Who asks again and again waits until it is told that all is done. A child has neither the wait nor the page of claims."""
     arbiter, steps = launches_of(container)
