@@ -6,7 +6,10 @@
 #include "shim/quickpass.h"
 #include "shim/session.h"
 
-enum { POLL_NS = 100 * 1000 }; /* between two questions of a thread that waits for the answer */
+enum {
+    POLL_NS = 100 * 1000,       /* between two questions of a thread that waits for the answer */
+    POLL_MOST_NS = 5000 * 1000, /* what takes longer did not seem to: it has a fence */
+};
 
 /* What this thread asks for again and again. */
 static __thread struct {
@@ -120,11 +123,13 @@ static uint64_t count_launched(const struct lane *lane)
     return claims ? limits_load(claims->n_launched) : 0;
 }
 
-/* The wait is for what was there when it began. */
+/* The wait is for what was there when it began, and for a moment: the arbiter would not believe
+ * more. */
 static bool goes_on(const void *what)
 {
     return poll.what == what &&
-           (!poll.wait.lane || poll.n_launched == count_launched(poll.wait.lane));
+           (!poll.wait.lane || (poll.n_launched == count_launched(poll.wait.lane) &&
+                                quickclock_since(poll.asked_ns, quickclock_ns()) < POLL_MOST_NS));
 }
 
 /* True: nobody needs to look at it. */

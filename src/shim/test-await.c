@@ -312,6 +312,24 @@ static void test_who_asks_now_and_then_does_not_wait(void **state)
     assert_true(n_due == 20 && n_fenced == 0 && n_fenced_all == 0);
 }
 
+/* The arbiter believes no wait for long. */
+static void test_what_takes_longer_than_it_seemed_has_a_fence(void **state)
+{
+    ask(CUDA_ERROR_NOT_READY);
+    ask(CUDA_ERROR_NOT_READY);
+    clock_ns += 4999 * US;
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(1, 0, 0);
+    assert_int_equal(n_due, 1);
+    clock_ns += 1 * US;
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(1, 1, 0);
+    assert_int_equal(n_due, 2);
+    own.tail = LANE_TAIL_NONE;
+    ask(CUDA_ERROR_NOT_READY);
+    assert_waits(1, 1, 0);
+}
+
 /* It was taken for done, and is not: by a fence it shows when it is. */
 static void test_what_was_launched_long_ago_and_is_not_done_has_a_fence(void **state)
 {
@@ -409,6 +427,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_legacy_stream_waits_for_others, set_up),
         cmocka_unit_test_setup(test_an_event_of_one_of_many_streams_has_fences, set_up),
         cmocka_unit_test_setup(test_who_asks_now_and_then_does_not_wait, set_up),
+        cmocka_unit_test_setup(test_what_takes_longer_than_it_seemed_has_a_fence, set_up),
         cmocka_unit_test_setup(test_what_was_launched_long_ago_and_is_not_done_has_a_fence, set_up),
         cmocka_unit_test_setup(test_who_does_something_else_waits_no_longer, set_up),
         cmocka_unit_test_setup(test_who_launches_and_goes_on_asking_waits_for_that, set_up),

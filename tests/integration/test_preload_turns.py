@@ -206,6 +206,26 @@ def test_who_copies_to_the_host_shows_its_last_launch(container):
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
 
 
+def claims_a_wait(steps, claims):
+    """Two launches of 200 ms, and a thread that asks for them. False: the last one has a fence, since it was due."""
+    assert steps('wait') == '0'
+    assert steps('batches 1 4 0') == '0'  # such commands take but a moment
+    assert steps('launches 2 200000') == '0' and steps('asks 3') == NOT_READY
+    return claims.n_awaiting == 1
+
+
+def test_who_asks_for_longer_than_it_seemed_shows_to_be_at_work(container):
+    """The arbiter believes it for 50 ms that a thread waits."""
+    arbiter, steps = launches_of(container)
+    claims = arbiter.claims[0]
+    eventually(lambda: claims_a_wait(steps, claims), 'the wait has no fence')
+    (before, _), = claims.lanes()
+    time.sleep(0.06)
+    assert steps('asks 1') == NOT_READY
+    (after, done), = claims.lanes()
+    assert (after, claims.n_awaiting) == (before + 1, 0) and done != after
+
+
 def test_what_was_launched_long_ago_shows_to_be_at_work(container):
     """The last launch has no fence while the one before it is fenced: it would have taken but a moment, and takes longer."""
     arbiter, steps = launches_of(container)
@@ -228,12 +248,7 @@ def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
     """Who asks again and again waits until it is told that all is done. A child has neither the wait nor the page of claims."""
     arbiter, steps = launches_of(container)
     claims = arbiter.claims[0]
-
-    def is_claimed():
-        assert steps('batches 1 4 0') == '0'  # such commands take but a moment
-        assert steps('launches 2 100000') == '0' and steps('asks 3') == NOT_READY
-        return claims.n_awaiting == 1 or steps('wait') != '0'
-    eventually(is_claimed, 'the wait has no fence')
+    eventually(lambda: claims_a_wait(steps, claims), 'the wait has no fence')
     assert steps('fork') == 'forked'
     assert steps('asks 1').isdigit()
     assert steps('exit') == 'ended' and steps.said() == 'joined'
