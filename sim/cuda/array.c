@@ -155,9 +155,20 @@ CUresult sim_cuArrayGetDescriptor_v2(CUDA_ARRAY_DESCRIPTOR *to, CUarray array)
     return CUDA_SUCCESS;
 }
 
+static void wait_for(CUarray array)
+{
+    struct range *range = address_find_begin(array->elements);
+
+    if (range)
+        (void)memory_await(range);
+}
+
 CUresult sim_cuArrayDestroy(CUarray array)
 {
     if (!find(array) || array->is_level)
+        return CUDA_ERROR_INVALID_HANDLE;
+    wait_for(array);
+    if (!find(array))
         return CUDA_ERROR_INVALID_HANDLE;
     free_array(array);
     return CUDA_SUCCESS;
@@ -239,6 +250,10 @@ CUresult sim_cuMipmappedArrayDestroy(CUmipmappedArray mipmap)
 {
     CUmipmappedArray *link = find_mipmap(mipmap);
 
+    if (!link)
+        return CUDA_ERROR_INVALID_HANDLE;
+    wait_for(mipmap->levels[0]);
+    link = find_mipmap(mipmap);
     if (!link)
         return CUDA_ERROR_INVALID_HANDLE;
     *link = mipmap->next;

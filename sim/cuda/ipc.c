@@ -15,6 +15,7 @@
 #include "cuda/address.h"
 #include "cuda/arena.h"
 #include "cuda/context.h"
+#include "cuda/memory.h"
 #include "cuda/physical.h"
 
 #define MAGIC 0x31435049u
@@ -118,6 +119,5 @@ CUresult sim_cuIpcCloseMemHandle(CUdeviceptr address)
 
     if (!range || range->kind != RANGE_IMPORT)
         return CUDA_ERROR_INVALID_VALUE;
-    address_free(range);
-    return CUDA_SUCCESS;
+    return memory_free(range);
 }

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "cuda/physical.h"
+#include "cuda/stream.h"
 
 /* Smaller allocations share granules. */
 #define SMALL (UINT64_C(1) << 20)
@@ -44,6 +45,25 @@ CUresult memory_allocate(CUcontext context, uint64_t bytes, CUdeviceptr *ret_add
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     *ret_address = range.base;
+    return CUDA_SUCCESS;
+}
+
+struct range *memory_await(struct range *range)
+{
+    const CUdeviceptr base = range->base;
+    const uint64_t id = range->id;
+
+    stream_wait_context(range->context);
+    range = address_find_begin(base);
+    return range && range->id == id ? range : NULL;
+}
+
+CUresult memory_free(struct range *range)
+{
+    range = memory_await(range);
+    if (!range)
+        return CUDA_ERROR_INVALID_VALUE;
+    address_free(range);
     return CUDA_SUCCESS;
 }
 
@@ -144,6 +164,7 @@ CUresult sim_cuMemAllocManaged(CUdeviceptr *ret_address, size_t bytes, unsigned 
     return allocate_host(context, RANGE_MANAGED, bytes, flags, ret_address);
 }
 
+/* What came from a pool is freed at once. */
 CUresult sim_cuMemFree_v2(CUdeviceptr address)
 {
     struct range *range = address_find_begin(address);
@@ -152,6 +173,8 @@ CUresult sim_cuMemFree_v2(CUdeviceptr address)
         return CUDA_SUCCESS;
     if (!range || range->kind > RANGE_MANAGED)
         return CUDA_ERROR_INVALID_VALUE;
+    if (range->kind != RANGE_POOL)
+        return memory_free(range);
     address_free(range);
     return CUDA_SUCCESS;
 }
@@ -247,8 +270,7 @@ CUresult sim_cuMemFreeHost(void *memory)
 
     if (!range || range->kind != RANGE_HOST)
         return CUDA_ERROR_INVALID_VALUE;
-    address_free(range);
-    return CUDA_SUCCESS;
+    return memory_free(range);
 }
 
 static struct range *find_host(const void *memory)
@@ -302,6 +324,5 @@ CUresult sim_cuMemHostUnregister(void *memory)
 
     if (!range || range->kind != RANGE_REGISTERED)
         return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-    address_free(range);
-    return CUDA_SUCCESS;
+    return memory_free(range);
 }

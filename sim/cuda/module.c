@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "cuda/kernel.h"
+#include "cuda/stream.h"
 
 enum { IMAGE_MAX = 256 << 20, SMALL_BYTES = 1 << 20 };
 
@@ -131,6 +132,17 @@ CUresult module_new(const char *image, CUmodule *to)
     return CUDA_SUCCESS;
 }
 
+static void end(CUmodule *link)
+{
+    CUmodule module = *link;
+
+    *link = module->next;
+    leave(module);
+    kernel_end_module(module);
+    free(module->ptx);
+    free(module);
+}
+
 /* Its variables are there when it is loaded, its kernels when they are asked for. */
 static CUresult placed(CUmodule module, CUmodule *to)
 {
@@ -139,7 +151,7 @@ static CUresult placed(CUmodule module, CUmodule *to)
     if (r == CUDA_SUCCESS)
         *to = module;
     else
-        (void)sim_cuModuleUnload(module);
+        end(find(module));
     return r;
 }
 
@@ -180,17 +192,19 @@ CUresult sim_cuModuleLoad(CUmodule *to, const char *path)
     return r == CUDA_SUCCESS ? placed(module, to) : r;
 }
 
+/* What was launched may be at work in it. */
 CUresult sim_cuModuleUnload(CUmodule module)
 {
     CUmodule *link = find(module);
+    CUcontext context;
 
+    if (link && context_current(&context) == CUDA_SUCCESS) {
+        stream_wait_context(context);
+        link = find(module);
+    }
     if (!link)
         return CUDA_ERROR_INVALID_HANDLE;
-    *link = module->next;
-    leave(module);
-    kernel_end_module(module);
-    free(module->ptx);
-    free(module);
+    end(link);
     return CUDA_SUCCESS;
 }
 

@@ -337,6 +337,192 @@ static void test_managed_memory_moves(void **state)
     assert_int_equal(process_bytes(getpid()), 0);
 }
 
+/* --- what waits without being asked to --- */
+
+enum { PAGE = 4096 };
+
+static CUdeviceptr taken;
+static void *pinned;
+static CUarray array;
+static CUmipmappedArray mipmap;
+static CUmodule module;
+static CUlibrary library_of_code;
+static char registered[PAGE] __attribute__((aligned(PAGE)));
+
+static CUresult take(void)
+{
+    return cu.cuMemAlloc_v2(&taken, MIB);
+}
+
+static CUresult give(void)
+{
+    return cu.cuMemFree_v2(taken);
+}
+
+static CUresult take_managed(void)
+{
+    return cu.cuMemAllocManaged(&taken, MIB, CU_MEM_ATTACH_GLOBAL);
+}
+
+static CUresult take_pinned(void)
+{
+    return cu.cuMemHostAlloc(&pinned, PAGE, 0);
+}
+
+static CUresult give_pinned(void)
+{
+    return cu.cuMemFreeHost(pinned);
+}
+
+static CUresult take_registered(void)
+{
+    return cu.cuMemHostRegister_v2(registered, PAGE, 0);
+}
+
+static CUresult give_registered(void)
+{
+    return cu.cuMemHostUnregister(registered);
+}
+
+static const CUDA_ARRAY3D_DESCRIPTOR square = {
+    .Width = 16, .Height = 16, .Format = CU_AD_FORMAT_UNSIGNED_INT8, .NumChannels = 1};
+
+static CUresult take_array(void)
+{
+    return cu.cuArray3DCreate_v2(&array, &square);
+}
+
+static CUresult give_array(void)
+{
+    return cu.cuArrayDestroy(array);
+}
+
+static CUresult take_mipmap(void)
+{
+    return cu.cuMipmappedArrayCreate(&mipmap, &square, 2);
+}
+
+static CUresult give_mipmap(void)
+{
+    return cu.cuMipmappedArrayDestroy(mipmap);
+}
+
+static CUresult take_module(void)
+{
+    return cu.cuModuleLoadData(&module, "any image");
+}
+
+static CUresult give_module(void)
+{
+    return cu.cuModuleUnload(module);
+}
+
+static CUresult take_library(void)
+{
+    return cu.cuLibraryLoadData(&library_of_code, "any image", NULL, NULL, 0, NULL, NULL, 0);
+}
+
+static CUresult give_library(void)
+{
+    return cu.cuLibraryUnload(library_of_code);
+}
+
+static CUresult take_from_pool(void)
+{
+    return cu.cuMemAllocAsync(&taken, MIB, NULL);
+}
+
+/* Both on the default stream's context, in which a stream of its own is at work. */
+static CUstream stream;
+static CUfunction spin;
+
+static void begin_stream(void)
+{
+    CUmodule code;
+
+    enter_context();
+    assert_int_equal(cu.cuModuleLoadData(&code, "any image"), CUDA_SUCCESS);
+    assert_int_equal(cu.cuModuleGetFunction(&spin, code, "spin_us"), CUDA_SUCCESS);
+    assert_int_equal(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+}
+
+static void test_what_is_freed_waits_for_work(void **state)
+{
+    static const struct {
+        CUresult (*take)(void), (*give)(void);
+    } rows[] = {
+        {take, give},
+        {take_managed, give},
+        {take_pinned, give_pinned},
+        {take_registered, give_registered},
+        {take_array, give_array},
+        {take_mipmap, give_mipmap},
+        {take_module, give_module},
+        {take_library, give_library},
+    };
+    unsigned us = 20000;
+    void *parameters[] = {&us};
+
+    begin_stream();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(rows[i].take(), CUDA_SUCCESS);
+        assert_int_equal(cu.cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL),
+                         CUDA_SUCCESS);
+        assert_int_equal(rows[i].give(), CUDA_SUCCESS);
+        assert_int_equal(cu.cuStreamQuery(stream), CUDA_SUCCESS);
+        assert_int_not_equal(rows[i].give(), CUDA_SUCCESS);
+    }
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+}
+
+static CUmemGenericAllocationHandle handle;
+
+static CUresult take_mapped(void)
+{
+    const CUmemAllocationProp prop = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                      .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE}};
+    CUresult r = cu.cuMemCreate(&handle, 2 * MIB, &prop, 0);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemAddressReserve(&taken, 2 * MIB, 0, 0, 0);
+    return r == CUDA_SUCCESS ? cu.cuMemMap(taken, 2 * MIB, 0, handle, 0) : r;
+}
+
+static CUresult give_mapped(void)
+{
+    CUresult r = cu.cuMemUnmap(taken, 2 * MIB);
+
+    return r == CUDA_SUCCESS ? cu.cuMemRelease(handle) : r;
+}
+
+static CUresult give_nothing(void)
+{
+    return cu.cuMemFree_v2(0);
+}
+
+/* NVIDIA documents it of memory that came from a pool, and programs found it of mappings. */
+static void test_what_does_not_wait_for_work(void **state)
+{
+    static const struct {
+        CUresult (*take)(void), (*give)(void);
+    } rows[] = {{take_from_pool, give}, {take_mapped, give_mapped}, {NULL, give_nothing}};
+    CUdeviceptr word;
+
+    begin_stream();
+    assert_int_equal(cu.cuMemAlloc_v2(&word, 4), CUDA_SUCCESS);
+    assert_int_equal(cu.cuMemsetD32_v2(word, 0, 1), CUDA_SUCCESS);
+    assert_int_equal(cu.cuStreamWaitValue32_v2(stream, word, 1, CU_STREAM_WAIT_VALUE_GEQ),
+                     CUDA_SUCCESS);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].take)
+            assert_int_equal(rows[i].take(), CUDA_SUCCESS);
+        assert_int_equal(rows[i].give(), CUDA_SUCCESS);
+        assert_int_equal(cu.cuStreamQuery(stream), CUDA_ERROR_NOT_READY);
+    }
+    assert_int_equal(cu.cuMemsetD32_v2(word, 1, 1), CUDA_SUCCESS);
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+}
+
 /* What is not acted out is there, and says so. */
 static void test_the_rest_is_not_supported(void **state)
 {
@@ -394,6 +580,8 @@ int main(void)
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
         cmocka_unit_test(test_kernels_take_a_fixed_time),
+        cmocka_unit_test(test_what_is_freed_waits_for_work),
+        cmocka_unit_test(test_what_does_not_wait_for_work),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_the_rest_is_not_supported),
     };
