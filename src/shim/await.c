@@ -114,6 +114,14 @@ struct await await_copy(const struct cuda_functions *driver, CUstream stream, bo
     return wait;
 }
 
+/* --- ends --- */
+
+/* As behind a copy, nothing is known to be done then. The legacy stream stands for all. */
+struct await await_perhaps_all(const struct cuda_functions *driver)
+{
+    return await_copy(driver, CU_STREAM_LEGACY, false, 0, AWAIT_MAYBE);
+}
+
 /* --- questions --- */
 
 static uint64_t count_launched(const struct lane *lane)

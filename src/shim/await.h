@@ -9,8 +9,9 @@
  *     return await_end(&wait, driver->...);
  *
  * Many calls wait besides those that are named so: copies that the driver makes through memory of
- * its own; and a program that asks again and again whether something is done waits as well. What
- * nobody asks the driver for, as a word that a kernel writes, is not seen.
+ * its own; what frees memory that kernels may still use; and a program that asks again and again
+ * whether something is done waits as well. What nobody asks the driver for, as a word that a kernel
+ * writes, is not seen.
  */
 
 #include <stdbool.h>
@@ -44,6 +45,18 @@ enum await_copy {
  * it, however it is awaited, since another engine is at work then. */
 struct await await_copy(const struct cuda_functions *driver, CUstream stream, bool is_per_thread,
                         uint64_t bytes, enum await_copy copy);
+
+/* It is about to end something that what is in any stream of the context may still use: before it
+ * does, the driver may wait for all of that. */
+struct await await_perhaps_all(const struct cuda_functions *driver);
+
+/* Does so by `call`, which is evaluated once. */
+#define AWAIT_PERHAPS_ALL(driver, call)                       \
+    ({                                                        \
+        const struct await _wait = await_perhaps_all(driver); \
+                                                              \
+        await_end(&_wait, (call));                            \
+    })
 
 /* It did; returns r, which the call had. */
 CUresult await_end(const struct await *wait, CUresult r);

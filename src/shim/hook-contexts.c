@@ -126,16 +126,16 @@ static void primary_may_be_gone(const struct cuda_functions *driver, CUdevice de
 }
 
 /* The whole of a function that may end it. */
-#define END_OF_PRIMARY(name, device)             \
-    do {                                         \
-        const struct cuda_functions *driver;     \
-        CUresult r;                              \
-                                                 \
-        HOOK_DRIVER(driver, name);               \
-        r = driver->name(device);                \
-        if (r == CUDA_SUCCESS)                   \
-            primary_may_be_gone(driver, device); \
-        return r;                                \
+#define END_OF_PRIMARY(name, device)                         \
+    do {                                                     \
+        const struct cuda_functions *driver;                 \
+        CUresult r;                                          \
+                                                             \
+        HOOK_DRIVER(driver, name);                           \
+        r = AWAIT_PERHAPS_ALL(driver, driver->name(device)); \
+        if (r == CUDA_SUCCESS)                               \
+            primary_may_be_gone(driver, device);             \
+        return r;                                            \
     } while (0)
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice dev)
@@ -167,7 +167,7 @@ CUresult cuGreenCtxDestroy(CUgreenCtx hCtx)
     int n = 0;
 
     HOOK_DRIVER(driver, cuGreenCtxDestroy);
-    r = driver->cuGreenCtxDestroy(hCtx);
+    r = AWAIT_PERHAPS_ALL(driver, driver->cuGreenCtxDestroy(hCtx));
     if (r != CUDA_SUCCESS || !session_start() || driver->cuDeviceGetCount(&n) != CUDA_SUCCESS)
         return r;
     for (int i = 0; i < n; i++)
@@ -238,7 +238,7 @@ static void destroyed(const struct allocated *context)
                                                                                        \
         HOOK_DRIVER(driver, name);                                                     \
         is_known = allocations_take(ALLOCATION_CONTEXT, (uintptr_t)(context), &entry); \
-        r = driver->name(context);                                                     \
+        r = AWAIT_PERHAPS_ALL(driver, driver->name(context));                          \
         if (is_known && r == CUDA_SUCCESS)                                             \
             destroyed(&entry);                                                         \
         else if (is_known)                                                             \

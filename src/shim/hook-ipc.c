@@ -78,6 +78,11 @@ CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsign
     NOTED(EXCHANGE_OPENED, EXCHANGE_MEMORY, &handle, cuIpcOpenMemHandle_v2(pdptr, handle, Flags));
 }
 
+CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
+{
+    HOOK_END(cuIpcCloseMemHandle, (dptr));
+}
+
 CUresult cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event)
 {
     const struct cuda_functions *driver;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Memory that is there when the call returns. */
+/* Memory that is there when the call returns, and the end of memory of the host. */
 
 #include "shim/hook.h"
 
@@ -67,4 +67,14 @@ CUresult cuMemFree_v2(CUdeviceptr dptr)
 CUresult cuMemFree(unsigned dptr)
 {
     HOOK_FREE(cuMemFree, ALLOCATION_MEMORY, dptr, (dptr));
+}
+
+CUresult cuMemFreeHost(void *p)
+{
+    HOOK_END(cuMemFreeHost, (p));
+}
+
+CUresult cuMemHostUnregister(void *p)
+{
+    HOOK_END(cuMemHostUnregister, (p));
 }

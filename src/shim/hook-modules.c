@@ -333,7 +333,8 @@ CUresult cuModuleUnload(CUmodule hmod)
 
 static CUresult unload_used(const struct cuda_functions *driver, CUlibrary library)
 {
-    return CHARGE_FREE(ALLOCATION_MODULE, (uintptr_t)library, driver->cuLibraryUnload(library));
+    return CHARGE_FREE(ALLOCATION_MODULE, (uintptr_t)library,
+                       AWAIT_PERHAPS_ALL(driver, driver->cuLibraryUnload(library)));
 }
 
 CUresult cuLibraryUnload(CUlibrary library)

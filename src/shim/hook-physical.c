@@ -201,7 +201,7 @@ static void unmapped(const struct allocated *mapping, bool is_done)
 static CUresult unmap_one(const struct cuda_functions *driver, const struct allocated *mapping,
                           CUdeviceptr ptr, size_t size)
 {
-    const CUresult r = driver->cuMemUnmap(ptr, size);
+    const CUresult r = AWAIT_PERHAPS_ALL(driver, driver->cuMemUnmap(ptr, size));
 
     unmapped(mapping, r == CUDA_SUCCESS);
     return r;
@@ -217,7 +217,7 @@ static CUresult unmap_all(const struct cuda_functions *driver, CUdeviceptr ptr, 
     for (size_t i = 0; i < n_listed; i++)
         if (allocations_take_same(&mappings[i]))
             mappings[n++] = mappings[i];
-    r = driver->cuMemUnmap(ptr, size);
+    r = AWAIT_PERHAPS_ALL(driver, driver->cuMemUnmap(ptr, size));
     for (size_t i = 0; i < n; i++)
         unmapped(&mappings[i], r == CUDA_SUCCESS);
     free(mappings);

@@ -188,12 +188,12 @@ CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *dptr, size_t bytesize, CUmemo
 /* Memory of a graph, which is freed in another one, is not in the table. */
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
 {
-    HOOK_FREE(cuMemFreeAsync, ALLOCATION_POOLED, dptr, (dptr, hStream));
+    HOOK_FREE_ASYNC(cuMemFreeAsync, ALLOCATION_POOLED, dptr, (dptr, hStream));
 }
 
 CUresult cuMemFreeAsync_ptsz(CUdeviceptr dptr, CUstream hStream)
 {
-    HOOK_FREE(cuMemFreeAsync_ptsz, ALLOCATION_POOLED, dptr, (dptr, hStream));
+    HOOK_FREE_ASYNC(cuMemFreeAsync_ptsz, ALLOCATION_POOLED, dptr, (dptr, hStream));
 }
 
 /* --- pools --- */

@@ -11,6 +11,7 @@
  */
 
 #include "limits/exchange.h"
+#include "shim/await.h"
 #include "shim/charge.h"
 #include "shim/driver.h"
 
@@ -49,11 +50,30 @@ void hook_note_shareable(const struct cuda_functions *driver, enum exchange_side
         return charge_end(&charge, r, kind, r == CUDA_SUCCESS ? (uintptr_t) * (key) : 0); \
     } while (0)
 
-/* And of one that frees it. */
-#define HOOK_FREE(name, kind, key, values)                               \
+/* And of one that frees it in the order of a stream. */
+#define HOOK_FREE_ASYNC(name, kind, key, values)                         \
     do {                                                                 \
         const struct cuda_functions *driver;                             \
                                                                          \
         HOOK_DRIVER(driver, name);                                       \
         return CHARGE_FREE(kind, (uintptr_t)(key), driver->name values); \
+    } while (0)
+
+/* And of one that frees it at once, before which the driver may wait. */
+#define HOOK_FREE(name, kind, key, values)                                  \
+    do {                                                                    \
+        const struct cuda_functions *driver;                                \
+                                                                            \
+        HOOK_DRIVER(driver, name);                                          \
+        return CHARGE_FREE(kind, (uintptr_t)(key),                          \
+                           AWAIT_PERHAPS_ALL(driver, driver->name values)); \
+    } while (0)
+
+/* The same of what is charged to nobody. */
+#define HOOK_END(name, values)                                 \
+    do {                                                       \
+        const struct cuda_functions *driver;                   \
+                                                               \
+        HOOK_DRIVER(driver, name);                             \
+        return AWAIT_PERHAPS_ALL(driver, driver->name values); \
     } while (0)

@@ -242,6 +242,29 @@ static void test_copies_without_anything_new_claim_nothing(void **state)
     assert_true(n_fenced == 0 && n_fenced_all == 0);
 }
 
+/* --- ends --- */
+
+/* Of what it is not known whether it waits, nothing is done afterwards. */
+static void test_what_ends_something_may_wait_for_all(void **state)
+{
+    assert_int_equal(AWAIT_PERHAPS_ALL(&driver, CUDA_ERROR_INVALID_VALUE),
+                     CUDA_ERROR_INVALID_VALUE);
+    assert_waits(1, 1, 0);
+    assert_int_equal(AWAIT_PERHAPS_ALL(&driver, CUDA_SUCCESS), CUDA_SUCCESS);
+    assert_waits(2, 2, 0);
+    assert_true(n_fenced == 0 && n_fenced_all == 0);
+    takes_a_moment = false;
+    AWAIT_PERHAPS_ALL(&driver, CUDA_SUCCESS);
+    assert_int_equal(n_fenced, 1);
+    n_new = 2;
+    AWAIT_PERHAPS_ALL(&driver, CUDA_SUCCESS);
+    assert_int_equal(n_fenced_all, 1);
+    n_new = 0;
+    AWAIT_PERHAPS_ALL(&driver, CUDA_SUCCESS);
+    assert_waits(2, 2, 0);
+    assert_true(n_fenced == 1 && n_fenced_all == 1);
+}
+
 /* --- questions --- */
 
 static void test_who_asks_again_at_once_waits_until_it_is_done(void **state)
@@ -412,6 +435,7 @@ static void test_nothing_is_claimed_without_turns(void **state)
     ask_event(CUDA_ERROR_NOT_READY);
     wait = await_copy(&driver, NULL, false, 4, AWAIT_DONE);
     await_end(&wait, CUDA_SUCCESS);
+    AWAIT_PERHAPS_ALL(&driver, CUDA_SUCCESS);
     assert_waits(0, 0, 0);
     assert_true(n_due == 0 && n_fenced == 0 && n_fenced_all == 0);
 }
@@ -422,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup(test_what_is_awaited_has_a_fence_or_ends_soon, set_up),
         cmocka_unit_test_setup(test_copies, set_up),
         cmocka_unit_test_setup(test_copies_without_anything_new_claim_nothing, set_up),
+        cmocka_unit_test_setup(test_what_ends_something_may_wait_for_all, set_up),
         cmocka_unit_test_setup(test_who_asks_again_at_once_waits_until_it_is_done, set_up),
         cmocka_unit_test_setup(test_of_an_event_nobody_knows_what_is_done, set_up),
         cmocka_unit_test_setup(test_the_legacy_stream_waits_for_others, set_up),

@@ -192,6 +192,20 @@ def test_what_may_wait_for_the_device_is_intercepted(headers, version):
     assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
 
 
+ENDS = re.compile(r'Free|Destroy|Unregister|Unmap|Unload|Release|Reset|Detach|Close|Trim|Unbind')
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_what_may_wait_before_it_ends_something_is_intercepted(headers, version):
+    """The driver may wait for what still uses it, or the row says why not."""
+    table = (ROOT / 'src/shim/hooks.def').read_text()
+    hooks = set(re.findall(r'^HOOK\((\w+)\)', table, re.M))
+    excused = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', table, re.M))
+    names = {name for name in declared(headers[version]) if ENDS.search(name)}
+    assert len(names) > 30
+    assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_all_of_a_function_is_intercepted(headers, version):
     """What frees, shows or looks up: if one version or variant is, all are."""

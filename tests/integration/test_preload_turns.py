@@ -256,6 +256,18 @@ def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
     assert claims.n_awaiting == 0
 
 
+@pytest.mark.parametrize('how', ['free', 'pinned', 'registered', 'array', 'mipmap', 'mapped', 'module', 'library', 'primary'])
+def test_who_gives_something_back_shows_its_last_launch(container, how):
+    """The driver may wait for all work then, also where nothing of that kind is limited."""
+    arbiter, steps = launches_of(container)
+    assert steps(f'batches 1 2 0 {how}') == '0'
+    claims = arbiter.claims[0]
+    if claims.lanes() == [(1, 1)]:
+        assert (claims.n_awaiting, claims.n_awaits) == (0, 2)
+    else:
+        assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
+
+
 def test_who_waits_at_the_gate_has_a_fence_behind_the_last_launch(container):
     arbiter, steps = launches_of(container)
     assert steps('launches 2 0') == '0'

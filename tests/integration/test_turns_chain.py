@@ -217,11 +217,11 @@ def test_by_weight(node, compute):
     assert 0.65 < both.part(a) < 0.85, (both.of, node.turns())
 
 
-OTHER_WAYS = ['copy', 'async', 'query', 'event']
+OTHER_WAYS = ['copy', 'async', 'query', 'event', 'free']
 
 
 @pytest.mark.parametrize('how', OTHER_WAYS)
-def test_who_waits_by_a_copy_or_asks_again_and_again_is_heavy_too(node, how):
+def test_who_waits_in_another_way_is_heavy_too(node, how):
     node.begin('strict', a=500, b=500)
     a, b = node.tenant('a').is_heavy_by(how), node.tenant('b').is_heavy()
     node.wait_heavy(a, b)
@@ -232,7 +232,7 @@ def test_who_waits_by_a_copy_or_asks_again_and_again_is_heavy_too(node, how):
 
 @pytest.mark.soak
 @pytest.mark.parametrize('how', OTHER_WAYS)
-def test_who_waits_by_a_copy_or_asks_again_and_again_gets_his_share(node, how):
+def test_who_waits_in_another_way_gets_his_share(node, how):
     node.begin('strict', a=500, b=500)
     a, b = node.tenant('a').is_heavy_by(how), node.tenant('b').is_heavy(depth=20)
     node.wait_heavy(a, b)

@@ -30,7 +30,8 @@
  *     batches N D US D launches and a wait for the stream, N times -> the first status that is bad
  *     batches N D US HOW     the same, where HOW is another way to wait: copy (cuMemcpyDtoH), async
  *                    (cuMemcpyDtoHAsync), query (cuStreamQuery again and again) or event (the same
- *                    of an event)
+ *                    of an event); or by taking something and giving it back: free (cuMemFree),
+ *                    pinned, registered, array, mipmap, mapped, module, library or primary
  *     copies N MIB   so much to the device by cuMemcpyHtoDAsync and a wait, N times -> as batches
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
  *     second         a kernel and a stream on device 1, too -> the last status
@@ -389,12 +390,100 @@ static CUresult wait_by_event(void)
     return r;
 }
 
+static CUresult wait_by_free(void)
+{
+    CUdeviceptr block = 0;
+    CUresult r = cu.cuMemAlloc_v2(&block, MIB);
+
+    return r == CUDA_SUCCESS ? cu.cuMemFree_v2(block) : r;
+}
+
+static CUresult wait_by_pinned(void)
+{
+    void *memory = NULL;
+    CUresult r = cu.cuMemHostAlloc(&memory, 4096, 0);
+
+    return r == CUDA_SUCCESS ? cu.cuMemFreeHost(memory) : r;
+}
+
+static CUresult wait_by_registered(void)
+{
+    static _Alignas(4096) char memory[4096];
+    CUresult r = cu.cuMemHostRegister_v2(memory, sizeof(memory), 0);
+
+    return r == CUDA_SUCCESS ? cu.cuMemHostUnregister(memory) : r;
+}
+
+static const CUDA_ARRAY3D_DESCRIPTOR square = {
+    .Width = 16, .Height = 16, .Format = CU_AD_FORMAT_UNSIGNED_INT8, .NumChannels = 1};
+
+static CUresult wait_by_array(void)
+{
+    CUarray array = NULL;
+    CUresult r = cu.cuArray3DCreate_v2(&array, &square);
+
+    return r == CUDA_SUCCESS ? cu.cuArrayDestroy(array) : r;
+}
+
+static CUresult wait_by_mipmap(void)
+{
+    CUmipmappedArray mipmap = NULL;
+    CUresult r = cu.cuMipmappedArrayCreate(&mipmap, &square, 2);
+
+    return r == CUDA_SUCCESS ? cu.cuMipmappedArrayDestroy(mipmap) : r;
+}
+
+static CUresult wait_by_mapped(void)
+{
+    const CUmemAllocationProp prop = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                      .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE}};
+    CUmemGenericAllocationHandle handle = 0;
+    CUdeviceptr at = 0;
+    CUresult r = cu.cuMemCreate(&handle, 2 * MIB, &prop, 0);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemAddressReserve(&at, 2 * MIB, 0, 0, 0);
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemMap(at, 2 * MIB, 0, handle, 0);
+    return r == CUDA_SUCCESS ? cu.cuMemUnmap(at, 2 * MIB) : r;
+}
+
+static CUresult wait_by_module(void)
+{
+    CUmodule module = NULL;
+    CUresult r = cu.cuModuleLoadData(&module, "any image");
+
+    return r == CUDA_SUCCESS ? cu.cuModuleUnload(module) : r;
+}
+
+static CUresult wait_by_library(void)
+{
+    CUlibrary library = NULL;
+    CUresult r = cu.cuLibraryLoadData(&library, "any image", NULL, NULL, 0, NULL, NULL, 0);
+
+    return r == CUDA_SUCCESS ? cu.cuLibraryUnload(library) : r;
+}
+
+/* It is held by another one still. */
+static CUresult wait_by_primary(void)
+{
+    CUcontext primary = NULL;
+    CUresult r = cu.cuDevicePrimaryCtxRetain(&primary, 0);
+
+    return r == CUDA_SUCCESS ? cu.cuDevicePrimaryCtxRelease_v2(0) : r;
+}
+
 static const struct way {
     const char *name;
     CUresult (*wait)(void);
 } ways[] = {
-    {"", wait_by_stream},     {"copy", wait_by_copy},   {"async", wait_by_async_copy},
-    {"query", wait_by_query}, {"event", wait_by_event},
+    {"", wait_by_stream},          {"copy", wait_by_copy},
+    {"async", wait_by_async_copy}, {"query", wait_by_query},
+    {"event", wait_by_event},      {"free", wait_by_free},
+    {"pinned", wait_by_pinned},    {"registered", wait_by_registered},
+    {"array", wait_by_array},      {"mipmap", wait_by_mipmap},
+    {"mapped", wait_by_mapped},    {"module", wait_by_module},
+    {"library", wait_by_library},  {"primary", wait_by_primary},
 };
 
 static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigned gap_us,
@@ -792,7 +881,7 @@ static bool step_of_handles(const char *line)
 static bool step_of_launches(const char *line)
 {
     unsigned n = 0, us = 0, more = 0;
-    char how[8] = "";
+    char how[16] = "";
     CUresult r;
 
     if (strcmp(line, "kernel") == 0)
@@ -803,7 +892,7 @@ static bool step_of_launches(const char *line)
         r = launch_many(n, us);
     else if (sscanf(line, "launch %u", &us) == 1)
         r = launch(stream, us);
-    else if (sscanf(line, "batches %u %u %u %7s", &n, &more, &us, how) >= 3)
+    else if (sscanf(line, "batches %u %u %u %15s", &n, &more, &us, how) >= 3)
         r = work_in_batches(n, more, us, 0, how);
     else if (sscanf(line, "tasks %u %u %u", &n, &us, &more) == 3)
         r = work_in_batches(n, 1, us, more, how);
