@@ -100,6 +100,54 @@ CUresult sim_cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t n)
     return copy_line(to, SIDE_DEVICE, from, SIDE_DEVICE, n, NULL, false);
 }
 
+/* Each copy has attributes: those of the last entry that begins at it or before. */
+static bool are_attributes(const CUmemcpyAttributes *attributes, const size_t *begins, size_t n,
+                           size_t n_copies)
+{
+    if (!attributes || !begins || n == 0 || begins[0] != 0)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (begins[i] >= n_copies || (i > 0 && begins[i] <= begins[i - 1]) ||
+            attributes[i].srcAccessOrder < CU_MEMCPY_SRC_ACCESS_ORDER_STREAM ||
+            attributes[i].srcAccessOrder > CU_MEMCPY_SRC_ACCESS_ORDER_ANY)
+            return false;
+    return true;
+}
+
+/* All in the order of the stream, which no access order forbids but that of a source that may end
+ * with the call: it is read then, after what is in the stream. */
+CUresult sim_cuMemcpyBatchAsync_v2(CUdeviceptr *to, CUdeviceptr *from, size_t *sizes, size_t n,
+                                   CUmemcpyAttributes *attributes, size_t *begins,
+                                   size_t n_attributes, CUstream handle)
+{
+    CUstream stream;
+    bool waits = false;
+    CUresult r = stream_find(handle, &stream);
+
+    if (r != CUDA_SUCCESS)
+        return r;
+    if (!to || !from || !sizes || stream->kind == STREAM_LEGACY ||
+        !are_attributes(attributes, begins, n_attributes, n))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < n_attributes; i++)
+        waits |= attributes[i].srcAccessOrder == CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL;
+    for (size_t i = 0; i < n && r == CUDA_SUCCESS; i++)
+        r = copy_line(to[i], SIDE_ANY, from[i], SIDE_ANY, sizes[i], handle, waits);
+    return r;
+}
+
+CUresult sim_cuMemcpyBatchAsync(CUdeviceptr *to, CUdeviceptr *from, size_t *sizes, size_t n,
+                                CUmemcpyAttributes *attributes, size_t *begins, size_t n_attributes,
+                                size_t *ret_failed, CUstream handle)
+{
+    CUresult r =
+        sim_cuMemcpyBatchAsync_v2(to, from, sizes, n, attributes, begins, n_attributes, handle);
+
+    if (r != CUDA_SUCCESS && ret_failed)
+        *ret_failed = SIZE_MAX;
+    return r;
+}
+
 CUresult sim_cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t n, CUstream stream)
 {
     return copy_line(to, SIDE_ANY, from, SIDE_ANY, n, stream, false);

@@ -523,6 +523,36 @@ static void test_what_does_not_wait_for_work(void **state)
     assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
 }
 
+static void test_copies_in_a_batch(void **state)
+{
+    static uint32_t from[4] = {1, 2, 3, 4}, to[4];
+    CUdeviceptr sources[] = {(uintptr_t)&from[0], (uintptr_t)&from[2]},
+                places[] = {(uintptr_t)&to[2], (uintptr_t)&to[0]};
+    CUmemcpyAttributes attributes = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+    size_t sizes[] = {8, 4}, begin = 0, failed = 0;
+
+    begin_stream();
+    assert_int_equal(
+        cu.cuMemcpyBatchAsync_v2(places, sources, sizes, 2, &attributes, &begin, 1, stream),
+        CUDA_SUCCESS);
+    assert_int_equal(cu.cuStreamSynchronize(stream), CUDA_SUCCESS);
+    assert_memory_equal(to, ((uint32_t[]){3, 0, 1, 2}), sizeof(to));
+    assert_int_equal(
+        cu.cuMemcpyBatchAsync(places, sources, sizes, 2, &attributes, &begin, 1, &failed, NULL),
+        CUDA_ERROR_INVALID_VALUE);
+    assert_true(failed == SIZE_MAX);
+    begin = 1;
+    assert_int_equal(
+        cu.cuMemcpyBatchAsync_v2(places, sources, sizes, 2, &attributes, &begin, 1, stream),
+        CUDA_ERROR_INVALID_VALUE);
+    begin = 0;
+    attributes.srcAccessOrder = 0;
+    assert_int_equal(
+        cu.cuMemcpyBatchAsync_v2(places, sources, sizes, 2, &attributes, &begin, 1, stream),
+        CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cu.cuDevicePrimaryCtxReset_v2(0), CUDA_SUCCESS);
+}
+
 /* What is not acted out is there, and says so. */
 static void test_the_rest_is_not_supported(void **state)
 {
@@ -580,6 +610,7 @@ int main(void)
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
         cmocka_unit_test(test_kernels_take_a_fixed_time),
+        cmocka_unit_test(test_copies_in_a_batch),
         cmocka_unit_test(test_what_is_freed_waits_for_work),
         cmocka_unit_test(test_what_does_not_wait_for_work),
         cmocka_unit_test(test_faults),

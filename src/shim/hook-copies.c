@@ -69,6 +69,43 @@ COPY(cuMemcpyAsync, hStream, false, ByteCount, AWAIT_MAYBE, (LIST ADDRESSES, CUs
 COPY(cuMemcpyAsync_ptsz, hStream, true, ByteCount, AWAIT_MAYBE, (LIST ADDRESSES, CUstream hStream),
      (dst, src, ByteCount, hStream))
 
+/* Many at once, of which each may be from wherever to wherever. */
+
+static uint64_t batch_bytes(const size_t *sizes, size_t count)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; sizes && i < count && bytes <= AWAIT_COPY_BYTES; i++)
+        bytes += sizes[i];
+    return bytes;
+}
+
+#define BATCH(name, is_per_thread, arguments, values)                                       \
+    COPY(name, hStream, is_per_thread, batch_bytes(sizes, count), AWAIT_MAYBE,              \
+         (CUdeviceptr * dsts, CUdeviceptr * srcs, size_t * sizes, size_t count,             \
+          CUmemcpyAttributes * attrs, size_t * attrsIdxs, size_t numAttrs, LIST arguments), \
+         (dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, LIST values))
+
+BATCH(cuMemcpyBatchAsync, false, (size_t * failIdx, CUstream hStream), (failIdx, hStream))
+BATCH(cuMemcpyBatchAsync_ptsz, true, (size_t * failIdx, CUstream hStream), (failIdx, hStream))
+BATCH(cuMemcpyBatchAsync_v2, false, (CUstream hStream), (hStream))
+BATCH(cuMemcpyBatchAsync_v2_ptsz, true, (CUstream hStream), (hStream))
+
+/* Of those with shapes only the driver knows how much they are. */
+#define BATCH_3D(name, is_per_thread, arguments, values)                   \
+    COPY(name, hStream, is_per_thread, UINT64_MAX, AWAIT_MAYBE,            \
+         (size_t numOps, CUDA_MEMCPY3D_BATCH_OP * opList, LIST arguments), \
+         (numOps, opList, LIST values))
+
+BATCH_3D(cuMemcpy3DBatchAsync, false,
+         (size_t * failIdx, unsigned long long flags, CUstream hStream), (failIdx, flags, hStream))
+BATCH_3D(cuMemcpy3DBatchAsync_ptsz, true,
+         (size_t * failIdx, unsigned long long flags, CUstream hStream), (failIdx, flags, hStream))
+BATCH_3D(cuMemcpy3DBatchAsync_v2, false, (unsigned long long flags, CUstream hStream),
+         (flags, hStream))
+BATCH_3D(cuMemcpy3DBatchAsync_v2_ptsz, true, (unsigned long long flags, CUstream hStream),
+         (flags, hStream))
+
 #define BYTES_2D (pCopy ? pCopy->WidthInBytes * pCopy->Height : 0)
 #define BYTES_3D (pCopy ? pCopy->WidthInBytes * pCopy->Height * pCopy->Depth : 0)
 /* Only of copies from a device to the host it is said that they wait; memory that is unified may be

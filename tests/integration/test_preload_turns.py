@@ -256,9 +256,9 @@ def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
     assert claims.n_awaiting == 0
 
 
-@pytest.mark.parametrize('how', ['free', 'pinned', 'registered', 'array', 'mipmap', 'mapped', 'module', 'library', 'primary'])
-def test_who_gives_something_back_shows_its_last_launch(container, how):
-    """The driver may wait for all work then, also where nothing of that kind is limited."""
+@pytest.mark.parametrize('how', ['batch', 'free', 'pinned', 'registered', 'array', 'mipmap', 'mapped', 'module', 'library', 'primary'])
+def test_who_may_have_waited_shows_its_last_launch(container, how):
+    """For the driver may wait in a batch of copies, and before what was taken is given back, whether that is limited or not."""
     arbiter, steps = launches_of(container)
     assert steps(f'batches 1 2 0 {how}') == '0'
     claims = arbiter.claims[0]

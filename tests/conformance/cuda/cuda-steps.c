@@ -29,9 +29,10 @@
  *     launches N US  -> the last status
  *     batches N D US D launches and a wait for the stream, N times -> the first status that is bad
  *     batches N D US HOW     the same, where HOW is another way to wait: copy (cuMemcpyDtoH), async
- *                    (cuMemcpyDtoHAsync), query (cuStreamQuery again and again) or event (the same
- *                    of an event); or by taking something and giving it back: free (cuMemFree),
- *                    pinned, registered, array, mipmap, mapped, module, library or primary
+ *                    (cuMemcpyDtoHAsync), query (cuStreamQuery again and again), event (the same
+ *                    of an event) or batch (cuMemcpyBatchAsync, which need not wait); or by
+ *                    taking something and giving it back: free (cuMemFree), pinned,
+ *                    registered, array, mipmap, mapped, module, library or primary
  *     copies N MIB   so much to the device by cuMemcpyHtoDAsync and a wait, N times -> as batches
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
  *     second         a kernel and a stream on device 1, too -> the last status
@@ -358,6 +359,19 @@ static CUresult wait_by_async_copy(void)
     return r == CUDA_SUCCESS ? cu.cuStreamSynchronize(stream) : r;
 }
 
+static CUresult wait_by_batch(void)
+{
+    static CUdeviceptr result;
+    CUdeviceptr to = (uintptr_t)&result;
+    CUmemcpyAttributes attributes = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+    size_t size = sizeof(result), begin = 0;
+    CUresult r = word ? CUDA_SUCCESS : cu.cuMemAlloc_v2(&word, sizeof(result));
+
+    return r == CUDA_SUCCESS
+               ? cu.cuMemcpyBatchAsync_v2(&to, &word, &size, 1, &attributes, &begin, 1, stream)
+               : r;
+}
+
 static CUresult wait_by_query(void)
 {
     CUresult r;
@@ -477,13 +491,11 @@ static const struct way {
     const char *name;
     CUresult (*wait)(void);
 } ways[] = {
-    {"", wait_by_stream},          {"copy", wait_by_copy},
-    {"async", wait_by_async_copy}, {"query", wait_by_query},
-    {"event", wait_by_event},      {"free", wait_by_free},
-    {"pinned", wait_by_pinned},    {"registered", wait_by_registered},
-    {"array", wait_by_array},      {"mipmap", wait_by_mipmap},
-    {"mapped", wait_by_mapped},    {"module", wait_by_module},
-    {"library", wait_by_library},  {"primary", wait_by_primary},
+    {"", wait_by_stream},       {"copy", wait_by_copy},       {"async", wait_by_async_copy},
+    {"batch", wait_by_batch},   {"query", wait_by_query},     {"event", wait_by_event},
+    {"free", wait_by_free},     {"pinned", wait_by_pinned},   {"registered", wait_by_registered},
+    {"array", wait_by_array},   {"mipmap", wait_by_mipmap},   {"mapped", wait_by_mapped},
+    {"module", wait_by_module}, {"library", wait_by_library}, {"primary", wait_by_primary},
 };
 
 static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigned gap_us,
