@@ -87,8 +87,17 @@ static void fence(const struct cuda_functions *driver, struct lane *lane, uint64
 /* --- copies --- */
 
 /* What is not known to be done when a copy returns would be awaited again by each one after it: so
- * the first one alone counts. The legacy stream waits for others. Where nothing is copied, there is
- * nothing to wait for. */
+ * the first one alone counts, and one behind which nothing is left. The legacy stream waits for
+ * others. */
+static unsigned find_awaited(const struct cuda_functions *driver, CUstream handle, bool is_final,
+                             uint64_t now_ns, struct lane **ret_one)
+{
+    const unsigned n = lanes_find_new(driver, handle == CU_STREAM_LEGACY ? NULL : handle, ret_one);
+
+    return n == 0 && is_final ? lanes_find_recent(driver, handle, now_ns, ret_one) : n;
+}
+
+/* Where nothing is copied, there is nothing to wait for. */
 struct await await_copy(const struct cuda_functions *driver, CUstream stream, bool is_per_thread,
                         uint64_t bytes, enum await_copy copy)
 {
@@ -103,10 +112,10 @@ struct await await_copy(const struct cuda_functions *driver, CUstream stream, bo
         return wait;
     quickpass_claim_all();
     end_poll(false);
-    n = lanes_find_new(driver, handle == CU_STREAM_LEGACY ? NULL : handle, &lane);
+    now_ns = quickclock_ns();
+    n = find_awaited(driver, handle, is_final, now_ns, &lane);
     if (n == 0)
         return wait;
-    now_ns = quickclock_ns();
     if (n == 1 && bytes <= AWAIT_COPY_BYTES)
         wait = begin_wait(lane, is_final && lane->stream == handle, now_ns);
     if (!wait.lane)

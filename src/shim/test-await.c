@@ -233,13 +233,31 @@ static void test_copies_without_anything_new_claim_nothing(void **state)
     struct await wait;
 
     own.tail = LANE_TAIL_AWAITED;
-    wait = await_copy(&driver, stream_of_own(), false, 4, AWAIT_DONE);
+    wait = await_copy(&driver, stream_of_own(), false, 4, AWAIT_MAYBE);
     await_end(&wait, CUDA_SUCCESS);
     own.tail = LANE_TAIL_NONE;
+    wait = await_copy(&driver, stream_of_own(), false, 4, AWAIT_DONE);
+    await_end(&wait, CUDA_SUCCESS);
     wait = await_copy(&driver, stream_of_own(), false, 64 << 20, AWAIT_SENT);
     await_end(&wait, CUDA_SUCCESS);
     assert_waits(0, 0, 0);
     assert_true(n_fenced == 0 && n_fenced_all == 0);
+}
+
+/* As of one to memory of the driver's, which did not wait; this one does, and nothing is left. */
+static void test_who_waits_behind_a_copy_that_may_have_waited(void **state)
+{
+    struct await wait;
+
+    own.tail = LANE_TAIL_AWAITED;
+    wait = await_copy(&driver, stream_of_own(), false, 4, AWAIT_DONE);
+    await_end(&wait, CUDA_SUCCESS);
+    assert_waits(1, 1, 1);
+    takes_a_moment = false;
+    wait = await_copy(&driver, stream_of_own(), false, 4, AWAIT_DONE);
+    await_end(&wait, CUDA_SUCCESS);
+    assert_waits(1, 1, 1);
+    assert_int_equal(n_fenced, 1);
 }
 
 /* --- ends --- */
@@ -447,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup(test_copies, set_up),
         cmocka_unit_test_setup(test_copies_without_anything_new_claim_nothing, set_up),
         cmocka_unit_test_setup(test_what_ends_something_may_wait_for_all, set_up),
+        cmocka_unit_test_setup(test_who_waits_behind_a_copy_that_may_have_waited, set_up),
         cmocka_unit_test_setup(test_who_asks_again_at_once_waits_until_it_is_done, set_up),
         cmocka_unit_test_setup(test_of_an_event_nobody_knows_what_is_done, set_up),
         cmocka_unit_test_setup(test_the_legacy_stream_waits_for_others, set_up),

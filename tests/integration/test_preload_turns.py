@@ -195,13 +195,14 @@ def test_who_waits_for_the_device_shows_its_last_launch(container, how):
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
 
 
-def test_who_copies_to_the_host_shows_its_last_launch(container):
-    """The same: the copy waits for it."""
+@pytest.mark.parametrize('how, n_awaits', [('copy', 2), ('second', 4)])
+def test_who_copies_to_the_host_shows_its_last_launch(container, how, n_awaits):
+    """The same: the copy waits for it, whether there was one before that may have waited or not."""
     arbiter, steps = launches_of(container, stream=False)
-    assert steps('batches 1 2 0 copy') == '0'
+    assert steps(f'batches 1 2 0 {how}') == '0'
     claims = arbiter.claims[0]
     if claims.lanes() == [(1, 1)]:
-        assert (claims.n_awaiting, claims.n_awaits, claims.n_done) == (0, 2, 2)
+        assert (claims.n_awaiting, claims.n_awaits, claims.n_done) == (0, n_awaits, 2)
     else:
         assert claims.lanes() == [(2, 2)] and claims.n_awaits == 0
 

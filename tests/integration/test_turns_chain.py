@@ -217,7 +217,7 @@ def test_by_weight(node, compute):
     assert 0.65 < both.part(a) < 0.85, (both.of, node.turns())
 
 
-OTHER_WAYS = ['copy', 'async', 'query', 'event', 'free']
+OTHER_WAYS = ['copy', 'second', 'async', 'query', 'event', 'free']
 
 
 @pytest.mark.parametrize('how', OTHER_WAYS)

@@ -29,10 +29,11 @@
  *     launches N US  -> the last status
  *     batches N D US D launches and a wait for the stream, N times -> the first status that is bad
  *     batches N D US HOW     the same, where HOW is another way to wait: copy (cuMemcpyDtoH), async
- *                    (cuMemcpyDtoHAsync), query (cuStreamQuery again and again), event (the same
- *                    of an event) or batch (cuMemcpyBatchAsync, which need not wait); or by
- *                    taking something and giving it back: free (cuMemFree), pinned,
- *                    registered, array, mipmap, mapped, module, library or primary
+ *                    (cuMemcpyDtoHAsync), second (copy, behind one into the stream), query
+ *                    (cuStreamQuery again and again), event (the same of an event) or batch
+ *                    (cuMemcpyBatchAsync, which need not wait); or by taking something and giving
+ *                    it back: free (cuMemFree), pinned, registered, array, mipmap, mapped, module,
+ *                    library or primary
  *     copies N MIB   so much to the device by cuMemcpyHtoDAsync and a wait, N times -> as batches
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
  *     second         a kernel and a stream on device 1, too -> the last status
@@ -372,6 +373,19 @@ static CUresult wait_by_batch(void)
                : r;
 }
 
+/* The first one does not wait. */
+static CUresult wait_by_second_copy(void)
+{
+    static void *result;
+    CUresult r = result ? CUDA_SUCCESS : cu.cuMemHostAlloc(&result, sizeof(unsigned), 0);
+
+    if (r == CUDA_SUCCESS && !word)
+        r = cu.cuMemAlloc_v2(&word, sizeof(unsigned));
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemcpyDtoHAsync_v2(result, word, sizeof(unsigned), stream);
+    return r == CUDA_SUCCESS ? wait_by_copy() : r;
+}
+
 static CUresult wait_by_query(void)
 {
     CUresult r;
@@ -491,11 +505,22 @@ static const struct way {
     const char *name;
     CUresult (*wait)(void);
 } ways[] = {
-    {"", wait_by_stream},       {"copy", wait_by_copy},       {"async", wait_by_async_copy},
-    {"batch", wait_by_batch},   {"query", wait_by_query},     {"event", wait_by_event},
-    {"free", wait_by_free},     {"pinned", wait_by_pinned},   {"registered", wait_by_registered},
-    {"array", wait_by_array},   {"mipmap", wait_by_mipmap},   {"mapped", wait_by_mapped},
-    {"module", wait_by_module}, {"library", wait_by_library}, {"primary", wait_by_primary},
+    {"", wait_by_stream},
+    {"copy", wait_by_copy},
+    {"async", wait_by_async_copy},
+    {"batch", wait_by_batch},
+    {"query", wait_by_query},
+    {"event", wait_by_event},
+    {"free", wait_by_free},
+    {"pinned", wait_by_pinned},
+    {"registered", wait_by_registered},
+    {"array", wait_by_array},
+    {"mipmap", wait_by_mipmap},
+    {"mapped", wait_by_mapped},
+    {"module", wait_by_module},
+    {"library", wait_by_library},
+    {"primary", wait_by_primary},
+    {"second", wait_by_second_copy},
 };
 
 static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigned gap_us,
