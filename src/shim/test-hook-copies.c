@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* What is said of copies before the driver makes them, on one that makes none. */
+/* What is known of copies before the driver makes them, on one that makes none. */
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -246,7 +246,7 @@ def test_what_was_launched_long_ago_shows_to_be_at_work(container):
 
 
 def test_a_child_of_fork_ends_no_wait_of_its_parent(container):
-    """Who asks again and again waits until it is told that all is done. A child has neither the wait nor the page of claims."""
+    """Who asks again and again waits until the answer is that all is done. A child has neither the wait nor the page of claims."""
     arbiter, steps = launches_of(container)
     claims = arbiter.claims[0]
     eventually(lambda: claims_a_wait(steps, claims), 'the wait has no fence')
