@@ -79,7 +79,7 @@ struct account_process {
     struct account_process *next;
     uint32_t pid;
     bool is_registered;
-    bool is_noted;     /* that it is registered; its owner's */
+    bool is_noted;     /* that it is registered, and takes turns as it does; its owner's */
     bool takes_turns;  /* its library can, and it was not refused; its owner's */
     uint64_t spoke_ms; /* its last message that changed something, or when it disconnected */
     struct account_use uses[]; /* one for each device */

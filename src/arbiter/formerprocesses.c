@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arbiter/procfs.h"
 #include "base/array.h"
@@ -14,6 +15,8 @@
 #include "base/text.h"
 
 enum { FILE_MAX_BYTES = 1 << 20 };
+
+#define TAKES_TURNS " turns"
 
 void formerprocesses_deinit(struct formerprocesses *former)
 {
@@ -55,7 +58,11 @@ static bool read_line(struct formerprocesses *former, const char **at)
     uint64_t pid;
 
     if (!number_digits(at, &pid) || !pid || pid > INT_MAX || *(*at)++ != ' ' ||
-        !number_digits(at, &item.start) || *(*at)++ != '\n')
+        !number_digits(at, &item.start))
+        return false;
+    item.takes_turns = str_starts_with(*at, TAKES_TURNS);
+    *at += item.takes_turns ? strlen(TAKES_TURNS) : 0;
+    if (*(*at)++ != '\n')
         return false;
     item.pid = (uint32_t)pid;
     if (is_alive(former, &item))
@@ -99,7 +106,8 @@ int formerprocesses_store(struct formerprocesses *former, struct error *err)
         return 0;
     drop_ended(former);
     for (size_t i = 0; i < former->n; i++)
-        text_addf(&text, "%" PRIu32 " %" PRIu64 "\n", former->items[i].pid, former->items[i].start);
+        text_addf(&text, "%" PRIu32 " %" PRIu64 "%s\n", former->items[i].pid,
+                  former->items[i].start, former->items[i].takes_turns ? TAKES_TURNS : "");
     r = text_failed(&text) ? -ENOMEM : format_path(former, path);
     if (r < 0)
         return error_set_errno(err, r, "cannot write " FORMERPROCESSES_NAME);
@@ -117,9 +125,10 @@ static struct formerprocess *find(const struct formerprocesses *former, uint32_t
     return NULL;
 }
 
-void formerprocesses_meet(struct formerprocesses *former, uint32_t pid)
+void formerprocesses_meet(struct formerprocesses *former, uint32_t pid, bool takes_turns)
 {
-    struct formerprocess made = {.pid = pid}, *known = find(former, pid);
+    struct formerprocess made = {.pid = pid, .takes_turns = takes_turns};
+    struct formerprocess *known = find(former, pid);
 
     if (!former->folder || procfs_read_start(former->root, pid, &made.start, NULL) < 0)
         return;
@@ -130,9 +139,22 @@ void formerprocesses_meet(struct formerprocesses *former, uint32_t pid)
     former->is_changed = true;
 }
 
-bool formerprocesses_has(const struct formerprocesses *former, uint32_t pid)
+/* NULL: it was not, or has been registered here. */
+static const struct formerprocess *find_former(const struct formerprocesses *former, uint32_t pid)
 {
     const struct formerprocess *item = find(former, pid);
 
-    return item && item->is_former && is_alive(former, item);
+    return item && item->is_former && is_alive(former, item) ? item : NULL;
+}
+
+bool formerprocesses_has(const struct formerprocesses *former, uint32_t pid)
+{
+    return find_former(former, pid);
+}
+
+bool formerprocesses_takes_turns(const struct formerprocesses *former, uint32_t pid)
+{
+    const struct formerprocess *item = find_former(former, pid);
+
+    return item && item->takes_turns;
 }

@@ -3,7 +3,8 @@
 
 /*
  * The processes that have the library, as the arbiter before this one knew them: the numbers and
- * starts of those that were registered, in a file of the state folder.
+ * starts of those that were registered, and whether they took part in turns, in a file of the state
+ * folder.
  *
  * A process connects again when it allocates or launches. Until then it is not registered, and
  * would count among those that run without the library, though it asks before it takes anything.
@@ -27,6 +28,7 @@ struct formerprocess {
     uint32_t pid;
     uint64_t start; /* procfs_read_start: the number may be another's later */
     bool is_former; /* it has not been registered here */
+    bool takes_turns;
 };
 
 struct formerprocesses {
@@ -48,11 +50,14 @@ void formerprocesses_deinit(struct formerprocesses *former);
  * are none. */
 void formerprocesses_load(struct formerprocesses *former, const char *folder, const char *root);
 
-/* A process is registered. */
-void formerprocesses_meet(struct formerprocesses *former, uint32_t pid);
+/* A process is registered, and takes part in turns or does not, from now on. */
+void formerprocesses_meet(struct formerprocesses *former, uint32_t pid, bool takes_turns);
 
 /* Was it registered with the arbiter before, and not with this one? */
 bool formerprocesses_has(const struct formerprocesses *former, uint32_t pid);
+
+/* And did it take part in turns there? */
+bool formerprocesses_takes_turns(const struct formerprocesses *former, uint32_t pid);
 
 /* If anything has changed; drops those that have ended. 0 or a negative errno. */
 int formerprocesses_store(struct formerprocesses *former, struct error *err);

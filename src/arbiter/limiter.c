@@ -164,7 +164,7 @@ static void note_processes(struct limiter *limiter, const struct tenant *tenant)
 {
     for (struct account_process *one = tenant->account->processes; one; one = one->next)
         if (one->is_registered && !one->is_noted) {
-            formerprocesses_meet(&limiter->former, one->pid);
+            formerprocesses_meet(&limiter->former, one->pid, one->takes_turns);
             one->is_noted = true;
         }
 }
@@ -324,11 +324,13 @@ enum limits_compute limiter_get_compute(const struct limiter *limiter)
 
 /* --- life --- */
 
-/* For the arbiter after this one. */
+/* For the arbiter after this one. Who was refused a part in turns is noted again. */
 static void store_processes(struct limiter *limiter)
 {
     struct error err = ERROR_INIT;
 
+    for (const struct tenant *tenant = limiter->tenants.first; tenant; tenant = tenant->next)
+        note_processes(limiter, tenant);
     if (formerprocesses_store(&limiter->former, &err) < 0)
         log_warning("who has the library will not be known to the next arbiter until it connects",
                     "reason", error_text(&err));

@@ -153,6 +153,12 @@ static void replace_earlier(const struct limitsession *session, const struct ten
 
 static void on_messages(uv_poll_t *poll, int status, int events);
 
+static void set_takes_turns(struct account_process *process, bool takes_turns)
+{
+    process->is_noted = process->is_noted && process->takes_turns == takes_turns;
+    process->takes_turns = takes_turns;
+}
+
 static int open_account(struct limitsession *session, struct tenant *tenant, struct error *err)
 {
     int r = tenant_open_page(tenant, session->all->mode, err);
@@ -162,7 +168,7 @@ static int open_account(struct limitsession *session, struct tenant *tenant, str
     r = account_register(tenant->account, session->peer.pid, clock_now_ms(), &session->process);
     if (r < 0)
         return error_set_errno(err, r, "cannot charge a process");
-    session->process->takes_turns = limits_knows(session->revision, LIMITS_CLAIMS);
+    set_takes_turns(session->process, limits_knows(session->revision, LIMITS_CLAIMS));
     return 0;
 }
 
@@ -320,7 +326,7 @@ static bool give_claims(struct limitsession *session, const struct limits_reques
         sessionlog_without_turns(&all->log, session->grant, error_text(&err), clock_now_ms());
     session->n_claims_given += answer.kind == LIMITS_GRANTED;
     if (all->has_turns) /* who is denied for want of turns asks again when there are some */
-        session->process->takes_turns = answer.kind == LIMITS_GRANTED;
+        set_takes_turns(session->process, answer.kind == LIMITS_GRANTED);
     return answer_earlier(session) &&
            send_answer(session, &answer, answer.kind == LIMITS_GRANTED ? session->claims.fd : -1);
 }

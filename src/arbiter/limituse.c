@@ -5,16 +5,29 @@
 
 #define ALL_PPM 1000000
 
+/* That have a context on the device, take no part, and took none at the arbiter before this one. */
+static size_t count_without_turns(const struct account *account, size_t device,
+                                  const struct formerprocesses *former)
+{
+    size_t n = account_count_contexts(account, device).n_without_turns;
+
+    for (const struct account_process *one = account->processes; one && n; one = one->next)
+        n -= one->uses[device].is_shown && !one->is_registered && !one->takes_turns &&
+             formerprocesses_takes_turns(former, one->pid);
+    return n;
+}
+
 /* Who has all of a device shares it with nobody, and runs without the library. A container that has
  * claims, and no part in turns, was refused one: its gate is open. */
 static size_t count_unenforced_compute(const struct tenant *tenant, size_t device,
-                                       const struct limituse *use)
+                                       const struct limituse *use,
+                                       const struct formerprocesses *former)
 {
-    const struct account_contexts contexts = account_count_contexts(tenant->account, device);
-
     if (use->compute == LIMITS_COMPUTE_NONE || use->share_ppm >= ALL_PPM)
         return 0;
-    return tenant->claims && !use->has_turns ? contexts.n_processes : contexts.n_without_turns;
+    return tenant->claims && !use->has_turns
+               ? account_count_contexts(tenant->account, device).n_processes
+               : count_without_turns(tenant->account, device, former);
 }
 
 /* They are connected, or were to the arbiter before this one and have wanted nothing since. */
@@ -54,7 +67,7 @@ void limituse_read(struct limituse *ret_use, const struct tenant *tenant, size_t
         .compute = devicegates_get_mode(gates),
     };
     ret_use->has_turns = devicegates_view(gates, tenant, device, &ret_use->turns);
-    ret_use->n_unenforced_compute = count_unenforced_compute(tenant, device, ret_use);
+    ret_use->n_unenforced_compute = count_unenforced_compute(tenant, device, ret_use, former);
 }
 
 size_t limituse_find(const struct limituse *uses, size_t n, const struct audit_use *of,

@@ -43,9 +43,10 @@ static void leave(uint32_t first, uint32_t second)
 {
     cleanup_formerprocesses struct formerprocesses former = load();
 
-    formerprocesses_meet(&former, first);
-    formerprocesses_meet(&former, second);
+    formerprocesses_meet(&former, first, false);
+    formerprocesses_meet(&former, second, true);
     assert_false(formerprocesses_has(&former, first));
+    assert_false(formerprocesses_takes_turns(&former, second));
     assert_int_equal(formerprocesses_store(&former, NULL), 0);
 }
 
@@ -61,9 +62,13 @@ static void test_who_was_registered_before(void **state)
         assert_true(formerprocesses_has(&former, 10));
         assert_true(formerprocesses_has(&former, 11));
         assert_false(formerprocesses_has(&former, 12));
-        formerprocesses_meet(&former, 11); /* whatever it does from now on */
+        assert_false(formerprocesses_takes_turns(&former, 10));
+        assert_true(formerprocesses_takes_turns(&former, 11));
+        formerprocesses_meet(&former, 11, true); /* whatever it does from now on */
         assert_false(formerprocesses_has(&former, 11));
-        formerprocesses_meet(&former, 12);
+        assert_false(formerprocesses_takes_turns(&former, 11));
+        formerprocesses_meet(&former, 12, true);
+        formerprocesses_meet(&former, 12, false); /* it was refused meanwhile */
         assert_int_equal(formerprocesses_store(&former, NULL), 0);
     }
     {
@@ -71,6 +76,9 @@ static void test_who_was_registered_before(void **state)
 
         assert_int_equal(former.n, 3);
         assert_true(formerprocesses_has(&former, 10)); /* by two arbiters */
+        assert_false(formerprocesses_takes_turns(&former, 10));
+        assert_true(formerprocesses_takes_turns(&former, 11));
+        assert_false(formerprocesses_takes_turns(&former, 12));
     }
 }
 
@@ -87,7 +95,8 @@ static void test_a_number_that_is_used_again(void **state)
         assert_int_equal(former.n, 1);
         start_process(11, 5100); /* meanwhile */
         assert_false(formerprocesses_has(&former, 11));
-        formerprocesses_meet(&former, 10);
+        assert_false(formerprocesses_takes_turns(&former, 11));
+        formerprocesses_meet(&former, 10, false);
         assert_int_equal(formerprocesses_store(&former, NULL), 0);
         assert_int_equal(former.n, 1);
     }
@@ -95,8 +104,16 @@ static void test_a_number_that_is_used_again(void **state)
 
 static void test_a_file_that_is_not_understood(void **state)
 {
-    static const char *const texts[] = {"",          "10\n",     "10 1000",
-                                        "-1 1000\n", "x 1000\n", "4294967306 1000\n"};
+    static const char *const texts[] = {"",
+                                        "10\n",
+                                        "10 1000",
+                                        "-1 1000\n",
+                                        "x 1000\n",
+                                        "4294967306 1000\n",
+                                        "10 1000 ",
+                                        "10 1000 turns",
+                                        "10 1000 turn\n",
+                                        "10 1000turns\n"};
 
     start_process(10, 1000);
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {

@@ -3,13 +3,17 @@
 /* What is shown of a container on two devices, from its account and its part in turns. */
 
 #include "arbiter/limituse.h"
+
+#include <unistd.h>
+
+#include "arbiter/procfs.h"
 #include "arbiter/test-gatetenant.h"
 
 #define MIB (UINT64_C(1) << 20)
 
 enum { N_DEVICES = 2, FIRST_PID = 70 };
 
-static const struct formerprocesses former = FORMERPROCESSES_INIT; /* nobody */
+static struct formerprocesses former; /* nobody, unless a test says so */
 
 static const char *const uuids[N_DEVICES] = {"GPU-00112233-4455-6677-8899-aabbccddeeff",
                                              "GPU-ffeeddcc-bbaa-9988-7766-554433221100"};
@@ -22,6 +26,7 @@ static int set_up(void **state)
     gatetenant_init(&one, "pod-1", N_DEVICES, uuids);
     tenants = (struct tenants){.first = &one.tenant};
     gates = devicegates_new(&tenants);
+    former = (struct formerprocesses)FORMERPROCESSES_INIT;
     return gates ? devicegates_set_mode(gates, LIMITS_COMPUTE_ELASTIC) : -1;
 }
 
@@ -98,6 +103,36 @@ static void test_who_takes_part_in_turns(void **state)
     assert_false(use_of(0).has_turns);
 }
 
+/* This test is a process that lives; it was registered with the arbiter before. */
+static void meet_before(bool takes_turns)
+{
+    static struct formerprocess item;
+
+    item = (struct formerprocess){
+        .pid = (uint32_t)getpid(), .is_former = true, .takes_turns = takes_turns};
+    assert_int_equal(procfs_read_start("/", item.pid, &item.start, NULL), 0);
+    former = (struct formerprocesses){.items = &item, .n = 1, .root = "/"};
+}
+
+static void test_who_took_part_before_is_idle(void **state)
+{
+    static const bool is_read[N_DEVICES] = {true, true};
+    struct account_process *process;
+
+    account_begin_reading(one.tenant.account, 1000);
+    assert_int_equal(account_show(one.tenant.account, (uint32_t)getpid(), 0, MIB), 0);
+    assert_int_equal(account_show(one.tenant.account, FIRST_PID, 0, MIB), 0);
+    account_end_reading(one.tenant.account, is_read);
+    assert_true(use_of(0).n_registered == 0 && use_of(0).n_unenforced_compute == 2);
+    meet_before(false);
+    assert_true(use_of(0).n_registered == 1 && use_of(0).n_unenforced_compute == 2);
+    meet_before(true);
+    assert_true(use_of(0).n_registered == 1 && use_of(0).n_unenforced_compute == 1);
+    assert_int_equal(use_of(1).n_unenforced_compute, 0); /* no context there */
+    assert_int_equal(account_register(one.tenant.account, (uint32_t)getpid(), 0, &process), 0);
+    assert_int_equal(use_of(0).n_unenforced_compute, 2); /* this arbiter knows better */
+}
+
 /* It claims, and the device has no place for it: its gate is open, whatever its libraries are. */
 static void test_who_was_refused_a_part_is_not_enforced(void **state)
 {
@@ -131,6 +166,7 @@ int main(void)
         TEST(test_each_device_has_its_own_figures),
         TEST(test_who_is_starved),
         TEST(test_who_takes_part_in_turns),
+        TEST(test_who_took_part_before_is_idle),
         TEST(test_who_was_refused_a_part_is_not_enforced),
         TEST(test_where_nothing_is_shared_nobody_is_unenforced),
     };

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import shutil
 import signal
 import struct
 import threading
@@ -313,6 +314,28 @@ def test_who_takes_no_part_is_told_and_who_is_idle_is_not(node):
     old.close()
     assert old.register(node.paths['two'], version=KNOWS_CLAIMS)[0] == WELCOME  # another program in its place
     eventually(lambda: unenforced(node, 'two') == 0, 'it is told')
+
+
+def test_who_is_idle_is_not_told_after_an_upgrade(node):
+    """Each is known as the arbiter before knew it, until it connects again."""
+    arbiter, _ = node.turns()
+    clients = {pod: node.client(pod) for pod in ('one', 'two')}
+    for (pod, client), version in zip(clients.items(), (KNOWS_CLAIMS, OLDER)):
+        shutil.copy(f'/proc/{client.pid}/stat', node.root / f'proc/{client.pid}/stat')
+        assert client.register(node.paths[pod], version=version)[0] == WELCOME
+        node.show(client, 0, 600)
+    eventually(lambda: unenforced(node, 'two') == 1, 'it is told')
+    noted = node.folder / 'noted/limits-processes'
+    eventually(lambda: noted.is_file() and noted.read_text().count('\n') == 2, 'both are noted')
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        arbiter.end(number)
+        arbiter = node.arbiter('--limits=none', '--compute=elastic')
+        node.wait_audited()
+        eventually(lambda: unenforced(node, 'two') == 1, 'it is told')
+        node.wait_audits(2)
+        assert (unenforced(node, 'one'), unenforced(node, 'two')) == (0, 1)
+    assert clients['one'].register(node.paths['one'], version=OLDER)[0] == WELCOME  # another program in its place
+    eventually(lambda: unenforced(node, 'one') == 1, 'it is told')
 
 
 def pod_with_a_server(node):
