@@ -240,13 +240,16 @@ def test_who_waits_in_another_way_gets_his_share(node, how):
     assert 0.4 < both.part(a) < 0.6, (both.of, node.turns())
 
 
-def test_who_only_copies_is_not_heavy(node):
-    """The engine that copies is another one: others have no use of its turns."""
+@pytest.mark.parametrize('launches', [0, 2])
+def test_who_mostly_copies_is_not_heavy(node, launches):
+    """The engine that copies is another one: others have no use of its turns. Behind launches the simulator's copies take their time, too."""
     node.begin('strict', a=500, b=500)
     b = node.tenant('b').is_heavy()
     a = node.tenant('a')
-    a.process.stdin.write(f'copies {FOREVER} 8\n')
+    a.process.stdin.write(f'copies {FOREVER} 128 {launches}\n')
     node.wait_heavy(b)
+    if launches:
+        eventually(lambda: node.row(a).get('weight', 'unjudged') != 'unjudged' and node.row(a)['launched'] > 100, 'it is judged')
     b.goes_on()
     row = node.row(a)
     assert not row or (row['weight'] in ('unjudged', 'light') and row['turns'] == 0), row

@@ -35,6 +35,7 @@
  *                    it back: free (cuMemFree), pinned, registered, array, mipmap, mapped, module,
  *                    library or primary
  *     copies N MIB   so much to the device by cuMemcpyHtoDAsync and a wait, N times -> as batches
+ *     copies N MIB D the same, behind D launches of 50 us each time
  *     tasks N US GAP a launch, a wait, and GAP us without work, N times -> the same
  *     second         a kernel and a stream on device 1, too -> the last status
  *     pairs N D US   D launches on each of the two and a wait for both, N times -> as batches
@@ -542,7 +543,7 @@ static CUresult work_in_batches(unsigned n, unsigned depth, unsigned us, unsigne
     return r;
 }
 
-static CUresult copy_in(unsigned n, unsigned mib)
+static CUresult copy_in(unsigned n, unsigned mib, unsigned launches)
 {
     CUdeviceptr to = 0;
     void *from = NULL;
@@ -551,7 +552,9 @@ static CUresult copy_in(unsigned n, unsigned mib)
     if (r == CUDA_SUCCESS)
         r = cu.cuMemHostAlloc(&from, mib * (size_t)MIB, 0);
     for (unsigned i = 0; i < n && r == CUDA_SUCCESS; i++) {
-        r = cu.cuMemcpyHtoDAsync_v2(to, from, mib * (size_t)MIB, stream);
+        r = launch_many(launches, 50);
+        if (r == CUDA_SUCCESS)
+            r = cu.cuMemcpyHtoDAsync_v2(to, from, mib * (size_t)MIB, stream);
         r = r == CUDA_SUCCESS ? cu.cuStreamSynchronize(stream) : r;
     }
     return r;
@@ -933,8 +936,8 @@ static bool step_of_launches(const char *line)
         r = work_in_batches(n, more, us, 0, how);
     else if (sscanf(line, "tasks %u %u %u", &n, &us, &more) == 3)
         r = work_in_batches(n, 1, us, more, how);
-    else if (sscanf(line, "copies %u %u", &n, &more) == 2)
-        r = copy_in(n, more);
+    else if (sscanf(line, "copies %u %u %u", &n, &more, &us) >= 2)
+        r = copy_in(n, more, us);
     else if (strcmp(line, "second") == 0)
         r = start_second();
     else if (sscanf(line, "pairs %u %u %u", &n, &more, &us) == 3)
