@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "cuda/address.h"
+#include "cuda/graphmemory.h"
 #include "cuda/stream.h"
 
 /* Pools grow by this. */
@@ -307,6 +308,20 @@ static CUresult allocate(CUdeviceptr *to, size_t bytes, CUmemoryPool pool)
     return CUDA_SUCCESS;
 }
 
+/* A stream that is captured gets a node in place of memory, which the graph has. */
+static CUresult allocate_in(CUdeviceptr *to, size_t bytes, CUmemoryPool pool, CUstream stream)
+{
+    struct work work;
+    CUresult r;
+
+    if (!stream->capture)
+        return allocate(to, bytes, pool);
+    if (!to || bytes == 0 || pool->is_foreign)
+        return CUDA_ERROR_INVALID_VALUE;
+    r = graphmemory_reserve(pool->arena.device, bytes, to, &work);
+    return r == CUDA_SUCCESS ? stream_do(stream, &work, NULL) : r;
+}
+
 CUresult sim_cuMemAllocAsync(CUdeviceptr *to, size_t bytes, CUstream handle)
 {
     CUstream stream;
@@ -316,7 +331,7 @@ CUresult sim_cuMemAllocAsync(CUdeviceptr *to, size_t bytes, CUstream handle)
     if (r != CUDA_SUCCESS)
         return r;
     pool = current_pool(stream->context->device);
-    return pool ? allocate(to, bytes, pool) : CUDA_ERROR_OUT_OF_MEMORY;
+    return pool ? allocate_in(to, bytes, pool, stream) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult sim_cuMemAllocFromPoolAsync(CUdeviceptr *to, size_t bytes, CUmemoryPool pool,
@@ -327,7 +342,7 @@ CUresult sim_cuMemAllocFromPoolAsync(CUdeviceptr *to, size_t bytes, CUmemoryPool
 
     if (r != CUDA_SUCCESS)
         return r;
-    return is_pool(pool) ? allocate(to, bytes, pool) : CUDA_ERROR_INVALID_VALUE;
+    return is_pool(pool) ? allocate_in(to, bytes, pool, stream) : CUDA_ERROR_INVALID_VALUE;
 }
 
 static void free_in_order(const void *arguments)
@@ -350,6 +365,10 @@ CUresult sim_cuMemFreeAsync(CUdeviceptr address, CUstream handle)
 
     if (r != CUDA_SUCCESS)
         return r;
+    if (stream->capture) { /* a node, which frees what a graph allocates */
+        r = graphmemory_free_work(address, &work);
+        return r == CUDA_SUCCESS ? stream_do(stream, &work, NULL) : r;
+    }
     if (!range || range->kind > RANGE_POOL)
         return CUDA_ERROR_INVALID_VALUE;
     work.finish = free_in_order;

@@ -337,6 +337,29 @@ static void test_managed_memory_moves(void **state)
     assert_int_equal(process_bytes(getpid()), 0);
 }
 
+/* What a capture allocates is taken by the launch; of other memory it frees nothing. */
+static void test_a_capture_takes_nothing(void **state)
+{
+    CUdeviceptr ordinary = 0, memory = 0;
+    CUstream stream = NULL;
+    CUgraph graph = NULL;
+    uint64_t before;
+
+    enter_context();
+    assert_int_equal(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+    assert_int_equal(cu.cuMemAllocAsync(&ordinary, 4 * MIB, stream), CUDA_SUCCESS);
+    before = process_bytes(getpid());
+    assert_int_equal(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED),
+                     CUDA_SUCCESS);
+    assert_int_equal(cu.cuMemAllocAsync(&memory, 64 * MIB, stream), CUDA_SUCCESS);
+    assert_int_equal(process_bytes(getpid()), before);
+    assert_int_equal(cu.cuMemFreeAsync(ordinary, stream), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cu.cuMemFreeAsync(memory, stream), CUDA_SUCCESS);
+    assert_int_equal(cu.cuStreamEndCapture(stream, &graph), CUDA_SUCCESS);
+    assert_int_equal(cu.cuMemFreeAsync(ordinary, stream), CUDA_SUCCESS);
+    assert_int_equal(cu.cuGraphDestroy(graph), CUDA_SUCCESS);
+}
+
 /* --- what waits without being asked to --- */
 
 enum { PAGE = 4096 };
@@ -609,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_variables_of_modules_take_memory),
         cmocka_unit_test(test_a_forked_child_has_no_context),
         cmocka_unit_test(test_managed_memory_moves),
+        cmocka_unit_test(test_a_capture_takes_nothing),
         cmocka_unit_test(test_kernels_take_a_fixed_time),
         cmocka_unit_test(test_copies_in_a_batch),
         cmocka_unit_test(test_what_is_freed_waits_for_work),

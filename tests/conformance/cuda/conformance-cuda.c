@@ -1027,6 +1027,38 @@ static void graphs_do_what_was_captured(void)
     SUCCEEDS(cu.cuStreamDestroy_v2(stream));
 }
 
+/* Memory that is allocated in a capture is the graph's, and there from its launch on. */
+static void captured_allocations(void)
+{
+    CUdeviceptr memory = 0, ordinary = 0;
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    CUstream stream = NULL;
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUgraphNode nodes[2];
+    size_t n = 2;
+
+    SUCCEEDS(cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    SUCCEEDS(cu.cuMemAllocAsync(&ordinary, 4096, stream));
+    SUCCEEDS(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    SUCCEEDS(cu.cuMemAllocAsync(&memory, 4096, stream));
+    SUCCEEDS(cu.cuMemFreeAsync(memory, stream));
+    SUCCEEDS(cu.cuStreamEndCapture(stream, &graph));
+    SUCCEEDS(cu.cuGraphGetNodes(graph, nodes, &n));
+    CHECK(n == 2);
+    SUCCEEDS(cu.cuGraphNodeGetType(nodes[0], &type));
+    CHECK(type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE);
+    SUCCEEDS(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    SUCCEEDS(cu.cuGraphLaunch(exec, stream));
+    SUCCEEDS(cu.cuGraphLaunch(exec, stream));
+    SUCCEEDS(cu.cuMemFreeAsync(ordinary, stream));
+    SUCCEEDS(cu.cuStreamSynchronize(stream));
+    SUCCEEDS(cu.cuGraphExecDestroy(exec));
+    SUCCEEDS(cu.cuGraphDestroy(graph));
+    SUCCEEDS(cu.cuDeviceGraphMemTrim(gpu));
+    SUCCEEDS(cu.cuStreamDestroy_v2(stream));
+}
+
 static void graphs_by_hand(void)
 {
     unsigned us = 30000;
@@ -1509,6 +1541,7 @@ static const struct tapcase cases[] = {
     {"streams wait for values", streams_wait_for_values},
     {"values in graphs", values_in_graphs},
     {"graphs do what was captured", graphs_do_what_was_captured},
+    {"captured allocations", captured_allocations},
     {"graphs made by hand", graphs_by_hand},
     {"graphs have memory of their own", graphs_have_memory},
     {"memory of a graph may outlive its launch", memory_outlives_a_graph},
