@@ -62,6 +62,13 @@ static int slot_of(const struct cuda_functions *driver, CUdevice device)
     return session_start() ? devices_slot(driver, device) : SESSION_NO_SLOT;
 }
 
+/* What the driver gave back by itself stands in no context's way. */
+static bool may_enter(const struct cuda_functions *driver, CUdevice device, int slot)
+{
+    charge_reclaim(driver, slot);
+    return devices_enter(device, slot) == 0;
+}
+
 /* --- the primary context --- */
 
 struct primary {
@@ -75,7 +82,7 @@ static struct primary before_primary(const struct cuda_functions *driver, CUdevi
     struct primary primary = {.device = device, .slot = slot_of(driver, device)};
 
     primary.is_claimed = primary.slot != SESSION_NO_SLOT && devices_claim_primary(driver, device);
-    primary.is_denied = primary.is_claimed && devices_enter(device, primary.slot) != 0;
+    primary.is_denied = primary.is_claimed && !may_enter(driver, device, primary.slot);
     if (primary.is_denied)
         devices_unclaim_primary(device);
     return primary;
@@ -195,7 +202,7 @@ static CUresult created(CUdevice device, int slot, CUresult r, const CUcontext *
                                                                          \
         HOOK_DRIVER(driver, name);                                       \
         slot = slot_of(driver, device);                                  \
-        if (slot != SESSION_NO_SLOT && devices_enter(device, slot) != 0) \
+        if (slot != SESSION_NO_SLOT && !may_enter(driver, device, slot)) \
             return CUDA_ERROR_OUT_OF_MEMORY;                             \
         return created(device, slot, driver->name values, context);      \
     } while (0)

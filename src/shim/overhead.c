@@ -34,6 +34,7 @@ bool overhead_enter(struct overhead *overhead, struct slot *slot)
     uint64_t granted;
     int r = -ENOTCONN;
 
+    reservation_make_room(uplink, slot, context_bytes(uplink, slot));
     if (uplink->state == UPLINK_UP)
         r = slot->position < 0 ? 0 : uplink_ask(uplink, slot, LIMITS_ENTER, 0, 0, &granted);
     return r < 0 ? reservation_take_alone(uplink, slot, context_bytes(uplink, slot)) : r == 0;

@@ -240,6 +240,15 @@ def test_the_context_counts_and_may_be_denied(container):
     assert [said[0] for said in arbiter.said] == [REGISTER, ENTER]
 
 
+@pytest.mark.parametrize('before', ['alloc 1', 'pass 500'])
+def test_what_nobody_uses_is_in_no_contexts_way(container, before):
+    """What the library keeps for small allocations, and what a pool gave back when it was waited for."""
+    container.arbiter(limit=2 * CONTEXT + 10)
+    steps = container.steps()
+    assert [steps(step) for step in ('start', before, 'context')] == ['0', '0', '0']
+    assert steps('context') == OUT_OF_MEMORY
+
+
 def test_small_allocations_ask_once(container):
     arbiter = container.arbiter()
     steps = container.steps()

@@ -10,6 +10,8 @@
  *     start N        of device N
  *     alloc MIB      -> status of cuMemAlloc
  *     free           the last of those -> status
+ *     context        one more context of device 0 -> status
+ *     pass MIB       memory of a pool, freed in the stream's order, and a wait -> the last status
  *     load MIB       a module with a variable as large -> status of cuModuleLoadData
  *     library MIB    the same of a library, and of its use -> both statuses
  *     file PATH      the module of a file -> status of cuModuleLoad
@@ -143,6 +145,23 @@ static CUresult allocate(size_t mib)
 
     n_pieces += r == CUDA_SUCCESS;
     return r;
+}
+
+static CUresult create_context(void)
+{
+    CUcontext another;
+
+    return cu.cuCtxCreate_v2(&another, 0, 0);
+}
+
+static CUresult pass(size_t mib)
+{
+    CUdeviceptr memory = 0;
+    CUresult r = cu.cuMemAllocAsync(&memory, mib * MIB, NULL);
+
+    if (r == CUDA_SUCCESS)
+        r = cu.cuMemFreeAsync(memory, NULL);
+    return r == CUDA_SUCCESS ? cu.cuStreamSynchronize(NULL) : r;
 }
 
 static const char *image_of(unsigned mib)
@@ -985,6 +1004,10 @@ static bool step(const char *line)
         printf("%d\n", allocate(n));
     else if (strcmp(line, "free") == 0 && n_pieces > 0)
         printf("%d\n", cu.cuMemFree_v2(pieces[--n_pieces]));
+    else if (strcmp(line, "context") == 0)
+        printf("%d\n", create_context());
+    else if (sscanf(line, "pass %u", &n) == 1)
+        printf("%d\n", pass(n));
     else if (sscanf(line, "load %u", &n) == 1)
         printf("%d\n", load_module(n));
     else if (strncmp(line, "file ", 5) == 0)
