@@ -127,8 +127,14 @@ static bool has_room(const struct cuda_functions *driver, const struct growth_so
     return growth_prepare(driver, source, bytes, true) == 0;
 }
 
-/* Where the pool grew by more than was to be had, the program gets no memory and the pool keeps it
- * until it is trimmed. */
+/* Where the pool grew by more than was to be had, the program gets no memory, and the pool keeps
+ * nothing that is free by then. */
+static void take_back(const struct order *order, const struct growth_source *source)
+{
+    trim(order->driver, source->pool);
+    growth_look(order->driver, source);
+}
+
 static CUresult allocated(const struct order *order, const struct growth_source *source, CUresult r,
                           CUdeviceptr *dptr, size_t bytes)
 {
@@ -142,8 +148,10 @@ static CUresult allocated(const struct order *order, const struct growth_source 
 
     if (r != CUDA_SUCCESS)
         return r;
-    if (is_beyond && order->free && order->free(*dptr, order->stream) == CUDA_SUCCESS)
+    if (is_beyond && order->free && order->free(*dptr, order->stream) == CUDA_SUCCESS) {
+        take_back(order, source);
         return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     charge_put(&entry);
     return r;
 }

@@ -136,7 +136,7 @@ def test_allocations_up_to_the_limit(container):
     arbiter = container.arbiter(8192)
     done = container.run(CASES / 'conformance-limits', CUDA)
     assert (done.returncode, 'not ok' in done.stdout) == (0, False), done.stdout + done.stderr
-    assert done.stdout.count('\nok ') == 19
+    assert done.stdout.count('\nok ') == 20
     eventually(lambda: arbiter.charged() == 0, 'nothing is charged to processes that ended')
 
 

@@ -526,6 +526,33 @@ static void kept_memory_makes_room(void)
     SUCCEEDS(cu.cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &none));
 }
 
+/* What is free in it is too small by piece, and it cannot grow: that is denied, and takes nothing.
+ */
+static void a_pool_in_pieces(void)
+{
+    CUmemPoolProps properties = pool_properties();
+    CUmemoryPool pool = NULL;
+    struct piece full;
+    CUdeviceptr memory[64] = {0};
+    uint64_t before;
+    unsigned n = 0;
+
+    SUCCEEDS(take_plain(&full, free_bytes() - ROOM));
+    SUCCEEDS(cu.cuMemPoolCreate(&pool, &properties));
+    while (n < 64 && cu.cuMemAllocFromPoolAsync(&memory[n], 20 * MIB, pool, NULL) == CUDA_SUCCESS)
+        n++;
+    CHECK(n > 0 && n < 64);
+    before = free_bytes();
+    GIVES(CUDA_ERROR_OUT_OF_MEMORY,
+          cu.cuMemAllocFromPoolAsync(&memory[n], before + MIB, pool, NULL));
+    CHECK(free_bytes() >= before);
+    while (n > 0)
+        SUCCEEDS(cu.cuMemFreeAsync(memory[--n], NULL));
+    SUCCEEDS(cu.cuCtxSynchronize());
+    SUCCEEDS(cu.cuMemPoolDestroy(pool));
+    give_plain(&full);
+}
+
 /* It lives as long as a handle or a mapping of it. */
 static void mappings_hold_memory(void)
 {
@@ -906,6 +933,7 @@ static const struct tapcase cases[] = {
     {"freed memory is free", freed_memory_is_free},
     {"pools are charged for what they keep", pools_are_charged_for_what_they_keep},
     {"kept memory makes room", kept_memory_makes_room},
+    {"a pool in pieces", a_pool_in_pieces},
     {"mappings hold memory", mappings_hold_memory},
     {"memory at two places", memory_at_two_places},
     {"memory is charged once", memory_is_charged_once},
