@@ -70,6 +70,8 @@ class Arbiter:
         self.limits = [size for _, size in limits]
         self.denied = [0] * len(limits)
         self.sessions, self.said, self.lock = {}, [], threading.Lock()
+        self.pids = []  # that registered
+        self.slowest_s = 0  # between two beats
         self.gates = [[OPEN, 0, 0, 0, compute, share] for _ in limits]  # as struct limits_device has them, from `gate` on
         self.claims = []  # that were handed out
         self.gives_claims = True
@@ -110,10 +112,12 @@ class Arbiter:
             connection.shutdown(socket.SHUT_RDWR)
 
     def beat(self):
+        last = time.monotonic()
         while not self.is_ended:
             if self.beats:
                 self.write_beat()
             time.sleep(0.01)
+            self.slowest_s, last = max(self.slowest_s, time.monotonic() - last), time.monotonic()
 
     def write_beat(self):
         self.page[BEAT_AT:BEAT_AT + 4] = struct.pack('<I', time.monotonic_ns() // 1000000 & 0xffffffff)
@@ -196,6 +200,7 @@ class Arbiter:
             self.answer(connection, REFUSED, sequence)
         elif kind == REGISTER:
             self.sessions[connection] = [0] * len(self.limits)
+            self.pids.append(struct.unpack('3i', connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
             self.write_page()
             fds = array.array('i', [self.page_fd])
             self.answer(connection, WELCOME, sequence, self.revision, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
