@@ -162,6 +162,7 @@ static void pooled_freed(const struct allocated *entry)
     const struct cuda_functions *driver = driver_get();
     struct growth_source source;
 
+    growth_freed();
     if (driver && entry->owner && growth_find((CUmemoryPool)(uintptr_t)entry->owner, &source))
         growth_look(driver, &source);
     else

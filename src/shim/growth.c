@@ -11,7 +11,10 @@
 /* What a pool grows by, and the memory of graphs; an H200 under 580 does so. */
 #define STEP_BYTES (UINT64_C(32) << 20)
 
-enum { ATTEMPTS = 4 }; /* to read of a pool that is in use all the time */
+enum {
+    ATTEMPTS = 4, /* to read of a pool that is in use all the time */
+    WAITS = 4,    /* after memory was freed: one of them is for the stream that frees it */
+};
 
 struct growth {
     struct growth_source source;
@@ -23,6 +26,7 @@ struct growth {
 
 static struct ownlock lock = OWNLOCK_NEW;
 static struct growth *all;
+static unsigned n_waits; /* that are still to be looked at */
 
 static void enter(void)
 {
@@ -213,7 +217,7 @@ void growth_look(const struct cuda_functions *driver, const struct growth_source
 }
 
 /* The list only grows at its head; an entry that goes meanwhile is looked for by name. */
-void growth_look_at_all(const struct cuda_functions *driver, int slot)
+static void look_at_all(const struct cuda_functions *driver, bool is_any, int slot)
 {
     enum { MANY = 64 };
     struct growth_source sources[MANY];
@@ -221,11 +225,31 @@ void growth_look_at_all(const struct cuda_functions *driver, int slot)
 
     enter();
     for (const struct growth *growth = all; growth && n < MANY; growth = growth->next)
-        if (growth->source.slot == slot && growth->charged_bytes > 0)
+        if ((is_any || growth->source.slot == slot) && growth->charged_bytes > 0)
             sources[n++] = growth->source;
     leave();
     for (unsigned i = 0; i < n; i++)
         growth_look(driver, &sources[i]);
+}
+
+void growth_look_at_all(const struct cuda_functions *driver, int slot)
+{
+    look_at_all(driver, false, slot);
+}
+
+void growth_freed(void)
+{
+    __atomic_store_n(&n_waits, WAITS, __ATOMIC_RELAXED);
+}
+
+void growth_waited(const struct cuda_functions *driver)
+{
+    const unsigned n = __atomic_load_n(&n_waits, __ATOMIC_RELAXED);
+
+    if (n == 0)
+        return;
+    __atomic_store_n(&n_waits, n - 1, __ATOMIC_RELAXED);
+    look_at_all(driver, true, SESSION_NO_SLOT);
 }
 
 bool growth_find(CUmemoryPool pool, struct growth_source *ret_source)

@@ -9,8 +9,8 @@
  * Before a call that may make it grow, growth_prepare charges what it may grow by; growth_settle
  * corrects that afterwards. Calls at once are charged each by itself, as if the others took what
  * the pool has unused. What the driver gives back by itself, when a stream is synchronised, is
- * seen by the next call of either, by one that asks how much is free, and before anything is
- * denied.
+ * seen then, if memory was freed shortly before: other processes may want it. Else it is seen by
+ * the next call of either, by one that asks how much is free, and before anything is denied.
  */
 
 #include <stdbool.h>
@@ -37,6 +37,11 @@ int growth_settle(const struct cuda_functions *driver, const struct growth_sourc
 /* Without such a call: charges what there is. */
 void growth_look(const struct cuda_functions *driver, const struct growth_source *source);
 void growth_look_at_all(const struct cuda_functions *driver, int slot);
+
+/* Memory of a pool was freed, perhaps in a stream that is not there yet; a stream was waited for.
+ * The second costs a look at a flag, but for the first few times after the first. */
+void growth_freed(void);
+void growth_waited(const struct cuda_functions *driver);
 
 /* False: nothing is charged for that pool, or it was destroyed. */
 bool growth_find(CUmemoryPool pool, struct growth_source *ret_source);

@@ -10,6 +10,7 @@
 #include "shim/await.h"
 #include "shim/captures.h"
 #include "shim/gate.h"
+#include "shim/growth.h"
 #include "shim/hook.h"
 #include "shim/quickpass.h"
 
@@ -163,13 +164,21 @@ CALLBACK(cuStreamAddCallback_ptsz, true)
 
 /* --- calls that wait --- */
 
+/* Returns r. Then the driver may have given back what was freed in the order of streams. */
+static CUresult waited(const struct cuda_functions *driver, CUresult r)
+{
+    if (r == CUDA_SUCCESS)
+        growth_waited(driver);
+    return r;
+}
+
 CUresult cuCtxSynchronize(void)
 {
     const struct cuda_functions *driver;
 
     HOOK_DRIVER(driver, cuCtxSynchronize);
     await_all(driver);
-    return driver->cuCtxSynchronize();
+    return waited(driver, driver->cuCtxSynchronize());
 }
 
 CUresult cuCtxSynchronize_v2(CUcontext ctx)
@@ -178,7 +187,7 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx)
 
     HOOK_DRIVER(driver, cuCtxSynchronize_v2);
     await_all(driver);
-    return driver->cuCtxSynchronize_v2(ctx);
+    return waited(driver, driver->cuCtxSynchronize_v2(ctx));
 }
 
 /* The event may be in any stream. */
@@ -188,22 +197,22 @@ CUresult cuEventSynchronize(CUevent hEvent)
 
     HOOK_DRIVER(driver, cuEventSynchronize);
     await_all(driver);
-    return driver->cuEventSynchronize(hEvent);
+    return waited(driver, driver->cuEventSynchronize(hEvent));
 }
 
 /* The legacy default stream waits for others. */
-#define WAIT(name, is_per_thread)                                     \
-    CUresult name(CUstream hStream)                                   \
-    {                                                                 \
-        const struct cuda_functions *driver;                          \
-        struct await wait = {NULL};                                   \
-                                                                      \
-        HOOK_DRIVER(driver, name);                                    \
-        if (lanes_handle(hStream, is_per_thread) == CU_STREAM_LEGACY) \
-            await_all(driver);                                        \
-        else                                                          \
-            wait = await_stream(driver, hStream, is_per_thread);      \
-        return await_end(&wait, driver->name(hStream));               \
+#define WAIT(name, is_per_thread)                                       \
+    CUresult name(CUstream hStream)                                     \
+    {                                                                   \
+        const struct cuda_functions *driver;                            \
+        struct await wait = {NULL};                                     \
+                                                                        \
+        HOOK_DRIVER(driver, name);                                      \
+        if (lanes_handle(hStream, is_per_thread) == CU_STREAM_LEGACY)   \
+            await_all(driver);                                          \
+        else                                                            \
+            wait = await_stream(driver, hStream, is_per_thread);        \
+        return waited(driver, await_end(&wait, driver->name(hStream))); \
     }
 
 WAIT(cuStreamSynchronize, false)

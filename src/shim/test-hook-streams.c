@@ -13,6 +13,7 @@
 #include "shim/await.h"
 #include "shim/captures.h"
 #include "shim/gate.h"
+#include "shim/growth.h"
 #include "shim/hook.h"
 #include "shim/quickpass.h"
 
@@ -58,6 +59,10 @@ CUresult await_asked_stream(const struct cuda_functions *driver, CUstream stream
 CUresult await_asked_event(const struct cuda_functions *driver, CUevent event, CUresult r)
 {
     return r;
+}
+
+void growth_waited(const struct cuda_functions *driver)
+{
 }
 
 void lanes_settle(void)

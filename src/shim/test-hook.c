@@ -521,6 +521,27 @@ static void test_what_outlives_its_pool_is_given_back(void **state)
     assert_int_equal(charged[0], STEP_MIB * MIB);
 }
 
+/* By the waits that follow; later ones cost nothing. */
+static void test_what_a_pool_gave_back_is_seen_by_a_wait(void **state)
+{
+    CUdeviceptr address;
+
+    (void)state;
+    assert_int_equal(allocate(0, STEP_MIB * MIB, &address), CUDA_SUCCESS);
+    assert_int_equal(cuMemFreeAsync(address, NULL), CUDA_SUCCESS);
+    growth_waited(&driver); /* for another stream */
+    assert_int_equal(charged[0], STEP_MIB * MIB);
+    pools[0].used = pools[0].reserved = 0;
+    growth_waited(&driver);
+    assert_int_equal(charged[0], 0);
+    assert_int_equal(allocate(0, STEP_MIB * MIB, &address), CUDA_SUCCESS);
+    for (unsigned i = 0; i < 10; i++)
+        growth_waited(&driver);
+    pools[0].used = pools[0].reserved = 0;
+    growth_waited(&driver);
+    assert_int_equal(charged[0], STEP_MIB * MIB);
+}
+
 static void test_the_pool_of_another_device_is_charged_there(void **state)
 {
     CUdeviceptr address;
@@ -772,6 +793,7 @@ int main(void)
         cmocka_unit_test_setup(test_nothing_is_left_of_many_at_once, begin),
         cmocka_unit_test_setup(test_an_address_that_had_ended_is_not_charged_twice, begin),
         cmocka_unit_test_setup(test_what_outlives_its_pool_is_given_back, begin),
+        cmocka_unit_test_setup(test_what_a_pool_gave_back_is_seen_by_a_wait, begin),
         cmocka_unit_test_setup(test_the_pool_of_another_device_is_charged_there, begin),
         cmocka_unit_test_setup(test_a_graph_that_is_uploaded_at_once_is_charged, begin),
         cmocka_unit_test_setup(test_a_graph_beyond_the_limit_is_not_uploaded, begin),

@@ -249,6 +249,14 @@ def test_what_nobody_uses_is_in_no_contexts_way(container, before):
     assert steps('context') == OUT_OF_MEMORY
 
 
+def test_what_a_pool_gave_back_is_free_for_other_processes(container):
+    """Once the one that freed it has waited for that, whatever it does from then on."""
+    container.arbiter()
+    idle, other = container.steps(), container.steps()
+    assert [idle('start'), other('start'), idle('pass 2000')] == ['0', '0', '0']
+    assert other(f'alloc {LIMIT - 2 * CONTEXT - 100}') == '0'
+
+
 def test_small_allocations_ask_once(container):
     arbiter = container.arbiter()
     steps = container.steps()
