@@ -52,6 +52,8 @@ ExecStart=/bin/sh -c 'modprobe -a virtio_console virtio_net virtio_rng overlay b
 Restart=always
 KillMode=process
 '''
+# containerd copies it for each pod, and does not start one without. Debian's installer writes it, not debootstrap.
+HOSTS = '127.0.0.1 localhost emulated\n'
 KERNEL = ('rw quiet console=ttyS0 net.ifnames=0 mitigations=off audit=0 cryptomgr.notests systemd.show_status=0 '
           'systemd.default_timeout_start_sec=900')
 # The first program: from the kernel's archive to the disk. {modules} are paths of a kernel's modules.
@@ -82,7 +84,7 @@ def mirror():
 
 def make_root(say=print):
     """root.img, kernel and initrd."""
-    inputs = programs.fingerprint(PACKAGES, LEFT_OUT, SHELL, INIT)
+    inputs = programs.fingerprint(PACKAGES, LEFT_OUT, SHELL, HOSTS, INIT)
     image = FOLDER / 'root.img'
     if programs.is_made(image, inputs):
         return
@@ -109,6 +111,7 @@ def furnish(root):
         (units / name).unlink(missing_ok=True)
         (units / name).symlink_to('/dev/null')
     (root / 'etc/hostname').write_text('emulated\n')
+    (root / 'etc/hosts').write_text(HOSTS)
 
 
 def make_initrd(root):
