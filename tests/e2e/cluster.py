@@ -193,9 +193,9 @@ class Cluster:
                     pid, dict(one.split('=', 1) for one in environment.split('\0') if one))
         return found
 
-    def read_logs(self, folder):
-        """What a container said, of every time that it ran: the kubelet's files in this folder of its logs."""
-        return ''.join(path.read_text() for path in sorted((self.bed.folder / 'pod-logs').glob(f'{folder}/*.log')))
+    def read_logs(self, folder, start='*'):
+        """What a container said since that start of it (0 is the first), or each: the kubelet's files in this folder of its logs."""
+        return ''.join(path.read_text() for path in sorted((self.bed.folder / 'pod-logs').glob(f'{folder}/{start}.log')))
 
     def held(self, namespace=DEFAULT):
         """{pod: {container: {resource: device ids}}} from the kubelet's pod-resources service."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import programs
 
 
-slowness = 1  # how much longer everything takes: 20 of the emulated machine's
+slowness = 1  # how much longer everything takes: 20 of the emulated machine's, with what others there compute
 PATIENCE = 4  # how much longer than on a machine with nothing else to do is waited for it
 
 
@@ -20,7 +20,7 @@ class BedError(Exception):
 
 def wait(what, found, timeout=60):
     """Awaits a true value and returns it. Looks often at first, then less so: each look costs the API server something."""
-    started, timeout = time.monotonic(), timeout * slowness * PATIENCE
+    started, timeout = time.monotonic(), timeout * max(slowness, PATIENCE)
     while True:
         value = found()
         if value:

@@ -259,6 +259,7 @@ class EmulatedBed(ControlPlane):
         (self.goods / 'containerd.toml').write_text(filled('containerd2.toml', **variables))
         kubelet = yaml.safe_load(filled('kubelet.yaml', **variables))
         kubelet.update(address='0.0.0.0', port=KUBELET_PORT, cgroupDriver='systemd', failCgroupV1=True)
+        del kubelet['nodeStatusUpdateFrequency']  # it is also how long the kubelet waits for the API server
         (self.goods / 'kubelet.json').write_text(json.dumps(kubelet))
         pki.kubeconfig(self.goods / 'node.kubeconfig', f'https://{SERVICE}', self.goods / 'pki/ca.crt', 'node-token')
         make_disk(FOLDER / 'goods.img', self.goods, '1G')
@@ -302,8 +303,8 @@ class EmulatedCluster(Cluster):
                                   'do echo $one $(cat $one/init.pid); done', check=False)
         return {found[name]: (int(pid), {}) for name, pid in re.findall(r'^([0-9a-f]{64}) (\d+)$', told, re.M)}
 
-    def read_logs(self, folder):
-        return self.bed.shell.run(f'cat {self.bed.goods}/pod-logs/{folder}/*.log', check=False)
+    def read_logs(self, folder, start='*'):
+        return self.bed.shell.run(f'cat {self.bed.goods}/pod-logs/{folder}/{start}.log', check=False)
 
     def cgroup(self, pid):
         return self.bed.shell.run(f'cat /proc/{pid}/cgroup').strip()

@@ -61,17 +61,18 @@ class Trainers:
         self.cluster.create_pod(name, self.container(*words, **more), volumes=[
             {'name': 'machine', 'hostPath': {'path': str(self.machine.folder), 'type': 'Directory'}}], **{'restartPolicy': 'Never', **dict(pod)})
 
-    def said(self, name):
-        """The whole output of a pod's container, of every time that it ran. The kubelet keeps those of earlier pods for a while."""
+    def said(self, name, start='*'):
+        """The whole output of a pod's container, of one start (0 is the first) or of each that the kubelet still has: it removes those of
+        containers and pods that ended, after a while."""
         pod = self.cluster.api.find(f'/api/v1/namespaces/default/pods/{name}')
-        text = self.cluster.read_logs(f"default_{name}_{pod and pod['metadata']['uid']}/main")
+        text = self.cluster.read_logs(f"default_{name}_{pod and pod['metadata']['uid']}/main", start)
         return '\n'.join(line.split(' ', 3)[3] for line in text.splitlines() if line.count(' ') > 2)
 
-    def wait_line(self, name, pattern, timeout=30):
+    def wait_line(self, name, pattern, timeout=30, start='*'):
         try:
-            return wait('', lambda: re.search(pattern, self.said(name), re.M), timeout)
+            return wait('', lambda: re.search(pattern, self.said(name, start), re.M), timeout)
         except Exception as error:
-            raise AssertionError(f'pod {name} never said {pattern!r}:\n{self.said(name)}') from error
+            raise AssertionError(f'pod {name} never said {pattern!r}:\n{self.said(name, start)}') from error
 
     def steps(self, name):
         """How often it said that it trains."""
