@@ -32,7 +32,7 @@ static const char *find_parent(void)
     const char *runtime = environment_get("XDG_RUNTIME_DIR");
 
     if (geteuid() == 0)
-        return file_make_directory("/run/gpuslice", NULL) == 0 ? "/run/gpuslice" : "/tmp";
+        return file_make_directory(paths_state_dir(), NULL) == 0 ? paths_state_dir() : "/tmp";
     return runtime && access(runtime, W_OK) == 0 ? runtime : "/tmp";
 }
 

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ class Machine:
     """p5.48xlarge: 8 x H100 of 81559 MiB."""
 
     def __init__(self, folder, **variables):
+        self.state = tempfile.TemporaryDirectory(prefix='run-')  # a short name: there are sockets below it
         self.environment = {**os.environ, 'GPUSLICE_MACHINE': 'p5.48xlarge', 'GPUSLICE_SIM_STATE': str(folder / 'state'),
                             # Not those of this machine: an agent may be re-partitioning its GPUs.
                             'GPUSLICE_ARBITER_DIR': str(folder), 'GPUSLICE_GRANT_DIR': str(folder / 'grants'),
+                            'GPUSLICE_STATE_DIR': self.state.name,
                             'LD_LIBRARY_PATH': LIBRARIES, 'ASAN_OPTIONS': 'verify_asan_link_order=0:detect_leaks=0', **variables}
         self.environment.pop('LD_PRELOAD', None)
 
@@ -56,6 +59,17 @@ def test_a_program_sees_a_gpu_of_that_size_and_gets_no_more(machine):
     assert full[0] == '0' and int(full[2]) < 2 * MIB
     assert again == ['0']
     assert 'peak 4096 of 4096 MiB' in errors and 'denied' in errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='that of others is in XDG_RUNTIME_DIR')
+def test_its_folder_is_in_the_state_folder_for_as_long_as_it_runs(machine):
+    process = machine.start('--memory', '4Gi', '--device', '0', '--', 'cat')
+    process.stdin.write('there\n')
+    process.stdin.flush()
+    assert process.stdout.readline() == 'there\n'
+    assert len(list(Path(machine.state.name).glob('run-*'))) == 1
+    process.communicate(timeout=60)
+    assert not list(Path(machine.state.name).iterdir())
 
 
 def test_two_processes_share_the_limit_and_what_one_had_is_free_when_it_ended(machine):

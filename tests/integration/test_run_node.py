@@ -24,7 +24,8 @@ class Node(Controlled):
 
     def run(self, *words, command=(PROBER,), **more):
         environment = {**os.environ, **self.variables, 'LD_LIBRARY_PATH': LIBRARIES, 'GPUSLICE_ARBITER_DIR': str(self.socket.parent),
-                       'GPUSLICE_GRANT_DIR': str(self.socket.parent / 'grants'),  # not that of this machine
+                       # Not those of this machine.
+                       'GPUSLICE_GRANT_DIR': str(self.socket.parent / 'grants'), 'GPUSLICE_STATE_DIR': str(self.folder),
                        'ASAN_OPTIONS': 'verify_asan_link_order=0:detect_leaks=0'}
         environment.pop('LD_PRELOAD', None)
         return Command(subprocess.Popen(
