@@ -132,15 +132,18 @@ CUresult module_new(const char *image, CUmodule *to)
     return CUDA_SUCCESS;
 }
 
-static void end(CUmodule *link)
+static CUresult end(CUmodule module)
 {
-    CUmodule module = *link;
+    CUmodule *link = find(module);
 
+    if (!link)
+        return CUDA_ERROR_INVALID_HANDLE;
     *link = module->next;
     leave(module);
     kernel_end_module(module);
     free(module->ptx);
     free(module);
+    return CUDA_SUCCESS;
 }
 
 /* Its variables are there when it is loaded, its kernels when they are asked for. */
@@ -151,7 +154,7 @@ static CUresult placed(CUmodule module, CUmodule *to)
     if (r == CUDA_SUCCESS)
         *to = module;
     else
-        end(find(module));
+        (void)end(module);
     return r;
 }
 
@@ -195,17 +198,11 @@ CUresult sim_cuModuleLoad(CUmodule *to, const char *path)
 /* What was launched may be at work in it. */
 CUresult sim_cuModuleUnload(CUmodule module)
 {
-    CUmodule *link = find(module);
     CUcontext context;
 
-    if (link && context_current(&context) == CUDA_SUCCESS) {
+    if (find(module) && context_current(&context) == CUDA_SUCCESS)
         stream_wait_context(context);
-        link = find(module);
-    }
-    if (!link)
-        return CUDA_ERROR_INVALID_HANDLE;
-    end(link);
-    return CUDA_SUCCESS;
+    return end(module);
 }
 
 static bool is_end_of_name(char c)
