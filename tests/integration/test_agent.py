@@ -182,6 +182,7 @@ def test_kubelet_restarts_under_load(node):
         agent.wait_line('registered with the kubelet', mark)
         node.wait_allocatable(16)
         node.wait_for(f'pods={count}')
+        node.wait_for('settled=1')  # one that is ending has its slice still
         ids = held_ids(node.pods())
         assert len(ids) == len(set(ids)) == count
     node.kubelet('delete', 'demo')
