@@ -166,16 +166,22 @@ def base_name(name):
     return re.sub(r'(_v\d+)?(_ptsz|_ptds)?$', '', name)
 
 
+TABLE = (ROOT / 'src/shim/hooks.def').read_text()
+HOOKS = set(re.findall(r'^HOOK\((\w+)\)', TABLE, re.M))
+EXCUSED = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', TABLE, re.M))
+
+
+def assert_intercepted(names, more_than):
+    """Every version and variant of them, or the row says why not."""
+    assert len(names) > more_than
+    assert sorted(name for name in names - HOOKS if base_name(name) not in EXCUSED) == []
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_what_takes_memory_is_intercepted(headers, version):
-    """Every version and variant of it, or the row says why not."""
-    table = (ROOT / 'src/shim/hooks.def').read_text()
-    hooks = set(re.findall(r'^HOOK\((\w+)\)', table, re.M))
-    excused = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', table, re.M))
     names = {name for name in declared(headers[version]) if TAKES_MEMORY.search(name) and not GIVES_NONE.search(name)}
-    assert len(names) > 80
-    assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
-    assert not {base_name(name) for name in hooks} & excused
+    assert_intercepted(names, 80)
+    assert not {base_name(name) for name in HOOKS} & EXCUSED
 
 
 WAITS = re.compile(r'^cuMemcpy|^cuMemset|Synchronize|Query')
@@ -184,12 +190,7 @@ WAITS = re.compile(r'^cuMemcpy|^cuMemset|Synchronize|Query')
 @pytest.mark.parametrize('version', VERSIONS)
 def test_what_may_wait_for_the_device_is_intercepted(headers, version):
     """Every call by which a program may find out that its work is done, or the row says why not."""
-    table = (ROOT / 'src/shim/hooks.def').read_text()
-    hooks = set(re.findall(r'^HOOK\((\w+)\)', table, re.M))
-    excused = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', table, re.M))
-    names = {name for name in declared(headers[version]) if WAITS.search(name)}
-    assert len(names) > 80
-    assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
+    assert_intercepted({name for name in declared(headers[version]) if WAITS.search(name)}, 80)
 
 
 ENDS = re.compile(r'Free|Destroy|Unregister|Unmap|Unload|Release|Reset|Detach|Close|Trim|Unbind')
@@ -198,20 +199,14 @@ ENDS = re.compile(r'Free|Destroy|Unregister|Unmap|Unload|Release|Reset|Detach|Cl
 @pytest.mark.parametrize('version', VERSIONS)
 def test_what_may_wait_before_it_ends_something_is_intercepted(headers, version):
     """The driver may wait for what still uses it, or the row says why not."""
-    table = (ROOT / 'src/shim/hooks.def').read_text()
-    hooks = set(re.findall(r'^HOOK\((\w+)\)', table, re.M))
-    excused = set(re.findall(r'^NOT_HOOKED\((\w+), ".+"\)', table, re.M))
-    names = {name for name in declared(headers[version]) if ENDS.search(name)}
-    assert len(names) > 30
-    assert sorted(name for name in names - hooks if base_name(name) not in excused) == []
+    assert_intercepted({name for name in declared(headers[version]) if ENDS.search(name)}, 30)
 
 
 @pytest.mark.parametrize('version', VERSIONS)
 def test_all_of_a_function_is_intercepted(headers, version):
     """What frees, shows or looks up: if one version or variant is, all are."""
-    hooks = set(re.findall(r'^HOOK\((\w+)\)', (ROOT / 'src/shim/hooks.def').read_text(), re.M))
-    bases = {base_name(name) for name in hooks}
-    assert sorted(name for name in declared(headers[version]) if base_name(name) in bases and name not in hooks) == []
+    bases = {base_name(name) for name in HOOKS}
+    assert sorted(name for name in declared(headers[version]) - HOOKS if base_name(name) in bases) == []
 
 
 def test_the_check_can_fail(headers, tmp_path):
