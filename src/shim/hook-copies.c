@@ -108,6 +108,7 @@ BATCH_3D(cuMemcpy3DBatchAsync_v2_ptsz, true, (unsigned long long flags, CUstream
 
 #define BYTES_2D (pCopy ? pCopy->WidthInBytes * pCopy->Height : 0)
 #define BYTES_3D (pCopy ? pCopy->WidthInBytes * pCopy->Height * pCopy->Depth : 0)
+
 /* CUDA specifies of copies from a device to the host alone that they wait; memory that is unified
  * may be of either. */
 static enum await_copy copy_of(CUmemorytype from, CUmemorytype to, enum await_copy to_host,
